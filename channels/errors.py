@@ -1,0 +1,48 @@
+"""What can go wrong with a send; each kind says whether and how to go on.
+
+SendError
+├── Refused          the provider will never take it: the message has failed
+│   └── OptedOut     ... because the recipient told it to stop
+├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
+└── AnswerLost       the request may have been taken, its answer was not seen: never resend blindly
+"""
+
+from __future__ import annotations
+
+
+class SendError(Exception):
+    """A send that did not end with the provider's id.
+
+    `code` is the provider's own code where it gave one, else a word of ours;
+    `message` is one sentence that staff can read. Neither ever holds a secret.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class Refused(SendError):
+    """The provider will never take this message."""
+
+
+class OptedOut(Refused):
+    """The recipient has told the provider that they want no more messages."""
+
+
+class RefusedForNow(SendError):
+    """The provider did not take this message; another attempt may succeed.
+
+    `retry_after` is the provider's wish in seconds, or None.
+    """
+
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class AnswerLost(SendError):
+    """The request may have reached the provider, and no trustworthy answer came back."""
