@@ -46,3 +46,23 @@ class RefusedForNow(SendError):
 
 class AnswerLost(SendError):
     """The request may have reached the provider, and no trustworthy answer came back."""
+
+
+class ContentError(ValueError):
+    """What is to be said does not fit its channel; `field` is the part of the request at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class InvalidCredentials(ValueError):
+    """Credentials that cannot be those of the provider; `problems` are (name, message) pairs.
+
+    The messages never hold a value.
+    """
+
+    def __init__(self, problems: tuple[tuple[str, str], ...]) -> None:
+        super().__init__("; ".join(f"{name}: {message}" for name, message in problems))
+        self.problems = problems

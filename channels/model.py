@@ -25,6 +25,13 @@ class Channel(StrEnum):
     CALL = "call"
 
 
+class Direction(StrEnum):
+    """Whose message it is; the words of `messages.direction`."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
 class Status(StrEnum):
     """What became of a message; the words of `messages.status`, lowest first.
 

@@ -1,0 +1,111 @@
+"""One request to a provider: sent once, bounded in time and size, its failures told apart.
+
+What cannot have gone out is `RefusedForNow`; what may have is `AnswerLost`. Nothing is retried
+and no redirect followed: a second POST would be a second message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from yarl import URL
+
+from channels.errors import AnswerLost, RefusedForNow
+
+ANSWER_BYTES = 8 * 2**20
+LONGEST_WAIT = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How long a request may take, in seconds: to connect, and in all."""
+
+    connect: float = 5.0
+    total: float = 15.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a provider answered; `headers` have lower-case names."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+async def ask(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    provider: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    limits: Limits,
+) -> Answer:
+    """Send one request and read its answer; `provider` is the name used in messages.
+
+    aiohttp itself sends only idempotent methods again, and only on a connection that was kept
+    (https://github.com/aio-libs/aiohttp/blob/v3.14.0/aiohttp/client.py#L739).
+    """
+    timeout = aiohttp.ClientTimeout(total=limits.total, sock_connect=limits.connect)
+    try:
+        async with session.request(
+            method,
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            text = await _text(response)
+            named = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(status=response.status, text=text, headers=named)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise RefusedForNow(f"{provider} cannot be reached.", code="unreachable") from error
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
+    except TimeoutError as error:
+        raise AnswerLost(f"{provider} did not answer in time.", code="timeout") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise AnswerLost(f"The connection to {provider} broke.", code="reset") from error
+
+
+async def _text(response: aiohttp.ClientResponse) -> str:
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError("the answer is too large")
+    return data.decode(errors="replace")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the provider wants to be asked again, at most a day; None where it says none.
+
+    Retry-After is a number of seconds or a date (RFC 9110 §10.2.3); a date counts from the
+    answer's own Date, so that a wrong clock of ours does no harm.
+    """
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return min(float(text), LONGEST_WAIT)
+    until, now = parse_date(text), parse_date(headers.get("date")) or datetime.now(UTC)
+    if until is None:
+        return None
+    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT)
+
+
+def parse_date(text: object) -> datetime | None:
+    """A date as mail and HTTP write it (RFC 2822), None where there is none to read."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,82 @@
+"""Phone numbers: to E.164, alike or not, and what an SMS may be sent from."""
+
+from __future__ import annotations
+
+import re
+
+import phonenumbers
+from phonenumbers import MatchType, NumberParseException, PhoneNumberFormat
+
+TAIL_DIGITS = 7
+
+# What people write numbers with. The library itself would find a number inside any sentence.
+_WRITTEN = re.compile(r"[+＋]?[\d\s().\-/\u2010-\u2015\u2212]{2,40}")
+_SHORT_CODE = re.compile(r"[0-9]{3,8}")
+# https://www.twilio.com/docs/glossary/what-alphanumeric-sender-id
+_ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&.]{1,11}")
+
+# Mobile numbers that are written with and without a digit after the country code; WhatsApp's ids
+# and the networks' numbers differ in it (https://github.com/chatwoot/chatwoot/issues/5840).
+_OPTIONAL_DIGIT = (
+    (re.compile(r"52(?:1)?(\d{10})"), r"52\1"),
+    (re.compile(r"54(?:9)?(\d{10})"), r"54\1"),
+    (re.compile(r"55(\d{2})(?:9)?(\d{8})"), r"55\1\2"),
+)
+
+
+def to_e164(text: str, country: str | None) -> str | None:
+    """The number in E.164, or None where `phonenumbers.is_possible_number` says that it is none.
+
+    A number without + is read in `country`, an ISO 3166 code of two letters.
+    """
+    text = text.strip()
+    if _WRITTEN.fullmatch(text) is None:
+        return None
+    try:
+        number = phonenumbers.parse(text, country.upper() if country else None)
+    except NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def same_number(a: str, b: str) -> bool:
+    """Whether two addresses reach the same phone, one of them perhaps in its national form."""
+    a, b = a.strip(), b.strip()
+    if a.casefold() == b.casefold():
+        return True
+    if not (_WRITTEN.fullmatch(a) and _WRITTEN.fullmatch(b)):
+        return False
+    if _canonical(a) == _canonical(b):
+        return True
+    match: int = phonenumbers.is_number_match(a, b)
+    return match in (MatchType.EXACT_MATCH, MatchType.NSN_MATCH)
+
+
+def tail(number: str) -> str:
+    """The last seven digits: what numbers that are the same have in common, for an index."""
+    return _digits(number)[-TAIL_DIGITS:]
+
+
+def sms_sender(text: str, country: str | None) -> str | None:
+    """The address an SMS may be sent from: E.164, a short code (3 to 8 digits), or a name.
+
+    A name has at most 11 characters and at least one letter. None where it is none of them.
+    """
+    text = text.strip()
+    if _SHORT_CODE.fullmatch(text) or _ALPHANUMERIC.fullmatch(text):
+        return text
+    return to_e164(text, country)
+
+
+def _digits(text: str) -> str:
+    return "".join(str(int(character)) for character in text if character.isdecimal())
+
+
+def _canonical(text: str) -> str:
+    digits = _digits(text)
+    for pattern, form in _OPTIONAL_DIGIT:
+        if match := pattern.fullmatch(digits):
+            return match.expand(form)
+    return digits

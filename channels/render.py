@@ -1,0 +1,234 @@
+"""Templates and variables in, text out: sandboxed, strict, and bounded in time and memory.
+
+RenderError
+├── TemplateError      the template itself is wrong: syntax, or something that it may not do
+├── MissingVariables   the template uses variables that it was not given
+├── TooExpensive       compiling or rendering passed a limit of time, memory or length
+└── RendererBusy       too many renderings wait: not the template's fault, try again
+
+A source goes to a child process first (`channels/sandbox_child.py`), which compiles it, renders it,
+and says whether it is provably cheap. A cheap one is rendered here from then on; the event loop
+never runs anything else of a template's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from jinja2 import Template
+
+from channels import sandbox
+from channels.render_pool import ChildFailed, ChildPool, PoolBusy
+
+SOURCE_CHARACTERS = 512 * 2**10
+VARIABLES_BYTES = 2**20
+IN_PROCESS_COST = 256 * 2**10
+"""Bytes of variables times nodes of the template that may be rendered here: some 50 ms at worst."""
+KNOWN_SOURCES = 2048
+KNOWN_TEMPLATES = 512
+
+
+class RenderError(Exception):
+    """A template was not rendered; `message` is a sentence for the caller, `line` from 1."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+class TemplateError(RenderError):
+    """The template does not compile, or uses what a template may not use."""
+
+
+class MissingVariables(RenderError):
+    """The template uses variables that it was not given: all of them, by name."""
+
+    def __init__(self, names: Sequence[str], line: int | None = None) -> None:
+        self.names = tuple(names)
+        verb = "is" if len(self.names) == 1 else "are"
+        listed = ", ".join(self.names)
+        super().__init__(f"The template uses {listed}, which {verb} not among the variables.", line)
+
+
+class TooExpensive(RenderError):
+    """The template takes more time, memory or room than a message may."""
+
+
+class RendererBusy(RenderError):
+    """Too much is being rendered at the moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis:
+    """What is known of a source that may run: the variables that it uses, sorted."""
+
+    variables: tuple[str, ...]
+    nodes: int = 0
+
+
+class Renderer:
+    """Renders and analyses templates; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._pool = ChildPool()
+        self._known: OrderedDict[bytes, Analysis | TemplateError] = OrderedDict()
+        self._templates: OrderedDict[bytes, Template] = OrderedDict()
+        self._environments = {html: sandbox.environment(html=html) for html in (False, True)}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the child processes."""
+        await self._pool.close()
+
+    async def analyse(self, source: str, *, html: bool = False) -> Analysis:
+        """The variables of a source; raises `TemplateError`, `TooExpensive`, `RendererBusy`."""
+        if _is_plain(source):
+            return Analysis(variables=())
+        key = _key(source, html=html)
+        known = self._recall(key)
+        if known is None:
+            reply = await self._ask(source, None, html=html)
+            known = self._learn(key, reply)
+        return known
+
+    async def render(self, source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
+        """The text that a source gives with variables of JSON's types; raises `RenderError`."""
+        data = _json(variables)
+        if _is_plain(source):
+            return source
+        key = _key(source, html=html)
+        known = self._recall(key)
+        if known is not None and 0 < known.nodes * len(data) <= IN_PROCESS_COST:
+            text = self._render_here(key, source, data, html=html)
+            if text is not None:
+                return text
+        reply = await self._ask(source, orjson.Fragment(data), html=html)
+        self._learn(key, reply)
+        return _checked(reply["text"])
+
+    def _render_here(self, key: bytes, source: str, data: bytes, *, html: bool) -> str | None:
+        """The text of a simple template, or None where the child is to say what is wrong."""
+        template = self._templates.get(key)
+        if template is None:
+            template = self._environments[html].from_string(source)
+            _remember(self._templates, key, template, KNOWN_TEMPLATES)
+        self._templates.move_to_end(key)
+        try:
+            context = template.new_context(orjson.loads(data))
+            text = "".join(sandbox.bounded(template.root_render_func(context)))
+        except (*sandbox.FAILURES, sandbox.TooMuchText):
+            return None
+        return _checked(text)
+
+    async def _ask(self, source: str, variables: object, *, html: bool) -> dict[str, Any]:
+        request = {"source": source, "html": html, "variables": variables}
+        try:
+            reply = await self._pool.ask(orjson.dumps(request))
+        except PoolBusy as error:
+            raise RendererBusy(f"Nothing can be rendered right now: {error}.") from error
+        except ChildFailed as error:
+            raise TooExpensive(f"The template {error}; {ADVICE}.") from error
+        return reply
+
+    def _recall(self, key: bytes) -> Analysis | None:
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+        if isinstance(known, TemplateError):
+            raise TemplateError(known.message, known.line)
+        return known
+
+    def _learn(self, key: bytes, reply: Mapping[str, Any]) -> Analysis:
+        """Keep what the child says of a source; raises what it says against it."""
+        if "error" in reply:
+            error = _error(reply)
+            if isinstance(error, TemplateError):
+                _remember(self._known, key, error, KNOWN_SOURCES)
+            raise error
+        analysis = Analysis(variables=tuple(reply["variables"]), nodes=reply["nodes"])
+        _remember(self._known, key, analysis, KNOWN_SOURCES)
+        return analysis
+
+
+ADVICE = "make its loops and repetitions smaller"
+
+
+def _is_plain(source: str) -> bool:
+    """Whether there is nothing to render; raises `TemplateError` for what no message can hold."""
+    if len(source) > SOURCE_CHARACTERS:
+        raise TemplateError(f"The template has more than {SOURCE_CHARACTERS} characters.")
+    if "\0" in source:
+        raise TemplateError("The template holds a NUL character, which cannot be sent.")
+    if not source.isascii() and _lone_surrogate(source):
+        raise TemplateError("The template holds half a surrogate pair, which is no character.")
+    return "{" not in source or not any(mark in source for mark in ("{{", "{%", "{#"))
+
+
+def _json(variables: Mapping[str, Any]) -> bytes:
+    """The variables as JSON, so that nothing but data reaches a template."""
+    try:
+        data = orjson.dumps(variables)
+    except orjson.JSONEncodeError as error:
+        raise RenderError(f"The variables cannot be written as JSON: {error}.") from error
+    if len(data) > VARIABLES_BYTES:
+        raise TooExpensive(f"The variables are larger than {VARIABLES_BYTES >> 10} KiB.")
+    return data
+
+
+def _checked(text: str) -> str:
+    if "\0" in text:
+        raise RenderError("The text holds a NUL character, which cannot be sent.")
+    if not text.isascii() and _lone_surrogate(text):
+        raise RenderError("The text holds half a surrogate pair, which is no character.")
+    return text
+
+
+def _lone_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _key(source: str, *, html: bool) -> bytes:
+    return blake2b(source.encode(), digest_size=20, salt=b"html" if html else b"text").digest()
+
+
+def _remember(cache: OrderedDict[bytes, Any], key: bytes, value: object, most: int) -> None:
+    cache[key] = value
+    while len(cache) > most:
+        cache.popitem(last=False)
+
+
+def _error(reply: Mapping[str, Any]) -> RenderError:
+    """The child's complaint as an exception of ours."""
+    line = reply.get("line")
+    where = "" if line is None else f" on line {line}"
+    reason = str(reply["message"]).strip().rstrip(".")
+    match reply["error"]:
+        case "template":
+            return TemplateError(f"The template is not valid{where}: {reason}.", line)
+        case "missing":
+            return MissingVariables(reply["names"], line)
+        case "expensive":
+            return TooExpensive(f"The template {reason}; {ADVICE}.")
+        case _:
+            return RenderError(f"The template failed{where}: {reason}.", line)

@@ -1,0 +1,296 @@
+"""What a template may do, and which templates are provably cheap.
+
+Jinja's sandbox keeps a template from our objects, not from our time and memory: constant folding
+alone can take seconds and hundreds of megabytes. So only a small part of the language is let run
+in this process; the rest runs in a child (`channels/sandbox_child.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from jinja2 import StrictUndefined, Undefined, meta, nodes, pass_context
+from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+OUTPUT_CHARACTERS = 2**20
+SIMPLE_SOURCE_CHARACTERS = 16 * 2**10
+SIMPLE_NODES = 300
+
+FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What a template can raise by what it says; anything else ends the child."""
+
+GLOBALS = ("range", "dict", "namespace")
+UNSAFE_FILTERS = ("attr", "pprint")
+IMPORTS = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+
+SIMPLE_NODE_TYPES = frozenset(
+    {
+        nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr,
+        nodes.Getitem, nodes.If, nodes.CondExpr, nodes.And, nodes.Or, nodes.Not, nodes.Compare,
+        nodes.Operand, nodes.Filter, nodes.Test, nodes.Keyword,
+    }
+)  # fmt: skip
+SIMPLE_FILTERS = frozenset(
+    {
+        "abs", "capitalize", "count", "d", "default", "e", "escape", "first", "float", "int",
+        "last", "length", "lower", "round", "string", "title", "trim", "truncate", "upper",
+    }
+)  # fmt: skip
+SIMPLE_TESTS = frozenset(
+    {
+        "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt",
+        "in", "integer", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd", "sequence",
+        "string", "true", "undefined", "upper",
+    }
+)  # fmt: skip
+
+
+class TooMuchText(Exception):
+    """The output is longer than the limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A source that may run: its tree, the variables it uses, and how cheap it is.
+
+    `nodes` is the size of a simple tree (see `simple_nodes`), 0 where the tree is not simple.
+    """
+
+    tree: nodes.Template
+    variables: tuple[str, ...]
+    nodes: int
+
+
+@pass_context
+def printable(_context: Context, value: object) -> object:
+    """Let only data be printed: never a function, a generator, or null as the word None.
+
+    Taking the context has a second effect that we want: the compiler then folds no constants
+    into the output (https://github.com/pallets/jinja/blob/3.1.6/src/jinja2/compiler.py#L1420).
+    """
+    if isinstance(value, (str, int, float, Undefined)):
+        return value
+    if value is None:
+        raise SecurityError("the value to print is null")
+    _check_data(value)
+    return value
+
+
+def _check_data(value: object) -> None:
+    match value:
+        case list() | tuple():
+            for item in value:
+                _check_data(item)
+        case dict():
+            _check_data(list(value.values()))
+        case str() | int() | float() | None:
+            return
+        case _:
+            raise SecurityError(f"a {type(value).__name__} cannot be printed")
+
+
+def environment(*, html: bool, undefined: type[Undefined] = StrictUndefined) -> Environment:
+    """The one Jinja environment of this project; `html` escapes what variables bring."""
+    return Environment(html=html, undefined=undefined)
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja without what leads out of a template: no imports, no constant folding, few globals."""
+
+    def __init__(self, *, html: bool, undefined: type[Undefined]) -> None:
+        super().__init__(
+            autoescape=html,
+            undefined=undefined,
+            finalize=printable,
+            keep_trailing_newline=True,
+            optimized=False,
+            cache_size=0,
+        )
+        self.globals = {name: self.globals[name] for name in GLOBALS}
+        for name in UNSAFE_FILTERS:
+            del self.filters[name]
+
+
+def prepare(source: str, env: Environment) -> Prepared:
+    """Parse and check a source; raises jinja2's `TemplateSyntaxError` with line and reason."""
+    tree = env.parse(source)
+    check(tree, env)
+    variables = tuple(sorted(meta.find_undeclared_variables(tree)))
+    return Prepared(tree=tree, variables=variables, nodes=simple_nodes(source, tree))
+
+
+def walk(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """Every node of a tree, without recursion: a hostile tree may be deep."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.iter_child_nodes())
+
+
+def check(tree: nodes.Template, env: Environment) -> None:
+    """Refuse by name, before any rendering, what the sandbox would refuse or not know."""
+    for node in sorted(walk(tree), key=lambda node: node.lineno or 0):
+        reason = None
+        if isinstance(node, IMPORTS):
+            reason = "a template cannot include, import or extend another one"
+        elif isinstance(node, nodes.Filter) and node.name not in env.filters:
+            reason = f"there is no filter named {node.name!r}"
+        elif isinstance(node, nodes.Test) and node.name not in env.tests:
+            reason = f"there is no test named {node.name!r}"
+        elif isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+            reason = f"the attribute {node.attr!r} is not accessible"
+        elif isinstance(node, nodes.Getitem) and _constant(node.arg).startswith("__"):
+            reason = f"the attribute {_constant(node.arg)!r} is not accessible"
+        if reason:
+            raise TemplateSyntaxError(reason, node.lineno)
+
+
+def _constant(node: nodes.Node) -> str:
+    return node.value if isinstance(node, nodes.Const) and isinstance(node.value, str) else ""
+
+
+def simple_nodes(source: str, tree: nodes.Template) -> int:
+    """The number of nodes of a tree that provably renders cheaply, or 0.
+
+    No loop, no call, no arithmetic and no filter that multiplies: what is left costs at most
+    the number of nodes times the size of the variables, and may run where the event loop runs.
+    """
+    if len(source) > SIMPLE_SOURCE_CHARACTERS:
+        return 0
+    count = 0
+    for node in walk(tree):
+        count += 1
+        if count > SIMPLE_NODES or type(node) not in SIMPLE_NODE_TYPES or not _modest(node):
+            return 0
+    return count
+
+
+def _modest(node: nodes.Node) -> bool:
+    match node:
+        case nodes.Filter(name="e" | "escape", node=nodes.Node() as inner):
+            # Escaping what is escaped grows it again and again.
+            return not any(isinstance(each, nodes.Filter) for each in walk(inner))
+        case nodes.Filter():
+            return node.name in SIMPLE_FILTERS and _modest_arguments(node)
+        case nodes.Test():
+            return node.name in SIMPLE_TESTS and _modest_arguments(node)
+        case nodes.Getitem():
+            return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, (str, int))
+        case _:
+            return True
+
+
+def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
+    """Constants within reason: `round(1000000000, "ceil")` raises ten to that power."""
+    if node.dyn_args is not None or node.dyn_kwargs is not None:
+        return False
+    if isinstance(node, nodes.Filter) and node.name in {"default", "d"}:
+        return True
+    arguments = [*node.args, *(pair.value for pair in node.kwargs)]
+    if isinstance(node, nodes.Test):
+        return all(isinstance(argument, (nodes.Const, nodes.Name)) for argument in arguments)
+    return all(
+        isinstance(argument, nodes.Const)
+        and (not isinstance(argument.value, (int, float)) or abs(argument.value) <= 1000)
+        for argument in arguments
+    )
+
+
+class Collecting(Undefined):
+    """A kind of Undefined that notes its name where it is used, and goes on with nothing."""
+
+    __slots__ = ()
+    noted: ClassVar[dict[str, None]]
+
+    def _note(self, *_arguments: object, **_named: object) -> Self:
+        if self._undefined_name is not None and self._undefined_hint is None:
+            self.noted[str(self._undefined_name)] = None
+        return self
+
+    def __getattr__(self, name: str) -> Self:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._note()
+
+    def __str__(self) -> str:
+        self._note()
+        return ""
+
+    def __iter__(self) -> Iterator[Any]:
+        self._note()
+        return iter(())
+
+    def __len__(self) -> int:
+        self._note()
+        return 0
+
+    def __bool__(self) -> bool:
+        self._note()
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        self._note()
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        self._note()
+        return True
+
+    def __hash__(self) -> int:
+        self._note()
+        return 0
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _note  # type: ignore[assignment]
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _note  # type: ignore[assignment]
+    __pos__ = __neg__ = __call__ = __getitem__ = __pow__ = __rpow__ = _note  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = _note  # type: ignore[assignment]
+
+
+def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: bool) -> list[str]:
+    """Every variable that a rendering uses and does not get, attributes with their path."""
+    names: dict[str, None] = {}
+    collector = type("Collector", (Collecting,), {"noted": names, "__slots__": ()})
+    env = environment(html=html, undefined=collector)
+    try:
+        for _ in env.from_string(prepared.tree).generate(variables):
+            pass
+    except FAILURES:
+        pass  # the rest of the template stumbles over the gaps: what was noted is the answer
+    paths = dict(_paths(prepared.tree))
+    return sorted({name if name in prepared.variables else paths.get(name, name) for name in names})
+
+
+def _paths(tree: nodes.Template) -> Iterator[tuple[str, str]]:
+    for end in walk(tree):
+        path: list[str] = []
+        node = end
+        while isinstance(node, nodes.Getattr):
+            path.insert(0, node.attr)
+            node = node.node
+        if path and isinstance(node, nodes.Name):
+            yield path[-1], ".".join([node.name, *path])
+
+
+def bounded(chunks: Iterator[str]) -> Iterator[str]:
+    """The chunks of a rendering as long as they stay within the limit; raises `TooMuchText`."""
+    left = OUTPUT_CHARACTERS
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise TooMuchText
+        yield chunk

@@ -1,0 +1,191 @@
+"""The child process that renders the templates which may be dear, under limits of the kernel.
+
+It is run by its path, with `python -I` and an empty environment; reads length-prefixed JSON from
+stdin, answers on stdout, one request at a time, and ends with its stdin: that is, with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+import signal
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jinja2.exceptions import TemplateSyntaxError, UndefinedError
+
+# Where the package is not installed it stands beside us; last, so that it hides nothing.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from channels.sandbox import (
+    FAILURES,
+    OUTPUT_CHARACTERS,
+    Prepared,
+    TooMuchText,
+    bounded,
+    environment,
+    missing_names,
+    prepare,
+)
+
+CPU_SECONDS = 0.3
+MEMORY_BYTES = 64 * 2**20
+RETIRE_BYTES = 16 * 2**20
+"""A child that has grown by this much ends: caches and fragments, not the next template, did it."""
+CACHED_TEMPLATES = 64
+
+
+class TooMuchTime(BaseException):
+    """The CPU time of one request is used up; no `except Exception` of a library swallows it."""
+
+
+class Worker:
+    """The child's side: one request at a time, each under its own limits."""
+
+    def __init__(self) -> None:
+        self._environments = {html: environment(html=html) for html in (False, True)}
+        self._prepared: OrderedDict[tuple[str, bool], tuple[Prepared, Any]] = OrderedDict()
+        self._counting = False
+        self._memory = address_space()
+        signal.signal(signal.SIGPROF, self._alarm)
+
+    def _alarm(self, *_: object) -> None:
+        if self._counting:
+            raise TooMuchTime
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one request; `last` says that the child ends after it."""
+        try:
+            limit(self._memory and self._memory + RETIRE_BYTES + MEMORY_BYTES)
+            self._counting = True
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            reply = self._answer(request)
+            self._counting = False
+            grown = address_space() - self._memory
+            return {**reply, "last": grown > RETIRE_BYTES}
+        except TooMuchTime:
+            return _error(
+                "expensive", f"takes more than {CPU_SECONDS} seconds to compute", last=True
+            )
+        except MemoryError:
+            reason = f"takes more than {MEMORY_BYTES >> 20} MB of memory"
+            return _error("expensive", reason, last=True)
+        finally:
+            self._counting = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        source, html = request["source"], request["html"]
+        try:
+            prepared, template = self._get(source, html=html)
+        except TemplateSyntaxError as error:
+            return _error("template", error.message or "cannot be read", line=error.lineno)
+        except RecursionError:
+            return _error("template", "it is nested too deeply")
+        except FAILURES as error:
+            return _error("template", f"it does not compile: {_reason(error)}")
+        verdict = {"variables": prepared.variables, "nodes": prepared.nodes}
+        if request.get("variables") is None:
+            return verdict
+        try:
+            text = "".join(bounded(template.generate(request["variables"])))
+        except TooMuchText:
+            return _error("expensive", f"gives more than {OUTPUT_CHARACTERS >> 20} MiB of text")
+        except UndefinedError as error:
+            names = missing_names(prepared, request["variables"], html=html)
+            kind = "missing" if names else "failed"
+            return {**_error(kind, _reason(error), line=_line(error)), "names": names}
+        except RecursionError as error:
+            return _error("failed", "it calls itself too deeply", line=_line(error))
+        except FAILURES as error:
+            return _error("failed", _reason(error), line=_line(error))
+        return {**verdict, "text": text}
+
+    def _get(self, source: str, *, html: bool) -> tuple[Prepared, Any]:
+        key = (source, html)
+        if key not in self._prepared:
+            env = self._environments[html]
+            prepared = prepare(source, env)
+            while len(self._prepared) >= CACHED_TEMPLATES:
+                self._prepared.popitem(last=False)
+            self._prepared[key] = prepared, env.from_string(prepared.tree)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+
+def _error(
+    kind: str, message: str, *, line: int | None = None, last: bool = False
+) -> dict[str, Any]:
+    return {"error": kind, "message": message, "line": line, "last": last}
+
+
+def _reason(error: BaseException) -> str:
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(error) or type(error).__name__)
+    return text[:300].encode(errors="replace").decode()
+
+
+def _line(error: BaseException) -> int | None:
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has now; 0 where there is no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return 0
+
+
+def limit(memory: int) -> None:
+    """Bind this process to so many bytes of address space (Linux) and 3 s of CPU from now.
+
+    The clock ends a loop inside C when the parent, who would kill us, is gone.
+    """
+    try:
+        import resource  # noqa: PLC0415  # there is none on Windows
+    except ImportError:
+        return  # the parent's clock remains
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(usage.ru_utime + usage.ru_stime) + 3
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """One message, or None at the end of the stream."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    return stream.read(int.from_bytes(head, "big"))
+
+
+def write_frame(stream: BinaryIO, message: Mapping[str, Any]) -> None:
+    """One message out, lone surrogates and all: the reader judges them."""
+    data = json.dumps(message).encode()
+    stream.write(len(data).to_bytes(4, "big") + data)
+    stream.flush()
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    worker = Worker()
+    write_frame(sys.stdout.buffer, {"ready": True})
+    while (frame := read_frame(sys.stdin.buffer)) is not None:
+        reply = worker.answer(json.loads(frame))
+        write_frame(sys.stdout.buffer, reply)
+        if reply.get("last"):
+            return
+
+
+if __name__ == "__main__":
+    main()

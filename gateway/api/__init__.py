@@ -1,0 +1,14 @@
+"""/v1: what internal services and staff can ask. One table of endpoints, from which routes and
+the OpenAPI description are made."""
+
+from gateway.api import accounts, contacts, messages, templates
+
+ENDPOINTS = [
+    *messages.ENDPOINTS,
+    *templates.ENDPOINTS,
+    *contacts.ENDPOINTS,
+    *accounts.ENDPOINTS,
+]
+
+# Paths of the contract that later versions have: they answer 404 by name.
+NOT_BUILT = ("/v1/conversations", "/v1/events", "/v1/suppressions", "/v1/subscriptions")

@@ -1,0 +1,155 @@
+"""Who calls: an API key of an internal service, or a Supabase JWT of a member of staff."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import time
+from uuid import UUID
+
+import aiohttp
+import jwt
+
+from gateway.config import Settings
+from gateway.problems import Problem
+from gateway.store import accounts
+from gateway.store.database import ApiKey, Caller, Database, Staff
+
+_PREFIX_LENGTH = 16
+_JWKS_SECONDS = 600
+_JWKS_PAUSE = 10
+_ASYMMETRIC = ("RS256", "ES256", "EdDSA")
+
+
+def new_api_key(*, is_test: bool) -> tuple[str, str, bytes]:
+    """(the key, its look-up prefix, its digest): 32 random bytes behind `gw_live_`, `gw_test_`."""
+    random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
+    key = f"gw_{'test' if is_test else 'live'}_{random}"
+    return key, key[:_PREFIX_LENGTH], _digest(key)
+
+
+def _digest(key: str) -> bytes:
+    # The key itself is random: a plain hash cannot be guessed backwards.
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Callers:
+    """Recognises callers by their `Authorization` header."""
+
+    def __init__(
+        self, settings: Settings, database: Database, session: aiohttp.ClientSession
+    ) -> None:
+        self._database = database
+        self._secret = settings.supabase_jwt_secret
+        self._issuer = f"{settings.supabase_url}/auth/v1" if settings.supabase_url else None
+        self._keys = _KeySet(f"{self._issuer}/.well-known/jwks.json", session)
+
+    async def recognise(self, authorization: str | None) -> Caller:
+        """The caller; raises `Problem` 401, or 403 for somebody who is not active staff."""
+        scheme, _, token = (authorization or "").strip().partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise _unauthorized("Send an API key or a token as 'Authorization: Bearer ...'.")
+        if token.startswith("gw_"):
+            return await self._by_key(token)
+        return await self._by_token(token)
+
+    async def _by_key(self, key: str) -> ApiKey:
+        digest = _digest(key)
+        async with self._database.as_service() as db:
+            rows = await accounts.api_keys_by_prefix(db, key[:_PREFIX_LENGTH])
+        for row in rows:
+            if hmac.compare_digest(row["hash"], digest):
+                return ApiKey(
+                    id=row["id"], organization_id=row["organization_id"], is_test=row["is_test"]
+                )
+        raise _unauthorized("This API key is not known, or it has been revoked.")
+
+    async def _by_token(self, token: str) -> Staff:
+        auth_id = await self._auth_id(token)
+        async with self._database.as_claims(auth_id) as db:
+            found = await accounts.staff_by_auth_id(db, auth_id)
+        if found is None:
+            raise Problem(403, "This user is no active member of staff of an organization.")
+        organization_id, role = found
+        return Staff(auth_id=auth_id, organization_id=organization_id, role=role)
+
+    async def _auth_id(self, token: str) -> UUID:
+        try:
+            header = jwt.get_unverified_header(token)
+            key, algorithms = await self._verification_key(header)
+            claims = jwt.decode(
+                token,
+                key=key,
+                algorithms=algorithms,
+                audience="authenticated",
+                issuer=self._issuer,
+                options={
+                    "require": ["exp", "sub", "aud"] + (["iss"] if self._issuer else []),
+                    "verify_iss": self._issuer is not None,
+                },
+            )
+            return UUID(claims["sub"])
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error) if isinstance(error, jwt.PyJWTError) else "sub is no UUID"
+            raise _unauthorized(f"This token is not valid: {reason}.") from None
+
+    async def _verification_key(
+        self, header: dict[str, object]
+    ) -> tuple[jwt.PyJWK | str, list[str]]:
+        algorithm = header.get("alg")
+        if algorithm == "HS256" and self._secret:
+            return self._secret, ["HS256"]
+        if algorithm in _ASYMMETRIC and self._issuer:
+            return await self._keys.find(str(header.get("kid"))), list(_ASYMMETRIC)
+        raise jwt.InvalidAlgorithmError(
+            "it is signed in a way that SUPABASE_JWT_SECRET and SUPABASE_URL do not allow"
+        )
+
+
+class _KeySet:
+    """The public keys of the issuer, fetched when an unknown one is named, and kept."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = url
+        self._session = session
+        self._lock = asyncio.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched = -float("inf")
+
+    async def find(self, key_id: str) -> jwt.PyJWK:
+        age = time.monotonic() - self._fetched
+        if age > _JWKS_SECONDS or (key_id not in self._keys and age > _JWKS_PAUSE):
+            async with self._lock:
+                # Whoever waited for the lock finds the keys that the first one fetched.
+                if time.monotonic() - self._fetched > _JWKS_PAUSE:
+                    await self._fetch()
+        if key_id not in self._keys:
+            raise jwt.InvalidKeyError("it names a key that the issuer does not publish")
+        return self._keys[key_id]
+
+    async def _fetch(self) -> None:
+        try:
+            async with self._session.get(
+                self._url, timeout=aiohttp.ClientTimeout(total=5), allow_redirects=False
+            ) as response:
+                response.raise_for_status()
+                published = jwt.PyJWKSet.from_dict(await response.json(content_type=None))
+        except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
+            if self._keys:
+                return  # the keys that we have are better than none
+            raise Problem(
+                503,
+                "The issuer's keys cannot be read: check SUPABASE_URL and try again "
+                f"({type(error).__name__}).",
+                headers={"Retry-After": "5"},
+            ) from None
+        self._keys = {key.key_id: key for key in published.keys if key.key_id}
+        self._fetched = time.monotonic()

@@ -1,0 +1,143 @@
+"""/v1/leads and /v1/clients: the same handlers for both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from gateway.api import shapes
+from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.ids import new_id
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.store import contacts
+from gateway.store.contacts import Kind
+from gateway.store.database import Conflict
+
+Handler = Callable[[Call], Awaitable[web.Response]]
+
+
+def _search(kind: Kind) -> Handler:
+    async def search(call: Call) -> web.Response:
+        query = call.query
+        status = query.status if kind == "lead" else query.membership_status
+        async with call.services.database.as_caller(call.caller) as db:
+            page = await contacts.search(
+                db,
+                kind,
+                call.organization_id,
+                status=status,
+                email=query.email,
+                cursor=call.cursor,
+                limit=query.limit,
+            )
+        return respond({"data": page.rows, "next_cursor": page.next_cursor})
+
+    return search
+
+
+def _create(kind: Kind) -> Handler:
+    async def create(call: Call) -> web.Response:
+        contact_id = new_id()
+        columns = call.body.model_dump(mode="json", exclude_unset=True)
+        try:
+            async with call.services.database.as_caller(call.caller) as db:
+                await contacts.insert(db, kind, call.organization_id, contact_id, columns)
+                row = await contacts.get(db, kind, call.organization_id, contact_id)
+        except Conflict as conflict:
+            raise _refused(conflict) from None
+        return respond(row, 201, {"Location": f"/v1/{kind}s/{contact_id}"})
+
+    return create
+
+
+def _get(kind: Kind) -> Handler:
+    async def get(call: Call) -> web.Response:
+        async with call.services.database.as_caller(call.caller) as db:
+            row = await contacts.get(db, kind, call.organization_id, call.id)
+        if row is None:
+            raise not_found(kind)
+        return respond(row)
+
+    return get
+
+
+def _change(kind: Kind) -> Handler:
+    async def change(call: Call) -> web.Response:
+        columns: dict[str, Any] = call.body.model_dump(mode="json", exclude_unset=True)
+        if kind == "client" and columns.get("email", "") is None:
+            raise invalid([FieldError("email", "cannot be null")])
+        try:
+            async with call.services.database.as_caller(call.caller) as db:
+                if not await contacts.update(db, kind, call.organization_id, call.id, columns):
+                    raise not_found(kind)
+                row = await contacts.get(db, kind, call.organization_id, call.id)
+        except Conflict as conflict:
+            raise _refused(conflict) from None
+        return respond(row)
+
+    return change
+
+
+def _refused(conflict: Conflict) -> Problem:
+    if "assigned_to" in conflict.constraint:
+        return invalid([FieldError("assigned_to", "is no member of staff of your organization")])
+    # The document makes a client's address unique among all organizations: saying more
+    # than "cannot be used" would tell one tenant about another's clients.
+    return Problem(409, "This e-mail address cannot be used for a client.")
+
+
+def _endpoints(
+    kind: Kind,
+    new: type[BaseModel],
+    patch: type[BaseModel],
+    query: type[BaseModel],
+    shape: type[BaseModel],
+) -> list[Endpoint]:
+    path = f"/v1/{kind}s"
+    return [
+        Endpoint(
+            method="GET",
+            path=path,
+            handler=_search(kind),
+            summary=f"Find {kind}s",
+            query=query,
+            answer=shapes.Listed[shape],
+            problems=(422,),  # type: ignore[valid-type]
+        ),
+        Endpoint(
+            method="POST",
+            path=path,
+            handler=_create(kind),
+            summary=f"Create a {kind}",
+            status=201,
+            body=new,
+            answer=shape,
+            problems=(400, 409, 413, 422),
+        ),
+        Endpoint(
+            method="GET",
+            path=f"{path}/{{id}}",
+            handler=_get(kind),
+            summary=f"One {kind}",
+            answer=shape,
+            problems=(404,),
+        ),
+        Endpoint(
+            method="PATCH",
+            path=f"{path}/{{id}}",
+            handler=_change(kind),
+            summary=f"Change a {kind}",
+            body=patch,
+            answer=shape,
+            problems=(400, 404, 409, 413, 422),
+        ),
+    ]
+
+
+ENDPOINTS = [
+    *_endpoints("lead", shapes.LeadIn, shapes.LeadPatch, shapes.LeadQuery, shapes.Lead),
+    *_endpoints("client", shapes.ClientIn, shapes.ClientPatch, shapes.ClientQuery, shapes.Client),
+]

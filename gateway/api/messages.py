@@ -1,0 +1,273 @@
+"""/v1/messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from channels.model import Channel
+from gateway.accept import Idempotency, Replayed, preview
+from gateway.api import shapes
+from gateway.api.endpoint import (
+    Call,
+    Endpoint,
+    as_bytes,
+    parse_json,
+    read_json,
+    respond,
+)
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.store import messages, reports
+from gateway.store.reports import Event, event_id
+
+_BATCH = 1000
+
+
+async def send(call: Call) -> web.Response:
+    """Accept one message."""
+    raw = await call.request.read()
+    body = parse_json(raw)
+    idempotency = _idempotency(call, "message", body)
+    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
+        return _replay(known, 202)
+    request = read_json(shapes.SendRequest, raw)
+    results = await call.services.accepting.accept(
+        call.caller, [request], idempotency, lambda final: as_bytes(_shown(final[0]))
+    )
+    if isinstance(results, Replayed):
+        return _replay(results, 202)
+    (result,) = results
+    if isinstance(result, Problem):
+        raise result
+    call.services.metrics.accepted(request.channel)
+    return respond(_shown(result), 202, {"Location": f"/v1/messages/{result['id']}"})
+
+
+async def send_batch(call: Call) -> web.Response:
+    """Accept up to 1,000 messages, each judged by itself."""
+    body = parse_json(await call.request.read())
+    idempotency = _idempotency(call, "batch", body)
+    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
+        return _replay(known, 207)
+    requests = [_item(item) for item in _items(body)]
+    results = await call.services.accepting.accept(
+        call.caller, requests, idempotency, lambda final: as_bytes(_batch_answer(final))
+    )
+    if isinstance(results, Replayed):
+        return _replay(results, 207)
+    for result in results:
+        if not isinstance(result, Problem):
+            call.services.metrics.accepted(Channel(result["channel"]))
+    return respond(_batch_answer(results), 207)
+
+
+async def check(call: Call) -> web.Response:
+    """Say what would be sent, and every reason why it would not; nothing is stored."""
+    (draft,) = await call.services.accepting.draft(call.caller, [call.body])
+    return respond(preview(call.body, draft))
+
+
+async def get(call: Call) -> web.Response:
+    """One message."""
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await messages.get(db, call.organization_id, call.id)
+    if row is None:
+        raise not_found("message")
+    return respond(_shown(row))
+
+
+async def events(call: Call) -> web.Response:
+    """What happened to one message."""
+    async with call.services.database.as_caller(call.caller) as db:
+        if await messages.get(db, call.organization_id, call.id) is None:
+            raise not_found("message")
+        page = await messages.events(
+            db, call.organization_id, call.id, call.cursor, call.query.limit
+        )
+    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+
+
+async def search(call: Call) -> web.Response:
+    """One page of messages that pass every filter."""
+    query: shapes.MessageQuery = call.query
+    wanted = messages.MessageFilter(**query.model_dump(exclude={"limit", "cursor"}))
+    async with call.services.database.as_caller(call.caller) as db:
+        page = await messages.search(db, call.organization_id, wanted, call.cursor, query.limit)
+    return respond({"data": [_shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+
+
+async def cancel(call: Call) -> web.Response:
+    """Cancel a message that no worker has taken up."""
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await messages.get(db, call.organization_id, call.id)
+    if row is None:
+        raise not_found("message")
+    async with call.services.database.as_service() as db:
+        if not await messages.take_back(db, call.organization_id, call.id):
+            raise Problem(
+                409,
+                f"This message is {row['status']}: only one that is pending, and that no worker "
+                "has taken up, can be canceled.",
+            )
+        await reports.record(
+            db,
+            [
+                Event(
+                    organization_id=call.organization_id,
+                    message_id=call.id,
+                    id=event_id(call.id, "canceled"),
+                    type="canceled",
+                    status="canceled",
+                    source="api",
+                )
+            ],
+        )
+        row = await messages.get(db, call.organization_id, call.id)
+    return respond(_shown(row))
+
+
+async def retry(call: Call) -> web.Response:
+    """Send a failed message again, as a new one with `retry_of`."""
+    row = await call.services.accepting.retry(call.caller, call.id)
+    call.services.metrics.accepted(Channel(row["channel"]))
+    return respond(_shown(row), 202, {"Location": f"/v1/messages/{row['id']}"})
+
+
+def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        raise invalid([FieldError("messages", "is required: a list of messages")])
+    extra = sorted(set(body) - {"messages"})
+    if extra:
+        raise invalid([FieldError(name, "is not a field of this request") for name in extra])
+    items: list[Any] = body["messages"]
+    if not 1 <= len(items) <= _BATCH:
+        raise invalid([FieldError("messages", f"must hold 1 to {_BATCH}, it holds {len(items)}")])
+    return items
+
+
+def _item(item: object) -> shapes.SendRequest | Problem:
+    try:
+        return read_json(shapes.SendRequest, orjson.dumps(item))
+    except Problem as problem:
+        return problem
+
+
+def _idempotency(call: Call, kind: str, body: object) -> Idempotency | None:
+    key = call.request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable characters")])
+    return Idempotency.of(key, call.caller, kind, body)
+
+
+def _replay(known: Replayed, status: int) -> web.Response:
+    return web.Response(
+        body=known.answer,
+        status=status,
+        content_type="application/json",
+        headers={"Idempotent-Replayed": "true"},
+    )
+
+
+def _batch_answer(results: list[Any]) -> dict[str, Any]:
+    return {
+        "data": [
+            {"status": result.status, "problem": result.as_json()}
+            if isinstance(result, Problem)
+            else {"status": 202, "message": _shown(result)}
+            for result in results
+        ]
+    }
+
+
+def _shown(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row or None that was checked
+    # Rows that were there before the gateway may hold null where the gateway writes a value.
+    return {
+        **row,
+        "attachments": row["attachments"] or [],
+        "metadata": row["metadata"] or {},
+        "status": row["status"] or "pending",
+    }
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="POST",
+        path="/v1/messages",
+        handler=send,
+        summary="Send a message",
+        status=202,
+        body=shapes.SendRequest,
+        answer=shapes.Message,
+        reads_body_itself=True,
+        headers=("Idempotency-Key",),
+        problems=(400, 409, 413, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/batch",
+        handler=send_batch,
+        status=207,
+        summary="Send up to 1,000 messages",
+        body=shapes.BatchRequest,
+        answer=shapes.BatchAnswer,
+        reads_body_itself=True,
+        headers=("Idempotency-Key",),
+        problems=(400, 409, 413, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/check",
+        handler=check,
+        summary="Say what would be sent, store nothing",
+        body=shapes.SendRequest,
+        answer=shapes.CheckAnswer,
+        problems=(400, 413, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/messages",
+        handler=search,
+        summary="Find messages",
+        query=shapes.MessageQuery,
+        answer=shapes.Listed[shapes.Message],
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/messages/{id}",
+        handler=get,
+        summary="One message",
+        answer=shapes.Message,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/messages/{id}/events",
+        handler=events,
+        summary="What happened to a message",
+        query=shapes.PageQuery,
+        answer=shapes.Listed[shapes.Event],
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/{id}/cancel",
+        handler=cancel,
+        summary="Cancel a pending message",
+        answer=shapes.Message,
+        problems=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/{id}/retry",
+        handler=retry,
+        status=202,
+        summary="Send a failed message again",
+        answer=shapes.Message,
+        problems=(404, 409, 422),
+    ),
+]

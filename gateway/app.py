@@ -1,0 +1,134 @@
+"""The web process: routes, middleware, and what lives as long as the application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+from aiohttp import web
+
+from channels.render import Renderer
+from gateway import operations
+from gateway.accept import Accepting
+from gateway.api import ENDPOINTS, NOT_BUILT
+from gateway.api.auth import Callers
+from gateway.api.endpoint import as_bytes
+from gateway.config import Settings, metrics_folder
+from gateway.hooks import add_hooks
+from gateway.logs import logger
+from gateway.metrics import Metrics
+from gateway.problems import Problem
+from gateway.receive import Receiving
+from gateway.registry import PROVIDERS
+from gateway.services import SERVICES, Services
+from gateway.store.database import Database, DatabaseAway
+from gateway.vault import Vault
+
+_log = logger(__name__)
+
+MAX_BODY = 10 * 2**20
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_app(settings: Settings) -> web.Application:
+    """The application for settings that name a database and the secret keys."""
+    if settings.database_url is None:
+        raise ValueError("settings.database_url is not set: use gateway.runtime")
+    app = web.Application(middlewares=[_as_problems], client_max_size=MAX_BODY)
+    app.cleanup_ctx.append(_services(settings, settings.database_url))
+    for endpoint in ENDPOINTS:
+        app.router.add_route(endpoint.method, endpoint.path, _lazily(endpoint.bound))
+    for path in NOT_BUILT:
+        for pattern in (path, path + "/{rest:.*}"):
+            app.router.add_route("*", pattern, _not_built)
+    add_hooks(app, settings.base_url)
+    operations.add_routes(app)
+    return app
+
+
+def api_urls(settings: Settings) -> dict[str, str | None]:
+    """Other base addresses of providers, by name."""
+    return {name: settings.api_url(name) for name in PROVIDERS}
+
+
+def _lazily(bind: Callable[[Services], Handler]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await bind(request.app[SERVICES])(request)
+
+    return handle
+
+
+def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(app: web.Application) -> AsyncIterator[None]:
+        database = await Database.connect(dsn)
+        vault = Vault(settings.gateway_secret_keys)
+        metrics = Metrics(metrics_folder())
+        async with Renderer() as renderer, aiohttp.ClientSession() as session:
+            app[SERVICES] = Services(
+                settings=settings,
+                database=database,
+                vault=vault,
+                metrics=metrics,
+                renderer=renderer,
+                callers=Callers(settings, database, session),
+                accepting=Accepting(database, renderer),
+                receiving=Receiving(database, vault, metrics, api_urls(settings)),
+            )
+            yield
+        await database.close()
+
+    return run
+
+
+async def _not_built(request: web.Request) -> web.StreamResponse:
+    raise Problem(404, f"{request.path} is not built yet in this version of the gateway.")
+
+
+@web.middleware
+async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error on every path is problem+json; what nobody expected is logged, not shown."""
+    started = time.perf_counter()
+    try:
+        response = await handler(request)
+    except Problem as problem:
+        response = _problem(problem)
+    except web.HTTPRequestEntityTooLarge:
+        response = _problem(Problem(413, f"The body is larger than {MAX_BODY} bytes."))
+    except web.HTTPMethodNotAllowed as error:
+        response = _problem(
+            Problem(
+                405,
+                f"{request.method} is not possible here.",
+                headers={"Allow": ", ".join(sorted(error.allowed_methods))},
+            )
+        )
+    except web.HTTPNotFound:
+        response = _problem(Problem(404, "There is nothing at this path; see /openapi.json."))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = _problem(Problem(error.status, error.reason))
+    except DatabaseAway as error:
+        _log.warning("the database is away", error=str(error), path=request.path)
+        response = _problem(
+            Problem(503, "The database does not answer: try again.", headers={"Retry-After": "1"})
+        )
+    except Exception:
+        _log.exception("unexpected", path=request.path, method=request.method)
+        response = _problem(
+            Problem(500, "The gateway made a mistake; its log has the details. Try again.")
+        )
+    if request.path == "/v1/messages" and request.method == "POST":
+        request.app[SERVICES].metrics.accept_took(time.perf_counter() - started)
+    return response
+
+
+def _problem(problem: Problem) -> web.Response:
+    return web.Response(
+        body=as_bytes(problem.as_json()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=dict(problem.headers),
+    )

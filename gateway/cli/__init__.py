@@ -1,0 +1,58 @@
+"""The commands: `gateway demo`, `web`, `worker`, `migrate`, `simulator`, `org`, `staff` ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+from rich.console import Console
+
+from channels.errors import SendError
+from gateway.cli import database, organization, sending, serving
+from gateway.config import SettingsError
+from gateway.embedded import EmbeddedError
+from gateway.migrate import MigrationError
+from gateway.setup import SetupError
+from gateway.store.database import DatabaseAway
+from gateway.vault import VaultError
+
+# What a user can mend: one line, no traceback.
+_MENDABLE = (
+    SettingsError,
+    EmbeddedError,
+    MigrationError,
+    SetupError,
+    DatabaseAway,
+    VaultError,
+    SendError,
+    sending.ApiError,
+    serving.PortTakenError,
+)
+
+app = typer.Typer(
+    name="gateway",
+    help="A messaging gateway: e-mail, SMS, WhatsApp and phone calls, for many organizations.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_commands: list[Callable[[typer.Typer], None]] = [
+    serving.add_to,
+    database.add_to,
+    organization.add_to,
+    sending.add_to,
+]
+for _add in _commands:
+    _add(app)
+
+
+def run() -> int:
+    """Run the command line; the exit code."""
+    try:
+        app()
+    except _MENDABLE as error:
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
+            f"gateway: {error}"
+        )
+        return 1
+    return 0

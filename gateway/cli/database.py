@@ -1,0 +1,82 @@
+"""`gateway migrate` and `gateway export-supabase`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from gateway import migrate
+from gateway.cli.output import Json, err, out, show
+from gateway.config import Settings, read_settings
+from gateway.embedded import EmbeddedServer
+
+T = TypeVar("T")
+
+migrations = typer.Typer(help="Bring the database to this version, or back.", no_args_is_help=True)
+
+
+@migrations.command()
+def up(as_json: Json = False) -> None:
+    """Apply every migration that is missing."""
+    with err.status("Migrating ..."):
+        applied = asyncio.run(_with_owner(read_settings(), migrate.up))
+    if as_json:
+        show({"applied": applied}, as_json=True)
+    else:
+        out.print(f"Applied: {', '.join(applied) or 'nothing, all is there'}")
+
+
+@migrations.command()
+def down(
+    to: Annotated[
+        str | None, typer.Option(help="Take back everything later than this version (0: all).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take back the last migration."""
+    with err.status("Taking back ..."):
+        taken_back = asyncio.run(_with_owner(read_settings(), lambda url: migrate.down(url, to)))
+    if as_json:
+        show({"taken_back": taken_back}, as_json=True)
+    else:
+        out.print(f"Taken back: {', '.join(taken_back) or 'nothing, none was applied'}")
+
+
+@migrations.command()
+def status(as_json: Json = False) -> None:
+    """Say which migrations are applied and which are missing."""
+    found = asyncio.run(_with_owner(read_settings(), migrate.status))
+    show({"applied": list(found.applied), "pending": list(found.pending)}, as_json=as_json)
+
+
+def export_supabase(
+    target: Annotated[Path, typer.Argument(help="Where the Supabase CLI looks.")] = Path(
+        "supabase/migrations"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Write the migrations as the Supabase CLI wants them (without their down halves)."""
+    written = [str(path) for path in migrate.export_supabase(target)]
+    if as_json:
+        show({"written": written}, as_json=True)
+    else:
+        for path in written:
+            out.print(path, markup=False)
+
+
+async def _with_owner(settings: Settings, do: Callable[[str], Awaitable[T]]) -> T:
+    url = settings.database_owner_url or settings.database_url
+    if url is not None:
+        return await do(url)
+    async with EmbeddedServer(settings.gateway_data) as server:
+        return await do(server.dsn)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(migrations, name="migrate")
+    app.command("export-supabase")(export_supabase)

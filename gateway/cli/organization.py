@@ -1,0 +1,209 @@
+"""`gateway org`, `staff`, `key`, `account` and `sender`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import UUID
+
+import jwt
+import typer
+
+from channels.model import Channel
+from gateway import registry, setup
+from gateway.cli.output import Json, show
+from gateway.config import Settings, SettingsError, read_settings
+from gateway.runtime import database_of
+from gateway.setup import SetupError
+from gateway.store import accounts
+from gateway.store.database import Database
+from gateway.vault import Vault
+
+Organization = Annotated[UUID, typer.Option("--org", help="The organization's id.")]
+
+org = typer.Typer(help="Organizations: the tenants.", no_args_is_help=True)
+staff = typer.Typer(help="Members of staff.", no_args_is_help=True)
+key = typer.Typer(help="API keys of internal services.", no_args_is_help=True)
+account = typer.Typer(help="Accounts at providers.", no_args_is_help=True)
+sender = typer.Typer(help="Addresses to send from.", no_args_is_help=True)
+
+
+@org.command("create")
+def create_organization(
+    name: str,
+    country: Annotated[
+        str | None, typer.Option(help="Where national phone numbers are read, as GB.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an organization; names may repeat."""
+
+    async def do() -> UUID:
+        async with _database(read_settings()) as (_, database):
+            return await setup.create_organization(database, name, country=country)
+
+    show({"id": asyncio.run(do())}, as_json=as_json)
+
+
+@staff.command("create")
+def create_staff(
+    organization_id: Organization,
+    email: Annotated[str, typer.Option(help="Their e-mail address.")],
+    role: Annotated[Literal["owner", "admin", "member"], typer.Option()] = "member",
+    name: Annotated[str | None, typer.Option(help="Their full name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a member of staff."""
+
+    async def do() -> tuple[UUID, UUID]:
+        async with _database(read_settings()) as (_, database):
+            return await setup.create_staff(database, organization_id, email, role, name)
+
+    user_id, auth_id = asyncio.run(do())
+    show({"id": user_id, "auth_id": auth_id}, as_json=as_json)
+
+
+@staff.command("token")
+def create_token(
+    email: Annotated[str, typer.Option(help="Whose token.")],
+    ttl: Annotated[int, typer.Option(help="Seconds that it is good for.", min=1)] = 3600,
+    as_json: Json = False,
+) -> None:
+    """Make a JWT as Supabase would, where SUPABASE_JWT_SECRET is set."""
+    settings = read_settings()
+    if settings.supabase_jwt_secret is None:
+        raise SettingsError("SUPABASE_JWT_SECRET: is needed to make a token")
+
+    async def do() -> UUID:
+        async with _database(settings) as (_, database), database.as_service() as db:
+            row = await accounts.staff_by_email(db, email)
+        if row is None:
+            raise SetupError(f"There is no member of staff with the address {email}.")
+        auth_id: UUID = row["auth_id"]
+        return auth_id
+
+    now = int(time.time())
+    claims = {
+        "sub": str(asyncio.run(do())),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "email": email,
+        "iat": now,
+        "exp": now + ttl,
+    }
+    if settings.supabase_url:
+        claims["iss"] = f"{settings.supabase_url}/auth/v1"
+    token = jwt.encode(claims, settings.supabase_jwt_secret, algorithm="HS256")
+    if as_json:
+        show({"token": token, "expires_in": ttl}, as_json=True)
+    else:
+        typer.echo(token)
+
+
+@key.command("create")
+def create_key(
+    organization_id: Organization,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "API key",
+    test: Annotated[
+        bool, typer.Option("--test", help="Its messages never leave the machine.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make an API key; it is shown once."""
+
+    async def do() -> setup.NewKey:
+        async with _database(read_settings()) as (_, database):
+            return await setup.create_key(database, organization_id, name, is_test=test)
+
+    made = asyncio.run(do())
+    show({"id": made.id, "key": made.key}, as_json=as_json)
+
+
+@account.command("add")
+def add_account(
+    organization_id: Organization,
+    provider: Annotated[str, typer.Option(help=f"One of: {', '.join(registry.PROVIDERS)}.")],
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE, or NAME=@FILE to read a file; repeat it."),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(help="More NAME=VALUE.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Add credentials at a provider; the answer has the URLs to paste there."""
+    credentials = dict(_value(text) for text in [*(values or []), *(more or [])])
+    settings = read_settings()
+
+    async def do() -> UUID:
+        async with _database(settings, needs_keys=True) as (ready, database):
+            vault = Vault(ready.gateway_secret_keys)
+            return await setup.add_account(database, vault, organization_id, provider, credentials)
+
+    account_id = asyncio.run(do())
+    urls = registry.webhook_urls(settings.base_url, provider, account_id)
+    show({"id": account_id, "webhooks": urls}, as_json=as_json)
+
+
+@sender.command("add")
+def add_sender(
+    account_id: Annotated[UUID, typer.Option("--account", help="The account's id.")],
+    channel: Annotated[Channel, typer.Option()],
+    address: Annotated[str, typer.Option(help="As +15551230001.")],
+    default: Annotated[
+        bool, typer.Option("--default", help="What is sent from where nothing is named.")
+    ] = False,
+    rate: Annotated[
+        float | None, typer.Option(help="Messages a second at most.", min=0.001)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Add an address to send from."""
+
+    async def do() -> UUID:
+        async with _database(read_settings()) as (_, database):
+            return await setup.add_sender(
+                database, account_id, channel, address, is_default=default, rate=rate
+            )
+
+    show({"id": asyncio.run(do())}, as_json=as_json)
+
+
+@asynccontextmanager
+async def _database(
+    settings: Settings, *, needs_keys: bool = False
+) -> AsyncIterator[tuple[Settings, Database]]:
+    async with database_of(settings, needs_keys=needs_keys) as ready:
+        database = await Database.connect(str(ready.database_url), size=1)
+        try:
+            yield ready, database
+        finally:
+            await database.close()
+
+
+def _value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SetupError(f"{name or text!r} has no value: write --set NAME=VALUE.")
+    if value.startswith("@"):
+        try:
+            return name, Path(value[1:]).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SetupError(f"{name}: {value[1:]} cannot be read: {error}.") from None
+    return name, value
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    groups: Sequence[tuple[str, typer.Typer]] = (
+        ("org", org),
+        ("staff", staff),
+        ("key", key),
+        ("account", account),
+        ("sender", sender),
+    )
+    for name, group in groups:
+        app.add_typer(group, name=name)

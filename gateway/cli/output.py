@@ -1,0 +1,30 @@
+"""How commands print: JSON alone on stdout with `--json`, else lines for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def show(data: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a result."""
+    if as_json:
+        typer.echo(orjson.dumps(data, option=orjson.OPT_UTC_Z).decode())
+        return
+    width = max(len(name) for name in data)
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            out.print(f"{name}", markup=False)
+            for key, item in value.items():
+                out.print(f"  {key}  {item}", markup=False)
+        else:
+            out.print(f"{name.ljust(width)}  {value}", markup=False)

@@ -1,0 +1,94 @@
+"""`gateway send`: through the API, as an internal service would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+
+from channels.model import Channel
+from gateway.cli.output import Json, err, show
+from gateway.config import SettingsError, read_settings
+
+_FINAL = ("delivered", "read", "failed", "canceled")
+
+
+class ApiError(Exception):
+    """The gateway's API said no, or did not answer."""
+
+
+def send(
+    channel: Annotated[Channel, typer.Option()],
+    to: Annotated[str, typer.Option(help="An address on that channel.")],
+    template: Annotated[str | None, typer.Option(help="Name or id of a template.")] = None,
+    var: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the template.")] = None,
+    body: Annotated[str | None, typer.Option(help="The text, without a template.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="A sender's address.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until it is delivered, or has failed.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=1)] = 60,
+    as_json: Json = False,
+) -> None:
+    """Send a message; GATEWAY_URL and GATEWAY_API_KEY say where and as whom."""
+    settings = read_settings()
+    if settings.gateway_api_key is None:
+        raise SettingsError("GATEWAY_API_KEY: is needed; make one with 'gateway key create'")
+    request: dict[str, Any] = {"channel": str(channel), "to": to}
+    for name, value in (("template", template), ("body", body), ("from", from_)):
+        if value is not None:
+            request[name] = value
+    if var:
+        request["variables"] = dict(_variable(text) for text in var)
+    url = settings.gateway_url or f"http://127.0.0.1:{settings.port}"
+    message = asyncio.run(_send(url, settings.gateway_api_key, request, timeout if wait else None))
+    shown = ("id", "status", "to_address", "external_id", "error_code", "error_message")
+    show(message if as_json else {name: message[name] for name in shown}, as_json=as_json)
+    if wait and message["status"] not in ("delivered", "read", "sent"):
+        raise typer.Exit(1)
+
+
+async def _send(
+    url: str, key: str, request: dict[str, Any], timeout: float | None
+) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(url, headers=headers) as session:
+        message = await _ask(session, "POST", "/v1/messages", request)
+        if timeout is None:
+            return message
+        deadline = time.monotonic() + timeout
+        with err.status("Waiting for its delivery ...") as status:
+            while message["status"] not in _FINAL and time.monotonic() < deadline:
+                await asyncio.sleep(0.2)
+                message = await _ask(session, "GET", f"/v1/messages/{message['id']}")
+                status.update(f"It is {message['status']} ...")
+    return message
+
+
+async def _ask(
+    session: aiohttp.ClientSession, method: str, path: str, body: object = None
+) -> dict[str, Any]:
+    try:
+        async with session.request(method, path, json=body) as response:
+            answer: dict[str, Any] = await response.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise ApiError(f"The gateway does not answer: {error}; is GATEWAY_URL right?") from None
+    if response.status >= 400:
+        fields = "; ".join(f"{e['field']}: {e['message']}" for e in answer.get("errors", ()))
+        raise ApiError(f"{response.status}: {fields or answer.get('detail')}")
+    return answer
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ApiError(f"--var {text}: write NAME=VALUE")
+    return name, value
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(send)

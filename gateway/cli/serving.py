@@ -1,0 +1,117 @@
+"""`gateway web`, `worker`, `simulator` and `demo`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from gateway.cli.output import err, out
+from gateway.config import Settings, read_settings
+from gateway.logs import configure
+from gateway.runtime import database_of, share_metrics
+from gateway.serve import (
+    PortTakenError,
+    WebProcesses,
+    bind,
+    run_loop,
+    serve_web,
+    serve_worker,
+    stop_on_signals,
+)
+
+__all__ = ["PortTakenError", "add_to"]
+
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+
+
+def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has to
+    """Answer requests and webhooks, on PORT, with WEB_CONCURRENCY processes."""
+    settings = _started()
+
+    async def run() -> None:
+        async with database_of(settings) as ready:
+            bound = bind(host, settings.port)
+            stop = stop_on_signals()
+            if settings.web_concurrency == 1:
+                await serve_web(ready, bound, stop)
+                return
+            bound.close()
+            await WebProcesses(ready, host, settings.port).run(stop)
+
+    run_loop(run())
+
+
+def worker() -> None:
+    """Send what is due, WORKER_CONCURRENCY messages side by side."""
+    settings = _started()
+
+    async def run() -> None:
+        async with database_of(settings) as ready:
+            await serve_worker(ready, stop_on_signals())
+
+    run_loop(run())
+
+
+def simulator(
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 9090,
+    host: Host = "127.0.0.1",
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same chances.")] = None,
+) -> None:
+    """Be the providers: their APIs, with signed callbacks, and faults on request."""
+    from gateway import simulator as providers  # noqa: PLC0415 - web and worker need it not
+
+    async def run() -> None:
+        stop = stop_on_signals()
+        serving = asyncio.create_task(
+            providers.run(
+                host, port, lambda url: out.print(f"The simulator is at {url}"), seed=seed
+            )
+        )
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not serving.done():
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+        else:
+            serving.result()
+
+    try:
+        run_loop(run())
+    except OSError as error:
+        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Show the conversation and end.")] = False,
+    port: Annotated[int, typer.Option(help="Where the gateway answers.")] = 8080,
+) -> None:
+    """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
+    from gateway.demo import run_demo  # noqa: PLC0415 - nor does anybody else need this
+
+    settings = read_settings()
+    configure("error" if once else "warning", "console")
+    failed = False
+
+    async def run() -> None:
+        nonlocal failed
+        failed = not await run_demo(settings, once=once, port=port, out=out, err=err)
+
+    run_loop(run())
+    if failed:
+        raise typer.Exit(1)
+
+
+def _started() -> Settings:
+    settings = read_settings()
+    share_metrics(settings.gateway_data)
+    configure(settings.log_level, settings.log_format)
+    return settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (demo, web, worker, simulator):
+        app.command()(command)

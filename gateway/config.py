@@ -1,0 +1,124 @@
+"""Settings: the only reader of the environment."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A setting is missing or malformed; the text is one line that names it."""
+
+
+class Settings(BaseSettings):
+    """What the environment says (`docs/operating.md` explains each)."""
+
+    model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True)
+
+    database_url: str | None = None
+    database_owner_url: str | None = None
+    database_direct_url: str | None = None
+    gateway_data: Path = Path("~/.local/share/gateway")
+    public_url: str | None = None
+    gateway_secret_keys: Annotated[tuple[bytes, ...], NoDecode] = ()
+    supabase_jwt_secret: str | None = None
+    supabase_url: str | None = None
+    twilio_api_url: str | None = None
+    port: int = Field(default=8080, ge=1, le=65535)
+    web_concurrency: int = Field(default=1, ge=1, le=256)
+    worker_concurrency: int = Field(default=64, ge=1, le=10_000)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    gateway_url: str | None = None
+    gateway_api_key: str | None = None
+
+    @field_validator("database_url", "database_owner_url", "database_direct_url")
+    @classmethod
+    def _postgres_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgres://", "postgresql://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @field_validator("public_url", "supabase_url", "twilio_api_url", "gateway_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a complete http:// or https:// URL")
+        if parts.query or parts.fragment:
+            raise ValueError("must have no query and no fragment")
+        return value.rstrip("/")
+
+    @field_validator("gateway_data")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("gateway_secret_keys", mode="before")
+    @classmethod
+    def _keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(decode_key(part) for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def base_url(self) -> str:
+        """What providers call, without a slash at the end."""
+        return self.public_url or f"http://127.0.0.1:{self.port}"
+
+    def api_url(self, provider: str) -> str | None:
+        """Another base address of a provider, where the environment names one."""
+        value: str | None = getattr(self, f"{provider}_api_url", None)
+        return value
+
+
+def decode_key(text: str) -> bytes:
+    """32 bytes from plain or URL-safe base64; raises `ValueError` with what is wrong."""
+    text = text.strip().replace("-", "+").replace("_", "/")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("each key must be base64") from None
+    if len(key) != 32:
+        raise ValueError(f"each key must be 32 bytes in base64, one has {len(key)}")
+    return key
+
+
+def read_settings() -> Settings:
+    """The settings of this process; raises `SettingsError` with one line."""
+    # An empty variable is one that is not set: `PORT= gateway web` means the default.
+    empty = [name for name, value in os.environ.items() if not value]
+    for name in empty:
+        if name.lower() in Settings.model_fields:
+            del os.environ[name]
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def use_metrics_folder(folder: Path) -> None:
+    """Tell prometheus-client, before it is imported, where processes share their numbers."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def metrics_folder() -> Path | None:
+    """Where the processes of this machine share their numbers, where they do."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None

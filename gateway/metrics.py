@@ -1,0 +1,144 @@
+"""Numbers for Prometheus: what was accepted, sent, failed, received, and how long it took.
+
+With a folder for several processes (`config.use_metrics_folder`) every process writes its own
+numbers there and `/metrics` sums them; without one they are this process's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from channels.model import Channel, Status
+
+_LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+_DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
+
+
+class Metrics:
+    """The counters of this process."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._registry = registry = CollectorRegistry()
+        labels = ("channel", "provider")
+        self._accepted = Counter(
+            "gateway_messages_accepted",
+            "Messages answered with 202",
+            ("channel",),
+            registry=registry,
+        )
+        self._sent = Counter(
+            "gateway_messages_sent", "Messages that a provider took", labels, registry=registry
+        )
+        self._failed = Counter(
+            "gateway_messages_failed", "Messages that have failed", labels, registry=registry
+        )
+        self._delivered = Counter(
+            "gateway_messages_delivered",
+            "Messages reported as delivered",
+            labels,
+            registry=registry,
+        )
+        self._received = Counter(
+            "gateway_messages_received", "Inbound messages", labels, registry=registry
+        )
+        self._hooks = Counter(
+            "gateway_webhook_requests",
+            "Webhook requests by answer",
+            ("provider", "answer"),
+            registry=registry,
+        )
+        self._accept_seconds = Histogram(
+            "gateway_accept_seconds",
+            "From request to answer of POST /v1/messages",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._send_seconds = Histogram(
+            "gateway_send_seconds",
+            "One request to a provider",
+            ("provider",),
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._hook_seconds = Histogram(
+            "gateway_webhook_seconds",
+            "From webhook to its answer",
+            ("provider",),
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._callback_delay = Histogram(
+            "gateway_callback_delay_seconds",
+            "From accepted to reported as delivered",
+            labels,
+            buckets=_DELAY,
+            registry=registry,
+        )
+
+    def accepted(self, channel: Channel) -> None:
+        """A message was answered with 202."""
+        self._accepted.labels(channel).inc()
+
+    def accept_took(self, seconds: float) -> None:
+        """A request to send was answered."""
+        self._accept_seconds.observe(seconds)
+
+    def send_took(self, provider: str, seconds: float) -> None:
+        """A provider answered, or did not within its time."""
+        self._send_seconds.labels(provider).observe(seconds)
+
+    def advanced(self, channel: Channel, provider: str, status: Status, age: float) -> None:
+        """A message reached a status, `age` seconds after it was accepted."""
+        if status is Status.SENT:
+            self._sent.labels(channel, provider).inc()
+        elif status is Status.FAILED:
+            self._failed.labels(channel, provider).inc()
+        elif status is Status.DELIVERED:
+            self._delivered.labels(channel, provider).inc()
+            self._callback_delay.labels(channel, provider).observe(age)
+
+    def received(self, channel: Channel, provider: str) -> None:
+        """An inbound message was stored."""
+        self._received.labels(channel, provider).inc()
+
+    def hook_answered(self, provider: str, status: int, seconds: float) -> None:
+        """A webhook request was answered."""
+        self._hooks.labels(provider, str(status)).inc()
+        self._hook_seconds.labels(provider).observe(seconds)
+
+    def page(self, depth: Iterable[tuple[str, int, float]]) -> bytes:
+        """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest)."""
+        registry = self._registry
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        queue = CollectorRegistry()
+        queue.register(_Queue(list(depth)))
+        return generate_latest(registry) + generate_latest(queue)
+
+
+class _Queue(Collector):
+    def __init__(self, depth: list[tuple[str, int, float]]) -> None:
+        self._depth = depth
+
+    def collect(self) -> Iterator[Metric]:
+        entries = GaugeMetricFamily(
+            "gateway_queue_depth", "Messages that wait or are being sent", labels=["channel"]
+        )
+        oldest = GaugeMetricFamily(
+            "gateway_queue_oldest_seconds",
+            "For how long the oldest due one waits",
+            labels=["channel"],
+        )
+        for channel, count, seconds in self._depth:
+            entries.add_metric([channel], count)
+            oldest.add_metric([channel], seconds)
+        yield entries
+        yield oldest

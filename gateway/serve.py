@@ -1,0 +1,161 @@
+"""Running the processes: web (one or several on one port) and worker, until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import aiohttp
+from aiohttp import web
+
+from gateway.app import api_urls, build_app
+from gateway.config import Settings, metrics_folder
+from gateway.dispatch import Dispatching
+from gateway.logs import configure, logger
+from gateway.metrics import Metrics
+from gateway.store.database import Database
+from gateway.vault import Vault
+from gateway.worker import Worker
+
+_log = logger(__name__)
+
+_SHUTDOWN = 10.0
+_CONNECTIONS = 1000
+
+
+class PortTakenError(Exception):
+    """Another process listens on the port; one line that says what to do."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket that other web processes may share; raises `PortTakenError`."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise PortTakenError(f"PORT: cannot listen on {host}:{port}: {error.strerror}") from None
+    return bound
+
+
+async def serve_web(
+    settings: Settings,
+    bound: socket.socket,
+    stop: asyncio.Event,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Answer requests on a bound socket until `stop` is set."""
+    runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=_SHUTDOWN)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, bound, backlog=1024).start()
+        _log.info("web is ready", port=bound.getsockname()[1])
+        if ready:
+            ready()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def serve_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Send what is due until `stop` is set."""
+    dsn = str(settings.database_url)
+    database = await Database.connect(dsn)
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
+    try:
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:
+            dispatching = Dispatching(
+                database,
+                Vault(settings.gateway_secret_keys),
+                session,
+                Metrics(metrics_folder()),
+                base_url=settings.base_url,
+                api_urls=api_urls(settings),
+            )
+            direct = settings.database_direct_url or dsn
+            worker = Worker(database, dispatching, direct, settings.worker_concurrency)
+            working = asyncio.create_task(worker.run())
+            _log.info("worker is ready", concurrency=settings.worker_concurrency)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            worker.stop()
+            await working
+    finally:
+        await database.close()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+class WebProcesses:
+    """Several web processes on one port; one that dies is started again."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        self._settings = settings
+        self._where = (host, port)
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[SpawnProcess] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep as many as WEB_CONCURRENCY says alive until `stop` is set."""
+        self._processes = [self._start() for _ in range(self._settings.web_concurrency)]
+        try:
+            while not stop.is_set():
+                await asyncio.sleep(0.5)
+                for n, process in enumerate(self._processes):
+                    if not process.is_alive() and not stop.is_set():
+                        _log.error("a web process ended, another is started", code=process.exitcode)
+                        self._processes[n] = self._start()
+        finally:
+            for process in self._processes:
+                process.terminate()
+            for process in self._processes:
+                await asyncio.to_thread(process.join, _SHUTDOWN + 5)
+                if process.is_alive():
+                    process.kill()
+
+    def _start(self) -> SpawnProcess:
+        process = self._context.Process(target=_web_process, args=(self._settings, *self._where))
+        process.daemon = True
+        process.start()
+        return process
+
+
+def _web_process(settings: Settings, host: str, port: int) -> None:
+    configure(settings.log_level, settings.log_format)
+    # A key press at the terminal reaches the whole group: only the parent decides.
+    signal.signal(signal.SIGINT, _ignore)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        await serve_web(settings, bind(host, port), stop)
+
+    run_loop(run())
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Leave the signal to the parent."""
+
+
+def run_loop(main: object) -> None:
+    """Run a coroutine on the quickest event loop there is."""
+    import uvloop  # noqa: PLC0415 - only the long-running processes need it
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)  # type: ignore[arg-type]

@@ -1,0 +1,144 @@
+"""Setting up organizations: what the commands, the demo and the tests do first."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from channels.model import Channel
+from gateway import registry
+from gateway.api.auth import new_api_key
+from gateway.ids import new_id
+from gateway.store import accounts
+from gateway.store.database import Conflict, Database
+from gateway.vault import Vault
+
+
+class SetupError(Exception):
+    """It cannot be set up so; one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key, shown once."""
+
+    id: UUID
+    key: str
+
+
+async def create_organization(database: Database, name: str, *, country: str | None = None) -> UUID:
+    """A new organization; names may repeat, the slug is made unique."""
+    organization_id = new_id()
+    settings: dict[str, Any] = {"country": country.upper()} if country else {}
+    start = _slug(name)
+    async with database.as_service() as db:
+        slug, number = start, 1
+        while not await accounts.insert_organization(db, organization_id, name, slug, settings):
+            number += 1
+            # After a few tries a part of the id decides: names may repeat thousands of times.
+            slug = f"{start}-{number}" if number < 10 else f"{start}-{organization_id.hex[-12:]}"
+    return organization_id
+
+
+async def create_staff(
+    database: Database, organization_id: UUID, email: str, role: str, full_name: str | None = None
+) -> tuple[UUID, UUID]:
+    """(id, auth_id) of a new member of staff."""
+    user_id, auth_id = new_id(), uuid4()
+    try:
+        async with database.as_service() as db:
+            await accounts.insert_staff(
+                db, user_id, auth_id, email, full_name, organization_id, role
+            )
+    except Conflict as conflict:
+        if "email" in conflict.constraint:
+            raise SetupError(f"There is a member of staff with the address {email}.") from None
+        raise SetupError(f"There is no organization {organization_id}.") from None
+    return user_id, auth_id
+
+
+async def create_key(
+    database: Database, organization_id: UUID, name: str, *, is_test: bool
+) -> NewKey:
+    """A new API key of an organization."""
+    key, prefix, digest = new_api_key(is_test=is_test)
+    key_id = new_id()
+    try:
+        async with database.as_service() as db:
+            await accounts.insert_api_key(
+                db, key_id, organization_id, name, prefix, digest, is_test=is_test
+            )
+    except Conflict:
+        raise SetupError(f"There is no organization {organization_id}.") from None
+    return NewKey(key_id, key)
+
+
+async def add_account(
+    database: Database,
+    vault: Vault,
+    organization_id: UUID,
+    provider: str,
+    credentials: Mapping[str, str],
+) -> UUID:
+    """A new provider account; no provider is asked."""
+    try:
+        checked = registry.check_credentials(provider, credentials)
+    except registry.NotPossibleError as error:
+        raise SetupError(f"This account cannot be added: {error}.") from None
+    account_id = new_id()
+    try:
+        async with database.as_service() as db:
+            await accounts.insert_account(
+                db,
+                account_id,
+                organization_id,
+                provider,
+                provider,
+                vault.seal(organization_id, checked),
+            )
+    except Conflict:
+        raise SetupError(f"There is no organization {organization_id}.") from None
+    return account_id
+
+
+async def add_sender(
+    database: Database,
+    account_id: UUID,
+    channel: Channel,
+    address: str,
+    *,
+    is_default: bool,
+    rate: float | None,
+) -> UUID:
+    """A new sender of an account's organization."""
+    sender_id = new_id()
+    try:
+        async with database.as_service() as db:
+            account = await accounts.open_account(db, account_id)
+            if account is None:
+                raise SetupError(f"There is no account {account_id}.")
+            stored = registry.sender_address(account.provider, channel, address)
+            await accounts.insert_sender(
+                db,
+                sender_id,
+                account.organization_id,
+                account_id,
+                channel,
+                stored,
+                is_default=is_default,
+                rate=rate,
+            )
+    except registry.NotPossibleError as error:
+        raise SetupError(f"This sender cannot be added: {error}.") from None
+    except Conflict:
+        raise SetupError(f"The organization has the {channel} sender {address} already.") from None
+    return sender_id
+
+
+def _slug(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "organization"

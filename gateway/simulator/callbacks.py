@@ -1,0 +1,184 @@
+"""Delivery of callbacks: one request with its time limits and retries, recorded, never raised."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+# As much of an answer as anyone looks at; a webhook that answers more is cut there.
+MAX_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How long and how often one delivery is tried; seconds.
+
+    `retry_on` holds `ct` (no connection), `rt` (no answer in time), `4xx`, `5xx`.
+    """
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 15.0
+    retries: int = 1
+    retry_on: frozenset[str] = frozenset({"ct"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Callback:
+    """One request to make: `url` is sent byte for byte as it stands, without fragment."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    limits: Limits = field(default_factory=Limits)
+    username: str | None = None
+    password: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try: the status that came back, or why there is none (`kind` as in `Limits`)."""
+
+    at: datetime
+    status: int | None = None
+    kind: str | None = None
+    error: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Delivery:
+    """What became of one callback."""
+
+    event: str
+    url: str
+    attempts: list[Attempt] = field(default_factory=list)
+    answer: str = ""
+    content_type: str | None = None
+    done: bool = False
+
+    @property
+    def status(self) -> int | None:
+        """The last answer's status, None when there was none."""
+        return self.attempts[-1].status if self.attempts else None
+
+    def as_json(self) -> dict[str, object]:
+        """The delivery as `/_sim` tells it."""
+        return {
+            "event": self.event,
+            "url": self.url,
+            "status": self.status,
+            "done": self.done,
+            "attempts": [
+                {
+                    "at": attempt.at.isoformat(),
+                    "status": attempt.status,
+                    **({"error": attempt.error} if attempt.error else {}),
+                }
+                for attempt in self.attempts
+            ],
+        }
+
+
+def is_callable_url(url: str) -> bool:
+    """Whether a callback can be sent there at all: http or https, a host, no blanks."""
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        # `port` is only checked when it is read.
+        return parts.scheme.lower() in {"http", "https"} and bool(
+            parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        return False
+
+
+class Caller:
+    """Makes the callbacks of all providers over one session.
+
+    `retry_wait` seconds before the first retry, doubled for each next one.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], datetime],
+        *,
+        retry_wait: float,
+    ) -> None:
+        """Use `session`, which the caller of this closes."""
+        self._session = session
+        self._clock = clock
+        self._retry_wait = retry_wait
+
+    async def deliver(self, callback: Callback, delivery: Delivery) -> None:
+        """Send `callback`, as often as its limits allow, and write the answers into `delivery`."""
+        limits = callback.limits
+        end = monotonic() + limits.total
+        for turn in range(limits.retries + 1):
+            attempt = await self._attempt(callback, delivery, end - monotonic())
+            delivery.attempts.append(attempt)
+            if attempt.kind not in limits.retry_on:
+                break
+            wait = self._retry_wait * 2**turn
+            if turn == limits.retries or monotonic() + wait >= end:
+                break
+            await asyncio.sleep(wait)
+        delivery.done = True
+
+    async def _attempt(self, callback: Callback, delivery: Delivery, left: float) -> Attempt:
+        """Make one request; `left` seconds remain of the delivery's total."""
+        at = self._clock()
+        try:
+            status = await self._request(callback, delivery, left)
+            if status == 401 and callback.username is not None:
+                auth = aiohttp.encode_basic_auth(callback.username, callback.password, "utf-8")
+                status = await self._request(callback, delivery, left, auth)
+        except aiohttp.ConnectionTimeoutError as error:
+            return Attempt(at=at, kind="ct", error=_text(error))
+        except TimeoutError as error:
+            return Attempt(at=at, kind="rt", error=_text(error))
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            # Refused, unknown, or closed under our hands: the connection failed.
+            return Attempt(at=at, kind="ct", error=_text(error))
+        except (aiohttp.ClientError, ValueError) as error:
+            return Attempt(at=at, kind="rt", error=_text(error))
+        kind = {4: "4xx", 5: "5xx"}.get(status // 100)
+        return Attempt(at=at, status=status, kind=kind)
+
+    async def _request(
+        self,
+        callback: Callback,
+        delivery: Delivery,
+        left: float,
+        auth: str | None = None,
+    ) -> int:
+        limits = callback.limits
+        timeout = aiohttp.ClientTimeout(
+            total=max(left, 0.001), sock_connect=limits.connect, sock_read=limits.read
+        )
+        headers = dict(callback.headers)
+        if auth is not None:
+            headers["Authorization"] = auth
+        async with self._session.post(
+            URL(callback.url, encoded=True),
+            data=callback.body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            raw = await response.content.read(MAX_ANSWER)
+            delivery.answer = raw.decode("utf-8", "replace")
+            delivery.content_type = response.headers.get("Content-Type")
+            return response.status
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,102 @@
+"""What a provider's file offers to the simulator, and the shapes that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.simulator.callbacks import Delivery, is_callable_url
+from gateway.simulator.plan import null_is_absent
+
+
+class UnfitError(Exception):
+    """A request to `/_sim` that the state does not allow: the text says why."""
+
+    def __init__(self, detail: str, *, status: int = 409) -> None:
+        """Say `detail` with the HTTP `status`."""
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+def _callable(url: str) -> str:
+    if not is_callable_url(url):
+        message = "must be an http or https URL"
+        raise ValueError(message)
+    return url
+
+
+WebhookUrl = Annotated[str, AfterValidator(_callable)]
+
+
+class InboundMedia(BaseModel):
+    """A file that comes with an inbound message; a bare URL is enough."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: WebhookUrl
+    content_type: str = "image/jpeg"
+
+
+def _media(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+class InboundBody(BaseModel):
+    """The body of `POST /_sim/inbound`.
+
+    Beyond the contract: `account` (the provider's id of the account, where several could own
+    `to`), `profile_name` (WhatsApp), `params` (more form parameters, or others).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    channel: str
+    from_: str = Field(alias="from", min_length=1)
+    to: str = Field(min_length=1)
+    body: str = ""
+    media: tuple[Annotated[InboundMedia, BeforeValidator(_media)], ...] = Field(
+        default=(), max_length=10
+    )
+    account: str | None = None
+    profile_name: str | None = None
+    params: dict[str, str] = Field(default_factory=dict)
+
+    _null_is_absent = model_validator(mode="before")(null_is_absent)
+
+
+class Provider(Protocol):
+    """One provider: `gateway/simulator/<name>.py`."""
+
+    name: str
+    channels: frozenset[str]
+
+    def add_routes(self, app: web.Application) -> None:
+        """Answer on the provider's own paths."""
+        ...
+
+    def error(self, request: web.Request, status: int) -> web.Response | None:
+        """The provider's own words for an HTTP error, None where the path is not its own."""
+        ...
+
+    def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
+        """Accept an account, or replace it; raises pydantic's `ValidationError`."""
+        ...
+
+    async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
+        """Somebody writes in: the new message's id and what the webhook answered.
+
+        Raises `UnfitError` where no account can receive it.
+        """
+        ...
+
+    def messages(self) -> list[dict[str, object]]:
+        """All messages that it holds, oldest first, with the callbacks made for them."""
+        ...
+
+    def forget(self) -> None:
+        """Drop accounts and messages."""
+        ...

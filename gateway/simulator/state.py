@@ -1,0 +1,141 @@
+"""What all providers share: the clock, the plans, the log of requests, running tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from time import monotonic
+
+from aiohttp import web
+
+from gateway.simulator.callbacks import Callback, Caller, Delivery
+from gateway.simulator.plan import PlanBook
+
+# How often a held request looks whether its client has gone, and when it gives up itself.
+HOLD_POLL_S = 0.05
+HOLD_LIMIT_S = 600.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Asked:
+    """One message that somebody asked a provider to send, and what it was answered.
+
+    `status` is None while no answer has gone out, and stays so where it never does.
+    """
+
+    provider: str
+    method: str
+    path: str
+    params: dict[str, str | list[str]]
+    at: datetime
+    status: int | None = None
+    sid: str | None = None
+    error_code: int | str | None = None
+    fault: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The request as `GET /_sim/requests` tells it."""
+        return {
+            "provider": self.provider,
+            "method": self.method,
+            "path": self.path,
+            "params": self.params,
+            "status": self.status,
+            "sid": self.sid,
+            "error_code": self.error_code,
+            "fault": self.fault,
+            "at": self.at.isoformat(),
+        }
+
+
+@dataclass(kw_only=True)
+class State:
+    """The simulator's memory, and the tasks in which messages go their way.
+
+    `patience` is how many seconds the fault `before_response` waits for its callbacks: a receiver
+    that hangs on them must not turn it into a lost answer.
+    """
+
+    clock: Callable[[], datetime]
+    random: Random
+    keep_requests: int
+    patience: float
+    plans: PlanBook = field(default_factory=PlanBook)
+    caller: Caller | None = None
+
+    def __post_init__(self) -> None:
+        """Start empty."""
+        self.requests: deque[Asked] = deque(maxlen=self.keep_requests)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._released = asyncio.Event()
+        self._closing = False
+
+    def hex_id(self) -> str:
+        """32 hexadecimal digits, never the same twice (`random` is not rewound by `forget`)."""
+        return f"{self.random.getrandbits(128):032x}"
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work` beside the requests, until it ends or everything is forgotten."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def deliver(self, callback: Callback, delivery: Delivery) -> None:
+        """Make a callback; the outcome stands in `delivery`."""
+        if self.caller is None:
+            message = "the simulator has not been started"
+            raise RuntimeError(message)
+        await self.caller.deliver(callback, delivery)
+
+    async def hold(self, request: web.Request) -> None:
+        """Leave `request` without an answer until its client gives up, or all is forgotten."""
+        released = self._released
+        end = monotonic() + HOLD_LIMIT_S
+        while not self._closing and monotonic() < end:
+            # aiohttp does not tell a handler that its client has gone.
+            if request.transport is None or request.transport.is_closing():
+                return
+            try:
+                await asyncio.wait_for(released.wait(), HOLD_POLL_S)
+            except TimeoutError:
+                continue
+            return
+
+    async def forget(self) -> None:
+        """Drop plans, requests and everything under way."""
+        self.plans.clear()
+        self.requests.clear()
+        self.release()
+        self._released = asyncio.Event()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def release(self) -> None:
+        """Let go of every held request."""
+        self._released.set()
+
+    def close(self) -> None:
+        """Hold nothing any more: the server is going down."""
+        self._closing = True
+        self.release()
+
+
+def cut(request: web.Request) -> web.Response:
+    """Break the connection with a TCP reset; what is returned reaches nobody."""
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Zero linger makes close() send RST, where it would send an orderly FIN.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response(status=499)

@@ -1,0 +1,122 @@
+"""Twilio accounts: what opens them, which numbers they own, where they are called back."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from gateway.simulator.plan import bare
+from gateway.simulator.provider import UnfitError, WebhookUrl
+from gateway.simulator.twilio_errors import ApiError
+
+# A From that every account has: https://www.twilio.com/docs/iam/test-credentials#test-sms-messages
+ALWAYS_OWNED = "+15005550006"
+
+
+class TwilioAccount(BaseModel):
+    """An account as `POST /_sim/accounts` gives it; without `numbers` every From is its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account_sid: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
+    auth_token: str = Field(min_length=1, repr=False)
+    auth_token_secondary: str | None = Field(default=None, repr=False)
+    api_key_sid: str | None = None
+    api_key_secret: str | None = Field(default=None, repr=False)
+    messaging_service_sid: str | None = None
+    numbers: tuple[str, ...] = ()
+    webhooks: dict[str, WebhookUrl] = Field(default_factory=dict)
+
+    _own: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def model_post_init(self, _context: object) -> None:
+        """Read the numbers once, not with every message."""
+        self._own = frozenset(bare(number) for number in self.numbers)
+
+    def logins(self) -> list[tuple[str, str]]:
+        """Every user and password that opens the account."""
+        pairs = [
+            (self.account_sid, self.auth_token),
+            (self.account_sid, self.auth_token_secondary),
+            (self.api_key_sid, self.api_key_secret),
+        ]
+        return [(user, password) for user, password in pairs if user and password]
+
+    def owns(self, address: str) -> bool:
+        """Whether `address` is among its numbers."""
+        return bare(address) in self._own
+
+    def may_send_from(self, address: str) -> bool:
+        """Whether a message may come from `address`."""
+        return not self._own or self.owns(address) or bare(address) == ALWAYS_OWNED
+
+
+class Accounts:
+    """All accounts, by what opens them."""
+
+    def __init__(self) -> None:
+        """Start with none: every request is refused."""
+        self._by_sid: dict[str, TwilioAccount] = {}
+        self._logins: dict[str, list[tuple[bytes, TwilioAccount]]] = {}
+
+    def register(self, fields: Mapping[str, Any]) -> TwilioAccount:
+        """Accept an account, or replace it; raises pydantic's `ValidationError`."""
+        account = TwilioAccount.model_validate(fields)
+        self._by_sid[account.account_sid] = account
+        self._logins = {}
+        for some in self._by_sid.values():
+            for user, password in some.logins():
+                self._logins.setdefault(user, []).append((password.encode(), some))
+        return account
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._by_sid.clear()
+        self._logins.clear()
+
+    def open(self, request: web.Request) -> TwilioAccount:
+        """The account of the path, opened by the request's credentials; raises `ApiError`."""
+        login, given = _credentials(request.headers.get("Authorization", ""))
+        for password, account in self._logins.get(login, ()):
+            if hmac.compare_digest(password, given):
+                if account.account_sid != request.match_info["account_sid"]:
+                    raise ApiError(20404, {"path": request.path})
+                return account
+        raise ApiError(20003)
+
+    def owner(self, address: str, sid: str | None) -> TwilioAccount:
+        """The account `sid`, else the one that owns `address`; raises `UnfitError`.
+
+        Without an owner it is the only account, or the only one that names no numbers.
+        """
+        if sid is not None:
+            if sid not in self._by_sid:
+                raise UnfitError(f"no twilio account {sid}", status=404)
+            return self._by_sid[sid]
+        everyone = list(self._by_sid.values())
+        owners = [some for some in everyone if some.owns(address)]
+        candidates = owners or [some for some in everyone if not some.numbers]
+        if not owners and len(everyone) == 1:
+            candidates = everyone
+        if len(candidates) != 1:
+            how = "several twilio accounts could own" if candidates else "no twilio account owns"
+            raise UnfitError(f"{how} {address}: give 'numbers' to an account, or 'account' here")
+        return candidates[0]
+
+
+def _credentials(header: str) -> tuple[str, bytes]:
+    """User and password of HTTP Basic; raises `ApiError` where there are none."""
+    scheme, _, text = header.partition(" ")
+    try:
+        login, colon, password = base64.b64decode(text, validate=True).partition(b":")
+        if scheme.lower() == "basic" and colon:
+            return login.decode(), password
+    except ValueError:
+        # Neither base64 nor UTF-8: wrong credentials like any other.
+        pass
+    raise ApiError(20003)

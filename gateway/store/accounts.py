@@ -1,0 +1,232 @@
+"""Organizations, staff, API keys, provider accounts and senders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("accounts")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAccount:
+    """A provider account with its credentials as they rest."""
+
+    id: UUID
+    organization_id: UUID
+    provider: str
+    credentials: bytes
+
+
+async def insert_organization(
+    db: Connection, organization_id: UUID, name: str, slug: str, settings: Row
+) -> bool:
+    """Store an organization; False when the slug is taken."""
+    made = await db.fetchval(
+        _SQL["insert_organization"], organization_id, name, slug, as_json(settings)
+    )
+    return made is not None
+
+
+async def insert_staff(
+    db: Connection,
+    user_id: UUID,
+    auth_id: UUID,
+    email: str,
+    full_name: str | None,
+    organization_id: UUID,
+    role: str,
+) -> None:
+    """Store a member of staff; raises `Conflict` when the e-mail address is taken."""
+    await db.execute(
+        _SQL["insert_staff"], user_id, auth_id, email, full_name, organization_id, role
+    )
+
+
+async def staff_by_email(db: Connection, email: str) -> Row | None:
+    """The member of staff with this e-mail address."""
+    row = await db.fetchrow(_SQL["staff_by_email"], email)
+    return dict(row) if row else None
+
+
+async def staff_by_auth_id(db: Connection, auth_id: UUID) -> tuple[UUID, str] | None:
+    """(organization, role) of an active member of staff, asked as that person."""
+    row = await db.fetchrow(_SQL["staff_by_auth_id"], auth_id)
+    return (row["organization_id"], row["role"]) if row else None
+
+
+async def insert_api_key(
+    db: Connection,
+    key_id: UUID,
+    organization_id: UUID,
+    name: str,
+    prefix: str,
+    digest: bytes,
+    *,
+    is_test: bool,
+) -> None:
+    """Store an API key as its look-up prefix and its digest."""
+    await db.execute(_SQL["insert_api_key"], key_id, organization_id, name, prefix, digest, is_test)
+
+
+async def api_keys_by_prefix(db: Connection, prefix: str) -> list[Row]:
+    """Keys that are not revoked and begin so (one, but for the accident of equal prefixes)."""
+    return [dict(row) for row in await db.fetch(_SQL["api_keys_by_prefix"], prefix)]
+
+
+async def list_api_keys(
+    db: Connection, organization_id: UUID, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of keys, without anything that opens."""
+    return page(
+        await db.fetch(_SQL["list_api_keys"], organization_id, *_after(cursor), limit + 1), limit
+    )
+
+
+async def get_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> Row | None:
+    """One key, without anything that opens."""
+    row = await db.fetchrow(_SQL["get_api_key"], organization_id, key_id)
+    return dict(row) if row else None
+
+
+async def revoke_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> bool:
+    """Revoke a key for good; False where there is none."""
+    return await db.fetchval(_SQL["revoke_api_key"], organization_id, key_id) is not None
+
+
+async def insert_account(
+    db: Connection,
+    account_id: UUID,
+    organization_id: UUID,
+    provider: str,
+    name: str,
+    credentials: bytes,
+) -> None:
+    """Store a provider account with sealed credentials."""
+    await db.execute(
+        _SQL["insert_account"], account_id, organization_id, provider, name, credentials
+    )
+
+
+async def list_accounts(
+    db: Connection, organization_id: UUID, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of accounts, without their credentials."""
+    return page(
+        await db.fetch(_SQL["list_accounts"], organization_id, *_after(cursor), limit + 1), limit
+    )
+
+
+async def get_account(db: Connection, organization_id: UUID, account_id: UUID) -> Row | None:
+    """One account, without its credentials."""
+    row = await db.fetchrow(_SQL["get_account"], organization_id, account_id)
+    return dict(row) if row else None
+
+
+async def update_account(
+    db: Connection,
+    organization_id: UUID,
+    account_id: UUID,
+    *,
+    name: str | None,
+    is_active: bool | None,
+    credentials: bytes | None,
+) -> bool:
+    """Change what is not None; False where there is no such account."""
+    changed = await db.fetchval(
+        _SQL["update_account"], organization_id, account_id, name, is_active, credentials
+    )
+    return changed is not None
+
+
+async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
+    """Delete an account with its senders; False where there is none."""
+    return await db.fetchval(_SQL["delete_account"], organization_id, account_id) is not None
+
+
+async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None:
+    """The account that a webhook's path names, active or not: reports still come in for it."""
+    row = await db.fetchrow(_SQL["open_account"], account_id)
+    return SealedAccount(**row) if row else None
+
+
+async def insert_sender(
+    db: Connection,
+    sender_id: UUID,
+    organization_id: UUID,
+    account_id: UUID,
+    channel: str,
+    address: str,
+    *,
+    is_default: bool,
+    rate: float | None,
+) -> None:
+    """Store a sender; a new default takes the place of the old one."""
+    if is_default:
+        await db.execute(_SQL["clear_default_sender"], organization_id, channel)
+    await db.execute(
+        _SQL["insert_sender"],
+        sender_id,
+        organization_id,
+        account_id,
+        channel,
+        address,
+        is_default,
+        rate,
+    )
+
+
+async def list_senders(
+    db: Connection,
+    organization_id: UUID,
+    channel: str | None,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of senders."""
+    return page(
+        await db.fetch(_SQL["list_senders"], organization_id, channel, *_after(cursor), limit + 1),
+        limit,
+    )
+
+
+async def get_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> Row | None:
+    """One sender."""
+    row = await db.fetchrow(_SQL["get_sender"], organization_id, sender_id)
+    return dict(row) if row else None
+
+
+async def update_sender(
+    db: Connection,
+    organization_id: UUID,
+    sender_id: UUID,
+    channel: str,
+    *,
+    is_default: bool | None,
+    is_active: bool | None,
+    rate: float | None,
+    set_rate: bool,
+) -> bool:
+    """Change what is given; False where there is no such sender."""
+    if is_default:
+        await db.execute(_SQL["clear_default_sender"], organization_id, channel)
+    changed = await db.fetchval(
+        _SQL["update_sender"], organization_id, sender_id, is_default, is_active, rate, set_rate
+    )
+    return changed is not None
+
+
+async def delete_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> bool:
+    """Delete a sender; False where there is none."""
+    return await db.fetchval(_SQL["delete_sender"], organization_id, sender_id) is not None
+
+
+def _after(cursor: Cursor | None) -> tuple[Any, Any]:
+    return (cursor.at, cursor.id) if cursor else (None, None)

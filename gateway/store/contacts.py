@@ -1,0 +1,115 @@
+"""Leads and clients, and the context in which a request to send is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("contacts")
+
+Kind = Literal["lead", "client"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a batch of requests refers to."""
+
+    lead_ids: Sequence[UUID]
+    client_ids: Sequence[UUID]
+    template_ids: Sequence[UUID]
+    template_names: Sequence[str]
+    channels: Sequence[str]
+    senders: Sequence[str]
+    tails: Sequence[str]
+    emails: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What of it there is: rows by their columns, `known` newest first."""
+
+    country: str | None
+    leads: list[Row]
+    clients: list[Row]
+    templates: list[Row]
+    senders: list[Row]
+    known: list[Row]
+
+
+async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Context:
+    """Everything that a batch of requests refers to, in one round trip."""
+    row = await db.fetchrow(
+        _SQL["context"],
+        organization_id,
+        list(wanted.lead_ids),
+        list(wanted.client_ids),
+        list(wanted.template_ids),
+        list(wanted.template_names),
+        list(wanted.channels),
+        list(wanted.senders),
+        list(wanted.tails),
+        list(wanted.emails),
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Context(**dict(row))
+
+
+async def by_address(
+    db: Connection, organization_id: UUID, tails: Sequence[str], emails: Sequence[str]
+) -> list[Row]:
+    """Leads and clients that may have these addresses, newest first; each names the country."""
+    rows = await db.fetch(_SQL["by_address"], organization_id, list(tails), list(emails))
+    return [dict(row) for row in rows]
+
+
+async def search(
+    db: Connection,
+    kind: Kind,
+    organization_id: UUID,
+    *,
+    status: str | None,
+    email: str | None,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of leads or clients, newest first."""
+    rows = await db.fetch(
+        _SQL[f"list_{kind}s"],
+        organization_id,
+        status,
+        email,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit)
+
+
+async def get(db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID) -> Row | None:
+    """One lead or client."""
+    row = await db.fetchrow(_SQL[f"get_{kind}"], organization_id, contact_id)
+    return dict(row) if row else None
+
+
+async def insert(
+    db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID, columns: Mapping[str, Any]
+) -> None:
+    """Store a lead or client with the columns that were given."""
+    await db.execute(_SQL[f"insert_{kind}"], organization_id, contact_id, as_json(columns))
+
+
+async def update(
+    db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID, columns: Mapping[str, Any]
+) -> bool:
+    """Change the columns that were given; False where there is no such contact."""
+    changed = await db.fetchval(
+        _SQL[f"update_{kind}"], organization_id, contact_id, as_json(columns)
+    )
+    return changed is not None

@@ -1,0 +1,217 @@
+"""The way to PostgreSQL: every transaction begins as somebody.
+
+A transaction costs two round trips beside its statements: one simple query that begins it, takes
+the role and says who calls, and one that commits. The pool's own reset is not needed for that
+reason (everything is LOCAL) and left out, which saves a third.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Direct = asyncpg.Connection[asyncpg.Record]
+else:  # asyncpg's classes take no parameters at run time
+    Connection = Pool = Direct = Any
+
+_STATEMENT_SECONDS = 20
+_LIMITS = f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s'"
+_SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
+
+# Errors of the connection or of a server that is going, starting or full: not of the statement.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.TransactionRollbackError,
+    asyncpg.exceptions.LockNotAvailableError,
+    asyncpg.exceptions.ConnectionDoesNotExistError,
+    OSError,
+    TimeoutError,
+)
+
+
+class DatabaseAway(Exception):
+    """PostgreSQL did not answer, or not in time: nothing is known to be stored, try again."""
+
+
+class Conflict(Exception):
+    """A unique constraint or a foreign key refused the row; `constraint` is its name."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiKey:
+    """An internal service; a test key's messages never leave the machine."""
+
+    id: UUID
+    organization_id: UUID
+    is_test: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Staff:
+    """A member of staff, by a Supabase JWT."""
+
+    auth_id: UUID
+    organization_id: UUID
+    role: str
+
+    @property
+    def may_administer(self) -> bool:
+        """Owner and admin look after accounts, senders and keys."""
+        return self.role in ("owner", "admin")
+
+
+Caller = ApiKey | Staff
+
+
+def as_json(value: object) -> str:
+    """JSON text for a parameter; UUIDs and times become strings that PostgreSQL casts."""
+    return as_json_bytes(value).decode()
+
+
+def as_json_bytes(value: object) -> bytes:
+    """JSON of rows; asyncpg's own UUID is a subclass, which orjson leaves to its caller."""
+    return orjson.dumps(value, default=_uuid_text, option=orjson.OPT_UTC_Z)
+
+
+def _uuid_text(value: object) -> str:
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+class Database:
+    """A pool of connections to one database, and the transactions on it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, dsn: str, *, size: int = 8) -> Database:
+        """Open the pool; raises `DatabaseAway`."""
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=size,
+                command_timeout=_STATEMENT_SECONDS + 5,
+                timeout=10,
+                init=_prepare,
+                reset=_reset,
+            )
+        except _AWAY as error:
+            raise DatabaseAway(_one_line(error)) from error
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Give every connection back, and cut those that do not come within seconds."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    def as_service(self) -> Any:  # noqa: ANN401 - an async context manager of Connection
+        """A transaction of the gateway itself (`service_role`)."""
+        return self._transaction(_SERVICE)
+
+    def as_caller(self, caller: Caller) -> Any:  # noqa: ANN401
+        """A transaction under Row Level Security as the caller."""
+        return self._transaction(_opening(caller))
+
+    def as_claims(self, auth_id: UUID) -> Any:  # noqa: ANN401
+        """A transaction as whoever this `auth_users.auth_id` is, before we know who that is."""
+        return self._transaction(_opening_claims(auth_id))
+
+    @asynccontextmanager
+    async def _transaction(self, opening: str) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.acquire(timeout=10) as connection:
+                await _begin(connection, opening)
+                try:
+                    yield connection
+                except BaseException:
+                    if not connection.is_closed():
+                        await connection.execute("ROLLBACK")
+                    raise
+                await connection.execute("COMMIT")
+        except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
+            raise Conflict(error.constraint_name or "") from error
+        except _AWAY as error:
+            if isinstance(error, ValueError):  # asyncpg.DataError: a parameter of ours is wrong
+                raise
+            raise DatabaseAway(_one_line(error)) from error
+
+
+async def _begin(connection: Connection, opening: str) -> None:
+    try:
+        await connection.execute(opening)
+    except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
+        await connection.execute("ROLLBACK")
+        raise DatabaseAway(
+            f"{error}: run 'gateway migrate up', and grant service_role, authenticated and "
+            "gateway_api to the login of DATABASE_URL"
+        ) from error
+
+
+async def connect_directly(dsn: str) -> Direct:
+    """A connection of one's own, for LISTEN and session locks; raises `DatabaseAway`."""
+    try:
+        return await asyncpg.connect(dsn, timeout=10, command_timeout=_STATEMENT_SECONDS)
+    except _AWAY as error:
+        raise DatabaseAway(_one_line(error)) from error
+
+
+def _opening(caller: Caller) -> str:
+    # Only UUIDs are written into this text, never anything that a caller sent as it came.
+    if isinstance(caller, Staff):
+        return _opening_claims(caller.auth_id)
+    return (
+        f"BEGIN; SET LOCAL ROLE gateway_api; {_LIMITS}; "
+        f"SET LOCAL gateway.organization_id = '{UUID(str(caller.organization_id))}'"
+    )
+
+
+def _opening_claims(auth_id: UUID) -> str:
+    claims = f'{{"sub": "{UUID(str(auth_id))}", "role": "authenticated"}}'
+    return (
+        f"BEGIN; SET LOCAL ROLE authenticated; {_LIMITS}; SET LOCAL request.jwt.claims = '{claims}'"
+    )
+
+
+async def _prepare(connection: Direct) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            # Parameters come as JSON text already, from `as_json`.
+            name,
+            schema="pg_catalog",
+            encoder=str,
+            decoder=orjson.loads,
+            format="text",
+        )
+
+
+async def _reset(connection: Direct) -> None:
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")

@@ -1,0 +1,124 @@
+"""Messages: accepted, received, read, canceled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("messages")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageFilter:
+    """What `GET /v1/messages` may ask for; None means anything."""
+
+    channel: str | None = None
+    direction: str | None = None
+    status: str | None = None
+    address: str | None = None
+    lead_id: UUID | None = None
+    client_id: UUID | None = None
+    conversation_id: UUID | None = None
+    external_id: str | None = None
+    reference: str | None = None
+    q: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The first answer under an idempotency key, and of which request."""
+
+    request_hash: bytes
+    answer: bytes
+
+
+async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
+    """Store messages with their queue entries and first events; the rows, by id."""
+    rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
+    return [dict(row) for row in rows]
+
+
+async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
+    """Store inbound messages; the answer names (id, channel) of those that were new."""
+    rows = await db.fetch(_SQL["receive"], as_json(messages), organization_id)
+    return [dict(row) for row in rows]
+
+
+async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
+    """One message, or None where the caller can see none."""
+    row = await db.fetchrow(_SQL["get"], organization_id, message_id)
+    return dict(row) if row else None
+
+
+async def search(
+    db: Connection, organization_id: UUID, wanted: MessageFilter, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of messages, newest first."""
+    # A generic plan cannot fold away the filters that are not given.
+    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    rows = await db.fetch(
+        _SQL["list"],
+        organization_id,
+        wanted.channel,
+        wanted.direction,
+        wanted.status,
+        wanted.address,
+        wanted.lead_id,
+        wanted.client_id,
+        wanted.conversation_id,
+        wanted.external_id,
+        wanted.reference,
+        wanted.q,
+        wanted.since,
+        wanted.until,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit)
+
+
+async def events(
+    db: Connection, organization_id: UUID, message_id: UUID, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of what happened to a message, newest first."""
+    rows = await db.fetch(
+        _SQL["events"],
+        organization_id,
+        message_id,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit, by="recorded_at")
+
+
+async def take_back(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
+    """Take a message out of the queue; False when a worker has taken it up (or it was sent)."""
+    taken = await db.fetchval(_SQL["lock_unclaimed"], organization_id, message_id)
+    return taken is not None
+
+
+async def recall(db: Connection, organization_id: UUID, key: str) -> Remembered | None:
+    """The answer that was given under an idempotency key."""
+    row = await db.fetchrow(_SQL["replay"], organization_id, key)
+    return Remembered(row["request_hash"], row["answer"]) if row else None
+
+
+async def remember(
+    db: Connection, organization_id: UUID, key: str, request_hash: bytes, answer: bytes
+) -> bool:
+    """Keep an answer; False when another request with this key was first."""
+    kept = await db.fetchval(_SQL["remember"], organization_id, key, request_hash, answer)
+    return kept is not None

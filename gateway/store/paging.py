@@ -1,0 +1,63 @@
+"""Keyset pages: newest first, each cursor names the last row that was given."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    import asyncpg
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_SIZE = 8 + 16
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place behind one row: its time (to the microsecond) and id."""
+
+    at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        micros = (self.at - _EPOCH) // _MICROSECOND
+        packed = micros.to_bytes(8, "big", signed=True) + self.id.bytes
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def read(cls, text: str) -> Cursor:
+        """The cursor again; raises `ValueError` for a text that no page gave."""
+        try:
+            packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            packed = b""
+        if len(packed) != _SIZE:
+            raise ValueError("is not a cursor of this API")
+        micros = int.from_bytes(packed[:8], "big", signed=True)
+        try:
+            at = _EPOCH + micros * _MICROSECOND
+        except OverflowError:
+            raise ValueError("is not a cursor of this API") from None
+        return cls(at, UUID(bytes=packed[8:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, and where the next page begins (None at the end)."""
+
+    rows: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def page(rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at") -> Page:
+    """The first `limit` of rows that were asked for with `LIMIT limit + 1`."""
+    kept = [dict(row) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return Page(kept, None)
+    return Page(kept, str(Cursor(kept[-1][by], kept[-1]["id"])))

@@ -1,0 +1,143 @@
+"""The queue of messages that wait to be sent, or to be asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, Direct
+from gateway.store.sql import queries
+
+_SQL = queries("queue")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """A due entry that this worker holds a lease on, with all that sending it needs.
+
+    `was_leased`: another worker held it and is gone; its request may have reached the provider.
+    `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
+    answer was lost. Account and sender are None when they were deleted meanwhile.
+    """
+
+    organization_id: UUID
+    message_id: UUID
+    sender_id: UUID | None
+    priority: int
+    phase: str
+    attempts: int
+    refusals: int
+    asked: int
+    attempted_at: datetime | None
+    is_test: bool
+    was_leased: bool
+    run_at: datetime
+    channel: str
+    from_address: str
+    to_address: str
+    subject: str | None
+    body: str
+    html_body: str | None
+    attachments: list[dict[str, Any]] | None
+    expires_at: datetime | None
+    external_id: str | None
+    status: str
+    created_at: datetime
+    account_id: UUID | None
+    rate: float | None
+    is_active: bool | None
+    provider: str | None
+    credentials: bytes | None
+
+
+async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:
+    """Take up to `limit` due entries for `seconds`, fairly between organizations."""
+    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds)
+    return [Claimed(**row) for row in rows]
+
+
+async def take_turns(
+    db: Connection, organization_id: UUID, sender_id: UUID, count: int, rate: float
+) -> tuple[datetime, int]:
+    """When the first of `count` turns is, and how many fit into the next second at this rate."""
+    await db.execute(_SQL["open_pace"], organization_id, sender_id)
+    row = await db.fetchrow(_SQL["take_turns"], organization_id, sender_id, count, rate)
+    assert row is not None  # noqa: S101 - the row was just made sure of
+    return row["first_at"], row["turns"]
+
+
+async def give_back(db: Connection, entries: Sequence[tuple[UUID, UUID]], lease_id: UUID) -> None:
+    """Return (organization, message) entries that were claimed and not begun."""
+    await db.execute(
+        _SQL["give_back"],
+        [entry[0] for entry in entries],
+        [entry[1] for entry in entries],
+        lease_id,
+    )
+
+
+async def postpone(
+    db: Connection,
+    claimed: Claimed,
+    lease_id: UUID,
+    *,
+    until: datetime,
+    phase: str,
+    refusals: int,
+    asked: int,
+) -> bool:
+    """Put an entry back until a time; False when the lease was lost meanwhile."""
+    kept = await db.fetchval(
+        _SQL["postpone"],
+        claimed.organization_id,
+        claimed.message_id,
+        lease_id,
+        until,
+        phase,
+        refusals,
+        asked,
+    )
+    return kept is not None
+
+
+async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:
+    """Remove an entry: its message needs no worker any more."""
+    await db.execute(_SQL["drop"], organization_id, message_id)
+
+
+async def may_adopt(
+    db: Connection, organization_id: UUID, external_id: str, message_id: UUID
+) -> bool:
+    """Whether a provider's id belongs to no other message; holds it until the transaction ends."""
+    free: bool = await db.fetchval(_SQL["adopt"], organization_id, external_id, message_id)
+    return free
+
+
+async def has_twin_in_flight(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
+    """Whether the same text is just being sent to the same person as another message."""
+    found: bool = await db.fetchval(_SQL["has_twin_in_flight"], organization_id, message_id)
+    return found
+
+
+async def hold_lease(db: Direct, lease_id: UUID) -> None:
+    """Show, for as long as this connection lives, that the worker of these leases is alive."""
+    await db.fetchval(_SQL["hold_lease"], lease_id)
+
+
+async def live_leases(db: Connection) -> frozenset[int]:
+    """Tokens of the leases whose workers are alive."""
+    return frozenset(row["token"] for row in await db.fetch(_SQL["live_leases"]))
+
+
+async def end_dead_leases(db: Connection, live: frozenset[int]) -> int:
+    """End the leases of all other workers; how many entries that were."""
+    return len(await db.fetch(_SQL["end_dead_leases"], sorted(live)))
+
+
+async def depth(db: Connection) -> list[tuple[str, int, float]]:
+    """(channel, entries, age of the oldest due one in seconds)."""
+    rows = await db.fetch(_SQL["depth"])
+    return [(row["channel"], row["depth"], float(row["oldest_seconds"] or 0)) for row in rows]

@@ -1,0 +1,147 @@
+"""What happened to messages: events, reports without a message yet, raw webhook requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.ids import derived_id
+from gateway.store.database import Connection, as_json
+from gateway.store.sql import queries
+
+_SQL = queries("reports")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One thing that happened to a message; the same `id` is the same event, stored once.
+
+    `status` is None for an event that changes none; `occurred_at` None means now.
+    """
+
+    organization_id: UUID
+    message_id: UUID
+    id: UUID
+    type: str
+    status: str | None
+    source: str
+    occurred_at: datetime | None = None
+    external_id: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    detail: Mapping[str, Any] | None = None
+    provider: Mapping[str, Any] | None = None
+
+
+def report_id(key: str) -> UUID:
+    """The id of a report, while it is not known which message it is about."""
+    return derived_id("report", key)
+
+
+def event_id(message_id: UUID, key: str) -> UUID:
+    """The id of the event that `key` names among those of its message."""
+    return derived_id(message_id, report_id(key))
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What `record` made of one message; `fresh` are the ids of events that were new."""
+
+    organization_id: UUID
+    message_id: UUID
+    channel: str
+    created_at: datetime
+    old_status: str
+    status: str
+    fresh: frozenset[UUID]
+
+
+async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
+    """Append events and advance their messages; messages that do not exist are left out."""
+    if not events:
+        return []
+    rows = await db.fetch(_SQL["record"], as_json([asdict(event) for event in events]))
+    return [
+        Advance(
+            row["organization_id"],
+            row["id"],
+            row["channel"],
+            row["created_at"],
+            row["old_status"],
+            row["status"],
+            frozenset(row["fresh"]),
+        )
+        for row in rows
+    ]
+
+
+async def resolve(
+    db: Connection, organization_id: UUID, keys: Sequence[tuple[UUID | None, str | None]]
+) -> dict[int, UUID]:
+    """For each (message id, external id), by position, the message of ours that it means."""
+    wanted = [
+        {"n": n, "message_id": message_id, "external_id": external_id}
+        for n, (message_id, external_id) in enumerate(keys)
+    ]
+    rows = await db.fetch(_SQL["resolve"], as_json(wanted), organization_id)
+    return {row["n"]: row["message_id"] for row in rows}
+
+
+async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
+    """Keep reports whose message is not known yet."""
+    await db.execute(_SQL["keep_unmatched"], as_json(reports))
+
+
+async def take_unmatched(db: Connection, external_ids: Sequence[str] | None = None) -> list[Event]:
+    """Kept reports whose message is known by now, as events to record."""
+    rows = await db.fetch(_SQL["take_unmatched"], external_ids)
+    return [
+        Event(
+            organization_id=row["organization_id"],
+            message_id=row["message_id"],
+            id=derived_id(row["message_id"], row["id"]),
+            type=row["type"],
+            status=row["status"],
+            source=row["source"],
+            occurred_at=row["occurred_at"],
+            external_id=row["external_id"],
+            error_code=row["error_code"],
+            error_message=row["error_message"],
+            detail=row["detail"],
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawRequest:
+    """A provider's request as it came."""
+
+    organization_id: UUID
+    id: UUID
+    account_id: UUID
+    provider: str
+    event: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def keep_request(db: Connection, request: RawRequest) -> None:
+    """Keep a verified request, for replay and for questions later."""
+    await db.execute(
+        _SQL["keep_request"],
+        request.organization_id,
+        request.id,
+        request.account_id,
+        request.provider,
+        request.event,
+        request.method,
+        request.url,
+        as_json(dict(request.headers)),
+        request.body,
+    )

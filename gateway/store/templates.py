@@ -1,0 +1,66 @@
+"""Message templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("templates")
+
+Row = dict[str, Any]
+
+
+async def search(
+    db: Connection,
+    organization_id: UUID,
+    *,
+    type_: str | None,
+    name: str | None,
+    is_active: bool | None,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of templates, newest first."""
+    rows = await db.fetch(
+        _SQL["list"],
+        organization_id,
+        type_,
+        name,
+        is_active,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit)
+
+
+async def get(db: Connection, organization_id: UUID, template_id: UUID) -> Row | None:
+    """One template with its counters up to this moment."""
+    row = await db.fetchrow(_SQL["get"], organization_id, template_id)
+    return dict(row) if row else None
+
+
+async def insert(
+    db: Connection, organization_id: UUID, template_id: UUID, columns: Mapping[str, Any]
+) -> None:
+    """Store a template; raises `Conflict` where an active one has its name and type."""
+    await db.execute(_SQL["insert"], organization_id, template_id, as_json(columns))
+
+
+async def update(
+    db: Connection, organization_id: UUID, template_id: UUID, columns: Mapping[str, Any]
+) -> bool:
+    """Change the columns that were given; False where there is no such template."""
+    changed = await db.fetchval(_SQL["update"], organization_id, template_id, as_json(columns))
+    return changed is not None
+
+
+async def delete(db: Connection, organization_id: UUID, template_id: UUID) -> bool:
+    """Delete a template; its messages stay. False where there is none."""
+    gone = await db.fetchval(_SQL["delete"], organization_id, template_id)
+    return gone is not None

@@ -1,0 +1,19 @@
+"""What the worker does beside sending."""
+
+from __future__ import annotations
+
+from gateway.store.database import Connection
+from gateway.store.sql import queries
+
+_SQL = queries("upkeep")
+
+
+async def fold_template_uses(db: Connection) -> int:
+    """Add waiting uses to their templates; how many templates that changed."""
+    return len(await db.fetch(_SQL["fold_template_uses"]))
+
+
+async def forget_old(db: Connection) -> dict[str, int]:
+    """Delete what is past its retention; how many rows of each kind."""
+    row = await db.fetchrow(_SQL["forget_old"])
+    return dict(row) if row else {}

@@ -1,0 +1,71 @@
+"""Provider credentials at rest: AES-256-GCM, bound to their organization, several keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_NONCE = 12
+_KEY_ID = 4
+
+
+class VaultError(Exception):
+    """Credentials cannot be opened: the key is missing or the row is not what was sealed."""
+
+
+class Vault:
+    """Seals with the first key, opens with any, so that keys can be changed one by one.
+
+    A sealed value is `key id (4 bytes) | nonce (12) | ciphertext`. The organization is in the
+    additional data: a row that is moved to another tenant does not open.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise VaultError("GATEWAY_SECRET_KEYS holds no key")
+        self._ring = {_key_id(key): AESGCM(key) for key in keys}
+        self._first = _key_id(keys[0])
+
+    def seal(self, organization_id: UUID, secrets: Mapping[str, str]) -> bytes:
+        """The secrets as bytes that only this organization's row can open."""
+        nonce = os.urandom(_NONCE)
+        plain = json.dumps(dict(secrets), separators=(",", ":")).encode()
+        sealed = self._ring[self._first].encrypt(
+            nonce, plain, _additional(organization_id, self._first)
+        )
+        return self._first + nonce + sealed
+
+    def open(self, organization_id: UUID, sealed: bytes) -> dict[str, str]:
+        """The secrets again; raises `VaultError`, which names no secret."""
+        key_id = sealed[:_KEY_ID]
+        cipher = self._ring.get(key_id)
+        if cipher is None:
+            raise VaultError(
+                f"credentials were sealed with a key ({key_id.hex()}) that GATEWAY_SECRET_KEYS "
+                "no longer holds: put it back behind the new one"
+            )
+        nonce = sealed[_KEY_ID : _KEY_ID + _NONCE]
+        try:
+            plain = cipher.decrypt(
+                nonce, sealed[_KEY_ID + _NONCE :], _additional(organization_id, key_id)
+            )
+        except InvalidTag:
+            raise VaultError(
+                "credentials do not open: the row was changed or belongs to another organization"
+            ) from None
+        opened: dict[str, str] = json.loads(plain)
+        return opened
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()[:_KEY_ID]
+
+
+def _additional(organization_id: UUID, key_id: bytes) -> bytes:
+    return f"org:{organization_id}|kid:{key_id.hex()}".encode()

@@ -1,0 +1,156 @@
+"""The worker: claims what is due, sends it side by side, and keeps house meanwhile.
+
+Woken by NOTIFY, and by the clock where that is lost. It stops cleanly: no more claims, what is
+under way is finished, what was not begun is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from gateway.dispatch import Dispatching, Turn
+from gateway.logs import logger
+from gateway.store import queue, reports, upkeep
+from gateway.store.database import Database, DatabaseAway, connect_directly
+
+_log = logger(__name__)
+
+_POLL = 0.5
+_BATCH = 100
+_STOP = 25.0
+
+
+class Worker:
+    """One worker process's loop."""
+
+    def __init__(
+        self, database: Database, dispatching: Dispatching, direct_url: str, concurrency: int
+    ) -> None:
+        self._database = database
+        self._dispatching = dispatching
+        self._direct_url = direct_url
+        self._concurrency = concurrency
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._seen: frozenset[int] | None = None
+
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when everything under way has ended."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        beside = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
+            asyncio.create_task(self._regularly(2.0, self._apply_early_reports)),
+            asyncio.create_task(self._regularly(5.0, self._fold)),
+            asyncio.create_task(self._regularly(600.0, self._forget)),
+        ]
+        try:
+            await self._claim_until_stopped()
+            if self._under_way:
+                await asyncio.wait(self._under_way, timeout=_STOP)
+        finally:
+            for task in [*beside, *self._under_way]:
+                task.cancel()
+            await asyncio.gather(*beside, *self._under_way, return_exceptions=True)
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            free = self._concurrency - len(self._under_way)
+            turns: list[Turn] = []
+            if free > 0:
+                try:
+                    turns = await self._dispatching.claim(min(free, _BATCH))
+                except DatabaseAway as error:
+                    _log.warning("the database is away", error=str(error))
+                    await self._rest(1.0)
+                    continue
+            if self._stopping.is_set() and turns:
+                await self._dispatching.give_back(turns)
+                return
+            for turn in turns:
+                task = asyncio.create_task(self._work(turn))
+                self._under_way.add(task)
+                task.add_done_callback(self._done)
+            if not turns:
+                await self._rest(_POLL)
+
+    async def _work(self, turn: Turn) -> None:
+        try:
+            await self._dispatching.work(turn)
+        except DatabaseAway as error:
+            # Its lease ends by itself, and what it was about is asked then.
+            _log.warning("the database is away", error=str(error))
+        except Exception:  # one message's defect must not stop the others'
+            _log.exception(
+                "a message could not be worked on", message_id=str(turn.claimed.message_id)
+            )
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if len(self._under_way) == self._concurrency - 1:
+            self._wake.set()
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+
+    async def _listen(self) -> None:
+        """Be woken by accept; the same connection shows that this worker's leases are alive."""
+        while True:
+            try:
+                connection = await connect_directly(self._direct_url)
+            except DatabaseAway:
+                await asyncio.sleep(1)
+                continue
+            try:
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _: lost.set())
+                await connection.add_listener("gateway_queue", lambda *_: self._wake.set())
+                await queue.hold_lease(connection, self._dispatching.lease_id)
+                self._wake.set()
+                await lost.wait()
+            except DatabaseAway as error:
+                _log.warning("the listening connection was lost", error=str(error))
+            finally:
+                connection.terminate()
+            await asyncio.sleep(0.2)
+
+    async def _end_dead_leases(self) -> None:
+        async with self._database.as_service() as db:
+            live = await queue.live_leases(db)
+            if self._seen is None or self._seen - live:
+                ended = await queue.end_dead_leases(db, live)
+                if ended:
+                    _log.warning("a worker is gone, its messages are looked after", count=ended)
+                    self._wake.set()
+        self._seen = live
+
+    async def _apply_early_reports(self) -> None:
+        async with self._database.as_service() as db:
+            await reports.record(db, await reports.take_unmatched(db))
+
+    async def _fold(self) -> None:
+        async with self._database.as_service() as db:
+            await upkeep.fold_template_uses(db)
+
+    async def _forget(self) -> None:
+        async with self._database.as_service() as db:
+            await upkeep.forget_old(db)
+
+    async def _regularly(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await do()
+            except DatabaseAway as error:
+                _log.warning("the database is away", error=str(error))
+            except Exception:  # housekeeping goes on
+                _log.exception("housekeeping failed")
+            await asyncio.sleep(seconds)

@@ -1,0 +1,96 @@
+-- Organizations, staff, API keys, provider accounts and senders.
+
+-- name: insert_organization
+INSERT INTO organizations (id, name, slug, settings) VALUES ($1, $2, $3, $4::jsonb)
+ON CONFLICT (slug) DO NOTHING RETURNING id;
+
+-- name: insert_staff
+INSERT INTO auth_users (id, auth_id, email, full_name, organization_id, role)
+VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, auth_id;
+
+-- name: staff_by_email
+SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1);
+
+-- name: staff_by_auth_id
+-- Run as the caller: who is not active, or of no organization, sees no row.
+SELECT organization_id, role FROM auth_users
+WHERE auth_id = $1 AND is_active AND organization_id IS NOT NULL;
+
+-- name: insert_api_key
+INSERT INTO gateway.api_keys (id, organization_id, name, prefix, hash, is_test)
+VALUES ($1, $2, $3, $4, $5, $6) RETURNING id;
+
+-- name: api_keys_by_prefix
+SELECT id, organization_id, hash, is_test FROM gateway.api_keys
+WHERE prefix = $1 AND revoked_at IS NULL;
+
+-- name: list_api_keys
+SELECT id, organization_id, name, prefix, is_test, created_at, revoked_at FROM gateway.api_keys
+WHERE organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $4;
+
+-- name: get_api_key
+SELECT id, organization_id, name, prefix, is_test, created_at, revoked_at FROM gateway.api_keys
+WHERE organization_id = $1 AND id = $2;
+
+-- name: revoke_api_key
+UPDATE gateway.api_keys SET revoked_at = coalesce(revoked_at, now())
+WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: insert_account
+INSERT INTO gateway.provider_accounts (id, organization_id, provider, name, credentials)
+VALUES ($1, $2, $3, $4, $5) RETURNING id;
+
+-- name: list_accounts
+SELECT id, organization_id, provider, name, is_active, created_at, updated_at
+FROM gateway.provider_accounts
+WHERE organization_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $4;
+
+-- name: get_account
+SELECT id, organization_id, provider, name, is_active, created_at, updated_at
+FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2;
+
+-- name: update_account
+UPDATE gateway.provider_accounts SET
+  name = coalesce($3, name), is_active = coalesce($4, is_active),
+  credentials = coalesce($5, credentials)
+WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: delete_account
+DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: open_account
+-- For webhooks and the command line: the account in the path names organization and secret.
+SELECT id, organization_id, provider, credentials FROM gateway.provider_accounts WHERE id = $1;
+
+-- name: clear_default_sender
+UPDATE gateway.senders SET is_default = false
+WHERE organization_id = $1 AND channel = $2 AND is_default;
+
+-- name: insert_sender
+INSERT INTO gateway.senders (id, organization_id, account_id, channel, address, is_default, rate)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id;
+
+-- name: list_senders
+SELECT id, organization_id, account_id, channel, address, is_default, rate, is_active, created_at,
+  updated_at
+FROM gateway.senders
+WHERE organization_id = $1 AND ($2::text IS NULL OR channel = $2)
+  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $5;
+
+-- name: get_sender
+SELECT id, organization_id, account_id, channel, address, is_default, rate, is_active, created_at,
+  updated_at
+FROM gateway.senders WHERE organization_id = $1 AND id = $2;
+
+-- name: update_sender
+-- $6 says whether $5 (the rate) was given at all: null is a value of it.
+UPDATE gateway.senders SET
+  is_default = coalesce($3, is_default), is_active = coalesce($4, is_active),
+  rate = CASE WHEN $6 THEN $5 ELSE rate END
+WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: delete_sender
+DELETE FROM gateway.senders WHERE organization_id = $1 AND id = $2 RETURNING id;

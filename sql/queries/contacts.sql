@@ -1,0 +1,131 @@
+-- Leads and clients, and the context that a request to send is read in.
+
+-- name: context
+-- All that a batch of requests refers to, in one answer, under the caller's own policies.
+-- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
+-- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses.
+SELECT
+  (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
+  (SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'phone', phone, 'email', email)), '[]')
+    FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])) AS leads,
+  (SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'phone', phone, 'email', email)), '[]')
+    FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
+  (SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
+      'is_active', is_active)), '[]')
+    FROM message_templates WHERE organization_id = $1
+      AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
+  (SELECT coalesce(json_agg(json_build_object(
+      'id', s.id, 'channel', s.channel, 'address', s.address, 'is_default', s.is_default,
+      'provider', a.provider)), '[]')
+    FROM gateway.senders s
+    JOIN gateway.provider_accounts a
+      ON a.organization_id = s.organization_id AND a.id = s.account_id
+    WHERE s.organization_id = $1 AND s.channel = ANY ($6::text[]) AND s.is_active AND a.is_active
+      AND (s.is_default OR s.address = ANY ($7::text[]))) AS senders,
+  (SELECT coalesce(json_agg(json_build_object(
+      'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email,
+      'created_at', c.created_at) ORDER BY c.created_at DESC), '[]')
+    FROM gateway.contacts_by_address($8::text[], $9::text[]) c) AS known;
+
+-- name: by_address
+-- Leads and clients that may have these addresses, for the gateway itself. The caller compares
+-- the numbers as numbers: an index can only hold their last digits.
+SELECT c.kind, c.id, c.phone, c.email, c.created_at,
+  (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
+FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
+ORDER BY c.created_at DESC;
+
+-- name: list_leads
+SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
+  utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
+  custom_fields, notes, last_contacted_at, converted_at, created_at, updated_at
+FROM leads
+WHERE organization_id = $1
+  AND ($2::text IS NULL OR status = $2)
+  AND ($3::text IS NULL OR lower(email) = lower($3))
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $6;
+
+-- name: get_lead
+SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
+  utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
+  custom_fields, notes, last_contacted_at, converted_at, created_at, updated_at
+FROM leads WHERE organization_id = $1 AND id = $2;
+
+-- name: insert_lead
+-- $3: json object with the columns that the caller gave; the others take their defaults.
+INSERT INTO leads (
+  id, organization_id, first_name, last_name, email, phone, source, source_details, utm_source,
+  utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to, custom_fields, notes
+)
+SELECT $2, $1, first_name, last_name, email, phone, coalesce(source, 'manual'),
+  coalesce(source_details, '{}'), utm_source, utm_medium, utm_campaign, coalesce(status, 'new'),
+  coalesce(tags, '{}'), coalesce(lead_score, 0), ai_score, assigned_to,
+  coalesce(custom_fields, '{}'), notes
+FROM jsonb_populate_record(NULL::leads, $3::jsonb)
+RETURNING id;
+
+-- name: update_lead
+-- Keys that $3 does not have keep their value.
+UPDATE leads l SET
+  first_name = p.first_name, last_name = p.last_name, email = p.email, phone = p.phone,
+  source = p.source, source_details = p.source_details, utm_source = p.utm_source,
+  utm_medium = p.utm_medium, utm_campaign = p.utm_campaign, status = p.status, tags = p.tags,
+  lead_score = p.lead_score, ai_score = p.ai_score, assigned_to = p.assigned_to,
+  custom_fields = p.custom_fields, notes = p.notes, converted_at = CASE
+    WHEN p.status = 'converted' THEN coalesce(l.converted_at, now()) ELSE l.converted_at END
+FROM (
+  SELECT r.* FROM leads o, jsonb_populate_record(o, $3::jsonb) r
+  WHERE o.organization_id = $1 AND o.id = $2
+) p
+WHERE l.organization_id = $1 AND l.id = $2
+RETURNING l.id;
+
+-- name: list_clients
+SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,
+  date_of_birth, gender, emergency_contact_name, emergency_contact_phone, membership_status,
+  membership_start_date, membership_end_date, invitation_id, custom_fields, notes, last_login_at,
+  created_at, updated_at
+FROM clients
+WHERE organization_id = $1
+  AND ($2::text IS NULL OR membership_status = $2)
+  AND ($3::text IS NULL OR lower(email) = lower($3))
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $6;
+
+-- name: get_client
+SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,
+  date_of_birth, gender, emergency_contact_name, emergency_contact_phone, membership_status,
+  membership_start_date, membership_end_date, invitation_id, custom_fields, notes, last_login_at,
+  created_at, updated_at
+FROM clients WHERE organization_id = $1 AND id = $2;
+
+-- name: insert_client
+INSERT INTO clients (
+  id, organization_id, first_name, last_name, email, phone, is_active, date_of_birth, gender,
+  emergency_contact_name, emergency_contact_phone, membership_status, membership_start_date,
+  membership_end_date, custom_fields, notes
+)
+SELECT $2, $1, first_name, last_name, email, phone, coalesce(is_active, true), date_of_birth,
+  gender, emergency_contact_name, emergency_contact_phone, coalesce(membership_status, 'active'),
+  membership_start_date, membership_end_date, coalesce(custom_fields, '{}'), notes
+FROM jsonb_populate_record(NULL::clients, $3::jsonb)
+RETURNING id;
+
+-- name: update_client
+UPDATE clients c SET
+  first_name = p.first_name, last_name = p.last_name, email = p.email, phone = p.phone,
+  is_active = p.is_active, date_of_birth = p.date_of_birth, gender = p.gender,
+  emergency_contact_name = p.emergency_contact_name,
+  emergency_contact_phone = p.emergency_contact_phone, membership_status = p.membership_status,
+  membership_start_date = p.membership_start_date, membership_end_date = p.membership_end_date,
+  custom_fields = p.custom_fields, notes = p.notes
+FROM (
+  SELECT r.* FROM clients o, jsonb_populate_record(o, $3::jsonb) r
+  WHERE o.organization_id = $1 AND o.id = $2
+) p
+WHERE c.organization_id = $1 AND c.id = $2
+RETURNING c.id;

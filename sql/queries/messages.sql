@@ -1,0 +1,141 @@
+-- Messages: accepted, read, canceled. Status changes are in reports.sql, and nowhere else.
+
+-- name: accept
+-- One statement stores everything that a 202 promises: rows, queue entries, first events, the
+-- template's use, the lead's last contact. $1: json array of messages, $2: organization.
+WITH incoming AS MATERIALIZED (
+  SELECT * FROM json_to_recordset($1::json) AS i (
+    id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
+    subject text, body text, html_body text, attachments jsonb, metadata jsonb, template_id uuid,
+    reference text, send_at timestamptz, expires_at timestamptz, retry_of uuid,
+    sender_id uuid, priority smallint, is_test boolean, event_id uuid, source text
+  )
+), stored AS (
+  INSERT INTO messages (
+    id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+    subject, body, html_body, attachments, status, metadata, template_id, reference, send_at,
+    expires_at, retry_of
+  )
+  SELECT id, $2, channel, 'outbound', from_address, to_address, lead_id, client_id,
+    subject, body, html_body, attachments, 'pending', metadata, template_id, reference, send_at,
+    expires_at, retry_of
+  FROM incoming
+  RETURNING *
+), queued AS (
+  INSERT INTO gateway.queue (
+    organization_id, message_id, sender_id, channel, priority, run_at, is_test
+  )
+  SELECT $2, id, sender_id, channel, priority, coalesce(send_at, now()), is_test FROM incoming
+), noted AS (
+  INSERT INTO gateway.message_events (
+    organization_id, message_id, id, type, status, occurred_at, source
+  )
+  SELECT $2, id, event_id, 'accepted', 'pending', now(), source FROM incoming
+), used AS (
+  INSERT INTO gateway.template_uses (organization_id, template_id, uses, used_at)
+  SELECT $2, template_id, count(*), now() FROM incoming
+  WHERE template_id IS NOT NULL GROUP BY template_id
+), contacted AS (
+  UPDATE leads SET last_contacted_at = now()
+  WHERE organization_id = $2 AND id IN (
+    SELECT l.id FROM leads l
+    WHERE l.organization_id = $2 AND l.id IN (SELECT lead_id FROM incoming)
+    ORDER BY l.id FOR NO KEY UPDATE
+  )
+), woken AS (
+  SELECT pg_notify('gateway_queue', '')
+  WHERE EXISTS (SELECT FROM incoming WHERE send_at IS NULL OR send_at <= now())
+)
+SELECT s.id, s.organization_id, s.channel, s.direction, s.from_address, s.to_address, s.lead_id,
+  s.client_id, s.conversation_id, s.subject, s.body, s.html_body, s.attachments, s.status,
+  s.sent_at, s.delivered_at, s.read_at, s.failed_at, s.error_code, s.error_message,
+  s.external_id, s.template_id, s.reference, s.send_at, s.expires_at, s.retry_of, s.metadata,
+  s.created_at, s.updated_at
+FROM stored s LEFT JOIN woken ON true
+ORDER BY s.id;
+
+-- name: receive
+-- Inbound messages of one account; the id is derived from the provider's, so a redelivery
+-- meets its own row. $1: json array, $2: organization.
+WITH incoming AS MATERIALIZED (
+  SELECT * FROM json_to_recordset($1::json) AS i (
+    id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
+    body text, attachments jsonb, external_id text, provider jsonb, occurred_at timestamptz,
+    event_id uuid, source text
+  )
+), stored AS (
+  INSERT INTO messages (
+    id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+    body, attachments, status, external_id, metadata
+  )
+  SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
+    body, attachments, 'received', external_id, jsonb_build_object('provider', provider)
+  FROM incoming
+  ON CONFLICT (id) DO NOTHING
+  RETURNING id, channel
+), noted AS (
+  INSERT INTO gateway.message_events (
+    organization_id, message_id, id, type, status, occurred_at, source
+  )
+  SELECT $2, i.id, i.event_id, 'received', 'received', coalesce(i.occurred_at, now()), i.source
+  FROM incoming i JOIN stored USING (id)
+)
+SELECT id, channel FROM stored;
+
+-- name: get
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages WHERE organization_id = $1 AND id = $2;
+
+-- name: list
+-- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages
+WHERE organization_id = $1
+  AND ($2::text IS NULL OR channel = $2)
+  AND ($3::text IS NULL OR direction = $3)
+  AND ($4::text IS NULL OR status = $4)
+  AND ($5::text IS NULL OR from_address = $5 OR to_address = $5)
+  AND ($6::uuid IS NULL OR lead_id = $6)
+  AND ($7::uuid IS NULL OR client_id = $7)
+  AND ($8::uuid IS NULL OR conversation_id = $8)
+  AND ($9::text IS NULL OR external_id = $9)
+  AND ($10::text IS NULL OR reference = $10)
+  AND ($11::text IS NULL OR
+    to_tsvector('simple', left(coalesce(subject, '') || ' ' || body, 200000))
+      @@ websearch_to_tsquery('simple', $11))
+  AND ($12::timestamptz IS NULL OR created_at >= $12)
+  AND ($13::timestamptz IS NULL OR created_at < $13)
+  AND ($14::timestamptz IS NULL OR (created_at, id) < ($14, $15::uuid))
+ORDER BY created_at DESC, id DESC
+LIMIT $16;
+
+-- name: events
+SELECT id, type, status, occurred_at, recorded_at, source, detail
+FROM gateway.message_events
+WHERE organization_id = $1 AND message_id = $2
+  AND ($3::timestamptz IS NULL OR (recorded_at, id) < ($3, $4::uuid))
+ORDER BY recorded_at DESC, id DESC
+LIMIT $5;
+
+-- name: lock_unclaimed
+-- A message may be canceled while no worker has taken it up: whoever holds the entry, decides.
+DELETE FROM gateway.queue
+WHERE organization_id = $1 AND message_id = $2 AND attempts = 0 AND lease_until IS NULL
+RETURNING message_id;
+
+-- name: replay
+SELECT request_hash, answer FROM gateway.idempotency_keys
+WHERE organization_id = $1 AND key = $2;
+
+-- name: remember
+-- Waits for a concurrent request with the same key; no row back means that one was first.
+INSERT INTO gateway.idempotency_keys (organization_id, key, request_hash, answer)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+RETURNING key;

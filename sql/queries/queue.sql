@@ -1,0 +1,156 @@
+-- The queue: claimed with leases, fair between organizations, narrow on purpose.
+
+-- name: claim
+-- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization that has something due
+-- gets the same share of the batch, by priority and age within it; the rest of an organization's
+-- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
+-- Entries of a sender that has used up its rate wait without being claimed.
+WITH RECURSIVE organizations AS (
+  (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT q.organization_id FROM gateway.queue q
+    WHERE q.organization_id > o.organization_id ORDER BY q.organization_id LIMIT 1
+  )
+  FROM organizations o WHERE o.organization_id IS NOT NULL
+), due AS MATERIALIZED (
+  SELECT o.organization_id FROM organizations o
+  WHERE EXISTS (
+    SELECT FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
+      SELECT FROM gateway.queue q
+      WHERE q.organization_id = o.organization_id AND q.priority = p.priority
+        AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
+      LIMIT 1
+    ) AS one
+  )
+), share AS (
+  SELECT ceil($1::numeric / greatest(count(*), 1))::integer AS size FROM due
+), candidates AS MATERIALIZED (
+  SELECT d.organization_id, c.message_id, c.priority, c.run_at,
+    row_number() OVER (
+      PARTITION BY d.organization_id ORDER BY c.priority, c.run_at
+    ) AS turn
+  FROM due d, unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
+    SELECT q.message_id, q.priority, q.run_at FROM gateway.queue q
+    WHERE q.organization_id = d.organization_id AND q.priority = p.priority
+      AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
+      AND NOT EXISTS (
+        SELECT FROM gateway.sender_paces s
+        WHERE s.organization_id = q.organization_id AND s.sender_id = q.sender_id
+          AND s.next_at > now() + interval '1 second'
+      )
+    ORDER BY q.run_at LIMIT (SELECT size FROM share)
+  ) AS c
+), chosen AS MATERIALIZED (
+  SELECT q.organization_id, q.message_id, q.lease_until IS NOT NULL AS was_leased
+  FROM gateway.queue q
+  WHERE (q.organization_id, q.message_id) IN (
+      SELECT organization_id, message_id FROM candidates
+      WHERE turn <= (SELECT size FROM share)
+      ORDER BY turn, priority, run_at LIMIT $1
+    )
+    AND (q.lease_until IS NULL OR q.lease_until <= now())
+  FOR UPDATE SKIP LOCKED
+), taken AS (
+  UPDATE gateway.queue q SET
+    lease_id = $2, lease_until = now() + make_interval(secs => $3),
+    attempts = q.attempts + CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN 1 ELSE 0 END,
+    attempted_at = CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN now()
+      ELSE q.attempted_at END
+  FROM chosen c
+  WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
+  RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
+    q.refusals, q.asked, q.attempted_at, q.is_test, c.was_leased, q.run_at
+)
+SELECT t.*, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
+  m.attachments, m.expires_at, m.external_id, m.status, m.created_at,
+  s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
+FROM taken t
+JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
+LEFT JOIN gateway.senders s
+  ON s.organization_id = t.organization_id AND s.id = t.sender_id
+LEFT JOIN gateway.provider_accounts a
+  ON a.organization_id = s.organization_id AND a.id = s.account_id
+ORDER BY t.priority, t.run_at;
+
+-- name: open_pace
+INSERT INTO gateway.sender_paces (organization_id, sender_id, next_at)
+VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
+
+-- name: take_turns
+-- Grants up to $3 turns of a sender that may send $4 a second: as many as fit into the next
+-- second. The first is at `first_at`, the others follow at the sender's pace.
+WITH held AS (
+  SELECT organization_id, sender_id, greatest(next_at, clock_timestamp()) AS first_at
+  FROM gateway.sender_paces WHERE organization_id = $1 AND sender_id = $2
+  FOR UPDATE
+), granted AS (
+  SELECT *, least($3::integer, greatest(0, ceil(
+    extract(epoch FROM clock_timestamp() + interval '1 second' - first_at)
+      * $4::double precision)))::integer AS turns
+  FROM held
+)
+UPDATE gateway.sender_paces p SET
+  next_at = g.first_at + make_interval(secs => g.turns / $4::double precision)
+FROM granted g
+WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
+RETURNING g.first_at, g.turns;
+
+-- name: give_back
+-- Entries that were claimed and not begun: as if nobody had taken them up.
+UPDATE gateway.queue q SET
+  lease_id = NULL, lease_until = NULL,
+  attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
+FROM unnest($1::uuid[], $2::uuid[]) AS g (organization_id, message_id)
+WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
+
+-- name: postpone
+-- Back to the queue until $4, in phase $5; $6 refusals and $7 questions were counted.
+UPDATE gateway.queue SET
+  lease_id = NULL, lease_until = NULL, run_at = $4, phase = $5, refusals = $6, asked = $7
+WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
+RETURNING message_id;
+
+-- name: drop
+DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
+
+-- name: adopt
+-- Gives a provider's id to a message whose answer was lost, unless another message has it.
+-- The lock makes two workers that found the same id take turns.
+SELECT NOT EXISTS (
+  SELECT FROM messages WHERE organization_id = $1 AND external_id = $2 AND id <> $3
+) AS free
+FROM pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::text, 7041));
+
+-- name: has_twin_in_flight
+-- Another message with the same addresses and text that a worker is sending right now: what the
+-- provider lists may be that one's.
+SELECT EXISTS (
+  SELECT FROM gateway.queue q
+  JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
+  JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
+  WHERE q.organization_id = $1 AND q.message_id <> $2 AND q.phase = 'send'
+    AND q.lease_until > now() AND t.to_address = m.to_address
+    AND t.from_address = m.from_address AND t.body = m.body
+);
+
+-- name: live_leases
+-- Every worker holds a session lock named after its lease; a worker that died holds none.
+SELECT (objid::bigint) AS token FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- name: hold_lease
+SELECT pg_try_advisory_lock(7041, hashtext($1::uuid::text));
+
+-- name: end_dead_leases
+-- Ends the leases of workers that are not alive ($1: the tokens of those that are).
+UPDATE gateway.queue SET lease_until = now()
+WHERE lease_until > now()
+  AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY ($1::bigint[])
+RETURNING message_id;
+
+-- name: depth
+SELECT channel, count(*) AS depth,
+  extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())) AS oldest_seconds
+FROM gateway.queue GROUP BY channel;

@@ -1,0 +1,149 @@
+-- What happened to messages. `record` is the one statement that advances a row.
+
+-- name: record
+-- Appends events and moves their messages to the highest status that any event gives. It may be
+-- run with the same events again, in any order and by several processes: the row ends the same.
+-- Rows are locked in the order of their ids; a report whose message does not exist is not in the
+-- answer. A message that the provider took, or that is done, leaves the queue; an entry that a
+-- worker is just claiming is skipped, and dropped by that worker, which looks at the row again.
+-- $1: json array of events.
+WITH incoming AS MATERIALIZED (
+  SELECT DISTINCT ON (organization_id, message_id, id) * FROM json_to_recordset($1::json) AS i (
+    organization_id uuid, message_id uuid, id uuid, type text, status text,
+    occurred_at timestamptz, source text, external_id text, error_code text, error_message text,
+    detail jsonb, provider jsonb
+  )
+  ORDER BY organization_id, message_id, id, occurred_at
+), target AS MATERIALIZED (
+  SELECT m.organization_id, m.id, m.status, m.channel, m.created_at
+  FROM messages m
+  WHERE (m.organization_id, m.id) IN (SELECT organization_id, message_id FROM incoming)
+  ORDER BY m.id
+  FOR NO KEY UPDATE
+), appended AS (
+  INSERT INTO gateway.message_events (
+    organization_id, message_id, id, type, status, occurred_at, source, detail
+  )
+  SELECT i.organization_id, i.message_id, i.id, i.type, i.status, coalesce(i.occurred_at, now()),
+    i.source,
+    coalesce(i.detail, '{}') || jsonb_strip_nulls(jsonb_build_object(
+      'external_id', i.external_id, 'error_code', i.error_code, 'error_message', i.error_message
+    ))
+  FROM incoming i JOIN target t ON t.organization_id = i.organization_id AND t.id = i.message_id
+  ON CONFLICT DO NOTHING
+  RETURNING organization_id, message_id, id, occurred_at
+), fresh AS MATERIALIZED (
+  SELECT i.*, a.occurred_at AS at
+  FROM appended a JOIN incoming i USING (organization_id, message_id, id)
+), folded AS (
+  SELECT organization_id, message_id,
+    (array_agg(status ORDER BY gateway.status_rank(status) DESC)
+      FILTER (WHERE status IS NOT NULL))[1] AS status,
+    min(at) FILTER (WHERE status = 'sent') AS sent_at,
+    min(at) FILTER (WHERE status = 'delivered') AS delivered_at,
+    min(at) FILTER (WHERE status = 'read') AS read_at,
+    min(external_id) AS external_id
+  FROM fresh GROUP BY organization_id, message_id
+), failure AS (
+  SELECT DISTINCT ON (organization_id, message_id) organization_id, message_id,
+    at AS failed_at, error_code, error_message
+  FROM fresh WHERE status = 'failed'
+  ORDER BY organization_id, message_id, at, error_code, error_message
+), told AS (
+  SELECT organization_id, message_id, gateway.merge_provider(provider) AS provider
+  FROM fresh WHERE provider IS NOT NULL GROUP BY organization_id, message_id
+), advanced AS (
+  UPDATE messages m SET
+    status = CASE
+      WHEN m.direction = 'outbound'
+        AND gateway.status_rank(f.status) > coalesce(gateway.status_rank(m.status), -1)
+      THEN f.status ELSE m.status END,
+    sent_at = least(m.sent_at, f.sent_at),
+    delivered_at = least(m.delivered_at, f.delivered_at),
+    read_at = least(m.read_at, f.read_at),
+    -- Of several failures the earliest counts; at one instant the order of their texts decides,
+    -- so that the order of arrival never does.
+    (failed_at, error_code, error_message) = (
+      SELECT c.failed_at, c.error_code, c.error_message
+      FROM (VALUES
+        (m.failed_at, m.error_code, m.error_message),
+        (x.failed_at, x.error_code, x.error_message)
+      ) AS c (failed_at, error_code, error_message)
+      ORDER BY c.failed_at NULLS LAST, c.error_code, c.error_message LIMIT 1
+    ),
+    external_id = coalesce(m.external_id, f.external_id),
+    metadata = CASE WHEN t.provider IS NULL THEN m.metadata
+      ELSE coalesce(m.metadata, '{}') || jsonb_build_object(
+        'provider', gateway.merge_provider_pair(m.metadata -> 'provider', t.provider)) END
+  FROM folded f
+  LEFT JOIN failure x USING (organization_id, message_id)
+  LEFT JOIN told t USING (organization_id, message_id)
+  WHERE m.organization_id = f.organization_id AND m.id = f.message_id
+    -- an event that says nothing new about the row leaves the row alone
+    AND (f.status IS NOT NULL OR f.external_id IS NOT NULL OR t.provider IS NOT NULL)
+  RETURNING m.organization_id, m.id, m.status, m.external_id
+), settled AS (
+  DELETE FROM gateway.queue WHERE (organization_id, message_id) IN (
+    SELECT q.organization_id, q.message_id FROM gateway.queue q
+    JOIN advanced a ON a.organization_id = q.organization_id AND a.id = q.message_id
+    WHERE gateway.status_rank(a.status) >= gateway.status_rank('sent')
+    FOR UPDATE OF q SKIP LOCKED
+  )
+)
+SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
+  coalesce(a.status, t.status) AS status,
+  array(SELECT e.id FROM appended e
+    WHERE e.organization_id = t.organization_id AND e.message_id = t.id) AS fresh
+FROM target t LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id;
+
+-- name: resolve
+-- Which of our messages reports are about: $1: json array of {n, message_id, external_id},
+-- $2: organization. Our own id wins over the provider's.
+SELECT i.n, coalesce(own.id, known.id) AS message_id
+FROM json_to_recordset($1::json) AS i (n integer, message_id uuid, external_id text)
+LEFT JOIN messages own
+  ON own.organization_id = $2 AND own.id = i.message_id AND own.direction = 'outbound'
+LEFT JOIN LATERAL (
+  SELECT m.id FROM messages m
+  WHERE m.organization_id = $2 AND m.external_id = i.external_id AND m.direction = 'outbound'
+  ORDER BY m.created_at LIMIT 1
+) known ON own.id IS NULL
+WHERE coalesce(own.id, known.id) IS NOT NULL;
+
+-- name: keep_unmatched
+INSERT INTO gateway.unmatched_reports (
+  organization_id, account_id, external_id, id, type, status, occurred_at, error_code,
+  error_message, source, detail
+)
+SELECT organization_id, account_id, external_id, id, type, status, occurred_at, error_code,
+  error_message, source, coalesce(detail, '{}')
+FROM json_to_recordset($1::json) AS i (
+  organization_id uuid, account_id uuid, external_id text, id uuid, type text, status text,
+  occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb
+)
+ON CONFLICT DO NOTHING;
+
+-- name: take_unmatched
+-- Reports that came before their message's external id was stored: for the ids named in $1, or,
+-- where that is null, for all of the last ten minutes (which closes the race of two commits).
+WITH matched AS (
+  SELECT u.organization_id, u.account_id, u.external_id, u.id, m.id AS message_id
+  FROM gateway.unmatched_reports u
+  JOIN messages m ON m.organization_id = u.organization_id AND m.external_id = u.external_id
+    AND m.direction = 'outbound'
+  WHERE ($1::text[] IS NULL AND u.received_at > now() - interval '10 minutes')
+    OR u.external_id = ANY ($1::text[])
+  LIMIT 500
+)
+DELETE FROM gateway.unmatched_reports u USING matched x
+WHERE u.organization_id = x.organization_id AND u.account_id = x.account_id
+  AND u.external_id = x.external_id AND u.id = x.id
+RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
+  coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
+  u.source, u.detail;
+
+-- name: keep_request
+INSERT INTO gateway.webhook_requests (
+  organization_id, id, account_id, provider, event, method, url, headers, body
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9);

@@ -1,0 +1,35 @@
+-- What the worker does beside sending.
+
+-- name: fold_template_uses
+WITH waiting AS (
+  DELETE FROM gateway.template_uses WHERE id IN (
+    SELECT id FROM gateway.template_uses ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED
+  ) RETURNING organization_id, template_id, uses, used_at
+), sums AS (
+  SELECT organization_id, template_id, sum(uses)::integer AS uses, max(used_at) AS used_at
+  FROM waiting GROUP BY organization_id, template_id ORDER BY template_id
+)
+UPDATE message_templates t SET
+  usage_count = coalesce(t.usage_count, 0) + s.uses,
+  last_used_at = greatest(t.last_used_at, s.used_at)
+FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
+RETURNING t.id;
+
+-- name: forget_old
+-- Retention: raw webhook requests 30 days, unmatched reports and idempotency keys 8 days.
+WITH requests AS (
+  DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
+    SELECT organization_id, id FROM gateway.webhook_requests
+    WHERE received_at < now() - interval '30 days' LIMIT 5000
+  ) RETURNING 1
+), reports AS (
+  DELETE FROM gateway.unmatched_reports
+  WHERE received_at < now() - interval '8 days' RETURNING 1
+), keys AS (
+  DELETE FROM gateway.idempotency_keys WHERE (organization_id, key) IN (
+    SELECT organization_id, key FROM gateway.idempotency_keys
+    WHERE created_at < now() - interval '8 days' LIMIT 5000
+  ) RETURNING 1
+)
+SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM reports) AS reports,
+  (SELECT count(*) FROM keys) AS keys;

@@ -1,0 +1,190 @@
+"""One PostgreSQL for the whole test run, a fresh database for each test that asks for one.
+
+The server is the embedded one, started by the first test that needs it and shared by all xdist
+workers; with DATABASE_URL in the environment it is that one (a superuser's DSN). It goes with the
+last process that uses it, also when pytest is killed.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from gateway.embedded import EmbeddedServer
+
+# Nothing of a test run has to survive a power cut.
+SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+PREFIX = "gateway-tests-"
+RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the run's folder in the controller; its workers find it in their environment."""
+    if not hasattr(config, "workerinput"):
+        _remove_old_runs()
+        run = os.environ["GATEWAY_TEST_RUN"] = tempfile.mkdtemp(prefix=PREFIX)
+        config.stash[RUN_LOCK] = _only_one(Path(run) / "run.lock")
+        config.stash[RUN_LOCK].__enter__()
+        # Out of the way of the code under test, which must take what the test gives it.
+        os.environ["GATEWAY_TEST_SERVER"] = os.environ.pop("DATABASE_URL", "")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the run has made; all its workers have ended."""
+    if not hasattr(config, "workerinput"):
+        run = Path(os.environ["GATEWAY_TEST_RUN"])
+        external = os.environ["GATEWAY_TEST_SERVER"]
+        if external and (run / "template").exists():
+            with _Admin(external) as admin:
+                admin.run(f'DROP DATABASE IF EXISTS "{_template()}" WITH (FORCE)')
+        _wait_for_holder(run)
+        config.stash[RUN_LOCK].__exit__(None, None, None)
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def dsn_for(server_dsn: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{database}"))
+
+
+class _Admin:
+    """A connection to the server in a thread with a loop of its own, for sync and async tests."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn_for(dsn, "postgres")
+
+    def __enter__(self) -> "_Admin":
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="admin", daemon=True)
+        self._thread.start()
+        self._connection: asyncpg.Connection[asyncpg.Record] = self.wait(asyncpg.connect(self.dsn))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait(self._connection.close(timeout=5))
+        self.wait(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine returns that is run in the thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+
+    def run(self, statement: str) -> None:
+        """Run one statement outside of a transaction."""
+        self.wait(self._connection.execute(statement))
+
+
+@pytest.fixture(scope="session")
+def server_dsn() -> Iterator[str]:
+    """A superuser's DSN of the maintenance database of the test server."""
+    external = os.environ["GATEWAY_TEST_SERVER"]
+    if external:
+        yield dsn_for(external, "postgres")
+        return
+    server = EmbeddedServer(Path(os.environ["GATEWAY_TEST_RUN"]))
+    server._settings = SETTINGS
+    with server:
+        yield dsn_for(server.dsn, "postgres")
+
+
+@pytest.fixture(scope="session")
+def _admin(server_dsn: str) -> Iterator[_Admin]:
+    with _Admin(server_dsn) as admin:
+        yield admin
+
+
+@pytest.fixture(scope="session")
+def template(_admin: _Admin) -> str:
+    """The name of a migrated database that nobody is connected to, made by the first who asks."""
+    made = Path(os.environ["GATEWAY_TEST_RUN"]) / "template"
+    with _only_one(made.with_suffix(".lock")):
+        if not made.exists():
+            from gateway import migrate
+
+            name = _template()
+            _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            _admin.run(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            _admin.wait(migrate.up(dsn_for(_admin.dsn, name)))
+            _admin.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            made.touch()
+    return _template()
+
+
+@pytest.fixture
+def make_database(_admin: _Admin) -> Iterator[Callable[[str], str]]:
+    """A function from the name of a template to the DSN of a new database; dropped afterwards."""
+    names: list[str] = []
+
+    def make(template: str = "template0") -> str:
+        names.append(f"test_{uuid.uuid4().hex[:16]}")
+        # file_copy: 29 ms for the migrated template, wal_log 43.
+        _admin.run(f'CREATE DATABASE "{names[-1]}" TEMPLATE "{template}" STRATEGY file_copy')
+        return dsn_for(_admin.dsn, names[-1])
+
+    yield make
+    for name in names:
+        _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(make_database: Callable[[str], str]) -> str:
+    """The DSN of a new, empty database."""
+    return make_database("template0")
+
+
+@pytest.fixture
+def database(make_database: Callable[[str], str], template: str) -> str:
+    """The DSN of a new database with the whole schema."""
+    return make_database(template)
+
+
+def _template() -> str:
+    run = os.environ["GATEWAY_TEST_RUN"].rpartition(PREFIX)[2]
+    return f"template_{run}"
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock that no other process holds."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _wait_for_holder(run: Path) -> None:
+    """Wait until the server of a run has ended, which is a second after its last user at most."""
+    lock = run / "holder.lock"
+    deadline = time.monotonic() + 10
+    while lock.exists() and not _is_free(lock) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _remove_old_runs() -> None:
+    """Remove the folders of runs that were killed."""
+    for run in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        lock = run / "run.lock"
+        if os.access(lock, os.W_OK) and _is_free(lock):
+            shutil.rmtree(run, ignore_errors=True)

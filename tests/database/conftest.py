@@ -1,0 +1,53 @@
+"""What the database tests share: connections, and dumps that can be compared."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+import pytest
+
+from gateway.embedded_programs import bin_dir
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+
+async def _dump(dsn: str, *options: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        str(bin_dir() / "pg_dump"), "-d", dsn, *options, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return re.sub(r"\\(un)?restrict .*\n", "", out.decode())  # a random word of each dump
+
+
+@pytest.fixture
+def dump() -> Callable[..., Awaitable[str]]:
+    """A function from a DSN and options to what pg_dump says."""
+    return _dump
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[[str], Awaitable[Connection]]]:
+    """A function from a DSN to a connection that is closed at the end."""
+    opened: list[Connection] = []
+
+    async def open_one(dsn: str) -> Connection:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("SET client_min_messages = warning")
+        opened.append(connection)
+        return connection
+
+    yield open_one
+    for connection in opened:
+        await connection.close()
+
+
+@pytest.fixture
+async def db(database: str, connect: Callable[[str], Awaitable[Connection]]) -> Connection:
+    """A superuser's connection to a new database with the whole schema."""
+    return await connect(database)

@@ -1,0 +1,195 @@
+"""The hot queries walk their index, also under Row Level Security, and status changes stay HOT."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+import pytest
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+# Twenty organizations; the first has two fifths of everything.
+MANY = """
+INSERT INTO organizations (id, name)
+  SELECT md5('org ' || n)::uuid, 'Org ' || n FROM generate_series(0, 19) n;
+INSERT INTO auth_users (auth_id, email, organization_id)
+  SELECT id, name || '@example.com', id FROM organizations;
+CREATE TEMP TABLE share AS
+  SELECT n, md5('org ' || CASE WHEN n % 5 < 2 THEN 0 ELSE n % 20 END)::uuid AS organization_id
+  FROM generate_series(1, 20000) n;
+INSERT INTO leads (id, organization_id, phone, email, custom_fields)
+  SELECT md5('lead ' || n)::uuid, organization_id, '+1 555 ' || (1000000 + n),
+    'lead' || n || '@example.com', jsonb_build_object('n', n)
+  FROM share WHERE n % 4 = 0;
+INSERT INTO clients (id, organization_id, phone, email)
+  SELECT md5('client ' || n)::uuid, organization_id, '+1 666 ' || (1000000 + n),
+    'client' || n || '@example.com'
+  FROM share WHERE n % 4 = 1;
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
+    created_at, lead_id, client_id, reference)
+  SELECT md5('message ' || n)::uuid, s.organization_id, 'sms', 'outbound', '+1', '+2',
+    'words of number' || n, timestamptz '2026-01-01' + n * interval '1 second',
+    (SELECT id FROM leads l WHERE l.id = md5('lead ' || n)::uuid),
+    (SELECT id FROM clients c WHERE c.id = md5('client ' || n)::uuid),
+    CASE WHEN n % 10 = 0 THEN 'order ' || n END
+  FROM share s;
+INSERT INTO gateway.queue (organization_id, message_id, channel, priority, run_at)
+  SELECT organization_id, id, channel, abs(hashtext(id::text)) % 3, created_at FROM messages;
+"""
+BIG, SMALL = ("md5('org 0')::uuid", "md5('org 7')::uuid")
+
+# As which role, what is asked, which index must do it, and what must not be in the plan.
+PLANS = {
+    "newest messages": (
+        "authenticated",
+        "SELECT id FROM messages WHERE organization_id = {org}"
+        " ORDER BY created_at DESC, id DESC LIMIT 50",
+        "idx_messages_org_created",
+    ),
+    "newest messages, by the policy alone": (
+        "authenticated",
+        "SELECT id FROM messages ORDER BY created_at DESC, id DESC LIMIT 50",
+        "idx_messages_org_created",
+    ),
+    "next page": (
+        "gateway_api",
+        "SELECT id FROM messages WHERE organization_id = {org}"
+        " AND (created_at, id) < ('2026-01-01 01:00Z', md5('x')::uuid)"
+        " ORDER BY created_at DESC, id DESC LIMIT 50",
+        "idx_messages_org_created",
+    ),
+    "messages of a lead": (
+        "gateway_api",
+        "SELECT id FROM messages WHERE organization_id = {org} AND lead_id = md5('lead 40')::uuid"
+        " ORDER BY created_at DESC LIMIT 50",
+        "idx_messages_org_lead_created",
+    ),
+    "messages of a client": (
+        "authenticated",
+        "SELECT id FROM messages WHERE organization_id = {org}"
+        " AND client_id = md5('client 41')::uuid ORDER BY created_at DESC, id DESC LIMIT 50",
+        "idx_messages_org_client_created",
+    ),
+    "a reference": (
+        "authenticated",
+        "SELECT id FROM messages WHERE organization_id = {org} AND reference = 'order 50'",
+        "idx_messages_org_reference",
+    ),
+    "claim in order": (
+        "service_role",
+        "SELECT message_id FROM gateway.queue WHERE organization_id = {org}"
+        " AND run_at <= '2026-02-01' AND (lease_until IS NULL OR lease_until < now())"
+        " ORDER BY priority, run_at LIMIT 20 FOR UPDATE SKIP LOCKED",
+        "idx_queue_org_priority_run_at",
+    ),
+    "words": (
+        "service_role",
+        "SELECT id FROM messages WHERE organization_id = {org}"
+        " AND gateway.message_words(subject, body) @@ websearch_to_tsquery('simple', 'number700')",
+        "idx_messages_words",
+    ),
+    "contacts by telephone": (
+        "service_role",
+        "SELECT * FROM gateway.contacts_by_address({org}, '{{1000040}}', '{{}}')",
+        "idx_leads_org_phone_tail",
+    ),
+    "contacts by mailbox": (
+        "service_role",
+        "SELECT * FROM gateway.contacts_by_address({org}, '{{}}', '{{client41@example.com}}')",
+        "idx_clients_org_lower_email",
+    ),
+    "custom fields": (
+        "service_role",
+        "SELECT id FROM leads WHERE custom_fields @> '{{\"n\": 40}}'",
+        "idx_leads_custom_fields",
+    ),
+}
+
+
+def indexes(plan: dict[str, Any]) -> set[str]:
+    """The names of all indexes in a plan."""
+    found = {plan["Index Name"]} if "Index Name" in plan else set()
+    return found.union(*(indexes(part) for part in plan.get("Plans", ())))
+
+
+def nodes(plan: dict[str, Any]) -> set[str]:
+    """The kinds of all nodes in a plan."""
+    return {plan["Node Type"]}.union(*(nodes(part) for part in plan.get("Plans", ())))
+
+
+async def explain(db: Connection, role: str, organization: str, query: str) -> dict[str, Any]:
+    """The plan of a query as a caller of this organization."""
+    who = await db.fetchval(f"SELECT ({organization})::text")
+    async with db.transaction():
+        await db.execute(
+            "SELECT set_config('request.jwt.claims', $1, true),"
+            " set_config('gateway.organization_id', $2, true)",
+            json.dumps({"sub": who}),
+            who,
+        )
+        await db.execute(f"SET LOCAL ROLE {role}")
+        text = await db.fetchval(f"EXPLAIN (FORMAT JSON) {query.format(org=organization)}")
+    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
+    return plan
+
+
+async def test_plans(db: Connection) -> None:
+    """Each hot query is answered from its index, without a sort and without reading a table."""
+    await db.execute(MANY)
+    await db.execute("ANALYZE")
+    wrong = []
+    for name, (role, query, index) in PLANS.items():
+        for size, organization in (("big", BIG), ("small", SMALL)):
+            plan = await explain(db, role, organization, query)
+            if index not in indexes(plan) or "Seq Scan" in nodes(plan) or "Sort" in nodes(plan):
+                wrong.append(f"{name} ({size}): {sorted(nodes(plan))} {sorted(indexes(plan))}")
+    assert wrong == []
+
+
+async def test_updates_stay_in_their_page(db: Connection) -> None:
+    """A change of status, and a lease, touch no index: every such update is HOT."""
+    await db.execute(MANY)
+    async with db.transaction():
+        await db.execute(
+            "UPDATE messages SET status = 'delivered', delivered_at = now(), error_code = '1',"
+            " error_message = 'x' WHERE ctid IN (SELECT min(ctid) FROM messages"
+            " GROUP BY (ctid::text::point)[0])"
+        )
+        await db.execute(
+            "UPDATE gateway.queue SET lease_until = now(), lease_id = uuid_generate_v4(),"
+            " attempts = attempts + 1, attempted_at = now() WHERE ctid IN (SELECT min(ctid)"
+            " FROM gateway.queue GROUP BY (ctid::text::point)[0])"
+        )
+        counted = await db.fetch(
+            "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+            " WHERE relname IN ('messages', 'queue') AND schemaname IN ('public', 'gateway')"
+        )
+    assert {"messages", "queue"} == {row["relname"] for row in counted}
+    for row in counted:
+        assert row["n_tup_upd"] > 50
+        assert row["n_tup_hot_upd"] >= 0.95 * row["n_tup_upd"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 5_000_000,
+        " ".join(chr(0x20000 + n % 42_000) + chr(0x20000 + n // 7) for n in range(100_000)),
+        "-".join(chr(0x4E00 + n % 20_000) + chr(0x4E00 + n // 11) for n in range(100_000)),
+        "https://example.com/" + "/".join(f"päge{n}" for n in range(100_000)),
+        " ".join(f"a{n}@b{n}.example.com" for n in range(100_000)),
+    ],
+    ids=["one word", "rare letters", "one long compound", "an address", "mailboxes"],
+)
+async def test_any_body_can_be_stored(db: Connection, text: str) -> None:
+    """No body is too long or too odd for the index of words."""
+    await db.execute("INSERT INTO organizations (name) VALUES ('Acme')")
+    await db.execute(
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body)"
+        " SELECT id, 'email', 'inbound', 'a', 'b', $1 FROM organizations",
+        text,
+    )
+    assert len(text) == await db.fetchval("SELECT length(body) FROM messages")

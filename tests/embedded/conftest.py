@@ -1,0 +1,50 @@
+"""Data folders with and without a cluster, for users that live and die."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.embedded import EmbeddedServer
+from tests.embedded.machine import Machine, new_machine
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path of one's own (pytest's tmp_path is too long for a socket now and then)."""
+    with tempfile.TemporaryDirectory(prefix="gwe-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def new(folder: Path) -> Iterator[Machine]:
+    """A machine where nothing has been started yet."""
+    yield from new_machine(folder / "data")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Path]:
+    """A data folder with a cluster that no test changes for good."""
+    with tempfile.TemporaryDirectory(prefix="gwe-") as name:
+        data = Path(name) / "data"
+        with EmbeddedServer(data):
+            pass
+        with ExitStack() as stack:
+            Machine(data, stack).seconds_until_gone()
+            yield data
+
+
+@pytest.fixture
+def machine(shared: Path) -> Iterator[Machine]:
+    """A machine whose cluster is made and whose server is down."""
+    yield from new_machine(shared)
+
+
+@pytest.fixture
+def copy(folder: Path, shared: Path) -> Iterator[Machine]:
+    """The same with a cluster of its own, to be spoilt."""
+    shutil.copytree(shared / "pgdata", folder / "data" / "pgdata")
+    yield from new_machine(folder / "data")

@@ -1,0 +1,138 @@
+"""Real user processes on real data folders; what is left of them is found in /proc."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from gateway.embedded import EmbeddedServer
+
+# Says its DSN when the server answers, then stays until its standard input is closed.
+USER = """
+import asyncio, sys
+from pathlib import Path
+from gateway.embedded import EmbeddedServer
+
+async def main() -> None:
+    async with EmbeddedServer(Path(sys.argv[1])) as server:
+        keeper = asyncio.create_task(server.keep())
+        print(server.dsn, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        keeper.cancel()
+
+asyncio.run(main())
+"""
+
+
+class Machine:
+    """A data folder, the processes that use it, and those that serve it."""
+
+    def __init__(self, data: Path, stack: ExitStack) -> None:
+        self.data = data
+        self._stack = stack
+
+    def server(self) -> EmbeddedServer:
+        """A user in this process, not started."""
+        server = EmbeddedServer(self.data)
+        self._stack.callback(server.stop)
+        return server
+
+    def spawn(
+        self, *prefix: str, python: str = sys.executable, env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        """A user as a process of its own, on its way."""
+        user = subprocess.Popen(
+            [*prefix, python, "-c", USER, str(self.data)],
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.enter_context(user)
+        self._stack.callback(user.kill)
+        return user
+
+    def user(
+        self, *prefix: str, python: str = sys.executable, env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        """A user as a process of its own, that has its server."""
+        user = self.spawn(*prefix, python=python, env=env)
+        assert user.stdout is not None
+        assert user.stdout.readline().startswith("postgres://"), user.communicate()[1]
+        return user
+
+    def processes(self) -> dict[int, str]:
+        """Holder, postmaster, initdb and backends of the folder, with their command lines."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                place = (folder / "cwd").readlink()
+            except OSError:
+                continue
+            if place.is_relative_to(self.data / "pgdata") or (
+                f"{self.data}" in words and ("embedded_holder.py" in words or "/bin/" in words)
+            ):
+                found[int(folder.name)] = words
+        mine = {os.getpid(), *self._users()}
+        return {pid: words for pid, words in found.items() if pid not in mine}
+
+    def _users(self) -> set[int]:
+        return {
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if b"gateway.embedded import" in _read(folder / "cmdline")
+        }
+
+    def holder(self) -> int:
+        """The pid of the only holder."""
+        (pid,) = [p for p, words in self.processes().items() if "embedded_holder.py" in words]
+        return pid
+
+    def postmaster(self) -> int:
+        """The pid of the only postmaster."""
+        (pid,) = [p for p, words in self.processes().items() if "/bin/postgres -D" in words]
+        return pid
+
+    def seconds_until_gone(self) -> float:
+        """How long it takes until nothing serves the folder."""
+        began = time.monotonic()
+        wait_until(lambda: not self.processes())
+        return time.monotonic() - began
+
+    def kill(self, *pids: int) -> None:
+        """Kill -9, all at once."""
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that will be so within a moment."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never was"
+        time.sleep(0.01)
+
+
+def new_machine(data: Path) -> Iterator[Machine]:
+    """A folder and its users; at the end nobody uses it, and a socket elsewhere is removed."""
+    with ExitStack() as stack:
+        machine = Machine(data, stack)
+        yield machine
+    machine.seconds_until_gone()
+    sockets = machine.server()._layout.socket_folder
+    if sockets.parent != data:
+        shutil.rmtree(sockets, ignore_errors=True)

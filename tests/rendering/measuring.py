@@ -1,0 +1,62 @@
+"""What something costs the event loop, and this process and its children in memory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """The memory that a process holds now, in MB; 0 when there is no such process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(sizes[0]) / 1024 if sizes else 0.0
+
+
+def children() -> list[int]:
+    """The ids of the processes that this one has started."""
+    path = Path("/proc/self/task")
+    return [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
+
+
+@dataclass
+class Cost:
+    """What something cost: seconds in all, the event loop's longest stop, memory it grew by."""
+
+    seconds: float = 0.0
+    longest_stop: float = 0.0
+    grown_mb: float = 0.0
+
+
+@asynccontextmanager
+async def measured() -> AsyncIterator[Cost]:
+    """Watch the event loop and the memory of this process and its children."""
+    cost, ended = Cost(), asyncio.Event()
+    before = {pid: resident_mb(pid) for pid in children()}
+    own = resident_mb()
+
+    async def tick() -> None:
+        last = time.perf_counter()
+        while not ended.is_set():
+            await asyncio.sleep(0.005)
+            now = time.perf_counter()
+            cost.longest_stop = max(cost.longest_stop, now - last)
+            last = now
+            # A child that was started meanwhile counts from an idle one's size.
+            sizes = [resident_mb(pid) - before.get(pid, 20.0) for pid in children()]
+            grown = resident_mb() - own + max([0.0, *sizes])
+            cost.grown_mb = max(cost.grown_mb, grown)
+
+    ticker = asyncio.create_task(tick())
+    start = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - start
+        ended.set()
+        await ticker

@@ -1,0 +1,101 @@
+"""Numbers as people write them, and as they are stored and compared."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels.phone import same_number, sms_sender, tail, to_e164
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "number"),
+    [
+        ("+14155552671", None, "+14155552671"),
+        (" +1 (415) 555-2671 ", None, "+14155552671"),
+        ("+1.415.555.2671", "DE", "+14155552671"),
+        ("+15005550006", None, "+15005550006"),
+        ("(415) 555-2671", "US", "+14155552671"),
+        ("415‑555‑2671", "us", "+14155552671"),
+        ("0171 1234567", "DE", "+491711234567"),
+        ("+39 06 698 12345", None, "+390669812345"),
+        ("001 415 555 2671", "DE", "+14155552671"),
+        ("4155552671", None, None),
+        ("4155552671", "ZZ", None),
+        ("+14155552671", "ZZ", "+14155552671"),
+        ("", "US", None),
+        ("+", "US", None),
+        ("12", "US", None),
+        ("+1415555267100000000", None, None),
+        ("+999123456789", None, None),
+        ("hello +14155552671", None, None),
+        ("+14155552671 ext. 5", None, None),
+        ("+1800FLOWERS", "US", None),
+        ("tel:+14155552671", None, None),
+        ("a@example.org", "US", None),
+    ],
+)
+def test_numbers_become_e164(text: str, country: str | None, number: str | None) -> None:
+    """What is possibly a number becomes E.164, a national one in its country; the rest is none."""
+    assert to_e164(text, country) == number
+
+
+@given(st.text(max_size=50), st.none() | st.text(max_size=3))
+def test_anything_is_a_number_or_none(text: str, country: str | None) -> None:
+    """No text makes the reading fail, and a number read once reads as itself again."""
+    number = to_e164(text, country)
+    assert number is None or to_e164(number, None) == number
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("+14155552671", "+14155552671", True),
+        ("+14155552671", "14155552671", True),
+        ("+14155552671", "(415) 555-2671", True),
+        ("+5511987654321", "+551187654321", True),
+        ("+5215512345678", "+525512345678", True),
+        ("+5491123456789", "+541123456789", True),
+        ("384387", "384387", True),
+        ("ACME", "acme", True),
+        ("US.1234", "US.1234", True),
+        ("+14155552671", "+14155552672", False),
+        ("+14155552671", "+4414155552671", False),
+        ("+14155552671", "555-2671", False),
+        ("+14155552671", "ACME", False),
+        ("", "+14155552671", False),
+    ],
+)
+def test_sameness(a: str, b: str, same: bool) -> None:  # noqa: FBT001
+    """Two ways to write one number are the same, both ways round; other numbers are not."""
+    assert same_number(a, b) is same
+    assert same_number(b, a) is same
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [("+14155552671", "5552671"), ("(415) 555-2671", "5552671"), ("12345", "12345"), ("ACME", "")],
+)
+def test_tails(number: str, expected: str) -> None:
+    """The tail is the last seven digits, fewer where there are fewer."""
+    assert tail(number) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sender"),
+    [
+        ("+14155552671", "+14155552671"),
+        ("415 555 2671", "+14155552671"),
+        ("384387", "384387"),
+        ("123", "123"),
+        ("ACME", "ACME"),
+        (" My Shop-24 ", "My Shop-24"),
+        ("12", None),
+        ("123456789", None),
+        ("TWELVELETTER", None),
+        ("ACMÉ", None),
+        ("", None),
+    ],
+)
+def test_senders(text: str, sender: str | None) -> None:
+    """An SMS is sent from a number, a short code, or a name of at most eleven characters."""
+    assert sms_sender(text, "US") == sender
