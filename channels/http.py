@@ -55,9 +55,13 @@ async def ask(
     """
     timeout = aiohttp.ClientTimeout(total=limits.total, sock_connect=limits.connect)
     try:
+        where = URL(url, encoded=True)
+    except ValueError as error:
+        raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
+    try:
         async with session.request(
             method,
-            URL(url, encoded=True),
+            where,
             data=body,
             headers=headers,
             timeout=timeout,

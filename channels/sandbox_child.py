@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jinja2.exceptions import TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import TemplateSyntaxError
 
 # Where the package is not installed it stands beside us; last, so that it hides nothing.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -51,9 +51,9 @@ class Worker:
         self._prepared: OrderedDict[tuple[str, bool], tuple[Prepared, Any]] = OrderedDict()
         self._counting = False
         self._memory = address_space()
-        signal.signal(signal.SIGPROF, self._alarm)
 
-    def _alarm(self, *_: object) -> None:
+    def alarm(self, *_: object) -> None:
+        """Break off what is being computed, if anything is."""
         if self._counting:
             raise TooMuchTime
 
@@ -63,7 +63,7 @@ class Worker:
             limit(self._memory and self._memory + RETIRE_BYTES + MEMORY_BYTES)
             self._counting = True
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            reply = self._answer(request)
+            reply = self.work(request)
             self._counting = False
             grown = address_space() - self._memory
             return {**reply, "last": grown > RETIRE_BYTES}
@@ -78,7 +78,8 @@ class Worker:
             self._counting = False
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def work(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one request, without limits of time and memory."""
         source, html = request["source"], request["html"]
         try:
             prepared, template = self._get(source, html=html)
@@ -95,14 +96,12 @@ class Worker:
             text = "".join(bounded(template.generate(request["variables"])))
         except TooMuchText:
             return _error("expensive", f"gives more than {OUTPUT_CHARACTERS >> 20} MiB of text")
-        except UndefinedError as error:
+        except RecursionError as error:
+            return _error("failed", "it calls itself too deeply", line=_line(error))
+        except FAILURES as error:  # not only UndefinedError: a gap can lead to any of them
             names = missing_names(prepared, request["variables"], html=html)
             kind = "missing" if names else "failed"
             return {**_error(kind, _reason(error), line=_line(error)), "names": names}
-        except RecursionError as error:
-            return _error("failed", "it calls itself too deeply", line=_line(error))
-        except FAILURES as error:
-            return _error("failed", _reason(error), line=_line(error))
         return {**verdict, "text": text}
 
     def _get(self, source: str, *, html: bool) -> tuple[Prepared, Any]:
@@ -179,6 +178,7 @@ def write_frame(stream: BinaryIO, message: Mapping[str, Any]) -> None:
 def main() -> None:
     """Answer requests until stdin ends."""
     worker = Worker()
+    signal.signal(signal.SIGPROF, worker.alarm)
     write_frame(sys.stdout.buffer, {"ready": True})
     while (frame := read_frame(sys.stdin.buffer)) is not None:
         reply = worker.answer(json.loads(frame))

@@ -15,6 +15,7 @@ from gateway.api import ENDPOINTS, NOT_BUILT
 from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
 from gateway.config import Settings, metrics_folder
+from gateway.draft import Drafting
 from gateway.hooks import add_hooks
 from gateway.logs import logger
 from gateway.metrics import Metrics
@@ -22,7 +23,7 @@ from gateway.problems import Problem
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import Database, DatabaseAway
+from gateway.store.database import Database, DatabaseAwayError
 from gateway.vault import Vault
 
 _log = logger(__name__)
@@ -66,6 +67,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         vault = Vault(settings.gateway_secret_keys)
         metrics = Metrics(metrics_folder())
         async with Renderer() as renderer, aiohttp.ClientSession() as session:
+            drafting = Drafting(database, renderer)
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
@@ -73,7 +75,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 metrics=metrics,
                 renderer=renderer,
                 callers=Callers(settings, database, session),
-                accepting=Accepting(database, renderer),
+                drafting=drafting,
+                accepting=Accepting(database, drafting),
                 receiving=Receiving(database, vault, metrics, api_urls(settings)),
             )
             yield
@@ -110,12 +113,12 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         if error.status < 400:
             raise
         response = _problem(Problem(error.status, error.reason))
-    except DatabaseAway as error:
+    except DatabaseAwayError as error:
         _log.warning("the database is away", error=str(error), path=request.path)
         response = _problem(
             Problem(503, "The database does not answer: try again.", headers={"Retry-After": "1"})
         )
-    except Exception:
+    except Exception:  # noqa: BLE001 - the one place where nothing may pass unanswered
         _log.exception("unexpected", path=request.path, method=request.method)
         response = _problem(
             Problem(500, "The gateway made a mistake; its log has the details. Try again.")

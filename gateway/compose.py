@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from channels import sms
+from channels.errors import ContentError
 from channels.model import Channel, Content
 from channels.render import MissingVariables, Renderer, RendererBusy, RenderError
 from gateway.problems import FieldError, Problem
@@ -15,7 +16,7 @@ from gateway.problems import FieldError, Problem
 BUILT_CHANNELS = (Channel.SMS,)
 
 
-class ContentProblem(Exception):
+class ComposeError(Exception):
     """A content cannot be made; names every reason."""
 
     def __init__(self, *errors: FieldError) -> None:
@@ -36,14 +37,14 @@ class Template:
 async def compose_template(
     renderer: Renderer, template: Template, variables: Mapping[str, Any]
 ) -> Content:
-    """Render a template into the content of its channel; raises `ContentProblem`.
+    """Render a template into the content of its channel; raises `ComposeError`.
 
     Raises `Problem` 503 when too many renderings wait.
     """
     try:
         text = await renderer.render(template.source, variables)
     except MissingVariables as missing:
-        raise ContentProblem(
+        raise ComposeError(
             *(
                 FieldError(f"variables.{name}", "is missing, the template uses it")
                 for name in missing.names
@@ -52,15 +53,15 @@ async def compose_template(
     except RendererBusy as busy:
         raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
     except RenderError as error:
-        raise ContentProblem(FieldError("template", str(error))) from None
+        raise ComposeError(FieldError("template", str(error))) from None
     return compose(template.channel, text, field="template")
 
 
 def compose(channel: Channel, text: str, *, field: str = "body") -> Content:
-    """A text as the content of a channel, within its limits; raises `ContentProblem`."""
+    """A text as the content of a channel, within its limits; raises `ComposeError`."""
     if channel is not Channel.SMS:
-        raise ContentProblem(FieldError("channel", f"{channel} is not built yet"))
+        raise ComposeError(FieldError("channel", f"{channel} is not built yet"))
     try:
         return sms.compose(text)
-    except sms.ContentError as error:
-        raise ContentProblem(FieldError(field, error.message)) from None
+    except ContentError as error:
+        raise ComposeError(FieldError(field, error.message)) from None

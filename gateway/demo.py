@@ -49,11 +49,11 @@ async def run_demo(
     """Play the conversation, print it, and serve on unless `once`; whether all went well."""
     stop = stop_on_signals()
     with err.status("Starting PostgreSQL ...") as status:
-        async with _stage(settings, 0 if once else port, stop, status.update) as stage:
+        async with _stage(settings, 0 if once else port, status.update) as stage:
             status.update("Sending a message through the simulator ...")
             try:
                 conversation = await asyncio.wait_for(_play(stage), _PATIENCE)
-            except (TimeoutError, _NotAsPlanned) as error:
+            except (TimeoutError, _NotAsPlannedError) as error:
                 status.stop()
                 out.print(f"The demo did not come to its end: {error or 'it took too long'}")
                 return False
@@ -65,7 +65,7 @@ async def run_demo(
     return True
 
 
-class _NotAsPlanned(Exception):
+class _NotAsPlannedError(Exception):
     """An answer that the demo did not expect."""
 
 
@@ -73,7 +73,6 @@ class _NotAsPlanned(Exception):
 async def _stage(
     settings: Settings,
     port: int,
-    stop: asyncio.Event,
     say: Any,  # noqa: ANN401 - rich's update
 ) -> AsyncIterator[_Stage]:
     own = settings.model_copy(
@@ -83,10 +82,10 @@ async def _stage(
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     at: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
-    async with database_of(own) as ready:
+    async with database_of(own) as found:
         say("Starting simulator, web and worker ...")
         providers = asyncio.create_task(simulator.run("127.0.0.1", 0, at.set_result))
-        ready = ready.model_copy(update={"public_url": url, "twilio_api_url": await at})
+        ready = found.model_copy(update={"public_url": url, "twilio_api_url": await at})
         up = asyncio.Event()
         serving = [
             asyncio.create_task(serve_web(ready, bound, over, up.set)),
@@ -187,7 +186,7 @@ async def _play(stage: _Stage) -> list[dict[str, Any]]:
     listed = await _ask(stage.api, "GET", f"/v1/messages?address={_TO.replace('+', '%2B')}")
     conversation: list[dict[str, Any]] = listed["data"]
     if not any(message["direction"] == "inbound" for message in conversation):
-        raise _NotAsPlanned("the reply did not arrive")
+        raise _NotAsPlannedError("the reply did not arrive")
     return list(reversed(conversation))
 
 
@@ -197,7 +196,7 @@ async def _until(stage: _Stage, message_id: str, status: str) -> None:
         if message["status"] == status:
             return
         if message["status"] in ("failed", "canceled"):
-            raise _NotAsPlanned(f"{message['status']}: {message['error_message']}")
+            raise _NotAsPlannedError(f"{message['status']}: {message['error_message']}")
         await asyncio.sleep(0.02)
 
 
@@ -254,6 +253,6 @@ async def _ask(
     async with session.request(method, path, json=body) as response:
         answer = await response.json(content_type=None) if response.status != 204 else {}
         if response.status >= 400:
-            raise _NotAsPlanned(f"{method} {path} answered {response.status}: {answer}")
+            raise _NotAsPlannedError(f"{method} {path} answered {response.status}: {answer}")
         result: dict[str, Any] = answer
         return result

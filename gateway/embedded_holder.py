@@ -45,11 +45,11 @@ POLL = 0.1  # seconds between two looks at users and server
 # An orderly end has this long (s), then all is dropped and the next start replays the log: with
 # POLL, a second at most after the last user.
 END = ((signal.SIGINT, 0.7), (signal.SIGQUIT, 0.15), (signal.SIGKILL, 5.0))
-ASK, KILL, GIVE_UP = 1.0, 5.0, 10.0  # seconds of waiting for what a dead holder has left
+ASK, KILL, GIVE_UP = 1.0, 2.0, 10.0  # seconds of waiting for what a dead holder has left
 TRIES = 3  # for what can fail because somebody was killed
 
 
-class Unused(Exception):  # noqa: N818 (no error)
+class Unused(Exception):
     """Nobody uses the server any more, or the holder was told to end."""
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.logs import logger
 from gateway.problems import Problem
-from gateway.receive import UnknownHook
+from gateway.receive import UnknownHookError
 from gateway.services import SERVICES
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
@@ -57,7 +57,7 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
         account = await services.receiving.account(
             provider, request.match_info["account_id"], event
         )
-    except UnknownHook:
+    except UnknownHookError:
         raise Problem(
             404, "There is no such webhook: paste the URL that 'gateway account add' printed."
         ) from None
@@ -66,7 +66,7 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
         method=request.method,
         url=_public_url(services.settings.base_url, request.raw_path),
         event=event,
-        headers={name.lower(): value for name, value in reversed(request.headers.items())},
+        headers={name.lower(): value for name, value in reversed(list(request.headers.items()))},
         body=body,
     )
     try:

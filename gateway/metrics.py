@@ -15,6 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from channels.model import Channel, Status
+from gateway.problems import Problem
+from gateway.store.messages import Row
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
@@ -82,9 +84,11 @@ class Metrics:
             registry=registry,
         )
 
-    def accepted(self, channel: Channel) -> None:
-        """A message was answered with 202."""
-        self._accepted.labels(channel).inc()
+    def accepted(self, results: Iterable[Row | Problem]) -> None:
+        """Messages were answered with 202; what was refused does not count."""
+        for result in results:
+            if not isinstance(result, Problem):
+                self._accepted.labels(result["channel"]).inc()
 
     def accept_took(self, seconds: float) -> None:
         """A request to send was answered."""

@@ -236,7 +236,8 @@ async def _dbmate(url: str, command: str) -> str:
         "--migrations-table", TABLE,
         "--migrations-dir", str(sql_folder() / "migrations"),
         command,
-        env={**os.environ, "DATABASE_URL": url},
+        # Nothing of our environment, which may hold settings of dbmate's own; HOME has .pgpass.
+        env={"DATABASE_URL": url, "HOME": str(Path.home())},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

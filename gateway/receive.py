@@ -29,7 +29,7 @@ _KNOWN_ACCOUNTS = 10_000
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 
 
-class UnknownHook(Exception):
+class UnknownHookError(Exception):
     """No such provider, event or account, or an account of another provider."""
 
 
@@ -52,22 +52,22 @@ class Receiving:
         self._known: dict[UUID, _Known] = {}
 
     async def account(self, provider: str, account_id: str, event: str) -> Account:
-        """The account that a webhook's path names; raises `UnknownHook`.
+        """The account that a webhook's path names; raises `UnknownHookError`.
 
         An account is believed for five seconds: a changed secret counts after that.
         """
         row = PROVIDERS.get(provider)
         if row is None or event not in row.events:
-            raise UnknownHook
+            raise UnknownHookError
         try:
             wanted = UUID(account_id)
         except ValueError:
-            raise UnknownHook from None
+            raise UnknownHookError from None
         known = self._known.get(wanted)
         if known is None or known.until < time.monotonic():
             known = await self._open(wanted)
         if known.account.provider != provider:
-            raise UnknownHook
+            raise UnknownHookError
         return known.account
 
     def forget(self, account_id: UUID) -> None:
@@ -140,7 +140,7 @@ class Receiving:
         async with self._database.as_service() as db:
             sealed = await accounts.open_account(db, account_id)
         if sealed is None or sealed.provider not in PROVIDERS:
-            raise UnknownHook
+            raise UnknownHookError
         account = Account(
             id=sealed.id,
             organization_id=sealed.organization_id,

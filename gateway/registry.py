@@ -12,6 +12,7 @@ from uuid import UUID
 
 import webhooks.twilio
 from channels import phone
+from channels.errors import InvalidCredentials
 from channels.model import Channel, SendHalf
 from channels.providers import twilio
 from webhooks.model import WebhookHalf

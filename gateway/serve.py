@@ -1,4 +1,4 @@
-"""Running the processes: web (one or several on one port) and worker, until they are told to stop."""
+"""The processes: web (one or several on one port) and worker, until they are told to stop."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from channels.render import Renderer
 from gateway.accept import Accepting
 from gateway.api.auth import Callers
 from gateway.config import Settings
+from gateway.draft import Drafting
 from gateway.metrics import Metrics
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
@@ -27,6 +28,7 @@ class Services:
     metrics: Metrics
     renderer: Renderer
     callers: Callers
+    drafting: Drafting
     accepting: Accepting
     receiving: Receiving
 

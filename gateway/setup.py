@@ -14,7 +14,7 @@ from gateway import registry
 from gateway.api.auth import new_api_key
 from gateway.ids import new_id
 from gateway.store import accounts
-from gateway.store.database import Conflict, Database
+from gateway.store.database import ConflictError, Database
 from gateway.vault import Vault
 
 
@@ -54,7 +54,7 @@ async def create_staff(
             await accounts.insert_staff(
                 db, user_id, auth_id, email, full_name, organization_id, role
             )
-    except Conflict as conflict:
+    except ConflictError as conflict:
         if "email" in conflict.constraint:
             raise SetupError(f"There is a member of staff with the address {email}.") from None
         raise SetupError(f"There is no organization {organization_id}.") from None
@@ -72,7 +72,7 @@ async def create_key(
             await accounts.insert_api_key(
                 db, key_id, organization_id, name, prefix, digest, is_test=is_test
             )
-    except Conflict:
+    except ConflictError:
         raise SetupError(f"There is no organization {organization_id}.") from None
     return NewKey(key_id, key)
 
@@ -100,7 +100,7 @@ async def add_account(
                 provider,
                 vault.seal(organization_id, checked),
             )
-    except Conflict:
+    except ConflictError:
         raise SetupError(f"There is no organization {organization_id}.") from None
     return account_id
 
@@ -134,7 +134,7 @@ async def add_sender(
             )
     except registry.NotPossibleError as error:
         raise SetupError(f"This sender cannot be added: {error}.") from None
-    except Conflict:
+    except ConflictError:
         raise SetupError(f"The organization has the {channel} sender {address} already.") from None
     return sender_id
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from gateway.dispatch import Dispatching, Turn
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
-from gateway.store.database import Database, DatabaseAway, connect_directly
+from gateway.store.database import Database, DatabaseAwayError, connect_directly
 
 _log = logger(__name__)
 
@@ -68,7 +68,7 @@ class Worker:
             if free > 0:
                 try:
                     turns = await self._dispatching.claim(min(free, _BATCH))
-                except DatabaseAway as error:
+                except DatabaseAwayError as error:
                     _log.warning("the database is away", error=str(error))
                     await self._rest(1.0)
                     continue
@@ -85,10 +85,10 @@ class Worker:
     async def _work(self, turn: Turn) -> None:
         try:
             await self._dispatching.work(turn)
-        except DatabaseAway as error:
+        except DatabaseAwayError as error:
             # Its lease ends by itself, and what it was about is asked then.
             _log.warning("the database is away", error=str(error))
-        except Exception:  # one message's defect must not stop the others'
+        except Exception:  # noqa: BLE001 - one message's defect must not stop the others
             _log.exception(
                 "a message could not be worked on", message_id=str(turn.claimed.message_id)
             )
@@ -107,17 +107,17 @@ class Worker:
         while True:
             try:
                 connection = await connect_directly(self._direct_url)
-            except DatabaseAway:
+            except DatabaseAwayError:
                 await asyncio.sleep(1)
                 continue
             try:
                 lost = asyncio.Event()
-                connection.add_termination_listener(lambda _: lost.set())
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 await connection.add_listener("gateway_queue", lambda *_: self._wake.set())
                 await queue.hold_lease(connection, self._dispatching.lease_id)
                 self._wake.set()
                 await lost.wait()
-            except DatabaseAway as error:
+            except DatabaseAwayError as error:
                 _log.warning("the listening connection was lost", error=str(error))
             finally:
                 connection.terminate()
@@ -149,8 +149,8 @@ class Worker:
         while True:
             try:
                 await do()
-            except DatabaseAway as error:
+            except DatabaseAwayError as error:
                 _log.warning("the database is away", error=str(error))
-            except Exception:  # housekeeping goes on
+            except Exception:  # noqa: BLE001 - what failed once is tried again
                 _log.exception("housekeeping failed")
             await asyncio.sleep(seconds)

@@ -83,7 +83,7 @@ def verify(request: WebhookRequest, account: Account) -> None:
     _verify_body_hash(request)
     parameters = _signed_parameters(request)
     for url in _urls(request.url):
-        signed = url.encode(errors="surrogateescape") + parameters
+        signed = _bytes(url) + parameters
         for token in tokens:
             digest = hmac.digest(token.encode(), signed, "sha1")
             if hmac.compare_digest(b64encode(digest), given):
@@ -123,6 +123,14 @@ def _pairs(body: bytes) -> Pairs:
             name, _, value = part.replace(b"+", b" ").partition(b"=")
             pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
     return pairs
+
+
+def _bytes(text: str) -> bytes:
+    """A URL as the bytes that came: the server keeps what is no UTF-8 as escaped surrogates."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
 
 
 def _is_form(request: WebhookRequest) -> bool:
@@ -167,7 +175,7 @@ def _parameters(request: WebhookRequest) -> dict[str, str]:
     """The parameters as text, the first value of each name."""
     _, _, query = request.url.partition("?")
     if request.method != "POST":
-        pairs = _pairs(query.partition("#")[0].encode(errors="surrogateescape"))
+        pairs = _pairs(_bytes(query.partition("#")[0]))
     elif _is_form(request) or not request.body:
         pairs = _pairs(request.body)
     else:

@@ -1,13 +1,15 @@
 """/v1: what internal services and staff can ask. One table of endpoints, from which routes and
 the OpenAPI description are made."""
 
-from gateway.api import accounts, contacts, messages, templates
+from gateway.api import accounts, contacts, keys, messages, senders, templates
 
 ENDPOINTS = [
     *messages.ENDPOINTS,
     *templates.ENDPOINTS,
     *contacts.ENDPOINTS,
     *accounts.ENDPOINTS,
+    *senders.ENDPOINTS,
+    *keys.ENDPOINTS,
 ]
 
 # Paths of the contract that later versions have: they answer 404 by name.

@@ -8,13 +8,14 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import shapes
 from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.api.shapes import contacts as shapes
+from gateway.api.shapes.base import Listed
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import contacts
 from gateway.store.contacts import Kind
-from gateway.store.database import Conflict
+from gateway.store.database import ConflictError
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -46,7 +47,7 @@ def _create(kind: Kind) -> Handler:
             async with call.services.database.as_caller(call.caller) as db:
                 await contacts.insert(db, kind, call.organization_id, contact_id, columns)
                 row = await contacts.get(db, kind, call.organization_id, contact_id)
-        except Conflict as conflict:
+        except ConflictError as conflict:
             raise _refused(conflict) from None
         return respond(row, 201, {"Location": f"/v1/{kind}s/{contact_id}"})
 
@@ -74,14 +75,14 @@ def _change(kind: Kind) -> Handler:
                 if not await contacts.update(db, kind, call.organization_id, call.id, columns):
                     raise not_found(kind)
                 row = await contacts.get(db, kind, call.organization_id, call.id)
-        except Conflict as conflict:
+        except ConflictError as conflict:
             raise _refused(conflict) from None
         return respond(row)
 
     return change
 
 
-def _refused(conflict: Conflict) -> Problem:
+def _refused(conflict: ConflictError) -> Problem:
     if "assigned_to" in conflict.constraint:
         return invalid([FieldError("assigned_to", "is no member of staff of your organization")])
     # The document makes a client's address unique among all organizations: saying more
@@ -95,6 +96,7 @@ def _endpoints(
     patch: type[BaseModel],
     query: type[BaseModel],
     shape: type[BaseModel],
+    page: type[BaseModel],
 ) -> list[Endpoint]:
     path = f"/v1/{kind}s"
     return [
@@ -104,8 +106,8 @@ def _endpoints(
             handler=_search(kind),
             summary=f"Find {kind}s",
             query=query,
-            answer=shapes.Listed[shape],
-            problems=(422,),  # type: ignore[valid-type]
+            answer=page,
+            problems=(422,),
         ),
         Endpoint(
             method="POST",
@@ -138,6 +140,20 @@ def _endpoints(
 
 
 ENDPOINTS = [
-    *_endpoints("lead", shapes.LeadIn, shapes.LeadPatch, shapes.LeadQuery, shapes.Lead),
-    *_endpoints("client", shapes.ClientIn, shapes.ClientPatch, shapes.ClientQuery, shapes.Client),
+    *_endpoints(
+        "lead",
+        shapes.LeadIn,
+        shapes.LeadPatch,
+        shapes.LeadQuery,
+        shapes.Lead,
+        Listed[shapes.Lead],
+    ),
+    *_endpoints(
+        "client",
+        shapes.ClientIn,
+        shapes.ClientPatch,
+        shapes.ClientQuery,
+        shapes.Client,
+        Listed[shapes.Client],
+    ),
 ]

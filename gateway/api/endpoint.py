@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from gateway.api.shapes import PageQuery
+from gateway.api.shapes.base import PageQuery
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store.database import Caller, Staff, as_json_bytes
 from gateway.store.paging import Cursor

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from channels.model import Channel
-from gateway.accept import Idempotency, Replayed, preview
-from gateway.api import shapes
+from gateway.accept import Idempotency, Replayed, Result, digest_of
 from gateway.api.endpoint import (
     Call,
     Endpoint,
@@ -18,8 +17,12 @@ from gateway.api.endpoint import (
     read_json,
     respond,
 )
+from gateway.api.shapes import messages as shapes
+from gateway.api.shapes.base import Listed, PageQuery
+from gateway.draft import preview
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import messages, reports
+from gateway.store.messages import Row
 from gateway.store.reports import Event, event_id
 
 _BATCH = 1000
@@ -29,44 +32,36 @@ async def send(call: Call) -> web.Response:
     """Accept one message."""
     raw = await call.request.read()
     body = parse_json(raw)
-    idempotency = _idempotency(call, "message", body)
+    idempotency = _idempotency(call, "message", body, lambda results: as_bytes(_one(results)))
     if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
         return _replay(known, 202)
     request = read_json(shapes.SendRequest, raw)
-    results = await call.services.accepting.accept(
-        call.caller, [request], idempotency, lambda final: as_bytes(_shown(final[0]))
-    )
+    results = await call.services.accepting.accept(call.caller, [request], idempotency)
     if isinstance(results, Replayed):
         return _replay(results, 202)
-    (result,) = results
-    if isinstance(result, Problem):
-        raise result
-    call.services.metrics.accepted(request.channel)
-    return respond(_shown(result), 202, {"Location": f"/v1/messages/{result['id']}"})
+    call.services.metrics.accepted(results)
+    shown = _one(results)
+    return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
 
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages, each judged by itself."""
     body = parse_json(await call.request.read())
-    idempotency = _idempotency(call, "batch", body)
+    idempotency = _idempotency(call, "batch", body, lambda results: as_bytes(_many(results)))
     if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
         return _replay(known, 207)
     requests = [_item(item) for item in _items(body)]
-    results = await call.services.accepting.accept(
-        call.caller, requests, idempotency, lambda final: as_bytes(_batch_answer(final))
-    )
+    results = await call.services.accepting.accept(call.caller, requests, idempotency)
     if isinstance(results, Replayed):
         return _replay(results, 207)
-    for result in results:
-        if not isinstance(result, Problem):
-            call.services.metrics.accepted(Channel(result["channel"]))
-    return respond(_batch_answer(results), 207)
+    call.services.metrics.accepted(results)
+    return respond(_many(results), 207)
 
 
 async def check(call: Call) -> web.Response:
     """Say what would be sent, and every reason why it would not; nothing is stored."""
-    (draft,) = await call.services.accepting.draft(call.caller, [call.body])
-    return respond(preview(call.body, draft))
+    (draft,) = await call.services.drafting.read(call.caller, [call.body])
+    return respond(preview(draft))
 
 
 async def get(call: Call) -> web.Response:
@@ -125,13 +120,15 @@ async def cancel(call: Call) -> web.Response:
             ],
         )
         row = await messages.get(db, call.organization_id, call.id)
+    if row is None:
+        raise not_found("message")
     return respond(_shown(row))
 
 
 async def retry(call: Call) -> web.Response:
     """Send a failed message again, as a new one with `retry_of`."""
     row = await call.services.accepting.retry(call.caller, call.id)
-    call.services.metrics.accepted(Channel(row["channel"]))
+    call.services.metrics.accepted([row])
     return respond(_shown(row), 202, {"Location": f"/v1/messages/{row['id']}"})
 
 
@@ -154,13 +151,15 @@ def _item(item: object) -> shapes.SendRequest | Problem:
         return problem
 
 
-def _idempotency(call: Call, kind: str, body: object) -> Idempotency | None:
+def _idempotency(
+    call: Call, kind: str, body: object, answer: Callable[[Sequence[Result]], bytes]
+) -> Idempotency | None:
     key = call.request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable characters")])
-    return Idempotency.of(key, call.caller, kind, body)
+    if not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII letters")])
+    return Idempotency(key=key, digest=digest_of(call.caller, kind, body), answer=answer)
 
 
 def _replay(known: Replayed, status: int) -> web.Response:
@@ -172,7 +171,14 @@ def _replay(known: Replayed, status: int) -> web.Response:
     )
 
 
-def _batch_answer(results: list[Any]) -> dict[str, Any]:
+def _one(results: Sequence[Result]) -> dict[str, Any]:
+    (result,) = results
+    if isinstance(result, Problem):
+        raise result
+    return _shown(result)
+
+
+def _many(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "data": [
             {"status": result.status, "problem": result.as_json()}
@@ -183,7 +189,7 @@ def _batch_answer(results: list[Any]) -> dict[str, Any]:
     }
 
 
-def _shown(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row or None that was checked
+def _shown(row: Row) -> Row:
     # Rows that were there before the gateway may hold null where the gateway writes a value.
     return {
         **row,
@@ -233,7 +239,7 @@ ENDPOINTS = [
         handler=search,
         summary="Find messages",
         query=shapes.MessageQuery,
-        answer=shapes.Listed[shapes.Message],
+        answer=Listed[shapes.Message],
         problems=(422,),
     ),
     Endpoint(
@@ -249,8 +255,8 @@ ENDPOINTS = [
         path="/v1/messages/{id}/events",
         handler=events,
         summary="What happened to a message",
-        query=shapes.PageQuery,
-        answer=shapes.Listed[shapes.Event],
+        query=PageQuery,
+        answer=Listed[shapes.Event],
         problems=(404, 422),
     ),
     Endpoint(

@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.api import ENDPOINTS
 from gateway.api.endpoint import Endpoint
-from gateway.api.shapes import ProblemAnswer
+from gateway.api.shapes.base import ProblemAnswer
 
 _REF = "#/components/schemas/{model}"
 _MEANINGS = {
@@ -68,10 +68,14 @@ def _schemas() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
         wanted += [(endpoint.answer, "serialization")] if endpoint.answer else []
     refs, definitions = models_json_schema(
         list(dict.fromkeys(wanted)),
-        ref_template=_REF,  # type: ignore[arg-type]
+        ref_template=_REF,
     )
-    names = {model: ref["$ref"].rsplit("/", 1)[1] for (model, _), ref in refs.items()}
-    return names, definitions["$defs"]
+    names = {
+        model: str(ref["$ref"]).rsplit("/", 1)[1]
+        for (model, _), ref in refs.items()
+        if issubclass(model, BaseModel)
+    }
+    return names, dict(definitions["$defs"])
 
 
 def _operation(

@@ -9,13 +9,14 @@ from aiohttp import web
 from channels import sms
 from channels.model import Channel
 from channels.render import RendererBusy, RenderError
-from gateway.api import shapes
 from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.compose import BUILT_CHANNELS, ContentProblem, Template, compose_template
+from gateway.api.shapes import templates as shapes
+from gateway.api.shapes.base import Listed
+from gateway.compose import BUILT_CHANNELS, ComposeError, Template, compose_template
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import templates
-from gateway.store.database import Conflict
+from gateway.store.database import ConflictError
 
 
 async def search(call: Call) -> web.Response:
@@ -44,7 +45,7 @@ async def create(call: Call) -> web.Response:
         async with call.services.database.as_caller(call.caller) as db:
             await templates.insert(db, call.organization_id, template_id, columns)
             row = await templates.get(db, call.organization_id, template_id)
-    except Conflict:
+    except ConflictError:
         raise _taken(wanted.name, wanted.type) from None
     return respond(_shown(row), 201, {"Location": f"/v1/templates/{template_id}"})
 
@@ -81,7 +82,7 @@ async def change(call: Call) -> web.Response:
         async with call.services.database.as_caller(call.caller) as db:
             await templates.update(db, call.organization_id, call.id, columns)
             row = await templates.get(db, call.organization_id, call.id)
-    except Conflict:
+    except ConflictError:
         raise _taken(new["name"], new["type"]) from None
     if row is None:
         raise not_found("template")
@@ -109,8 +110,8 @@ async def render(call: Call) -> web.Response:
     )
     try:
         content = await compose_template(call.services.renderer, template, call.body.variables)
-    except ContentProblem as problem:
-        raise invalid(problem.errors) from None
+    except ComposeError as error:
+        raise invalid(error.errors) from None
     measured = sms.measure(content.body)
     return respond(
         {
@@ -163,7 +164,7 @@ ENDPOINTS = [
         handler=search,
         summary="Find templates",
         query=shapes.TemplateQuery,
-        answer=shapes.Listed[shapes.Template],
+        answer=Listed[shapes.Template],
         problems=(422,),
     ),
     Endpoint(

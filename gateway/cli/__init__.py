@@ -13,7 +13,7 @@ from gateway.config import SettingsError
 from gateway.embedded import EmbeddedError
 from gateway.migrate import MigrationError
 from gateway.setup import SetupError
-from gateway.store.database import DatabaseAway
+from gateway.store.database import DatabaseAwayError
 from gateway.vault import VaultError
 
 # What a user can mend: one line, no traceback.
@@ -22,7 +22,7 @@ _MENDABLE = (
     EmbeddedError,
     MigrationError,
     SetupError,
-    DatabaseAway,
+    DatabaseAwayError,
     VaultError,
     SendError,
     sending.ApiError,

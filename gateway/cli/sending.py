@@ -37,29 +37,28 @@ def send(
     settings = read_settings()
     if settings.gateway_api_key is None:
         raise SettingsError("GATEWAY_API_KEY: is needed; make one with 'gateway key create'")
-    request: dict[str, Any] = {"channel": str(channel), "to": to}
-    for name, value in (("template", template), ("body", body), ("from", from_)):
-        if value is not None:
-            request[name] = value
-    if var:
-        request["variables"] = dict(_variable(text) for text in var)
+    given = {
+        "channel": str(channel),
+        "to": to,
+        "from": from_,
+        "template": template,
+        "body": body,
+        "variables": dict(_variable(text) for text in var) if var else None,
+    }
+    request = {name: value for name, value in given.items() if value is not None}
     url = settings.gateway_url or f"http://127.0.0.1:{settings.port}"
-    message = asyncio.run(_send(url, settings.gateway_api_key, request, timeout if wait else None))
+    message = asyncio.run(_send(url, settings.gateway_api_key, request, timeout if wait else 0))
     shown = ("id", "status", "to_address", "external_id", "error_code", "error_message")
     show(message if as_json else {name: message[name] for name in shown}, as_json=as_json)
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
 
 
-async def _send(
-    url: str, key: str, request: dict[str, Any], timeout: float | None
-) -> dict[str, Any]:
+async def _send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(url, headers=headers) as session:
         message = await _ask(session, "POST", "/v1/messages", request)
-        if timeout is None:
-            return message
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience
         with err.status("Waiting for its delivery ...") as status:
             while message["status"] not in _FINAL and time.monotonic() < deadline:
                 await asyncio.sleep(0.2)

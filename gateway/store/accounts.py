@@ -44,7 +44,7 @@ async def insert_staff(
     organization_id: UUID,
     role: str,
 ) -> None:
-    """Store a member of staff; raises `Conflict` when the e-mail address is taken."""
+    """Store a member of staff; raises `ConflictError` when the e-mail address is taken."""
     await db.execute(
         _SQL["insert_staff"], user_id, auth_id, email, full_name, organization_id, role
     )

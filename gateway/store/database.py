@@ -44,11 +44,11 @@ _AWAY = (
 )
 
 
-class DatabaseAway(Exception):
+class DatabaseAwayError(Exception):
     """PostgreSQL did not answer, or not in time: nothing is known to be stored, try again."""
 
 
-class Conflict(Exception):
+class ConflictError(Exception):
     """A unique constraint or a foreign key refused the row; `constraint` is its name."""
 
     def __init__(self, constraint: str) -> None:
@@ -106,7 +106,7 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 8) -> Database:
-        """Open the pool; raises `DatabaseAway`."""
+        """Open the pool; raises `DatabaseAwayError`."""
         try:
             pool = await asyncpg.create_pool(
                 dsn,
@@ -118,7 +118,7 @@ class Database:
                 reset=_reset,
             )
         except _AWAY as error:
-            raise DatabaseAway(_one_line(error)) from error
+            raise DatabaseAwayError(_one_line(error)) from error
         return cls(pool)
 
     async def close(self) -> None:
@@ -153,11 +153,11 @@ class Database:
                     raise
                 await connection.execute("COMMIT")
         except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
-            raise Conflict(error.constraint_name or "") from error
+            raise ConflictError(error.constraint_name or "") from error
         except _AWAY as error:
             if isinstance(error, ValueError):  # asyncpg.DataError: a parameter of ours is wrong
                 raise
-            raise DatabaseAway(_one_line(error)) from error
+            raise DatabaseAwayError(_one_line(error)) from error
 
 
 async def _begin(connection: Connection, opening: str) -> None:
@@ -165,18 +165,18 @@ async def _begin(connection: Connection, opening: str) -> None:
         await connection.execute(opening)
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
         await connection.execute("ROLLBACK")
-        raise DatabaseAway(
+        raise DatabaseAwayError(
             f"{error}: run 'gateway migrate up', and grant service_role, authenticated and "
             "gateway_api to the login of DATABASE_URL"
         ) from error
 
 
 async def connect_directly(dsn: str) -> Direct:
-    """A connection of one's own, for LISTEN and session locks; raises `DatabaseAway`."""
+    """A connection of one's own, for LISTEN and session locks; raises `DatabaseAwayError`."""
     try:
         return await asyncpg.connect(dsn, timeout=10, command_timeout=_STATEMENT_SECONDS)
     except _AWAY as error:
-        raise DatabaseAway(_one_line(error)) from error
+        raise DatabaseAwayError(_one_line(error)) from error
 
 
 def _opening(caller: Caller) -> str:

@@ -69,14 +69,12 @@ async def take_turns(
     return row["first_at"], row["turns"]
 
 
-async def give_back(db: Connection, entries: Sequence[tuple[UUID, UUID]], lease_id: UUID) -> None:
-    """Return (organization, message) entries that were claimed and not begun."""
-    await db.execute(
-        _SQL["give_back"],
-        [entry[0] for entry in entries],
-        [entry[1] for entry in entries],
-        lease_id,
-    )
+async def give_back(db: Connection, entries: Sequence[Claimed], lease_id: UUID) -> None:
+    """Return entries that were claimed and not begun."""
+    if entries:
+        organizations = [entry.organization_id for entry in entries]
+        ids = [entry.message_id for entry in entries]
+        await db.execute(_SQL["give_back"], organizations, ids, lease_id)
 
 
 async def postpone(

@@ -48,7 +48,7 @@ async def get(db: Connection, organization_id: UUID, template_id: UUID) -> Row |
 async def insert(
     db: Connection, organization_id: UUID, template_id: UUID, columns: Mapping[str, Any]
 ) -> None:
-    """Store a template; raises `Conflict` where an active one has its name and type."""
+    """Store a template; raises `ConflictError` where an active one has its name and type."""
     await db.execute(_SQL["insert"], organization_id, template_id, as_json(columns))
 
 

@@ -336,6 +336,8 @@ DECLARE
     'last_login_at', 'total_executions', 'successful_executions', 'failed_executions', 'last_run_at',
     'submission_count', 'last_submission_at'];
   nobody CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+  -- Somebody's own trigger may be a BEFORE one, where this is the row that is written.
+  result CONSTANT record := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
   before jsonb;
   after jsonb;
   secret text;
@@ -343,7 +345,7 @@ BEGIN
   IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
   IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
   IF TG_OP = 'UPDATE' AND before - counters = after - counters THEN
-    RETURN NULL;
+    RETURN result;
   END IF;
   FOREACH secret IN ARRAY secrets LOOP
     IF after ->> secret IS NOT NULL THEN
@@ -364,7 +366,7 @@ BEGIN
       ELSE coalesce((after ->> 'organization_id')::uuid, (before ->> 'organization_id')::uuid, nobody)
     END,
     auth.uid(), TG_OP, TG_TABLE_NAME, (coalesce(after, before) ->> 'id')::uuid, before, after);
-  RETURN NULL;
+  RETURN result;
 END
 $$;
 -- Whoever may execute it could hang it on a table of their own and so write what they like.

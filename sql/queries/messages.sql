@@ -107,8 +107,7 @@ WHERE organization_id = $1
   AND ($9::text IS NULL OR external_id = $9)
   AND ($10::text IS NULL OR reference = $10)
   AND ($11::text IS NULL OR
-    to_tsvector('simple', left(coalesce(subject, '') || ' ' || body, 200000))
-      @@ websearch_to_tsquery('simple', $11))
+    gateway.message_words(subject, body) @@ websearch_to_tsquery('simple', $11))
   AND ($12::timestamptz IS NULL OR created_at >= $12)
   AND ($13::timestamptz IS NULL OR created_at < $13)
   AND ($14::timestamptz IS NULL OR (created_at, id) < ($14, $15::uuid))

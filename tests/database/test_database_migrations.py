@@ -47,7 +47,7 @@ async def document_made(connection: Connection) -> None:
     """The customer's database, with a trigger that the document only hints at."""
     await document.make(connection)
     await connection.execute(
-        "CREATE TRIGGER log_leads AFTER UPDATE ON leads FOR EACH ROW"
+        "CREATE TRIGGER log_leads BEFORE UPDATE ON leads FOR EACH ROW"
         " EXECUTE FUNCTION log_audit_trail()"
     )
 
@@ -168,6 +168,8 @@ async def test_rows_of_before_are_served(empty_database: str, connect: Connect) 
         await connection.execute("SET LOCAL ROLE authenticated")
         assert await connection.fetchval("SELECT count(*) FROM auth_users") == 1
         assert await connection.fetchval("SELECT count(*) FROM messages") == 1
+    await connection.execute("UPDATE leads SET notes = 'called'")
+    assert await connection.fetchval("SELECT count(*) FROM leads WHERE notes = 'called'") == 2
     names = await connection.fetch(
         "SELECT tgname FROM pg_trigger WHERE tgrelid = 'leads'::regclass AND NOT tgisinternal"
     )

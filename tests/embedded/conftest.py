@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.embedded import EmbeddedServer
 from tests.embedded.machine import Machine, new_machine
 
 
@@ -30,11 +29,12 @@ def shared() -> Iterator[Path]:
     """A data folder with a cluster that no test changes for good."""
     with tempfile.TemporaryDirectory(prefix="gwe-") as name:
         data = Path(name) / "data"
-        with EmbeddedServer(data):
-            pass
         with ExitStack() as stack:
-            Machine(data, stack).seconds_until_gone()
-            yield data
+            machine = Machine(data, stack)
+            with machine.server():
+                pass
+            machine.seconds_until_gone()
+        yield data
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from pathlib import Path
 from gateway.embedded import EmbeddedServer
 
 async def main() -> None:
-    async with EmbeddedServer(Path(sys.argv[1])) as server:
+    server = EmbeddedServer(Path(sys.argv[1]))
+    server._settings = tuple(sys.argv[2:])
+    async with server:
         keeper = asyncio.create_task(server.keep())
         print(server.dsn, flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -27,6 +29,10 @@ async def main() -> None:
 
 asyncio.run(main())
 """
+
+
+# These tests cut no power, and waiting for a busy disk would be most of their time.
+FAST = ("fsync=off",)
 
 
 class Machine:
@@ -39,6 +45,7 @@ class Machine:
     def server(self) -> EmbeddedServer:
         """A user in this process, not started."""
         server = EmbeddedServer(self.data)
+        server._settings = FAST
         self._stack.callback(server.stop)
         return server
 
@@ -47,7 +54,7 @@ class Machine:
     ) -> "subprocess.Popen[str]":
         """A user as a process of its own, on its way."""
         user = subprocess.Popen(
-            [*prefix, python, "-c", USER, str(self.data)],
+            [*prefix, python, "-c", USER, str(self.data), *FAST],
             env={**os.environ, **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

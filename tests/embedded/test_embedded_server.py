@@ -43,7 +43,7 @@ async def query_at_last(dsn: str, text: str, seconds: float = 15) -> object:
 
 async def test_a_new_folder_gets_a_server(new: Machine) -> None:
     """An empty folder gets a durable UTF-8 cluster in UTC with the database `gateway`."""
-    with new.server() as server:
+    with EmbeddedServer(new.data) as server:
         settings = ("server_encoding", "TimeZone", "fsync", "synchronous_commit")
         for name, expected in zip(settings, ("UTF8", "UTC", "on", "on"), strict=True):
             assert await query(server.dsn, f"SHOW {name}") == expected
@@ -278,7 +278,7 @@ async def test_a_keeper_reports_and_goes_on(
     machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A keeper whose server cannot start says so once, and has it back when that is mended."""
-    async with EmbeddedServer(machine.data) as server:
+    async with machine.server() as server:
         keeper = asyncio.create_task(server.keep())
         version = machine.data / "pgdata" / "PG_VERSION"
         version.rename(version.with_name("PG_VERSION.away"))

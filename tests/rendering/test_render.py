@@ -32,7 +32,11 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}x", fullmatch=True)
         ("{{ name|default(other) }}", {"other": "me"}, "me"),
         ("{% if name is defined %}{{ name }}{% else %}you{% endif %}", {}, "you"),
         ("{{ 'yes' if n > 3 and not m else 'no' }}", {"n": 4, "m": False}, "yes"),
-        ("{% for i in items %}{{ loop.index }}{{ i.n }} {% endfor %}", {"items": [{"n": 5}]}, "15 "),
+        (
+            "{% for i in items %}{{ loop.index }}{{ i.n }} {% endfor %}",
+            {"items": [{"n": 5}]},
+            "15 ",
+        ),
         ("{% set total = a + b %}{{ total }}", {"a": 1, "b": 2}, "3"),
         ("{% macro m(x) %}[{{ x }}]{% endmacro %}{{ m(1) }}{{ m('a') }}", {}, "[1][a]"),
         ("{{ items|join(', ') }} {{ items }}", {"items": ["a", "b"]}, "a, b ['a', 'b']"),
@@ -150,7 +154,7 @@ async def test_renderings_that_fail_say_why(
 
 
 async def test_big_variables_are_refused(renderer: Renderer) -> None:
-    """More than a mebibyte of variables is refused; less goes through, in the child where needed."""
+    """More than a mebibyte of variables is refused; less goes through, if need be in the child."""
     with pytest.raises(TooExpensive, match="larger than 1024 KiB"):
         await renderer.render("{{ a }}", {"a": "x" * 2**20})
     for size in (10, 500_000, 1_000_000):
@@ -194,7 +198,9 @@ async def test_many_sources_are_forgotten_in_turn(renderer: Renderer) -> None:
     """The caches are bounded: more sources than they hold still give their own texts."""
     for round_ in range(2):
         sources = [f"{number} {{{{ n }}}}" for number in range(600)]
-        texts = await asyncio.gather(*(renderer.render(source, {"n": round_}) for source in sources))
+        texts = await asyncio.gather(
+            *(renderer.render(source, {"n": round_}) for source in sources)
+        )
         assert texts == [f"{number} {round_}" for number in range(600)]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from channels.render import Renderer, RenderError, TemplateError, TooExpensive
-
 from tests.rendering.measuring import children, measured
 
 MANY = {"items": ["x" * 100] * 1000, "text": "a" * 50_000, "name": "Ann"}
@@ -75,7 +74,9 @@ BROKEN = {
     "nested parentheses": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
     "nested lists": "{{ " + "[" * 20_000 + "]" * 20_000 + " }}",
     "nested conditions": "{% if name %}" * 5_000 + "{% endif %}" * 5_000,
-    "a chain of conditions": "{% if name == 1 %}x" + "{% elif name == 2 %}x" * 20_000 + "{% endif %}",
+    "a chain of conditions": "{% if name == 1 %}x"
+    + "{% elif name == 2 %}x" * 20_000
+    + "{% endif %}",
     "a chain of filters": "{{ name" + "|upper" * 50_000 + " }}",
     "a chain of negations": "{{ " + "not " * 50_000 + "name }}",
     "a chain of sums": "{{ 1" + " + 1" * 50_000 + " }}",
@@ -154,7 +155,7 @@ async def test_the_child_knows_nothing_of_us(renderer: Renderer) -> None:
     """The child gets no environment, so no secret can be rendered out of it."""
     await renderer.render("{% for i in items %}.{% endfor %}", {"items": []})
     await asyncio.sleep(0.2)
-    assert {Path(f"/proc/{pid}/environ").read_bytes() for pid in children()} == {b""}
+    assert {_environment(pid) for pid in children()} == {b""}
 
 
 async def test_a_killed_child_is_replaced(renderer: Renderer) -> None:
@@ -204,6 +205,10 @@ async def test_no_child_outlives_its_parent() -> None:
             break
         await asyncio.sleep(0.02)
     assert [pid for pid in pids if _is_running(pid)] == []
+
+
+def _environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def _is_running(pid: int) -> bool:

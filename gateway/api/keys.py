@@ -1,0 +1,99 @@
+"""/v1/api-keys, for owners and admins; a key is shown once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.auth import new_api_key
+from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.api.shapes import accounts as shapes
+from gateway.api.shapes.base import Listed, PageQuery
+from gateway.ids import new_id
+from gateway.problems import not_found
+from gateway.store import accounts
+
+Row = dict[str, Any]
+
+
+async def search_keys(call: Call) -> web.Response:
+    """One page of API keys, without the keys."""
+    async with call.services.database.as_caller(call.caller) as db:
+        page = await accounts.list_api_keys(db, call.organization_id, call.cursor, call.query.limit)
+    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+
+
+async def create_key(call: Call) -> web.Response:
+    """Make a key; this answer is the only one that shows it."""
+    wanted: shapes.ApiKeyIn = call.body
+    key, prefix, digest = new_api_key(is_test=wanted.test)
+    key_id = new_id()
+    async with call.services.database.as_caller(call.caller) as db:
+        await accounts.insert_api_key(
+            db, key_id, call.organization_id, wanted.name, prefix, digest, is_test=wanted.test
+        )
+        row = await accounts.get_api_key(db, call.organization_id, key_id)
+    if row is None:
+        raise not_found("API key")
+    return respond({**row, "key": key}, 201, {"Location": f"/v1/api-keys/{key_id}"})
+
+
+async def get_key(call: Call) -> web.Response:
+    """One API key, without the key."""
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await accounts.get_api_key(db, call.organization_id, call.id)
+    if row is None:
+        raise not_found("API key")
+    return respond(row)
+
+
+async def revoke_key(call: Call) -> web.Response:
+    """Revoke a key for good; the row stays, so that one can see when."""
+    async with call.services.database.as_caller(call.caller) as db:
+        if not await accounts.revoke_api_key(db, call.organization_id, call.id):
+            raise not_found("API key")
+    return web.Response(status=204)
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/api-keys",
+        handler=search_keys,
+        admin=True,
+        summary="API keys",
+        query=PageQuery,
+        answer=Listed[shapes.ApiKey],
+        problems=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/api-keys",
+        handler=create_key,
+        admin=True,
+        status=201,
+        summary="Make an API key",
+        body=shapes.ApiKeyIn,
+        answer=shapes.NewApiKey,
+        problems=(400, 413, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/api-keys/{id}",
+        handler=get_key,
+        admin=True,
+        summary="One API key",
+        answer=shapes.ApiKey,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/api-keys/{id}",
+        handler=revoke_key,
+        admin=True,
+        summary="Revoke an API key",
+        status=204,
+        problems=(404,),
+    ),
+]

@@ -1,0 +1,163 @@
+"""Messages, and what happened to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from channels.model import Channel, Direction, Status
+from gateway.api.shapes.base import (
+    Answer,
+    Integer,
+    Line,
+    PageQuery,
+    ProblemAnswer,
+    Shape,
+    Text,
+    without_nul,
+)
+
+
+class AttachmentIn(Shape):
+    """A file, by URL or inline."""
+
+    url: Line | None = None
+    content: str | None = None
+    filename: Line | None = None
+    content_type: Line | None = None
+
+
+class FallbackStep(Shape):
+    """What to do when the message before it failed, or did not get far enough in time."""
+
+    channel: Channel
+    to: Line | None = None
+    template: Line | None = None
+    body: Text | None = None
+    after: Integer = Field(ge=0, description="seconds")
+    until: Literal["delivered", "read"] = "delivered"
+
+
+class SendRequest(Shape):
+    """A message to send: an address or a contact, a template or a text."""
+
+    channel: Channel
+    to: Line | None = Field(
+        None, description="E.164, or a national number in the organization's country"
+    )
+    from_: Line | None = Field(
+        None, alias="from", description="a sender's address; default: the channel's default sender"
+    )
+    template: Line | None = Field(None, description="name or id of an active template")
+    variables: dict[str, Any] = Field(default_factory=dict)
+    body: Text | None = None
+    subject: Text | None = None
+    html_body: Text | None = None
+    attachments: list[AttachmentIn] | None = None
+    lead_id: UUID | None = None
+    client_id: UUID | None = None
+    send_at: AwareDatetime | None = Field(None, description="not before")
+    expires_at: AwareDatetime | None = Field(None, description="not after")
+    priority: Literal["high", "normal", "bulk"] = "normal"
+    fallback: list[FallbackStep] | None = None
+    reference: Annotated[str, Field(max_length=255), AfterValidator(without_nul)] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class BatchRequest(Shape):
+    """Up to 1,000 messages; each is judged by itself."""
+
+    messages: list[SendRequest] = Field(min_length=1, max_length=1000)
+
+
+class Message(Answer):
+    """One row of `messages`."""
+
+    id: UUID
+    organization_id: UUID
+    channel: Channel
+    direction: Direction
+    from_address: str
+    to_address: str
+    lead_id: UUID | None
+    client_id: UUID | None
+    conversation_id: UUID | None
+    subject: str | None
+    body: str
+    html_body: str | None
+    attachments: list[dict[str, Any]]
+    status: Status
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+    failed_at: datetime | None
+    error_code: str | None
+    error_message: str | None
+    external_id: str | None
+    template_id: UUID | None
+    reference: str | None
+    send_at: datetime | None
+    expires_at: datetime | None
+    retry_of: UUID | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class BatchItem(Answer):
+    """What became of one message of a batch."""
+
+    status: int
+    message: Message | None = None
+    problem: ProblemAnswer | None = None
+
+
+class BatchAnswer(Answer):
+    """In the order of the request."""
+
+    data: list[BatchItem]
+
+
+class CheckAnswer(Answer):
+    """What would be sent, and every reason why it would not."""
+
+    ok: bool
+    errors: list[dict[str, str]]
+    from_: str | None = Field(alias="from")
+    to: str | None
+    parts: dict[str, Any] | None = Field(description="the rendered parts, such as `body`")
+    encoding: Literal["GSM-7", "UCS-2"] | None
+    segments: int | None
+    forced_by: str | None = Field(description="the first character that forces UCS-2")
+
+
+class Event(Answer):
+    """One thing that happened to a message."""
+
+    id: UUID
+    type: str
+    status: Status | None
+    occurred_at: datetime
+    recorded_at: datetime
+    source: str
+    detail: dict[str, Any]
+
+
+class MessageQuery(PageQuery):
+    """Filters; all that are given must hold."""
+
+    channel: Channel | None = None
+    direction: Direction | None = None
+    status: Status | None = None
+    address: Line | None = None
+    lead_id: UUID | None = None
+    client_id: UUID | None = None
+    conversation_id: UUID | None = None
+    external_id: Line | None = None
+    reference: Line | None = None
+    q: Line | None = Field(None, description="full text over subject and body")
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None

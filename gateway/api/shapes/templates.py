@@ -1,0 +1,91 @@
+"""Message templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field
+
+from channels.model import Channel
+from gateway.api.shapes.base import (
+    Answer,
+    Line,
+    Name,
+    PageQuery,
+    Shape,
+    Text,
+    without_nul,
+)
+
+
+class TemplateIn(Shape):
+    """A template; `variables` are read from its source."""
+
+    name: Name
+    type: Channel
+    content: Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)]
+    subject: Line | None = None
+    description: Text | None = None
+    category: Line | None = None
+    is_active: bool = True
+    tags: list[Line] = Field(default_factory=list, max_length=100)
+
+
+class TemplatePatch(Shape):
+    """What is to be changed."""
+
+    name: Name | None = None
+    type: Channel | None = None
+    content: (
+        Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)] | None
+    ) = None
+    subject: Line | None = None
+    description: Text | None = None
+    category: Line | None = None
+    is_active: bool | None = None
+    tags: list[Line] | None = Field(None, max_length=100)
+
+
+class Template(Answer):
+    """One row of `message_templates`."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    description: str | None
+    type: Channel
+    category: str | None
+    subject: str | None
+    content: str
+    variables: list[str]
+    is_active: bool
+    tags: list[str]
+    usage_count: int
+    last_used_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class RenderRequest(Shape):
+    """Variables to try a template with."""
+
+    variables: dict[str, Any] = Field(default_factory=dict)
+
+
+class RenderAnswer(Answer):
+    """The rendered parts, and for SMS what they cost."""
+
+    parts: dict[str, Any]
+    encoding: Literal["GSM-7", "UCS-2"] | None
+    segments: int | None
+    forced_by: str | None
+
+
+class TemplateQuery(PageQuery):
+    """Filters."""
+
+    type: Channel | None = None
+    name: Line | None = None
+    is_active: bool | None = None

@@ -1,0 +1,274 @@
+"""What came of an attempt, recorded: the events, the row, and the entry's place in the queue.
+
+Each outcome is one transaction, tried until the database takes it: what a provider answered must
+not be forgotten because the database was away for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import tenacity
+
+from channels.errors import OptedOut, Refused, RefusedForNow
+from channels.model import Channel, Sent, Status
+from gateway.logs import logger
+from gateway.metrics import Metrics
+from gateway.store import queue, reports
+from gateway.store.database import Connection, Database, DatabaseAwayError
+from gateway.store.queue import Claimed
+from gateway.store.reports import Event, event_id
+
+_log = logger(__name__)
+
+_backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """Times of dispatch, in seconds, and limits.
+
+    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer):
+    the lease outlasts that. `sure_after` the claim a provider that does not list the message
+    surely does not have it: by then the request has arrived, and its list has caught up; until
+    then it is asked every `ask_every`.
+    """
+
+    lease: float = 30
+    latest_start: float = 5
+    ask_every: float = 5
+    sure_after: float = 25
+    twin_wait: float = 3
+    most_refusals: int = 18
+    most_questions: int = 300
+
+
+class Outcomes:
+    """Records what came of the entries that one worker holds leases on."""
+
+    def __init__(self, database: Database, metrics: Metrics, lease_id: UUID, pace: Pace) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._lease_id = lease_id
+        self._pace = pace
+
+    async def sent(self, claimed: Claimed, sent: Sent) -> None:
+        """The provider took it; reports that came before this are applied with it."""
+        await self._save(lambda db: self._take(db, claimed, sent, "sent"))
+
+    async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
+        """The provider has it after all, under the first of these ids that no other message has."""
+        for sent in found:
+            async with self._database.as_service() as db:
+                if await queue.may_adopt(
+                    db, claimed.organization_id, sent.external_id, claimed.message_id
+                ):
+                    await self._take(db, claimed, sent, "found_at_provider")
+                    return True
+        return False
+
+    async def pretended(self, claimed: Claimed) -> None:
+        """A test key's message is done, without a request to anybody."""
+        events = [
+            event_of(
+                claimed,
+                "taken",
+                "sent",
+                Status.SENT,
+                external_id=f"test_{claimed.message_id}",
+                provider={"test": True},
+            ),
+            event_of(claimed, "delivered", "delivered", Status.DELIVERED),
+        ]
+        await self._save(lambda db: self._record(db, claimed, events))
+
+    async def refused(self, claimed: Claimed, error: Refused) -> None:
+        """It will never be taken: it has failed."""
+        event = event_of(
+            claimed,
+            "failed",
+            "failed",
+            Status.FAILED,
+            error_code=error.code,
+            error_message=error.message,
+            detail={"opted_out": True} if isinstance(error, OptedOut) else None,
+        )
+        await self._save(lambda db: self._record(db, claimed, [event]))
+        _log.info("message failed", code=error.code, **ids(claimed))
+
+    async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
+        """It waits: as long as the provider says, else longer each time, and not for ever."""
+        if claimed.refusals >= self._pace.most_refusals:
+            text = f"The provider did not take it in many attempts: {error.message}"
+            await self.refused(claimed, Refused(text, code=error.code))
+            return
+        until = datetime.now(UTC) + timedelta(
+            seconds=_wait(claimed.refusals + 1, error.retry_after)
+        )
+        event = event_of(
+            claimed,
+            f"refused:{claimed.attempts}",
+            "refused_for_now",
+            None,
+            error_code=error.code,
+            error_message=error.message,
+            detail={"attempt": claimed.attempts, "next_attempt_at": until.isoformat()},
+        )
+        await self._postpone(
+            claimed, event, until=until, phase="send", refusals=claimed.refusals + 1
+        )
+        _log.info("refused for now", code=error.code, until=until.isoformat(), **ids(claimed))
+
+    async def lost(self, claimed: Claimed, reason: str) -> None:
+        """Nobody knows whether it was taken: the provider will be asked."""
+        event = event_of(
+            claimed,
+            f"lost:{claimed.attempts}",
+            "answer_lost",
+            Status.UNKNOWN,
+            error_message=reason,
+            detail={"attempt": claimed.attempts},
+        )
+        until = datetime.now(UTC) + timedelta(seconds=self._pace.ask_every)
+        await self._postpone(claimed, event, until=until, phase="ask", refusals=claimed.refusals)
+        _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
+
+    async def ask_again(self, claimed: Claimed, seconds: float) -> None:
+        """The provider could not say yet."""
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        await self._save(
+            lambda db: queue.postpone(
+                db,
+                claimed,
+                self._lease_id,
+                until=until,
+                phase="ask",
+                refusals=claimed.refusals,
+                asked=claimed.asked + 1,
+            )
+        )
+
+    async def not_there(self, claimed: Claimed) -> None:
+        """The provider surely does not have it: it is sent once more."""
+        if claimed.refusals >= self._pace.most_refusals:
+            text = "The provider never answered, and does not have it."
+            await self.refused(claimed, Refused(text, code="answer_lost"))
+            return
+        event = event_of(
+            claimed,
+            f"not_there:{claimed.attempts}",
+            "not_found_at_provider",
+            None,
+            detail={"attempt": claimed.attempts},
+        )
+        await self._postpone(
+            claimed, event, until=datetime.now(UTC), phase="send", refusals=claimed.refusals + 1
+        )
+        _log.info("the provider does not have it: it is sent once more", **ids(claimed))
+
+    async def settled(self, claimed: Claimed) -> None:
+        """Nothing is left to do for it."""
+        await self._save(lambda db: queue.drop(db, claimed.organization_id, claimed.message_id))
+
+    async def not_begun(self, entries: Sequence[Claimed]) -> None:
+        """They were claimed and not begun: as if nobody had."""
+        await self._save(lambda db: queue.give_back(db, entries, self._lease_id))
+
+    async def _take(self, db: Connection, claimed: Claimed, sent: Sent, kind: str) -> None:
+        event = event_of(
+            claimed,
+            f"taken:{sent.external_id}",
+            kind,
+            Status.SENT,
+            external_id=sent.external_id,
+            provider=dict(sent.detail),
+        )
+        await self._record(db, claimed, [event])
+        await self._record(db, claimed, await reports.take_unmatched(db, [sent.external_id]))
+
+    async def _postpone(
+        self, claimed: Claimed, event: Event, *, until: datetime, phase: str, refusals: int
+    ) -> None:
+        async def save(db: Connection) -> None:
+            await self._record(db, claimed, [event])
+            await queue.postpone(
+                db, claimed, self._lease_id, until=until, phase=phase, refusals=refusals, asked=0
+            )
+
+        await self._save(save)
+
+    async def _record(self, db: Connection, claimed: Claimed, events: Sequence[Event]) -> None:
+        now = datetime.now(UTC)
+        for advance in await reports.record(db, events):
+            if advance.status != advance.old_status:
+                self._metrics.advanced(
+                    Channel(advance.channel),
+                    claimed.provider or "none",
+                    Status(advance.status),
+                    (now - advance.created_at).total_seconds(),
+                )
+
+    async def _save(self, save: Callable[[Connection], Awaitable[Any]]) -> None:
+        wait = 0.1
+        while True:
+            try:
+                async with self._database.as_service() as db:
+                    await save(db)
+            except DatabaseAwayError as error:
+                _log.warning("the database is away, an outcome waits", error=str(error))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 2.0)
+            else:
+                return
+
+
+def event_of(
+    claimed: Claimed,
+    key: str,
+    kind: str,
+    status: Status | None,
+    *,
+    external_id: str | None = None,
+    error_code: str | None = None,
+    error_message: str | None = None,
+    detail: dict[str, Any] | None = None,
+    provider: dict[str, Any] | None = None,
+) -> Event:
+    """An event of ours about an entry; the same `key` is the same event."""
+    return Event(
+        organization_id=claimed.organization_id,
+        message_id=claimed.message_id,
+        id=event_id(claimed.message_id, key),
+        type=kind,
+        status=status,
+        source="worker",
+        occurred_at=datetime.now(UTC),
+        external_id=external_id,
+        error_code=error_code,
+        error_message=error_message,
+        detail=detail,
+        provider=provider,
+    )
+
+
+def ids(claimed: Claimed) -> dict[str, str]:
+    """What a log line says about an entry: never an address, never a text."""
+    return {
+        "message_id": str(claimed.message_id),
+        "organization_id": str(claimed.organization_id),
+    }
+
+
+def _wait(refusal: int, retry_after: float | None) -> float:
+    """Seconds until the next attempt: as the provider says, else 1-2 s, 2-3 s, 4-5 s ..."""
+    if retry_after is not None:
+        return max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
+    state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+    state.attempt_number = refusal
+    return _backoff(state)

@@ -1,0 +1,92 @@
+"""A provider's server on this machine that answers as each test tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class FakeTwilio:
+    """What it was asked, in order, and what it answers."""
+
+    url: str = ""
+    asked: list[tuple[web.Request, dict[str, list[str]]]] = field(default_factory=list)
+    answer: Answer | None = None
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note the request, and answer it."""
+        form = await request.post()
+        values = {name: [str(value) for value in form.getall(name)] for name in form}
+        self.asked.append((request, values))
+        assert self.answer is not None
+        return await self.answer(request)
+
+    def says(self, status: int, text: str = "", **headers: str) -> None:
+        """Let every request from now on get this answer."""
+
+        async def answer(_: web.Request) -> web.Response:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return web.Response(status=status, text=text, headers=named)
+
+        self.answer = answer
+
+
+@pytest.fixture
+async def twilio_api() -> AsyncIterator[FakeTwilio]:
+    """A server that stands in for api.twilio.com."""
+    fake = FakeTwilio()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", fake.handle)
+    async with TestServer(app) as server:
+        fake.url = str(server.make_url("")).rstrip("/")
+        yield fake
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session that everything goes out on."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@dataclass
+class RawServer:
+    """A server that reads a request, or not, and then cuts the connection or keeps silent."""
+
+    url: str
+    connections: int = 0
+
+
+@pytest.fixture
+async def raw_server() -> AsyncIterator[Callable[..., Awaitable[RawServer]]]:
+    """Starts a server that reads `until` these bytes, writes `answer`, and breaks off."""
+    servers: list[asyncio.Server] = []
+
+    async def start(*, until: bytes, answer: bytes = b"", reset: bool = True) -> RawServer:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            server.connections += 1
+            if until:
+                await reader.readuntil(until)
+            writer.write(answer)
+            if reset:
+                writer.transport.abort()
+            else:
+                writer.close()
+
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        servers.append(listening)
+        host, port = listening.sockets[0].getsockname()
+        server = RawServer(url=f"http://{host}:{port}")
+        return server
+
+    yield start
+    for listening in servers:
+        listening.close()
+        await listening.wait_closed()

@@ -1,0 +1,187 @@
+"""Asking Twilio which messages it has taken: the answer to a lost answer."""
+
+import json
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
+from channels.model import Channel
+from channels.providers.twilio import PAGES, half
+from tests.twilio.conftest import FakeTwilio
+from tests.twilio.values import SID, SINCE, account, outbound
+
+
+def record(seconds: float = 1, **fields: Any) -> dict[str, Any]:
+    """One of Twilio's records, made so many seconds after the question's time."""
+    return {
+        "sid": SID,
+        "direction": "outbound-api",
+        "from": "+15550001111",
+        "to": "+15550002222",
+        "body": "Hello",
+        "status": "queued",
+        "date_created": format_datetime(SINCE + timedelta(seconds=seconds)),
+        "date_sent": None,
+    } | fields
+
+
+def pages(fake: FakeTwilio, *lists: list[Any], last: str | None = None) -> None:
+    """Let the server list these records, page by page."""
+
+    async def answer(request: web.Request) -> web.Response:
+        number = int(request.query.get("Page", "0"))
+        following = last
+        if number + 1 < len(lists):
+            following = f"{request.path}?To=%2B15550002222&Page={number + 1}"
+        page = {"messages": lists[number], "next_page_uri": following}
+        return web.json_response(page)
+
+    fake.answer = answer
+
+
+async def found(
+    fake: FakeTwilio, session: aiohttp.ClientSession, message: Any = None, **credentials: str
+) -> list[str]:
+    """The ids that Twilio is found to have."""
+    sent = await half.find(account(fake.url, **credentials), message or outbound(), session, SINCE)
+    return [each.external_id for each in sent]
+
+
+async def test_the_question(twilio_api: FakeTwilio, session: aiohttp.ClientSession) -> None:
+    """Twilio is asked by recipient, and what it has is told with its detail."""
+    pages(twilio_api, [record()])
+    [sent] = await half.find(account(twilio_api.url), outbound(), session, SINCE)
+    assert (sent.external_id, sent.detail["status"]) == (SID, "queued")
+    [(request, _)] = twilio_api.asked
+    assert (request.method, request.path) == ("GET", "/2010-04-01/Accounts/AC1/Messages.json")
+    assert parse_qs(request.query_string) == {"To": ["+15550002222"], "PageSize": ["200"]}
+    assert request.headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_found"),
+    [
+        ({}, True),
+        ({"body": "Hello "}, True),
+        ({"body": "Sent from your Twilio trial account - Hello"}, True),
+        ({"seconds": -10}, True),
+        ({"date_created": None}, True),
+        ({"date_created": "nonsense"}, True),
+        ({"status": "failed"}, True),
+        ({"seconds": -60}, False),
+        ({"body": "Hello you"}, False),
+        ({"body": None}, False),
+        ({"from": "+15550003333"}, False),
+        ({"from": None}, False),
+        ({"to": "+15550003333"}, False),
+        ({"direction": "inbound"}, False),
+        ({"direction": "outbound-reply"}, False),
+        ({"sid": None}, False),
+    ],
+)
+async def test_which_records_match(
+    twilio_api: FakeTwilio,
+    session: aiohttp.ClientSession,
+    fields: dict[str, Any],
+    is_found: bool,  # noqa: FBT001
+) -> None:
+    """A record is the message when sender, recipient, text and time are its own."""
+    pages(twilio_api, ["nonsense", record(**fields)])
+    assert await found(twilio_api, session) == ([SID] if is_found else [])
+
+
+async def test_whatsapp_and_services(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """WhatsApp's records have its prefix; a service's have no sender until one is chosen."""
+    whatsapp: dict[str, Any] = {"to": "whatsapp:+15550002222", "from": "whatsapp:+15550001111"}
+    pages(twilio_api, [record(**whatsapp)])
+    assert await found(twilio_api, session, outbound(channel=Channel.WHATSAPP)) == [SID]
+    assert await found(twilio_api, session) == []
+    pages(twilio_api, [record() | {"from": None, "messaging_service_sid": "MG1"}])
+    assert await found(twilio_api, session, messaging_service_sid="MG1") == [SID]
+    assert await found(twilio_api, session, messaging_service_sid="MG2") == []
+    assert await found(twilio_api, session) == []
+
+
+async def test_ends_of_lines_and_spaces(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """Spaces around a text and the kind of its line ends do not tell two messages apart."""
+    pages(twilio_api, [record(body="a\nb")])
+    assert await found(twilio_api, session, outbound(" a\r\nb ")) == [SID]
+
+
+async def test_all_pages_oldest_first(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """Every page is read, and the oldest message comes first, also within a second."""
+    pages(
+        twilio_api,
+        [record(9, sid="SM5"), record(5, sid="SM4"), record(5, sid="SM3")],
+        [record(2, sid="SM2")],
+        [record(1, sid="SM1"), record(-100, sid="SM0")],
+    )
+    assert await found(twilio_api, session) == ["SM1", "SM2", "SM3", "SM4", "SM5"]
+
+
+async def test_old_pages_end_the_search(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """A page on which all is older than the question ends it; one with a queued one does not."""
+    old = [record(-100), record(-200)]
+    pages(twilio_api, [record(sid="SM2")], old, [record(sid="SM1")])
+    assert await found(twilio_api, session) == ["SM2"]
+    pages(twilio_api, [record(sid="SM2")], [*old, record(date_created=None, body="")], [record()])
+    assert await found(twilio_api, session) == [SID, "SM2"]
+
+
+async def test_the_search_is_bounded(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """More pages than we read mean that nothing is known: not that nothing was sent."""
+    pages(twilio_api, *[[record(body="x")]] * (PAGES + 1))
+    with pytest.raises(AnswerLost):
+        await found(twilio_api, session)
+    assert len(twilio_api.asked) == PAGES
+
+
+@pytest.mark.parametrize("last", ["http://127.0.0.1:1/evil", "https://evil.example/", "", 5])
+async def test_other_hosts_are_not_asked(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, last: Any
+) -> None:
+    """A next page on another host is none: the credentials stay where they belong."""
+    pages(twilio_api, [record()], last=last)
+    assert await found(twilio_api, session) == [SID]
+    assert len(twilio_api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, "[]", AnswerLost),
+        (200, '{"messages": 5}', AnswerLost),
+        (200, "garbage", AnswerLost),
+        (429, "{}", RefusedForNow),
+        (500, json.dumps({"code": 20500, "message": "Oops."}), RefusedForNow),
+        (502, "", AnswerLost),
+        (401, json.dumps({"code": 20003, "message": "Authenticate"}), Refused),
+    ],
+)
+async def test_answers_that_say_nothing(
+    twilio_api: FakeTwilio,
+    session: aiohttp.ClientSession,
+    status: int,
+    body: str,
+    kind: type[SendError],
+) -> None:
+    """When Twilio does not answer the question, that is told as for a send."""
+    twilio_api.says(status, body)
+    with pytest.raises(kind):
+        await found(twilio_api, session)
