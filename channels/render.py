@@ -76,8 +76,8 @@ class Analysis:
 class Renderer:
     """Renders and analyses templates; belongs to one event loop."""
 
-    def __init__(self) -> None:
-        self._pool = ChildPool()
+    def __init__(self, pool: ChildPool | None = None) -> None:
+        self._pool = pool or ChildPool()
         self._known: OrderedDict[bytes, Analysis | TemplateError] = OrderedDict()
         self._templates: OrderedDict[bytes, Template] = OrderedDict()
         self._environments = {html: sandbox.environment(html=html) for html in (False, True)}

@@ -8,16 +8,25 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CHILD = Path(__file__).with_name("sandbox_child.py")
-CHILDREN = 2
-WAITING = 2000
-WAIT_SECONDS = 5.0
-START_SECONDS = 5.0
-ANSWER_SECONDS = 0.8
+# By its path: `-I` keeps the environment and the working folder out of its imports.
+COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("sandbox_child.py")))
 STOP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolLimits:
+    """How many children there are, how many requests may wait, and for how long (in seconds)."""
+
+    children: int = 2
+    waiting: int = 2000
+    wait: float = 5.0
+    start: float = 5.0
+    answer: float = 0.8
 
 
 class PoolBusy(Exception):
@@ -31,37 +40,35 @@ class ChildFailed(Exception):
 class Child:
     """One running `channels/sandbox_child.py`."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, limits: PoolLimits) -> None:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("a child without pipes")
         self._process = process
+        self._limits = limits
         self._stdin = process.stdin
         self._stdout = process.stdout
 
     @classmethod
-    async def start(cls) -> Child:
+    async def start(cls, command: Sequence[str], limits: PoolLimits) -> Child:
         """Start one and wait until it can be asked; raises `PoolBusy`.
 
-        By its path: `-I` keeps the environment and the working folder out of its imports. Nothing
-        is inherited, neither variables (they hold secrets) nor the terminal's signals.
+        It inherits neither our variables, which hold secrets, nor the terminal's signals.
         """
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", str(CHILD),
+                *command,
                 stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env={}, cwd="/", start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise PoolBusy(f"no process for rendering can be started: {error}") from error
-        child = cls(process)
+        child = cls(process, limits)
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(limits.start):
                 await child._read()
         except (TimeoutError, asyncio.IncompleteReadError) as error:
+            child.kill()
             await child.stop()
             raise PoolBusy("the process for rendering does not start") from error
-        except asyncio.CancelledError:
-            child.kill()
-            raise
         return child
 
     @property
@@ -77,7 +84,7 @@ class Child:
     async def ask(self, request: bytes) -> dict[str, Any]:
         """The reply to one request; raises `ChildFailed`, after which this child is spent."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._limits.answer):
                 self._stdin.write(len(request).to_bytes(4, "big") + request)
                 await self._stdin.drain()
                 reply: dict[str, Any] = json.loads(await self._read())
@@ -111,8 +118,10 @@ class Child:
 class ChildPool:
     """So many children, started when the first is wanted; one that is spent is replaced at once."""
 
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(CHILDREN)
+    def __init__(self, limits: PoolLimits | None = None, command: Sequence[str] = COMMAND) -> None:
+        self._limits = limits or PoolLimits()
+        self._command = command
+        self._slots = asyncio.Semaphore(self._limits.children)
         self._waiting = 0
         self._free: list[asyncio.Task[Child] | None] = []
         self._started = False
@@ -126,11 +135,11 @@ class ChildPool:
 
     async def ask(self, request: bytes) -> dict[str, Any]:
         """Ask whichever child is free first; raises `PoolBusy` or `ChildFailed`."""
-        if self._waiting >= WAITING:
+        if self._waiting >= self._limits.waiting:
             raise PoolBusy("too many renderings wait")
         self._waiting += 1
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._limits.wait):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise PoolBusy("no renderer was free in time") from error
@@ -155,13 +164,16 @@ class ChildPool:
         """A child that is ready, or else one that starts."""
         if not self._started:
             self._started = True
-            self._free += [asyncio.create_task(Child.start()) for _ in range(CHILDREN)]
+            self._free += [self._start() for _ in range(self._limits.children)]
         ready = (task for task in reversed(self._free) if task and task.done())
         task = next(ready, self._free[-1])
         self._free.remove(task)
         if task is None or (task.done() and (task.exception() or not task.result().alive)):
-            return asyncio.create_task(Child.start())  # what was there died while it waited
+            return self._start()  # what was there died while it waited
         return task
+
+    def _start(self) -> asyncio.Task[Child]:
+        return asyncio.create_task(Child.start(self._command, self._limits))
 
     def _replace(self, task: asyncio.Task[Child]) -> asyncio.Task[Child] | None:
         """What stands for a child that is not to be asked again; None where none can start."""
@@ -174,7 +186,7 @@ class ChildPool:
         ending = asyncio.create_task(child.stop())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
-        return asyncio.create_task(Child.start())
+        return self._start()
 
     async def close(self) -> None:
         """End every child."""
@@ -183,4 +195,3 @@ class ChildPool:
         self._free.clear()
         stops = [child.stop() for child in children if isinstance(child, Child)]
         await asyncio.gather(*stops, *self._ending)
-

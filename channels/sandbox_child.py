@@ -100,6 +100,8 @@ class Worker:
             return _error("failed", "it calls itself too deeply", line=_line(error))
         except FAILURES as error:  # not only UndefinedError: a gap can lead to any of them
             names = missing_names(prepared, request["variables"], html=html)
+            if not names and "Undefined" in str(error):  # an operator asked only for its type
+                names = sorted(set(prepared.variables) - set(request["variables"]))
             kind = "missing" if names else "failed"
             return {**_error(kind, _reason(error), line=_line(error)), "names": names}
         return {**verdict, "text": text}

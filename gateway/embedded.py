@@ -160,7 +160,7 @@ class EmbeddedServer:
         """Start the holder with its lock; it forks at once, and then this returns."""
         program = [sys.executable, "-P", str(Path(embedded_holder.__file__).resolve())]
         with self._layout.open_log() as said:
-            subprocess.run(  # noqa: S603
+            started = subprocess.run(  # noqa: S603
                 [*program, str(self._layout.data), str(own_lock), *self._settings],
                 pass_fds=[own_lock],
                 stdin=subprocess.DEVNULL,
@@ -170,3 +170,5 @@ class EmbeddedServer:
                 cwd="/",
                 check=False,
             )
+        if started.returncode > 0:  # below: somebody killed it, so try again
+            raise EmbeddedError(self._layout.last_words("the holder does not start"))

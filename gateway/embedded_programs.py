@@ -29,6 +29,7 @@ SERVER_SETTINGS = (
     # The holder restarts it. Told to end while it restarted itself after a kill -9 of its background
     # writer, PostgreSQL 18.6 recovered and then did nothing, 1 of 8 times.
     "restart_after_crash=off",
+    "log_checkpoints=off",
     # No message text and no address in the log: the DETAIL of a unique violation has them, and
     # the text of a failed statement.
     "log_error_verbosity=terse",
@@ -102,7 +103,7 @@ def guard(layout: Layout) -> list[str]:
         return [*dies_with_us, *still_ours, *([] if has_name(os.geteuid()) else as_another())]
     cluster = layout.pgdata if layout.pgdata.exists() else layout.half_made
     if cluster.stat().st_uid == 0:
-        if works([*as_another(), "true"]):
+        if works([*as_another(), "/bin/sh", "-c", ":"]):
             return [*dies_with_us, *still_ours, *as_another()]
         # No user namespaces (default Docker): really be another, to whom the cluster then belongs.
         hand_over(cluster, another())
@@ -117,7 +118,8 @@ def guard(layout: Layout) -> list[str]:
 def as_another() -> list[str]:
     """The words that make us another user in our own eyes alone: files stay ours for the rest."""
     user = another()
-    return ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
+    unshare = shutil.which("unshare") or "unshare"
+    return [unshare, "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
 
 
 def another() -> pwd.struct_passwd:
@@ -146,6 +148,14 @@ def works(words: list[str]) -> bool:
         return False
 
 
+def output_of(words: list[str]) -> bytes:
+    """What a command says, nothing where it cannot be run."""
+    try:
+        return subprocess.run(words, capture_output=True, check=False).stdout  # noqa: S603
+    except OSError:
+        return b""
+
+
 def hand_over(folder: Path, user: pwd.struct_passwd) -> None:
     """Give a cluster to a user; its own folder comes last, so that an interrupted one is redone."""
     for root, folders, files in os.walk(folder):
@@ -166,12 +176,18 @@ def character_type() -> str:
 
 
 def runs_on(cluster: Path, pid: int) -> bool:
-    """Whether a process is a PostgreSQL of this cluster: all of them have it as working folder."""
-    if Path("/proc/self").exists():
-        return readlink(Path(f"/proc/{pid}/cwd")) == str(cluster)
-    shown = ["/bin/ps", "-o", "command=", "-p", str(pid)]  # macOS has no /proc
-    said = subprocess.run(shown, capture_output=True, check=False).stdout  # noqa: S603
-    return os.fsencode(cluster) in said
+    """Whether a process is a PostgreSQL of this cluster.
+
+    All of them have it as working folder, and the postmaster in its command line, which can be
+    read where the former cannot (root in Docker, of the processes of another).
+    """
+    if readlink(Path(f"/proc/{pid}/cwd")) == str(cluster):
+        return True
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # there is no such process; or, on macOS, no /proc
+        words = output_of(["/bin/ps", "-o", "command=", "-p", str(pid)])
+    return os.fsencode(cluster) in words
 
 
 def holders_of(file: Path) -> set[int]:

@@ -11,7 +11,11 @@ import structlog
 def configure(level: str, style: str) -> None:
     """Log to standard error, as JSON or for a console."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # the pretty one shows local variables: bodies, addresses, secrets
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if style == "console"
         else structlog.processors.JSONRenderer()
     )
@@ -35,7 +39,7 @@ def configure(level: str, style: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                *([] if style == "console" else [structlog.processors.format_exc_info]),
                 renderer,
             ],
         )

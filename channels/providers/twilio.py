@@ -253,11 +253,10 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not t
         **_limits: object,  # timeout and allow_redirects: ours are set once
     ) -> Response:
         """Ask once and hand back whatever was answered, headers included."""
-        url = self._base + uri.removeprefix(API)
-        if params:
-            url += "?" + urlencode(params, doseq=True)
+        query = "?" + urlencode(params, doseq=True) if params else ""
+        url = self._base + uri.removeprefix(API) + query
         sent = dict(headers or {})
-        if auth is not None:
+        if auth:
             sent["Authorization"] = aiohttp.encode_basic_auth(*auth)
         body = urlencode(data, doseq=True, errors="replace").encode() if data else None
         answer = await ask(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from gateway import migrate
+from gateway.embedded import EmbeddedServer
 from tests.database import document
 
 if TYPE_CHECKING:
@@ -380,3 +381,35 @@ async def test_errors_keep_the_password(tmp_path: Path) -> None:
     assert "hid" not in str(refusal.value)
     with pytest.raises(migrate.MigrationError, match="is no version"):
         await migrate.down(url, "latest")
+
+
+@pytest.fixture
+def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of a cluster of its own, which has none of the roles yet."""
+    with EmbeddedServer(tmp_path_factory.mktemp("cluster")) as server:
+        yield server.dsn
+
+
+def another(dsn: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
+
+
+async def test_roles_made_by_two_at_once(new_cluster: str) -> None:
+    """Where the roles are missing, several databases make them at once, and none fails."""
+    urls = [another(new_cluster, f"db{number}") for number in range(3)]
+    assert await asyncio.gather(*(migrate.up(url) for url in urls)) == [VERSIONS] * 3
+
+
+async def test_roles_made_without_a_superuser(new_cluster: str, connect: Connect) -> None:
+    """A login with BYPASSRLS and CREATEROLE makes the roles itself and may become each."""
+    admin = await connect(new_cluster)
+    await admin.execute("CREATE ROLE owner LOGIN PASSWORD 'x' BYPASSRLS CREATEROLE CREATEDB")
+    url = another(new_cluster, "mine").replace("postgres@", "owner:x@")
+    assert await migrate.up(url) == VERSIONS
+    theirs = await connect(url)
+    for role in ("authenticated", "service_role", "gateway_api"):
+        async with theirs.transaction():
+            await theirs.execute(f"SET LOCAL ROLE {role}")
+            assert await theirs.fetchval("SELECT count(*) FROM public.messages") == 0
+    assert await migrate.down(url, "0") == VERSIONS[::-1]

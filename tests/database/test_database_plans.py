@@ -31,7 +31,7 @@ INSERT INTO clients (id, organization_id, phone, email)
 INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
     created_at, lead_id, client_id, reference)
   SELECT md5('message ' || n)::uuid, s.organization_id, 'sms', 'outbound', '+1', '+2',
-    'words of number' || n, 
+    'words of number' || n,
     timestamptz '2026-01-01' + (hashtext(n::text) & 1048575) * interval '1 second',
     (SELECT id FROM leads l WHERE l.id = md5('lead ' || n)::uuid),
     (SELECT id FROM clients c WHERE c.id = md5('client ' || n)::uuid),
@@ -195,11 +195,18 @@ async def test_updates_stay_in_their_page(db: Connection) -> None:
     [
         "x" * 5_000_000,
         " ".join(chr(0x20000 + n % 42_000) + chr(0x20000 + n // 7) for n in range(100_000)),
-        "-".join(chr(0x4E00 + n % 20_000) + chr(0x4E00 + n // 11) for n in range(100_000)),
+        # Every word is kept twice, whole and in parts: 1.4 MB of 200,000 letters, 0.8 of 100,000.
+        " ".join(
+            "-".join(
+                chr(0x20000 + (n * 41 + k) % 42_000) + chr(0x20000 + (n * 7 + k) % 42_000)
+                for k in range(40)
+            )
+            for n in range(4_000)
+        ),
         "https://example.com/" + "/".join(f"päge{n}" for n in range(100_000)),
         " ".join(f"a{n}@b{n}.example.com" for n in range(100_000)),
     ],
-    ids=["one word", "rare letters", "one long compound", "an address", "mailboxes"],
+    ids=["one word", "rare letters", "compounds", "an address", "mailboxes"],
 )
 async def test_any_body_can_be_stored(db: Connection, text: str) -> None:
     """No body is too long or too odd for the index of words."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,11 @@ def resident_mb(pid: int | str = "self") -> float:
 
 def children() -> list[int]:
     """The ids of the processes that this one has started."""
-    path = Path("/proc/self/task")
-    return [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
+    pids: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
+            pids += [int(pid) for pid in (task / "children").read_text().split()]
+    return pids
 
 
 @dataclass

@@ -63,5 +63,5 @@ class ProblemAnswer(Answer):
 class PageQuery(Shape):
     """`limit` 1 to 200; `cursor` from the page before."""
 
-    limit: Integer = Field(50, ge=1, le=200)
+    limit: int = Field(50, ge=1, le=200)
     cursor: str | None = None

@@ -1,0 +1,328 @@
+"""The gateway as real parts in one event loop: web and simulator on TCP ports, workers beside."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+from twilio.request_validator import RequestValidator
+
+from channels.model import Channel
+from gateway import setup
+from gateway.config import Settings
+from gateway.dispatch import Pace
+from gateway.registry import webhook_urls
+from gateway.serve import bind, serve_web
+from gateway.simulator import build_simulator
+from gateway.store.database import Database
+from gateway.vault import Vault
+from tests.faults.quick_worker import QUICK, work
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+
+SENDER = "+15551230001"
+SECRET_KEY = bytes(range(32))
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """An organization with an API key, a Twilio account and a default sender."""
+
+    organization_id: UUID
+    account_id: UUID
+    key: str
+    account_sid: str
+    auth_token: str
+    url: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its internal services send with every request."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def status_url(self, message_id: UUID | str | None = None) -> str:
+        """Where Twilio reports a status: of one message, or of the account's."""
+        query = f"?message_id={message_id}" if message_id else ""
+        return f"{self.url}/webhooks/twilio/{self.account_id}/status{query}"
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """What a test plays on."""
+
+    settings: Settings
+    database: Database
+    pool: Pool
+    http: aiohttp.ClientSession
+    simulator_url: str
+    _web: asyncio.Task[None] | None = None
+    _web_over: asyncio.Event = field(default_factory=asyncio.Event)
+    _workers: list[tuple[asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
+
+    # What runs
+
+    async def start_web(self) -> None:
+        """Serve the application on the port of `settings`, ready when this returns."""
+        up = asyncio.Event()
+        self._web_over = asyncio.Event()
+        bound = bind("127.0.0.1", self.settings.port)
+        self._web = asyncio.create_task(serve_web(self.settings, bound, self._web_over, up.set))
+        waiting = asyncio.create_task(up.wait())
+        await asyncio.wait({self._web, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._web.done():
+            self._web.result()
+
+    async def stop_web(self) -> None:
+        """Stop it as SIGTERM does."""
+        self._web_over.set()
+        if self._web is not None:
+            await self._web
+            self._web = None
+
+    def start_worker(self, pace: Pace = QUICK, *, concurrency: int = 64) -> None:
+        """One more worker."""
+        over = asyncio.Event()
+        settings = self.settings.model_copy(update={"worker_concurrency": concurrency})
+        self._workers.append((asyncio.create_task(work(settings, over, pace)), over))
+
+    async def stop_workers(self) -> None:
+        """Stop all of them as SIGTERM does."""
+        workers, self._workers = self._workers, []
+        for _, over in workers:
+            over.set()
+        await asyncio.gather(*(task for task, _ in workers))
+
+    # What is set up
+
+    async def tenant(self, name: str = "Clinic", *, rate: float | None = None) -> Tenant:
+        """A new organization, known to the simulator."""
+        tenant = await make_tenant(self.database, self.settings, name, rate=rate)
+        await tell_simulator(self.http, self.simulator_url, tenant)
+        return tenant
+
+    async def plan(self, body: str | None = None, **words: Any) -> None:
+        """Tell the simulator what to do with the messages that have `body` in their text."""
+        match = None if body is None else {"body": body}
+        await self._ask("POST", f"{self.simulator_url}/_sim/plan", json={"match": match} | words)
+
+    # What is done
+
+    async def send(self, tenant: Tenant, to: str, body: str, **words: Any) -> Json:
+        """Have one message accepted."""
+        wanted = {"channel": "sms", "to": to, "body": body} | words
+        return await self._ask(
+            "POST", f"{self.settings.base_url}/v1/messages", json=wanted, headers=tenant.headers
+        )
+
+    async def send_many(self, tenant: Tenant, wanted: Sequence[Json]) -> list[str]:
+        """Have messages accepted, a thousand with a request; their ids in order."""
+        ids: list[str] = []
+        for start in range(0, len(wanted), 1000):
+            some = [{"channel": "sms", **each} for each in wanted[start : start + 1000]]
+            answer = await self._ask(
+                "POST",
+                f"{self.settings.base_url}/v1/messages/batch",
+                json={"messages": some},
+                headers=tenant.headers,
+            )
+            ids += [item["message"]["id"] for item in answer["data"]]
+        return ids
+
+    async def report(self, tenant: Tenant, url: str, **form: str) -> int:
+        """Post a signed status report as Twilio does; the status of the answer."""
+        params = {"AccountSid": tenant.account_sid, **form}
+        signature = RequestValidator(tenant.auth_token).compute_signature(url, params)
+        headers = {"X-Twilio-Signature": signature}
+        async with self.http.post(url, data=params, headers=headers) as response:
+            return response.status
+
+    # What came of it
+
+    async def requests(self) -> list[Json]:
+        """What the simulator was asked to send, in order."""
+        return list((await self._ask("GET", f"{self.simulator_url}/_sim/requests"))["data"])
+
+    async def rows(self) -> dict[str, Json]:
+        """Every message as it is stored, by id."""
+        rows = await self.pool.fetch("SELECT * FROM public.messages")
+        return {str(row["id"]): dict(row) for row in rows}
+
+    async def queued(self) -> int:
+        """How many entries the queue has."""
+        count: int = await self.pool.fetchval("SELECT count(*) FROM gateway.queue")
+        return count
+
+    async def events(self) -> dict[str, list[Json]]:
+        """The events of every message, by its id, as they were recorded."""
+        found: dict[str, list[Json]] = defaultdict(list)
+        for row in await self.pool.fetch(
+            "SELECT * FROM gateway.message_events ORDER BY recorded_at, id"
+        ):
+            found[str(row["message_id"])].append(dict(row))
+        return found
+
+    async def statuses(self) -> dict[str, str]:
+        """The status of every message, by its id."""
+        rows = await self.pool.fetch("SELECT id, status FROM public.messages")
+        return {str(row["id"]): row["status"] for row in rows}
+
+    async def until_statuses(self, wanted: Mapping[str, str], seconds: float) -> None:
+        """Wait until messages have these statuses and the queue is empty."""
+
+        async def wrong() -> list[str]:
+            found = await self.statuses()
+            return [
+                f"{message_id}: {found.get(message_id)}, not {status}"
+                for message_id, status in wanted.items()
+                if found.get(message_id) != status
+            ] + [f"{count} in the queue" for count in [await self.queued()] if count]
+
+        await until_nothing(wrong, seconds)
+
+    async def _ask(self, method: str, url: str, **words: Any) -> Json:
+        async with self.http.request(method, url, **words) as response:
+            answer: Json = await response.json(content_type=None)
+            assert response.status < 300, (method, url, response.status, answer)
+            return answer
+
+
+@asynccontextmanager
+async def new_stage(dsn: str, *, seed: int = 1) -> AsyncIterator[Stage]:
+    """A stage on a migrated database: web and simulator run, a worker does not yet."""
+    async with AsyncExitStack() as stack:
+        simulator_url = await stack.enter_async_context(running_simulator(seed=seed))
+        with bind("127.0.0.1", 0) as free:
+            port = free.getsockname()[1]
+        settings = Settings(
+            database_url=dsn,
+            port=port,
+            public_url=f"http://127.0.0.1:{port}",
+            gateway_secret_keys=(SECRET_KEY,),
+            twilio_api_url=simulator_url,
+        )
+        database = await Database.connect(dsn, size=3)
+        stack.push_async_callback(database.close)
+        pool = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=1, max_size=4))
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        )
+        stage = Stage(
+            settings=settings,
+            database=database,
+            pool=pool,
+            http=http,
+            simulator_url=simulator_url,
+        )
+        await stage.start_web()
+        try:
+            yield stage
+        finally:
+            # What the simulator holds would hold the workers.
+            async with http.delete(f"{simulator_url}/_sim"):
+                pass
+            await stage.stop_workers()
+            await stage.stop_web()
+
+
+@asynccontextmanager
+async def running_simulator(
+    *, seed: int | None = None, retry_wait: float = 0.1
+) -> AsyncIterator[str]:
+    """The simulator on a free port; its address."""
+    app = build_simulator(seed=seed, retry_wait=retry_wait)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def make_tenant(
+    database: Database, settings: Settings, name: str, *, rate: float | None = None
+) -> Tenant:
+    """An organization with all that it needs to send."""
+    organization_id = await setup.create_organization(database, name, country="US")
+    made = await setup.create_key(database, organization_id, "faults", is_test=False)
+    sid, token = f"AC{secrets.token_hex(16)}", secrets.token_hex(16)
+    account_id = await setup.add_account(
+        database,
+        Vault(settings.gateway_secret_keys),
+        organization_id,
+        "twilio",
+        {"account_sid": sid, "auth_token": token},
+    )
+    await setup.add_sender(database, account_id, Channel.SMS, SENDER, is_default=True, rate=rate)
+    return Tenant(
+        organization_id=organization_id,
+        account_id=account_id,
+        key=made.key,
+        account_sid=sid,
+        auth_token=token,
+        url=settings.base_url,
+    )
+
+
+async def tell_simulator(http: aiohttp.ClientSession, url: str, tenant: Tenant) -> None:
+    """Open the tenant's account at the simulated Twilio."""
+    account = {
+        "provider": "twilio",
+        "account_sid": tenant.account_sid,
+        "auth_token": tenant.auth_token,
+        "webhooks": webhook_urls(tenant.url, "twilio", tenant.account_id),
+    }
+    async with http.post(f"{url}/_sim/accounts", json=account) as response:
+        assert response.status == 201, await response.text()
+
+
+def message_id_of(asked: Json) -> str:
+    """Which of our messages a request to the simulator was about."""
+    query = urlsplit(asked["params"]["StatusCallback"]).query
+    return parse_qs(query)["message_id"][0]
+
+
+def by_message(requests: Sequence[Json]) -> dict[str, list[Json]]:
+    """The requests to the simulator, by our message's id."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    for asked in requests:
+        found[message_id_of(asked)].append(asked)
+    return found
+
+
+def moment(asked: Json) -> datetime:
+    """When the simulator was asked."""
+    return datetime.fromisoformat(asked["at"])
+
+
+async def until(true: Callable[[], Awaitable[Any]], seconds: float) -> None:
+    """Wait for something that will be so."""
+
+    async def wrong() -> list[str]:
+        return [] if await true() else ["it never was"]
+
+    await until_nothing(wrong, seconds)
+
+
+async def until_nothing(wrong: Callable[[], Awaitable[Sequence[str]]], seconds: float) -> None:
+    """Wait until nothing is wrong any more; else what is."""
+    deadline = monotonic() + seconds
+    while found := await wrong():
+        assert monotonic() < deadline, "\n".join(found[:20])
+        await asyncio.sleep(0.03)

@@ -1,0 +1,101 @@
+"""The children's life: started, asked, replaced, given up on; and what callers hear of it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from channels.render import Renderer, RendererBusy, TooExpensive
+from channels.render_pool import COMMAND, ChildPool, PoolLimits
+
+READY = "import sys; sys.stdout.buffer.write(bytes([0, 0, 0, 2]) + b'{}'); sys.stdout.flush();"
+SLEEP = "import time; time.sleep(60)"
+LOOP = "{% for i in x %}{{ i }}{% endfor %}"
+
+
+@pytest.fixture
+async def renders() -> AsyncIterator[Callable[..., Renderer]]:
+    """Makes renderers over children of a test's own, with its own limits."""
+    made: list[Renderer] = []
+
+    def make(program: str | None = None, **limits: float) -> Renderer:
+        command = COMMAND if program is None else (sys.executable, "-c", program)
+        pool = ChildPool(PoolLimits(**limits), command)  # type: ignore[arg-type]
+        made.append(Renderer(pool))
+        return made[-1]
+
+    yield make
+    for renderer in made:
+        await renderer.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import sys; sys.exit(1)", "the process for rendering does not start"),
+        (SLEEP, "the process for rendering does not start"),
+    ],
+)
+async def test_children_that_do_not_start(
+    renders: Callable[..., Renderer], program: str, reason: str
+) -> None:
+    """A child that does not come up makes the renderer busy, each time it is asked."""
+    renderer = renders(program, start=0.3)
+    for _ in range(4):
+        with pytest.raises(RendererBusy, match=reason):
+            await renderer.render(LOOP, {"x": []})
+
+
+async def test_a_program_that_is_not_there() -> None:
+    """Where no process can be started at all, that is said."""
+    async with Renderer(ChildPool(command=("/nonexistent/python",))) as renderer:
+        for _ in range(4):
+            with pytest.raises(RendererBusy, match="no process for rendering can be started"):
+                await renderer.render(LOOP, {"x": []})
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [(SLEEP, "takes too long"), ("sys.stdin.buffer.read(10)", "takes more memory or a deeper")],
+)
+async def test_children_that_do_not_answer(
+    renders: Callable[..., Renderer], after: str, reason: str
+) -> None:
+    """A child that hangs is killed and one that dies is replaced; both refuse the template."""
+    renderer = renders(READY + after, answer=0.3)
+    for _ in range(3):
+        with pytest.raises(TooExpensive, match=reason):
+            await renderer.render(LOOP, {"x": []})
+
+
+async def test_too_many_waiting(renders: Callable[..., Renderer]) -> None:
+    """Beyond so many waiting requests, and so long a wait, callers are told to come again."""
+    renderer = renders(READY + SLEEP, children=1, waiting=1, wait=0.1, answer=0.4)
+    jobs = [renderer.render(LOOP, {"x": []}) for _ in range(3)]
+    outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+    assert sorted(str(outcome) for outcome in outcomes) == [
+        "Nothing can be rendered right now: no renderer was free in time.",
+        "Nothing can be rendered right now: too many renderings wait.",
+        "The template takes too long; make its loops and repetitions smaller.",
+    ]
+
+
+async def test_a_caller_who_leaves_during_the_start(renders: Callable[..., Renderer]) -> None:
+    """A child that was starting for a caller who went away serves the next one."""
+    renderer = renders(children=1)
+    job = asyncio.create_task(renderer.render(LOOP, {"x": [1]}))
+    await asyncio.sleep(0.01)
+    job.cancel()
+    assert await renderer.render(LOOP, {"x": [2]}) == "2"
+
+
+async def test_closing_stops_what_does_not_end(renders: Callable[..., Renderer]) -> None:
+    """A child that ignores the end of its stdin is killed when the renderer closes."""
+    renderer = renders(READY + "[sys.stdin.read() for _ in range(1)];" + SLEEP, children=1)
+    job = asyncio.create_task(renderer.render(LOOP, {"x": []}))
+    await asyncio.sleep(0.2)
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    async with asyncio.timeout(4):
+        await renderer.close()

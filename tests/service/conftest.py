@@ -1,0 +1,173 @@
+"""A gateway on a real port, over a fresh database, with two organizations that know nothing of
+each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import jwt
+import pytest
+from aiohttp.test_utils import TestServer
+
+from channels.model import Channel
+from gateway import setup
+from gateway.app import build_app
+from gateway.config import Settings
+from gateway.store.database import Database
+from gateway.vault import Vault
+
+SECRET = "a secret of thirty-two characters or more"
+PUBLIC = "https://msg.example.org/gw"
+AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    def fields(self) -> dict[str, str]:
+        """The fields that a 422 names, with their messages."""
+        return {error["field"]: error["message"] for error in self.body["errors"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """An organization with a key, staff, an account and a default sender."""
+
+    organization_id: UUID
+    key: str
+    test_key: str
+    owner: str
+    member: str
+    account_id: UUID
+    sender: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """The gateway as its callers see it, and the database behind it."""
+
+    url: str
+    http: aiohttp.ClientSession
+    database: Database
+    settings: Settings
+    a: Tenant
+    b: Tenant
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, **more: Any
+    ) -> Answer:
+        """One request, as tenant A's API key unless another is named; "" sends none."""
+        headers = dict(more.pop("headers", {}))
+        token = self.a.key if key is None else key
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            more["json"] = body
+        async with self.http.request(method, path, headers=headers, **more) as response:
+            raw = await response.read()
+            is_json = "json" in response.content_type
+            return Answer(
+                status=response.status,
+                body=await response.json(content_type=None) if is_json and raw else raw.decode(),
+                headers=dict(response.headers),
+            )
+
+    async def count(self, table: str) -> int:
+        """How many rows a table has."""
+        async with self.database.as_service() as db:
+            found: int = await db.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+        return found
+
+
+def token(auth_id: UUID | str, secret: str = SECRET, **claims: Any) -> str:
+    """A Supabase JWT; a claim of None is left out."""
+    all_claims = {
+        "sub": str(auth_id),
+        "aud": "authenticated",
+        "exp": int(time.time()) + 600,
+        **claims,
+    }
+    kept = {name: value for name, value in all_claims.items() if value is not None}
+    return jwt.encode(kept, secret, algorithm="HS256")
+
+
+async def make_tenant(
+    database: Database, vault: Vault, name: str, sender: str, country: str | None = None
+) -> Tenant:
+    """An organization that can send."""
+    organization_id = await setup.create_organization(database, name, country=country)
+    live = await setup.create_key(database, organization_id, "live", is_test=False)
+    test = await setup.create_key(database, organization_id, "test", is_test=True)
+    slug = name.lower()
+    _, owner = await setup.create_staff(
+        database, organization_id, f"owner@{slug}.example.com", "owner"
+    )
+    _, member = await setup.create_staff(
+        database, organization_id, f"member@{slug}.example.com", "member"
+    )
+    credentials = {"account_sid": "AC" + "a" * 32, "auth_token": AUTH_TOKEN}
+    account_id = await setup.add_account(database, vault, organization_id, "twilio", credentials)
+    await setup.add_sender(database, account_id, Channel.SMS, sender, is_default=True, rate=None)
+    return Tenant(
+        organization_id=organization_id,
+        key=live.key,
+        test_key=test.key,
+        owner=token(owner),
+        member=token(member),
+        account_id=account_id,
+        sender=sender,
+    )
+
+
+@pytest.fixture
+def settings(database: str) -> Settings:
+    """Settings of a gateway behind a proxy that strips a prefix."""
+    return Settings(
+        database_url=database,
+        public_url=PUBLIC,
+        gateway_secret_keys=(b"k" * 32,),
+        supabase_jwt_secret=SECRET,
+    )
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """A running gateway with tenants A (in Great Britain) and B."""
+    database = await Database.connect(str(settings.database_url))
+    vault = Vault(settings.gateway_secret_keys)
+    try:
+        a = await make_tenant(database, vault, "Alpha", "+15551230001", country="GB")
+        b = await make_tenant(database, vault, "Beta", "+15551230002")
+        async with (
+            TestServer(build_app(settings)) as server,
+            aiohttp.ClientSession(str(server.make_url("/"))) as http,
+        ):
+            yield Gateway(
+                url=str(server.make_url("")),
+                http=http,
+                database=database,
+                settings=settings,
+                a=a,
+                b=b,
+            )
+    finally:
+        await database.close()
+
+
+Ask = Callable[..., Awaitable[Answer]]
+
+
+@pytest.fixture
+def ask(gateway: Gateway) -> Ask:
+    """Ask the gateway, as tenant A."""
+    return gateway.ask
