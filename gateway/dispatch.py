@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -78,7 +78,7 @@ class Dispatching:
         async with self._database.as_service() as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
             turns = await self._in_turn(db, claimed, deadline)
-            await reports.record(
+            advances = await reports.record(
                 db,
                 [
                     event_of(
@@ -92,7 +92,14 @@ class Dispatching:
                     if _is_new_attempt(turn.claimed)
                 ],
             )
-        return turns
+        # A report that was stored while this claim was made: its row is known better by now.
+        taken = {a.message_id: a.old_status for a in advances if a.old_status in _TAKEN}
+        return [
+            replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
+            if turn.claimed.message_id in taken
+            else turn
+            for turn in turns
+        ]
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

@@ -77,7 +77,7 @@ class Holder:
             while True:
                 self._serve()
         except Unused:
-            pass
+            return
         except EmbeddedError as error:
             self._report(str(error))
         except OSError as error:

@@ -26,8 +26,8 @@ SERVER_SETTINGS = (
     "max_connections=100",
     "timezone=UTC",
     "log_timezone=UTC",
-    # The holder restarts it. Told to end while it restarted itself after a kill -9 of its background
-    # writer, PostgreSQL 18.6 recovered and then did nothing, 1 of 8 times.
+    # The holder does that. Told to end while it restarted itself (its background writer had been
+    # killed), PostgreSQL 18.6 recovered and then neither served nor ended, 1 of 8 times.
     "restart_after_crash=off",
     "log_checkpoints=off",
     # No message text and no address in the log: the DETAIL of a unique violation has them, and

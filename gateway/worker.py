@@ -34,6 +34,7 @@ class Worker:
         self._concurrency = concurrency
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._known_alive = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._seen: frozenset[int] | None = None
 
@@ -65,7 +66,8 @@ class Worker:
             self._wake.clear()
             free = self._concurrency - len(self._under_way)
             turns: list[Turn] = []
-            if free > 0:
+            # What is claimed while nobody can see that this worker lives, another takes for dead.
+            if free > 0 and self._known_alive.is_set():
                 try:
                     turns = await self._dispatching.claim(min(free, _BATCH))
                 except DatabaseAwayError as error:
@@ -115,11 +117,13 @@ class Worker:
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 await connection.add_listener("gateway_queue", lambda *_: self._wake.set())
                 await queue.hold_lease(connection, self._dispatching.lease_id)
+                self._known_alive.set()
                 self._wake.set()
                 await lost.wait()
             except DatabaseAwayError as error:
                 _log.warning("the listening connection was lost", error=str(error))
             finally:
+                self._known_alive.clear()
                 connection.terminate()
             await asyncio.sleep(0.2)
 
@@ -127,7 +131,7 @@ class Worker:
         async with self._database.as_service() as db:
             live = await queue.live_leases(db)
             if self._seen is None or self._seen - live:
-                ended = await queue.end_dead_leases(db, live)
+                ended = await queue.end_dead_leases(db, live, self._dispatching.lease_id)
                 if ended:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()

@@ -110,7 +110,8 @@ async def may_adopt(
     db: Connection, organization_id: UUID, external_id: str, message_id: UUID
 ) -> bool:
     """Whether a provider's id belongs to no other message; holds it until the transaction ends."""
-    free: bool = await db.fetchval(_SQL["adopt"], organization_id, external_id, message_id)
+    await db.execute(_SQL["lock_external_id"], organization_id, external_id)
+    free: bool = await db.fetchval(_SQL["is_free"], organization_id, external_id, message_id)
     return free
 
 
@@ -130,9 +131,9 @@ async def live_leases(db: Connection) -> frozenset[int]:
     return frozenset(row["token"] for row in await db.fetch(_SQL["live_leases"]))
 
 
-async def end_dead_leases(db: Connection, live: frozenset[int]) -> int:
-    """End the leases of all other workers; how many entries that were."""
-    return len(await db.fetch(_SQL["end_dead_leases"], sorted(live)))
+async def end_dead_leases(db: Connection, live: frozenset[int], own: UUID) -> int:
+    """End the leases of workers that are not alive; how many entries that were."""
+    return len(await db.fetch(_SQL["end_dead_leases"], sorted(live), own))
 
 
 async def depth(db: Connection) -> list[tuple[str, int, float]]:

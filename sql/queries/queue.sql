@@ -114,13 +114,16 @@ RETURNING message_id;
 -- name: drop
 DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
 
--- name: adopt
--- Gives a provider's id to a message whose answer was lost, unless another message has it.
--- The lock makes two workers that found the same id take turns.
+-- name: lock_external_id
+-- Makes two workers that found the same id take turns. A statement of its own: the next one's
+-- snapshot is taken after the wait, and sees what the first of them has committed.
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::text, 7041));
+
+-- name: is_free
+-- Whether no other message has a provider's id.
 SELECT NOT EXISTS (
   SELECT FROM messages WHERE organization_id = $1 AND external_id = $2 AND id <> $3
-) AS free
-FROM pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::text, 7041));
+);
 
 -- name: has_twin_in_flight
 -- Another message with the same addresses and text that a worker is sending right now: what the
@@ -144,9 +147,9 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
 SELECT pg_try_advisory_lock(7041, hashtext($1::uuid::text));
 
 -- name: end_dead_leases
--- Ends the leases of workers that are not alive ($1: the tokens of those that are).
+-- Ends the leases of workers that are not alive ($1: the tokens of those that are; $2: one's own).
 UPDATE gateway.queue SET lease_until = now()
-WHERE lease_until > now()
+WHERE lease_until > now() AND lease_id <> $2
   AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY ($1::bigint[])
 RETURNING message_id;
 

@@ -114,9 +114,10 @@ class Table:
         return replace(_event(self._account, report, message_id), occurred_at=at)
 
     async def record(self, events: Sequence[Event]) -> None:
-        """Record events in one transaction, by the one statement."""
+        """Record events in one transaction, a few hundred with each run of the one statement."""
         async with self.database.as_service() as db:
-            await reports.record(db, events)
+            for start in range(0, len(events), 250):
+                await reports.record(db, events[start : start + 250])
 
     async def rows(self, ids: Sequence[UUID]) -> list[Json]:
         """The rows of messages, whole but for `updated_at` and the names that differ by message."""

@@ -1,0 +1,27 @@
+# Short names for people's habits; what they do is in scripts/check.py and in the README.
+
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: demo check test format lint
+
+demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
+	$(VENV)/gateway demo
+
+check: $(VENV)/gateway  ## everything that must hold before a change goes in
+	$(VENV)/python scripts/check.py
+
+test: $(VENV)/gateway  ## the tests alone
+	$(VENV)/python -m pytest -q -n 2
+
+format: $(VENV)/gateway  ## write every file as the formatter wants it, mend what can be mended
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+lint: $(VENV)/gateway  ## format, lint, types and import contracts, without the tests
+	$(VENV)/python scripts/check.py format lint types imports
+
+$(VENV)/gateway: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(VENV)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,182 @@
+"""Everything that must hold before a change goes in, in one command.
+
+    .venv/bin/python scripts/check.py              all steps; ends at the first one that fails
+    .venv/bin/python scripts/check.py lint types   only these
+
+The steps: format, lint, types, imports, tests (with coverage, on the embedded PostgreSQL), coverage
+(is it enough?), postgres (the tests that need a database once more, on the server of DATABASE_URL
+or on the system's PostgreSQL 15, where there is one).
+"""
+
+# ruff: noqa: S603, S606, T201 - it starts programs and says what it does
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run of the steps: how many tests side by side, and where coverage is kept.
+
+    Not in the checkout: two runs at once would take each other's coverage.
+    """
+
+    jobs: int
+    kept: Path
+
+
+class StepFailedError(Exception):
+    """A step did not pass; the text says which command, or what is missing."""
+
+
+def format_(_: Run) -> None:
+    """Every file is as the formatter writes it."""
+    _do("ruff", "format", "--check", ".")
+
+
+def lint(_: Run) -> None:
+    """No finding of the linter."""
+    _do("ruff", "check", ".")
+
+
+def types(_: Run) -> None:
+    """mypy --strict (pyproject.toml says so), the scripts too."""
+    _do("mypy")
+    _do("mypy", "scripts")
+
+
+def imports(_: Run) -> None:
+    """gateway → webhooks → channels, and never back."""
+    _call([str(Path(sys.executable).with_name("lint-imports"))], {})
+
+
+def tests(run: Run) -> None:
+    """All tests, on the embedded PostgreSQL, with coverage."""
+    report = f"--cov-report=json:{run.kept / 'coverage.json'}"
+    summary = "--cov-report=term:skip-covered"
+    environment = {"DATABASE_URL": "", "COVERAGE_FILE": str(run.kept / "coverage")}
+    _do("pytest", "-q", "-n", str(run.jobs), "--cov", report, summary, **environment)
+
+
+def coverage(run: Run) -> None:
+    """Enough of the code was run through by the tests, and all of what must be."""
+    from coverage_gate import shortfalls  # noqa: PLC0415 - beside this file
+
+    measured = run.kept / "coverage.json"
+    if not measured.exists():
+        raise StepFailedError("nothing was measured: run the step 'tests' with it")
+    report = json.loads(measured.read_text(encoding="utf-8"))
+    print(f"{report['totals']['percent_covered']:.1f} % of lines and branches are covered")
+    found = shortfalls(report)
+    if found:
+        raise StepFailedError("\n  ".join(["", *found]))
+
+
+def postgres(run: Run) -> None:
+    """The tests that need a database, once more on another PostgreSQL."""
+    from temporary_postgres import temporary_postgres  # noqa: PLC0415 - beside this file
+
+    words = ("pytest", "-q", "-n", str(run.jobs), "-p", "only_database")
+    environment = {"PYTHONPATH": str(ROOT / "scripts")}
+    if url := os.environ.get("DATABASE_URL"):
+        print("on the server of DATABASE_URL")
+        _do(*words, **environment, DATABASE_URL=url)
+    elif (POSTGRES_15 / "postgres").exists():
+        print(f"on a temporary cluster of {POSTGRES_15}")
+        with temporary_postgres(POSTGRES_15) as url:
+            _do(*words, **environment, DATABASE_URL=url)
+    else:
+        print(f"skipped: there is neither DATABASE_URL nor {POSTGRES_15} (package postgresql-15)")
+
+
+STEPS: dict[str, Callable[[Run], None]] = {
+    "format": format_,
+    "lint": lint,
+    "types": types,
+    "imports": imports,
+    "tests": tests,
+    "coverage": coverage,
+    "postgres": postgres,
+}
+
+
+def main() -> int:
+    """Run the steps that are asked for; 1 when one of them fails."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of: {', '.join(STEPS)}")
+    parser.add_argument("--jobs", type=int, default=2, help="tests side by side (default: 2)")
+    given = parser.parse_args()
+    unknown = [name for name in given.steps if name not in STEPS]
+    if unknown:
+        parser.error(f"there is no step {unknown[0]!r}; there are: {', '.join(STEPS)}")
+    _need_tools()
+    chosen = [name for name in STEPS if not given.steps or name in given.steps]
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="check-") as kept:
+        run = Run(jobs=given.jobs, kept=Path(kept))
+        for number, name in enumerate(chosen, start=1):
+            step_begun = time.monotonic()
+            print(f"\n── {number}/{len(chosen)} {name}: {STEPS[name].__doc__}", flush=True)
+            try:
+                STEPS[name](run)
+            except (StepFailedError, RuntimeError) as error:
+                print(f"\nFailed in step {number} of {len(chosen)}, {name}: {error}", flush=True)
+                return 1
+            except KeyboardInterrupt:
+                print(f"\nStopped in step {name}.")
+                return 130
+            print(f"   {name} passed in {time.monotonic() - step_begun:.1f} s", flush=True)
+    print(f"\nAll {len(chosen)} steps passed in {time.monotonic() - begun:.0f} s.")
+    return 0
+
+
+def _need_tools() -> None:
+    """Go on in the checkout's environment where this Python has no tools; or say how to get one."""
+    if all(importlib.util.find_spec(name) for name in ("ruff", "mypy", "pytest", "gateway")):
+        return
+    own = ROOT / ".venv" / "bin" / "python"
+    if own.exists() and Path(sys.executable) != own:
+        os.execv(own, [str(own), *sys.argv])
+    sys.exit(
+        "The tools are missing; first:\n"
+        "  python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]'"
+    )
+
+
+def _do(module: str, *words: str, **environment: str) -> None:
+    _call([sys.executable, "-m", module, *words], environment)
+
+
+def _call(words: list[str], environment: dict[str, str]) -> None:
+    """Run a command that shows its own output; an empty value takes a variable away."""
+    changed = {**os.environ, **environment}
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={name: value for name, value in changed.items() if value},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        shown = " ".join(["python", *words[1:]] if words[0] == sys.executable else words)
+        raise StepFailedError(f"'{shown}' ended with {done.returncode}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,321 @@
+"""Templates, leads, clients, accounts, senders and keys over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from gateway.store import upkeep
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+TEMPLATE = {"name": "hello", "type": "sms", "content": "Hi {{ name }}, {{ day }}"}
+
+
+async def test_template_life(ask: Ask) -> None:
+    """A template is made, read, changed, listed, rendered and deleted; its variables follow."""
+    made = await ask("POST", "/v1/templates", TEMPLATE | {"tags": ["a"], "category": "c"})
+    path = f"/v1/templates/{made.body['id']}"
+    changed = await ask("PATCH", path, {"content": "Bye {{ who }}", "description": "d"})
+    rendered = await ask("POST", f"{path}/render", {"variables": {"who": "Ada"}})
+    missing = await ask("POST", f"{path}/render", {"variables": {}})
+    listed = await ask("GET", "/v1/templates?type=sms&name=hello&is_active=true")
+    gone = await ask("DELETE", path)
+    after = await ask("GET", path)
+
+    assert (201, ["day", "name"], 0) == (
+        made.status, made.body["variables"], made.body["usage_count"],
+    )
+    assert (200, ["who"], "d", ["a"]) == (
+        changed.status, changed.body["variables"], changed.body["description"],
+        changed.body["tags"],
+    )
+    assert {
+        "parts": {"body": "Bye Ada"}, "encoding": "GSM-7", "segments": 1, "forced_by": None,
+    } == rendered.body
+    assert {"variables.who"} == set(missing.fields())
+    assert [made.body["id"]] == [row["id"] for row in listed.body["data"]]
+    assert (204, 404) == (gone.status, after.status)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        ({"content": "a\n{{ b"}, "content", "line 2"),
+        ({"content": "{{ x.__class__ }}"}, "content", "line 1"),
+        ({"content": "{% include 'x' %}"}, "content", "line 1"),
+        ({"content": "{{ x|nothing }}"}, "content", "line 1"),
+        ({"content": ""}, "content", ""),
+        ({"name": ""}, "name", ""),
+        ({"type": "fax"}, "type", ""),
+        ({"subject": "s"}, "subject", "e-mail"),
+        ({"usage_count": 7}, "usage_count", "not a field"),
+        ({"variables": ["x"]}, "variables", "not a field"),
+    ],
+)
+async def test_bad_template(ask: Ask, change: dict[str, Any], field: str, says: str) -> None:
+    """A template that cannot work is refused with line and reason, new or changed."""
+    refused = await ask("POST", "/v1/templates", TEMPLATE | change)
+    good = (await ask("POST", "/v1/templates", TEMPLATE)).body
+    patched = await ask("PATCH", f"/v1/templates/{good['id']}", change)
+
+    for answer in (refused, patched):
+        assert 422 == answer.status
+        assert says in answer.fields()[field]
+    assert good == (await ask("GET", f"/v1/templates/{good['id']}")).body
+
+
+async def test_template_names_are_unique_per_type(gateway: Gateway, ask: Ask) -> None:
+    """An organization has one active template of a name and type; others may have the same."""
+    first = await ask("POST", "/v1/templates", TEMPLATE)
+    second = await ask("POST", "/v1/templates", TEMPLATE)
+    call = await ask("POST", "/v1/templates", TEMPLATE | {"type": "call"})
+    foreign = await ask("POST", "/v1/templates", TEMPLATE, key=gateway.b.key)
+    nulled = await ask("PATCH", f"/v1/templates/{first.body['id']}", {"name": None})
+
+    assert (201, 409, 201, 201) == tuple(a.status for a in (first, second, call, foreign))
+    assert {"name"} == set(nulled.fields())
+
+
+async def test_template_that_is_off_or_of_another_type(ask: Ask) -> None:
+    """Only an active template of the channel's type can be sent, by name or by id."""
+    made = (await ask("POST", "/v1/templates", TEMPLATE | {"content": "x"})).body
+    call = (
+        await ask("POST", "/v1/templates", {"name": "call", "type": "call", "content": "x"})
+    ).body
+    send = {"channel": "sms", "to": "+447700900123"}
+
+    by_id = await ask("POST", "/v1/messages", send | {"template": made["id"]})
+    await ask("PATCH", f"/v1/templates/{made['id']}", {"is_active": False})
+    off_by_name = await ask("POST", "/v1/messages", send | {"template": "hello"})
+    off_by_id = await ask("POST", "/v1/messages", send | {"template": made["id"]})
+    other = await ask("POST", "/v1/messages", send | {"template": call["id"]})
+    not_rendered = await ask("POST", f"/v1/templates/{call['id']}/render", {})
+
+    assert (202, made["id"]) == (by_id.status, by_id.body["template_id"])
+    for answer in (off_by_name, off_by_id, other):
+        assert {"template"} == set(answer.fields())
+    assert 422 == not_rendered.status
+
+
+async def test_uses_are_counted(gateway: Gateway, ask: Ask) -> None:
+    """usage_count and last_used_at are right at once, and stay right when they are folded."""
+    made = (await ask("POST", "/v1/templates", TEMPLATE | {"content": "x"})).body
+    path = f"/v1/templates/{made['id']}"
+    send = {"channel": "sms", "to": "+447700900123", "template": "hello"}
+    await asyncio.gather(*(ask("POST", "/v1/messages", send) for _ in range(5)))
+    await ask("POST", "/v1/messages/batch", {"messages": [send, send]})
+
+    waiting = (await ask("GET", path)).body
+    async with gateway.database.as_service() as db:
+        await upkeep.fold_template_uses(db)
+    folded = (await ask("GET", path)).body
+
+    assert (7, 7) == (waiting["usage_count"], folded["usage_count"])
+    assert waiting["last_used_at"] == folded["last_used_at"] is not None
+    assert 0 == await gateway.count("gateway.template_uses")
+
+
+@pytest.mark.parametrize("kind", ["lead", "client"])
+async def test_contact_life(ask: Ask, kind: str) -> None:
+    """A contact is made, read, changed in part and found."""
+    made = await ask(
+        "POST", f"/v1/{kind}s",
+        {
+            "first_name": "Ada", "last_name": "Lovelace", "email": "Ada@Example.com",
+            "phone": "+447700900123", "custom_fields": {"a": [1]},
+        },
+    )
+    path = f"/v1/{kind}s/{made.body['id']}"
+    changed = await ask("PATCH", path, {"notes": "likes engines", "phone": None})
+    read = await ask("GET", path)
+    found = await ask("GET", f"/v1/{kind}s?email=ada@example.com")
+    absent = await ask("GET", f"/v1/{kind}s/{uuid4()}")
+    unpatched = await ask("PATCH", f"/v1/{kind}s/{uuid4()}", {"notes": "x"})
+
+    assert (201, "Ada Lovelace", {"a": [1]}) == (
+        made.status, made.body["name"], made.body["custom_fields"],
+    )
+    assert ("likes engines", None, "Ada") == tuple(
+        changed.body[k] for k in ("notes", "phone", "first_name")
+    )
+    assert changed.body == read.body
+    assert [made.body["id"]] == [row["id"] for row in found.body["data"]]
+    assert (404, 404) == (absent.status, unpatched.status)
+    assert "password_hash" not in made.body
+
+
+async def test_bad_contacts(gateway: Gateway, ask: Ask) -> None:
+    """Columns that cannot be written, or values that cannot stand, are named."""
+    client = {"email": "c@example.com"}
+    assert 201 == (await ask("POST", "/v1/clients", client)).status
+    for path, body, status, field in (
+        ("/v1/leads", {"status": "asleep"}, 422, "status"),
+        ("/v1/leads", {"lead_score": 2**40}, 422, "lead_score"),
+        ("/v1/leads", {"assigned_to": str(uuid4())}, 422, "assigned_to"),
+        ("/v1/leads", {"organization_id": str(gateway.b.organization_id)}, 422, "organization_id"),
+        ("/v1/clients", {}, 422, "email"),
+        ("/v1/clients", client | {"password_hash": "x"}, 422, "password_hash"),
+        ("/v1/clients", client | {"date_of_birth": "soon"}, 422, "date_of_birth"),
+        ("/v1/clients", client, 409, None),
+    ):
+        answer = await ask("POST", path, body)
+        assert status == answer.status, (path, body)
+        assert field is None or field in answer.fields()
+    # A client of another organization is not told of, beyond that the address cannot be used.
+    foreign = await ask("POST", "/v1/clients", client, key=gateway.b.key)
+    assert 409 == foreign.status
+
+
+async def test_account_life(gateway: Gateway, ask: Ask) -> None:
+    """An owner adds, reads, changes and deletes an account; its secrets are never read back."""
+    owner = gateway.a.owner
+    credentials = {"account_sid": "AC" + "b" * 32, "auth_token": "f" * 32}
+    made = await ask(
+        "POST", "/v1/accounts", {"provider": "twilio", "credentials": credentials}, key=owner
+    )
+    path = f"/v1/accounts/{made.body['id']}"
+    changed = await ask(
+        "PATCH", path, {"name": "Main", "credentials": credentials | {"auth_token": "e" * 32}},
+        key=owner,
+    )
+    listed = await ask("GET", "/v1/accounts", key=owner)
+    read = await ask("GET", path, key=owner)
+    gone = await ask("DELETE", path, key=owner)
+
+    assert 201 == made.status
+    base = f"https://msg.example.org/gw/webhooks/twilio/{made.body['id']}"
+    assert {
+        "message": f"{base}/message#rc=5&rp=all", "status": f"{base}/status#rc=5&rp=all",
+    } == made.body["webhooks"]
+    assert ("Main", 200) == (changed.body["name"], read.status)
+    assert 2 == len(listed.body["data"])
+    assert "f" * 32 not in str([made.body, listed.body, read.body])
+    assert (204, 404, 404, 404) == (
+        gone.status,
+        (await ask("GET", path, key=owner)).status,
+        (await ask("PATCH", path, {"name": "x"}, key=owner)).status,
+        (await ask("DELETE", path, key=owner)).status,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"provider": "pigeon", "credentials": {}}, "provider"),
+        ({"provider": "twilio", "credentials": {}}, "credentials.account_sid"),
+        (
+            {"provider": "twilio", "credentials": {"account_sid": "AC" + "a" * 32, "x": "y"}},
+            "credentials.x",
+        ),
+    ],
+)
+async def test_bad_account(gateway: Gateway, ask: Ask, body: dict[str, Any], field: str) -> None:
+    """Credentials that cannot be the provider's are refused by name."""
+    assert field in (await ask("POST", "/v1/accounts", body, key=gateway.a.owner)).fields()
+
+
+async def test_sender_life(gateway: Gateway, ask: Ask) -> None:
+    """A new default sender takes the place of the old one; a turned-off one sends nothing."""
+    owner, account = gateway.a.owner, str(gateway.a.account_id)
+    made = await ask(
+        "POST", "/v1/senders",
+        {
+            "account_id": account, "channel": "sms", "address": "+44 7700 900999",
+            "is_default": True, "rate": 2.5,
+        },
+        key=owner,
+    )
+    path = f"/v1/senders/{made.body['id']}"
+    sms = {"channel": "sms", "to": "+447700900123", "body": "x"}
+    sent = await ask("POST", "/v1/messages", sms)
+    by_old = await ask("POST", "/v1/messages", sms | {"from": "+1 555 123 0001"})
+    off = await ask("PATCH", path, {"is_active": False, "rate": None}, key=owner)
+    refused = await ask("POST", "/v1/messages", sms)
+    defaults = [
+        row["address"]
+        for row in (await ask("GET", "/v1/senders?channel=sms", key=owner)).body["data"]
+        if row["is_default"]
+    ]
+
+    assert (201, "+447700900999", 2.5) == (made.status, made.body["address"], made.body["rate"])
+    assert ("+447700900999", "+15551230001") == (
+        sent.body["from_address"], by_old.body["from_address"],
+    )
+    assert (False, None) == (off.body["is_active"], off.body["rate"])
+    assert {"from"} == set(refused.fields())
+    assert ["+447700900999"] == defaults
+    back = await ask("PATCH", path, {"is_active": True, "is_default": True}, key=owner)
+    assert (True, None) == (back.body["is_active"], back.body["rate"])
+    assert (200, 204, 404, 404, 404) == (
+        (await ask("GET", path, key=owner)).status,
+        (await ask("DELETE", path, key=owner)).status,
+        (await ask("DELETE", path, key=owner)).status,
+        (await ask("GET", path, key=owner)).status,
+        (await ask("PATCH", path, {"is_active": True}, key=owner)).status,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"account_id": str(uuid4())}, 422, "account_id"),
+        ({"channel": "whatsapp"}, 422, "channel"),
+        ({"address": "not an address at all"}, 422, "address"),
+        ({"rate": 0}, 422, "rate"),
+        ({"address": "+15551230001"}, 409, None),
+    ],
+)
+async def test_bad_sender(
+    gateway: Gateway, ask: Ask, change: dict[str, Any], status: int, field: str | None
+) -> None:
+    """A sender that cannot send is refused by name."""
+    body = {"account_id": str(gateway.a.account_id), "channel": "sms", "address": "12345"}
+    answer = await ask("POST", "/v1/senders", body | change, key=gateway.a.owner)
+
+    assert status == answer.status
+    assert field is None or field in answer.fields()
+
+
+async def test_key_life(gateway: Gateway, ask: Ask) -> None:
+    """A key is shown once, works until it is revoked, and not a moment longer."""
+    owner = gateway.a.owner
+    made = await ask("POST", "/v1/api-keys", {"name": "crm", "test": True}, key=owner)
+    path = f"/v1/api-keys/{made.body['id']}"
+    works = await ask("GET", "/v1/messages", key=made.body["key"])
+    read = await ask("GET", path, key=owner)
+    revoked = await ask("DELETE", path, key=owner)
+    after = await ask("GET", "/v1/messages", key=made.body["key"])
+    listed = await ask("GET", "/v1/api-keys?limit=200", key=owner)
+
+    assert (201, True, 200) == (made.status, made.body["is_test"], works.status)
+    assert made.body["key"].startswith("gw_test_")
+    assert "key" not in read.body
+    assert (204, 401) == (revoked.status, after.status)
+    (row,) = (row for row in listed.body["data"] if row["id"] == made.body["id"])
+    assert row["revoked_at"] is not None
+    assert made.body["key"] not in str(listed.body)
+    assert (404, 404) == (
+        (await ask("DELETE", f"/v1/api-keys/{uuid4()}", key=owner)).status,
+        (await ask("GET", f"/v1/api-keys/{uuid4()}", key=owner)).status,
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/accounts", "/v1/senders", "/v1/api-keys"])
+async def test_only_owner_and_admin_administer(gateway: Gateway, ask: Ask, path: str) -> None:
+    """A member and an API key are refused; nobody sees another organization's rows."""
+    for key in (gateway.a.member, gateway.a.key):
+        assert 403 == (await ask("GET", path, key=key)).status
+        assert 403 == (await ask("POST", path, {}, key=key)).status
+    rows = (await ask("GET", path, key=gateway.b.owner)).body["data"]
+    assert {str(gateway.b.organization_id)} == {row["organization_id"] for row in rows}
+    foreign = (await ask("GET", path, key=gateway.a.owner)).body["data"][0]["id"]
+    for method, body in (("GET", None), ("DELETE", None), ("PATCH", {"is_active": False})):
+        if path == "/v1/api-keys" and method == "PATCH":
+            continue
+        answer = await ask(method, f"{path}/{foreign}", body, key=gateway.b.owner)
+        assert 404 == answer.status, method
