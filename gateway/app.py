@@ -46,6 +46,7 @@ def build_app(settings: Settings) -> web.Application:
             app.router.add_route("*", pattern, _not_built)
     add_hooks(app, settings.base_url)
     operations.add_routes(app)
+    app.on_response_prepare.append(_name_no_versions)
     return app
 
 
@@ -83,6 +84,10 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         await database.close()
 
     return run
+
+
+async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "gateway"
 
 
 async def _not_built(request: web.Request) -> web.StreamResponse:

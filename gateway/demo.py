@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ class _Stage:
     simulator: aiohttp.ClientSession
     key: str
     url: str
+    simulator_url: str
 
 
 async def run_demo(
@@ -100,7 +103,12 @@ async def _stage(
                 aiohttp.ClientSession(at.result()) as sim,
             ):
                 yield _Stage(
-                    organization_id=organization_id, api=api, simulator=sim, key=key, url=url
+                    organization_id=organization_id,
+                    api=api,
+                    simulator=sim,
+                    key=key,
+                    url=url,
+                    simulator_url=at.result(),
                 )
         finally:
             over.set()
@@ -237,8 +245,10 @@ def _way(message: dict[str, Any], events: list[dict[str, Any]]) -> str:
 
 def _invite(stage: _Stage, out: Console) -> None:
     out.print(f"\nThe gateway answers at [bold]{stage.url}[/bold]; try it while it runs:\n")
+    command = "gateway" if shutil.which("gateway") else sys.argv[0]
     out.print(f"  export GATEWAY_URL={stage.url} GATEWAY_API_KEY={stage.key}", markup=False)
-    out.print(f"  gateway send --channel sms --to '{_TO}' --body 'Hello' --wait", markup=False)
+    out.print(f"  export SIMULATOR_URL={stage.simulator_url}", markup=False)
+    out.print(f"  {command} send --channel sms --to '{_TO}' --body 'Hello' --wait", markup=False)
     out.print(
         '  curl -s "$GATEWAY_URL/v1/messages" -H "Authorization: Bearer $GATEWAY_API_KEY"',
         markup=False,

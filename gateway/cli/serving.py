@@ -92,6 +92,7 @@ def demo(
     from gateway.demo import run_demo  # noqa: PLC0415 - nor does anybody else need this
 
     settings = read_settings()
+    share_metrics(settings.gateway_data / "demo")
     configure("error" if once else "warning", "console")
     failed = False
 

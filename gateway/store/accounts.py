@@ -140,8 +140,10 @@ async def update_account(
     credentials: bytes | None,
 ) -> bool:
     """Change what is not None; False where there is no such account."""
+    if credentials is not None:
+        await db.execute(_SQL["replace_credentials"], organization_id, account_id, credentials)
     changed = await db.fetchval(
-        _SQL["update_account"], organization_id, account_id, name, is_active, credentials
+        _SQL["update_account"], organization_id, account_id, name, is_active
     )
     return changed is not None
 

@@ -38,7 +38,9 @@ _AWAY = (
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.TransactionRollbackError,
     asyncpg.exceptions.LockNotAvailableError,
-    asyncpg.exceptions.ConnectionDoesNotExistError,
+    # of a login or a database that is not there (yet)
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+    asyncpg.exceptions.InvalidCatalogNameError,
     OSError,
     TimeoutError,
 )

@@ -53,9 +53,13 @@ FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2;
 
 -- name: update_account
 UPDATE gateway.provider_accounts SET
-  name = coalesce($3, name), is_active = coalesce($4, is_active),
-  credentials = coalesce($5, credentials)
+  name = coalesce($3, name), is_active = coalesce($4, is_active)
 WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: replace_credentials
+-- A statement of its own: owners may write credentials, and nobody but service_role read them.
+UPDATE gateway.provider_accounts SET credentials = $3
+WHERE organization_id = $1 AND id = $2;
 
 -- name: delete_account
 DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RETURNING id;

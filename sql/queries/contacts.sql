@@ -14,7 +14,7 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'is_active', is_active)), '[]')
+      'is_active', is_active) ORDER BY created_at DESC), '[]')
     FROM message_templates WHERE organization_id = $1
       AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
   (SELECT coalesce(json_agg(json_build_object(
@@ -116,16 +116,23 @@ FROM jsonb_populate_record(NULL::clients, $3::jsonb)
 RETURNING id;
 
 -- name: update_client
+-- Column by column: an API key may not read a client's password, so no statement of it may touch
+-- the row as a whole.
 UPDATE clients c SET
-  first_name = p.first_name, last_name = p.last_name, email = p.email, phone = p.phone,
-  is_active = p.is_active, date_of_birth = p.date_of_birth, gender = p.gender,
-  emergency_contact_name = p.emergency_contact_name,
-  emergency_contact_phone = p.emergency_contact_phone, membership_status = p.membership_status,
-  membership_start_date = p.membership_start_date, membership_end_date = p.membership_end_date,
-  custom_fields = p.custom_fields, notes = p.notes
-FROM (
-  SELECT r.* FROM clients o, jsonb_populate_record(o, $3::jsonb) r
-  WHERE o.organization_id = $1 AND o.id = $2
-) p
+  first_name = CASE WHEN $3::jsonb ? 'first_name' THEN p.first_name ELSE c.first_name END,
+  last_name = CASE WHEN $3::jsonb ? 'last_name' THEN p.last_name ELSE c.last_name END,
+  email = CASE WHEN $3::jsonb ? 'email' THEN p.email ELSE c.email END,
+  phone = CASE WHEN $3::jsonb ? 'phone' THEN p.phone ELSE c.phone END,
+  is_active = CASE WHEN $3::jsonb ? 'is_active' THEN p.is_active ELSE c.is_active END,
+  date_of_birth = CASE WHEN $3::jsonb ? 'date_of_birth' THEN p.date_of_birth ELSE c.date_of_birth END,
+  gender = CASE WHEN $3::jsonb ? 'gender' THEN p.gender ELSE c.gender END,
+  emergency_contact_name = CASE WHEN $3::jsonb ? 'emergency_contact_name' THEN p.emergency_contact_name ELSE c.emergency_contact_name END,
+  emergency_contact_phone = CASE WHEN $3::jsonb ? 'emergency_contact_phone' THEN p.emergency_contact_phone ELSE c.emergency_contact_phone END,
+  membership_status = CASE WHEN $3::jsonb ? 'membership_status' THEN p.membership_status ELSE c.membership_status END,
+  membership_start_date = CASE WHEN $3::jsonb ? 'membership_start_date' THEN p.membership_start_date ELSE c.membership_start_date END,
+  membership_end_date = CASE WHEN $3::jsonb ? 'membership_end_date' THEN p.membership_end_date ELSE c.membership_end_date END,
+  custom_fields = CASE WHEN $3::jsonb ? 'custom_fields' THEN p.custom_fields ELSE c.custom_fields END,
+  notes = CASE WHEN $3::jsonb ? 'notes' THEN p.notes ELSE c.notes END
+FROM jsonb_populate_record(NULL::clients, $3::jsonb) p
 WHERE c.organization_id = $1 AND c.id = $2
 RETURNING c.id;

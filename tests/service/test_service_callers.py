@@ -30,8 +30,16 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "authorization",
     [
-        None, "", "Bearer", "Bearer ", "Basic dTpw", "Bearer gw_live_unknown",
-        "Bearer gw_live_" + "A" * 43, "Bearer gw_", "Bearer a.b.c", "Bearer \u00fc",
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dTpw",
+        "Bearer gw_live_unknown",
+        "Bearer gw_live_" + "A" * 43,
+        "Bearer gw_",
+        "Bearer a.b.c",
+        "Bearer \u00fc",
     ],
 )
 async def test_no_or_bad_credentials(ask: Ask, authorization: str | None) -> None:
@@ -53,8 +61,13 @@ async def test_key_with_the_right_prefix_and_wrong_rest(gateway: Gateway, ask: A
 @pytest.mark.parametrize(
     "claims",
     [
-        {"aud": "anon"}, {"aud": None}, {"exp": 1}, {"exp": None}, {"sub": "no-uuid"},
-        {"sub": None}, {"exp": "soon"},
+        {"aud": "anon"},
+        {"aud": None},
+        {"exp": 1},
+        {"exp": None},
+        {"sub": "no-uuid"},
+        {"sub": None},
+        {"exp": "soon"},
     ],
 )
 async def test_bad_claims(ask: Ask, claims: dict[str, Any]) -> None:
@@ -104,8 +117,11 @@ class Issuer:
 
     def sign(self, key_id: str, auth_id: object, **claims: Any) -> str:
         body = {
-            "sub": str(auth_id), "aud": "authenticated", "exp": int(time.time()) + 60,
-            "iss": f"{self.url}/auth/v1", **claims,
+            "sub": str(auth_id),
+            "aud": "authenticated",
+            "exp": int(time.time()) + 60,
+            "iss": f"{self.url}/auth/v1",
+            **claims,
         }
         return jwt.encode(body, self.keys[key_id], algorithm="ES256", headers={"kid": key_id})
 

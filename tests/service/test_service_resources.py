@@ -28,14 +28,21 @@ async def test_template_life(ask: Ask) -> None:
     after = await ask("GET", path)
 
     assert (201, ["day", "name"], 0) == (
-        made.status, made.body["variables"], made.body["usage_count"],
+        made.status,
+        made.body["variables"],
+        made.body["usage_count"],
     )
     assert (200, ["who"], "d", ["a"]) == (
-        changed.status, changed.body["variables"], changed.body["description"],
+        changed.status,
+        changed.body["variables"],
+        changed.body["description"],
         changed.body["tags"],
     )
     assert {
-        "parts": {"body": "Bye Ada"}, "encoding": "GSM-7", "segments": 1, "forced_by": None,
+        "parts": {"body": "Bye Ada"},
+        "encoding": "GSM-7",
+        "segments": 1,
+        "forced_by": None,
     } == rendered.body
     assert {"variables.who"} == set(missing.fields())
     assert [made.body["id"]] == [row["id"] for row in listed.body["data"]]
@@ -124,10 +131,14 @@ async def test_uses_are_counted(gateway: Gateway, ask: Ask) -> None:
 async def test_contact_life(ask: Ask, kind: str) -> None:
     """A contact is made, read, changed in part and found."""
     made = await ask(
-        "POST", f"/v1/{kind}s",
+        "POST",
+        f"/v1/{kind}s",
         {
-            "first_name": "Ada", "last_name": "Lovelace", "email": "Ada@Example.com",
-            "phone": "+447700900123", "custom_fields": {"a": [1]},
+            "first_name": "Ada",
+            "last_name": "Lovelace",
+            "email": "Ada@Example.com",
+            "phone": "+447700900123",
+            "custom_fields": {"a": [1]},
         },
     )
     path = f"/v1/{kind}s/{made.body['id']}"
@@ -138,7 +149,9 @@ async def test_contact_life(ask: Ask, kind: str) -> None:
     unpatched = await ask("PATCH", f"/v1/{kind}s/{uuid4()}", {"notes": "x"})
 
     assert (201, "Ada Lovelace", {"a": [1]}) == (
-        made.status, made.body["name"], made.body["custom_fields"],
+        made.status,
+        made.body["name"],
+        made.body["custom_fields"],
     )
     assert ("likes engines", None, "Ada") == tuple(
         changed.body[k] for k in ("notes", "phone", "first_name")
@@ -180,7 +193,9 @@ async def test_account_life(gateway: Gateway, ask: Ask) -> None:
     )
     path = f"/v1/accounts/{made.body['id']}"
     changed = await ask(
-        "PATCH", path, {"name": "Main", "credentials": credentials | {"auth_token": "e" * 32}},
+        "PATCH",
+        path,
+        {"name": "Main", "credentials": credentials | {"auth_token": "e" * 32}},
         key=owner,
     )
     listed = await ask("GET", "/v1/accounts", key=owner)
@@ -190,7 +205,8 @@ async def test_account_life(gateway: Gateway, ask: Ask) -> None:
     assert 201 == made.status
     base = f"https://msg.example.org/gw/webhooks/twilio/{made.body['id']}"
     assert {
-        "message": f"{base}/message#rc=5&rp=all", "status": f"{base}/status#rc=5&rp=all",
+        "message": f"{base}/message#rc=5&rp=all",
+        "status": f"{base}/status#rc=5&rp=all",
     } == made.body["webhooks"]
     assert ("Main", 200) == (changed.body["name"], read.status)
     assert 2 == len(listed.body["data"])
@@ -223,10 +239,14 @@ async def test_sender_life(gateway: Gateway, ask: Ask) -> None:
     """A new default sender takes the place of the old one; a turned-off one sends nothing."""
     owner, account = gateway.a.owner, str(gateway.a.account_id)
     made = await ask(
-        "POST", "/v1/senders",
+        "POST",
+        "/v1/senders",
         {
-            "account_id": account, "channel": "sms", "address": "+44 7700 900999",
-            "is_default": True, "rate": 2.5,
+            "account_id": account,
+            "channel": "sms",
+            "address": "+44 7700 900999",
+            "is_default": True,
+            "rate": 2.5,
         },
         key=owner,
     )
@@ -244,7 +264,8 @@ async def test_sender_life(gateway: Gateway, ask: Ask) -> None:
 
     assert (201, "+447700900999", 2.5) == (made.status, made.body["address"], made.body["rate"])
     assert ("+447700900999", "+15551230001") == (
-        sent.body["from_address"], by_old.body["from_address"],
+        sent.body["from_address"],
+        by_old.body["from_address"],
     )
     assert (False, None) == (off.body["is_active"], off.body["rate"])
     assert {"from"} == set(refused.fields())

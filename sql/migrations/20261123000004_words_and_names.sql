@@ -1,5 +1,4 @@
--- What providers tell beside a status stands under messages.metadata.provider; and who may read
--- what waits to be folded into a template's counters.
+-- What providers tell beside a status (messages.metadata.provider), and templates by name.
 
 -- migrate:up
 
@@ -38,6 +37,22 @@ BEGIN
 END
 $$;
 GRANT SELECT ON gateway.template_uses TO authenticated, gateway_api;
+
+-- A name means one template of a type. Where old rows share a name their owner has to choose: until
+-- then the newest one counts.
+DO $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM public.message_templates WHERE is_active
+    GROUP BY organization_id, type, name HAVING count(*) > 1
+  ) THEN
+    RAISE WARNING 'active message_templates of one organization and type share a name: rename them';
+  ELSE
+    CREATE UNIQUE INDEX IF NOT EXISTS idx_message_templates_org_type_name_active
+      ON public.message_templates (organization_id, type, name) WHERE is_active;
+  END IF;
+END
+$$;
 
 SELECT gateway.note_undo('20261123000004');
 

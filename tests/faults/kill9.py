@@ -1,0 +1,446 @@
+"""`kill -9` of web and worker at random moments under load: nothing lost, nothing sent twice.
+
+    python -m tests.faults.kill9 --rounds 200 [--seed N]
+
+On an embedded PostgreSQL of its own, or where `--database` says (a migrated database that may be
+written to). A client posts with an Idempotency-Key until it has a 202; the provider is the
+simulator, which reports with signed webhooks and tries again for some seconds; every process is
+started again the moment it has died. Exits 0 when at the end, counted at the simulator, every
+message that was answered 202 was taken once, no other was, and every report that was answered 2xx
+is in its row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from gateway import migrate
+from gateway.config import Settings
+from gateway.embedded import EmbeddedServer
+from gateway.serve import bind
+from gateway.store.database import Database
+from tests.faults.processes import QUICK_WORKER, WEB, WORKER, Supervisor, environment, supervised
+from tests.faults.stage import (
+    SECRET_KEY,
+    Json,
+    Tenant,
+    by_message,
+    make_tenant,
+    running_simulator,
+    tell_simulator,
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """How much is killed, and how busy it is meanwhile; waits in seconds."""
+
+    seed: int
+    rounds: int
+    rate: float = 40.0
+    workers: int = 1
+    shortest: float = 0.05
+    longest: float = 1.0
+    quick: bool = False
+    drain: float = 120.0
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What was done and what was wrong with it."""
+
+    seed: int
+    rounds: int
+    seconds: float = 0.0
+    accepted: int = 0
+    posts: int = 0
+    attempts: int = 0
+    asked: int = 0
+    reports_lost: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    client_saw: Counter[str] = field(default_factory=Counter)
+    drained_in: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            f"seed {self.seed}: {self.rounds} rounds in {self.seconds:.0f} s, "
+            f"{', '.join(f'{name} killed {count} times' for name, count in self.kills.items())}",
+            f"{self.accepted} messages accepted with {self.posts} requests "
+            f"({dict(self.client_saw)}), {self.attempts} attempts at the provider, "
+            f"{self.asked} answers lost and asked for, {self.reports_lost} messages whose reports "
+            f"were lost for good; the queue was empty {self.drained_in:.1f} s after the last kill",
+        ]
+        if self.wrong:
+            lines += [f"WRONG: {len(self.wrong)} things", *self.wrong[:50]]
+        else:
+            lines.append("Nothing lost, nothing sent twice.")
+        return "\n".join(lines)
+
+
+class Client:
+    """An internal service that tries until it has a 202, and sometimes asks again afterwards."""
+
+    def __init__(self, url: str, tenant: Tenant, chance: random.Random, outcome: Outcome) -> None:
+        self._url = url + "/v1/messages"
+        self._tenant = tenant
+        self._chance = chance
+        self._outcome = outcome
+        self.told: dict[str, str] = {}  # by Idempotency-Key
+
+    async def run(self, rate: float, stop: asyncio.Event) -> None:
+        """Post `rate` messages a second until `stop` is set; returns when all are accepted."""
+        tasks: set[asyncio.Task[None]] = set()
+        connector = aiohttp.TCPConnector(limit=32)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            number = 0
+            while not stop.is_set():
+                # What could not be posted while web was down is not made up for all at once.
+                if len(tasks) < 200:
+                    number += 1
+                    task = asyncio.create_task(self._message(http, number))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                await asyncio.sleep(self._chance.expovariate(rate))
+            await asyncio.gather(*tasks)
+
+    async def _message(self, http: aiohttp.ClientSession, number: int) -> None:
+        key = f"{self._outcome.seed}-{number}"
+        # Now and then the same text to the same person: only the ids tell such twins apart.
+        text = "twin" if number % 20 < 2 else f"message {number}"
+        body = {"channel": "sms", "to": f"+1555{number // 20 % 10**7:07}", "body": text}
+        message_id = await self._until_accepted(http, key, body)
+        self.told[key] = message_id
+        if self._chance.random() < 0.1:
+            again = await self._until_accepted(http, key, body)
+            if again != message_id:
+                self._outcome.wrong.append(f"{key} made two messages: {message_id}, {again}")
+
+    async def _until_accepted(self, http: aiohttp.ClientSession, key: str, body: Json) -> str:
+        headers = self._tenant.headers | {"Idempotency-Key": key}
+        timeout = aiohttp.ClientTimeout(total=8)
+        while True:
+            self._outcome.posts += 1
+            try:
+                async with http.post(
+                    self._url, json=body, headers=headers, timeout=timeout
+                ) as response:
+                    if response.status == 202:
+                        self._outcome.client_saw["202"] += 1
+                        return str((await response.json())["id"])
+                    self._outcome.client_saw[str(response.status)] += 1
+                    if response.status != 503:
+                        text = await response.text()
+                        self._outcome.wrong.append(f"{key} got {response.status}: {text[:300]}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._outcome.client_saw[type(error).__name__] += 1
+            await asyncio.sleep(self._chance.uniform(0.05, 0.3))
+
+
+async def run(
+    plan: Plan,
+    data: Path,
+    dsn: str,
+    *,
+    say: Say = lambda _: None,
+    embedded: bool = False,
+    strike: Callable[[random.Random, Sequence[Supervisor]], Awaitable[str]] | None = None,
+) -> Outcome:
+    """Play `plan` on a migrated database; `strike` kills something and says what (default: us).
+
+    With `embedded` the processes use the server of `data`, which is the one of `dsn`.
+    """
+    chance = random.Random(plan.seed)
+    outcome = Outcome(seed=plan.seed, rounds=plan.rounds)
+    began = monotonic()
+    async with AsyncExitStack() as stack:
+        # Twilio tries again for seconds; a start of web takes one or two here.
+        simulator_url = await stack.enter_async_context(
+            running_simulator(seed=plan.seed, retry_wait=0.35)
+        )
+        with bind("127.0.0.1", 0) as free:
+            port = free.getsockname()[1]
+        env = environment(
+            port=port, simulator_url=simulator_url, data=data, dsn=None if embedded else dsn
+        )
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        tenant = await _tenant(dsn, env, http, simulator_url)
+        await _plan_provider(http, simulator_url)
+        worker = QUICK_WORKER if plan.quick else WORKER
+        processes = [Supervisor("web", WEB, env)] + [
+            Supervisor("worker", worker, env) for _ in range(plan.workers)
+        ]
+        await stack.enter_async_context(supervised(*processes))
+        await asyncio.wait_for(
+            asyncio.gather(*(some.process.ready.wait() for some in processes)), 60
+        )
+        client = Client(env["PUBLIC_URL"], tenant, random.Random(plan.seed + 1), outcome)
+        over = asyncio.Event()
+        posting = asyncio.create_task(client.run(plan.rate, over))
+        await asyncio.sleep(0.3)
+        for number in range(1, plan.rounds + 1):
+            outcome.kills[await (strike or kill)(chance, processes)] += 1
+            await _pause(plan, chance, processes)
+            if number % 10 == 0:
+                say(f"round {number} of {plan.rounds}, {len(client.told)} messages accepted")
+        over.set()
+        await asyncio.wait_for(posting, 90)
+        last = monotonic()
+        say("the last round is over; waiting until the queue is empty")
+        await _drained(dsn, http, simulator_url, plan.drain, outcome)
+        outcome.drained_in = monotonic() - last
+        await _judge(dsn, http, simulator_url, client, outcome)
+        codes = [await some.stop() for some in processes]
+        if any(codes):
+            outcome.wrong.append(f"SIGTERM at the end: exit codes {codes}")
+        for some in processes:
+            outcome.wrong += [f"{some.name} said: {line}" for line in some.process.defects]
+            outcome.wrong += [f"{some.name} ended by itself: {code}" for code in some.endings]
+        outcome.wrong += await _left_running(data)
+    outcome.seconds = monotonic() - began
+    return outcome
+
+
+async def kill(chance: random.Random, processes: Sequence[Supervisor]) -> str:
+    """Kill -9 web, a worker, or all of them."""
+    what = chance.choice(["web", "worker", "worker", "all"])
+    named = [some for some in processes if some.name == what]
+    for victim in [chance.choice(named)] if named else processes:
+        victim.process.send(signal.SIGKILL)
+    return what
+
+
+async def _pause(plan: Plan, chance: random.Random, processes: Sequence[Supervisor]) -> None:
+    """Mostly until everything is up again, and then a moment of any length."""
+    if chance.random() < 0.8:
+        deadline = monotonic() + 10
+        await asyncio.sleep(0.02)  # the supervisor learns of the death
+        while monotonic() < deadline and not all(
+            some.process.is_alive and some.process.ready.is_set() for some in processes
+        ):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(chance.uniform(plan.shortest, plan.longest))
+
+
+async def _tenant(
+    dsn: str, env: dict[str, str], http: aiohttp.ClientSession, simulator_url: str
+) -> Tenant:
+    settings = Settings(
+        database_url=dsn, public_url=env["PUBLIC_URL"], gateway_secret_keys=(SECRET_KEY,)
+    )
+    database = await Database.connect(dsn, size=1)
+    try:
+        tenant = await make_tenant(database, settings, "Kill 9")
+    finally:
+        await database.close()
+    await tell_simulator(http, simulator_url, tenant)
+    return tenant
+
+
+async def _plan_provider(http: aiohttp.ClientSession, simulator_url: str) -> None:
+    """Answers that take their time, so that kills fall into every moment of a send."""
+    for body in (
+        {"delay_ms": 60, "answer_delay_ms": 60},
+        {"match": {"body": "7"}, "delay_ms": 10, "answer_delay_ms": 200},
+        {"match": {"body": "3"}, "delay_ms": 200, "answer_delay_ms": 10},
+        {"match": {"body": "55"}, "faults": ["429", "reset"], "delay_ms": 20},
+        {"match": {"body": "66"}, "faults": ["reset_after_accept", "before_response"]},
+        {"match": {"body": "88"}, "faults": ["drop", "500"], "answer_delay_ms": 30},
+    ):
+        async with http.post(f"{simulator_url}/_sim/plan", json=body) as response:
+            assert response.status == 201, await response.text()
+
+
+async def _sim(http: aiohttp.ClientSession, url: str, what: str) -> list[Json]:
+    async with http.get(f"{url}/_sim/{what}") as response:
+        return list((await response.json())["data"])
+
+
+async def _drained(
+    dsn: str, http: aiohttp.ClientSession, simulator_url: str, seconds: float, outcome: Outcome
+) -> None:
+    """Wait until the queue is empty and the simulator has given up or made every report."""
+    deadline = monotonic() + seconds
+    while True:
+        left = await _fetch(dsn, "SELECT count(*) AS count FROM gateway.queue")
+        under_way = [
+            message["sid"]
+            for message in await _sim(http, simulator_url, "messages")
+            if not all(callback["done"] for callback in message["callbacks"])
+        ]
+        if not left[0]["count"] and not under_way:
+            # What came in last may be waiting for the next look at early reports.
+            await asyncio.sleep(0.5)
+            return
+        if monotonic() > deadline:
+            rows = await _fetch(dsn, "SELECT q.*, m.status FROM gateway.queue q JOIN "
+                "public.messages m ON m.id = q.message_id LIMIT 5")
+            outcome.wrong.append(f"{left[0]['count']} in the queue, {len(under_way)} under way: {rows}")
+            return
+        await asyncio.sleep(0.2)
+
+
+async def _left_running(data: Path) -> list[str]:
+    """What a process that was killed has left behind: children that nobody ends."""
+    mark = f"GATEWAY_DATA={data}".encode()
+    deadline = monotonic() + 10
+    while True:
+        found: list[str] = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if words and "embedded_holder" not in words and "postgres" not in words:
+                        found.append(f"left running: {folder.name} {words}")
+        if not found or monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.2)
+
+
+async def _fetch(dsn: str, statement: str) -> list[dict[str, Any]]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return [dict(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
+
+
+async def _judge(
+    dsn: str, http: aiohttp.ClientSession, simulator_url: str, client: Client, outcome: Outcome
+) -> None:
+    """Compare what the client was told, what the provider took, and what is stored."""
+    told = set(client.told.values())
+    outcome.accepted = len(told)
+    if len(told) != len(client.told):
+        outcome.wrong.append("two keys have one message")
+    rows = {str(row["id"]): row for row in await _fetch(dsn, "SELECT * FROM public.messages")}
+    if set(rows) != told:
+        outcome.wrong.append(
+            f"stored and not told: {set(rows) - told}; told and not stored: {told - set(rows)}"
+        )
+    asked = by_message(await _sim(http, simulator_url, "requests"))
+    if set(asked) - told:
+        outcome.wrong.append(f"sent and told to nobody: {set(asked) - told}")
+    outcome.attempts = sum(map(len, asked.values()))
+    (lost,) = await _fetch(
+        dsn, "SELECT count(*) AS count FROM gateway.message_events WHERE type = 'answer_lost'"
+    )
+    outcome.asked = lost["count"]
+    _judge_twice(rows, asked, outcome)
+    resources = {m["sid"]: m for m in await _sim(http, simulator_url, "messages")}
+    for message_id in told & set(rows):
+        _judge_row(rows[message_id], resources, outcome)
+
+
+def _judge_twice(rows: dict[str, Json], asked: dict[str, list[Json]], outcome: Outcome) -> None:
+    """Each message was taken once; of twins, as many as there are.
+
+    Twins whose answers and reports were all lost cannot be told apart at the provider: one may
+    have been given the other's id. Their recipient has got each text once all the same.
+    """
+    taken = {i: sum(some["sid"] is not None for some in each) for i, each in asked.items()}
+    contents: Counter[tuple[str, str]] = Counter()
+    for message_id, row in rows.items():
+        contents[row["to_address"], row["body"]] += 1
+        if row["body"] != "twin" and taken.get(message_id, 0) != 1:
+            outcome.wrong.append(f"{message_id} was taken {taken.get(message_id, 0)} times")
+    accepted = Counter(
+        (some["params"]["To"], some["params"]["Body"])
+        for each in asked.values()
+        for some in each
+        if some["sid"]
+    )
+    outcome.wrong += [
+        f"{content}: {count} messages, taken {accepted[content]} times"
+        for content, count in contents.items()
+        if accepted[content] != count
+    ]
+    ids = Counter(row["external_id"] for row in rows.values())
+    outcome.wrong += [f"{count} messages have the id {i}" for i, count in ids.items() if count > 1]
+
+
+def _judge_row(row: Json, resources: dict[str, Json], outcome: Outcome) -> None:
+    """A row has reached what the provider's answered reports say, and is at least sent."""
+    resource = resources.get(row["external_id"])
+    if resource is None:
+        outcome.wrong.append(f"{row['id']} is {row['status']}, its id {row['external_id']}")
+        return
+    answered = {c["event"] for c in resource["callbacks"] if c["status"] in {200, 204}}
+    outcome.reports_lost += len(answered) < len(resource["callbacks"])
+    status = "delivered" if "delivered" in answered else "sent"
+    if row["status"] != status and row["body"] != "twin":
+        outcome.wrong.append(f"{row['id']} is {row['status']}, not {status}: {answered}")
+    refused = {c["status"] for c in resource["callbacks"]} - {200, 204, 503, None}
+    if refused:
+        outcome.wrong.append(f"{row['id']}: webhooks were answered {refused}")
+
+
+@asynccontextmanager
+async def own_database() -> AsyncIterator[tuple[Path, str]]:
+    """A data folder with an embedded PostgreSQL of its own, migrated."""
+    data = Path(tempfile.mkdtemp(prefix="gwk-"))
+    try:
+        async with EmbeddedServer(data) as server:
+            await migrate.up(server.dsn)
+            yield data, server.dsn
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill9", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rate", type=float, default=40.0, help="messages a second")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=0.8, help="seconds from up to kill")
+    parser.add_argument("--quick", action="store_true", help="ask the provider sooner")
+    parser.add_argument("--database", help="a superuser's DSN of a migrated database")
+    return parser.parse_args(words)
+
+
+async def _main(given: argparse.Namespace) -> Outcome:
+    plan = Plan(
+        seed=secrets.randbits(32) if given.seed is None else given.seed,
+        rounds=given.rounds,
+        rate=given.rate,
+        workers=given.workers,
+        longest=given.longest,
+        quick=given.quick,
+    )
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command
+
+    say(f"seed {plan.seed}")
+    if given.database:
+        with tempfile.TemporaryDirectory(prefix="gwk-") as data:
+            return await run(plan, Path(data), given.database, say=say)
+    async with own_database() as (data, dsn):
+        return await run(plan, data, dsn, say=say)
+
+
+if __name__ == "__main__":
+    result = asyncio.run(_main(_arguments(None)))
+    print(result)  # noqa: T201 - a command
+    sys.exit(1 if result.wrong else 0)
