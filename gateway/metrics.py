@@ -29,7 +29,7 @@ class Metrics:
         self._folder = folder
         if folder is not None:
             # It chose where numbers live when it was imported, before the folder was named.
-            values.ValueClass = values.get_value_class()
+            values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         labels = ("channel", "provider")
         self._accepted = Counter(

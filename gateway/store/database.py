@@ -108,19 +108,16 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 8) -> Database:
-        """Open the pool; raises `DatabaseAwayError`."""
-        try:
-            pool = await asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=size,
-                command_timeout=_STATEMENT_SECONDS + 5,
-                timeout=10,
-                init=_prepare,
-                reset=_reset,
-            )
-        except _AWAY as error:
-            raise DatabaseAwayError(_one_line(error)) from error
+        """Open the pool; it connects when it is used, so a database that is away is no obstacle."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=size,
+            command_timeout=_STATEMENT_SECONDS + 5,
+            timeout=10,
+            init=_prepare,
+            reset=_reset,
+        )
         return cls(pool)
 
     async def close(self) -> None:

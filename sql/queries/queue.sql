@@ -86,8 +86,9 @@ WITH held AS (
   FOR UPDATE
 ), granted AS (
   SELECT *, least($3::integer, greatest(0, ceil(
+    -- (less a hair, for the microseconds between two looks at the clock)
     extract(epoch FROM clock_timestamp() + interval '1 second' - first_at)
-      * $4::double precision)))::integer AS turns
+      * $4::double precision - 0.001)))::integer AS turns
   FROM held
 )
 UPDATE gateway.sender_paces p SET

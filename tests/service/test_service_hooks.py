@@ -293,7 +293,7 @@ async def test_account_of_another_provider_or_tenant(gateway: Gateway) -> None:
 
 
 async def test_unreadable_and_large(gateway: Gateway, ask: Ask, twilio: Twilio) -> None:
-    """A signed request without what it is about is a 400; a large one a 413, before its signature."""
+    """A signed request about nothing is a 400; a large one a 413, before its signature."""
     unreadable = await twilio.post("message", {"Body": "from nobody"})
     large = await ask(
         "POST", f"{twilio.path}/status", key="", data=io.BytesIO(b"x" * (10 * 2**20 + 1))
@@ -375,18 +375,20 @@ async def test_database_that_is_away(database: str) -> None:
     """Without its database the gateway answers 503, so that the provider tries again."""
     away = database.replace("/test_", "/gone_")
     settings = Settings(database_url=away, gateway_secret_keys=(b"k" * 32,))
-    async with TestServer(build_app(settings)) as server:
-        async with aiohttp.ClientSession(str(server.make_url("/"))) as http:
-            for method, path in (
-                ("POST", f"/webhooks/twilio/{uuid4()}/status"),
-                ("GET", "/readyz"),
-                ("GET", "/metrics"),
-            ):
-                async with http.request(method, path) as answer:
-                    assert 503 == answer.status, path
-                    assert "application/problem+json" == answer.content_type
-            headers = {"Authorization": "Bearer gw_live_x"}
-            async with http.get("/v1/messages", headers=headers) as answer:
-                assert 503 == answer.status
-            async with http.get("/healthz") as answer:
-                assert 200 == answer.status
+    async with (
+        TestServer(build_app(settings)) as server,
+        aiohttp.ClientSession(str(server.make_url("/"))) as http,
+    ):
+        for method, path in (
+            ("POST", f"/webhooks/twilio/{uuid4()}/status"),
+            ("GET", "/readyz"),
+            ("GET", "/metrics"),
+        ):
+            async with http.request(method, path) as answer:
+                assert 503 == answer.status, path
+                assert "application/problem+json" == answer.content_type
+        headers = {"Authorization": "Bearer gw_live_x"}
+        async with http.get("/v1/messages", headers=headers) as answer:
+            assert 503 == answer.status
+        async with http.get("/healthz") as answer:
+            assert 200 == answer.status

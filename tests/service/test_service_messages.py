@@ -164,7 +164,7 @@ async def test_missing_variables_are_all_named(ask: Ask) -> None:
     assert {"variables.a", "variables.b"} == set(refused.fields())
 
 
-async def test_contact_gives_the_address(gateway: Gateway, ask: Ask) -> None:
+async def test_contact_gives_the_address(ask: Ask) -> None:
     """A lead's or client's number is the address, and the message is linked to them."""
     lead = (await ask("POST", "/v1/leads", {"phone": "07700 900456"})).body
     client = (
@@ -352,7 +352,7 @@ async def test_bad_batch(gateway: Gateway, ask: Ask, batch: Any) -> None:
     assert 0 == await gateway.count("messages")
 
 
-async def test_batch_without_any_good_item(gateway: Gateway, ask: Ask) -> None:
+async def test_batch_without_any_good_item(ask: Ask) -> None:
     """A batch of bad items stores nothing and may be sent again with the same key."""
     headers = {"Idempotency-Key": "none"}
     first = await ask("POST", "/v1/messages/batch", {"messages": [{}]}, headers=headers)
@@ -407,7 +407,7 @@ async def test_retry_of_a_pending_message(ask: Ask) -> None:
     assert 409 == (await ask("POST", f"/v1/messages/{sent['id']}/retry")).status
 
 
-async def test_filters(gateway: Gateway, ask: Ask) -> None:
+async def test_filters(ask: Ask) -> None:
     """Each filter keeps what matches and nothing else; together they must all hold."""
     lead = (await ask("POST", "/v1/leads", {"phone": "+447700900001"})).body
     one = (

@@ -1,0 +1,300 @@
+"""What a worker does with one entry, step by step, against a provider that answers as told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gateway.dispatch import Dispatching
+from gateway.metrics import Metrics
+from gateway.outcomes import Pace
+from gateway.store import queue
+from gateway.vault import Vault
+from tests.service.conftest import PUBLIC
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+SID = "SM" + "3" * 32
+
+
+@dataclass
+class Provider:
+    """Twilio's API, answering as it is told."""
+
+    url: str = ""
+    session: aiohttp.ClientSession | None = None
+    posts: list[dict[str, str]] = field(default_factory=list)
+    answer: Callable[[], web.Response] = lambda: web.json_response({"sid": SID}, status=201)
+    listed: list[dict[str, Any]] = field(default_factory=list)
+
+    async def create(self, request: web.Request) -> web.Response:
+        self.posts.append({k: str(v) for k, v in (await request.post()).items()})
+        return self.answer()
+
+    async def list(self, _: web.Request) -> web.Response:
+        return web.json_response({"messages": self.listed, "next_page_uri": None})
+
+    def worker(self, gateway: Gateway, **pace: float) -> Dispatching:
+        """A new worker that sends here."""
+        assert self.session is not None
+        return Dispatching(
+            gateway.database,
+            Vault(gateway.settings.gateway_secret_keys),
+            self.session,
+            Metrics(),
+            base_url=PUBLIC,
+            api_urls={"twilio": self.url},
+            pace=Pace(**pace),  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """A provider on a real port."""
+    made = Provider()
+    app = web.Application()
+    path = "/2010-04-01/Accounts/{sid}/Messages.json"
+    app.router.add_post(path, made.create)
+    app.router.add_get(path, made.list)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        made.url, made.session = str(server.make_url("")).rstrip("/"), session
+        yield made
+
+
+async def step(worker: Dispatching) -> int:
+    """Claim what is due and work on it; how many entries that were."""
+    turns = await worker.claim(100)
+    for turn in turns:
+        await worker.work(turn)
+    return len(turns)
+
+
+async def events_of(ask: Ask, message_id: str) -> list[str]:
+    """The types of a message's events, oldest first."""
+    answer = await ask("GET", f"/v1/messages/{message_id}/events")
+    return [event["type"] for event in reversed(answer.body["data"])]
+
+
+async def hurry(gateway: Gateway) -> None:
+    """Let everything that waits be due now."""
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now()")
+
+
+async def test_test_key_asks_nobody(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """A message of a test key ends delivered without a request to anybody."""
+    sent = (await ask("POST", "/v1/messages", SMS, key=gateway.a.test_key)).body
+    await step(provider.worker(gateway))
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert [] == provider.posts
+    assert ("delivered", {"test": True}) == (row["status"], row["metadata"]["provider"])
+    assert row["sent_at"]
+    assert row["delivered_at"]
+    assert 0 == await gateway.count("gateway.queue")
+
+
+async def test_expired(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """What was not sent in time is not sent: it has failed, code `expired`."""
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    sent = (await ask("POST", "/v1/messages", SMS | {"expires_at": soon})).body
+    await asyncio.sleep(1.1)
+    await step(provider.worker(gateway))
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert [] == provider.posts
+    assert ("failed", "expired") == (row["status"], row["error_code"])
+
+
+@pytest.mark.parametrize("change", ["is_active = false", None])
+async def test_account_that_is_gone(
+    gateway: Gateway, ask: Ask, provider: Provider, change: str | None
+) -> None:
+    """A message whose account was turned off or removed has failed, with a reason."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    path = f"/v1/accounts/{gateway.a.account_id}"
+    if change:
+        await ask("PATCH", path, {"is_active": False}, key=gateway.a.owner)
+    else:
+        await ask("DELETE", path, key=gateway.a.owner)
+    await step(provider.worker(gateway))
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert ("failed", "no_sender") == (row["status"], row["error_code"])
+    assert "turned off" in row["error_message"]
+
+
+async def test_not_before_send_at(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """A scheduled message waits, and can be canceled until a worker takes it up."""
+    later = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+    sent = (await ask("POST", "/v1/messages", SMS | {"send_at": later})).body
+    worker = provider.worker(gateway)
+    assert 0 == await step(worker)
+    await asyncio.sleep(1.6)
+    (turn,) = await worker.claim(10)
+    refused = await ask("POST", f"/v1/messages/{sent['id']}/cancel")
+    await worker.work(turn)
+
+    assert (409, 1) == (refused.status, len(provider.posts))
+
+
+async def test_credentials_that_do_not_open(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """While the key for the credentials is missing, messages wait instead of failing."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    worker = provider.worker(gateway)
+    worker._vault = Vault([b"z" * 32])
+    await step(worker)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert ("sending", []) == (row["status"], provider.posts)
+    await hurry(gateway)
+    await step(provider.worker(gateway))
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+    assert ("sent", SID) == (row["status"], row["external_id"])
+
+
+async def test_refusals_come_to_an_end(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """What the provider refuses for now again and again has failed in the end, with its code."""
+    provider.answer = lambda: web.json_response(
+        {"code": 20429, "message": "Too many"}, status=429, headers={"Retry-After": "0"}
+    )
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    worker = provider.worker(gateway, most_refusals=2)
+    for _ in range(3):
+        assert 1 == await step(worker)
+        await hurry(gateway)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert (3, "failed", "20429") == (len(provider.posts), row["status"], row["error_code"])
+    assert [
+        "accepted",
+        "attempt",
+        "refused_for_now",
+        "attempt",
+        "refused_for_now",
+        "attempt",
+        "failed",
+    ] == await events_of(ask, sent["id"])
+
+
+async def test_lost_answer_is_found(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """A message whose answer was lost is looked up, and never sent again when it is there."""
+    provider.answer = lambda: web.Response(status=502)
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    worker = provider.worker(gateway)
+    await step(worker)
+    assert "unknown" == (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"]
+    provider.listed = [
+        {
+            "sid": SID,
+            "to": SMS["to"],
+            "from": gateway.a.sender,
+            "body": "Hello",
+            "direction": "outbound-api",
+            "status": "sent",
+            "date_created": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000"),
+        }
+    ]
+    await hurry(gateway)
+    await step(worker)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert (1, "sent", SID) == (len(provider.posts), row["status"], row["external_id"])
+    assert ["accepted", "attempt", "answer_lost", "found_at_provider"] == await events_of(
+        ask, sent["id"]
+    )
+
+
+async def test_lost_answer_is_not_there(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """Only what the provider surely does not have is sent once more."""
+    answers = iter([web.Response(status=504), web.json_response({"sid": SID}, status=201)])
+    provider.answer = lambda: next(answers)
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    worker = provider.worker(gateway, sure_after=3600)
+    await step(worker)
+    for _ in range(2):
+        await hurry(gateway)
+        await step(worker)
+    assert 1 == len(provider.posts)
+
+    sure = provider.worker(gateway, sure_after=0)
+    await hurry(gateway)
+    await step(sure)
+    assert "unknown" == (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"]
+    await step(sure)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+
+    assert (2, "sent", SID) == (len(provider.posts), row["status"], row["external_id"])
+
+
+async def test_provider_that_cannot_be_asked(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """While the provider does not answer questions either, the message stays unknown."""
+    provider.answer = lambda: web.Response(status=504)
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    worker = provider.worker(gateway, sure_after=0)
+    await step(worker)
+    worker._api_urls["twilio"] = "http://127.0.0.1:9"
+    await hurry(gateway)
+    await step(worker)
+
+    assert 1 == await gateway.count("gateway.queue")
+    worker._pace = Pace(most_questions=0)
+    await hurry(gateway)
+    await step(worker)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+    assert ("unknown", 1) == (row["status"], len(provider.posts))
+    assert 0 == await gateway.count("gateway.queue")
+
+
+async def test_worker_that_died(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """What a dead worker held is not sent blindly by another: the provider is asked first."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    dead = provider.worker(gateway)
+    await dead.claim(10)
+    other = provider.worker(gateway)
+    assert 0 == await step(other)
+    async with gateway.database.as_service() as db:
+        ended = await queue.end_dead_leases(db, frozenset(), other.lease_id)
+    await step(other)
+
+    assert (1, []) == (ended, provider.posts)
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+    assert "unknown" == row["status"]
+
+
+async def test_frozen_machine(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """An entry that was claimed long ago is given back, not sent on a lease about to end."""
+    await ask("POST", "/v1/messages", SMS)
+    frozen = provider.worker(gateway, latest_start=-1)
+    await step(frozen)
+    assert [] == provider.posts
+    await step(provider.worker(gateway))
+    assert 1 == len(provider.posts)
+
+
+async def test_paced_sender(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """A sender with a rate sends what fits into the next second; the rest stays pending."""
+    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
+    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
+    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 10})
+    turns = await provider.worker(gateway).claim(10)
+    again = await provider.worker(gateway).claim(10)
+
+    assert (2, 0) == (len(turns), len(again))
+    assert turns[1].not_before - turns[0].not_before == timedelta(seconds=0.5)
+    pending = (await ask("GET", "/v1/messages?status=pending")).body["data"]
+    assert 8 == len(pending)
+    canceled = await ask("POST", f"/v1/messages/{pending[0]['id']}/cancel")
+    assert 200 == canceled.status
