@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -30,6 +31,31 @@ _log = logger(__name__)
 
 MAX_BODY = 10 * 2**20
 
+
+class UnderWay:
+    """How many requests are being answered, for a stop that waits for them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    async def none(self) -> None:
+        """Return when no request is being answered."""
+        await self._none.wait()
+
+
+UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -37,7 +63,8 @@ def build_app(settings: Settings) -> web.Application:
     """The application for settings that name a database and the secret keys."""
     if settings.database_url is None:
         raise ValueError("settings.database_url is not set: use gateway.runtime")
-    app = web.Application(middlewares=[_as_problems], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_counted, _as_problems], client_max_size=MAX_BODY)
+    app[UNDER_WAY] = UnderWay()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
     for endpoint in ENDPOINTS:
         app.router.add_route(endpoint.method, endpoint.path, _lazily(endpoint.bound))
@@ -92,6 +119,12 @@ async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> Non
 
 async def _not_built(request: web.Request) -> web.StreamResponse:
     raise Problem(404, f"{request.path} is not built yet in this version of the gateway.")
+
+
+@web.middleware
+async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    with request.app[UNDER_WAY]:
+        return await handler(request)
 
 
 @web.middleware

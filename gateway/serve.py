@@ -7,13 +7,14 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 import aiohttp
 from aiohttp import web
 
-from gateway.app import api_urls, build_app
+from gateway.app import UNDER_WAY, api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch import Dispatching
 from gateway.logs import configure, logger
@@ -52,14 +53,20 @@ async def serve_web(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Answer requests on a bound socket until `stop` is set."""
-    runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=_SHUTDOWN)
+    app = build_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
+    site = web.SockSite(runner, bound, backlog=1024)
     try:
-        await web.SockSite(runner, bound, backlog=1024).start()
+        await site.start()
         _log.info("web is ready", port=bound.getsockname()[1])
         if ready:
             ready()
         await stop.wait()
+        # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
+        await site.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
     finally:
         await runner.cleanup()
 

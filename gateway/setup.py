@@ -45,19 +45,27 @@ async def create_organization(database: Database, name: str, *, country: str | N
 
 
 async def create_staff(
-    database: Database, organization_id: UUID, email: str, role: str, full_name: str | None = None
+    database: Database,
+    organization_id: UUID,
+    email: str,
+    role: str,
+    *,
+    full_name: str | None = None,
+    auth_id: UUID | None = None,
 ) -> tuple[UUID, UUID]:
-    """(id, auth_id) of a new member of staff."""
-    user_id, auth_id = new_id(), uuid4()
+    """(id, auth_id) of a new member of staff; `auth_id` is the `sub` of their tokens."""
+    user_id = new_id()
+    auth_id = auth_id or uuid4()
     try:
         async with database.as_service() as db:
             await accounts.insert_staff(
                 db, user_id, auth_id, email, full_name, organization_id, role
             )
     except ConflictError as conflict:
-        if "email" in conflict.constraint:
-            raise SetupError(f"There is a member of staff with the address {email}.") from None
-        raise SetupError(f"There is no organization {organization_id}.") from None
+        if "organization" in conflict.constraint:
+            raise SetupError(f"There is no organization {organization_id}.") from None
+        taken = "auth id" if "auth_id" in conflict.constraint else f"address {email}"
+        raise SetupError(f"There is a member of staff with this {taken} already.") from None
     return user_id, auth_id
 
 

@@ -13,7 +13,8 @@ from contextlib import suppress
 from gateway.dispatch import Dispatching, Turn
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
-from gateway.store.database import Database, DatabaseAwayError, connect_directly
+from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.listening import listening
 
 _log = logger(__name__)
 
@@ -52,11 +53,18 @@ class Worker:
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
+        claiming = asyncio.create_task(self._claim_until_stopped())
         try:
-            await self._claim_until_stopped()
+            # The others never end by themselves: one that does has met what nobody expected, and
+            # a worker without it is none. A supervisor starts another.
+            await asyncio.wait({claiming, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (claiming, *beside):
+                if task.done():
+                    task.result()
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=_STOP)
         finally:
+            beside.append(claiming)
             for task in [*beside, *self._under_way]:
                 task.cancel()
             await asyncio.gather(*beside, *self._under_way, return_exceptions=True)
@@ -108,23 +116,16 @@ class Worker:
         """Be woken by accept; the same connection shows that this worker's leases are alive."""
         while True:
             try:
-                connection = await connect_directly(self._direct_url)
-            except DatabaseAwayError:
-                await asyncio.sleep(1)
-                continue
-            try:
-                lost = asyncio.Event()
-                connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await connection.add_listener("gateway_queue", lambda *_: self._wake.set())
-                await queue.hold_lease(connection, self._dispatching.lease_id)
-                self._known_alive.set()
-                self._wake.set()
-                await lost.wait()
+                async with listening(
+                    self._direct_url, self._dispatching.lease_id, self._wake.set
+                ) as lost:
+                    self._known_alive.set()
+                    self._wake.set()
+                    await lost.wait()
             except DatabaseAwayError as error:
                 _log.warning("the listening connection was lost", error=str(error))
             finally:
                 self._known_alive.clear()
-                connection.terminate()
             await asyncio.sleep(0.2)
 
     async def _end_dead_leases(self) -> None:
@@ -146,8 +147,10 @@ class Worker:
             await upkeep.fold_template_uses(db)
 
     async def _forget(self) -> None:
-        async with self._database.as_service() as db:
-            await upkeep.forget_old(db)
+        deleted = upkeep.FORGET_AT_ONCE
+        while deleted >= upkeep.FORGET_AT_ONCE:
+            async with self._database.as_service() as db:
+                deleted = max((await upkeep.forget_old(db)).values())
 
     async def _regularly(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
         while True:

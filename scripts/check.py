@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,8 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no step {unknown[0]!r}; there are: {', '.join(STEPS)}")
     _need_tools()
+    # Told to end, it ends as at Ctrl-C: what it started ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="check-") as kept:

@@ -55,16 +55,21 @@ def create_staff(
     email: Annotated[str, typer.Option(help="Their e-mail address.")],
     role: Annotated[Literal["owner", "admin", "member"], typer.Option()] = "member",
     name: Annotated[str | None, typer.Option(help="Their full name.")] = None,
+    auth_id: Annotated[
+        UUID | None, typer.Option(help="The user's id at Supabase; default: a new one.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a member of staff."""
 
     async def do() -> tuple[UUID, UUID]:
         async with _database(read_settings()) as (_, database):
-            return await setup.create_staff(database, organization_id, email, role, name)
+            return await setup.create_staff(
+                database, organization_id, email, role, full_name=name, auth_id=auth_id
+            )
 
-    user_id, auth_id = asyncio.run(do())
-    show({"id": user_id, "auth_id": auth_id}, as_json=as_json)
+    user_id, made_auth_id = asyncio.run(do())
+    show({"id": user_id, "auth_id": made_auth_id}, as_json=as_json)
 
 
 @staff.command("token")

@@ -8,8 +8,8 @@ reason (everything is LOCAL) and left out, which saves a third.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -34,6 +34,8 @@ _SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # a pooled connection that the server has just cut: "cannot switch to state ..."
+    asyncpg.InternalClientError,
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.TransactionRollbackError,
@@ -141,22 +143,30 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, opening: str) -> AsyncIterator[Connection]:
-        try:
+        with plainly():
             async with self._pool.acquire(timeout=10) as connection:
                 await _begin(connection, opening)
                 try:
                     yield connection
                 except BaseException:
-                    if not connection.is_closed():
+                    # What ended the transaction matters, not that a broken connection cannot.
+                    with suppress(*_AWAY):
                         await connection.execute("ROLLBACK")
                     raise
                 await connection.execute("COMMIT")
-        except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
-            raise ConflictError(error.constraint_name or "") from error
-        except _AWAY as error:
-            if isinstance(error, ValueError):  # asyncpg.DataError: a parameter of ours is wrong
-                raise
-            raise DatabaseAwayError(_one_line(error)) from error
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """asyncpg's many errors as `ConflictError` and `DatabaseAwayError`; a mistake of ours as is."""
+    try:
+        yield
+    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
+        raise ConflictError(error.constraint_name or "") from error
+    except _AWAY as error:
+        if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
+            raise
+        raise DatabaseAwayError(_one_line(error)) from error
 
 
 async def _begin(connection: Connection, opening: str) -> None:
@@ -168,14 +178,6 @@ async def _begin(connection: Connection, opening: str) -> None:
             f"{error}: run 'gateway migrate up', and grant service_role, authenticated and "
             "gateway_api to the login of DATABASE_URL"
         ) from error
-
-
-async def connect_directly(dsn: str) -> Direct:
-    """A connection of one's own, for LISTEN and session locks; raises `DatabaseAwayError`."""
-    try:
-        return await asyncpg.connect(dsn, timeout=10, command_timeout=_STATEMENT_SECONDS)
-    except _AWAY as error:
-        raise DatabaseAwayError(_one_line(error)) from error
 
 
 def _opening(caller: Caller) -> str:

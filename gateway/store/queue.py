@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, Direct
+from gateway.store.database import Connection
 from gateway.store.sql import queries
 
 _SQL = queries("queue")
@@ -119,11 +119,6 @@ async def has_twin_in_flight(db: Connection, organization_id: UUID, message_id: 
     """Whether the same text is just being sent to the same person as another message."""
     found: bool = await db.fetchval(_SQL["has_twin_in_flight"], organization_id, message_id)
     return found
-
-
-async def hold_lease(db: Direct, lease_id: UUID) -> None:
-    """Show, for as long as this connection lives, that the worker of these leases is alive."""
-    await db.fetchval(_SQL["hold_lease"], lease_id)
 
 
 async def live_leases(db: Connection) -> frozenset[int]:

@@ -7,6 +7,8 @@ from gateway.store.sql import queries
 
 _SQL = queries("upkeep")
 
+FORGET_AT_ONCE = 5000
+
 
 async def fold_template_uses(db: Connection) -> int:
     """Add waiting uses to their templates; how many templates that changed."""
@@ -14,6 +16,6 @@ async def fold_template_uses(db: Connection) -> int:
 
 
 async def forget_old(db: Connection) -> dict[str, int]:
-    """Delete what is past its retention; how many rows of each kind."""
-    row = await db.fetchrow(_SQL["forget_old"])
-    return dict(row) if row else {}
+    """Delete what is past its retention, at most `FORGET_AT_ONCE` of each kind; how many."""
+    row = await db.fetchrow(_SQL["forget_old"], FORGET_AT_ONCE)
+    return dict(row or {})

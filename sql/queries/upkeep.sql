@@ -17,18 +17,22 @@ RETURNING t.id;
 
 -- name: forget_old
 -- Retention: raw webhook requests 30 days, unmatched reports and idempotency keys 8 days.
+-- $1: how many rows of each at most, so that no transaction is long.
 WITH requests AS (
   DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
     SELECT organization_id, id FROM gateway.webhook_requests
-    WHERE received_at < now() - interval '30 days' LIMIT 5000
+    WHERE received_at < now() - interval '30 days' LIMIT $1
   ) RETURNING 1
 ), reports AS (
   DELETE FROM gateway.unmatched_reports
-  WHERE received_at < now() - interval '8 days' RETURNING 1
+  WHERE (organization_id, account_id, external_id, id) IN (
+    SELECT organization_id, account_id, external_id, id FROM gateway.unmatched_reports
+    WHERE received_at < now() - interval '8 days' LIMIT $1
+  ) RETURNING 1
 ), keys AS (
   DELETE FROM gateway.idempotency_keys WHERE (organization_id, key) IN (
     SELECT organization_id, key FROM gateway.idempotency_keys
-    WHERE created_at < now() - interval '8 days' LIMIT 5000
+    WHERE created_at < now() - interval '8 days' LIMIT $1
   ) RETURNING 1
 )
 SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM reports) AS reports,

@@ -11,7 +11,7 @@ from tests.faults.stage import Stage, Tenant, new_stage
 
 @pytest.fixture
 async def stage(database: str) -> AsyncIterator[Stage]:
-    """Web and simulator in this loop, on a database of their own; workers as the test starts them."""
+    """Web and simulator in this loop, on a database of their own; the test starts workers."""
     async with new_stage(database) as stage:
         yield stage
 

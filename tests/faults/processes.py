@@ -1,4 +1,4 @@
-"""`gateway web` and `gateway worker` as processes of the machine: watched, killed, started again."""
+"""`gateway web` and `gateway worker` as processes: watched, killed, started again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKER = ("-m", "gateway", "worker")
 QUICK_WORKER = ("-m", "tests.faults.quick_worker")
 
 # What a process must not say: a defect of the code, not a fault of its surroundings.
-DEFECTS = ("unexpected", "could not be worked on", "housekeeping failed", "Traceback")
+DEFECTS = ('"event": "unexpected"', "could not be worked on", "housekeeping failed", "Traceback")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -117,7 +117,7 @@ class Process:
                 with suppress(ValueError, KeyError):
                     self.lost_leases += int(orjson.loads(line)["count"])
             if any(words in line for words in DEFECTS):
-                self.defects.append(line)
+                self.defects.append(f"{line[:200]} ... {line[-300:]}" if len(line) > 500 else line)
 
 
 class Supervisor:

@@ -1,4 +1,4 @@
-"""`gateway worker` with shorter waits before a provider is asked: `python -m tests.faults.quick_worker`.
+"""`gateway worker` that asks the provider sooner: `python -m tests.faults.quick_worker`.
 
 Everything else is as `gateway.serve.serve_worker` and `gateway.cli.serving.worker` have it.
 """
@@ -11,17 +11,19 @@ import aiohttp
 
 from gateway.app import api_urls
 from gateway.config import Settings, read_settings
-from gateway.dispatch import Dispatching, Pace
+from gateway.dispatch import Dispatching
 from gateway.logs import configure, logger
 from gateway.metrics import Metrics
+from gateway.outcomes import Pace
 from gateway.runtime import database_of
 from gateway.serve import run_loop, stop_on_signals
 from gateway.store.database import Database
 from gateway.vault import Vault
 from gateway.worker import Worker
 
-# The simulator is on this machine: what it has not got after two seconds, it never will.
-QUICK = Pace(ask_every=0.3, sure_after=2.0, twin_wait=0.3)
+# The simulator is on this machine: what it has not got 1.5 s after the latest start of a send, it
+# never will.
+QUICK = Pace(latest_start=2.0, ask_every=0.3, sure_after=3.5, twin_wait=0.3)
 
 _log = logger(__name__)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,7 +24,7 @@ from twilio.request_validator import RequestValidator
 from channels.model import Channel
 from gateway import setup
 from gateway.config import Settings
-from gateway.dispatch import Pace
+from gateway.outcomes import Pace
 from gateway.registry import webhook_urls
 from gateway.serve import bind, serve_web
 from gateway.simulator import build_simulator
@@ -154,19 +156,22 @@ class Stage:
 
     # What came of it
 
-    async def requests(self) -> list[Json]:
-        """What the simulator was asked to send, in order."""
-        return list((await self._ask("GET", f"{self.simulator_url}/_sim/requests"))["data"])
+    async def requests(self, ids: Sequence[str] | None = None) -> list[Json]:
+        """What the simulator was asked to send (default: of all messages), in order."""
+        all_of_them = (await self._ask("GET", f"{self.simulator_url}/_sim/requests"))["data"]
+        return [one for one in all_of_them if ids is None or message_id_of(one) in ids]
 
-    async def rows(self) -> dict[str, Json]:
-        """Every message as it is stored, by id."""
-        rows = await self.pool.fetch("SELECT * FROM public.messages")
+    async def rows(self, ids: Sequence[str] | None = None) -> dict[str, Json]:
+        """Messages (default: every one) as they are stored, by id."""
+        rows = await self.pool.fetch(
+            "SELECT * FROM public.messages WHERE $1::uuid[] IS NULL OR id = ANY ($1)", ids
+        )
         return {str(row["id"]): dict(row) for row in rows}
 
-    async def queued(self) -> int:
-        """How many entries the queue has."""
-        count: int = await self.pool.fetchval("SELECT count(*) FROM gateway.queue")
-        return count
+    async def queued(self) -> set[str]:
+        """Which messages are in the queue."""
+        rows = await self.pool.fetch("SELECT message_id FROM gateway.queue")
+        return {str(row["message_id"]) for row in rows}
 
     async def events(self) -> dict[str, list[Json]]:
         """The events of every message, by its id, as they were recorded."""
@@ -183,15 +188,15 @@ class Stage:
         return {str(row["id"]): row["status"] for row in rows}
 
     async def until_statuses(self, wanted: Mapping[str, str], seconds: float) -> None:
-        """Wait until messages have these statuses and the queue is empty."""
+        """Wait until messages have these statuses and are out of the queue."""
 
         async def wrong() -> list[str]:
-            found = await self.statuses()
+            found, queued = await self.statuses(), await self.queued()
             return [
                 f"{message_id}: {found.get(message_id)}, not {status}"
                 for message_id, status in wanted.items()
                 if found.get(message_id) != status
-            ] + [f"{count} in the queue" for count in [await self.queued()] if count]
+            ] + [f"{message_id} is in the queue" for message_id in queued & wanted.keys()]
 
         await until_nothing(wrong, seconds)
 
@@ -292,10 +297,18 @@ async def tell_simulator(http: aiohttp.ClientSession, url: str, tenant: Tenant) 
         assert response.status == 201, await response.text()
 
 
+def seeded(seed: int | None = None) -> random.Random:
+    """Chance that is repeatable: its seed is printed; FAULTS_SEED in the environment sets it."""
+    if seed is None:
+        seed = int(os.environ.get("FAULTS_SEED") or secrets.randbits(32))
+        print(f"FAULTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
+    return random.Random(seed)  # noqa: S311 - repeatable is worth more than unpredictable
+
+
 def message_id_of(asked: Json) -> str:
     """Which of our messages a request to the simulator was about."""
-    query = urlsplit(asked["params"]["StatusCallback"]).query
-    return parse_qs(query)["message_id"][0]
+    query = parse_qs(urlsplit(str(asked["params"]["StatusCallback"])).query)
+    return query["message_id"][0]
 
 
 def by_message(requests: Sequence[Json]) -> dict[str, list[Json]]:

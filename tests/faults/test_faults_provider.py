@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.faults.stage import Json, Stage, Tenant, by_message, message_id_of, moment
+from tests.faults.stage import Json, Stage, Tenant, by_message, message_id_of, moment, seeded
 
 FAULTS = (
     "duplicate",
@@ -70,20 +70,30 @@ async def test_every_fault(stage: Stage, tenant: Tenant) -> None:
             assert moment(some[1]) - moment(some[0]) <= timedelta(seconds=5) + LATE
 
 
-async def test_random_mixtures(stage: Stage, tenant: Tenant) -> None:
-    """With several faults at once, twice over or not, every message ends as the provider says."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
-    chance = random.Random(seed)
+async def test_faults_that_meet(stage: Stage, tenant: Tenant) -> None:
+    """Mixed faults, lost answers, twins and repeated refusals, all at once: taken once, and right."""
+    stage.start_worker()
+    stage.start_worker()
+    await asyncio.gather(
+        random_mixtures(stage, tenant),
+        lost_answers_without_reports(stage, tenant),
+        lost_answer_of_one_among_twins(stage, tenant),
+        one_request_an_attempt(stage, tenant),
+    )
+
+
+async def random_mixtures(stage: Stage, tenant: Tenant) -> None:
+    """With several faults, twice over or not, every message ends as the provider says."""
+    chance = seeded()
     wanted: list[Json] = []
     ends: list[str] = []
     for n in range(120):
-        # The answers that are lost for fifteen seconds have a test of their own.
+        # The answers that are lost for fifteen seconds are another part's.
         faults = [f for f in FAULTS if f != "timeout_after_accept"]
         outcome = chance.choice(list(ENDS))
         plan: dict[str, Any] = {
             "outcome": outcome,
-            "faults": chance.sample(faults, chance.randint(1, 4)),
+            "faults": chance.sample(faults, chance.randint(1, 3)),
             "delay_ms": chance.choice([0, 5, 60]),
             "answer_delay_ms": chance.choice([0, 0, 40]),
         }
@@ -93,18 +103,16 @@ async def test_random_mixtures(stage: Stage, tenant: Tenant) -> None:
         wanted.append({"to": f"+1555200{n:04}", "body": f"[mix {n}]"})
         ends.append("sent" if "drop" in plan["faults"] else ENDS[outcome])
     began = datetime.now(UTC)
-    stage.start_worker()
-    stage.start_worker()
     ids = await stage.send_many(tenant, wanted)
     await stage.until_statuses(dict(zip(ids, ends, strict=True)), 60)
-    rows = await stage.rows()
-    assert_taken_once(rows, by_message(await stage.requests()))
+    rows = await stage.rows(ids)
+    assert_taken_once(rows, by_message(await stage.requests(ids)))
     for row in rows.values():
         assert_plausible(row, began, in_order=False)
 
 
-async def test_lost_answers_without_reports(stage: Stage, tenant: Tenant) -> None:
-    """Where answer and reports are both lost the provider is asked, and each twin gets its own id."""
+async def lost_answers_without_reports(stage: Stage, tenant: Tenant) -> None:
+    """Where answer and reports are both lost the provider is asked; each twin gets its own id."""
     began = datetime.now(UTC)
     lost = {
         "timeout_after_accept": ["timeout_after_accept", "drop"],
@@ -113,36 +121,50 @@ async def test_lost_answers_without_reports(stage: Stage, tenant: Tenant) -> Non
     }
     for name, faults in lost.items():
         await stage.plan(f"[{name}]", faults=faults)
-    stage.start_worker()
-    stage.start_worker()
     # The same text to the same person four times each: only the ids tell the messages apart.
-    wanted = [{"to": f"+1555300{n // 4:04}", "body": f"[{name}]"} for name in lost for n in range(8)]
+    wanted = [
+        {"to": f"+1555300{n // 4:04}", "body": f"[{name}]"} for name in lost for n in range(8)
+    ]
     ids = await stage.send_many(tenant, wanted)
     await stage.until_statuses(dict.fromkeys(ids, "sent"), 60)
-    asked = by_message(await stage.requests())
-    rows = await stage.rows()
+    asked = by_message(await stage.requests(ids))
+    rows = await stage.rows(ids)
     accepted = [some["sid"] for each in asked.values() for some in each if some["sid"]]
     assert len(accepted) == len(ids)
     assert Counter(accepted) == Counter(row["external_id"] for row in rows.values())
-    assert {i: 1 for i in ids} == {
+    assert dict.fromkeys(ids, 1) == {
         i: sum(some["sid"] is not None for some in each) for i, each in asked.items()
     }
     for row in rows.values():
         assert_plausible(row, began, in_order=True)
 
 
-async def test_lost_answer_of_one_among_twins(stage: Stage, tenant: Tenant) -> None:
-    """A message that never arrived is sent once more, though the provider has others like it."""
-    await stage.plan("twin", faults=["drop"])
-    stage.start_worker()
-    first = await stage.send_many(tenant, [{"to": "+15554000001", "body": "twin"}] * 5)
+async def lost_answer_of_one_among_twins(stage: Stage, tenant: Tenant) -> None:
+    """What never arrived is sent once more, though the provider has others like it."""
+    await stage.plan("[twin]", faults=["drop"])
+    twin = {"to": "+15554000001", "body": "[twin]"}
+    first = await stage.send_many(tenant, [twin] * 5)
     await stage.until_statuses(dict.fromkeys(first, "sent"), 20)
-    await stage.plan("twin", faults=["reset", "drop"])
-    lost = await stage.send_many(tenant, [{"to": "+15554000001", "body": "twin"}] * 3)
+    await stage.plan("[twin]", faults=["reset", "drop"])
+    lost = await stage.send_many(tenant, [twin] * 3)
     await stage.until_statuses(dict.fromkeys(first + lost, "sent"), 30)
-    asked = by_message(await stage.requests())
-    assert {i: 1 for i in first} | {i: 2 for i in lost} == {i: len(s) for i, s in asked.items()}
-    assert_taken_once(await stage.rows(), asked)
+    asked = by_message(await stage.requests(first + lost))
+    attempts = dict.fromkeys(first, 1) | dict.fromkeys(lost, 2)
+    assert {i: len(some) for i, some in asked.items()} == attempts
+    assert_taken_once(await stage.rows(first + lost), asked)
+
+
+async def one_request_an_attempt(stage: Stage, tenant: Tenant) -> None:
+    """Every request to the provider is an attempt in the message's events, and the other way."""
+    await stage.plan("[attempts]", faults=["500", "502", "429"], outcome="sent", delay_ms=5)
+    ids = await stage.send_many(
+        tenant, [{"to": f"+1555500{n:04}", "body": f"[attempts] {n}"} for n in range(8)]
+    )
+    await stage.until_statuses(dict.fromkeys(ids, "sent"), 40)
+    requests = Counter(map(message_id_of, await stage.requests(ids)))
+    events = await stage.events()
+    attempts = {i: sum(e["type"] == "attempt" for e in events[i]) for i in ids}
+    assert dict(requests) == attempts == dict.fromkeys(ids, 4)
 
 
 def assert_taken_once(rows: dict[str, Json], asked: dict[str, list[Json]]) -> None:
@@ -170,17 +192,3 @@ def assert_plausible(row: Json, began: datetime, *, in_order: bool) -> None:
     assert (row["failed_at"] is None) == (row["error_code"] is None), row
     if row["status"] in {"sent", "canceled"}:
         assert row["delivered_at"] is row["read_at"] is row["failed_at"] is None, row
-
-
-async def test_one_request_an_attempt(stage: Stage, tenant: Tenant) -> None:
-    """Every request to the provider is an attempt in the message's events, and the other way."""
-    await stage.plan(faults=["500", "502", "429"], outcome="sent", delay_ms=5)
-    stage.start_worker()
-    ids = await stage.send_many(
-        tenant, [{"to": f"+1555500{n:04}", "body": f"hello {n}"} for n in range(8)]
-    )
-    await stage.until_statuses(dict.fromkeys(ids, "sent"), 40)
-    requests = Counter(message_id_of(asked) for asked in await stage.requests())
-    events = await stage.events()
-    attempts = {i: sum(e["type"] == "attempt" for e in some) for i, some in events.items()}
-    assert dict(requests) == attempts == dict.fromkeys(ids, 4)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import aiohttp
+from aiohttp import web
 
 from gateway.store import reports
 from tests.faults.stage import (
@@ -40,7 +41,8 @@ async def test_one_key_at_once(stage: Stage, tenant: Tenant) -> None:
     assert Counter(status for status, _, _ in answers) == {202: 50}
     assert len({answer for _, _, answer in answers}) == 1
     assert Counter(replayed for _, replayed, _ in answers) == {True: 49, False: 1}
-    assert len(await stage.rows()) == await stage.queued() == 1
+    assert set(await stage.rows()) == await stage.queued()
+    assert len(await stage.queued()) == 1
 
 
 async def test_one_key_at_once_for_a_batch(stage: Stage, tenant: Tenant) -> None:
@@ -53,7 +55,8 @@ async def test_one_key_at_once_for_a_batch(stage: Stage, tenant: Tenant) -> None
     assert {status for status, _, _ in answers} == {207}
     assert len({answer for _, _, answer in answers}) == 1
     assert Counter(replayed for _, replayed, _ in answers) == {True: 19, False: 1}
-    assert len(await stage.rows()) == await stage.queued() == 20
+    assert set(await stage.rows()) == await stage.queued()
+    assert len(await stage.queued()) == 20
 
 
 async def test_one_key_for_different_bodies_at_once(stage: Stage, tenant: Tenant) -> None:
@@ -141,10 +144,10 @@ async def test_rate_with_two_workers(stage: Stage) -> None:
     stage.start_worker()
     stage.start_worker()
     ids = await stage.send_many(
-        paced, [{"to": f"+1555800{n:04}", "body": "paced"} for n in range(24)]
+        paced, [{"to": f"+1555800{n:04}", "body": "paced"} for n in range(17)]
     )
     quick = await stage.send_many(
-        free, [{"to": f"+1555810{n:04}", "body": "free"} for n in range(24)]
+        free, [{"to": f"+1555810{n:04}", "body": "free"} for n in range(17)]
     )
 
     async def unpaced_are_sent() -> bool:
@@ -153,7 +156,7 @@ async def test_rate_with_two_workers(stage: Stage) -> None:
 
     await until(unpaced_are_sent, 20)
     asked = by_message(await stage.requests())
-    assert sum(i in asked for i in ids) < 24, "the unpaced tenant waited for the paced one"
+    assert sum(i in asked for i in ids) < 17, "the unpaced tenant waited for the paced one"
     await stage.until_statuses(dict.fromkeys(ids, "sent"), 30)
     asked = by_message(await stage.requests())
     assert {i: len(asked[i]) for i in ids} == dict.fromkeys(ids, 1)
@@ -162,13 +165,13 @@ async def test_rate_with_two_workers(stage: Stage) -> None:
         sum(start <= time < start + timedelta(seconds=1) for time in times) for start in times
     )
     assert busiest <= 7
-    assert timedelta(seconds=23 / 5 - 0.5) <= times[-1] - times[0] <= timedelta(seconds=12)
+    assert timedelta(seconds=16 / 5 - 0.5) <= times[-1] - times[0] <= timedelta(seconds=12)
     # Evenly, not in bursts with a pause between them.
     assert max(later - earlier for earlier, later in pairwise(times)) < timedelta(seconds=2)
 
 
 async def test_report_before_the_answer(stage: Stage, tenant: Tenant) -> None:
-    """A report that names only an external id that we do not have yet is kept, and applied with it."""
+    """A report of an external id that we do not have yet is kept, and applied when we do."""
     await stage.plan(outcome="queued", answer_delay_ms=1500)
     stage.start_worker()
     message_id = (await stage.send(tenant, "+15559000001", "early"))["id"]
@@ -219,7 +222,7 @@ async def test_report_that_just_misses_the_answer(stage: Stage, tenant: Tenant) 
 
 
 async def test_report_that_is_about_nobody(stage: Stage, tenant: Tenant) -> None:
-    """A signed report for a message that nobody knows is kept, answered 200, and changes nothing."""
+    """A signed report about nobody's message is kept, answered 200, and changes nothing."""
     stage.start_worker()
     url = tenant.status_url()
     answer = await stage.report(tenant, url, MessageSid="SMnobody", MessageStatus="sent")
@@ -240,9 +243,7 @@ async def test_report_that_is_about_nobody(stage: Stage, tenant: Tenant) -> None
 
 
 async def test_retry_after_in_its_forms(stage: Stage, tenant: Tenant) -> None:
-    """A Retry-After of seconds is waited for on a 503 as on a 429, and for a second at most beyond."""
-    from aiohttp import web
-
+    """A Retry-After is waited for on a 503 as on a 429, and for a second at most beyond it."""
     asked: dict[str, list[float]] = {}
     loop = asyncio.get_running_loop()
 
@@ -256,7 +257,9 @@ async def test_retry_after_in_its_forms(stage: Stage, tenant: Tenant) -> None:
                 status=int(status),
                 headers={"Retry-After": seconds},
             )
-        return web.json_response({"sid": f"SM{body.replace(' ', '')}", "status": "queued"}, status=201)
+        return web.json_response(
+            {"sid": f"SM{body.replace(' ', '')}", "status": "queued"}, status=201
+        )
 
     app = web.Application()
     app.router.add_post("/2010-04-01/Accounts/{sid}/Messages.json", create)
@@ -267,7 +270,7 @@ async def test_retry_after_in_its_forms(stage: Stage, tenant: Tenant) -> None:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         stage.settings = stage.settings.model_copy(update={"twilio_api_url": url})
         stage.start_worker()
-        bodies = ["429 0", "429 2", "503 2", "429 3"]
+        bodies = ["429 0", "429 2", "503 2"]
         ids = [(await stage.send(tenant, "+15559000001", body))["id"] for body in bodies]
         await stage.until_statuses(dict.fromkeys(ids, "sent"), 20)
     finally:
@@ -332,5 +335,5 @@ async def test_more_connections_than_the_pool(stage: Stage, tenant: Tenant) -> N
                 return str(answer["id"])
 
         ids = await asyncio.gather(*(one(n) for n in range(400)))
-    assert set(await stage.rows()) == set(ids)
-    assert await stage.queued() == len(set(ids)) == 400
+    assert set(await stage.rows()) == await stage.queued() == set(ids)
+    assert len(set(ids)) == 400

@@ -32,7 +32,7 @@ WORDS = {"queued": "sent", "sending": "sent", "deferred": "sent"}
 pytestmark = pytest.mark.skipif(not CASES, reason="../shared/corpus is not there")
 
 
-def cases(kind: str) -> Any:
+def cases(kind: str) -> pytest.MarkDecorator:
     """The cases of a kind that are about messages."""
     found = [c for c in CASES if c["kind"] == kind and c.get("channel") != "call"]
     return pytest.mark.parametrize("case", found, ids=lambda case: case["id"])

@@ -243,7 +243,7 @@ async def test_other_organizations_things_do_not_exist(gateway: Gateway, ask: As
         ("DELETE", f"/v1/templates/{template['id']}"),
         ("POST", f"/v1/templates/{template['id']}/render"),
     ):
-        body = {} if path.endswith("render") else None
+        body: dict[str, Any] | None = {} if path.endswith("render") else None
         assert 404 == (await ask(method, path, body)).status, path
     patched = await ask("PATCH", f"/v1/leads/{lead['id']}", {"notes": "mine"})
     assert 404 == patched.status

@@ -1,0 +1,88 @@
+"""The README's tour, typed into a shell while its demo runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# What the reader sees, in this order.
+_SEEN = (
+    '"variables":["day","name"]',
+    '"ok":true',
+    '"encoding":"UCS-2"',
+    '"forced_by":"✓"',
+    '"ok":false',
+    '"field":"variables.day"',
+    "HTTP/1.1 202",
+    "HTTP/1.1 202",
+    "Idempotent-Replayed: true",
+    '"status":409',
+    '"delivered"',
+    '"accepted"',
+    "<Response/>",
+    '"body":"Can we make it 10:00?"',
+    '"status":"canceled"',
+    '"status":202',
+    '"status":422',
+    "delivered",
+)
+
+
+@pytest.fixture
+def demo() -> Iterator[dict[str, str]]:
+    """The variables that a running demo tells the reader to export."""
+    with tempfile.TemporaryDirectory(prefix="gwd-") as data:
+        environment = {**os.environ, "GATEWAY_DATA": data}
+        for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_DIRECT_URL"):
+            environment.pop(name, None)
+        with subprocess.Popen(
+            [sys.executable, "-m", "gateway", "demo", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        ) as process:
+            assert process.stdout
+            printed = ""
+            for line in process.stdout:
+                printed += line
+                if "Ctrl-C ends it." in line:
+                    break
+            exports = re.findall(r"\b((?:GATEWAY|SIMULATOR)_[A-Z_]+)=(\S+)", printed)
+            try:
+                yield {**environment, **dict(exports)}
+            finally:
+                process.terminate()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is typed with curl")
+def test_the_tour_works(demo: dict[str, str], readme: str, root: Path) -> None:
+    """Every command of the tour runs, and shows what the README says."""
+    tour = re.search(r"<!-- tour -->(.*)<!-- end of tour -->", readme, re.DOTALL)
+    assert tour
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```$", tour[1], re.DOTALL | re.MULTILINE))
+    commands = commands.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail"],
+        input=commands.replace("python3 -", f"{sys.executable} -"),
+        capture_output=True,
+        text=True,
+        env=demo,
+        cwd=root,
+        timeout=90,
+        check=False,
+    )
+    assert (0, "") == (done.returncode, done.stderr.replace("Waiting for its delivery ...", ""))
+    at = 0
+    for seen in _SEEN:
+        found = done.stdout.find(seen, at)
+        assert found >= 0, f"{seen} is not seen after:\n{done.stdout[:at][-500:]}"
+        at = found + len(seen)
