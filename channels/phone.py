@@ -7,6 +7,9 @@ import re
 import phonenumbers
 from phonenumbers import MatchType, NumberParseException, PhoneNumberFormat
 
+# Where national numbers can be read, by two letters.
+COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
+
 TAIL_DIGITS = 7
 
 # What people write numbers with. The library itself would find a number inside any sentence.

@@ -36,6 +36,7 @@ class UnderWay:
     """How many requests are being answered, for a stop that waits for them."""
 
     def __init__(self) -> None:
+        self.stopping = False
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
@@ -123,8 +124,13 @@ async def _not_built(request: web.Request) -> web.StreamResponse:
 
 @web.middleware
 async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    with request.app[UNDER_WAY]:
-        return await handler(request)
+    under_way = request.app[UNDER_WAY]
+    with under_way:
+        response = await handler(request)
+        if under_way.stopping:
+            # Whoever keeps this connection for more requests goes to another process now.
+            response.force_close()
+        return response
 
 
 @web.middleware

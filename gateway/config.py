@@ -42,8 +42,10 @@ class Settings(BaseSettings):
     @field_validator("database_url", "database_owner_url", "database_direct_url")
     @classmethod
     def _postgres_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("postgres://", "postgresql://")):
-            raise ValueError("must begin with postgresql://")
+        if value is not None:
+            if not value.startswith(("postgres://", "postgresql://")):
+                raise ValueError("must begin with postgresql://")
+            _check_port(value)
         return value
 
     @field_validator("public_url", "supabase_url", "twilio_api_url", "gateway_url")
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a complete http:// or https:// URL")
+        _check_port(value)
         if parts.query or parts.fragment:
             raise ValueError("must have no query and no fragment")
         return value.rstrip("/")
@@ -84,6 +87,13 @@ class Settings(BaseSettings):
         """Another base address of a provider, where the environment names one."""
         value: str | None = getattr(self, f"{provider}_api_url", None)
         return value
+
+
+def _check_port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("its port must be a number from 0 to 65535") from None
 
 
 def decode_key(text: str) -> bytes:

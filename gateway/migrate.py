@@ -63,8 +63,9 @@ async def down(owner_url: str, to: str | None = None) -> list[str]:
 
     Returns the versions that were taken back, newest first. Raises MigrationError.
     """
-    if to is not None and not to.isdigit():
-        raise MigrationError(f"{to!r} is no version: give the digits that a migration begins with")
+    versions = {_version(path) for path in files()}
+    if to is not None and to not in versions | {"0"}:
+        raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
     url = await _checked(owner_url)
     applied = (await status(owner_url)).applied
     steps = len(applied[-1:]) if to is None else sum(int(v) > int(to) for v in applied)

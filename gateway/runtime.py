@@ -43,6 +43,7 @@ async def database_of(settings: Settings, *, needs_keys: bool = True) -> AsyncIt
             yield settings.model_copy(
                 update={
                     "database_url": server.dsn,
+                    "database_direct_url": None,
                     "gateway_secret_keys": settings.gateway_secret_keys
                     or (_own_key(settings.gateway_data),),
                 }
@@ -83,8 +84,11 @@ def share_metrics(folder: Path) -> int:
     The descriptor that is returned keeps the folder: the first process of all empties it.
     """
     shared = folder / "metrics"
-    shared.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(shared / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(shared / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(f"GATEWAY_DATA: {shared} cannot be used: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in shared.glob("*.db"):

@@ -65,6 +65,7 @@ async def serve_web(
         await stop.wait()
         # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
         await site.stop()
+        app[UNDER_WAY].stopping = True
         with suppress(TimeoutError):
             await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
     finally:

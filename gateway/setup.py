@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from channels import phone
 from channels.model import Channel
 from gateway import registry
 from gateway.api.auth import new_api_key
@@ -32,6 +33,10 @@ class NewKey:
 
 async def create_organization(database: Database, name: str, *, country: str | None = None) -> UUID:
     """A new organization; names may repeat, the slug is made unique."""
+    if not name.strip():
+        raise SetupError("An organization needs a name.")
+    if country is not None and country.upper() not in phone.COUNTRIES:
+        raise SetupError(f"{country!r} is no country: give its two letters, as GB.")
     organization_id = new_id()
     settings: dict[str, Any] = {"country": country.upper()} if country else {}
     start = _slug(name)

@@ -28,6 +28,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 
+sys.path.insert(0, str(ROOT))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
@@ -75,7 +77,7 @@ def tests(run: Run) -> None:
 
 def coverage(run: Run) -> None:
     """Enough of the code was run through by the tests, and all of what must be."""
-    from coverage_gate import shortfalls  # noqa: PLC0415 - beside this file
+    from scripts.coverage_gate import shortfalls  # noqa: PLC0415 - needs the path
 
     measured = run.kept / "coverage.json"
     if not measured.exists():
@@ -89,17 +91,16 @@ def coverage(run: Run) -> None:
 
 def postgres(run: Run) -> None:
     """The tests that need a database, once more on another PostgreSQL."""
-    from temporary_postgres import temporary_postgres  # noqa: PLC0415 - beside this file
+    from scripts.temporary_postgres import temporary_postgres  # noqa: PLC0415 - the same
 
-    words = ("pytest", "-q", "-n", str(run.jobs), "-p", "only_database")
-    environment = {"PYTHONPATH": str(ROOT / "scripts")}
+    words = ("pytest", "-q", "-n", str(run.jobs), "-p", "scripts.only_database")
     if url := os.environ.get("DATABASE_URL"):
         print("on the server of DATABASE_URL")
-        _do(*words, **environment, DATABASE_URL=url)
+        _do(*words, DATABASE_URL=url)
     elif (POSTGRES_15 / "postgres").exists():
         print(f"on a temporary cluster of {POSTGRES_15}")
         with temporary_postgres(POSTGRES_15) as url:
-            _do(*words, **environment, DATABASE_URL=url)
+            _do(*words, DATABASE_URL=url)
     else:
         print(f"skipped: there is neither DATABASE_URL nor {POSTGRES_15} (package postgresql-15)")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import typer
-from rich.console import Console
 
 from channels.errors import SendError
 from gateway.cli import database, organization, sending, serving
+from gateway.cli.output import err
 from gateway.config import SettingsError
 from gateway.embedded import EmbeddedError
 from gateway.migrate import MigrationError
@@ -46,13 +47,22 @@ for _add in _commands:
     _add(app)
 
 
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # bytes that Python could not read became lone surrogates
+        return False
+    return True
+
+
 def run() -> int:
     """Run the command line; the exit code."""
+    if any(not _is_text(argument) for argument in sys.argv):
+        err.print("gateway: an argument is not valid UTF-8")
+        return 1
     try:
         app()
     except _MENDABLE as error:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
-            f"gateway: {error}"
-        )
+        err.print(f"gateway: {error}", markup=False)
         return 1
     return 0

@@ -60,7 +60,10 @@ def export_supabase(
     as_json: Json = False,
 ) -> None:
     """Write the migrations as the Supabase CLI wants them (without their down halves)."""
-    written = [str(path) for path in migrate.export_supabase(target)]
+    try:
+        written = [str(path) for path in migrate.export_supabase(target)]
+    except OSError as error:
+        raise migrate.MigrationError(f"{target} cannot be written: {error.strerror}") from None
     if as_json:
         show({"written": written}, as_json=True)
     else:

@@ -56,25 +56,27 @@ def send(
 
 async def _send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(url, headers=headers) as session:
-        message = await _ask(session, "POST", "/v1/messages", request)
+    async with aiohttp.ClientSession(headers=headers) as session:
+        message = await _ask(session, "POST", f"{url}/v1/messages", request)
         deadline = time.monotonic() + patience
         with err.status("Waiting for its delivery ...") as status:
             while message["status"] not in _FINAL and time.monotonic() < deadline:
                 await asyncio.sleep(0.2)
-                message = await _ask(session, "GET", f"/v1/messages/{message['id']}")
+                message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
                 status.update(f"It is {message['status']} ...")
     return message
 
 
 async def _ask(
-    session: aiohttp.ClientSession, method: str, path: str, body: object = None
+    session: aiohttp.ClientSession, method: str, url: str, body: object = None
 ) -> dict[str, Any]:
     try:
-        async with session.request(method, path, json=body) as response:
-            answer: dict[str, Any] = await response.json(content_type=None)
+        async with session.request(method, url, json=body) as response:
+            answer = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise ApiError(f"The gateway does not answer: {error}; is GATEWAY_URL right?") from None
+    if not isinstance(answer, dict):
+        raise ApiError("That was no answer of a gateway; is GATEWAY_URL right?")
     if response.status >= 400:
         fields = "; ".join(f"{e['field']}: {e['message']}" for e in answer.get("errors", ()))
         raise ApiError(f"{response.status}: {fields or answer.get('detail')}")

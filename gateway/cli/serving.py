@@ -55,7 +55,9 @@ def worker() -> None:
 
 
 def simulator(
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 9090,
+    port: Annotated[
+        int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 9090,
     host: Host = "127.0.0.1",
     seed: Annotated[int | None, typer.Option(help="The same seed, the same chances.")] = None,
 ) -> None:
@@ -86,7 +88,7 @@ def simulator(
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Show the conversation and end.")] = False,
-    port: Annotated[int, typer.Option(help="Where the gateway answers.")] = 8080,
+    port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
 ) -> None:
     """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
     from gateway.demo import run_demo  # noqa: PLC0415 - nor does anybody else need this

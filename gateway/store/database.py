@@ -46,6 +46,12 @@ _AWAY = (
     OSError,
     TimeoutError,
 )
+_NOT_MIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
 
 
 class DatabaseAwayError(Exception):
@@ -163,10 +169,14 @@ def plainly() -> Iterator[None]:
         yield
     except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
         raise ConflictError(error.constraint_name or "") from error
+    except _NOT_MIGRATED as error:
+        raise DatabaseAwayError(
+            f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
+        ) from error
     except _AWAY as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
             raise
-        raise DatabaseAwayError(_one_line(error)) from error
+        raise DatabaseAwayError(f"the database does not answer: {_one_line(error)}") from error
 
 
 async def _begin(connection: Connection, opening: str) -> None:
@@ -175,8 +185,8 @@ async def _begin(connection: Connection, opening: str) -> None:
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
         await connection.execute("ROLLBACK")
         raise DatabaseAwayError(
-            f"{error}: run 'gateway migrate up', and grant service_role, authenticated and "
-            "gateway_api to the login of DATABASE_URL"
+            f"the database is not ready ({error}): run 'gateway migrate up', and grant "
+            "service_role, authenticated and gateway_api to the login of DATABASE_URL"
         ) from error
 
 

@@ -71,7 +71,7 @@ WITH incoming AS MATERIALIZED (
   SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
     body, attachments, 'received', external_id, jsonb_build_object('provider', provider)
   FROM incoming
-  ON CONFLICT (id) DO NOTHING
+  ON CONFLICT DO NOTHING -- of any of its keys: two at once may meet at either
   RETURNING id, channel
 ), noted AS (
   INSERT INTO gateway.message_events (

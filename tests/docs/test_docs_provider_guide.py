@@ -22,11 +22,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory, root: Path, pages: dict[str, 
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, folder / name)
     guide = pages["docs/adding-a-provider.md"]
-    for name, code in re.findall(r"^```python file=(\S+)\n(.*?)^```$", guide, re.S | re.M):
+    for name, code in re.findall(
+        r"^```python file=(\S+)\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE
+    ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code, encoding="utf-8")
-    row = re.search(r"^```python row\n(.*?)^```$", guide, re.S | re.M)
+    row = re.search(r"^```python row\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
     assert row
     registry = folder / "gateway/registry.py"
     text = registry.read_text(encoding="utf-8")

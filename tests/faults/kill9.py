@@ -308,22 +308,22 @@ async def _left_running(data: Path) -> list[str]:
     """What a process that was killed has left behind: children that nobody ends."""
     deadline = monotonic() + 10
     while True:
-        found = await asyncio.to_thread(_users_of, data)
+        found = await asyncio.to_thread(processes_of, data)
         if not found or monotonic() > deadline:
-            return found
+            return [f"left running: {pid} {words}" for pid, words in found.items()]
         await asyncio.sleep(0.2)
 
 
-def _users_of(data: Path) -> list[str]:
-    """Processes that were started for a data folder, but for its PostgreSQL."""
+def processes_of(data: Path) -> dict[int, str]:
+    """Processes that were started for a data folder, but for its PostgreSQL: pid and words."""
     mark = f"GATEWAY_DATA={data}".encode()
-    found: list[str] = []
+    found: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if words and "embedded_holder" not in words and "postgres" not in words:
-                    found.append(f"left running: {folder.name} {words}")
+                    found[int(folder.name)] = words
     return found
 
 

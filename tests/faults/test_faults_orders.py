@@ -216,7 +216,7 @@ async def test_every_order_in_transactions_of_their_own(table: Table, words: Seq
 
 
 async def test_every_order_of_crooked_reports_with_doubles(table: Table) -> None:
-    """All orders of sent, failed, delivered, canceled, with none, one or all of them twice: one row."""
+    """All orders of the crooked reports, with none, one or all of them twice, are one row."""
     orders = [order for order in doubled(CROOKED) if len(order) in {4, 5, 8}]
     assert len(orders) == len(set(orders)) == 24 + 240 + 2520
     assert_same(await apply_side_by_side(table, orders), CROOKED)

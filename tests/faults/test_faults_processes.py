@@ -67,17 +67,17 @@ async def test_kill_embedded_postgresql() -> None:
 
 
 @asynccontextmanager
-async def running(stage: Stage, data: Path, *words: str) -> AsyncIterator[Process]:
+async def running(
+    stage: Stage, data: Path, *words: str, **variables: str
+) -> AsyncIterator[Process]:
     """A process on the stage's database, up."""
-    process = Process(
-        words,
-        environment(
-            port=stage.settings.port,
-            simulator_url=stage.simulator_url,
-            data=data,
-            dsn=stage.settings.database_url,
-        ),
+    told = environment(
+        port=stage.settings.port,
+        simulator_url=stage.simulator_url,
+        data=data,
+        dsn=stage.settings.database_url,
     )
+    process = Process(words, told | variables)
     await process.start()
     try:
         await asyncio.wait_for(process.ready.wait(), 30)
@@ -145,7 +145,7 @@ async def test_sigterm_of_a_paced_worker(stage: Stage, tmp_path: Path) -> None:
 
 
 async def test_sigterm_of_web(stage: Stage, tenant: Tenant, tmp_path: Path) -> None:
-    """Web that is told to stop finishes every request that it has, and ends with 0."""
+    """Web that is told to stop finishes every request that it has begun, and ends with 0."""
     await stage.stop_web()
     url = f"{stage.settings.base_url}/v1/messages"
     answers: list[tuple[int, str]] = []
@@ -169,9 +169,25 @@ async def test_sigterm_of_web(stage: Stage, tenant: Tenant, tmp_path: Path) -> N
         )
         return waiting == 3
 
+    async def is_closed() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", stage.settings.port)
+        except OSError:
+            return True
+        writer.close()
+        return False
+
+    half = b'{"channel": "sms", "to": "+15550300001", "body": "half"}'
+    head = (
+        f"POST /v1/messages HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {tenant.key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(half)}\r\n\r\n"
+    )
     async with running(stage, tmp_path, *WEB) as web, aiohttp.ClientSession() as http:
         posting = [asyncio.create_task(post_until_it_is_gone(http)) for _ in range(8)]
         await until(is_busy, 20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.settings.port)
+        writer.write(head.encode() + half[:20])
+        await writer.drain()
         async with stage.pool.acquire() as blocking, blocking.transaction():
             await blocking.execute("LOCK TABLE gateway.idempotency_keys IN ACCESS EXCLUSIVE MODE")
             slow = [
@@ -180,14 +196,56 @@ async def test_sigterm_of_web(stage: Stage, tenant: Tenant, tmp_path: Path) -> N
             ]
             await until(all_wait, 10)
             web.send(signal.SIGTERM)
-            await asyncio.gather(*posting)
-        await asyncio.gather(*slow)
+            await until(is_closed, 10)
+        writer.write(half[20:])
+        assert (await reader.readline()).startswith(b"HTTP/1.1 202")
+        writer.close()
+        await asyncio.gather(*slow, *posting)
         code = await asyncio.wait_for(web.wait(), 15)
     assert (code, web.defects) == (0, [])
     assert {status for status, _ in answers} == {202}
     rows = await stage.rows()
     assert {message_id for _, message_id in answers} <= set(rows)
-    assert Counter(row["body"] for row in rows.values())["slow"] == 3
+    bodies = Counter(row["body"] for row in rows.values())
+    assert (bodies["slow"], bodies["half"]) == (3, 1)
+    await stage.start_web()
+
+
+async def test_several_web_processes(stage: Stage, tenant: Tenant, tmp_path: Path) -> None:
+    """Of several web processes a killed one is replaced, and none outlives a killed parent."""
+    await stage.stop_web()
+    children: dict[int, str] = {}
+
+    async def two_serve() -> bool:
+        nonlocal children
+        found = await asyncio.to_thread(kill9.processes_of, tmp_path)
+        children = {pid: words for pid, words in found.items() if "spawn_main" in words}
+        return len(children) == 2 and not killed & children.keys()
+
+    async def are_gone() -> bool:
+        return not await asyncio.to_thread(kill9.processes_of, tmp_path)
+
+    async def answers() -> bool:
+        try:
+            return await accepted_in_the_end(stage, tenant, "several") == message_id
+        except aiohttp.ClientError:
+            return False
+
+    killed: set[int] = set()
+    try:
+        async with running(stage, tmp_path, *WEB, WEB_CONCURRENCY="2") as web:
+            message_id = await accepted_in_the_end(stage, tenant, "several")
+            await until(two_serve, 20)
+            killed.add(min(children))
+            os.kill(min(children), signal.SIGKILL)
+            await until(answers, 10)
+            await until(two_serve, 20)
+            web.send(signal.SIGKILL)
+            await until(are_gone, 15)
+    finally:
+        for pid in await asyncio.to_thread(kill9.processes_of, tmp_path):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     await stage.start_web()
 
 

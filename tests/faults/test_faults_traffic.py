@@ -221,6 +221,35 @@ async def test_report_that_just_misses_the_answer(stage: Stage, tenant: Tenant) 
     await stage.until_statuses({message_id: "delivered"}, 15)
 
 
+async def test_report_that_overtakes_a_claim(stage: Stage) -> None:
+    """What is reported while a worker is just claiming its message is not sent any more."""
+    paced = await stage.tenant("Paced", rate=50)
+    await stage.plan(outcome="sent", delay_ms=0)
+    stage.start_worker()
+    first = (await stage.send(paced, "+15559000001", "makes the sender's pace"))["id"]
+    await stage.until_statuses({first: "sent"}, 10)
+    await stage.stop_workers()
+
+    async def claims() -> bool:
+        waiting: int = await stage.pool.fetchval(
+            """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+        )
+        return waiting > 0
+
+    async with stage.pool.acquire() as holding, holding.transaction():
+        # Whoever claims waits for the sender's pace, with the queue entry locked already.
+        await holding.execute("SELECT FROM gateway.sender_paces FOR UPDATE")
+        message_id = (await stage.send(paced, "+15559000002", "is there already"))["id"]
+        stage.start_worker()
+        await until(claims, 10)
+        url = paced.status_url(message_id)
+        told = await stage.report(paced, url, MessageSid="SMthere", MessageStatus="delivered")
+        assert told == 200
+    await stage.until_statuses({message_id: "delivered"}, 10)
+    assert [message_id_of(asked) for asked in await stage.requests()] == [first]
+
+
 async def test_report_that_is_about_nobody(stage: Stage, tenant: Tenant) -> None:
     """A signed report about nobody's message is kept, answered 200, and changes nothing."""
     stage.start_worker()
@@ -280,7 +309,7 @@ async def test_retry_after_in_its_forms(stage: Stage, tenant: Tenant) -> None:
     assert {body: len(times) for body, times in asked.items()} == dict.fromkeys(bodies, 2)
     for body, wait in waits.items():
         seconds = float(body.split()[1])
-        assert seconds <= wait <= seconds + 1 + 1, waits  # one second is for a loaded machine
+        assert seconds <= wait <= seconds + 1 + 2, waits  # two seconds are for a loaded machine
 
 
 async def test_reply_while_it_is_sent(stage: Stage, tenant: Tenant) -> None:
