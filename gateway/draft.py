@@ -6,13 +6,10 @@ request is found, not only the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
-
-import orjson
 
 from channels import phone, sms
 from channels.model import Channel, Content
@@ -23,8 +20,6 @@ from gateway.problems import FieldError
 from gateway.store import contacts
 from gateway.store.contacts import Context, Row
 from gateway.store.database import Caller, Database
-
-_METADATA_BYTES = 64 * 2**10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,27 +155,7 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
         errors.append(FieldError("expires_at", "must be later than send_at"))
     if "provider" in request.metadata:
         errors.append(FieldError("metadata.provider", "is where the provider's own words stand"))
-    if not _storable(request.metadata):
-        errors.append(
-            FieldError("metadata", "must be well-formed text without U+0000, 64 KiB at most")
-        )
     return errors
-
-
-def _storable(value: Mapping[str, Any]) -> bool:
-    try:
-        text = orjson.dumps(value)
-    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        return False
-    return len(text) <= _METADATA_BYTES and not _holds_nul(value)
-
-
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(_holds_nul(item) for item in value)
 
 
 def _recipient(request: SendRequest, context: Context) -> tuple[str | None, list[FieldError]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -11,11 +12,7 @@ import structlog
 def configure(level: str, style: str) -> None:
     """Log to standard error, as JSON or for a console."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            # the pretty one shows local variables: bodies, addresses, secrets
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if style == "console"
         else structlog.processors.JSONRenderer()
     )
@@ -39,7 +36,7 @@ def configure(level: str, style: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([] if style == "console" else [structlog.processors.format_exc_info]),
+                _without_data,
                 renderer,
             ],
         )
@@ -50,6 +47,31 @@ def configure(level: str, style: str) -> None:
     # Libraries log requests with their bodies at these levels; ours say what matters.
     for name in ("twilio", "aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _without_data(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """A traceback as places and kinds of errors: their texts may quote bodies and addresses."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given
+    if isinstance(error, tuple):
+        error = error[1]
+    lines: list[str] = []
+    while isinstance(error, BaseException):
+        lines[:0] = [*traceback.format_tb(error.__traceback__), f"{_kind(error)}\n"]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if lines:
+        event["exception"] = "".join(lines)
+    return event
+
+
+def _kind(error: BaseException) -> str:
+    named = [f"{type(error).__module__}.{type(error).__qualname__}"]
+    for detail in ("sqlstate", "constraint_name", "table_name", "column_name"):
+        value = getattr(error, detail, None)
+        named += [f"{detail}={value}"] if value else []
+    return " ".join(named)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

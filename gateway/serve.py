@@ -151,7 +151,12 @@ def _web_process(settings: Settings, host: str, port: int) -> None:
 
     async def run() -> None:
         stop = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            # Readable once the parent is gone, however it died: nobody else would stop this one.
+            loop.add_reader(parent.sentinel, stop.set)
         await serve_web(settings, bind(host, port), stop)
 
     run_loop(run())

@@ -82,6 +82,10 @@ class Worker:
                     _log.warning("the database is away", error=str(error))
                     await self._rest(1.0)
                     continue
+                except Exception:  # noqa: BLE001 - one entry's defect must not stop all
+                    _log.exception("entries could not be claimed")
+                    await self._rest(1.0)
+                    continue
             if self._stopping.is_set() and turns:
                 await self._dispatching.give_back(turns)
                 return

@@ -24,9 +24,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+PATIENCE = 30.0  # seconds for the tests to tidy up after an interrupt
 
 sys.path.insert(0, str(ROOT))
 
@@ -44,6 +46,10 @@ class Run:
 
 class StepFailedError(Exception):
     """A step did not pass; the text says which command, or what is missing."""
+
+
+class Terminated(KeyboardInterrupt):
+    """Told to end by SIGTERM: what was started has to be told too."""
 
 
 def format_(_: Run) -> None:
@@ -128,8 +134,9 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no step {unknown[0]!r}; there are: {', '.join(STEPS)}")
     _need_tools()
-    # Told to end, it ends as at Ctrl-C: what it started ends with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+    # A shell's background job begins with SIGINT ignored, and would hand that down to the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="check-") as kept:
@@ -143,7 +150,7 @@ def main() -> int:
                 print(f"\nFailed in step {number} of {len(chosen)}, {name}: {error}", flush=True)
                 return 1
             except KeyboardInterrupt:
-                print(f"\nStopped in step {name}.")
+                print(f"\nStopped in step {number} of {len(chosen)}, {name}.", flush=True)
                 return 130
             print(f"   {name} passed in {time.monotonic() - step_begun:.1f} s", flush=True)
     print(f"\nAll {len(chosen)} steps passed in {time.monotonic() - begun:.0f} s.")
@@ -170,16 +177,29 @@ def _do(module: str, *words: str, **environment: str) -> None:
 def _call(words: list[str], environment: dict[str, str]) -> None:
     """Run a command that shows its own output; an empty value takes a variable away."""
     changed = {**os.environ, **environment}
-    done = subprocess.run(
+    with subprocess.Popen(
         words,
         cwd=ROOT,
         env={name: value for name, value in changed.items() if value},
         stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if done.returncode:
+    ) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Terminated):  # Ctrl-C has reached it as well
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    if code:
         shown = " ".join(["python", *words[1:]] if words[0] == sys.executable else words)
-        raise StepFailedError(f"'{shown}' ended with {done.returncode}")
+        raise StepFailedError(f"'{shown}' ended with {code}")
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
 
 
 if __name__ == "__main__":

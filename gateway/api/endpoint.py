@@ -95,9 +95,14 @@ class Endpoint:
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
     """The body as JSON; raises `Problem` 400."""
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Problem(400, f"The body is not well-formed JSON: {error}.") from None
+    try:
+        orjson.dumps(value)
+    except TypeError:  # it reads 1,024 levels and writes 254
+        raise Problem(400, "The body is nested too deep.") from None
+    return value
 
 
 def read_body(model: type[M], raw: bytes) -> M:

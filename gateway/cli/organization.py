@@ -162,7 +162,7 @@ def add_sender(
         bool, typer.Option("--default", help="What is sent from where nothing is named.")
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(help="Messages a second at most.", min=0.001)
+        float | None, typer.Option(help="Messages a second at most.", min=0.001, max=10_000)
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -107,7 +107,7 @@ CREATE TABLE IF NOT EXISTS gateway.senders (
   channel text NOT NULL CHECK (channel IN ('email', 'sms', 'whatsapp', 'call')),
   address text NOT NULL,
   is_default boolean NOT NULL DEFAULT false,
-  rate double precision CHECK (rate > 0), -- messages a second
+  rate double precision CHECK (rate BETWEEN 0.001 AND 10000), -- messages a second
   is_active boolean NOT NULL DEFAULT true,
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),

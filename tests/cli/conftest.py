@@ -14,7 +14,7 @@ from tests.cli.shell import SECRET_KEY, Shell, shell_in
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A short path: sockets lie below it."""
-    with tempfile.TemporaryDirectory(prefix="gwc-") as name:
+    with tempfile.TemporaryDirectory(prefix="gwc-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 

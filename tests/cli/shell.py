@@ -1,4 +1,4 @@
-"""`gateway` as people and service managers run it: a process with an environment of its own."""
+"""`gateway` as people and service managers run it: processes with an environment of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import orjson
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET_KEY = base64.b64encode(bytes(range(32))).decode()
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 # What the processes may know of the machine; what measures coverage is handed on too.
 INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -29,7 +30,7 @@ INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS
 class Done:
     """A command that has ended."""
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     code: int
     out: str
     err: str
@@ -51,105 +52,128 @@ class Done:
 
 @dataclass(kw_only=True)
 class Running:
-    """A process that goes on until it is told to stop."""
+    """A process that goes on until it is told to stop, and all that it has said."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     lines: list[str] = field(default_factory=list)
-    out: list[str] = field(default_factory=list)
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
+    _said: asyncio.Event = field(default_factory=asyncio.Event)
 
     def read(self) -> None:
         """Begin to read what it says."""
-        for stream, into in (
-            (self.process.stderr, self.lines),
-            (self.process.stdout, self.out),
-        ):
+        for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
-            self._readers.append(asyncio.create_task(self._follow(stream, into)))
+            self._readers.append(asyncio.create_task(self._follow(stream)))
 
-    async def says(self, words: str, times: int = 1) -> list[str]:
-        """Wait until so many lines have these words; the lines."""
+    async def says(self, words: str, times: int = 1) -> None:
+        """Wait until it has said that so many times; fails when it ends before."""
 
-        def found() -> list[str]:
-            return [line for line in [*self.lines, *self.out] if words in line]
+        async def waiting() -> None:
+            while sum(words in line for line in self.lines) < times:
+                assert not all(reader.done() for reader in self._readers), (words, self.lines)
+                self._said.clear()
+                await self._said.wait()
 
-        def enough() -> bool:
-            return len(found()) >= times or all(reader.done() for reader in self._readers)
-
-        async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(enough), PATIENCE)
-        assert len(found()) >= times, (words, self.lines)
-        return found()
+        await asyncio.wait_for(waiting(), PATIENCE)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 10.0) -> int:
-        """Stop it as a service manager does; its exit code."""
-        if self.process.returncode is None:
-            self.process.send_signal(number)
+        """Stop it as a service manager does, in so many seconds; its exit code."""
+        self.process.send_signal(number)
+        return await self.ended(within)
+
+    async def ended(self, within: float = PATIENCE) -> int:
+        """Its exit code, once it has ended and all that it said was read."""
         code = await asyncio.wait_for(self.process.wait(), within)
         await asyncio.gather(*self._readers)
         return code
 
-    async def _follow(self, stream: asyncio.StreamReader, into: list[str]) -> None:
-        try:
-            async for raw in stream:
-                async with self._changed:
-                    into.append(raw.decode().rstrip())
-                    self._changed.notify_all()
-        finally:
-            async with self._changed:
-                self._changed.notify_all()
+    async def _follow(self, stream: asyncio.StreamReader) -> None:
+        async for raw in stream:
+            self.lines.append(raw.decode().rstrip())
+            self._said.set()
+        self._said.set()
+
+
+@dataclass(kw_only=True)
+class Clerk:
+    """One process that gives one command after another (`tests/cli/clerk.py`)."""
+
+    process: Process
+
+    async def run(self, *words: str, **variables: str) -> Done:
+        """A command from its beginning to its end."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(orjson.dumps([words, variables]) + b"\n")
+        await stdin.drain()
+        line = await asyncio.wait_for(stdout.readline(), PATIENCE)
+        assert line, "the clerk is gone"
+        code, out, err = orjson.loads(line)
+        return Done(words=words, code=code, out=out, err=err)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shell:
-    """A place where commands are given."""
+    """A folder and an environment in which commands are given."""
 
     folder: Path
     environment: Mapping[str, str]
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(3))
-
-    def having(self, **variables: str) -> Shell:
-        """The same with more variables; one that is empty is not set."""
-        changed = {**self.environment, **variables}
-        kept = {name: value for name, value in changed.items() if value}
-        return Shell(folder=self.folder, environment=kept, _turns=self._turns)
 
     async def run(self, *words: str, **variables: str) -> Done:
-        """A command from its beginning to its end."""
-        async with self._turns:
-            process = await self.having(**variables)._spawn(words)
-            try:
-                out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
-            finally:
-                await _end(process)
+        """A command from its beginning to its end, in a process of its own."""
+        process = await self._spawn("gateway", words, variables)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        finally:
+            await _end(process)
         return Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
+
+    @asynccontextmanager
+    async def clerk(self) -> AsyncIterator[Clerk]:
+        """A clerk who works here."""
+        process = await self._spawn("tests.cli.clerk", (), {}, stdin=PIPE, stderr=None)
+        try:
+            yield Clerk(process=process)
+            assert process.stdin is not None
+            process.stdin.close()
+            await asyncio.wait_for(process.wait(), PATIENCE)
+        finally:
+            await _end(process)
 
     @asynccontextmanager
     async def start(self, *words: str, **variables: str) -> AsyncIterator[Running]:
         """A process that goes on meanwhile."""
-        running = Running(process=await self.having(**variables)._spawn(words))
+        running = Running(process=await self._spawn("gateway", words, variables))
         running.read()
         try:
             yield running
         finally:
             await _end(running.process)
 
-    async def _spawn(self, words: tuple[str, ...]) -> asyncio.subprocess.Process:
+    async def _spawn(
+        self,
+        module: str,
+        words: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        stdin: int = DEVNULL,
+        stderr: int | None = PIPE,
+    ) -> Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "gateway", *words),
-            env={"PYTHONPATH": str(ROOT), **dict(self.environment)},
+            *("-m", module, *words),
+            env={**self.environment, "PYTHONPATH": str(ROOT), **variables},
             cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=stdin,
+            stdout=PIPE,
+            stderr=stderr,
             limit=2**20,
             start_new_session=True,
         )
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: Process) -> None:
     """End what a test that fails has left, with its children."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -158,7 +182,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def shell_in(folder: Path, **variables: str) -> Shell:
     """A shell that knows nothing but this folder and these variables."""
-    folder.mkdir(parents=True, exist_ok=True)
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     known = {**inherited, "GATEWAY_DATA": str(folder), **variables}
     return Shell(folder=folder, environment=known)
@@ -173,20 +196,30 @@ def free_port() -> int:
 
 
 def users_of(folder: Path) -> list[str]:
-    """The command lines of the processes that know of a folder."""
+    """The command lines of the processes that were told of a folder."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            known = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-        except (OSError, ValueError):
+            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+        except OSError:  # it has ended, or it is no process
             continue
-        if str(folder).encode() in known:
+        if str(folder).encode() in told:
             found.append((entry / "cmdline").read_bytes().decode(errors="replace"))
     return found
 
 
-async def get(url: str) -> tuple[int, Any]:
+async def until(true: Callable[[], Awaitable[object] | object], seconds: float = 10.0) -> None:
+    """Wait until something holds; fails after so many seconds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = true()
+            if await found if isinstance(found, Awaitable) else found:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def get(url: str, **more: Any) -> tuple[int, Any]:
     """Status and body of an answer; JSON is read."""
-    async with aiohttp.ClientSession() as http, http.get(url) as response:
+    async with aiohttp.ClientSession() as http, http.get(url, **more) as response:
         raw = await response.read()
         return response.status, orjson.loads(raw) if "json" in response.content_type else raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -15,6 +16,8 @@ from gateway.api.shapes.base import (
     PageQuery,
     Shape,
 )
+
+Rate = Annotated[float, Field(ge=0.001, le=10_000)]
 
 
 class AccountIn(Shape):
@@ -53,7 +56,7 @@ class SenderIn(Shape):
     channel: Channel
     address: Line
     is_default: bool = False
-    rate: float | None = Field(None, gt=0, description="messages a second at most")
+    rate: Rate | None = Field(None, description="messages a second at most")
 
 
 class SenderPatch(Shape):
@@ -61,7 +64,7 @@ class SenderPatch(Shape):
 
     is_default: bool | None = None
     is_active: bool | None = None
-    rate: float | None = Field(None, gt=0)
+    rate: Rate | None = None
 
 
 class Sender(Answer):

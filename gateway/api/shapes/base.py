@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
 
+import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 T = TypeVar("T")
+
+_JSON_BYTES = 64 * 2**10
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 def _whole(value: object) -> object:
@@ -25,6 +33,36 @@ def without_nul(value: str) -> str:
     return value
 
 
+def _moment(value: object) -> object:
+    """RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), and in the calendar as UTC."""
+    if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
+        raise ValueError("must be an RFC 3339 time with its offset, as 2030-01-31T09:30:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that there is") from None
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
+        size = -1
+    if not 0 <= size <= _JSON_BYTES or _holds_nul(value):
+        raise ValueError("must be well-formed, without U+0000, and 64 KiB at most")
+    return value
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(_holds_nul(item) for item in value)
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Integer = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(without_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(without_nul)]

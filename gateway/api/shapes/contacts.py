@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from gateway.api.shapes.base import (
     Answer,
     Integer,
+    JsonObject,
     Line,
     PageQuery,
     Shape,
@@ -27,7 +28,7 @@ class LeadPatch(Shape):
     email: Line | None = None
     phone: Line | None = None
     source: Line | None = None
-    source_details: dict[str, Any] | None = None
+    source_details: JsonObject | None = None
     utm_source: Line | None = None
     utm_medium: Line | None = None
     utm_campaign: Line | None = None
@@ -36,7 +37,7 @@ class LeadPatch(Shape):
     lead_score: Annotated[Integer, Field(ge=-(2**31), lt=2**31)] | None = None
     ai_score: float | None = None
     assigned_to: UUID | None = None
-    custom_fields: dict[str, Any] | None = None
+    custom_fields: JsonObject | None = None
     notes: Text | None = None
 
 
@@ -87,7 +88,7 @@ class ClientPatch(Shape):
     membership_status: Line | None = None
     membership_start_date: date | None = None
     membership_end_date: date | None = None
-    custom_fields: dict[str, Any] | None = None
+    custom_fields: JsonObject | None = None
     notes: Text | None = None
 
 

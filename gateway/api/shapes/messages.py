@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 
 from channels.model import Channel, Direction, Status
 from gateway.api.shapes.base import (
     Answer,
     Integer,
+    JsonObject,
     Line,
+    Moment,
     PageQuery,
     ProblemAnswer,
     Shape,
@@ -59,12 +61,12 @@ class SendRequest(Shape):
     attachments: list[AttachmentIn] | None = None
     lead_id: UUID | None = None
     client_id: UUID | None = None
-    send_at: AwareDatetime | None = Field(None, description="not before")
-    expires_at: AwareDatetime | None = Field(None, description="not after")
+    send_at: Moment | None = Field(None, description="not before")
+    expires_at: Moment | None = Field(None, description="not after")
     priority: Literal["high", "normal", "bulk"] = "normal"
     fallback: list[FallbackStep] | None = None
     reference: Annotated[str, Field(max_length=255), AfterValidator(without_nul)] | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: JsonObject = Field(default_factory=dict)
 
 
 class BatchRequest(Shape):
@@ -159,5 +161,5 @@ class MessageQuery(PageQuery):
     external_id: Line | None = None
     reference: Line | None = None
     q: Line | None = Field(None, description="full text over subject and body")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None

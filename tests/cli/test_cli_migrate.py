@@ -1,0 +1,62 @@
+"""`gateway migrate` and `gateway export-supabase`."""
+
+from __future__ import annotations
+
+from tests.cli.shell import Shell
+
+
+async def test_up_down_and_status(new_shell: Shell) -> None:
+    """Up applies what is missing, down takes back the last or down to a version."""
+    async with new_shell.clerk() as clerk:
+        before = (await clerk.run("migrate", "status", "--json")).json
+        up = (await clerk.run("migrate", "up", "--json")).json
+        again = await clerk.run("migrate", "up")
+        last = (await clerk.run("migrate", "down", "--json")).json
+        some = (await clerk.run("migrate", "down", "--to", before["pending"][1], "--json")).json
+        after = (await clerk.run("migrate", "status", "--json")).json
+        shown = await clerk.run("migrate", "status")
+        everything = (await clerk.run("migrate", "down", "--to", "0", "--json")).json
+        nothing = await clerk.run("migrate", "down")
+
+    versions = before["pending"]
+    assert [] == before["applied"]
+    assert {"applied": versions} == up
+    assert (0, "Applied: nothing, all is there\n") == (again.code, again.out)
+    assert {"taken_back": versions[-1:]} == last
+    assert {"taken_back": versions[2:-1][::-1]} == some
+    assert {"applied": versions[:2], "pending": versions[2:]} == after
+    assert ["applied", "pending"] == [line.split()[0] for line in shown.out.splitlines()]
+    assert {"taken_back": versions[:2][::-1]} == everything
+    assert (0, "Taken back: nothing, none was applied\n") == (nothing.code, nothing.out)
+
+
+async def test_down_to_what_is_no_version(shell: Shell) -> None:
+    """A version that does not exist takes back nothing: a digit too few would be everything."""
+    async with shell.clerk() as clerk:
+        versions = (await clerk.run("migrate", "status", "--json")).json["applied"]
+        refused = [
+            await clerk.run("migrate", "down", "--to", to, "--json")
+            for to in ("latest", "99", versions[0][:-1])
+        ]
+        after = (await clerk.run("migrate", "status", "--json")).json
+
+    for done in refused:
+        assert "version" in done.complaint
+    assert {"applied": versions, "pending": []} == after
+
+
+async def test_export_supabase(lone_shell: Shell) -> None:
+    """The up halves are written where the Supabase CLI looks, without the down halves."""
+    async with lone_shell.clerk() as clerk:
+        done = await clerk.run("export-supabase", "--json")
+        elsewhere = await clerk.run("export-supabase", "out")
+
+    written = done.json["written"]
+    assert sorted(written) == written
+    assert elsewhere.out.splitlines() == [
+        path.replace("supabase/migrations/", "out/") for path in written
+    ]
+    for path in written:
+        text = (lone_shell.folder / path).read_text()
+        assert "CREATE" in text
+        assert "migrate:down" not in text

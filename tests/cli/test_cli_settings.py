@@ -1,0 +1,72 @@
+"""A missing or malformed setting stops the process at start with one line that names it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import SECRET_KEY, Shell, shell_in
+
+AWAY = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+@pytest.fixture
+def away(folder: Path) -> Shell:
+    """Commands whose database is away: what stops them stops them before they look for it."""
+    return shell_in(folder, DATABASE_URL=AWAY, GATEWAY_SECRET_KEYS=SECRET_KEY)
+
+
+async def test_web_and_worker_stop_at_once(away: Shell) -> None:
+    """Without the keys for secrets neither web nor worker starts."""
+    web, worker = await asyncio.gather(
+        away.run("web", GATEWAY_SECRET_KEYS=""), away.run("worker", GATEWAY_SECRET_KEYS="")
+    )
+
+    assert web.complaint.startswith("GATEWAY_SECRET_KEYS: ")
+    assert web.complaint == worker.complaint
+
+
+async def test_the_line_names_the_setting(away: Shell) -> None:
+    """Whatever is wrong with a setting, the one line begins with its name."""
+    wrong = {
+        "DATABASE_URL": ["mysql://x/y", "nonsense", "postgresql://x:nope/y"],
+        "DATABASE_DIRECT_URL": ["nonsense"],
+        "DATABASE_OWNER_URL": ["nonsense"],
+        "GATEWAY_SECRET_KEYS": ["", ",", "!!!", "AAAA", "é", f"{SECRET_KEY},AAAA"],
+        "PORT": ["abc", "0", "65536", "-1", "80.5"],
+        "WEB_CONCURRENCY": ["0", "many"],
+        "WORKER_CONCURRENCY": ["0", "many"],
+        "PUBLIC_URL": ["ftp://x", "msg.example.org", "http://", "http://[x", "http://x:nope"],
+        "SUPABASE_URL": ["x.supabase.co"],
+        "TWILIO_API_URL": ["localhost:9090", "http://x?y=z"],
+        "GATEWAY_URL": ["localhost"],
+        "LOG_LEVEL": ["loud"],
+        "LOG_FORMAT": ["xml"],
+        "GATEWAY_DATA": ["/proc/nowhere"],
+    }
+    found = {}
+    async with away.clerk() as clerk:
+        for name, values in wrong.items():
+            for value in values:
+                done = await clerk.run("worker", **{name: value})
+                found[name, value] = (done.code, done.out, done.err.count("\n"), done.err[:40])
+
+    for (name, value), (code, out, lines, text) in found.items():
+        assert (1, "", 1, True) == (code, out, lines, text.startswith(f"gateway: {name}: ")), (
+            name,
+            value,
+            text,
+        )
+
+
+async def test_a_database_that_is_away(away: Shell) -> None:
+    """A command that needs the database says in one line that it does not answer."""
+    async with away.clerk() as clerk:
+        org = await clerk.run("org", "create", "x")
+        up = await clerk.run("migrate", "up")
+        status = await clerk.run("migrate", "status", "--json")
+
+    for done in (org, up, status):
+        assert "database" in done.complaint
