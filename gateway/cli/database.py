@@ -23,7 +23,9 @@ migrations = typer.Typer(help="Bring the database to this version, or back.", no
 def up(as_json: Json = False) -> None:
     """Apply every migration that is missing."""
     with err.status("Migrating ..."):
-        applied = asyncio.run(_with_owner(read_settings(), migrate.up))
+        applied, doubts = asyncio.run(_with_owner(read_settings(), _up))
+    for doubt in doubts:
+        err.print(f"Look at this: {doubt}", markup=False)
     if as_json:
         show({"applied": applied}, as_json=True)
     else:
@@ -69,6 +71,10 @@ def export_supabase(
     else:
         for path in written:
             out.print(path, markup=False)
+
+
+async def _up(url: str) -> tuple[list[str], list[str]]:
+    return await migrate.up(url), await migrate.doubts(url)
 
 
 async def _with_owner(settings: Settings, do: Callable[[str], Awaitable[T]]) -> T:

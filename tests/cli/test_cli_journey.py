@@ -1,0 +1,194 @@
+"""The whole way on real processes: from `migrate up` to a delivered message, a failed one, a reply
+and a forged webhook; the numbers on /metrics and the words in the log that this leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cli.shell import Done, Running, Shell, free_port, get, until
+
+SENDER = "+15551230001"
+TO = "+15557654321"
+FAILING = "+15557650000"
+BODY = "a-body-that-nobody-may-log"
+REPLY = "a-reply-that-nobody-may-log"
+TOKEN = secrets.token_hex(16)
+SID = f"AC{secrets.token_hex(16)}"
+
+Numbers = dict[tuple[str, tuple[str, ...]], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Everything that runs, and what its callers know."""
+
+    shell: Shell
+    url: str
+    simulator: str
+    organization_id: str
+    key: str
+    webhooks: dict[str, str]
+    web: Running
+    worker: Running
+
+    async def send(self, *words: str) -> Done:
+        """`gateway send`, as an internal service would."""
+        return await self.shell.run(
+            *("send", "--channel", "sms", *words),
+            GATEWAY_URL=self.url,
+            GATEWAY_API_KEY=self.key,
+        )
+
+    async def numbers(self) -> Numbers:
+        """What /metrics says: by name and the values of its labels."""
+        status, text = await get(f"{self.url}/metrics")
+        assert 200 == status
+        return {
+            (sample.name, tuple(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+            if "le" not in sample.labels
+        }
+
+
+@asynccontextmanager
+async def site(shell: Shell) -> AsyncIterator[Site]:
+    """Set up by commands alone: two web processes, a worker and the simulator."""
+    port, simulator_port = free_port(), free_port()
+    url, simulator = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{simulator_port}"
+    with_ports = {"PORT": str(port), "TWILIO_API_URL": simulator}
+    async with AsyncExitStack() as stack:
+        clerk = await stack.enter_async_context(shell.clerk())
+        await clerk.run("migrate", "up")
+        processes = [
+            await stack.enter_async_context(started)
+            for started in (
+                shell.start("simulator", "--port", str(simulator_port)),
+                shell.start("web", "--host", "127.0.0.1", **with_ports, WEB_CONCURRENCY="2"),
+                shell.start("worker", **with_ports),
+            )
+        ]
+        org = (await clerk.run("org", "create", "Clinic", "--country", "US", "--json")).json["id"]
+        key = (await clerk.run("key", "create", "--org", org, "--json")).json["key"]
+        adding = ("account", "add", "--org", org, "--provider", "twilio", "--set")
+        account = (
+            await clerk.run(
+                *(*adding, f"account_sid={SID}", f"auth_token={TOKEN}", "--json"), **with_ports
+            )
+        ).json
+        words = ("sender", "add", "--account", account["id"], "--channel", "sms", "--default")
+        assert 0 == (await clerk.run(*words, "--address", SENDER)).code
+        await asyncio.gather(
+            processes[0].says("The simulator is at"),
+            processes[1].says("web is ready", times=2),
+            processes[2].says("worker is ready"),
+        )
+        await post(
+            f"{simulator}/_sim/accounts",
+            {
+                "provider": "twilio",
+                "account_sid": SID,
+                "auth_token": TOKEN,
+                "webhooks": account["webhooks"],
+            },
+        )
+        yield Site(
+            shell=shell,
+            url=url,
+            simulator=simulator,
+            organization_id=org,
+            key=key,
+            webhooks=account["webhooks"],
+            web=processes[1],
+            worker=processes[2],
+        )
+
+
+async def post(url: str, body: Any, **headers: str) -> tuple[int, Any]:
+    """Post JSON; status and answer."""
+    async with aiohttp.ClientSession() as http, http.post(url, json=body, headers=headers) as got:
+        return got.status, await got.json(content_type=None)
+
+
+async def test_the_whole_way(new_shell: Shell) -> None:
+    """`gateway send --wait` ends delivered; the numbers of all processes are on web's page; the log
+    has ids and no body, address or secret; everything ends with exit code 0."""
+    async with site(new_shell) as it:
+        before = await it.numbers()
+        plan = {"match": {"to": FAILING}, "outcome": "failed", "error_code": "30003"}
+        assert 201 == (await post(f"{it.simulator}/_sim/plan", plan))[0]
+        delivered, failed = await asyncio.gather(
+            it.send("--to", TO, "--body", BODY, "--wait", "--json"),
+            it.send("--to", FAILING, "--body", BODY, "--wait"),
+        )
+        at_sim = {"channel": "sms", "from": TO, "to": SENDER, "body": REPLY}
+        inbound = await post(f"{it.simulator}/_sim/inbound", at_sim)
+        forged, _ = await post(
+            it.webhooks["message"].partition("#")[0], {"Body": REPLY}, **{"X-Twilio-Signature": "x"}
+        )
+        refused = await it.send("--to", "nobody", "--template", "unknown")
+        await until(lambda: has_arrived(it), 5)
+        after = await it.numbers()
+        codes = await asyncio.gather(it.web.stop(), it.worker.stop())
+
+    assert "delivered" == delivered.json["status"]
+    assert (it.organization_id, TO, BODY) == tuple(
+        delivered.json[name] for name in ("organization_id", "to_address", "body")
+    )
+    assert (1, "", True) == (failed.code, failed.err, "30003" in failed.out)
+    assert (201, 403) == (inbound[0] if inbound[0] != 200 else 201, forged)
+    assert {"to", "template"} == {
+        part.partition(": ")[0].split()[-1] for part in refused.complaint.split("; ")
+    }
+    assert [0, 0] == codes
+    _check_numbers(before, after)
+    _check_log(it, delivered.json["id"], failed.out.split()[1])
+
+
+async def has_arrived(it: Site) -> bool:
+    """Whether every report and the reply have been counted."""
+    numbers = await it.numbers()
+    counted = ("received", "delivered", "failed")
+    return all(f"gateway_messages_{name}_total" in {n for n, _ in numbers} for name in counted)
+
+
+def _check_numbers(before: Numbers, after: Numbers) -> None:
+    sms, both = ("sms",), ("sms", "twilio")
+    for name, labels, grown in (
+        ("gateway_messages_accepted_total", sms, 2),
+        ("gateway_messages_sent_total", both, 2),
+        ("gateway_messages_failed_total", both, 1),
+        ("gateway_messages_delivered_total", both, 1),
+        ("gateway_messages_received_total", both, 1),
+        ("gateway_accept_seconds_count", (), 3),
+        ("gateway_send_seconds_count", ("twilio",), 2),
+        ("gateway_callback_delay_seconds_count", both, 1),
+        ("gateway_webhook_requests_total", ("twilio", "403"), 1),
+    ):
+        assert grown == after[name, labels] - before.get((name, labels), 0), name
+    answered = sum(
+        value for (name, _), value in after.items() if name == "gateway_webhook_requests_total"
+    )
+    assert answered == after["gateway_webhook_seconds_count", ("twilio",)]
+    assert 0 < after["gateway_callback_delay_seconds_sum", both] < 30
+
+
+def _check_log(it: Site, *message_ids: str) -> None:
+    lines = [*it.web.lines, *it.worker.lines]
+    for line in lines:
+        assert {"event", "level", "timestamp"} <= orjson.loads(line).keys(), line
+    text = "\n".join(lines)
+    for secret in (BODY, REPLY, TOKEN, it.key, TO, TO[1:], FAILING[1:], SENDER[1:]):
+        assert secret not in text
+    failure = next(orjson.loads(line) for line in it.web.lines if message_ids[1] in line)
+    assert it.organization_id == failure["organization_id"]
+    assert any("webhook refused" in line for line in it.web.lines)

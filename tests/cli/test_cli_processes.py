@@ -1,0 +1,131 @@
+"""web, worker, simulator and demo as processes: how they start, what they say, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.cli.shell import Shell, free_port, get, until, users_of
+from tests.conftest import dsn_for
+
+
+async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str) -> None:
+    """/readyz is 503 until `migrate up` and when the database is gone; /healthz stays 200."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    words = ("web", "--host", "127.0.0.1")
+    async with new_shell.start(*words, PORT=str(port)) as web, new_shell.clerk() as clerk:
+        await web.says("web is ready")
+        before = await get(f"{base}/readyz")
+        refused = await get(f"{base}/v1/messages", headers={"Authorization": "Bearer gw_live_x"})
+        second = await clerk.run(*words, PORT=str(port))
+        await clerk.run("migrate", "up")
+        ready = await get(f"{base}/readyz")
+        admin = await asyncpg.connect(dsn_for(server_dsn, "postgres"))
+        try:
+            name = empty_database.partition("?")[0].rpartition("/")[2]
+            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        finally:
+            await admin.close()
+        gone = await get(f"{base}/readyz")
+        healthy = await get(f"{base}/healthz")
+        metrics = await get(f"{base}/metrics")
+        code = await web.stop()
+
+    assert (503, 503) == (before[0], before[1]["status"])
+    assert "gateway migrate up" in before[1]["detail"]
+    assert (503, 503) == (refused[0], refused[1]["status"])
+    assert f"{port}" in second.complaint
+    assert second.complaint.startswith("PORT: ")
+    assert 200 == ready[0]
+    assert (503, 503) == (gone[0], gone[1]["status"])
+    assert (200, {"status": "ok"}) == healthy
+    assert 503 == metrics[0]
+    assert 0 == code
+    assert [] == [line for line in web.lines if "Traceback" in line]
+
+
+async def test_simulator(lone_shell: Shell) -> None:
+    """The simulator says where it is, stops with 0, and a port that is taken is one line."""
+    port = free_port()
+    async with lone_shell.start("simulator", "--port", str(port)) as simulator:
+        await simulator.says(f"http://127.0.0.1:{port}")
+        health = await get(f"http://127.0.0.1:{port}/_sim/health")
+        second = await lone_shell.run("simulator", "--port", str(port))
+        code = await simulator.stop(signal.SIGINT)
+
+    assert (200, {"status": "ok"}) == health
+    assert str(port) in second.complaint
+    assert 0 == code
+
+
+async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) -> None:
+    """`gateway demo --once` prints the conversation, twice, whatever the environment names, and
+    leaves no process."""
+    first = await lone_shell.run("demo", "--once")
+    second = await lone_shell.run(
+        *("demo", "--once"),
+        DATABASE_URL=empty_database,
+        DATABASE_DIRECT_URL="postgresql://nobody@127.0.0.1:1/nothing",
+        PUBLIC_URL="https://msg.example.org",
+        TWILIO_API_URL="http://127.0.0.1:1",
+    )
+
+    for done in (first, second):
+        assert (0, "") == (done.code, done.err), done
+        for words in ("Riverside Clinic", "Ada Lovelace", "YES, see you then", "delivered"):
+            assert words in done.out
+    await until(lambda: not users_of(folder), 5)
+
+
+async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
+    """Without --once the demo serves: its invitation works as it stands, and Ctrl-C ends it."""
+    port = free_port()
+    async with lone_shell.start("demo", "--port", str(port)) as demo:
+        await demo.says("Ctrl-C ends it.")
+        (line,) = (line for line in demo.lines if "GATEWAY_API_KEY=" in line)
+        told = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
+        sent = await lone_shell.run(
+            *("send", "--channel", "sms", "--to", "+15557654321", "--template", "appointment"),
+            *("--var", "name=Ada", "--var", "day=Monday", "--var", "time=9:30", "--wait", "--json"),
+            **told,
+        )
+        code = await demo.stop(signal.SIGINT)
+
+    assert "delivered" == sent.json["status"]
+    assert "Hi Ada, your appointment is on Monday at 9:30." in sent.json["body"]
+    assert 0 == code
+    await until(lambda: not users_of(folder), 5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_embedded_web_and_worker(
+    lone_shell: Shell, folder: Path, number: signal.Signals
+) -> None:
+    """Without DATABASE_URL web and worker share the embedded server, and stop with exit code 0."""
+    port = free_port()
+    async with (
+        lone_shell.start("web", "--host", "127.0.0.1", PORT=str(port)) as web,
+        lone_shell.start("worker", PORT=str(port)) as worker,
+    ):
+        await asyncio.gather(web.says("web is ready"), worker.says("worker is ready"))
+        ready = await get(f"http://127.0.0.1:{port}/readyz")
+        codes = await asyncio.gather(web.stop(number), worker.stop(number))
+
+    assert 200 == ready[0]
+    assert [0, 0] == codes
+    await until(lambda: not users_of(folder), 5)
+
+
+async def ask(http: aiohttp.ClientSession, method: str, url: str, body: Any = None) -> Any:
+    """What a request that succeeds answers."""
+    async with http.request(method, url, json=body) as response:
+        answer = await response.json(content_type=None)
+        assert response.status < 300, answer
+        return answer
