@@ -162,6 +162,9 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         response = _problem(
             Problem(503, "The database does not answer: try again.", headers={"Retry-After": "1"})
         )
+    except ConnectionResetError:
+        # The caller went away in the middle of the body: nobody reads the answer.
+        response = _problem(Problem(400, "The request ended before its body."))
     except Exception:  # noqa: BLE001 - the one place where nothing may pass unanswered
         _log.exception("unexpected", path=request.path, method=request.method)
         response = _problem(

@@ -33,11 +33,16 @@ class PortTakenError(Exception):
     """Another process listens on the port; one line that says what to do."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket that other web processes may share; raises `PortTakenError`."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket to listen on, alone or `shared` with our other web processes.
+
+    Raises `PortTakenError`. Sharing is for processes of one parent only: two gateways that share a
+    port by accident would each get half of the other's requests.
+    """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
     except OSError as error:
@@ -157,7 +162,7 @@ def _web_process(settings: Settings, host: str, port: int) -> None:
         if parent is not None:
             # Readable once the parent is gone, however it died: nobody else would stop this one.
             loop.add_reader(parent.sentinel, stop.set)
-        await serve_web(settings, bind(host, port), stop)
+        await serve_web(settings, bind(host, port, shared=True), stop)
 
     run_loop(run())
 

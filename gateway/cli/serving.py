@@ -37,7 +37,7 @@ def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has t
             if settings.web_concurrency == 1:
                 await serve_web(ready, bound, stop)
                 return
-            bound.close()
+            bound.close()  # it showed that nobody else listens there
             await WebProcesses(ready, host, settings.port).run(stop)
 
     run_loop(run())

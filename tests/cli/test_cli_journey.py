@@ -49,11 +49,11 @@ class Site:
         )
 
     async def numbers(self) -> Numbers:
-        """What /metrics says: by name and the values of its labels."""
+        """What /metrics says: by name and the values of its labels in the order of their names."""
         status, text = await get(f"{self.url}/metrics")
         assert 200 == status
         return {
-            (sample.name, tuple(sample.labels.values())): sample.value
+            (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
             for family in text_string_to_metric_families(text.decode())
             for sample in family.samples
             if "le" not in sample.labels
@@ -145,10 +145,8 @@ async def test_the_whole_way(new_shell: Shell) -> None:
         delivered.json[name] for name in ("organization_id", "to_address", "body")
     )
     assert (1, "", True) == (failed.code, failed.err, "30003" in failed.out)
-    assert (201, 403) == (inbound[0] if inbound[0] != 200 else 201, forged)
-    assert {"to", "template"} == {
-        part.partition(": ")[0].split()[-1] for part in refused.complaint.split("; ")
-    }
+    assert (200, 200, 403) == (inbound[0], inbound[1]["status"], forged)
+    assert all(f"{field}: " in refused.complaint for field in ("422", "to", "template"))
     assert [0, 0] == codes
     _check_numbers(before, after)
     _check_log(it, delivered.json["id"], failed.out.split()[1])
@@ -172,7 +170,7 @@ def _check_numbers(before: Numbers, after: Numbers) -> None:
         ("gateway_accept_seconds_count", (), 3),
         ("gateway_send_seconds_count", ("twilio",), 2),
         ("gateway_callback_delay_seconds_count", both, 1),
-        ("gateway_webhook_requests_total", ("twilio", "403"), 1),
+        ("gateway_webhook_requests_total", ("403", "twilio"), 1),
     ):
         assert grown == after[name, labels] - before.get((name, labels), 0), name
     answered = sum(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import asyncpg
 import pytest
 
@@ -24,7 +22,8 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
         await web.says("web is ready")
         before = await get(f"{base}/readyz")
         refused = await get(f"{base}/v1/messages", headers={"Authorization": "Bearer gw_live_x"})
-        second = await clerk.run(*words, PORT=str(port))
+        async with new_shell.start(*words, PORT=str(port)) as second:
+            taken = await second.ended(20)
         await clerk.run("migrate", "up")
         ready = await get(f"{base}/readyz")
         admin = await asyncpg.connect(dsn_for(server_dsn, "postgres"))
@@ -41,8 +40,8 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert (503, 503) == (before[0], before[1]["status"])
     assert "gateway migrate up" in before[1]["detail"]
     assert (503, 503) == (refused[0], refused[1]["status"])
-    assert f"{port}" in second.complaint
-    assert second.complaint.startswith("PORT: ")
+    assert (1, 1) == (taken, len(second.lines))
+    assert second.lines[0].startswith(f"gateway: PORT: cannot listen on 127.0.0.1:{port}: ")
     assert 200 == ready[0]
     assert (503, 503) == (gone[0], gone[1]["status"])
     assert (200, {"status": "ok"}) == healthy
@@ -121,11 +120,3 @@ async def test_embedded_web_and_worker(
     assert 200 == ready[0]
     assert [0, 0] == codes
     await until(lambda: not users_of(folder), 5)
-
-
-async def ask(http: aiohttp.ClientSession, method: str, url: str, body: Any = None) -> Any:
-    """What a request that succeeds answers."""
-    async with http.request(method, url, json=body) as response:
-        answer = await response.json(content_type=None)
-        assert response.status < 300, answer
-        return answer

@@ -214,7 +214,10 @@ async def run(
         if any(codes):
             outcome.wrong.append(f"SIGTERM at the end: exit codes {codes}")
         for some in processes:
-            outcome.wrong += [f"{some.name} said: {line}" for line in some.process.defects]
+            outcome.wrong += [
+                f"{some.name} said {count} times: {line}"
+                for line, count in Counter(some.process.defects).items()
+            ]
             outcome.wrong += [f"{some.name} ended by itself: {code}" for code in some.endings]
         outcome.wrong += await _left_running(data)
     outcome.seconds = monotonic() - began
@@ -231,13 +234,20 @@ async def kill(chance: Random, processes: Sequence[Supervisor]) -> str:
 
 
 async def _pause(plan: Plan, chance: Random, processes: Sequence[Supervisor]) -> None:
-    """Mostly until everything is up again, and then a moment of any length."""
+    """Mostly until web and a worker are up again, and then a moment of any length."""
     if chance.random() < 0.8:
         deadline = monotonic() + 10
         await asyncio.sleep(0.05)  # the supervisors learn of the death
-        with suppress(TimeoutError):
-            for some in processes:
-                await asyncio.wait_for(some.process.ready.wait(), max(deadline - monotonic(), 0))
+        for name in ("web", "worker"):
+            starting = [
+                asyncio.create_task(some.process.ready.wait())
+                for some in processes
+                if some.name == name
+            ]
+            left = max(deadline - monotonic(), 0)
+            await asyncio.wait(starting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for task in starting:
+                task.cancel()
     await asyncio.sleep(chance.uniform(plan.shortest, plan.longest))
 
 

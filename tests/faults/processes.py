@@ -89,6 +89,7 @@ class Process:
         assert self._process is not None
         assert self._reading is not None
         code = await self._process.wait()
+        self.ready.clear()
         # A child of its own may hold the pipe a moment longer.
         await asyncio.wait({self._reading}, timeout=5)
         return code
@@ -117,7 +118,17 @@ class Process:
                 with suppress(ValueError, KeyError):
                     self.lost_leases += int(orjson.loads(line)["count"])
             if any(words in line for words in DEFECTS):
-                self.defects.append(f"{line[:200]} ... {line[-300:]}" if len(line) > 500 else line)
+                self.defects.append(_short(line))
+
+
+def _short(line: str) -> str:
+    """What a log line says, without what differs each time: event, path, the error's last line."""
+    try:
+        said = orjson.loads(line)
+    except ValueError:
+        return line[:500]
+    last = str(said.get("exception", "")).rstrip().rpartition("\n")[2]
+    return f"{said.get('event')} {str(said.get('path', ''))[:12]} {last[:300]}"
 
 
 class Supervisor:
