@@ -139,40 +139,41 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
     started = time.perf_counter()
     try:
         response = await handler(request)
-    except Problem as problem:
-        response = _problem(problem)
-    except web.HTTPRequestEntityTooLarge:
-        response = _problem(Problem(413, f"The body is larger than {MAX_BODY} bytes."))
-    except web.HTTPMethodNotAllowed as error:
-        response = _problem(
-            Problem(
-                405,
-                f"{request.method} is not possible here.",
-                headers={"Allow": ", ".join(sorted(error.allowed_methods))},
-            )
-        )
-    except web.HTTPNotFound:
-        response = _problem(Problem(404, "There is nothing at this path; see /openapi.json."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _problem(Problem(error.status, error.reason))
-    except DatabaseAwayError as error:
-        _log.warning("the database is away", error=str(error), path=request.path)
-        response = _problem(
-            Problem(503, "The database does not answer: try again.", headers={"Retry-After": "1"})
-        )
-    except ConnectionResetError:
-        # The caller went away in the middle of the body: nobody reads the answer.
-        response = _problem(Problem(400, "The request ended before its body."))
-    except Exception:  # noqa: BLE001 - the one place where nothing may pass unanswered
-        _log.exception("unexpected", path=request.path, method=request.method)
-        response = _problem(
-            Problem(500, "The gateway made a mistake; its log has the details. Try again.")
-        )
+        response = _problem(_of_aiohttp(request, error))
+    except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
+        response = _problem(_of_any(request, error))
     if request.path == "/v1/messages" and request.method == "POST":
         request.app[SERVICES].metrics.accept_took(time.perf_counter() - started)
     return response
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return Problem(413, f"The body is larger than {MAX_BODY} bytes.")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return Problem(405, f"{request.method} is not possible here.", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return Problem(404, "There is nothing at this path; see /openapi.json.")
+    return Problem(error.status, error.reason)
+
+
+def _of_any(request: web.Request, error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, DatabaseAwayError):
+        _log.warning("the database is away", error=str(error), path=request.path)
+        return Problem(
+            503, "The database does not answer: try again.", headers={"Retry-After": "1"}
+        )
+    if isinstance(error, ConnectionResetError):
+        # The caller went away in the middle of the body: nobody reads this answer.
+        return Problem(400, "The request ended before its body.")
+    _log.error("unexpected", path=request.path, method=request.method, exc_info=error)
+    return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
 
 
 def _problem(problem: Problem) -> web.Response:

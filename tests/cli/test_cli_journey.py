@@ -19,6 +19,8 @@ from tests.cli.shell import Done, Running, Shell, free_port, get, until
 SENDER = "+15551230001"
 TO = "+15557654321"
 FAILING = "+15557650000"
+# Twilio refuses this one at once https://www.twilio.com/docs/iam/test-credentials
+INVALID = "+15005550001"
 BODY = "a-body-that-nobody-may-log"
 REPLY = "a-reply-that-nobody-may-log"
 TOKEN = secrets.token_hex(16)
@@ -126,9 +128,10 @@ async def test_the_whole_way(new_shell: Shell) -> None:
         before = await it.numbers()
         plan = {"match": {"to": FAILING}, "outcome": "failed", "error_code": "30003"}
         assert 201 == (await post(f"{it.simulator}/_sim/plan", plan))[0]
-        delivered, failed = await asyncio.gather(
+        delivered, failed, invalid = await asyncio.gather(
             it.send("--to", TO, "--body", BODY, "--wait", "--json"),
             it.send("--to", FAILING, "--body", BODY, "--wait"),
+            it.send("--to", INVALID, "--body", BODY, "--wait"),
         )
         at_sim = {"channel": "sms", "from": TO, "to": SENDER, "body": REPLY}
         inbound = await post(f"{it.simulator}/_sim/inbound", at_sim)
@@ -145,11 +148,12 @@ async def test_the_whole_way(new_shell: Shell) -> None:
         delivered.json[name] for name in ("organization_id", "to_address", "body")
     )
     assert (1, "", True) == (failed.code, failed.err, "30003" in failed.out)
+    assert (1, "", True) == (invalid.code, invalid.err, "21211" in invalid.out)
     assert (200, 200, 403) == (inbound[0], inbound[1]["status"], forged)
     assert all(f"{field}: " in refused.complaint for field in ("422", "to", "template"))
     assert [0, 0] == codes
     _check_numbers(before, after)
-    _check_log(it, delivered.json["id"], failed.out.split()[1])
+    _check_log(it, refused_id=invalid.out.split()[1])
 
 
 async def has_arrived(it: Site) -> bool:
@@ -162,13 +166,13 @@ async def has_arrived(it: Site) -> bool:
 def _check_numbers(before: Numbers, after: Numbers) -> None:
     sms, both = ("sms",), ("sms", "twilio")
     for name, labels, grown in (
-        ("gateway_messages_accepted_total", sms, 2),
+        ("gateway_messages_accepted_total", sms, 3),
         ("gateway_messages_sent_total", both, 2),
-        ("gateway_messages_failed_total", both, 1),
+        ("gateway_messages_failed_total", both, 2),
         ("gateway_messages_delivered_total", both, 1),
         ("gateway_messages_received_total", both, 1),
-        ("gateway_accept_seconds_count", (), 3),
-        ("gateway_send_seconds_count", ("twilio",), 2),
+        ("gateway_accept_seconds_count", (), 4),
+        ("gateway_send_seconds_count", ("twilio",), 3),
         ("gateway_callback_delay_seconds_count", both, 1),
         ("gateway_webhook_requests_total", ("403", "twilio"), 1),
     ):
@@ -180,13 +184,18 @@ def _check_numbers(before: Numbers, after: Numbers) -> None:
     assert 0 < after["gateway_callback_delay_seconds_sum", both] < 30
 
 
-def _check_log(it: Site, *message_ids: str) -> None:
+def _check_log(it: Site, *, refused_id: str) -> None:
     lines = [*it.web.lines, *it.worker.lines]
-    for line in lines:
-        assert {"event", "level", "timestamp"} <= orjson.loads(line).keys(), line
+    read = [orjson.loads(line) for line in lines]
+    for line in read:
+        assert {"event", "level", "timestamp"} <= line.keys(), line
     text = "\n".join(lines)
-    for secret in (BODY, REPLY, TOKEN, it.key, TO, TO[1:], FAILING[1:], SENDER[1:]):
+    for secret in (BODY, REPLY, TOKEN, it.key, TO[1:], FAILING[1:], INVALID[1:], SENDER[1:]):
         assert secret not in text
-    failure = next(orjson.loads(line) for line in it.web.lines if message_ids[1] in line)
-    assert it.organization_id == failure["organization_id"]
-    assert any("webhook refused" in line for line in it.web.lines)
+    (failure,) = (line for line in read if line["event"] == "message failed")
+    assert (refused_id, it.organization_id, "21211") == (
+        failure["message_id"],
+        failure["organization_id"],
+        failure["code"],
+    )
+    assert 1 == sum(line["event"] == "webhook refused" for line in read)
