@@ -28,7 +28,7 @@ from channels.render_pool import ChildFailed, ChildPool, PoolBusy
 
 SOURCE_CHARACTERS = 512 * 2**10
 VARIABLES_BYTES = 2**20
-IN_PROCESS_COST = 256 * 2**10
+IN_PROCESS_COST = 16 * 2**10
 """Bytes of variables times nodes of the template that may be rendered here: some 50 ms at worst."""
 KNOWN_SOURCES = 2048
 KNOWN_TEMPLATES = 512

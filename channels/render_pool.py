@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
@@ -20,13 +21,19 @@ STOP_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolLimits:
-    """How many children there are, how many requests may wait, and for how long (in seconds)."""
+    """How many children there are, how many requests may wait, and for how long (in seconds).
+
+    A child that has not answered after `answer` is killed if it has used `cpu` of the processor;
+    one that has not is on a busy machine, and gets until `starved`.
+    """
 
     children: int = 2
     waiting: int = 2000
     wait: float = 5.0
     start: float = 5.0
     answer: float = 0.8
+    cpu: float = 0.25
+    starved: float = 4.0
 
 
 class PoolBusy(Exception):
@@ -82,16 +89,27 @@ class Child:
         return self._process.pid
 
     async def ask(self, request: bytes) -> dict[str, Any]:
-        """The reply to one request; raises `ChildFailed`, after which this child is spent."""
+        """The reply to one request; raises `ChildFailed` or `PoolBusy`: this child is spent."""
+        before = _cpu_seconds(self.pid)
+        asking = asyncio.create_task(self._ask(request))
         try:
-            async with asyncio.timeout(self._limits.answer):
-                self._stdin.write(len(request).to_bytes(4, "big") + request)
-                await self._stdin.drain()
-                reply: dict[str, Any] = json.loads(await self._read())
-        except TimeoutError as error:
-            raise ChildFailed("takes too long") from error
+            await asyncio.wait({asking}, timeout=self._limits.answer)
+            if not asking.done() and _cpu_seconds(self.pid) - before < self._limits.cpu:
+                await asyncio.wait({asking}, timeout=self._limits.starved)
+                if not asking.done() and _cpu_seconds(self.pid) - before < self._limits.cpu:
+                    raise PoolBusy("the machine is too busy to render")
+            if not asking.done():
+                raise ChildFailed("takes too long")
+            return asking.result()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ChildFailed("takes more memory or a deeper stack than there is") from error
+        finally:
+            asking.cancel()
+
+    async def _ask(self, request: bytes) -> dict[str, Any]:
+        self._stdin.write(len(request).to_bytes(4, "big") + request)
+        await self._stdin.drain()
+        reply: dict[str, Any] = json.loads(await self._read())
         return reply
 
     async def _read(self) -> bytes:
@@ -113,6 +131,15 @@ class Child:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor; endless where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("inf")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class ChildPool:

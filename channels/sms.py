@@ -51,16 +51,22 @@ def measure(text: str) -> Segments:
 
 def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
     """The content of an SMS or MMS; raises `ContentError` for a body that cannot be sent."""
+    if len(text) > CHARACTERS:  # before anything looks at each of ten million
+        raise _too_long(len(text))
     if not text.strip() and not attachments:
         raise ContentError("body", "The text is empty.")
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         raise ContentError("body", "The text holds a character that cannot be sent.")
     characters = sum(_units(text))
     if characters > CHARACTERS:
-        raise ContentError(
-            "body", f"The text has {characters} characters; an SMS holds at most {CHARACTERS}."
-        )
+        raise _too_long(characters)
     return Content(body=text, attachments=tuple(attachments))
+
+
+def _too_long(characters: int) -> ContentError:
+    return ContentError(
+        "body", f"The text has {characters} characters; an SMS holds at most {CHARACTERS}."
+    )
 
 
 def _units(text: str) -> Iterable[int]:

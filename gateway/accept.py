@@ -19,6 +19,7 @@ from channels.model import Channel
 from gateway.api.shapes.messages import SendRequest
 from gateway.draft import Draft, Drafting
 from gateway.ids import new_id
+from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
 from gateway.store import messages
 from gateway.store.database import ApiKey, Caller, Connection, Database
@@ -58,9 +59,13 @@ def digest_of(caller: Caller, kind: str, body: object) -> bytes:
 class Accepting:
     """The coordinator of accept."""
 
-    def __init__(self, database: Database, drafting: Drafting) -> None:
+    def __init__(
+        self, database: Database, drafting: Drafting, metrics: Metrics, nudge: Callable[[], None]
+    ) -> None:
         self._database = database
         self._drafting = drafting
+        self._metrics = metrics
+        self._nudge = nudge
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""
@@ -94,30 +99,11 @@ class Accepting:
             request if isinstance(request, Problem) else _result(caller, request, next(drafts))
             for request in requests
         ]
-        if all(isinstance(result, Problem) for result in results):
-            return results
-        if idempotency is None:
-            async with self._database.as_service() as db:
-                return await _store(db, caller, results)
-        try:
-            async with self._database.as_service() as db:
-                stored = await _store(db, caller, results)
-                if not await messages.remember(
-                    db,
-                    caller.organization_id,
-                    idempotency.key,
-                    idempotency.digest,
-                    idempotency.answer(stored),
-                ):
-                    raise _SecondError
-        except _SecondError:
-            replayed = await self.recall(caller, idempotency)
-            if replayed is None:
-                raise Problem(409, "A request with this Idempotency-Key is under way.") from None
-            return replayed
-        return stored
+        return await self._keep(caller, results, idempotency)
 
-    async def retry(self, caller: Caller, message_id: UUID) -> Row:
+    async def retry(
+        self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
+    ) -> list[Result] | Replayed:
         """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422."""
         async with self._database.as_caller(caller) as db:
             old = await messages.get(db, caller.organization_id, message_id)
@@ -142,17 +128,47 @@ class Accepting:
             raise invalid(draft.errors)
         row = _row(caller, request, draft)
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
-        async with self._database.as_service() as db:
-            (stored,) = await messages.accept(db, caller.organization_id, [row])
+        return await self._keep(caller, [row], idempotency)
+
+    async def _keep(
+        self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
+    ) -> list[Result] | Replayed:
+        rows = [result for result in results if not isinstance(result, Problem)]
+        if not rows:
+            return list(results)
+        try:
+            async with self._database.as_service() as db:
+                stored = await _store(db, caller, results, rows)
+                if idempotency and not await messages.remember(
+                    db,
+                    caller.organization_id,
+                    idempotency.key,
+                    idempotency.digest,
+                    idempotency.answer(stored),
+                ):
+                    raise _SecondError(idempotency)
+        except _SecondError as second:
+            replayed = await self.recall(caller, second.idempotency)
+            if replayed is None:
+                raise Problem(409, "A request with this Idempotency-Key is under way.") from None
+            return replayed
+        for row in rows:
+            self._metrics.accepted(row["channel"], row["provider"])
+        self._nudge()
         return stored
 
 
 class _SecondError(Exception):
     """A concurrent request with the same idempotency key was stored first."""
 
+    def __init__(self, idempotency: Idempotency) -> None:
+        super().__init__()
+        self.idempotency = idempotency
 
-async def _store(db: Connection, caller: Caller, results: Sequence[Result]) -> list[Result]:
-    rows = [result for result in results if not isinstance(result, Problem)]
+
+async def _store(
+    db: Connection, caller: Caller, results: Sequence[Result], rows: Sequence[Row]
+) -> list[Result]:
     stored = {row["id"]: row for row in await messages.accept(db, caller.organization_id, rows)}
     return [result if isinstance(result, Problem) else stored[result["id"]] for result in results]
 
@@ -184,6 +200,7 @@ def _row(caller: Caller, request: SendRequest, draft: Draft) -> Row:
         "expires_at": request.expires_at,
         "retry_of": None,
         "sender_id": draft.sender_id,
+        "provider": draft.provider,
         "priority": _PRIORITIES[request.priority],
         "is_test": _is_test(caller),
         "event_id": event_id(message_id, "accepted"),

@@ -20,12 +20,13 @@ from gateway.draft import Drafting
 from gateway.hooks import add_hooks
 from gateway.logs import logger
 from gateway.metrics import Metrics
+from gateway.nudge import Nudge
 from gateway.problems import Problem
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import Database, DatabaseAwayError
-from gateway.vault import Vault
+from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
@@ -92,11 +93,14 @@ def _lazily(bind: Callable[[Services], Handler]) -> Handler:
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        database = await Database.connect(dsn)
+        pooled = settings.database_direct_url is not None
+        database = await Database.connect(dsn, pooled=pooled)
         vault = Vault(settings.gateway_secret_keys)
         metrics = Metrics(metrics_folder())
         async with Renderer() as renderer, aiohttp.ClientSession() as session:
             drafting = Drafting(database, renderer)
+            nudge = Nudge(database)
+            nudging = asyncio.create_task(nudge.run())
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
@@ -105,10 +109,11 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 renderer=renderer,
                 callers=Callers(settings, database, session),
                 drafting=drafting,
-                accepting=Accepting(database, drafting),
+                accepting=Accepting(database, drafting, metrics, nudge),
                 receiving=Receiving(database, vault, metrics, api_urls(settings)),
             )
             yield
+            nudging.cancel()
         await database.close()
 
     return run
@@ -169,6 +174,13 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return Problem(
             503, "The database does not answer: try again.", headers={"Retry-After": "1"}
         )
+    if isinstance(error, VaultError):
+        _log.error("credentials do not open", error=str(error), path=request.path)
+        return Problem(503, "The account's credentials cannot be opened: tell the operator.")
+    if isinstance(error, ConflictError):
+        return Problem(409, "What this refers to was changed meanwhile: read it again.")
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(400, "The body is not encoded as its Content-Encoding says.")
     if isinstance(error, ConnectionResetError):
         # The caller went away in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")

@@ -17,12 +17,11 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
 
-from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
+from channels.errors import Refused, RefusedForNow, SendError
 from channels.model import Account, Attachment, Channel, Content, Outbound, Status
 from gateway.ids import new_id
 from gateway.logs import logger
@@ -41,10 +40,10 @@ _TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A claimed entry, when it may be sent, and (by the monotonic clock) until when."""
+    """A claimed entry, and by the monotonic clock, when it may be sent and until when."""
 
     claimed: Claimed
-    not_before: datetime
+    not_before: float
     deadline: float
 
 
@@ -106,11 +105,13 @@ class Dispatching:
         claimed = turn.claimed
         if _is_taken(claimed):
             await self._outcomes.settled(claimed)
+        elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
+            await self._outcomes.pretended(claimed)  # whatever became of its first time
         elif claimed.phase == "ask":
             await self._ask(claimed)
         elif claimed.was_leased:
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
-        elif claimed.expires_at is not None and claimed.expires_at <= datetime.now(UTC):
+        elif claimed.is_expired:
             text = "It was not sent before its expires_at."
             await self._outcomes.refused(claimed, Refused(text, code="expired"))
         elif claimed.provider is None or not claimed.is_active:
@@ -135,7 +136,7 @@ class Dispatching:
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
-        await asyncio.sleep(max(0.0, (turn.not_before - datetime.now(UTC)).total_seconds()))
+        await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
         if time.monotonic() > turn.deadline:
             # A machine that was frozen: another worker may hold the lease, or be sure that the
             # provider does not have the message, before this request arrives.
@@ -150,15 +151,20 @@ class Dispatching:
             sent = await PROVIDERS[account.provider].send.send(
                 account, outbound, self._session, callback
             )
-        except Refused as error:
-            await self._outcomes.refused(claimed, error)
-        except RefusedForNow as error:
-            await self._outcomes.refused_for_now(claimed, error)
-        except AnswerLost as error:
-            await self._outcomes.lost(claimed, error.message)
+        except SendError as error:
+            self._metrics.send_took(account.provider, time.perf_counter() - started)
+            await self._not_sent(claimed, error)
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
+
+    async def _not_sent(self, claimed: Claimed, error: SendError) -> None:
+        if isinstance(error, Refused):
+            await self._outcomes.refused(claimed, error)
+        elif isinstance(error, RefusedForNow):
+            await self._outcomes.refused_for_now(claimed, error)
+        else:
+            await self._outcomes.lost(claimed, error.message)
 
     async def _ask(self, claimed: Claimed) -> None:
         """Ask the provider whether it has a message whose answer was lost."""
@@ -166,26 +172,29 @@ class Dispatching:
             await self._outcomes.settled(claimed)
             _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
             return
-        async with self._database.as_service() as db:
-            twin = await queue.has_twin_in_flight(db, claimed.organization_id, claimed.message_id)
-        if twin:
-            await self._outcomes.ask_again(claimed, self._pace.twin_wait)
-            return
-        attempted_at = claimed.attempted_at or claimed.created_at
+        # As old as the list that is to be read: what it lacks may have arrived since.
+        age = claimed.attempt_age or 0.0
         try:
             account = self._account(claimed)
             found = await PROVIDERS[account.provider].send.find(
-                account, _outbound(claimed), self._session, attempted_at
+                account,
+                _outbound(claimed),
+                self._session,
+                claimed.attempted_at or claimed.created_at,
             )
         except (SendError, VaultError) as error:
             _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
             wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
             await self._outcomes.ask_again(claimed, wait)
             return
-        age = (datetime.now(UTC) - attempted_at).total_seconds()
-        if await self._outcomes.adopted(claimed, found):
+        # After the list was read: whoever sent what it shows had claimed that before.
+        async with self._database.as_service() as db:
+            twin = await queue.has_twin_in_flight(db, claimed.organization_id, claimed.message_id)
+        if twin:
+            await self._outcomes.ask_again(claimed, self._pace.twin_wait)
+        elif await self._outcomes.adopted(claimed, found):
             return
-        if age < self._pace.sure_after:
+        elif age < self._pace.sure_after:
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
         else:
             await self._outcomes.not_there(claimed)
@@ -194,7 +203,7 @@ class Dispatching:
         self, db: Connection, claimed: Sequence[Claimed], deadline: float
     ) -> list[Turn]:
         """When each entry may go, at its sender's rate; what has no turn soon is given back."""
-        now = datetime.now(UTC)
+        now = time.monotonic()
         turns: list[Turn] = []
         paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
         for entry in claimed:
@@ -204,14 +213,17 @@ class Dispatching:
                 turns.append(Turn(entry, now, deadline))
         # One order for all workers: two that pace the same senders never wait for each other.
         for (organization_id, sender_id, rate), entries in sorted(paced.items()):
-            first, granted = await queue.take_turns(
+            wait, granted = await queue.take_turns(
                 db, organization_id, sender_id, len(entries), rate
             )
             turns += [
-                Turn(entry, first + timedelta(seconds=n / rate), deadline)
+                Turn(entry, now + wait + n / rate, deadline)
                 for n, entry in enumerate(entries[:granted])
             ]
-            await queue.give_back(db, entries[granted:], self.lease_id)
+            # Those that have no turn make room: the backlog of a slow sender is not claimed again
+            # and again.
+            later = wait + granted / rate
+            await queue.give_back(db, entries[granted:], self.lease_id, later)
         return turns
 
     def _account(self, claimed: Claimed) -> Account:

@@ -6,6 +6,7 @@ request is found, not only the first.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ class Draft:
     client_id: UUID | None = None
     template_id: UUID | None = None
     sender_id: UUID | None = None
+    provider: str | None = None
 
 
 class Drafting:
@@ -50,7 +52,11 @@ class Drafting:
         async with self._database.as_caller(caller) as db:
             context = await contacts.context(db, caller.organization_id, _wanted(requests))
         now = datetime.now(UTC)
-        return [await self._read(request, context, now) for request in requests]
+        drafts = []
+        for request in requests:
+            drafts.append(await self._read(request, context, now))
+            await asyncio.sleep(0)  # a batch of a thousand is no reason for others to wait
+        return drafts
 
     async def _read(self, request: SendRequest, context: Context, now: datetime) -> Draft:
         errors = _shape_errors(request, now)
@@ -69,6 +75,7 @@ class Drafting:
             client_id=client_id,
             template_id=template_id,
             sender_id=UUID(sender["id"]) if sender else None,
+            provider=sender["provider"] if sender else None,
         )
 
     async def _content(
@@ -117,7 +124,8 @@ def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
         template_ids=[found for found in ids.values() if found],
         template_names=[name for name, found in ids.items() if not found],
         channels=[str(channel) for channel in {r.channel for r in requests}],
-        senders=list(froms | {e for f in froms if (e := phone.to_e164(f, None))}),
+        senders=list(froms),
+        sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
         tails=list({tail for to in tos if (tail := phone.tail(to))}),
         emails=[],
     )

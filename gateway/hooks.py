@@ -14,6 +14,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.receive import UnknownHookError
 from gateway.services import SERVICES
+from gateway.store.database import DatabaseAwayError
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
 _log = logger(__name__)
@@ -42,6 +43,9 @@ async def handle(request: web.Request) -> web.Response:
         raise
     except web.HTTPException as error:
         status = error.status
+        raise
+    except DatabaseAwayError:
+        status = 503
         raise
     finally:
         # Only names of providers become labels: a path is whatever somebody types.

@@ -47,6 +47,8 @@ def configure(level: str, style: str) -> None:
     # Libraries log requests with their bodies at these levels; ours say what matters.
     for name in ("twilio", "aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs what it could not parse, addresses in the path included.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def _without_data(

@@ -7,6 +7,7 @@ numbers there and `/metrics` sums them; without one they are this process's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
@@ -15,8 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from channels.model import Channel, Status
-from gateway.problems import Problem
-from gateway.store.messages import Row
+from gateway.store.reports import Advance
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
@@ -35,7 +35,7 @@ class Metrics:
         self._accepted = Counter(
             "gateway_messages_accepted",
             "Messages answered with 202",
-            ("channel",),
+            labels,
             registry=registry,
         )
         self._sent = Counter(
@@ -87,11 +87,9 @@ class Metrics:
             registry=registry,
         )
 
-    def accepted(self, results: Iterable[Row | Problem]) -> None:
-        """Messages were answered with 202; what was refused does not count."""
-        for result in results:
-            if not isinstance(result, Problem):
-                self._accepted.labels(result["channel"]).inc()
+    def accepted(self, channel: str, provider: str) -> None:
+        """A message was stored, to be sent through a provider."""
+        self._accepted.labels(channel, provider).inc()
 
     def accept_took(self, seconds: float) -> None:
         """A request to send was answered."""
@@ -101,15 +99,19 @@ class Metrics:
         """A provider answered, or did not within its time."""
         self._send_seconds.labels(provider).observe(seconds)
 
-    def advanced(self, channel: Channel, provider: str, status: Status, age: float) -> None:
-        """A message reached a status, `age` seconds after it was accepted."""
-        if status is Status.SENT:
-            self._sent.labels(channel, provider).inc()
-        elif status is Status.FAILED:
-            self._failed.labels(channel, provider).inc()
-        elif status is Status.DELIVERED:
-            self._delivered.labels(channel, provider).inc()
-            self._callback_delay.labels(channel, provider).observe(age)
+    def advanced(self, advance: Advance, provider: str, now: datetime) -> None:
+        """A message reached a status, perhaps past others on the way."""
+        labels = (advance.channel, provider)
+        reached = _rank(advance.status)
+        passed = range(_rank(advance.old_status) + 1, reached + 1)
+        if _rank(Status.SENT) in passed and advance.status not in (Status.CANCELED, Status.FAILED):
+            self._sent.labels(*labels).inc()
+        if advance.status == Status.FAILED and reached in passed:
+            self._failed.labels(*labels).inc()
+        if _rank(Status.DELIVERED) in passed:
+            self._delivered.labels(*labels).inc()
+            age = (now - advance.created_at).total_seconds()
+            self._callback_delay.labels(*labels).observe(age)
 
     def received(self, channel: Channel, provider: str) -> None:
         """An inbound message was stored."""
@@ -129,6 +131,13 @@ class Metrics:
         queue = CollectorRegistry()
         queue.register(_Queue(list(depth)))
         return generate_latest(registry) + generate_latest(queue)
+
+
+_ORDER = list(Status)
+
+
+def _rank(status: str) -> int:
+    return _ORDER.index(Status(status)) if status in _ORDER else -1
 
 
 class _Queue(Collector):

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -49,6 +50,12 @@ def files() -> list[Path]:
     return sorted(p for p in (sql_folder() / "migrations").iterdir() if _FILE.match(p.name))
 
 
+@cache
+def versions() -> tuple[str, ...]:
+    """The versions of the migration files, oldest first."""
+    return tuple(_version(path) for path in files())
+
+
 async def up(owner_url: str) -> list[str]:
     """Apply every pending migration; the versions that this call applied.
 
@@ -63,8 +70,7 @@ async def down(owner_url: str, to: str | None = None) -> list[str]:
 
     Returns the versions that were taken back, newest first. Raises MigrationError.
     """
-    versions = {_version(path) for path in files()}
-    if to is not None and to not in versions | {"0"}:
+    if to is not None and to not in (*versions(), "0"):
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
     url = await _checked(owner_url)
     applied = (await status(owner_url)).applied

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import swagger_ui_bundle
 from aiohttp import web
@@ -13,7 +13,8 @@ from gateway.api.endpoint import as_bytes, respond
 from gateway.api.openapi import describe
 from gateway.problems import Problem
 from gateway.services import SERVICES
-from gateway.store import queue
+from gateway.store import queue, upkeep
+from gateway.store.database import DatabaseAwayError
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -56,15 +57,16 @@ async def healthz(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """The database answers and has every migration; 503 says what is missing."""
-    url = request.app[SERVICES].settings.database_url or ""
     try:
-        found = await migrate.status(url)
-    except migrate.MigrationError as error:
-        raise Problem(503, str(error)) from None
-    if found.pending:
-        missing = ", ".join(found.pending)
-        raise Problem(503, f"Migrations are missing ({missing}): run 'gateway migrate up'.")
-    return respond({"status": "ok", "migrations": found.applied})
+        async with request.app[SERVICES].database.as_service() as db:
+            applied = await upkeep.migrations(db)
+    except DatabaseAwayError as error:
+        raise Problem(503, f"{error}.") from None
+    missing = [version for version in migrate.versions() if version not in applied]
+    if missing:
+        named = ", ".join(missing)
+        raise Problem(503, f"Migrations are missing ({named}): run 'gateway migrate up'.")
+    return respond({"status": "ok", "migrations": applied})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -80,7 +82,9 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def openapi(request: web.Request) -> web.Response:
     """The description of /v1."""
-    document = describe(request.app[SERVICES].settings.base_url)
+    parts = urlsplit(request.app[SERVICES].settings.base_url)
+    # PUBLIC_URL may carry the user and password that providers call with.
+    document = describe(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
     return web.Response(body=as_bytes(document), content_type="application/json")
 
 

@@ -10,14 +10,14 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import tenacity
 
 from channels.errors import OptedOut, Refused, RefusedForNow
-from channels.model import Channel, Sent, Status
+from channels.model import Sent, Status
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports
@@ -27,6 +27,7 @@ from gateway.store.reports import Event, event_id
 
 _log = logger(__name__)
 
+_AS_ASKED = 3
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
 
@@ -108,9 +109,7 @@ class Outcomes:
             text = f"The provider did not take it in many attempts: {error.message}"
             await self.refused(claimed, Refused(text, code=error.code))
             return
-        until = datetime.now(UTC) + timedelta(
-            seconds=_wait(claimed.refusals + 1, error.retry_after)
-        )
+        seconds = _wait(claimed.refusals + 1, error.retry_after)
         event = event_of(
             claimed,
             f"refused:{claimed.attempts}",
@@ -118,12 +117,12 @@ class Outcomes:
             None,
             error_code=error.code,
             error_message=error.message,
-            detail={"attempt": claimed.attempts, "next_attempt_at": until.isoformat()},
+            detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
         await self._postpone(
-            claimed, event, until=until, phase="send", refusals=claimed.refusals + 1
+            claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
         )
-        _log.info("refused for now", code=error.code, until=until.isoformat(), **ids(claimed))
+        _log.info("refused for now", code=error.code, wait=round(seconds, 1), **ids(claimed))
 
     async def lost(self, claimed: Claimed, reason: str) -> None:
         """Nobody knows whether it was taken: the provider will be asked."""
@@ -135,19 +134,23 @@ class Outcomes:
             error_message=reason,
             detail={"attempt": claimed.attempts},
         )
-        until = datetime.now(UTC) + timedelta(seconds=self._pace.ask_every)
-        await self._postpone(claimed, event, until=until, phase="ask", refusals=claimed.refusals)
+        await self._postpone(
+            claimed,
+            event,
+            seconds=self._pace.ask_every,
+            phase="ask",
+            refusals=claimed.refusals,
+        )
         _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
         """The provider could not say yet."""
-        until = datetime.now(UTC) + timedelta(seconds=seconds)
         await self._save(
             lambda db: queue.postpone(
                 db,
                 claimed,
                 self._lease_id,
-                until=until,
+                seconds=seconds,
                 phase="ask",
                 refusals=claimed.refusals,
                 asked=claimed.asked + 1,
@@ -167,9 +170,7 @@ class Outcomes:
             None,
             detail={"attempt": claimed.attempts},
         )
-        await self._postpone(
-            claimed, event, until=datetime.now(UTC), phase="send", refusals=claimed.refusals + 1
-        )
+        await self._postpone(claimed, event, seconds=0, phase="send", refusals=claimed.refusals + 1)
         _log.info("the provider does not have it: it is sent once more", **ids(claimed))
 
     async def settled(self, claimed: Claimed) -> None:
@@ -190,15 +191,29 @@ class Outcomes:
             provider=dict(sent.detail),
         )
         await self._record(db, claimed, [event])
-        await self._record(db, claimed, await reports.take_unmatched(db, [sent.external_id]))
+        if claimed.account_id is not None:
+            early = await reports.take_unmatched(
+                db,
+                claimed.organization_id,
+                claimed.account_id,
+                sent.external_id,
+                claimed.message_id,
+            )
+            await self._record(db, claimed, early)
 
     async def _postpone(
-        self, claimed: Claimed, event: Event, *, until: datetime, phase: str, refusals: int
+        self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
     ) -> None:
         async def save(db: Connection) -> None:
             await self._record(db, claimed, [event])
             await queue.postpone(
-                db, claimed, self._lease_id, until=until, phase=phase, refusals=refusals, asked=0
+                db,
+                claimed,
+                self._lease_id,
+                seconds=seconds,
+                phase=phase,
+                refusals=refusals,
+                asked=0,
             )
 
         await self._save(save)
@@ -206,13 +221,7 @@ class Outcomes:
     async def _record(self, db: Connection, claimed: Claimed, events: Sequence[Event]) -> None:
         now = datetime.now(UTC)
         for advance in await reports.record(db, events):
-            if advance.status != advance.old_status:
-                self._metrics.advanced(
-                    Channel(advance.channel),
-                    claimed.provider or "none",
-                    Status(advance.status),
-                    (now - advance.created_at).total_seconds(),
-                )
+            self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def _save(self, save: Callable[[Connection], Awaitable[Any]]) -> None:
         wait = 0.1
@@ -248,7 +257,6 @@ def event_of(
         type=kind,
         status=status,
         source="worker",
-        occurred_at=datetime.now(UTC),
         external_id=external_id,
         error_code=error_code,
         error_message=error_message,
@@ -266,9 +274,15 @@ def ids(claimed: Claimed) -> dict[str, str]:
 
 
 def _wait(refusal: int, retry_after: float | None) -> float:
-    """Seconds until the next attempt: as the provider says, else 1-2 s, 2-3 s, 4-5 s ..."""
-    if retry_after is not None:
-        return max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
+    """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
+
+    A provider that says "in a second" again and again gets more time, too: so many attempts have
+    to span hours, not a busy minute.
+    """
     state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
     state.attempt_number = refusal
-    return _backoff(state)
+    longer = _backoff(state)
+    if retry_after is None:
+        return longer
+    asked = max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
+    return asked if refusal <= _AS_ASKED else max(asked, longer)

@@ -14,12 +14,12 @@ from typing import Any
 from uuid import UUID
 
 from channels import phone
-from channels.model import Account, Channel, Status
+from channels.model import Account, Channel
 from gateway.ids import derived_id, new_id
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
 from gateway.store import accounts, contacts, messages, reports
-from gateway.store.database import Connection, Database
+from gateway.store.database import Connection, Database, storable
 from gateway.store.reports import Event, RawRequest, event_id, report_id
 from gateway.vault import Vault
 from webhooks.model import Inbound, Reply, StatusReport, WebhookEvent, WebhookRequest
@@ -115,13 +115,7 @@ class Receiving:
             await reports.keep_unmatched(db, unmatched)
         now = datetime.now(UTC)
         for advance in advances:
-            if advance.status != advance.old_status:
-                self._metrics.advanced(
-                    Channel(advance.channel),
-                    account.provider,
-                    Status(advance.status),
-                    (now - advance.created_at).total_seconds(),
-                )
+            self._metrics.advanced(advance, account.provider, now)
 
     async def _store_inbound(
         self, db: Connection, account: Account, inbound: Sequence[Inbound]
@@ -162,8 +156,8 @@ def _raw(account: Account, request: WebhookRequest) -> RawRequest:
         provider=account.provider,
         event=request.event,
         method=request.method,
-        url=_text(request.url),
-        headers={k: _text(v) for k, v in request.headers.items() if k in _KEPT_HEADERS},
+        url=storable(request.url),
+        headers={k: storable(v) for k, v in request.headers.items() if k in _KEPT_HEADERS},
         body=request.body,
     )
 
@@ -173,7 +167,7 @@ def _event(account: Account, report: StatusReport, message_id: UUID) -> Event:
         organization_id=account.organization_id,
         message_id=message_id,
         id=event_id(message_id, report.key),
-        type=_text(report.word),
+        type=report.word,
         status=report.status,
         source=account.provider,
         occurred_at=report.occurred_at,
@@ -190,7 +184,7 @@ def _unmatched(account: Account, report: StatusReport) -> dict[str, Any]:
         "account_id": account.id,
         "external_id": report.external_id,
         "id": report_id(report.key),
-        "type": _text(report.word),
+        "type": report.word,
         "status": report.status,
         "occurred_at": report.occurred_at or datetime.now(UTC),
         "error_code": report.error_code,
@@ -201,8 +195,7 @@ def _unmatched(account: Account, report: StatusReport) -> dict[str, Any]:
 
 
 def _detail(report: StatusReport) -> dict[str, Any]:
-    detail: dict[str, Any] = _clean(dict(report.detail))
-    return detail | {"opted_out": True} if report.opted_out else detail
+    return dict(report.detail) | ({"opted_out": True} if report.opted_out else {})
 
 
 def _inbound_row(
@@ -215,7 +208,7 @@ def _inbound_row(
     for row in reversed(known):
         if phone.to_e164(row["phone"] or "", row["country"]) == message.from_address:
             contact[row["kind"]] = row["id"]
-    row = {
+    return {
         "id": message_id,
         "channel": message.channel,
         "from_address": message.from_address,
@@ -238,20 +231,3 @@ def _inbound_row(
         "event_id": event_id(message_id, "received"),
         "source": account.provider,
     }
-    cleaned: dict[str, Any] = _clean(row)
-    return cleaned
-
-
-def _clean(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Text that PostgreSQL can hold: without U+0000, without lone surrogates."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict):
-        return {_text(key): _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    return value
-
-
-def _text(value: str) -> str:
-    return value.replace("\x00", "").encode("utf-8", "replace").decode()

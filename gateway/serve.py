@@ -80,7 +80,8 @@ async def serve_web(
 async def serve_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Send what is due until `stop` is set."""
     dsn = str(settings.database_url)
-    database = await Database.connect(dsn)
+    pooled = settings.database_direct_url is not None
+    database = await Database.connect(dsn, pooled=pooled)
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
     try:

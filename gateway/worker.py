@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from gateway.dispatch import Dispatching, Turn
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
 from gateway.store.database import Database, DatabaseAwayError
-from gateway.store.listening import listening
+from gateway.store.listening import listen
 
 _log = logger(__name__)
 
 _POLL = 0.5
+_GATHER = 0.02
 _BATCH = 100
 _STOP = 25.0
 
@@ -38,6 +40,7 @@ class Worker:
         self._known_alive = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._seen: frozenset[int] | None = None
+        self._caught_up = False
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when everything under way has ended."""
@@ -49,7 +52,7 @@ class Worker:
         beside = [
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
-            asyncio.create_task(self._regularly(2.0, self._apply_early_reports)),
+            asyncio.create_task(self._regularly(2.0, self._apply_missed_reports)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -74,6 +77,10 @@ class Worker:
             self._wake.clear()
             free = self._concurrency - len(self._under_way)
             turns: list[Turn] = []
+            if 0 < free < self._concurrency // 4:
+                # A claim costs the same for one entry as for many: let a few more places be free.
+                await self._rest(_GATHER)
+                free = self._concurrency - len(self._under_way)
             # What is claimed while nobody can see that this worker lives, another takes for dead.
             if free > 0 and self._known_alive.is_set():
                 try:
@@ -109,7 +116,7 @@ class Worker:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if len(self._under_way) == self._concurrency - 1:
+        if len(self._under_way) <= self._concurrency * 3 // 4:
             self._wake.set()
 
     async def _rest(self, seconds: float) -> None:
@@ -120,31 +127,30 @@ class Worker:
         """Be woken by accept; the same connection shows that this worker's leases are alive."""
         while True:
             try:
-                async with listening(
-                    self._direct_url, self._dispatching.lease_id, self._wake.set
-                ) as lost:
-                    self._known_alive.set()
-                    self._wake.set()
-                    await lost.wait()
+                await listen(
+                    self._direct_url, self._dispatching.lease_id, self._known_alive, self._wake.set
+                )
             except DatabaseAwayError as error:
-                _log.warning("the listening connection was lost", error=str(error))
-            finally:
-                self._known_alive.clear()
+                _log.warning("no connection to listen on", error=str(error))
             await asyncio.sleep(0.2)
 
     async def _end_dead_leases(self) -> None:
         async with self._database.as_service() as db:
             live = await queue.live_leases(db)
             if self._seen is None or self._seen - live:
-                ended = await queue.end_dead_leases(db, live, self._dispatching.lease_id)
+                ended = await queue.end_dead_leases(db, self._dispatching.lease_id)
                 if ended:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()
         self._seen = live
 
-    async def _apply_early_reports(self) -> None:
+    async def _apply_missed_reports(self) -> None:
+        # All at first, those of the last minutes from then on.
+        since = timedelta(minutes=10) if self._caught_up else timedelta(days=8)
         async with self._database.as_service() as db:
-            await reports.record(db, await reports.take_unmatched(db))
+            missed = await reports.take_missed(db, since)
+            await reports.record(db, missed)
+        self._caught_up = self._caught_up or not missed
 
     async def _fold(self) -> None:
         async with self._database.as_service() as db:

@@ -14,9 +14,12 @@ import aiohttp
 import jwt
 
 from gateway.config import Settings
+from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import accounts
 from gateway.store.database import ApiKey, Caller, Database, Staff
+
+_log = logger(__name__)
 
 _PREFIX_LENGTH = 16
 _JWKS_SECONDS = 600
@@ -55,7 +58,7 @@ class Callers:
         """The caller; raises `Problem` 401, or 403 for somebody who is not active staff."""
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        if scheme.lower() != "bearer" or not token or not token.isascii():
             raise _unauthorized("Send an API key or a token as 'Authorization: Bearer ...'.")
         if token.startswith("gw_"):
             return await self._by_key(token)
@@ -122,15 +125,22 @@ class _KeySet:
         self._session = session
         self._lock = asyncio.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched = -float("inf")
+        self._tried = self._fetched = -float("inf")
 
     async def find(self, key_id: str) -> jwt.PyJWK:
-        age = time.monotonic() - self._fetched
-        if age > _JWKS_SECONDS or (key_id not in self._keys and age > _JWKS_PAUSE):
+        now = time.monotonic()
+        if key_id not in self._keys or now - self._fetched > _JWKS_SECONDS:
             async with self._lock:
-                # Whoever waited for the lock finds the keys that the first one fetched.
-                if time.monotonic() - self._fetched > _JWKS_PAUSE:
+                # Also a try that failed counts: an issuer that is away is not asked by each caller.
+                if time.monotonic() - self._tried > _JWKS_PAUSE:
+                    self._tried = time.monotonic()
                     await self._fetch()
+        if not self._keys:
+            raise Problem(
+                503,
+                "The issuer's keys cannot be read: check SUPABASE_URL and try again.",
+                headers={"Retry-After": str(_JWKS_PAUSE)},
+            )
         if key_id not in self._keys:
             raise jwt.InvalidKeyError("it names a key that the issuer does not publish")
         return self._keys[key_id]
@@ -143,13 +153,7 @@ class _KeySet:
                 response.raise_for_status()
                 published = jwt.PyJWKSet.from_dict(await response.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
-            if self._keys:
-                return  # the keys that we have are better than none
-            raise Problem(
-                503,
-                "The issuer's keys cannot be read: check SUPABASE_URL and try again "
-                f"({type(error).__name__}).",
-                headers={"Retry-After": "5"},
-            ) from None
+            _log.warning("the issuer's keys cannot be read", error=type(error).__name__)
+            return  # the keys that we have are better than none
         self._keys = {key.key_id: key for key in published.keys if key.key_id}
         self._fetched = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,29 +33,26 @@ async def send(call: Call) -> web.Response:
     """Accept one message."""
     raw = await call.request.read()
     body = parse_json(raw)
-    idempotency = _idempotency(call, "message", body, lambda results: as_bytes(_one(results)))
+    idempotency = await _idempotency(call, "message", body, _one)
     if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
         return _replay(known, 202)
     request = read_json(shapes.SendRequest, raw)
     results = await call.services.accepting.accept(call.caller, [request], idempotency)
     if isinstance(results, Replayed):
         return _replay(results, 202)
-    call.services.metrics.accepted(results)
-    shown = _one(results)
-    return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
+    return _accepted(results)
 
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages, each judged by itself."""
     body = parse_json(await call.request.read())
-    idempotency = _idempotency(call, "batch", body, lambda results: as_bytes(_many(results)))
+    idempotency = await _idempotency(call, "batch", body, _many)
     if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
         return _replay(known, 207)
     requests = [_item(item) for item in _items(body)]
     results = await call.services.accepting.accept(call.caller, requests, idempotency)
     if isinstance(results, Replayed):
         return _replay(results, 207)
-    call.services.metrics.accepted(results)
     return respond(_many(results), 207)
 
 
@@ -127,9 +125,13 @@ async def cancel(call: Call) -> web.Response:
 
 async def retry(call: Call) -> web.Response:
     """Send a failed message again, as a new one with `retry_of`."""
-    row = await call.services.accepting.retry(call.caller, call.id)
-    call.services.metrics.accepted([row])
-    return respond(_shown(row), 202, {"Location": f"/v1/messages/{row['id']}"})
+    idempotency = await _idempotency(call, f"retry {call.id}", None, _one)
+    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
+        return _replay(known, 202)
+    results = await call.services.accepting.retry(call.caller, call.id, idempotency)
+    if isinstance(results, Replayed):
+        return _replay(results, 202)
+    return _accepted(results)
 
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
@@ -151,23 +153,30 @@ def _item(item: object) -> shapes.SendRequest | Problem:
         return problem
 
 
-def _idempotency(
-    call: Call, kind: str, body: object, answer: Callable[[Sequence[Result]], bytes]
+async def _idempotency(
+    call: Call, kind: str, body: object, shown: Callable[[Sequence[Result]], dict[str, Any]]
 ) -> Idempotency | None:
     key = call.request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
         raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII letters")])
-    return Idempotency(key=key, digest=digest_of(call.caller, kind, body), answer=answer)
+    # In a thread: a batch of ten megabytes takes its time.
+    digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
+    return Idempotency(key=key, digest=digest, answer=lambda results: as_bytes(shown(results)))
+
+
+def _accepted(results: Sequence[Result]) -> web.Response:
+    shown = _one(results)
+    return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
 
 
 def _replay(known: Replayed, status: int) -> web.Response:
+    headers = {"Idempotent-Replayed": "true"}
+    if status == 202:
+        headers["Location"] = f"/v1/messages/{orjson.loads(known.answer)['id']}"
     return web.Response(
-        body=known.answer,
-        status=status,
-        content_type="application/json",
-        headers={"Idempotent-Replayed": "true"},
+        body=known.answer, status=status, content_type="application/json", headers=headers
     )
 
 
@@ -274,6 +283,7 @@ ENDPOINTS = [
         status=202,
         summary="Send a failed message again",
         answer=shapes.Message,
+        headers=("Idempotency-Key",),
         problems=(404, 409, 422),
     ),
 ]

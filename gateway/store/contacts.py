@@ -27,6 +27,7 @@ class Wanted:
     template_names: Sequence[str]
     channels: Sequence[str]
     senders: Sequence[str]
+    sender_tails: Sequence[str]
     tails: Sequence[str]
     emails: Sequence[str]
 
@@ -56,6 +57,7 @@ async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Cont
         list(wanted.senders),
         list(wanted.tails),
         list(wanted.emails),
+        list(wanted.sender_tails),
     )
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return Context(**dict(row))

@@ -8,7 +8,7 @@ reason (everything is LOCAL) and left out, which saves a third.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,17 @@ def as_json_bytes(value: object) -> bytes:
     return orjson.dumps(value, default=_uuid_text, option=orjson.OPT_UTC_Z)
 
 
+def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What others told us, as PostgreSQL can hold it: without U+0000 and lone surrogates."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value
+
+
 def _uuid_text(value: object) -> str:
     if isinstance(value, UUID):
         return str(value)
@@ -115,12 +126,17 @@ class Database:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, dsn: str, *, size: int = 8) -> Database:
-        """Open the pool; it connects when it is used, so a database that is away is no obstacle."""
+    async def connect(cls, dsn: str, *, size: int = 8, pooled: bool = False) -> Database:
+        """Open the pool; it connects when it is used, so a database that is away is no obstacle.
+
+        `pooled`: behind a transaction pooler, where the next statement may meet another server
+        connection, which knows nothing of what was prepared.
+        """
         pool = await asyncpg.create_pool(
             dsn,
             min_size=0,
             max_size=size,
+            statement_cache_size=0 if pooled else 200,
             command_timeout=_STATEMENT_SECONDS + 5,
             timeout=10,
             init=_prepare,

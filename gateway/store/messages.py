@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json
+from gateway.store.database import Connection, as_json, storable
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -51,7 +51,7 @@ async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row])
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store inbound messages; the answer names (id, channel) of those that were new."""
-    rows = await db.fetch(_SQL["receive"], as_json(messages), organization_id)
+    rows = await db.fetch(_SQL["receive"], as_json(storable(list(messages))), organization_id)
     return [dict(row) for row in rows]
 
 
@@ -106,13 +106,13 @@ async def events(
 
 async def take_back(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
     """Take a message out of the queue; False when a worker has taken it up (or it was sent)."""
-    taken = await db.fetchval(_SQL["lock_unclaimed"], organization_id, message_id)
+    taken = await db.fetchval(_SQL["take_back"], organization_id, message_id)
     return taken is not None
 
 
 async def recall(db: Connection, organization_id: UUID, key: str) -> Remembered | None:
     """The answer that was given under an idempotency key."""
-    row = await db.fetchrow(_SQL["replay"], organization_id, key)
+    row = await db.fetchrow(_SQL["recall"], organization_id, key)
     return Remembered(row["request_hash"], row["answer"]) if row else None
 
 

@@ -20,7 +20,8 @@ class Claimed:
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
-    answer was lost. Account and sender are None when they were deleted meanwhile.
+    answer was lost. Account and sender are None when they were deleted meanwhile. Ages are in
+    seconds, by the database's clock: the clocks of workers may differ.
     """
 
     organization_id: UUID
@@ -32,6 +33,7 @@ class Claimed:
     refusals: int
     asked: int
     attempted_at: datetime | None
+    attempt_age: float | None
     is_test: bool
     was_leased: bool
     run_at: datetime
@@ -42,7 +44,7 @@ class Claimed:
     body: str
     html_body: str | None
     attachments: list[dict[str, Any]] | None
-    expires_at: datetime | None
+    is_expired: bool
     external_id: str | None
     status: str
     created_at: datetime
@@ -61,20 +63,26 @@ async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> l
 
 async def take_turns(
     db: Connection, organization_id: UUID, sender_id: UUID, count: int, rate: float
-) -> tuple[datetime, int]:
-    """When the first of `count` turns is, and how many fit into the next second at this rate."""
+) -> tuple[float, int]:
+    """Seconds until the first of `count` turns, and how many fit into the next second."""
     await db.execute(_SQL["open_pace"], organization_id, sender_id)
     row = await db.fetchrow(_SQL["take_turns"], organization_id, sender_id, count, rate)
     assert row is not None  # noqa: S101 - the row was just made sure of
-    return row["first_at"], row["turns"]
+    return row["wait"], row["turns"]
 
 
-async def give_back(db: Connection, entries: Sequence[Claimed], lease_id: UUID) -> None:
-    """Return entries that were claimed and not begun."""
-    if entries:
-        organizations = [entry.organization_id for entry in entries]
-        ids = [entry.message_id for entry in entries]
-        await db.execute(_SQL["give_back"], organizations, ids, lease_id)
+async def give_back(
+    db: Connection, entries: Sequence[Claimed], lease_id: UUID, seconds: float = 0
+) -> None:
+    """Return entries that were claimed and not begun, due again in `seconds`.
+
+    What a dead worker had begun stays leased: whoever claims it next must see that.
+    """
+    own = [entry for entry in entries if not entry.was_leased]
+    if own:
+        organizations = [entry.organization_id for entry in own]
+        ids = [entry.message_id for entry in own]
+        await db.execute(_SQL["give_back"], organizations, ids, lease_id, seconds)
 
 
 async def postpone(
@@ -82,18 +90,18 @@ async def postpone(
     claimed: Claimed,
     lease_id: UUID,
     *,
-    until: datetime,
+    seconds: float,
     phase: str,
     refusals: int,
     asked: int,
 ) -> bool:
-    """Put an entry back until a time; False when the lease was lost meanwhile."""
+    """Put an entry back for some seconds; False when the lease was lost meanwhile."""
     kept = await db.fetchval(
         _SQL["postpone"],
         claimed.organization_id,
         claimed.message_id,
         lease_id,
-        until,
+        seconds,
         phase,
         refusals,
         asked,
@@ -121,14 +129,19 @@ async def has_twin_in_flight(db: Connection, organization_id: UUID, message_id: 
     return found
 
 
+async def wake(db: Connection) -> None:
+    """Tell the workers that something is due."""
+    await db.execute(_SQL["wake"])
+
+
 async def live_leases(db: Connection) -> frozenset[int]:
     """Tokens of the leases whose workers are alive."""
     return frozenset(row["token"] for row in await db.fetch(_SQL["live_leases"]))
 
 
-async def end_dead_leases(db: Connection, live: frozenset[int], own: UUID) -> int:
+async def end_dead_leases(db: Connection, own: UUID) -> int:
     """End the leases of workers that are not alive; how many entries that were."""
-    return len(await db.fetch(_SQL["end_dead_leases"], sorted(live), own))
+    return len(await db.fetch(_SQL["end_dead_leases"], own))
 
 
 async def depth(db: Connection) -> list[tuple[str, int, float]]:

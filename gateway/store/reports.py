@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Record
+
 from gateway.ids import derived_id
-from gateway.store.database import Connection, as_json
+from gateway.store.database import Connection, as_json, storable
 from gateway.store.sql import queries
 
 _SQL = queries("reports")
@@ -63,7 +65,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     """Append events and advance their messages; messages that do not exist are left out."""
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_json([asdict(event) for event in events]))
+    rows = await db.fetch(_SQL["record"], as_json(storable([asdict(event) for event in events])))
     return [
         Advance(
             row["organization_id"],
@@ -92,28 +94,38 @@ async def resolve(
 
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
-    await db.execute(_SQL["keep_unmatched"], as_json(reports))
+    await db.execute(_SQL["keep_unmatched"], as_json(storable(list(reports))))
 
 
-async def take_unmatched(db: Connection, external_ids: Sequence[str] | None = None) -> list[Event]:
-    """Kept reports whose message is known by now, as events to record."""
-    rows = await db.fetch(_SQL["take_unmatched"], external_ids)
-    return [
-        Event(
-            organization_id=row["organization_id"],
-            message_id=row["message_id"],
-            id=derived_id(row["message_id"], row["id"]),
-            type=row["type"],
-            status=row["status"],
-            source=row["source"],
-            occurred_at=row["occurred_at"],
-            external_id=row["external_id"],
-            error_code=row["error_code"],
-            error_message=row["error_message"],
-            detail=row["detail"],
-        )
-        for row in rows
-    ]
+async def take_unmatched(
+    db: Connection, organization_id: UUID, account_id: UUID, external_id: str, message_id: UUID
+) -> list[Event]:
+    """Reports that came before their message's external id was known, as events to record."""
+    rows = await db.fetch(
+        _SQL["take_unmatched"], organization_id, account_id, external_id, message_id
+    )
+    return [_kept(row) for row in rows]
+
+
+async def take_missed(db: Connection, since: timedelta) -> list[Event]:
+    """Reports that were kept while their message's external id was being stored."""
+    return [_kept(row) for row in await db.fetch(_SQL["take_missed"], since)]
+
+
+def _kept(row: Record) -> Event:
+    return Event(
+        organization_id=row["organization_id"],
+        message_id=row["message_id"],
+        id=derived_id(row["message_id"], row["id"]),
+        type=row["type"],
+        status=row["status"],
+        source=row["source"],
+        occurred_at=row["occurred_at"],
+        external_id=row["external_id"],
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+        detail=row["detail"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the worker does beside sending."""
+"""What the worker does beside sending, and what `/readyz` asks."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ async def forget_old(db: Connection) -> dict[str, int]:
     """Delete what is past its retention, at most `FORGET_AT_ONCE` of each kind; how many."""
     row = await db.fetchrow(_SQL["forget_old"], FORGET_AT_ONCE)
     return dict(row or {})
+
+
+async def migrations(db: Connection) -> list[str]:
+    """Versions that have been applied, oldest first."""
+    return [row["version"] for row in await db.fetch(_SQL["migrations"])]

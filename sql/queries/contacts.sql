@@ -3,7 +3,8 @@
 -- name: context
 -- All that a batch of requests refers to, in one answer, under the caller's own policies.
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
--- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses.
+-- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
+-- $10: last digits of sender addresses.
 SELECT
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
@@ -24,11 +25,20 @@ SELECT
     JOIN gateway.provider_accounts a
       ON a.organization_id = s.organization_id AND a.id = s.account_id
     WHERE s.organization_id = $1 AND s.channel = ANY ($6::text[]) AND s.is_active AND a.is_active
-      AND (s.is_default OR s.address = ANY ($7::text[]))) AS senders,
+      AND (s.is_default OR s.address = ANY ($7::text[])
+        OR right(regexp_replace(s.address, '\D', '', 'g'), 7) = ANY ($10::text[]))) AS senders,
   (SELECT coalesce(json_agg(json_build_object(
       'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email,
       'created_at', c.created_at) ORDER BY c.created_at DESC), '[]')
-    FROM gateway.contacts_by_address($8::text[], $9::text[]) c) AS known;
+    FROM gateway.contacts_by_address(
+      -- of a request that names a lead, the client with the lead's number is looked for, too
+      $8::text[] || ARRAY(
+        SELECT right(regexp_replace(phone, '\D', '', 'g'), 7) FROM leads
+        WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND phone IS NOT NULL
+        UNION ALL
+        SELECT right(regexp_replace(phone, '\D', '', 'g'), 7) FROM clients
+        WHERE organization_id = $1 AND id = ANY ($3::uuid[]) AND phone IS NOT NULL
+      ), $9::text[]) c) AS known;
 
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares
@@ -71,16 +81,25 @@ RETURNING id;
 -- name: update_lead
 -- Keys that $3 does not have keep their value.
 UPDATE leads l SET
-  first_name = p.first_name, last_name = p.last_name, email = p.email, phone = p.phone,
-  source = p.source, source_details = p.source_details, utm_source = p.utm_source,
-  utm_medium = p.utm_medium, utm_campaign = p.utm_campaign, status = p.status, tags = p.tags,
-  lead_score = p.lead_score, ai_score = p.ai_score, assigned_to = p.assigned_to,
-  custom_fields = p.custom_fields, notes = p.notes, converted_at = CASE
+  first_name = CASE WHEN $3::jsonb ? 'first_name' THEN p.first_name ELSE l.first_name END,
+  last_name = CASE WHEN $3::jsonb ? 'last_name' THEN p.last_name ELSE l.last_name END,
+  email = CASE WHEN $3::jsonb ? 'email' THEN p.email ELSE l.email END,
+  phone = CASE WHEN $3::jsonb ? 'phone' THEN p.phone ELSE l.phone END,
+  source = CASE WHEN $3::jsonb ? 'source' THEN p.source ELSE l.source END,
+  source_details = CASE WHEN $3::jsonb ? 'source_details' THEN p.source_details ELSE l.source_details END,
+  utm_source = CASE WHEN $3::jsonb ? 'utm_source' THEN p.utm_source ELSE l.utm_source END,
+  utm_medium = CASE WHEN $3::jsonb ? 'utm_medium' THEN p.utm_medium ELSE l.utm_medium END,
+  utm_campaign = CASE WHEN $3::jsonb ? 'utm_campaign' THEN p.utm_campaign ELSE l.utm_campaign END,
+  status = CASE WHEN $3::jsonb ? 'status' THEN p.status ELSE l.status END,
+  tags = CASE WHEN $3::jsonb ? 'tags' THEN p.tags ELSE l.tags END,
+  lead_score = CASE WHEN $3::jsonb ? 'lead_score' THEN p.lead_score ELSE l.lead_score END,
+  ai_score = CASE WHEN $3::jsonb ? 'ai_score' THEN p.ai_score ELSE l.ai_score END,
+  assigned_to = CASE WHEN $3::jsonb ? 'assigned_to' THEN p.assigned_to ELSE l.assigned_to END,
+  custom_fields = CASE WHEN $3::jsonb ? 'custom_fields' THEN p.custom_fields ELSE l.custom_fields END,
+  notes = CASE WHEN $3::jsonb ? 'notes' THEN p.notes ELSE l.notes END,
+  converted_at = CASE
     WHEN p.status = 'converted' THEN coalesce(l.converted_at, now()) ELSE l.converted_at END
-FROM (
-  SELECT r.* FROM leads o, jsonb_populate_record(o, $3::jsonb) r
-  WHERE o.organization_id = $1 AND o.id = $2
-) p
+FROM jsonb_populate_record(NULL::leads, $3::jsonb) p
 WHERE l.organization_id = $1 AND l.id = $2
 RETURNING l.id;
 

@@ -25,7 +25,7 @@ WITH incoming AS MATERIALIZED (
   INSERT INTO gateway.queue (
     organization_id, message_id, sender_id, channel, priority, run_at, is_test
   )
-  SELECT $2, id, sender_id, channel, priority, coalesce(send_at, now()), is_test FROM incoming
+  SELECT $2, id, sender_id, channel, priority, greatest(send_at, now()), is_test FROM incoming
 ), noted AS (
   INSERT INTO gateway.message_events (
     organization_id, message_id, id, type, status, occurred_at, source
@@ -42,17 +42,13 @@ WITH incoming AS MATERIALIZED (
     WHERE l.organization_id = $2 AND l.id IN (SELECT lead_id FROM incoming)
     ORDER BY l.id FOR NO KEY UPDATE
   )
-), woken AS (
-  SELECT pg_notify('gateway_queue', '')
-  WHERE EXISTS (SELECT FROM incoming WHERE send_at IS NULL OR send_at <= now())
 )
 SELECT s.id, s.organization_id, s.channel, s.direction, s.from_address, s.to_address, s.lead_id,
   s.client_id, s.conversation_id, s.subject, s.body, s.html_body, s.attachments, s.status,
   s.sent_at, s.delivered_at, s.read_at, s.failed_at, s.error_code, s.error_message,
   s.external_id, s.template_id, s.reference, s.send_at, s.expires_at, s.retry_of, s.metadata,
   s.created_at, s.updated_at
-FROM stored s LEFT JOIN woken ON true
-ORDER BY s.id;
+FROM stored s ORDER BY s.id;
 
 -- name: receive
 -- Inbound messages of one account; the id is derived from the provider's, so a redelivery
@@ -122,13 +118,13 @@ WHERE organization_id = $1 AND message_id = $2
 ORDER BY recorded_at DESC, id DESC
 LIMIT $5;
 
--- name: lock_unclaimed
+-- name: take_back
 -- A message may be canceled while no worker has taken it up: whoever holds the entry, decides.
 DELETE FROM gateway.queue
 WHERE organization_id = $1 AND message_id = $2 AND attempts = 0 AND lease_until IS NULL
 RETURNING message_id;
 
--- name: replay
+-- name: recall
 SELECT request_hash, answer FROM gateway.idempotency_keys
 WHERE organization_id = $1 AND key = $2;
 

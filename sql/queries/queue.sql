@@ -4,7 +4,6 @@
 -- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization that has something due
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
--- Entries of a sender that has used up its rate wait without being claimed.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -34,11 +33,6 @@ WITH RECURSIVE organizations AS (
     SELECT q.message_id, q.priority, q.run_at FROM gateway.queue q
     WHERE q.organization_id = d.organization_id AND q.priority = p.priority
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-      AND NOT EXISTS (
-        SELECT FROM gateway.sender_paces s
-        WHERE s.organization_id = q.organization_id AND s.sender_id = q.sender_id
-          AND s.next_at > now() + interval '1 second'
-      )
     ORDER BY q.run_at LIMIT (SELECT size FROM share)
   ) AS c
 ), chosen AS MATERIALIZED (
@@ -47,9 +41,11 @@ WITH RECURSIVE organizations AS (
   WHERE (q.organization_id, q.message_id) IN (
       SELECT organization_id, message_id FROM candidates
       WHERE turn <= (SELECT size FROM share)
-      ORDER BY turn, priority, run_at LIMIT $1
+      -- by chance among organizations: with less room than organizations none is always first
+      ORDER BY turn, random() LIMIT $1
     )
-    AND (q.lease_until IS NULL OR q.lease_until <= now())
+    -- once more, on the row as it is when the lock is held
+    AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
   FOR UPDATE SKIP LOCKED
 ), taken AS (
   UPDATE gateway.queue q SET
@@ -62,8 +58,9 @@ WITH RECURSIVE organizations AS (
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
     q.refusals, q.asked, q.attempted_at, q.is_test, c.was_leased, q.run_at
 )
-SELECT t.*, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
-  m.attachments, m.expires_at, m.external_id, m.status, m.created_at,
+SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
+  coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
+  m.attachments, m.external_id, m.status, m.created_at,
   s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
@@ -95,20 +92,20 @@ UPDATE gateway.sender_paces p SET
   next_at = g.first_at + make_interval(secs => g.turns / $4::double precision)
 FROM granted g
 WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
-RETURNING g.first_at, g.turns;
+RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: give_back
--- Entries that were claimed and not begun: as if nobody had taken them up.
+-- Entries that were claimed and not begun, due again in $4 seconds.
 UPDATE gateway.queue q SET
-  lease_id = NULL, lease_until = NULL,
+  lease_id = NULL, lease_until = NULL, run_at = greatest(q.run_at, now() + make_interval(secs => $4)),
   attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
 FROM unnest($1::uuid[], $2::uuid[]) AS g (organization_id, message_id)
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone
--- Back to the queue until $4, in phase $5; $6 refusals and $7 questions were counted.
+-- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted.
 UPDATE gateway.queue SET
-  lease_id = NULL, lease_until = NULL, run_at = $4, phase = $5, refusals = $6, asked = $7
+  lease_id = NULL, lease_until = NULL, run_at = clock_timestamp() + make_interval(secs => $4), phase = $5, refusals = $6, asked = $7
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 
@@ -134,9 +131,15 @@ SELECT EXISTS (
   JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
   JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
   WHERE q.organization_id = $1 AND q.message_id <> $2 AND q.phase = 'send'
+    AND q.priority = ANY ('{0,1,2}') AND q.run_at <= now() -- what is under way is due
     AND q.lease_until > now() AND t.to_address = m.to_address
     AND t.from_address = m.from_address AND t.body = m.body
 );
+
+-- name: wake
+-- Tells the workers that something is due. Not a part of accept: PostgreSQL commits the
+-- transactions that notify one after the other.
+SELECT pg_notify('gateway_queue', '');
 
 -- name: live_leases
 -- Every worker holds a session lock named after its lease; a worker that died holds none.
@@ -148,10 +151,15 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
 SELECT pg_try_advisory_lock(7041, hashtext($1::uuid::text));
 
 -- name: end_dead_leases
--- Ends the leases of workers that are not alive ($1: the tokens of those that are; $2: one's own).
+-- Ends the leases of workers that are not alive ($1: one's own). Who lives is asked after the
+-- snapshot was taken: a worker that begins just now holds its lock before it claims anything.
 UPDATE gateway.queue SET lease_until = now()
-WHERE lease_until > now() AND lease_id <> $2
-  AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY ($1::bigint[])
+WHERE lease_until > now() AND lease_id <> $1
+  AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY (ARRAY(
+    SELECT objid::bigint FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  ))
 RETURNING message_id;
 
 -- name: depth

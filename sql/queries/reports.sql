@@ -98,16 +98,20 @@ FROM target t LEFT JOIN advanced a ON a.organization_id = t.organization_id AND 
 
 -- name: resolve
 -- Which of our messages reports are about: $1: json array of {n, message_id, external_id},
--- $2: organization. Our own id wins over the provider's.
+-- $2: organization. Our own id wins over the provider's. One look-up each: a join could be planned
+-- as a walk through all messages of the organization.
 SELECT i.n, coalesce(own.id, known.id) AS message_id
 FROM json_to_recordset($1::json) AS i (n integer, message_id uuid, external_id text)
-LEFT JOIN messages own
-  ON own.organization_id = $2 AND own.id = i.message_id AND own.direction = 'outbound'
 LEFT JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE m.organization_id = $2 AND m.external_id = i.external_id AND m.direction = 'outbound'
-  ORDER BY m.created_at LIMIT 1
-) known ON own.id IS NULL
+  WHERE m.organization_id = $2 AND m.id = i.message_id AND m.direction = 'outbound' LIMIT 1
+) own ON true
+LEFT JOIN LATERAL (
+  SELECT m.id FROM messages m
+  WHERE own.id IS NULL AND m.organization_id = $2 AND m.external_id = i.external_id
+    AND m.direction = 'outbound'
+  LIMIT 1
+) known ON true
 WHERE coalesce(own.id, known.id) IS NOT NULL;
 
 -- name: keep_unmatched
@@ -124,18 +128,28 @@ FROM json_to_recordset($1::json) AS i (
 ON CONFLICT DO NOTHING;
 
 -- name: take_unmatched
--- Reports that came before their message's external id was stored: for the ids named in $1, or,
--- where that is null, for all of the last ten minutes (which closes the race of two commits).
-WITH matched AS (
+-- Reports of account $2 about external id $3, which is now that of message $4.
+DELETE FROM gateway.unmatched_reports
+WHERE organization_id = $1 AND account_id = $2 AND external_id = $3
+RETURNING organization_id, $4::uuid AS message_id, external_id, id, type, status,
+  coalesce(occurred_at, received_at) AS occurred_at, error_code, error_message, source, detail;
+
+-- name: take_missed
+-- Reports whose message was stored while they were kept, each unseen by the other's transaction:
+-- those that were received since $1 ago.
+WITH missed AS (
   SELECT u.organization_id, u.account_id, u.external_id, u.id, m.id AS message_id
   FROM gateway.unmatched_reports u
-  JOIN messages m ON m.organization_id = u.organization_id AND m.external_id = u.external_id
-    AND m.direction = 'outbound'
-  WHERE ($1::text[] IS NULL AND u.received_at > now() - interval '10 minutes')
-    OR u.external_id = ANY ($1::text[])
+  CROSS JOIN LATERAL (
+    SELECT m.id FROM messages m
+    WHERE m.organization_id = u.organization_id AND m.external_id = u.external_id
+      AND m.direction = 'outbound'
+    LIMIT 1
+  ) m
+  WHERE u.received_at > now() - $1::interval
   LIMIT 500
 )
-DELETE FROM gateway.unmatched_reports u USING matched x
+DELETE FROM gateway.unmatched_reports u USING missed x
 WHERE u.organization_id = x.organization_id AND u.account_id = x.account_id
   AND u.external_id = x.external_id AND u.id = x.id
 RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,

@@ -41,14 +41,18 @@ FROM jsonb_populate_record(NULL::message_templates, $3::jsonb)
 RETURNING id;
 
 -- name: update
+-- Keys that $3 does not have keep their value.
 UPDATE message_templates t SET
-  name = p.name, description = p.description, type = p.type, category = p.category,
-  subject = p.subject, content = p.content, variables = p.variables, is_active = p.is_active,
-  tags = p.tags
-FROM (
-  SELECT r.* FROM message_templates o, jsonb_populate_record(o, $3::jsonb) r
-  WHERE o.organization_id = $1 AND o.id = $2
-) p
+  name = CASE WHEN $3::jsonb ? 'name' THEN p.name ELSE t.name END,
+  description = CASE WHEN $3::jsonb ? 'description' THEN p.description ELSE t.description END,
+  type = CASE WHEN $3::jsonb ? 'type' THEN p.type ELSE t.type END,
+  category = CASE WHEN $3::jsonb ? 'category' THEN p.category ELSE t.category END,
+  subject = CASE WHEN $3::jsonb ? 'subject' THEN p.subject ELSE t.subject END,
+  content = CASE WHEN $3::jsonb ? 'content' THEN p.content ELSE t.content END,
+  variables = CASE WHEN $3::jsonb ? 'variables' THEN p.variables ELSE t.variables END,
+  is_active = CASE WHEN $3::jsonb ? 'is_active' THEN p.is_active ELSE t.is_active END,
+  tags = CASE WHEN $3::jsonb ? 'tags' THEN p.tags ELSE t.tags END
+FROM jsonb_populate_record(NULL::message_templates, $3::jsonb) p
 WHERE t.organization_id = $1 AND t.id = $2
 RETURNING t.id;
 

@@ -1,4 +1,4 @@
--- What the worker does beside sending.
+-- What the worker does beside sending, and what /readyz asks.
 
 -- name: fold_template_uses
 WITH waiting AS (
@@ -37,3 +37,6 @@ WITH requests AS (
 )
 SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM reports) AS reports,
   (SELECT count(*) FROM keys) AS keys;
+
+-- name: migrations
+SELECT version FROM gateway.schema_migrations ORDER BY version;

@@ -151,7 +151,7 @@ async def test_the_whole_way(new_shell: Shell) -> None:
     assert (1, "", True) == (invalid.code, invalid.err, "21211" in invalid.out)
     assert (200, 200, 403) == (inbound[0], inbound[1]["status"], forged)
     assert all(f"{field}: " in refused.complaint for field in ("422", "to", "template"))
-    assert [0, 0] == codes
+    assert (0, 0) == codes
     _check_numbers(before, after)
     _check_log(it, refused_id=invalid.out.split()[1])
 

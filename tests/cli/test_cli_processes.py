@@ -118,5 +118,5 @@ async def test_embedded_web_and_worker(
         codes = await asyncio.gather(web.stop(number), worker.stop(number))
 
     assert 200 == ready[0]
-    assert [0, 0] == codes
+    assert (0, 0) == codes
     await until(lambda: not users_of(folder), 5)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import click
 import jwt
 import pytest
 import typer.main
@@ -24,10 +24,10 @@ SECRET = "a secret of thirty-two characters or more"
 GOING_ON = {"demo", "web", "worker", "simulator"}
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Every command by the words that name it."""
 
-    def walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    def walk(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, Any]]:
         yield " ".join(path), command
         for name, child in getattr(command, "commands", {}).items():
             yield from walk((*path, name), child)

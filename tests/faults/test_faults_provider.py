@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.faults.stage import Json, Stage, Tenant, by_message, message_id_of, moment, seeded
+from tests.faults.stage import Json, Stage, Tenant, by_message, message_id_of, moment, seeded, until
 
 FAULTS = (
     "duplicate",
@@ -192,3 +192,26 @@ def assert_plausible(row: Json, began: datetime, *, in_order: bool) -> None:
     assert (row["failed_at"] is None) == (row["error_code"] is None), row
     if row["status"] in {"sent", "canceled"}:
         assert row["delivered_at"] is row["read_at"] is row["failed_at"] is None, row
+
+
+async def test_twin_that_is_asked_about_first(stage: Stage, tenant: Tenant) -> None:
+    """A message does not take its twin's id while the twin's report may still come."""
+    twin = {"to": "+15554000009", "body": "[same]"}
+    await stage.plan("[same]", outcome="sending", faults=["reset_after_accept"], delay_ms=2000)
+    stage.start_worker()
+    (taken,) = await stage.send_many(tenant, [twin])
+
+    async def is_lost() -> bool:
+        # As where the provider could not be asked, the next time is a while away.
+        changed = await stage.pool.execute(
+            "UPDATE gateway.queue SET run_at = now() + interval '10 seconds' WHERE phase = 'ask'"
+        )
+        return bool(changed == "UPDATE 1")
+
+    await until(is_lost, 10)
+    await stage.plan("[same]", outcome="sent", faults=["reset"], delay_ms=5)
+    (other,) = await stage.send_many(tenant, [twin])
+    await stage.until_statuses({taken: "sent", other: "sent"}, 20)
+    asked = by_message(await stage.requests())
+    assert {i: len(some) for i, some in asked.items()} == {taken: 1, other: 2}
+    assert_taken_once(await stage.rows(), asked)

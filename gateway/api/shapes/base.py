@@ -66,6 +66,7 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Integer = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(without_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(without_nul)]
+Short = Annotated[str, Field(max_length=255), AfterValidator(without_nul)]
 Line = Annotated[str, Field(max_length=1000), AfterValidator(without_nul)]
 
 

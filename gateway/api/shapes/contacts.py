@@ -12,9 +12,9 @@ from gateway.api.shapes.base import (
     Answer,
     Integer,
     JsonObject,
-    Line,
     PageQuery,
     Shape,
+    Short,
     Text,
     without_nul,
 )
@@ -23,17 +23,17 @@ from gateway.api.shapes.base import (
 class LeadPatch(Shape):
     """Columns of `leads` that a caller may write."""
 
-    first_name: Line | None = None
-    last_name: Line | None = None
-    email: Line | None = None
-    phone: Line | None = None
-    source: Line | None = None
+    first_name: Short | None = None
+    last_name: Short | None = None
+    email: Short | None = None
+    phone: Short | None = None
+    source: Short | None = None
     source_details: JsonObject | None = None
-    utm_source: Line | None = None
-    utm_medium: Line | None = None
-    utm_campaign: Line | None = None
+    utm_source: Short | None = None
+    utm_medium: Short | None = None
+    utm_campaign: Short | None = None
     status: Literal["new", "contacted", "qualified", "converted", "lost"] | None = None
-    tags: list[Line] | None = None
+    tags: list[Short] | None = None
     lead_score: Annotated[Integer, Field(ge=-(2**31), lt=2**31)] | None = None
     ai_score: float | None = None
     assigned_to: UUID | None = None
@@ -76,16 +76,16 @@ class Lead(Answer):
 class ClientPatch(Shape):
     """Columns of `clients` that a caller may write."""
 
-    first_name: Line | None = None
-    last_name: Line | None = None
-    email: Line | None = None
-    phone: Line | None = None
+    first_name: Short | None = None
+    last_name: Short | None = None
+    email: Short | None = None
+    phone: Short | None = None
     is_active: bool | None = None
     date_of_birth: date | None = None
-    gender: Line | None = None
-    emergency_contact_name: Line | None = None
-    emergency_contact_phone: Line | None = None
-    membership_status: Line | None = None
+    gender: Short | None = None
+    emergency_contact_name: Short | None = None
+    emergency_contact_phone: Short | None = None
+    membership_status: Short | None = None
     membership_start_date: date | None = None
     membership_end_date: date | None = None
     custom_fields: JsonObject | None = None
@@ -95,7 +95,7 @@ class ClientPatch(Shape):
 class ClientIn(ClientPatch):
     """A new client; the schema wants an e-mail address."""
 
-    email: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(without_nul)]
+    email: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
 
 
 class Client(Answer):
@@ -128,12 +128,12 @@ class Client(Answer):
 class LeadQuery(PageQuery):
     """Filters."""
 
-    status: Line | None = None
-    email: Line | None = None
+    status: Short | None = None
+    email: Short | None = None
 
 
 class ClientQuery(PageQuery):
     """Filters."""
 
-    membership_status: Line | None = None
-    email: Line | None = None
+    membership_status: Short | None = None
+    email: Short | None = None

@@ -15,6 +15,7 @@ from gateway.api.shapes.base import (
     Name,
     PageQuery,
     Shape,
+    Short,
     Text,
     without_nul,
 )
@@ -30,7 +31,7 @@ class TemplateIn(Shape):
     description: Text | None = None
     category: Line | None = None
     is_active: bool = True
-    tags: list[Line] = Field(default_factory=list, max_length=100)
+    tags: list[Short] = Field(default_factory=list, max_length=100)
 
 
 class TemplatePatch(Shape):
@@ -45,7 +46,7 @@ class TemplatePatch(Shape):
     description: Text | None = None
     category: Line | None = None
     is_active: bool | None = None
-    tags: list[Line] | None = Field(None, max_length=100)
+    tags: list[Short] | None = Field(None, max_length=100)
 
 
 class Template(Answer):

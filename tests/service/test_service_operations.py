@@ -1,0 +1,204 @@
+"""/healthz, /readyz and /metrics of one web process."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from prometheus_client.parser import text_string_to_metric_families
+from twilio.request_validator import RequestValidator
+
+from gateway import migrate
+from tests.service.conftest import AUTH_TOKEN, PUBLIC
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+Numbers = dict[tuple[str, tuple[str, ...]], float]
+
+
+async def numbers(ask: Ask) -> Numbers:
+    """What /metrics says: by name and the values of its labels in the order of their names."""
+    page = await ask("GET", "/metrics", key="")
+    assert 200 == page.status
+    assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.body)
+        for sample in family.samples
+    }
+
+
+async def post_signed(gateway: Gateway, event: str, **form: str) -> int:
+    """A webhook request of tenant A's Twilio; the status of the answer."""
+    path = f"/webhooks/twilio/{gateway.a.account_id}/{event}"
+    answer = await gateway.ask(
+        "POST",
+        path,
+        key="",
+        data=urlencode(form),
+        headers={
+            "X-Twilio-Signature": RequestValidator(AUTH_TOKEN).compute_signature(
+                PUBLIC + path, form
+            ),
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
+    )
+    return answer.status
+
+
+async def test_health(ask: Ask) -> None:
+    """/healthz answers without credentials, and says nothing of the database."""
+    answer = await ask("GET", "/healthz", key="")
+
+    assert (200, {"status": "ok"}) == (answer.status, answer.body)
+
+
+async def test_ready(gateway: Gateway, ask: Ask) -> None:
+    """/readyz names the migrations; one that is missing makes it a 503 that names it."""
+    ready = await ask("GET", "/readyz", key="")
+    newest = ready.body["migrations"][-1]
+    async with gateway.database._pool.acquire() as connection:
+        await connection.execute("DELETE FROM gateway.schema_migrations WHERE version = $1", newest)
+    behind = await ask("GET", "/readyz", key="")
+
+    expected = [path.name.partition("_")[0] for path in migrate.files()]
+    assert (200, expected) == (ready.status, ready.body["migrations"])
+    assert (503, "application/problem+json") == (behind.status, behind.headers["Content-Type"])
+    assert newest in behind.body["detail"]
+
+
+async def test_accepted_messages_are_counted(ask: Ask) -> None:
+    """What was answered with 202 counts once: no refusal, no check, no replay."""
+    headers = {"Idempotency-Key": "k"}
+    for _ in range(2):
+        await ask("POST", "/v1/messages", SMS, headers=headers)
+    batch = {"messages": [SMS, SMS | {"to": "nobody"}, SMS]}
+    for _ in range(2):
+        await ask("POST", "/v1/messages/batch", batch, headers={"Idempotency-Key": "b"})
+    await ask("POST", "/v1/messages", SMS | {"to": "nobody"})
+    await ask("POST", "/v1/messages/check", SMS)
+
+    found = await numbers(ask)
+
+    assert 3 == found["gateway_messages_accepted_total", ("sms",)]
+    assert 3 == found["gateway_accept_seconds_count", ()]
+    assert 0 < found["gateway_accept_seconds_sum", ()] < 30
+
+
+async def test_the_queue_is_measured(gateway: Gateway, ask: Ask) -> None:
+    """Depth counts what waits, the future too; the oldest is the one that is due the longest."""
+    empty = await numbers(ask)
+    await ask("POST", "/v1/messages", SMS | {"send_at": "2090-01-01T00:00:00Z"})
+    future = await numbers(ask)
+    await ask("POST", "/v1/messages", SMS)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET run_at = now() - interval '100 s' WHERE run_at < now()"
+        )
+    due = await numbers(ask)
+
+    depth, oldest = ("gateway_queue_depth", ("sms",)), ("gateway_queue_oldest_seconds", ("sms",))
+    assert depth not in empty
+    assert (1, 0) == (future[depth], future[oldest])
+    assert (2, True) == (due[depth], 100 <= due[oldest] < 130)
+
+
+async def test_reports_and_replies_are_counted(gateway: Gateway, ask: Ask) -> None:
+    """Each message counts once as sent, failed, delivered, received, however often it is told."""
+    ids = [(await ask("POST", "/v1/messages", SMS)).body["id"] for _ in range(2)]
+    for _ in range(2):
+        for n, (message_id, words) in enumerate(
+            zip(ids, (("sent", "delivered"), ("sent", "undelivered")), strict=True)
+        ):
+            for word in words:
+                path = f"/webhooks/twilio/{gateway.a.account_id}/status?message_id={message_id}"
+                form = {"MessageSid": f"SM{n:032}", "MessageStatus": word}
+                signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, form)
+                told = await ask(
+                    "POST",
+                    path,
+                    key="",
+                    data=urlencode(form),
+                    headers={
+                        "X-Twilio-Signature": signature,
+                        "Content-Type": "application/x-www-form-urlencoded",
+                    },
+                )
+                assert told.status < 300
+        inbound = {"MessageSid": "SM" + "9" * 32, "From": SMS["to"], "To": gateway.a.sender}
+        assert 200 == await post_signed(gateway, "message", **inbound, Body="Hi", NumMedia="0")
+
+    found = await numbers(ask)
+
+    both = ("sms", "twilio")
+    assert (2, 1, 1, 1, 1) == tuple(
+        found[name, both]
+        for name in (
+            "gateway_messages_sent_total",
+            "gateway_messages_delivered_total",
+            "gateway_messages_failed_total",
+            "gateway_messages_received_total",
+            "gateway_callback_delay_seconds_count",
+        )
+    )
+    assert 0 < found["gateway_callback_delay_seconds_sum", both] < 60
+    assert 10 == found["gateway_webhook_seconds_count", ("twilio",)]
+
+
+async def test_webhook_answers_are_counted(gateway: Gateway, ask: Ask) -> None:
+    """Each answer to a webhook counts by its code; whatever is typed into a path is no label."""
+    account = f"/webhooks/twilio/{gateway.a.account_id}"
+    await ask("POST", f"{account}/message", key="", data="Body=x")
+    await ask("POST", f"/webhooks/twilio/{uuid4()}/message", key="")
+    for name in ("nonsense", "x" * 100, "twilio%22"):
+        await ask("POST", f"/webhooks/{name}/{gateway.a.account_id}/message", key="")
+
+    found = await numbers(ask)
+
+    counted = {
+        labels: value
+        for (name, labels), value in found.items()
+        if name == "gateway_webhook_requests_total"
+    }
+    assert {("403", "twilio"): 1, ("404", "twilio"): 1, ("404", "unknown"): 3} == counted
+
+
+async def test_names_and_units(ask: Ask) -> None:
+    """Names follow Prometheus: counters end in _total, times are in seconds, each is explained."""
+    page = await ask("GET", "/metrics", key="")
+
+    families = list(text_string_to_metric_families(page.body))
+    assert {
+        "gateway_messages_accepted",
+        "gateway_messages_sent",
+        "gateway_messages_failed",
+        "gateway_messages_delivered",
+        "gateway_messages_received",
+        "gateway_webhook_requests",
+        "gateway_accept_seconds",
+        "gateway_send_seconds",
+        "gateway_webhook_seconds",
+        "gateway_callback_delay_seconds",
+        "gateway_queue_depth",
+        "gateway_queue_oldest_seconds",
+    } <= {family.name for family in families}
+    for family in families:
+        assert re.fullmatch(r"gateway_[a-z_]+", family.name)
+        assert family.documentation
+        assert family.type in {"counter", "histogram", "gauge"}, family.name
+
+
+async def test_operations_are_get_only(ask: Ask) -> None:
+    """Another method on these paths is a 405 that names what is possible."""
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+        refused = await ask("POST", path, key="")
+        assert (405, "application/problem+json") == (
+            refused.status,
+            refused.headers["Content-Type"],
+        )
+        assert "GET" in refused.headers["Allow"]

@@ -1,0 +1,94 @@
+"""gateway/logs.py: lines for machines or people, that quote nobody's data."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.logs import configure, logger
+
+Lines = Callable[[], list[str]]
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
+    """What was written on standard error; the logging of the other tests comes back after it."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+
+    def written() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    yield written
+    root.handlers[:], level = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def fail_with(error: Exception, cause: Exception) -> Exception:
+    """An error that was raised because of another one."""
+    try:
+        try:
+            raise cause
+        except type(cause) as caught:
+            raise error from caught
+    except Exception as caught:  # noqa: BLE001 - any
+        return caught
+
+
+def test_json_lines(lines: Lines) -> None:
+    """Each line is JSON with event, level and time; ours and libraries' alike."""
+    configure("info", "json")
+    logger("ours").info("message failed", message_id="m", organization_id="o")
+    logging.getLogger("library").warning("it %s", "happens")
+    logger("ours").debug("too much")
+
+    ours, theirs = (json.loads(line) for line in lines())
+    assert {
+        "event": "message failed",
+        "level": "info",
+        "message_id": "m",
+        "organization_id": "o",
+    } == {name: value for name, value in ours.items() if name != "timestamp"}
+    assert ours["timestamp"].endswith("Z")
+    assert ("it happens", "warning") == (theirs["event"], theirs["level"])
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_errors_quote_nothing(lines: Lines, style: str) -> None:
+    """A traceback says where and what kind, never the text, of an error or of its cause."""
+    configure("info", style)
+    error = fail_with(KeyError("+447700900123"), ValueError("Failing row contains (a body)"))
+    logger("ours").error("unexpected", exc_info=error)
+    logging.getLogger("library").error("unexpected", exc_info=error)
+
+    text = "\n".join(lines())
+    for words in ("unexpected", "in fail_with", "builtins.KeyError", "builtins.ValueError"):
+        assert words in text
+    for secret in ("+447700900123", "Failing row", "a body"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize("name", ["twilio.http_client", "aiohttp.access", "asyncio"])
+def test_libraries_that_log_requests_are_quiet(lines: Lines, name: str) -> None:
+    """What libraries log of requests and their bodies is not written, whatever the level is."""
+    configure("debug", "json")
+    logging.getLogger(name).info("POST Request: body=secret")
+    logging.getLogger(name).debug("more of it")
+
+    assert [] == lines()
+
+
+def test_levels(lines: Lines) -> None:
+    """LOG_LEVEL is the least that is written."""
+    configure("error", "json")
+    logger("another").warning("unheard")
+    logger("another").error("heard")
+
+    found: list[Any] = [json.loads(line)["event"] for line in lines()]
+    assert ["heard"] == found

@@ -1,0 +1,49 @@
+"""gateway/serve.py: listening."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+import pytest
+
+from gateway.serve import PortTakenError, bind
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "IPv4"), ("::1", "IPv6")])
+def test_a_free_port(host: str, family: str) -> None:
+    """Port 0 takes a free one, of the address's family."""
+    with closing(bind(host, 0)) as bound:
+        assert (host, True) == (bound.getsockname()[0], bound.getsockname()[1] > 0)
+        assert (socket.AF_INET6 if family == "IPv6" else socket.AF_INET) == bound.family
+
+
+def test_a_port_that_is_taken() -> None:
+    """A port that somebody listens on is an error that names PORT, address and reason."""
+    with closing(bind("127.0.0.1", 0)) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(PortTakenError) as caught:
+            bind("127.0.0.1", port)
+
+    assert f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use" == str(caught.value)
+
+
+def test_a_port_that_was_just_given_back() -> None:
+    """A port can be taken again at once: a restart does not wait for old connections."""
+    with closing(bind("127.0.0.1", 0)) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = first.accept()
+            accepted.close()
+            client.recv(1)
+    with closing(bind("127.0.0.1", port)) as second:
+        assert port == second.getsockname()[1]
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_here(host: str) -> None:
+    """An address of another machine, or a name that nobody has, is the same kind of error."""
+    with pytest.raises(PortTakenError, match=host):
+        bind(host, 0)
