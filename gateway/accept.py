@@ -8,23 +8,25 @@ else from the request.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from channels.model import Channel
 from gateway.api.shapes.messages import SendRequest
 from gateway.draft import Draft, Drafting
 from gateway.ids import new_id
+from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
 from gateway.store import messages
 from gateway.store.database import ApiKey, Caller, Connection, Database
 from gateway.store.messages import Row
 from gateway.store.reports import event_id
+
+_log = logger(__name__)
 
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
 
@@ -52,8 +54,8 @@ def digest_of(caller: Caller, kind: str, body: object) -> bytes:
 
     A test key's answer never stands in for a live one: which it is belongs to the digest.
     """
-    text = orjson.dumps([kind, _is_test(caller), _canonical(body)], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).digest()
+    text = json.dumps([kind, _is_test(caller), _canonical(body)], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Accepting:
@@ -154,6 +156,12 @@ class Accepting:
             return replayed
         for row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
+            _log.info(
+                "accepted",
+                message_id=str(row["id"]),
+                organization_id=str(caller.organization_id),
+                channel=row["channel"],
+            )
         self._nudge()
         return stored
 

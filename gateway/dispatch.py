@@ -189,15 +189,23 @@ class Dispatching:
             return
         # After the list was read: whoever sent what it shows had claimed that before.
         async with self._database.as_service() as db:
-            twin = await queue.has_twin_in_flight(db, claimed.organization_id, claimed.message_id)
-        if twin:
+            twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
+            listed = [sent.external_id for sent in found]
+            known = await queue.known_external_ids(db, claimed.organization_id, listed)
+        free = [sent for sent in found if sent.external_id not in known]
+        is_sure = age >= self._pace.sure_after
+        if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
-        elif await self._outcomes.adopted(claimed, found):
             return
-        elif age < self._pace.sure_after:
-            await self._outcomes.ask_again(claimed, self._pace.ask_every)
-        else:
+        # While there are too few for all of them, reports, which name their message, may still
+        # tell whose is whose.
+        may_adopt = is_sure or len(free) >= twins.unresolved
+        if may_adopt and await self._outcomes.adopted(claimed, free):
+            return
+        if is_sure:
             await self._outcomes.not_there(claimed)
+        else:
+            await self._outcomes.ask_again(claimed, self._pace.ask_every)
 
     async def _in_turn(
         self, db: Connection, claimed: Sequence[Claimed], deadline: float

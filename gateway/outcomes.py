@@ -191,6 +191,7 @@ class Outcomes:
             provider=dict(sent.detail),
         )
         await self._record(db, claimed, [event])
+        _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
         if claimed.account_id is not None:
             early = await reports.take_unmatched(
                 db,

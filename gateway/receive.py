@@ -16,6 +16,7 @@ from uuid import UUID
 from channels import phone
 from channels.model import Account, Channel
 from gateway.ids import derived_id, new_id
+from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
 from gateway.store import accounts, contacts, messages, reports
@@ -23,6 +24,8 @@ from gateway.store.database import Connection, Database, storable
 from gateway.store.reports import Event, RawRequest, event_id, report_id
 from gateway.vault import Vault
 from webhooks.model import Inbound, Reply, StatusReport, WebhookEvent, WebhookRequest
+
+_log = logger(__name__)
 
 _ACCOUNT_SECONDS = 5.0
 _KNOWN_ACCOUNTS = 10_000
@@ -116,6 +119,13 @@ class Receiving:
         now = datetime.now(UTC)
         for advance in advances:
             self._metrics.advanced(advance, account.provider, now)
+            _log.info(
+                "reported",
+                message_id=str(advance.message_id),
+                organization_id=str(advance.organization_id),
+                provider=account.provider,
+                status=advance.status,
+            )
 
     async def _store_inbound(
         self, db: Connection, account: Account, inbound: Sequence[Inbound]
@@ -129,6 +139,12 @@ class Receiving:
         rows = [_inbound_row(account, message, known) for message in inbound]
         for row in await messages.receive(db, account.organization_id, rows):
             self._metrics.received(Channel(row["channel"]), account.provider)
+            _log.info(
+                "received",
+                message_id=str(row["id"]),
+                organization_id=str(account.organization_id),
+                provider=account.provider,
+            )
 
     async def _open(self, account_id: UUID) -> _Known:
         async with self._database.as_service() as db:

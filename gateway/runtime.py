@@ -75,7 +75,13 @@ def _own_key(folder: Path) -> bytes:
         pass
     finally:
         fresh.unlink()
-    return decode_key(path.read_text().strip())
+    try:
+        return decode_key(path.read_text())
+    except ValueError as error:
+        raise SettingsError(
+            f"GATEWAY_DATA: {path} holds no key ({error}): put the old one back, a new one opens "
+            "no credentials"
+        ) from None
 
 
 def share_metrics(folder: Path) -> int:

@@ -55,7 +55,7 @@ class Vault:
             plain = cipher.decrypt(
                 nonce, sealed[_KEY_ID + _NONCE :], _additional(organization_id, key_id)
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # not ours, or not even long enough
             raise VaultError(
                 "credentials do not open: the row was changed or belongs to another organization"
             ) from None

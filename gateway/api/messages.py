@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
+import pydantic_core
 from aiohttp import web
 
 from gateway.accept import Idempotency, Replayed, Result, digest_of
@@ -148,7 +149,7 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
 
 def _item(item: object) -> shapes.SendRequest | Problem:
     try:
-        return read_json(shapes.SendRequest, orjson.dumps(item))
+        return read_json(shapes.SendRequest, pydantic_core.to_json(item))
     except Problem as problem:
         return problem
 

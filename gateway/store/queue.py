@@ -123,10 +123,26 @@ async def may_adopt(
     return free
 
 
-async def has_twin_in_flight(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
-    """Whether the same text is just being sent to the same person as another message."""
-    found: bool = await db.fetchval(_SQL["has_twin_in_flight"], organization_id, message_id)
-    return found
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Equal messages whose fate is open, one's own included; and those under way right now."""
+
+    unresolved: int
+    in_flight: int
+
+
+async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twins:
+    """How many messages are like this one, to the same person, and as uncertain."""
+    row = await db.fetchrow(_SQL["twins"], organization_id, message_id)
+    return Twins(**dict(row or {"unresolved": 0, "in_flight": 0}))
+
+
+async def known_external_ids(
+    db: Connection, organization_id: UUID, external_ids: Sequence[str]
+) -> frozenset[str]:
+    """Those of a provider's ids that messages of ours have."""
+    rows = await db.fetch(_SQL["known_external_ids"], organization_id, list(external_ids))
+    return frozenset(row["external_id"] for row in rows)
 
 
 async def wake(db: Connection) -> None:

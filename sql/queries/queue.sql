@@ -123,18 +123,21 @@ SELECT NOT EXISTS (
   SELECT FROM messages WHERE organization_id = $1 AND external_id = $2 AND id <> $3
 );
 
--- name: has_twin_in_flight
--- Another message with the same addresses and text that a worker is sending right now: what the
--- provider lists may be that one's.
-SELECT EXISTS (
-  SELECT FROM gateway.queue q
-  JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
-  JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
-  WHERE q.organization_id = $1 AND q.message_id <> $2 AND q.phase = 'send'
-    AND q.priority = ANY ('{0,1,2}') AND q.run_at <= now() -- what is under way is due
-    AND q.lease_until > now() AND t.to_address = m.to_address
-    AND t.from_address = m.from_address AND t.body = m.body
-);
+-- name: twins
+-- Messages with the same addresses and text of which nobody knows yet whether they were taken, the
+-- one that is asked about among them: what the provider lists may be any one's.
+SELECT count(*) AS unresolved,
+  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
+FROM gateway.queue q
+JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
+JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
+WHERE q.organization_id = $1 AND q.attempts > 0
+  AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
+  AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
+  AND t.body = m.body;
+
+-- name: known_external_ids
+SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);
 
 -- name: wake
 -- Tells the workers that something is due. Not a part of accept: PostgreSQL commits the

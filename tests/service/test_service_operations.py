@@ -85,7 +85,7 @@ async def test_accepted_messages_are_counted(ask: Ask) -> None:
 
     found = await numbers(ask)
 
-    assert 3 == found["gateway_messages_accepted_total", ("sms",)]
+    assert 3 == found["gateway_messages_accepted_total", ("sms", "twilio")]
     assert 3 == found["gateway_accept_seconds_count", ()]
     assert 0 < found["gateway_accept_seconds_sum", ()] < 30
 
