@@ -21,9 +21,9 @@ from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
 from gateway.store import accounts, contacts, messages, reports
 from gateway.store.database import Connection, Database, storable
-from gateway.store.reports import Event, RawRequest, event_id, report_id
+from gateway.store.reports import Advance, Event, RawRequest, event_id, report_id
 from gateway.vault import Vault
-from webhooks.model import Inbound, Reply, StatusReport, WebhookEvent, WebhookRequest
+from webhooks.model import Inbound, Reply, StatusReport, WebhookRequest
 
 _log = logger(__name__)
 
@@ -87,22 +87,39 @@ class Receiving:
         events = half.parse(request)
         async with self._database.as_service() as db:
             await reports.keep_request(db, _raw(account, request))
-            await self._store(db, account, events)
+            inbound = [event for event in events if isinstance(event, Inbound)]
+            new = await self._store_inbound(db, account, inbound) if inbound else []
+            told = [event for event in events if isinstance(event, StatusReport)]
+            advances = await self._store_reports(db, account, told) if told else []
+        self._count(account, new, advances)
         return half.reply(request, events)
 
-    async def _store(
-        self, db: Connection, account: Account, events: Sequence[WebhookEvent]
+    def _count(
+        self, account: Account, new: Sequence[messages.Row], advances: Sequence[Advance]
     ) -> None:
-        inbound = [event for event in events if isinstance(event, Inbound)]
-        told = [event for event in events if isinstance(event, StatusReport)]
-        if inbound:
-            await self._store_inbound(db, account, inbound)
-        if told:
-            await self._store_reports(db, account, told)
+        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        now = datetime.now(UTC)
+        for advance in advances:
+            self._metrics.advanced(advance, account.provider, now)
+            _log.info(
+                "reported",
+                message_id=str(advance.message_id),
+                organization_id=str(advance.organization_id),
+                provider=account.provider,
+                status=advance.status,
+            )
+        for row in new:
+            self._metrics.received(Channel(row["channel"]), account.provider)
+            _log.info(
+                "received",
+                message_id=str(row["id"]),
+                organization_id=str(account.organization_id),
+                provider=account.provider,
+            )
 
     async def _store_reports(
         self, db: Connection, account: Account, told: Sequence[StatusReport]
-    ) -> None:
+    ) -> list[Advance]:
         found = await reports.resolve(
             db, account.organization_id, [(r.message_id, r.external_id) for r in told]
         )
@@ -116,20 +133,11 @@ class Receiving:
         ]
         if unmatched:
             await reports.keep_unmatched(db, unmatched)
-        now = datetime.now(UTC)
-        for advance in advances:
-            self._metrics.advanced(advance, account.provider, now)
-            _log.info(
-                "reported",
-                message_id=str(advance.message_id),
-                organization_id=str(advance.organization_id),
-                provider=account.provider,
-                status=advance.status,
-            )
+        return advances
 
     async def _store_inbound(
         self, db: Connection, account: Account, inbound: Sequence[Inbound]
-    ) -> None:
+    ) -> list[messages.Row]:
         known = await contacts.by_address(
             db,
             account.organization_id,
@@ -137,14 +145,7 @@ class Receiving:
             [],
         )
         rows = [_inbound_row(account, message, known) for message in inbound]
-        for row in await messages.receive(db, account.organization_id, rows):
-            self._metrics.received(Channel(row["channel"]), account.provider)
-            _log.info(
-                "received",
-                message_id=str(row["id"]),
-                organization_id=str(account.organization_id),
-                provider=account.provider,
-            )
+        return await messages.receive(db, account.organization_id, rows)
 
     async def _open(self, account_id: UUID) -> _Known:
         async with self._database.as_service() as db:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 import traceback
-
-import orjson
 
 from gateway.cli import run
 
@@ -40,7 +39,7 @@ def give(words: list[str], variables: dict[str, str]) -> tuple[int, str, str]:
 def main() -> None:
     """Work until the standard input ends."""
     for line in sys.stdin.buffer:
-        answer = orjson.dumps(give(*orjson.loads(line)))
+        answer = json.dumps(give(*json.loads(line))).encode()
         sys.stdout.buffer.write(answer + b"\n")
         sys.stdout.buffer.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import signal
 import socket
@@ -76,7 +77,7 @@ class Running:
 
         await asyncio.wait_for(waiting(), PATIENCE)
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 10.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 15.0) -> int:
         """Stop it as a service manager does, in so many seconds; its exit code."""
         self.process.send_signal(number)
         return await self.ended(within)
@@ -105,7 +106,7 @@ class Clerk:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(orjson.dumps([words, variables]) + b"\n")
+        stdin.write(json.dumps([words, variables]).encode() + b"\n")
         await stdin.drain()
         line = await asyncio.wait_for(stdout.readline(), PATIENCE)
         assert line, "the clerk is gone"

@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from tests.cli.shell import Shell, free_port, get, until, users_of
 from tests.conftest import dsn_for
@@ -80,7 +79,7 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
         assert (0, "") == (done.code, done.err), done
         for words in ("Riverside Clinic", "Ada Lovelace", "YES, see you then", "delivered"):
             assert words in done.out
-    await until(lambda: not users_of(folder), 5)
+    await until(lambda: not users_of(folder), 15)
 
 
 async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
@@ -100,14 +99,12 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
     assert "delivered" == sent.json["status"]
     assert "Hi Ada, your appointment is on Monday at 9:30." in sent.json["body"]
     assert 0 == code
-    await until(lambda: not users_of(folder), 5)
+    await until(lambda: not users_of(folder), 15)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_embedded_web_and_worker(
-    lone_shell: Shell, folder: Path, number: signal.Signals
-) -> None:
-    """Without DATABASE_URL web and worker share the embedded server, and stop with exit code 0."""
+async def test_embedded_web_and_worker(lone_shell: Shell, folder: Path) -> None:
+    """Without DATABASE_URL web and worker share the embedded server; whichever signal stops them,
+    they exit with 0, and the server goes with them."""
     port = free_port()
     async with (
         lone_shell.start("web", "--host", "127.0.0.1", PORT=str(port)) as web,
@@ -115,8 +112,8 @@ async def test_embedded_web_and_worker(
     ):
         await asyncio.gather(web.says("web is ready"), worker.says("worker is ready"))
         ready = await get(f"http://127.0.0.1:{port}/readyz")
-        codes = await asyncio.gather(web.stop(number), worker.stop(number))
+        codes = await asyncio.gather(web.stop(), worker.stop(signal.SIGINT))
 
     assert 200 == ready[0]
-    assert (0, 0) == codes
-    await until(lambda: not users_of(folder), 5)
+    assert {0} == set(codes)
+    await until(lambda: not users_of(folder), 15)

@@ -76,11 +76,15 @@ async def test_help_and_usage(lone_shell: Shell) -> None:
         lone_shell.run("account", "add", "--help"),
         lone_shell.run("key", "create", "--org", "nonsense", "--json"),
     )
+    async with lone_shell.clerk() as clerk:
+        ports = [await clerk.run(name, "--port", "65536") for name in ("simulator", "demo")]
 
-    assert (0, "", 2, "") == (right.code, right.err, wrong.code, wrong.out)
+    assert (0, "") == (right.code, right.err)
     assert "--set" in right.out
-    assert "Error" in wrong.err
-    assert "Traceback" not in wrong.err
+    for done in (wrong, *ports):
+        assert (2, "") == (done.code, done.out)
+        assert "Error" in done.err
+        assert "Traceback" not in done.err
 
 
 async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
@@ -198,6 +202,8 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
         (*sending, "--body", "x"): "GATEWAY_API_KEY",
         ("export-supabase", "/proc/nowhere"): "/proc/nowhere",
         ("org", "create", ""): "name",
+        ("org", "create", "\udcff"): "UTF-8",
+        ("org", "create", "Clinic", "--country", "England"): "England",
     }
 
     async with shell.clerk() as clerk:

@@ -11,6 +11,7 @@ from channels.render_pool import COMMAND, ChildPool, PoolLimits
 
 READY = "import sys; sys.stdout.buffer.write(bytes([0, 0, 0, 2]) + b'{}'); sys.stdout.flush();"
 SLEEP = "import time; time.sleep(60)"
+SPIN = "exec('while True: pass')"
 LOOP = "{% for i in x %}{{ i }}{% endfor %}"
 
 
@@ -57,7 +58,7 @@ async def test_a_program_that_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("after", "reason"),
-    [(SLEEP, "takes too long"), ("sys.stdin.buffer.read(10)", "takes more memory or a deeper")],
+    [(SPIN, "takes too long"), ("sys.stdin.buffer.read(10)", "takes more memory or a deeper")],
 )
 async def test_children_that_do_not_answer(
     renders: Callable[..., Renderer], after: str, reason: str
@@ -69,9 +70,16 @@ async def test_children_that_do_not_answer(
             await renderer.render(LOOP, {"x": []})
 
 
+async def test_a_child_that_gets_no_processor(renders: Callable[..., Renderer]) -> None:
+    """A child that did not come to its work on a busy machine says nothing about the template."""
+    renderer = renders(READY + SLEEP, answer=0.1, starved=0.1)
+    with pytest.raises(RendererBusy, match="the machine is too busy to render"):
+        await renderer.render(LOOP, {"x": []})
+
+
 async def test_too_many_waiting(renders: Callable[..., Renderer]) -> None:
     """Beyond so many waiting requests, and so long a wait, callers are told to come again."""
-    renderer = renders(READY + SLEEP, children=1, waiting=1, wait=0.1, answer=0.4)
+    renderer = renders(READY + SPIN, children=1, waiting=1, wait=0.1, answer=0.4)
     jobs = [renderer.render(LOOP, {"x": []}) for _ in range(3)]
     outcomes = await asyncio.gather(*jobs, return_exceptions=True)
     assert sorted(str(outcome) for outcome in outcomes) == [
