@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from channels.model import Channel, Status
+from channels.model import Channel
 from gateway.store.reports import Advance
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -100,15 +100,13 @@ class Metrics:
         self._send_seconds.labels(provider).observe(seconds)
 
     def advanced(self, advance: Advance, provider: str, now: datetime) -> None:
-        """A message reached a status, perhaps past others on the way."""
+        """A message was sent, delivered or has failed, each counted the first time."""
         labels = (advance.channel, provider)
-        reached = _rank(advance.status)
-        passed = range(_rank(advance.old_status) + 1, reached + 1)
-        if _rank(Status.SENT) in passed and advance.status not in (Status.CANCELED, Status.FAILED):
+        if advance.is_sent:
             self._sent.labels(*labels).inc()
-        if advance.status == Status.FAILED and reached in passed:
+        if advance.has_failed:
             self._failed.labels(*labels).inc()
-        if _rank(Status.DELIVERED) in passed:
+        if advance.is_delivered:
             self._delivered.labels(*labels).inc()
             age = (now - advance.created_at).total_seconds()
             self._callback_delay.labels(*labels).observe(age)
@@ -131,13 +129,6 @@ class Metrics:
         queue = CollectorRegistry()
         queue.register(_Queue(list(depth)))
         return generate_latest(registry) + generate_latest(queue)
-
-
-_ORDER = list(Status)
-
-
-def _rank(status: str) -> int:
-    return _ORDER.index(Status(status)) if status in _ORDER else -1
 
 
 class _Queue(Collector):

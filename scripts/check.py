@@ -28,6 +28,7 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+ROOM = 4 * 2**30  # bytes that the tests' databases surely find room in
 PATIENCE = 30.0  # seconds for the tests to tidy up after an interrupt
 
 sys.path.insert(0, str(ROOT))
@@ -35,13 +36,15 @@ sys.path.insert(0, str(ROOT))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One run of the steps: how many tests side by side, and where coverage is kept.
+    """One run of the steps: how many tests side by side, and where things are kept.
 
-    Not in the checkout: two runs at once would take each other's coverage.
+    Coverage in a folder of its own: two runs in one checkout would take each other's. The tests'
+    databases in a quick one.
     """
 
     jobs: int
     kept: Path
+    quick: str
 
 
 class StepFailedError(Exception):
@@ -77,8 +80,12 @@ def tests(run: Run) -> None:
     """All tests, on the embedded PostgreSQL, with coverage."""
     report = f"--cov-report=json:{run.kept / 'coverage.json'}"
     summary = "--cov-report=term:skip-covered"
-    environment = {"DATABASE_URL": "", "COVERAGE_FILE": str(run.kept / "coverage")}
-    _do("pytest", "-q", "-n", str(run.jobs), "--cov", report, summary, **environment)
+    environment = {
+        "DATABASE_URL": "",
+        "COVERAGE_FILE": str(run.kept / "coverage"),
+        "TMPDIR": run.quick,
+    }
+    _do(*_pytest(run), "--cov", report, summary, **environment)
 
 
 def coverage(run: Run) -> None:
@@ -99,14 +106,14 @@ def postgres(run: Run) -> None:
     """The tests that need a database, once more on another PostgreSQL."""
     from scripts.temporary_postgres import temporary_postgres  # noqa: PLC0415 - the same
 
-    words = ("pytest", "-q", "-n", str(run.jobs), "-p", "scripts.only_database")
+    words = (*_pytest(run), "-p", "scripts.only_database")
     if url := os.environ.get("DATABASE_URL"):
         print("on the server of DATABASE_URL")
-        _do(*words, DATABASE_URL=url)
+        _do(*words, DATABASE_URL=url, TMPDIR=run.quick)
     elif (POSTGRES_15 / "postgres").exists():
         print(f"on a temporary cluster of {POSTGRES_15}")
-        with temporary_postgres(POSTGRES_15) as url:
-            _do(*words, DATABASE_URL=url)
+        with temporary_postgres(POSTGRES_15, run.quick) as url:
+            _do(*words, DATABASE_URL=url, TMPDIR=run.quick)
     else:
         print(f"skipped: there is neither DATABASE_URL nor {POSTGRES_15} (package postgresql-15)")
 
@@ -140,7 +147,7 @@ def main() -> int:
     chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="check-") as kept:
-        run = Run(jobs=given.jobs, kept=Path(kept))
+        run = Run(jobs=given.jobs, kept=Path(kept), quick=_quick_folder())
         for number, name in enumerate(chosen, start=1):
             step_begun = time.monotonic()
             print(f"\n── {number}/{len(chosen)} {name}: {STEPS[name].__doc__}", flush=True)
@@ -155,6 +162,21 @@ def main() -> int:
             print(f"   {name} passed in {time.monotonic() - step_begun:.1f} s", flush=True)
     print(f"\nAll {len(chosen)} steps passed in {time.monotonic() - begun:.0f} s.")
     return 0
+
+
+def _pytest(run: Run) -> tuple[str, ...]:
+    return "pytest", "-q", "-n", str(run.jobs), f"--basetemp={run.kept / 'pytest'}"
+
+
+def _quick_folder() -> str:
+    """A folder in memory, where databases are made ten times as fast; else the usual one."""
+    memory = "/dev/shm"  # noqa: S108 - everything in it is made by mkdtemp
+    usable = sys.platform == "linux" and os.access(memory, os.W_OK)
+    if usable and "TMPDIR" not in os.environ:
+        about = os.statvfs(memory)
+        if about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC:
+            return memory
+    return tempfile.gettempdir()
 
 
 def _need_tools() -> None:

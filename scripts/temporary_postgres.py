@@ -28,13 +28,13 @@ PATIENCE = 30.0
 
 
 @contextmanager
-def temporary_postgres(programs: Path) -> Iterator[str]:
-    """The DSN of a superuser on a new cluster, made with the programs of that folder.
+def temporary_postgres(programs: Path, parent: str | None = None) -> Iterator[str]:
+    """The DSN of a superuser on a new cluster below `parent`, made with these `programs`.
 
     PostgreSQL refuses to be root: as root it runs as `nobody`. It dies with this process, also
     when that is killed; so enter it from the main thread.
     """
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     try:
         words: list[str] = []
         if shutil.which("setpriv"):

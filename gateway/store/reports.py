@@ -50,7 +50,10 @@ def event_id(message_id: UUID, key: str) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What `record` made of one message; `fresh` are the ids of events that were new."""
+    """What `record` made of one message; `fresh` are the ids of events that were new.
+
+    `is_sent`, `is_delivered` and `has_failed` say what it is told of for the first time.
+    """
 
     organization_id: UUID
     message_id: UUID
@@ -58,6 +61,9 @@ class Advance:
     created_at: datetime
     old_status: str
     status: str
+    is_sent: bool
+    is_delivered: bool
+    has_failed: bool
     fresh: frozenset[UUID]
 
 
@@ -74,6 +80,9 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
             row["created_at"],
             row["old_status"],
             row["status"],
+            row["is_sent"],
+            row["is_delivered"],
+            row["has_failed"],
             frozenset(row["fresh"]),
         )
         for row in rows

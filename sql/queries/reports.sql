@@ -15,7 +15,8 @@ WITH incoming AS MATERIALIZED (
   )
   ORDER BY organization_id, message_id, id, occurred_at
 ), target AS MATERIALIZED (
-  SELECT m.organization_id, m.id, m.status, m.channel, m.created_at
+  SELECT m.organization_id, m.id, m.status, m.channel, m.created_at, m.sent_at, m.delivered_at,
+    m.failed_at
   FROM messages m
   WHERE (m.organization_id, m.id) IN (SELECT organization_id, message_id FROM incoming)
   ORDER BY m.id
@@ -81,7 +82,7 @@ WITH incoming AS MATERIALIZED (
   WHERE m.organization_id = f.organization_id AND m.id = f.message_id
     -- an event that says nothing new about the row leaves the row alone
     AND (f.status IS NOT NULL OR f.external_id IS NOT NULL OR t.provider IS NOT NULL)
-  RETURNING m.organization_id, m.id, m.status, m.external_id
+  RETURNING m.organization_id, m.id, m.status, m.sent_at, m.delivered_at, m.failed_at
 ), settled AS (
   DELETE FROM gateway.queue WHERE (organization_id, message_id) IN (
     SELECT q.organization_id, q.message_id FROM gateway.queue q
@@ -92,6 +93,9 @@ WITH incoming AS MATERIALIZED (
 )
 SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
   coalesce(a.status, t.status) AS status,
+  t.sent_at IS NULL AND a.sent_at IS NOT NULL AS is_sent,
+  t.delivered_at IS NULL AND a.delivered_at IS NOT NULL AS is_delivered,
+  t.failed_at IS NULL AND a.failed_at IS NOT NULL AS has_failed,
   array(SELECT e.id FROM appended e
     WHERE e.organization_id = t.organization_id AND e.message_id = t.id) AS fresh
 FROM target t LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id;

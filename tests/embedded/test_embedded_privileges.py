@@ -45,8 +45,11 @@ def python(environment: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def without_namespaces(folder: Path) -> dict[str, str]:
-    """A machine that forbids user namespaces, as Docker does by default."""
+def without_namespaces(folder: Path, python: str) -> dict[str, str]:  # noqa: ARG001 - may skip
+    """A machine that forbids user namespaces, as Docker does by default.
+
+    There `nobody` must be able to run PostgreSQL's programs, as it is for `python`.
+    """
     programs = folder / "programs"
     programs.mkdir()
     refusal = programs / "unshare"
