@@ -286,6 +286,7 @@ def test_texts(form: dict[str, str], body: str) -> None:
         ({"NumMedia": "x", "MediaUrlx": "https://a/x", "MediaUrl": "https://a"}, []),
         ({"NumMedia": "9", "MediaUrl0": "https://a/0"}, [Attachment(url="https://a/0")]),
         ({"NumMedia": "1", "MediaUrl0": ""}, []),
+        ({"NumMedia": "1", "MediaUrl007": "https://a/7"}, []),
     ],
 )
 def test_attachments(form: dict[str, str], attachments: list[Attachment]) -> None:
