@@ -4,7 +4,8 @@ SendError
 ├── Refused          the provider will never take it: the message has failed
 │   └── OptedOut     ... because the recipient told it to stop
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
-└── AnswerLost       the request may have been taken, its answer was not seen: never resend blindly
+├── AnswerLost       the request may have been taken, its answer was not seen: never resend blindly
+└── CannotAsk        the provider has no way to be asked what it took
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class RefusedForNow(SendError):
 
 class AnswerLost(SendError):
     """The request may have reached the provider, and no trustworthy answer came back."""
+
+
+class CannotAsk(SendError):
+    """The provider cannot be asked what it took: only its reports can tell."""
 
 
 class ContentError(ValueError):

@@ -54,6 +54,7 @@ class Account:
     """An organization's credentials at a provider, opened for use.
 
     `api_url` is another base address of the provider (the simulator), or None for its own.
+    `settings` are the organization's own (`organizations.settings`).
     """
 
     id: UUID
@@ -61,16 +62,57 @@ class Account:
     provider: str
     credentials: Mapping[str, str] = field(repr=False)
     api_url: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """A file that goes with a message; `size` in bytes where it is known."""
+    """A file that goes with a message; `size` in bytes where it is known.
 
-    url: str
+    `content` is the file itself where it is at hand, `content_id` what an HTML part calls it by
+    (`cid:`, without the scheme).
+    """
+
+    url: str = ""
     filename: str | None = None
     content_type: str | None = None
     size: int | None = None
+    content: bytes | None = field(default=None, repr=False)
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderTemplate:
+    """A template that the provider keeps (WhatsApp), with the values for this message.
+
+    Twilio knows it by `content_sid`, Meta by `name` and `language`. `variables` are the values of
+    the body by their names there ("1", "2", ...); `components` are Meta's other parts (header,
+    buttons) as its API takes them.
+    """
+
+    content_sid: str | None = None
+    name: str | None = None
+    language: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    components: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallPlan:
+    """How a text is said on the phone.
+
+    `voice` and `language` are the provider's names, `play` the URL of a recording that is played
+    after the text, `repeat` how often all of it is said, `confirm` the digit that the person is
+    asked to press, `timeout` the seconds to let it ring.
+    """
+
+    voice: str | None = None
+    language: str | None = None
+    play: str | None = None
+    repeat: int = 1
+    confirm: str | None = None
+    detect_machine: bool = False
+    timeout: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +123,39 @@ class Content:
     subject: str | None = None
     html_body: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    template: ProviderTemplate | None = None
+    call: CallPlan | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mail:
+    """What the headers of an e-mail say beside its addresses; ids without <>.
+
+    `references` are in the order of RFC 5322: the oldest first. `unsubscribe_url` takes the POST
+    of RFC 8058.
+    """
+
+    message_id: str
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    reply_to: str | None = None
+    unsubscribe_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outbound:
-    """One message on its way to a provider; addresses without any prefix."""
+    """One message on its way to a provider; addresses without any prefix.
+
+    `mail` is there for e-mail; `quotes` is the external id of the message that this one quotes.
+    """
 
     message_id: UUID
     channel: Channel
     from_address: str
     to_address: str
     content: Content
+    mail: Mail | None = None
+    quotes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +192,6 @@ class SendHalf(Protocol):
         """Ask the provider which messages like `outbound` it has taken since then, oldest first.
 
         The caller leaves out the ids that other messages of ours have. Raises a `SendError`
-        when the provider did not answer.
+        when the provider did not answer, `CannotAsk` when it has no such question.
         """
         ...

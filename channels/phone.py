@@ -20,10 +20,12 @@ _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&.]{1,11}")
 
 # Mobile numbers that are written with and without a digit after the country code; WhatsApp's ids
 # and the networks' numbers differ in it (https://github.com/chatwoot/chatwoot/issues/5840).
+# Each with the form without it, which is the canonical one, and the one with it.
 _OPTIONAL_DIGIT = (
-    (re.compile(r"52(?:1)?(\d{10})"), r"52\1"),
-    (re.compile(r"54(?:9)?(\d{10})"), r"54\1"),
-    (re.compile(r"55(\d{2})(?:9)?(\d{8})"), r"55\1\2"),
+    (re.compile(r"52(?:1)?(\d{10})"), r"52\1", r"521\1"),
+    (re.compile(r"54(?:9)?(\d{10})"), r"54\1", r"549\1"),
+    # A landline's eight digits begin with 2 to 5, and never had a ninth.
+    (re.compile(r"55(\d{2})(?:9)?([6-9]\d{7})"), r"55\1\2", r"55\g<1>9\2"),
 )
 
 
@@ -62,6 +64,25 @@ def tail(number: str) -> str:
     return _digits(number)[-TAIL_DIGITS:]
 
 
+def variants(number: str) -> tuple[str, ...]:
+    """The forms in which the same person on WhatsApp may appear, the canonical one first.
+
+    Brazil's ninth digit, Mexico's 1 and Argentina's 9 of mobile numbers come and go. What does not
+    begin with + stands for itself alone.
+    """
+    number = number.strip()
+    if number.startswith("+"):
+        for pattern, without, with_it in _OPTIONAL_DIGIT:
+            if match := pattern.fullmatch(_digits(number)):
+                return "+" + match.expand(without), "+" + match.expand(with_it)
+    return (number,)
+
+
+def canonical(number: str) -> str:
+    """The one form that all variants of a number have: to compare with, not to send to."""
+    return variants(number)[0]
+
+
 def sms_sender(text: str, country: str | None) -> str | None:
     """The address an SMS may be sent from: E.164, a short code (3 to 8 digits), or a name.
 
@@ -79,7 +100,7 @@ def _digits(text: str) -> str:
 
 def _canonical(text: str) -> str:
     digits = _digits(text)
-    for pattern, form in _OPTIONAL_DIGIT:
+    for pattern, without, _ in _OPTIONAL_DIGIT:
         if match := pattern.fullmatch(digits):
-            return match.expand(form)
+            return match.expand(without)
     return digits

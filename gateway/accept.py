@@ -10,21 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from channels.model import Channel
-from gateway.api.shapes.messages import SendRequest
+from channels.model import Attachment, Channel
+from gateway import addresses, parts, standing
+from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
-from gateway.ids import new_id
+from gateway.ids import derived_id, new_id
 from gateway.logs import logger
+from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
-from gateway.store import messages
+from gateway.store import media, messages, suppressions
 from gateway.store.database import ApiKey, Caller, Connection, Database
+from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_id
+from gateway.store.suppressions import Written
 
 _log = logger(__name__)
 
@@ -62,10 +67,16 @@ class Accepting:
     """The coordinator of accept."""
 
     def __init__(
-        self, database: Database, drafting: Drafting, metrics: Metrics, nudge: Callable[[], None]
+        self,
+        database: Database,
+        drafting: Drafting,
+        files: Files,
+        metrics: Metrics,
+        nudge: Callable[[], None],
     ) -> None:
         self._database = database
         self._drafting = drafting
+        self._kept = files
         self._metrics = metrics
         self._nudge = nudge
 
@@ -97,10 +108,15 @@ class Accepting:
         drafts = iter(
             await self._drafting.read(caller, [r for r in requests if isinstance(r, SendRequest)])
         )
-        results = [
-            request if isinstance(request, Problem) else _result(caller, request, next(drafts))
-            for request in requests
-        ]
+        results: list[Result] = []
+        for request in requests:
+            if isinstance(request, Problem):
+                results.append(request)
+                continue
+            draft = next(drafts)
+            results.append(
+                invalid(draft.errors) if draft.errors else await self._row(caller, request, draft)
+            )
         return await self._keep(caller, results, idempotency)
 
     async def retry(
@@ -109,28 +125,98 @@ class Accepting:
         """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422."""
         async with self._database.as_caller(caller) as db:
             old = await messages.get(db, caller.organization_id, message_id)
+            said = await messages.parts(db, caller.organization_id, message_id)
         if old is None:
             raise not_found("message")
         if old["direction"] != "outbound" or old["status"] != "failed":
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
             )
+        is_mail = old["channel"] == Channel.EMAIL
         request = SendRequest.model_construct(
             channel=Channel(old["channel"]),
             from_=old["from_address"],
             to=old["to_address"],
             body=old["body"],
+            subject=old["subject"] if is_mail else None,
+            html_body=old["html_body"] if is_mail else None,
+            options=parts.as_options(said),
+            attachments=[
+                AttachmentIn(**{k: v for k, v in file.items() if k != "size"})
+                for file in old["attachments"] or []
+            ],
             lead_id=old["lead_id"],
             client_id=old["client_id"],
             reference=old["reference"],
-            metadata={k: v for k, v in (old["metadata"] or {}).items() if k != "provider"},
+            metadata={
+                k: v
+                for k, v in (old["metadata"] or {}).items()
+                if k not in ("provider", "reply_to")
+            },
         )
         (draft,) = await self._drafting.read(caller, [request])
         if draft.errors:
             raise invalid(draft.errors)
-        row = _row(caller, request, draft)
+        row = await self._row(caller, request, draft)
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
+
+    async def _row(self, caller: Caller, request: SendRequest, draft: Draft) -> Row:
+        """What is to be stored of a draft without errors; the files that came inline are kept."""
+        content = draft.content
+        if content is None or draft.from_address is None or draft.to_address is None:
+            raise ValueError("a draft without errors has a content and addresses")
+        message_id = new_id()
+        files, media = await self._files(caller, message_id, content.attachments)
+        return {
+            "id": message_id,
+            "channel": request.channel,
+            "from_address": draft.from_address,
+            "to_address": draft.to_address,
+            "lead_id": draft.lead_id,
+            "client_id": draft.client_id,
+            "subject": content.subject,
+            "body": content.body,
+            "html_body": content.html_body,
+            "attachments": files,
+            "metadata": request.metadata,
+            "template_id": draft.template_id,
+            "reference": request.reference,
+            "send_at": request.send_at,
+            "expires_at": request.expires_at,
+            "retry_of": None,
+            "parts": draft.parts.as_json(),
+            "sender_id": draft.sender_id,
+            "provider": draft.provider,
+            "priority": _PRIORITIES[request.priority],
+            "is_test": _is_test(caller),
+            "event_id": event_id(message_id, "accepted"),
+            "source": "api",
+            "media": media,
+            "written": _written(request.channel, message_id, draft),
+        }
+
+    async def _files(
+        self, caller: Caller, message_id: UUID, given: Sequence[Attachment]
+    ) -> tuple[list[dict[str, Any]], list[NewMedia]]:
+        media: list[NewMedia] = []
+        shown: list[Attachment] = []
+        for position, file in enumerate(given):
+            if file.content is None:
+                shown.append(file)
+                continue
+            media_id = derived_id(message_id, "media", str(position))
+            new = NewMedia(
+                organization_id=caller.organization_id,
+                id=media_id,
+                message_id=message_id,
+                position=position,
+                filename=file.filename,
+                content_type=file.content_type,
+            )
+            media.append(await self._kept.keep(new, file.content))
+            shown.append(replace(file, url=self._kept.url(media_id)))
+        return as_rows(shown), media
 
     async def _keep(
         self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
@@ -177,43 +263,26 @@ class _SecondError(Exception):
 async def _store(
     db: Connection, caller: Caller, results: Sequence[Result], rows: Sequence[Row]
 ) -> list[Result]:
-    stored = {row["id"]: row for row in await messages.accept(db, caller.organization_id, rows)}
+    plain = [{k: v for k, v in row.items() if k not in ("media", "written")} for row in rows]
+    stored = {row["id"]: row for row in await messages.accept(db, caller.organization_id, plain)}
+    if files := [file for row in rows for file in row["media"]]:
+        await media.insert(db, files)
+    written = [row["written"] for row in rows if row["written"]]
+    await suppressions.wrote(db, caller.organization_id, written)
     return [result if isinstance(result, Problem) else stored[result["id"]] for result in results]
 
 
-def _result(caller: Caller, request: SendRequest, draft: Draft) -> Result:
-    return invalid(draft.errors) if draft.errors else _row(caller, request, draft)
-
-
-def _row(caller: Caller, request: SendRequest, draft: Draft) -> Row:
-    content = draft.content
-    if content is None:
-        raise ValueError("a draft without errors has a content")
-    message_id = new_id()
-    return {
-        "id": message_id,
-        "channel": request.channel,
-        "from_address": draft.from_address,
-        "to_address": draft.to_address,
-        "lead_id": draft.lead_id,
-        "client_id": draft.client_id,
-        "subject": content.subject,
-        "body": content.body,
-        "html_body": content.html_body,
-        "attachments": [],
-        "metadata": request.metadata,
-        "template_id": draft.template_id,
-        "reference": request.reference,
-        "send_at": request.send_at,
-        "expires_at": request.expires_at,
-        "retry_of": None,
-        "sender_id": draft.sender_id,
-        "provider": draft.provider,
-        "priority": _PRIORITIES[request.priority],
-        "is_test": _is_test(caller),
-        "event_id": event_id(message_id, "accepted"),
-        "source": "api",
-    }
+def _written(channel: Channel, message_id: UUID, draft: Draft) -> Written | None:
+    """An e-mail that the next ones to the same person about the same will refer to."""
+    if channel is not Channel.EMAIL:
+        return None
+    return Written(
+        channel=channel,
+        their_address=addresses.key(channel, draft.to_address or ""),
+        our_address=addresses.key(channel, draft.from_address or ""),
+        topic=standing.topic(draft),
+        mail_id=parts.mail_id(message_id, draft.from_address or ""),
+    )
 
 
 def _is_test(caller: Caller) -> bool:

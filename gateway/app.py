@@ -9,16 +9,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 from aiohttp import web
 
+from channels.download import Downloader, DownloadError
 from channels.render import Renderer
-from gateway import operations
+from gateway import operations, unsubscribe
 from gateway.accept import Accepting
 from gateway.api import ENDPOINTS, NOT_BUILT
 from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
+from gateway.api.media import SERVING, Serving, add_links
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hooks import add_hooks
 from gateway.logs import logger
+from gateway.media.files import Files
+from gateway.media.links import MediaLinks
+from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import Metrics
 from gateway.nudge import Nudge
 from gateway.problems import Problem
@@ -74,6 +79,8 @@ def build_app(settings: Settings) -> web.Application:
         for pattern in (path, path + "/{rest:.*}"):
             app.router.add_route("*", pattern, _not_built)
     add_hooks(app, settings.base_url)
+    add_links(app, settings.base_url)
+    unsubscribe.add_routes(app, settings.base_url)
     operations.add_routes(app)
     app.on_response_prepare.append(_name_no_versions)
     return app
@@ -97,7 +104,15 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         database = await Database.connect(dsn, pooled=pooled)
         vault = Vault(settings.gateway_secret_keys)
         metrics = Metrics(metrics_folder())
-        async with Renderer() as renderer, aiohttp.ClientSession() as session:
+        store = open_store(settings.gateway_media_url, settings.gateway_data)
+        media_links = MediaLinks(vault, settings.base_url)
+        app[SERVING] = Serving(database=database, store=store, links=media_links)
+        async with (
+            Downloader() as downloader,
+            Renderer() as renderer,
+            aiohttp.ClientSession() as session,
+        ):
+            files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
             nudging = asyncio.create_task(nudge.run())
@@ -109,8 +124,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 renderer=renderer,
                 callers=Callers(settings, database, session),
                 drafting=drafting,
-                accepting=Accepting(database, drafting, metrics, nudge),
-                receiving=Receiving(database, vault, metrics, api_urls(settings)),
+                accepting=Accepting(database, drafting, files, metrics, nudge),
+                receiving=Receiving(database, vault, metrics, files, api_urls(settings)),
             )
             yield
             nudging.cancel()
@@ -177,6 +192,12 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, VaultError):
         _log.error("credentials do not open", error=str(error), path=request.path)
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")
+    if isinstance(error, MediaStoreError):
+        _log.error("files cannot be kept", error=str(error), path=request.path)
+        return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
+    if isinstance(error, DownloadError):
+        _log.warning("a certificate was not had", error=str(error), path=request.path)
+        return Problem(503, "The provider's certificate was not to be had: try again.")
     if isinstance(error, ConflictError):
         return Problem(409, "What this refers to was changed meanwhile: read it again.")
     if isinstance(error, web.RequestPayloadError):

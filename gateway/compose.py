@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from channels import sms
+from channels import call, email, sms, whatsapp
 from channels.errors import ContentError
-from channels.model import Channel, Content
+from channels.model import Attachment, CallPlan, Channel, Content, ProviderTemplate
 from channels.render import MissingVariables, Renderer, RendererBusy, RenderError
+from gateway.api.shapes.options import CallOptions
 from gateway.problems import FieldError, Problem
-
-BUILT_CHANNELS = (Channel.SMS,)
 
 
 class ComposeError(Exception):
@@ -32,36 +31,167 @@ class Template:
     channel: Channel
     subject: str | None
     source: str
+    category: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """What is to be said, rendered, before it is fitted into its channel.
+
+    `is_html`: the text is a template's, written in HTML. `characters`: the provider's own limit.
+    """
+
+    text: str | None
+    subject: str | None = None
+    html_body: str | None = None
+    is_html: bool = False
+    attachments: Sequence[Attachment] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    characters: int | None = None
 
 
 async def compose_template(
-    renderer: Renderer, template: Template, variables: Mapping[str, Any]
+    renderer: Renderer,
+    template: Template,
+    variables: Mapping[str, Any],
+    attachments: Sequence[Attachment] = (),
+    characters: int | None = None,
 ) -> Content:
     """Render a template into the content of its channel; raises `ComposeError`.
 
     Raises `Problem` 503 when too many renderings wait.
     """
+    rendering = _Rendering(renderer, variables)
+    is_html = template.channel is Channel.EMAIL and email.looks_like_html(template.source)
+    text = await rendering.text("template", template.source, html=is_html)
+    subject = None
+    if template.subject is not None and template.channel is Channel.EMAIL:
+        subject = await rendering.text("template", template.subject)
+    options = await rendering.options(template.channel, template.options)
+    rendering.raise_errors()
+    return compose(
+        template.channel,
+        Said(
+            text=text,
+            subject=subject,
+            is_html=is_html,
+            attachments=attachments,
+            options=options,
+            characters=characters,
+        ),
+        body_field="template",
+    )
+
+
+async def render_options(
+    renderer: Renderer, channel: Channel, options: Mapping[str, Any], variables: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The options of a request with their sources rendered; raises `ComposeError`."""
+    rendering = _Rendering(renderer, variables)
+    rendered = await rendering.options(channel, options)
+    rendering.raise_errors()
+    return rendered
+
+
+def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
+    """A content within its channel's limits; raises `ComposeError`.
+
+    `body_field` is the part of the request that the text came from.
+    """
     try:
-        text = await renderer.render(template.source, variables)
-    except MissingVariables as missing:
-        raise ComposeError(
-            *(
-                FieldError(f"variables.{name}", "is missing, the template uses it")
-                for name in missing.names
+        if channel is Channel.EMAIL:
+            return email.compose(
+                subject=said.subject,
+                body=said.text,
+                html_body=said.html_body,
+                attachments=said.attachments,
+                is_html=said.is_html,
             )
-        ) from None
-    except RendererBusy as busy:
-        raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
-    except RenderError as error:
-        raise ComposeError(FieldError("template", str(error))) from None
-    return compose(template.channel, text, field="template")
-
-
-def compose(channel: Channel, text: str, *, field: str = "body") -> Content:
-    """A text as the content of a channel, within its limits; raises `ComposeError`."""
-    if channel is not Channel.SMS:
-        raise ComposeError(FieldError("channel", f"{channel} is not built yet"))
-    try:
-        return sms.compose(text)
+        if channel is Channel.WHATSAPP:
+            return whatsapp.compose(
+                said.text,
+                said.attachments,
+                provider_template(said.options),
+                characters=said.characters or whatsapp.CHARACTERS,
+            )
+        if channel is Channel.CALL:
+            return call.compose(said.text or "", _plan(said.options))
+        return sms.compose(said.text or "", said.attachments)
     except ContentError as error:
-        raise ComposeError(FieldError(field, error.message)) from None
+        name = body_field if error.field == "body" else error.field
+        raise ComposeError(FieldError(name, error.message)) from None
+
+
+def provider_template(options: Mapping[str, Any]) -> ProviderTemplate | None:
+    """The provider's template that rendered WhatsApp options name; raises `ContentError`."""
+    if not options:
+        return None
+    variables = dict(options.get("variables") or {})
+    wanted = options.get("parameters")
+    if wanted is not None and wanted != len(variables):
+        raise ContentError(
+            "options.variables",
+            f"There are {len(variables)} variables; the provider's template has {wanted}.",
+        )
+    return ProviderTemplate(
+        content_sid=options.get("content_sid"),
+        name=options.get("name"),
+        language=options.get("language"),
+        variables=variables,
+        components=tuple(options.get("components") or ()),
+    )
+
+
+def _plan(options: Mapping[str, Any]) -> CallPlan:
+    return CallPlan(**CallOptions.model_validate(dict(options)).model_dump())
+
+
+class _Rendering:
+    """Renders the sources of one message, and gathers everything that is wrong with them."""
+
+    def __init__(self, renderer: Renderer, variables: Mapping[str, Any]) -> None:
+        self._renderer = renderer
+        self._variables = variables
+        self._missing: dict[str, None] = {}
+        self._errors: list[FieldError] = []
+
+    async def text(self, name: str, source: str, *, html: bool = False) -> str:
+        """The text of a source; empty, with an error noted, where it does not render."""
+        try:
+            return await self._renderer.render(source, self._variables, html=html)
+        except MissingVariables as missing:
+            self._missing.update(dict.fromkeys(missing.names))
+        except RendererBusy as busy:
+            raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
+        except RenderError as error:
+            self._errors.append(FieldError(name, str(error)))
+        return ""
+
+    async def options(self, channel: Channel, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options with the sources in them rendered."""
+        if channel is not Channel.WHATSAPP or not given:
+            return given
+        rendered = dict(given)
+        for name in ("variables", "components"):
+            if given.get(name):
+                rendered[name] = await self._all(f"options.{name}", given[name])
+        return rendered
+
+    def raise_errors(self) -> None:
+        """Raise `ComposeError` when anything was wrong."""
+        missing = [
+            FieldError(f"variables.{name}", "is missing, the template uses it")
+            for name in self._missing
+        ]
+        if missing or self._errors:
+            raise ComposeError(*missing, *self._errors)
+
+    async def _all(self, name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON
+        if isinstance(value, str):
+            return await self.text(name, value)
+        if isinstance(value, Mapping):
+            return {k: await self._all(f"{name}.{k}", v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [await self._all(f"{name}.{n}", v) for n, v in enumerate(value)]
+        return value

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_API_URL = "_API_URL"
+
 
 class SettingsError(Exception):
     """A setting is missing or malformed; the text is one line that names it."""
@@ -30,7 +32,8 @@ class Settings(BaseSettings):
     gateway_secret_keys: Annotated[tuple[bytes, ...], NoDecode] = ()
     supabase_jwt_secret: str | None = None
     supabase_url: str | None = None
-    twilio_api_url: str | None = None
+    gateway_media_url: str | None = None
+    provider_api_urls: dict[str, str] = Field(default_factory=dict)
     port: int = Field(default=8080, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1, le=256)
     worker_concurrency: int = Field(default=64, ge=1, le=10_000)
@@ -48,18 +51,10 @@ class Settings(BaseSettings):
             _check_port(value)
         return value
 
-    @field_validator("public_url", "supabase_url", "twilio_api_url", "gateway_url")
+    @field_validator("public_url", "supabase_url", "gateway_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a complete http:// or https:// URL")
-        _check_port(value)
-        if parts.query or parts.fragment:
-            raise ValueError("must have no query and no fragment")
-        return value.rstrip("/")
+        return None if value is None else check_url(value)
 
     @field_validator("gateway_data")
     @classmethod
@@ -85,8 +80,18 @@ class Settings(BaseSettings):
 
     def api_url(self, provider: str) -> str | None:
         """Another base address of a provider, where the environment names one."""
-        value: str | None = getattr(self, f"{provider}_api_url", None)
-        return value
+        return self.provider_api_urls.get(provider)
+
+
+def check_url(value: str) -> str:
+    """An http or https address without a slash at its end; raises `ValueError`."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a complete http:// or https:// URL")
+    _check_port(value)
+    if parts.query or parts.fragment:
+        raise ValueError("must have no query and no fragment")
+    return value.rstrip("/")
 
 
 def _check_port(url: str) -> None:
@@ -113,10 +118,17 @@ def read_settings() -> Settings:
     # An empty variable is one that is not set: `PORT= gateway web` means the default.
     empty = [name for name, value in os.environ.items() if not value]
     for name in empty:
-        if name.lower() in Settings.model_fields:
+        if name.lower() in Settings.model_fields or name.endswith(_API_URL):
             del os.environ[name]
+    found: dict[str, str] = {}
+    for name, value in os.environ.items():
+        if name.endswith(_API_URL):
+            try:
+                found[name.removesuffix(_API_URL).lower()] = check_url(value)
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from None
     try:
-        return Settings()
+        return Settings(provider_api_urls=found)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"

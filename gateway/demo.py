@@ -88,7 +88,9 @@ async def _stage(
     async with database_of(own) as found:
         say("Starting simulator, web and worker ...")
         providers = asyncio.create_task(simulator.run("127.0.0.1", 0, at.set_result))
-        ready = found.model_copy(update={"public_url": url, "twilio_api_url": await at})
+        ready = found.model_copy(
+            update={"public_url": url, "provider_api_urls": {"twilio": await at}}
+        )
         up = asyncio.Event()
         serving = [
             asyncio.create_task(serve_web(ready, bound, over, up.set)),

@@ -7,7 +7,8 @@ What can come of an attempt (`gateway.outcomes` records it):
 - refused for now: the entry waits (the provider's own time, else longer each time);
 - the answer was lost: the row is `unknown`; after a while the provider is asked whether it has the
   message, and only when it surely has not, the message is sent again. The same goes for an entry
-  whose worker died while it held it.
+  whose worker died while it held it. Of a provider that cannot be asked only its reports tell: the
+  row stays `unknown` until one comes.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from uuid import UUID
 
 import aiohttp
 
-from channels.errors import Refused, RefusedForNow, SendError
-from channels.model import Account, Attachment, Channel, Content, Outbound, Status
+from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
+from channels.model import Account, Status
+from gateway import standing
 from gateway.ids import new_id
 from gateway.logs import logger
+from gateway.media.files import Files
 from gateway.metrics import Metrics
+from gateway.outbound import Outbounds
 from gateway.outcomes import Outcomes, Pace, event_of, ids
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
@@ -59,6 +63,7 @@ class Dispatching:
         *,
         base_url: str,
         api_urls: dict[str, str | None],
+        files: Files,
         pace: Pace | None = None,
     ) -> None:
         self.lease_id = new_id()
@@ -68,6 +73,7 @@ class Dispatching:
         self._metrics = metrics
         self._base_url = base_url
         self._api_urls = api_urls
+        self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
@@ -114,6 +120,9 @@ class Dispatching:
         elif claimed.is_expired:
             text = "It was not sent before its expires_at."
             await self._outcomes.refused(claimed, Refused(text, code="expired"))
+        elif claimed.suppressed is not None:
+            text = f"The recipient {standing.REASONS[claimed.suppressed]}."
+            await self._outcomes.refused(claimed, Refused(text, code="suppressed"))
         elif claimed.provider is None or not claimed.is_active:
             text = "Its sender or provider account was removed or turned off."
             await self._outcomes.refused(claimed, Refused(text, code="no_sender"))
@@ -136,13 +145,17 @@ class Dispatching:
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
+        try:
+            outbound = await self._outbounds.make(claimed, account)
+        except SendError as error:
+            await self._not_sent(claimed, error)
+            return
         await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
         if time.monotonic() > turn.deadline:
             # A machine that was frozen: another worker may hold the lease, or be sure that the
             # provider does not have the message, before this request arrives.
             await self._outcomes.not_begun([claimed])
             return
-        outbound = _outbound(claimed)
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
@@ -178,10 +191,13 @@ class Dispatching:
             account = self._account(claimed)
             found = await PROVIDERS[account.provider].send.find(
                 account,
-                _outbound(claimed),
+                await self._outbounds.make(claimed, account, with_files=False),
                 self._session,
                 claimed.attempted_at or claimed.created_at,
             )
+        except CannotAsk as error:
+            await self._outcomes.cannot_ask(claimed, error)
+            return
         except (SendError, VaultError) as error:
             _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
             wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
@@ -243,6 +259,7 @@ class Dispatching:
             provider=claimed.provider,
             credentials=self._vault.open(claimed.organization_id, claimed.credentials),
             api_url=self._api_urls.get(claimed.provider),
+            settings=claimed.settings or {},
         )
 
 
@@ -252,18 +269,3 @@ def _is_taken(claimed: Claimed) -> bool:
 
 def _is_new_attempt(claimed: Claimed) -> bool:
     return claimed.phase == "send" and not claimed.was_leased and not _is_taken(claimed)
-
-
-def _outbound(claimed: Claimed) -> Outbound:
-    return Outbound(
-        message_id=claimed.message_id,
-        channel=Channel(claimed.channel),
-        from_address=claimed.from_address,
-        to_address=claimed.to_address,
-        content=Content(
-            body=claimed.body,
-            subject=claimed.subject,
-            html_body=claimed.html_body,
-            attachments=tuple(Attachment(**a) for a in claimed.attachments or []),
-        ),
-    )

@@ -1,26 +1,42 @@
 """Reading a request to send in its context: to whom, from where, with what text, and what is wrong.
 
-Everything that a batch refers to is read in one round trip, as the caller; every problem of a
+Everything that a batch refers to is read in one round trip, as the caller, and where it writes
+e-mails or on WhatsApp, how we stand with whom it goes to in a second one; every problem of a
 request is found, not only the first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from channels import phone, sms
-from channels.model import Channel, Content
+from channels import email, phone, sms, whatsapp
+from channels.errors import ContentError
+from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
+from gateway import addresses, attachments, recipients, standing
+from gateway.api.shapes import options
 from gateway.api.shapes.messages import SendRequest
-from gateway.compose import BUILT_CHANNELS, ComposeError, Template, compose, compose_template
+from gateway.compose import (
+    ComposeError,
+    Said,
+    Template,
+    compose,
+    compose_template,
+    provider_template,
+    render_options,
+)
+from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
-from gateway.store import contacts
+from gateway.registry import PROVIDERS
+from gateway.store import contacts, suppressions
 from gateway.store.contacts import Context, Row
 from gateway.store.database import Caller, Database
+from gateway.store.suppressions import Pair, Standing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,11 +47,21 @@ class Draft:
     from_address: str | None = None
     to_address: str | None = None
     content: Content | None = None
+    parts: Parts = field(default_factory=Parts)
     lead_id: UUID | None = None
     client_id: UUID | None = None
     template_id: UUID | None = None
     sender_id: UUID | None = None
     provider: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Composed:
+    content: Content | None = None
+    template_id: UUID | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    outside: ProviderTemplate | None = None
+    errors: Sequence[FieldError] = ()
 
 
 class Drafting:
@@ -49,68 +75,164 @@ class Drafting:
         """A draft of each request, in order."""
         if not requests:
             return []
+        wanted = _wanted(requests)
         async with self._database.as_caller(caller) as db:
-            context = await contacts.context(db, caller.organization_id, _wanted(requests))
+            context = await contacts.context(db, caller.organization_id, wanted)
         now = datetime.now(UTC)
         drafts = []
         for request in requests:
             drafts.append(await self._read(request, context, now))
             await asyncio.sleep(0)  # a batch of a thousand is no reason for others to wait
-        return drafts
+        standings = await self._standings(caller, requests, drafts, wanted, context)
+        return [
+            standing.judge(request, draft, how, now)
+            for request, draft, how in zip(requests, drafts, standings, strict=True)
+        ]
 
     async def _read(self, request: SendRequest, context: Context, now: datetime) -> Draft:
         errors = _shape_errors(request, now)
-        if request.channel not in BUILT_CHANNELS:
-            return Draft(errors=tuple(errors))
-        to_address, contact_errors = _recipient(request, context)
-        sender, sender_errors = _sender(request, context)
-        content, template_id, content_errors = await self._content(request, context)
-        lead_id, client_id = _links(request, to_address, context)
+        to_address, contact_errors = recipients.recipient(request, context)
+        sender, sender_errors = recipients.sender(request, context)
+        characters = _characters(request.channel, sender)
+        composed = await self._compose(request, context, characters)
+        lead_id, client_id = recipients.links(request, to_address, context)
+        parts, answer_errors = _answering(request, composed, context)
         return Draft(
-            errors=(*errors, *contact_errors, *sender_errors, *content_errors),
+            errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
             from_address=sender["address"] if sender else None,
             to_address=to_address,
-            content=content,
+            content=composed.content,
+            parts=parts,
             lead_id=lead_id,
             client_id=client_id,
-            template_id=template_id,
+            template_id=composed.template_id,
             sender_id=UUID(sender["id"]) if sender else None,
             provider=sender["provider"] if sender else None,
         )
 
-    async def _content(
-        self, request: SendRequest, context: Context
-    ) -> tuple[Content | None, UUID | None, Sequence[FieldError]]:
+    async def _compose(
+        self, request: SendRequest, context: Context, characters: int | None
+    ) -> _Composed:
         template: Template | None = None
+        if request.template is not None:
+            found = _template(request, context)
+            if isinstance(found, FieldError):
+                return _Composed(errors=[found])
+            template = found
+        if errors := options.check(request.channel, _options(request, template)):
+            return _Composed(errors=errors)
         try:
-            if request.template is not None:
-                found = _template(request.template, request.channel, context)
-                if isinstance(found, FieldError):
-                    return None, None, [found]
-                template = found
-                content = await compose_template(self._renderer, template, request.variables)
-            elif request.body is not None:
-                content = compose(request.channel, request.body)
-            else:
-                return None, None, []
+            files = attachments.read(request)
+            return await self._said(request, template, files, characters)
         except ComposeError as error:
-            return None, None, error.errors
-        return content, template.id if template else None, []
+            return _Composed(errors=error.errors)
+
+    async def _said(
+        self,
+        request: SendRequest,
+        template: Template | None,
+        files: tuple[Attachment, ...],
+        characters: int | None,
+    ) -> _Composed:
+        given = _options(request, template)
+        if request.body is not None or request.html_body is not None or template is None:
+            # A text; on WhatsApp perhaps with a template for when the window is closed.
+            if request.body is None and request.html_body is None and not (files or given):
+                return _Composed()
+            outside = None
+            if template is not None:
+                rendered = await render_options(
+                    self._renderer, request.channel, given, request.variables
+                )
+                outside, given = _named_template(rendered), {}
+            said = Said(
+                text=request.body,
+                subject=request.subject,
+                html_body=request.html_body,
+                attachments=files,
+                options=given,
+                characters=characters,
+            )
+            return _Composed(
+                content=compose(request.channel, said),
+                template_id=template.id if template else None,
+                options=given,
+                outside=outside,
+            )
+        template = replace(template, options=given)
+        if request.subject is not None:
+            template = replace(template, subject=request.subject)
+        content = await compose_template(
+            self._renderer, template, request.variables, files, characters
+        )
+        return _Composed(content=content, template_id=template.id, options=given)
+
+    async def _standings(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest],
+        drafts: Sequence[Draft],
+        wanted: contacts.Wanted,
+        context: Context,
+    ) -> list[Standing]:
+        """How we stand with whom each draft goes to; for most SMS the context has told already."""
+        asked = frozenset(wanted.addresses)
+        pairs: dict[int, Pair] = {}
+        standings = []
+        for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
+            standings.append(standing.told(request.channel, draft.to_address, context))
+            if draft.to_address is None or draft.from_address is None:
+                continue
+            forms = addresses.forms(request.channel, draft.to_address)
+            is_asked = forms[0] in asked
+            if not is_asked or request.channel in (Channel.EMAIL, Channel.WHATSAPP):
+                pairs[n] = Pair(
+                    channel=request.channel,
+                    addresses=forms,
+                    our_address=addresses.key(request.channel, draft.from_address),
+                    topic=standing.topic(draft),
+                )
+        if pairs:
+            async with self._database.as_caller(caller) as db:
+                found = await suppressions.standing(
+                    db, caller.organization_id, list(pairs.values())
+                )
+            for n, how in zip(pairs, found, strict=True):
+                standings[n] = how
+        return standings
 
 
 def preview(draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
-    measured = sms.measure(draft.content.body) if draft.content else None
+    content = draft.content
+    is_text = content is not None and content.call is None and content.subject is None
+    measured = sms.measure(content.body) if content and is_text else None
     return {
         "ok": not draft.errors,
         "errors": [{"field": e.field, "message": e.message} for e in draft.errors],
         "from": draft.from_address,
         "to": draft.to_address,
-        "parts": {"body": draft.content.body} if draft.content else None,
+        "parts": shown(content) if content else None,
         "encoding": measured.encoding if measured else None,
         "segments": measured.segments if measured else None,
         "forced_by": measured.forced_by if measured else None,
     }
+
+
+def shown(content: Content) -> Row:
+    """The rendered parts of a content, as people read them."""
+    parts: Row = {"body": content.body}
+    if content.subject is not None:
+        parts |= {"subject": content.subject, "html_body": content.html_body}
+    if content.template is not None:
+        parts["template"] = Parts(template=content.template).as_json()
+    return parts
+
+
+def _characters(channel: Channel, sender: Row | None) -> int | None:
+    """The limit for a text that the sender's provider has, where it has its own."""
+    provider = PROVIDERS.get(sender["provider"]) if sender else None
+    return provider.characters.get(channel) if provider else None
 
 
 def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
@@ -118,40 +240,45 @@ def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
     ids = {name: _uuid(name) for name in names}
     tos = {r.to for r in requests if r.to is not None}
     froms = {r.from_ for r in requests if r.from_ is not None}
+    numbers = [to for to in tos if "@" not in to]
+    read = {
+        (r.channel, address)
+        for r in requests
+        if r.to and (address := addresses.read(r.channel, r.to, None))
+    }
     return contacts.Wanted(
         lead_ids=list({r.lead_id for r in requests if r.lead_id}),
         client_ids=list({r.client_id for r in requests if r.client_id}),
         template_ids=[found for found in ids.values() if found],
         template_names=[name for name, found in ids.items() if not found],
         channels=[str(channel) for channel in {r.channel for r in requests}],
-        senders=list(froms),
+        senders=[*froms, *(text.lower() for text in froms)],
         sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
-        tails=list({tail for to in tos if (tail := phone.tail(to))}),
-        emails=[],
+        tails=list({tail for to in numbers if (tail := phone.tail(to))}),
+        emails=list({email.key(to) for to in tos if "@" in to}),
+        addresses=list({addresses.key(channel, address) for channel, address in read}),
+        answered=list({r.in_reply_to for r in requests if r.in_reply_to}),
     )
 
 
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
     """What is wrong with a request whatever its context."""
     errors: list[FieldError] = []
-    if request.channel not in BUILT_CHANNELS:
-        built = ", ".join(BUILT_CHANNELS)
-        errors.append(
-            FieldError("channel", f"{request.channel} is not built yet; there is {built}")
-        )
-    errors += [
-        FieldError(name, f"is not used on the channel {request.channel}")
-        for name in ("subject", "html_body")
-        if getattr(request, name) is not None
-    ]
-    errors += [
-        FieldError(name, "is not built yet: leave it out")
-        for name in ("attachments", "fallback")
-        if getattr(request, name)
-    ]
-    if request.template is None and request.body is None:
+    if request.channel is not Channel.EMAIL:
+        errors += [
+            FieldError(name, f"is not used on the channel {request.channel}")
+            for name in ("subject", "html_body")
+            if getattr(request, name) is not None
+        ]
+    if request.channel is Channel.CALL and request.attachments:
+        errors.append(FieldError("attachments", "are not used on the channel call"))
+    if request.fallback:
+        errors.append(FieldError("fallback", "is not built yet: leave it out"))
+    has_text = request.body is not None or request.html_body is not None
+    may_lack_text = bool(request.options or request.attachments)
+    if request.template is None and not has_text and not may_lack_text:
         errors.append(FieldError("body", "is missing: give a template or a body"))
-    if request.template is not None and request.body is not None:
+    if request.template is not None and has_text and request.channel is not Channel.WHATSAPP:
         errors.append(FieldError("body", "cannot be given together with a template"))
     if request.template is None and request.variables:
         errors.append(FieldError("variables", "are used with a template only"))
@@ -161,62 +288,19 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
         errors.append(FieldError("expires_at", "is in the past"))
     elif request.expires_at and request.send_at and request.expires_at <= request.send_at:
         errors.append(FieldError("expires_at", "must be later than send_at"))
-    if "provider" in request.metadata:
-        errors.append(FieldError("metadata.provider", "is where the provider's own words stand"))
+    errors += [
+        FieldError(f"metadata.{name}", f"is where {what}")
+        for name, what in (
+            ("provider", "the provider's own words stand"),
+            ("reply_to", "the message that is answered stands"),
+        )
+        if name in request.metadata
+    ]
     return errors
 
 
-def _recipient(request: SendRequest, context: Context) -> tuple[str | None, list[FieldError]]:
-    """The address to send to, from the request or from the contact that it names."""
-    errors: list[FieldError] = []
-    people: list[tuple[str, Row]] = []
-    for name, wanted, rows in (
-        ("lead_id", request.lead_id, context.leads),
-        ("client_id", request.client_id, context.clients),
-    ):
-        row = next((row for row in rows if wanted and UUID(row["id"]) == wanted), None)
-        if row is not None:
-            people.append((name, row))
-        elif wanted is not None:
-            errors.append(FieldError(name, "there is none of that id in your organization"))
-    if request.to is not None:
-        address = phone.to_e164(request.to, context.country)
-        if address is None:
-            errors.append(FieldError("to", _not_a_number(context.country)))
-        return address, errors
-    for _, row in people:
-        address = phone.to_e164(row["phone"] or "", context.country)
-        if address is not None:
-            return address, errors
-    errors += [
-        FieldError(name, "has no phone number that a message could be sent to")
-        for name, _ in people
-    ]
-    return None, errors
-
-
-def _not_a_number(country: str | None) -> str:
-    national = (
-        f"or a national number of {country}"
-        if country
-        else "national numbers need organizations.settings.country"
-    )
-    return f"is no possible phone number: write it as +15551230001, {national}"
-
-
-def _sender(request: SendRequest, context: Context) -> tuple[Row | None, list[FieldError]]:
-    senders = [sender for sender in context.senders if sender["channel"] == request.channel]
-    if request.from_ is None:
-        default = next((sender for sender in senders if sender["is_default"]), None)
-        missing = f"is missing, and the channel {request.channel} has no default sender"
-        return default, [] if default else [FieldError("from", missing)]
-    wanted = {request.from_, phone.to_e164(request.from_, context.country)}
-    found = next((sender for sender in senders if sender["address"] in wanted), None)
-    unknown = f"is no active sender of your organization on {request.channel}"
-    return found, [] if found else [FieldError("from", unknown)]
-
-
-def _template(wanted: str, channel: Channel, context: Context) -> Template | FieldError:
+def _template(request: SendRequest, context: Context) -> Template | FieldError:
+    wanted = request.template or ""
     by_id = _uuid(wanted)
     rows = [
         row
@@ -225,25 +309,64 @@ def _template(wanted: str, channel: Channel, context: Context) -> Template | Fie
     ]
     if not rows:
         return FieldError("template", "there is no active template of that name or id")
-    row = next((row for row in rows if row["type"] == channel), None)
+    row = next((row for row in rows if row["type"] == request.channel), None)
     if row is None:
-        return FieldError("template", f"is of type {rows[0]['type']}, not {channel}")
+        return FieldError("template", f"is of type {rows[0]['type']}, not {request.channel}")
     if not row["is_active"]:
         return FieldError("template", "is not active")
     return Template(
-        id=UUID(row["id"]), channel=channel, subject=row["subject"], source=row["content"]
+        id=UUID(row["id"]),
+        channel=request.channel,
+        subject=row["subject"],
+        source=row["content"],
+        category=row["category"],
+        options=row["options"] or {},
     )
 
 
-def _links(
-    request: SendRequest, to_address: str | None, context: Context
-) -> tuple[UUID | None, UUID | None]:
-    """The lead and the client of a message: those it names, else the newest with its address."""
-    known: dict[str, UUID] = {}
-    for row in context.known if to_address else ():
-        if phone.to_e164(row["phone"] or "", context.country) == to_address:
-            known.setdefault(row["kind"], UUID(row["id"]))
-    return request.lead_id or known.get("lead"), request.client_id or known.get("client")
+def _options(request: SendRequest, template: Template | None) -> Mapping[str, Any]:
+    """Those of the template, and over them those of the request."""
+    return {**(template.options if template else {}), **(request.options or {})}
+
+
+def _named_template(rendered: Mapping[str, Any]) -> ProviderTemplate:
+    try:
+        named = provider_template(rendered)
+        # Judged as if it were sent: outside of the window there is nobody to tell.
+        whatsapp.compose(None, (), named)
+    except ContentError as error:
+        raise ComposeError(FieldError(error.field, error.message)) from None
+    if named is None:
+        text = "names no template of the provider (options), so it cannot replace the body"
+        raise ComposeError(FieldError("template", text))
+    return named
+
+
+def _answering(
+    request: SendRequest, composed: _Composed, context: Context
+) -> tuple[Parts, list[FieldError]]:
+    """The parts of a message, with what it answers."""
+    if composed.content is None:
+        return Parts(), []
+    parts = replace(of_content(composed.content), outside=composed.outside)
+    if request.channel is Channel.EMAIL:
+        thread = Thread(
+            reply_to=composed.options.get("reply_to"),
+            has_unsubscribe=composed.options.get("unsubscribe", True),
+        )
+        parts = replace(parts, thread=thread)
+    if request.in_reply_to is None:
+        return parts, []
+    row = next((r for r in context.answered if UUID(r["id"]) == request.in_reply_to), None)
+    if row is None or row["channel"] != request.channel:
+        text = f"there is no message of that id on {request.channel} in your organization"
+        return parts, [FieldError("in_reply_to", text)]
+    if request.channel is Channel.EMAIL and parts.thread is not None:
+        own = mail_id(UUID(row["id"]), row["from_address"])
+        theirs = row["external_id"] if row["direction"] == "inbound" else None
+        thread = replace(parts.thread, references=(theirs or own,))
+        return replace(parts, thread=thread), []
+    return replace(parts, quotes=row["external_id"]), []
 
 
 def _uuid(text: str) -> UUID | None:

@@ -13,11 +13,14 @@ from aiohttp import web
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.receive import UnknownHookError
+from gateway.registry import PROVIDERS
 from gateway.services import SERVICES
 from gateway.store.database import DatabaseAwayError
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
 _log = logger(__name__)
+
+_MAX_MAIL = 30 * 2**20
 
 
 def add_hooks(app: web.Application, base_url: str) -> None:
@@ -65,6 +68,8 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
         raise Problem(
             404, "There is no such webhook: paste the URL that 'gateway account add' printed."
         ) from None
+    if event in PROVIDERS[provider].large_events:
+        request = request.clone(client_max_size=_MAX_MAIL)
     body = await request.read()
     public = WebhookRequest(
         method=request.method,

@@ -16,14 +16,17 @@ from uuid import UUID
 
 import tenacity
 
-from channels.errors import OptedOut, Refused, RefusedForNow
-from channels.model import Sent, Status
+from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
+from channels.model import Channel, Sent, Status
+from gateway import addresses
+from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.metrics import Metrics
-from gateway.store import queue, reports
+from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event, event_id
+from gateway.store.suppressions import Statement
 
 _log = logger(__name__)
 
@@ -98,9 +101,15 @@ class Outcomes:
             Status.FAILED,
             error_code=error.code,
             error_message=error.message,
-            detail={"opted_out": True} if isinstance(error, OptedOut) else None,
         )
-        await self._save(lambda db: self._record(db, claimed, [event]))
+
+        async def save(db: Connection) -> None:
+            await self._record(db, claimed, [event])
+            if isinstance(error, OptedOut):
+                said = _opted_out(claimed, error)
+                await suppressions.change(db, claimed.organization_id, [said])
+
+        await self._save(save)
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
@@ -156,6 +165,24 @@ class Outcomes:
                 asked=claimed.asked + 1,
             )
         )
+
+    async def cannot_ask(self, claimed: Claimed, error: CannotAsk) -> None:
+        """Nobody can be asked: it stays unknown until a report tells, and is never sent again."""
+        event = event_of(
+            claimed,
+            f"cannot_ask:{claimed.attempts}",
+            "cannot_be_asked",
+            None,
+            error_message=error.message,
+            detail={"attempt": claimed.attempts},
+        )
+
+        async def save(db: Connection) -> None:
+            await self._record(db, claimed, [event])
+            await queue.drop(db, claimed.organization_id, claimed.message_id)
+
+        await self._save(save)
+        _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
         """The provider surely does not have it: it is sent once more."""
@@ -263,6 +290,23 @@ def event_of(
         error_message=error_message,
         detail=detail,
         provider=provider,
+    )
+
+
+def _opted_out(claimed: Claimed, error: OptedOut) -> Statement:
+    channel = Channel(claimed.channel)
+    return Statement(
+        id=derived_id(claimed.message_id, "opted_out", str(error.code)),
+        channel=channel,
+        address=addresses.key(channel, claimed.to_address),
+        reason="stop",
+        is_lifted=False,
+        source=claimed.provider or "worker",
+        detail={
+            "message_id": str(claimed.message_id),
+            "code": error.code,
+            "message": error.message,
+        },
     )
 
 

@@ -1,35 +1,60 @@
 """Receive: signed request → event → row. A 2xx means that everything in it is stored.
 
 One transaction keeps the raw request, appends the events, and moves the rows by the one status
-statement; what is about a message that we do not know yet is kept and applied when we do.
+statement; what is about a message that we do not know yet is kept and applied when we do. Files
+that came with it are kept before; what it only points at is fetched later, by a worker.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
-from channels import phone
-from channels.model import Account, Channel
+from channels import email, phone
+from channels.model import Account, Attachment, Channel
+from gateway import incoming, links
+from gateway.attachments import as_rows
 from gateway.ids import derived_id, new_id
+from gateway.incoming import Row
 from gateway.logs import logger
+from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
-from gateway.store import accounts, contacts, messages, reports
+from gateway.store import accounts, contacts, media, messages, reports, suppressions
 from gateway.store.database import Connection, Database, storable
-from gateway.store.reports import Advance, Event, RawRequest, event_id, report_id
+from gateway.store.media import NewErrand, NewMedia
+from gateway.store.reports import Advance, RawRequest
+from gateway.store.suppressions import Answered
 from gateway.vault import Vault
-from webhooks.model import Inbound, Reply, StatusReport, WebhookRequest
+from webhooks.model import (
+    Addition,
+    ConsentChange,
+    Fetch,
+    Inbound,
+    NeedsCertificate,
+    Reply,
+    StatusReport,
+    WebhookEvent,
+    WebhookRequest,
+)
 
 _log = logger(__name__)
 
 _ACCOUNT_SECONDS = 5.0
 _KNOWN_ACCOUNTS = 10_000
+_KNOWN_CERTIFICATES = 100
+# `record` looks through what it is given for each message: hundreds at once, not thousands.
+_AT_ONCE = 300
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
+
+_SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
+
+E = TypeVar("E", bound=WebhookEvent)
 
 
 class UnknownHookError(Exception):
@@ -42,17 +67,32 @@ class _Known:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of one message: as it shows them, and as they are kept or to be fetched."""
+
+    shown: list[Attachment] = field(default_factory=list)
+    media: list[NewMedia] = field(default_factory=list)
+
+
 class Receiving:
     """The coordinator of receive."""
 
     def __init__(
-        self, database: Database, vault: Vault, metrics: Metrics, api_urls: dict[str, str | None]
+        self,
+        database: Database,
+        vault: Vault,
+        metrics: Metrics,
+        files: Files,
+        api_urls: Mapping[str, str | None],
     ) -> None:
         self._database = database
         self._vault = vault
         self._metrics = metrics
+        self._files = files
         self._api_urls = api_urls
         self._known: dict[UUID, _Known] = {}
+        self._certificates: dict[str, bytes] = {}
 
     async def account(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`.
@@ -66,11 +106,22 @@ class Receiving:
             wanted = UUID(account_id)
         except ValueError:
             raise UnknownHookError from None
-        known = self._known.get(wanted)
-        if known is None or known.until < time.monotonic():
-            known = await self._open(wanted)
-        if known.account.provider != provider:
+        account = await self.account_by_id(wanted)
+        if account is None or account.provider != provider:
             raise UnknownHookError
+        return account
+
+    async def account_by_id(self, account_id: UUID) -> Account | None:
+        """An account with its credentials opened; None where there is none (any more)."""
+        known = self._known.get(account_id)
+        if known is None or known.until < time.monotonic():
+            account = await self._open(account_id)
+            if account is None:
+                return None
+            if len(self._known) >= _KNOWN_ACCOUNTS:
+                self._known.clear()
+            known = _Known(account, time.monotonic() + _ACCOUNT_SECONDS)
+            self._known[account_id] = known
         return known.account
 
     def forget(self, account_id: UUID) -> None:
@@ -83,20 +134,41 @@ class Receiving:
         Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         half = PROVIDERS[account.provider].webhook
-        half.verify(request, account)
+        try:
+            half.verify(request, account)
+        except NeedsCertificate as needed:
+            certificates = {needed.url: await self._certificate(needed.url)}
+            half.verify(replace(request, certificates=certificates), account)
         events = half.parse(request)
+        await self._store(account, request, events)
+        return half.reply(request, events, account)
+
+    async def fetched(self, account: Account, request: WebhookRequest) -> None:
+        """Store what a worker fetched from the provider itself; raises `Unreadable`."""
+        await self._store(account, request, PROVIDERS[account.provider].webhook.parse(request))
+
+    async def _store(
+        self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
+    ) -> None:
+        inbound = _of(events, Inbound)
+        additions = _of(events, Addition)
+        files = [
+            await self._keep(
+                account, incoming.message_id(account, message), "", message.attachments
+            )
+            for message in inbound
+        ]
         async with self._database.as_service() as db:
             await reports.keep_request(db, _raw(account, request))
-            inbound = [event for event in events if isinstance(event, Inbound)]
-            new = await self._store_inbound(db, account, inbound) if inbound else []
-            told = [event for event in events if isinstance(event, StatusReport)]
-            advances = await self._store_reports(db, account, told) if told else []
+            new = await self._store_inbound(db, account, inbound, files) if inbound else []
+            advances = await self._store_reports(db, account, _of(events, StatusReport))
+            for addition in additions:
+                advances += await self._add(db, account, addition)
+            await self._store_consent(db, account, _of(events, ConsentChange))
+            await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
         self._count(account, new, advances)
-        return half.reply(request, events)
 
-    def _count(
-        self, account: Account, new: Sequence[messages.Row], advances: Sequence[Advance]
-    ) -> None:
+    def _count(self, account: Account, new: Sequence[Row], advances: Sequence[Advance]) -> None:
         """Numbers and log lines for what is stored: a transaction that failed comes again."""
         now = datetime.now(UTC)
         for advance in advances:
@@ -120,49 +192,185 @@ class Receiving:
     async def _store_reports(
         self, db: Connection, account: Account, told: Sequence[StatusReport]
     ) -> list[Advance]:
-        found = await reports.resolve(
-            db, account.organization_id, [(r.message_id, r.external_id) for r in told]
-        )
-        advances = await reports.record(
-            db, [_event(account, told[n], message_id) for n, message_id in found.items()]
-        )
-        unmatched = [
-            _unmatched(account, report)
-            for n, report in enumerate(told)
-            if n not in found and report.external_id is not None
-        ]
-        if unmatched:
-            await reports.keep_unmatched(db, unmatched)
+        advances: list[Advance] = []
+        for start in range(0, len(told), _AT_ONCE):
+            some = told[start : start + _AT_ONCE]
+            found = await reports.resolve(
+                db, account.organization_id, [(r.message_id, r.external_id) for r in some]
+            )
+            advances += await reports.record(
+                db,
+                [incoming.report_event(account, some[n], about) for n, about in found.items()],
+            )
+            unmatched = [
+                incoming.unmatched(account, report)
+                for n, report in enumerate(some)
+                if n not in found and report.external_id is not None
+            ]
+            if unmatched:
+                await reports.keep_unmatched(db, unmatched)
         return advances
 
     async def _store_inbound(
-        self, db: Connection, account: Account, inbound: Sequence[Inbound]
-    ) -> list[messages.Row]:
+        self,
+        db: Connection,
+        account: Account,
+        inbound: Sequence[Inbound],
+        files: Sequence[_Files],
+    ) -> list[Row]:
+        senders = {message.from_address for message in inbound}
         known = await contacts.by_address(
             db,
             account.organization_id,
-            list({tail for i in inbound if (tail := phone.tail(i.from_address))}),
-            [],
+            [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
+            [email.key(address) for address in senders if "@" in address],
         )
-        rows = [_inbound_row(account, message, known) for message in inbound]
-        return await messages.receive(db, account.organization_id, rows)
+        answered = await self._answered(db, account, inbound)
+        rows = [
+            incoming.inbound_row(account, message, each.shown, known, answered.get(n))
+            for n, (message, each) in enumerate(zip(inbound, files, strict=True))
+        ]
+        new = await messages.receive(db, account.organization_id, rows)
+        fresh = {row["id"] for row in new}
+        are_new = [row["id"] in fresh for row in rows]
+        kept = [each for each, is_new in zip(files, are_new, strict=True) if is_new]
+        await media.insert(db, [one for each in kept for one in each.media])
+        wrote = [
+            told
+            for message, is_new in zip(inbound, are_new, strict=True)
+            if is_new and (told := incoming.written(message))
+        ]
+        await suppressions.wrote(db, account.organization_id, wrote)
+        return new
 
-    async def _open(self, account_id: UUID) -> _Known:
+    async def _answered(
+        self, db: Connection, account: Account, inbound: Sequence[Inbound]
+    ) -> dict[int, Answered]:
+        """The message of ours that each answers: by our token, or by reference and sender."""
+        wanted: dict[int, tuple[list[UUID], list[str]]] = {}
+        tokens: dict[int, UUID] = {}
+        for n, message in enumerate(inbound):
+            ids, external = incoming.candidates(message)
+            for address in (message.to_address, *message.recipients):
+                token = links.read_reply(self._vault, account.organization_id, address)
+                if token is not None:
+                    tokens[n] = token
+                    ids.insert(0, token)
+            if ids or external:
+                wanted[n] = (ids, external)
+        found = await suppressions.answered(db, account.organization_id, wanted)
+        return {
+            n: known
+            for n, candidates in found.items()
+            for known in reversed(candidates)
+            if known.id == tokens.get(n) or incoming.is_theirs(inbound[n], known)
+        }
+
+    async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
+        """More of a message: files and text are added by whoever brings the event first."""
+        known = await reports.resolve_any(db, account.organization_id, [addition.external_id])
+        about = known.get(addition.external_id)
+        if about is None:
+            _log.warning(
+                "something was told about a message that is not known",
+                provider=account.provider,
+                organization_id=str(account.organization_id),
+                word=addition.word,
+            )
+            return []
+        event = incoming.addition_event(account, addition, about)
+        advances = await reports.record(db, [event])
+        if any(event.id in advance.fresh for advance in advances):
+            files = await self._keep(account, about, addition.key, addition.attachments)
+            if files.shown or addition.text:
+                position = await messages.add_to(
+                    db,
+                    account.organization_id,
+                    about,
+                    as_rows(files.shown),
+                    addition.text,
+                )
+                first = position - len(files.shown)
+                await media.insert(
+                    db, [replace(m, position=first + n) for n, m in enumerate(files.media)]
+                )
+        return advances
+
+    async def _store_consent(
+        self, db: Connection, account: Account, changes: Sequence[ConsentChange]
+    ) -> None:
+        if not changes:
+            return
+        unnamed = [change for change in changes if change.address is None]
+        meant: dict[int, UUID] = {}
+        reached: dict[UUID, str] = {}
+        if unnamed:
+            meant = await reports.resolve(
+                db, account.organization_id, [(c.message_id, c.external_id) for c in unnamed]
+            )
+            reached = await reports.addressees(db, account.organization_id, list(meant.values()))
+        theirs = {id(unnamed[n]): reached[about] for n, about in meant.items() if about in reached}
+        said = [
+            incoming.statement(account, change, address)
+            for change in changes
+            if (address := change.address or theirs.get(id(change)))
+        ]
+        await suppressions.change(db, account.organization_id, said)
+
+    async def _keep(
+        self, account: Account, about: UUID, part: str, given: Sequence[Attachment]
+    ) -> _Files:
+        """Keep the files that came along; those that are pointed at are fetched by a worker."""
+        files = _Files()
+        for position, file in enumerate(given):
+            media_id = derived_id(about, "media", part, str(position))
+            one = NewMedia(
+                organization_id=account.organization_id,
+                id=media_id,
+                message_id=about,
+                position=position,
+                filename=file.filename,
+                content_type=file.content_type,
+                size=file.size,
+                source_url=file.url or None,
+                account_id=account.id,
+            )
+            if file.content is not None:
+                one = await self._files.keep(one, file.content)
+            files.media.append(one)
+            files.shown.append(
+                file
+                if file.content is None
+                else replace(file, url=self._files.url(media_id), size=len(file.content))
+            )
+        return files
+
+    async def _certificate(self, url: str) -> bytes:
+        known = self._certificates.get(url)
+        if known is None:
+            known = await self._files.certificate(url)
+            if len(self._certificates) >= _KNOWN_CERTIFICATES:
+                self._certificates.clear()
+            self._certificates[url] = known
+        return known
+
+    async def _open(self, account_id: UUID) -> Account | None:
         async with self._database.as_service() as db:
             sealed = await accounts.open_account(db, account_id)
         if sealed is None or sealed.provider not in PROVIDERS:
-            raise UnknownHookError
-        account = Account(
+            return None
+        return Account(
             id=sealed.id,
             organization_id=sealed.organization_id,
             provider=sealed.provider,
             credentials=self._vault.open(sealed.organization_id, sealed.credentials),
             api_url=self._api_urls.get(sealed.provider),
+            settings=sealed.settings or {},
         )
-        if len(self._known) >= _KNOWN_ACCOUNTS:
-            self._known.clear()
-        known = self._known[account_id] = _Known(account, time.monotonic() + _ACCOUNT_SECONDS)
-        return known
+
+
+def _of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def _raw(account: Account, request: WebhookRequest) -> RawRequest:
@@ -173,78 +381,19 @@ def _raw(account: Account, request: WebhookRequest) -> RawRequest:
         provider=account.provider,
         event=request.event,
         method=request.method,
-        url=storable(request.url),
+        # A secret that rides in the URL does not rest in it.
+        url=_SECRET.sub(r"\1***", storable(request.url)),
         headers={k: storable(v) for k, v in request.headers.items() if k in _KEPT_HEADERS},
         body=request.body,
     )
 
 
-def _event(account: Account, report: StatusReport, message_id: UUID) -> Event:
-    return Event(
+def _errand(account: Account, fetch: Fetch) -> NewErrand:
+    return NewErrand(
         organization_id=account.organization_id,
-        message_id=message_id,
-        id=event_id(message_id, report.key),
-        type=report.word,
-        status=report.status,
-        source=account.provider,
-        occurred_at=report.occurred_at,
-        external_id=report.external_id,
-        error_code=report.error_code,
-        error_message=report.error_message,
-        detail=_detail(report),
+        id=derived_id(account.id, "fetch", fetch.key),
+        account_id=account.id,
+        kind="visit" if fetch.is_visit else "parse",
+        url=fetch.url,
+        after=fetch.after,
     )
-
-
-def _unmatched(account: Account, report: StatusReport) -> dict[str, Any]:
-    return {
-        "organization_id": account.organization_id,
-        "account_id": account.id,
-        "external_id": report.external_id,
-        "id": report_id(report.key),
-        "type": report.word,
-        "status": report.status,
-        "occurred_at": report.occurred_at or datetime.now(UTC),
-        "error_code": report.error_code,
-        "error_message": report.error_message,
-        "source": account.provider,
-        "detail": _detail(report),
-    }
-
-
-def _detail(report: StatusReport) -> dict[str, Any]:
-    return dict(report.detail) | ({"opted_out": True} if report.opted_out else {})
-
-
-def _inbound_row(
-    account: Account, message: Inbound, known: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    # The same external id is the same message: its id is derived from it, and the primary key
-    # refuses the second.
-    message_id = derived_id(account.id, "inbound", message.external_id)
-    contact = {"lead": None, "client": None}
-    for row in reversed(known):
-        if phone.to_e164(row["phone"] or "", row["country"]) == message.from_address:
-            contact[row["kind"]] = row["id"]
-    return {
-        "id": message_id,
-        "channel": message.channel,
-        "from_address": message.from_address,
-        "to_address": message.to_address,
-        "lead_id": contact["lead"],
-        "client_id": contact["client"],
-        "body": message.body,
-        "attachments": [
-            {
-                "url": a.url,
-                "filename": a.filename,
-                "content_type": a.content_type,
-                "size": a.size,
-            }
-            for a in message.attachments
-        ],
-        "external_id": message.external_id,
-        "provider": dict(message.detail),
-        "occurred_at": message.occurred_at,
-        "event_id": event_id(message_id, "received"),
-        "source": account.provider,
-    }

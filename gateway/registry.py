@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 from uuid import UUID
 
+import webhooks.mailgun
+import webhooks.meta
+import webhooks.postmark
+import webhooks.sendgrid
+import webhooks.ses
+import webhooks.smtp
 import webhooks.twilio
-from channels import phone
 from channels.errors import InvalidCredentials
-from channels.model import Channel, SendHalf
-from channels.providers import twilio
+from channels.model import Account, Channel, SendHalf
+from channels.providers import mailgun, meta, postmark, sendgrid, ses, smtp, twilio
+from gateway import addresses
 from webhooks.model import WebhookHalf
+
+_SENDERS = {
+    Channel.SMS: "give a number as +15551230001, a short code, or a name of up to 11 letters and "
+    "digits",
+    Channel.WHATSAPP: "give its number as +15551230001",
+    Channel.CALL: "give a number as +15551230001",
+    Channel.EMAIL: "give a mailbox as support@example.com",
+}
 
 
 class NotPossibleError(ValueError):
@@ -26,12 +41,19 @@ class NotPossibleError(ValueError):
         self.problems = problems
 
 
+def no_credentials(account: Account, url: str) -> Mapping[str, str]:  # noqa: ARG001
+    """What is fetched from a provider that hands out its files to everybody."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provider:
     """One row: what the provider carries, its halves, and its webhooks.
 
-    `status_event` is where reports about a channel's messages go; `retry_suffix` is put behind
-    every webhook URL that the provider is given.
+    `status_event` is where reports about a channel's messages go, where a message can say so;
+    `retry_suffix` is put behind every webhook URL that the provider is given. `large_events` may
+    have bodies as large as mails. `authorize` gives the headers with which a URL at the provider
+    is fetched: those with credentials for the provider's own hosts alone.
     """
 
     carries: tuple[Channel, ...]
@@ -41,37 +63,120 @@ class Provider:
     events: tuple[str, ...]
     status_event: Mapping[Channel, str] = field(default_factory=dict)
     retry_suffix: str = ""
+    large_events: tuple[str, ...] = ()
+    url_secrets: Mapping[str, str] = field(default_factory=dict)
+    characters: Mapping[Channel, int] = field(default_factory=dict)
+    authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
 
 PROVIDERS: dict[str, Provider] = {
     "twilio": Provider(
-        carries=(Channel.SMS,),
-        send=twilio.Twilio(),
+        carries=(Channel.SMS, Channel.WHATSAPP, Channel.CALL),
+        send=twilio.half,
         webhook=webhooks.twilio,
         check_credentials=twilio.validate_credentials,
-        events=("message", "status"),
-        status_event={Channel.SMS: "status"},
+        events=(
+            "message",
+            "status",
+            "call",
+            "call-status",
+            "recording",
+            "transcription",
+            "gather",
+            "amd",
+        ),
+        status_event={
+            Channel.SMS: "status",
+            Channel.WHATSAPP: "status",
+            Channel.CALL: "call-status",
+        },
         # Twilio retries a 5xx only when the URL's fragment says so
         # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
-        retry_suffix="#rc=5&rp=all",
+        retry_suffix=twilio.RETRIES,
+        # https://www.twilio.com/docs/api/errors/21617
+        characters={Channel.WHATSAPP: 1600},
+        authorize=twilio.authorize,
+    ),
+    "meta": Provider(
+        carries=(Channel.WHATSAPP,),
+        send=meta.half,
+        webhook=webhooks.meta,
+        check_credentials=meta.validate_credentials,
+        events=("events",),
+        authorize=meta.authorize,
+    ),
+    "sendgrid": Provider(
+        carries=(Channel.EMAIL,),
+        send=sendgrid.half,
+        webhook=webhooks.sendgrid,
+        check_credentials=sendgrid.validate_credentials,
+        events=("events", "inbound"),
+        large_events=("inbound",),
+        url_secrets={"inbound": "inbound_secret"},
+    ),
+    "mailgun": Provider(
+        carries=(Channel.EMAIL,),
+        send=mailgun.half,
+        webhook=webhooks.mailgun,
+        check_credentials=mailgun.validate_credentials,
+        events=("events", "inbound"),
+        large_events=("inbound",),
+        authorize=mailgun.authorize,
+    ),
+    "postmark": Provider(
+        carries=(Channel.EMAIL,),
+        send=postmark.half,
+        webhook=webhooks.postmark,
+        check_credentials=postmark.validate_credentials,
+        events=("events", "inbound"),
+        large_events=("inbound",),
+        url_secrets={"events": "webhook_secret", "inbound": "webhook_secret"},
+    ),
+    "ses": Provider(
+        carries=(Channel.EMAIL,),
+        send=ses.half,
+        webhook=webhooks.ses,
+        check_credentials=ses.validate_credentials,
+        events=("events", "inbound"),
+        large_events=("inbound",),
+    ),
+    "smtp": Provider(
+        carries=(Channel.EMAIL,),
+        send=smtp.half,
+        webhook=webhooks.smtp,
+        check_credentials=smtp.validate_credentials,
+        events=("inbound",),
+        large_events=("inbound",),
+        url_secrets={"inbound": "password"},
     ),
 }
 
 
-def webhook_urls(base_url: str, provider: str, account_id: UUID) -> dict[str, str]:
-    """The URLs to paste at the provider, complete, by event."""
+def webhook_urls(
+    base_url: str, provider: str, account_id: UUID, credentials: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The URLs to paste at the provider, by event; complete where the credentials are at hand."""
     row = PROVIDERS[provider]
-    return {
-        event: f"{base_url}/webhooks/{provider}/{account_id}/{event}{row.retry_suffix}"
-        for event in row.events
-    }
+    urls = {}
+    for event in row.events:
+        secret = (credentials or {}).get(row.url_secrets.get(event, ""))
+        query = "?" + urlencode({"secret": secret}) if secret else ""
+        urls[event] = (
+            f"{base_url}/webhooks/{provider}/{account_id}/{event}{query}{row.retry_suffix}"
+        )
+    return urls
 
 
 def status_url(
     base_url: str, provider: str, account_id: UUID, channel: Channel, message_id: UUID
 ) -> str:
-    """Where the provider reports about one message: it carries our id, for early reports."""
+    """Where the provider reports about one message: it carries our id, for early reports.
+
+    Empty where the provider's reports all go to one place, and find their message otherwise.
+    """
     row = PROVIDERS[provider]
+    if channel not in row.status_event:
+        return ""
     return (
         f"{base_url}/webhooks/{provider}/{account_id}/{row.status_event[channel]}"
         f"?message_id={message_id}{row.retry_suffix}"
@@ -95,13 +200,9 @@ def sender_address(provider: str, channel: Channel, address: str) -> str:
     if channel not in row.carries:
         carried = ", ".join(row.carries)
         raise NotPossibleError(("channel", f"{provider} carries {carried}, not {channel}"))
-    stored = phone.sms_sender(address, None)
+    stored = addresses.sender(channel, address)
     if stored is None:
-        reason = (
-            "is no sender for SMS: give a number as +15551230001, a short code, or a name of up "
-            "to 11 letters and digits"
-        )
-        raise NotPossibleError(("address", reason))
+        raise NotPossibleError(("address", f"is no sender for {channel}: {_SENDERS[channel]}"))
     return stored
 
 

@@ -14,11 +14,18 @@ from types import FrameType
 import aiohttp
 from aiohttp import web
 
+from channels.download import Downloader
 from gateway.app import UNDER_WAY, api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch import Dispatching
+from gateway.errands import Errands
 from gateway.logs import configure, logger
+from gateway.media.files import Files
+from gateway.media.links import MediaLinks
+from gateway.media.store import open_store
 from gateway.metrics import Metrics
+from gateway.outcomes import Pace
+from gateway.receive import Receiving
 from gateway.store.database import Database
 from gateway.vault import Vault
 from gateway.worker import Worker
@@ -77,7 +84,7 @@ async def serve_web(
         await runner.cleanup()
 
 
-async def serve_worker(settings: Settings, stop: asyncio.Event) -> None:
+async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
     """Send what is due until `stop` is set."""
     dsn = str(settings.database_url)
     pooled = settings.database_direct_url is not None
@@ -85,17 +92,36 @@ async def serve_worker(settings: Settings, stop: asyncio.Event) -> None:
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
     try:
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session:
+        async with (
+            aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
+            Downloader() as downloader,
+        ):
+            vault, metrics = Vault(settings.gateway_secret_keys), Metrics(metrics_folder())
+            store = open_store(settings.gateway_media_url, settings.gateway_data)
+            media_links = MediaLinks(vault, settings.base_url)
+            files = Files(database, store, media_links, downloader)
+            bases = api_urls(settings)
             dispatching = Dispatching(
                 database,
-                Vault(settings.gateway_secret_keys),
+                vault,
                 session,
-                Metrics(metrics_folder()),
+                metrics,
                 base_url=settings.base_url,
-                api_urls=api_urls(settings),
+                api_urls=bases,
+                files=files,
+                pace=pace,
+            )
+            errands = Errands(
+                database,
+                vault,
+                store,
+                media_links,
+                downloader,
+                Receiving(database, vault, metrics, files, bases).fetched,
+                api_urls=bases,
             )
             direct = settings.database_direct_url or dsn
-            worker = Worker(database, dispatching, direct, settings.worker_concurrency)
+            worker = Worker(database, dispatching, errands, direct, settings.worker_concurrency)
             working = asyncio.create_task(worker.run())
             _log.info("worker is ready", concurrency=settings.worker_concurrency)
             stopping = asyncio.create_task(stop.wait())

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from gateway.dispatch import Dispatching, Turn
+from gateway.errands import Errands
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
 from gateway.store.database import Database, DatabaseAwayError
@@ -29,10 +30,16 @@ class Worker:
     """One worker process's loop."""
 
     def __init__(
-        self, database: Database, dispatching: Dispatching, direct_url: str, concurrency: int
+        self,
+        database: Database,
+        dispatching: Dispatching,
+        errands: Errands,
+        direct_url: str,
+        concurrency: int,
     ) -> None:
         self._database = database
         self._dispatching = dispatching
+        self._errands = errands
         self._direct_url = direct_url
         self._concurrency = concurrency
         self._wake = asyncio.Event()
@@ -53,6 +60,7 @@ class Worker:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(2.0, self._apply_missed_reports)),
+            asyncio.create_task(self._regularly(1.0, self._fetch)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -151,6 +159,9 @@ class Worker:
             missed = await reports.take_missed(db, since)
             await reports.record(db, missed)
         self._caught_up = self._caught_up or not missed
+
+    async def _fetch(self) -> None:
+        await self._errands.run_due()
 
     async def _fold(self) -> None:
         async with self._database.as_service() as db:

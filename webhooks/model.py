@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +23,27 @@ class Unreadable(Exception):
     """The request is signed, but its form cannot be read."""
 
 
+class NeedsCertificate(Exception):
+    """The signature is checked with a certificate that `WebhookRequest.certificates` lacks.
+
+    `url` is one of the provider's own hosts; the caller fetches it and verifies again.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class Reason(StrEnum):
+    """Why an address must not be written to; the words of `gateway.suppressions.reason`."""
+
+    STOP = "stop"
+    HARD_BOUNCE = "hard_bounce"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+    MANUAL = "manual"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookRequest:
     """One request of a provider, exactly as it came.
@@ -35,6 +57,7 @@ class WebhookRequest:
     event: str
     headers: Mapping[str, str]
     body: bytes
+    certificates: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,22 +78,85 @@ class StatusReport:
     occurred_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
-    opted_out: bool = False
     detail: Mapping[str, Any] = field(default_factory=dict)
+    provider: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inbound:
-    """Somebody wrote to us; addresses without any prefix, text without NUL."""
+    """Somebody wrote to us; addresses without any prefix, text without NUL.
+
+    `html_body` is sanitised. `quotes` is the external id of the message that it answers;
+    `references` are the Message-IDs that an e-mail answers, without <>, the nearest first, and
+    `recipients` every address that it was sent to, of which one may hold our reply token.
+    `detail` becomes `metadata.provider`.
+    """
 
     external_id: str
     channel: Channel
     from_address: str
     to_address: str
     body: str
+    subject: str | None = None
+    html_body: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    quotes: str | None = None
+    references: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    occurred_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Addition:
+    """More of a message that is stored already: a recording, a transcript.
+
+    `text` becomes the body of a message that has none; the rest as in `StatusReport`.
+    """
+
+    external_id: str
+    word: str
+    key: str
+    text: str | None = None
     attachments: tuple[Attachment, ...] = ()
     occurred_at: datetime | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    provider: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsentChange:
+    """An address must not be written to any more, or, with `is_lifted`, may be again.
+
+    Where the provider names no address, that of the message with `message_id` (ours) or
+    `external_id` is meant. The same `key` is the same change, once.
+    """
+
+    channel: Channel
+    reason: Reason
+    is_lifted: bool = False
+    address: str | None = None
+    message_id: UUID | None = None
+    external_id: str | None = None
+    word: str
+    key: str
+    occurred_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetch:
+    """Something is to be had at the provider: asked for after the answer, with retries.
+
+    `url` is one of the provider's own API, with its own base address. What it answers is parsed
+    as the webhook event `fetched` of the same account, or, with `is_visit`, ignored. `after` is
+    in seconds. The same `key` is the same errand, once.
+    """
+
+    url: str
+    key: str
+    after: float = 0.0
+    is_visit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +167,7 @@ class Unknown:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-WebhookEvent = StatusReport | Inbound | Unknown
+WebhookEvent = StatusReport | Inbound | Addition | ConsentChange | Fetch | Unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,13 +183,18 @@ class WebhookHalf(Protocol):
     """What `webhooks/<name>.py` offers to `gateway/registry.py`."""
 
     def verify(self, request: WebhookRequest, account: Account) -> None:
-        """Return when the account's provider signed the request; raises `InvalidSignature`."""
+        """Return when the account's provider signed the request.
+
+        Raises `InvalidSignature`, or `NeedsCertificate`.
+        """
         ...
 
     def parse(self, request: WebhookRequest) -> Sequence[WebhookEvent]:
         """Read a verified request; raises `Unreadable`."""
         ...
 
-    def reply(self, request: WebhookRequest, events: Sequence[WebhookEvent]) -> Reply:
+    def reply(
+        self, request: WebhookRequest, events: Sequence[WebhookEvent], account: Account
+    ) -> Reply:
         """The provider's expected answer."""
         ...

@@ -43,7 +43,8 @@ async def create_account(call: Call) -> web.Response:
             sealed,
         )
         row = await accounts.get_account(db, call.organization_id, account_id)
-    return respond(_account(call, row), 201, {"Location": f"/v1/accounts/{account_id}"})
+    shown = _account(call, row, credentials)
+    return respond(shown, 201, {"Location": f"/v1/accounts/{account_id}"})
 
 
 async def get_account(call: Call) -> web.Response:
@@ -94,12 +95,13 @@ def _credentials(provider: str, given: dict[str, str]) -> dict[str, str]:
         raise invalid([FieldError(*problem) for problem in error.problems]) from None
 
 
-def _account(call: Call, row: Row | None) -> Row:
+def _account(call: Call, row: Row | None, credentials: dict[str, str] | None = None) -> Row:
     if row is None:
         raise not_found("account")
     account_id: UUID = row["id"]
     base_url = call.services.settings.base_url
-    return {**row, "webhooks": registry.webhook_urls(base_url, row["provider"], account_id)}
+    urls = registry.webhook_urls(base_url, row["provider"], account_id, credentials)
+    return {**row, "webhooks": urls}
 
 
 ENDPOINTS = [

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from channels import sms
+from channels import email, sms
 from channels.model import Channel
 from channels.render import RendererBusy, RenderError
 from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.api.shapes import options
 from gateway.api.shapes import templates as shapes
 from gateway.api.shapes.base import Listed
-from gateway.compose import BUILT_CHANNELS, ComposeError, Template, compose_template
+from gateway.compose import ComposeError, Template, compose_template
+from gateway.draft import shown
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import templates
@@ -39,7 +42,7 @@ async def create(call: Call) -> web.Response:
     """Store a template whose source compiles; its variables are read from it."""
     wanted: shapes.TemplateIn = call.body
     columns = wanted.model_dump(mode="json")
-    columns["variables"] = await _variables(call, wanted.type, wanted.content, wanted.subject)
+    columns["variables"] = await _variables(call, wanted.type, columns)
     template_id = new_id()
     try:
         async with call.services.database.as_caller(call.caller) as db:
@@ -75,9 +78,7 @@ async def change(call: Call) -> web.Response:
     if old is None:
         raise not_found("template")
     new = old | columns
-    columns["variables"] = await _variables(
-        call, Channel(new["type"]), new["content"], new["subject"]
-    )
+    columns["variables"] = await _variables(call, Channel(new["type"]), new)
     try:
         async with call.services.database.as_caller(call.caller) as db:
             await templates.update(db, call.organization_id, call.id, columns)
@@ -103,37 +104,46 @@ async def render(call: Call) -> web.Response:
         row = await templates.get(db, call.organization_id, call.id)
     if row is None:
         raise not_found("template")
-    if row["type"] not in BUILT_CHANNELS:
-        raise invalid([FieldError("type", f"{row['type']} templates are not rendered yet")])
     template = Template(
-        id=row["id"], channel=Channel(row["type"]), subject=row["subject"], source=row["content"]
+        id=row["id"],
+        channel=Channel(row["type"]),
+        subject=row["subject"],
+        source=row["content"],
+        options=row["options"] or {},
     )
     try:
         content = await compose_template(call.services.renderer, template, call.body.variables)
     except ComposeError as error:
         raise invalid(error.errors) from None
-    measured = sms.measure(content.body)
+    is_text = template.channel in (Channel.SMS, Channel.WHATSAPP)
+    measured = sms.measure(content.body) if is_text else None
     return respond(
         {
-            "parts": {"body": content.body},
-            "encoding": measured.encoding,
-            "segments": measured.segments,
-            "forced_by": measured.forced_by,
+            "parts": shown(content),
+            "encoding": measured.encoding if measured else None,
+            "segments": measured.segments if measured else None,
+            "forced_by": measured.forced_by if measured else None,
         }
     )
 
 
-async def _variables(call: Call, channel: Channel, content: str, subject: str | None) -> list[str]:
-    """What the source uses; raises `Problem` 422 with line and reason."""
-    errors: list[FieldError] = []
+async def _variables(call: Call, channel: Channel, columns: Mapping[str, Any]) -> list[str]:
+    """What the sources use; raises `Problem` 422 with line and reason."""
+    subject = columns["subject"]
+    errors = options.check(channel, columns["options"])
     if subject is not None and channel is not Channel.EMAIL:
         errors.append(FieldError("subject", "belongs to e-mail templates only"))
+    if subject is None and channel is Channel.EMAIL:
+        errors.append(FieldError("subject", "is missing: an e-mail has one"))
+    is_html = channel is Channel.EMAIL and email.looks_like_html(columns["content"])
+    sources = [("content", columns["content"], is_html)]
+    if subject is not None:
+        sources.append(("subject", subject, False))
+    sources += [(*source, False) for source in options.sources(channel, columns["options"])]
     used: set[str] = set()
-    for name, source in (("content", content), ("subject", subject)):
-        if source is None:
-            continue
+    for name, source, html in sources:
         try:
-            used |= set((await call.services.renderer.analyse(source)).variables)
+            used |= set((await call.services.renderer.analyse(source, html=html)).variables)
         except RendererBusy as busy:
             raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
         except RenderError as error:

@@ -149,7 +149,7 @@ def add_account(
             return await setup.add_account(database, vault, organization_id, provider, credentials)
 
     account_id = asyncio.run(do())
-    urls = registry.webhook_urls(settings.base_url, provider, account_id)
+    urls = registry.webhook_urls(settings.base_url, provider, account_id, credentials)
     show({"id": account_id, "webhooks": urls}, as_json=as_json)
 
 

@@ -23,6 +23,8 @@ from gateway.serve import (
 
 __all__ = ["PortTakenError", "add_to"]
 
+SMTP_PORT = 9025
+
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 
 
@@ -60,15 +62,31 @@ def simulator(
     ] = 9090,
     host: Host = "127.0.0.1",
     seed: Annotated[int | None, typer.Option(help="The same seed, the same chances.")] = None,
+    smtp_port: Annotated[
+        int | None,
+        typer.Option(
+            help="The port of its mail server; 0 takes a free one. Default: 9025, or if that is "
+            "taken a free one.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Be the providers: their APIs, with signed callbacks, and faults on request."""
     from gateway import simulator as providers  # noqa: PLC0415 - web and worker need it not
+
+    mails = _free_port(host, SMTP_PORT) if smtp_port is None else smtp_port
 
     async def run() -> None:
         stop = stop_on_signals()
         serving = asyncio.create_task(
             providers.run(
-                host, port, lambda url: out.print(f"The simulator is at {url}"), seed=seed
+                host,
+                port,
+                lambda url: out.print(f"The simulator is at {url}"),
+                seed=seed,
+                smtp_port=mails,
+                mail_ready=lambda smtp: out.print(f"Its mail server is at {smtp}"),
             )
         )
         stopping = asyncio.create_task(stop.wait())
@@ -83,7 +101,17 @@ def simulator(
     try:
         run_loop(run())
     except OSError as error:
-        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        ports = f"{port}" if smtp_port is None else f"{port} or {smtp_port}"
+        raise PortTakenError(f"cannot listen on {host}:{ports}: {error.strerror}") from None
+
+
+def _free_port(host: str, wished: int) -> int:
+    """The wished port, or 0 (any) where somebody else listens there."""
+    try:
+        bind(host, wished).close()
+    except PortTakenError:
+        return 0
+    return wished
 
 
 def demo(

@@ -13,7 +13,10 @@ from aiohttp.typedefs import Middleware
 
 from gateway.simulator.callbacks import Caller
 from gateway.simulator.control import Control, problem
+from gateway.simulator.meta import Meta
 from gateway.simulator.provider import Provider
+from gateway.simulator.sendgrid import SendGrid
+from gateway.simulator.smtp import Smtp
 from gateway.simulator.state import State
 from gateway.simulator.twilio import Twilio
 
@@ -22,6 +25,8 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 # How many callbacks are on their way at once, over all messages.
 CONNECTIONS = 256
 
+
+STATE = web.AppKey("STATE", State)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +52,17 @@ def _errors(providers: tuple[Provider, ...]) -> Middleware:
     return errors
 
 
+def _based(state: State) -> Middleware:
+    """Keep in mind where the simulator was reached: what it serves itself is below that."""
+
+    @web.middleware
+    async def based(request: web.Request, handler: Handler) -> web.StreamResponse:
+        state.base = str(request.url.origin())
+        return await handler(request)
+
+    return based
+
+
 def build_simulator(
     *,
     clock: Callable[[], datetime] = _now,
@@ -54,8 +70,12 @@ def build_simulator(
     keep_requests: int = KEEP_REQUESTS,
     retry_wait: float = 0.1,
     patience: float = 5.0,
+    smtp_port: int | None = None,
+    smtp_host: str = "127.0.0.1",
 ) -> web.Application:
-    """The application: the providers' paths and `/_sim`.
+    """The application: the providers' paths and `/_sim`; with `smtp_port` a mail server too.
+
+    That one listens while the application runs; port 0 takes a free one, and `/_sim/health` tells.
 
     The same `seed` gives the same ids and the same shuffling; `keep_requests` is how many of the
     newest requests are remembered; `retry_wait` seconds before a callback's first retry, doubled
@@ -65,12 +85,14 @@ def build_simulator(
     # Chance decides ids and the order of callbacks: repeatable is worth more than unpredictable.
     random = Random(seed)  # noqa: S311
     state = State(clock=clock, random=random, keep_requests=keep_requests, patience=patience)
-    providers: dict[str, Provider] = {some.name: some for some in (Twilio(state),)}
+    meta, smtp = Meta(state), Smtp(state)
+    each: tuple[Provider, ...] = (Twilio(state), SendGrid(state), meta, smtp)
+    providers = {some.name: some for some in each}
 
     app = web.Application(
-        client_max_size=MAX_BODY_BYTES, middlewares=[_errors(tuple(providers.values()))]
+        client_max_size=MAX_BODY_BYTES, middlewares=[_based(state), _errors(each)]
     )
-    Control(state, providers).add_routes(app)
+    Control(state, providers, {meta.name: meta.handshake}).add_routes(app)
     for provider in providers.values():
         provider.add_routes(app)
 
@@ -83,10 +105,21 @@ def build_simulator(
             await state.forget()
             state.caller = None
 
+    async def mailing(_app: web.Application) -> AsyncIterator[None]:
+        if smtp_port is None:
+            yield
+            return
+        # aiosmtpd is only needed where somebody listens.
+        from gateway.simulator.smtp_server import serve_smtp  # noqa: PLC0415
+
+        async with serve_smtp(state, smtp, smtp_host, smtp_port):
+            yield
+
     async def let_go(_app: web.Application) -> None:
         state.close()
 
-    app.cleanup_ctx.append(calling)
+    app[STATE] = state
+    app.cleanup_ctx.extend((calling, mailing))
     app.on_shutdown.append(let_go)
     return app
 
@@ -98,12 +131,18 @@ async def run(
     *,
     seed: int | None = None,
     keep_requests: int = KEEP_REQUESTS,
+    smtp_port: int | None = None,
+    mail_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until cancelled; `ready` is told the base address once requests are answered.
 
-    Port 0 takes a free one. Raises `OSError` where the port is taken.
+    And `mail_ready` the `host:port` of the mail server, empty without `smtp_port`.
+
+    Port 0 takes a free one. Raises `OSError` where a port is taken.
     """
-    app = build_simulator(seed=seed, keep_requests=keep_requests)
+    app = build_simulator(
+        seed=seed, keep_requests=keep_requests, smtp_port=smtp_port, smtp_host=host
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
@@ -112,6 +151,8 @@ async def run(
             bound = runner.addresses[0]
             name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
             ready(f"http://{name}:{bound[1]}")
+        if mail_ready is not None:
+            mail_ready(app[STATE].smtp)
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

@@ -14,6 +14,12 @@ from yarl import URL
 
 # As much of an answer as anyone looks at; a webhook that answers more is cut there.
 MAX_ANSWER = 64 * 1024
+# The largest file that is fetched to be sent on.
+MAX_FILE = 40 * 1024 * 1024
+
+
+class UnreachableError(Exception):
+    """A file that could not be fetched: the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +42,7 @@ class Callback:
 
     url: str
     body: bytes
+    method: str = "POST"
     headers: Mapping[str, str]
     limits: Limits = field(default_factory=Limits)
     username: str | None = None
@@ -133,6 +140,17 @@ class Caller:
             await asyncio.sleep(wait)
         delivery.done = True
 
+    async def fetch(self, url: str) -> bytes:
+        """The file at `url`; raises `UnreachableError`."""
+        timeout = aiohttp.ClientTimeout(total=10)
+        try:
+            async with self._session.get(url, timeout=timeout) as response:
+                if response.status != 200:
+                    raise UnreachableError(f"it answered {response.status}")
+                return await response.content.read(MAX_FILE)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnreachableError(_text(error)) from None
+
     async def _attempt(self, callback: Callback, delivery: Delivery, left: float) -> Attempt:
         """Make one request; `left` seconds remain of the delivery's total."""
         at = self._clock()
@@ -167,9 +185,10 @@ class Caller:
         headers = dict(callback.headers)
         if auth is not None:
             headers["Authorization"] = auth
-        async with self._session.post(
+        async with self._session.request(
+            callback.method,
             URL(callback.url, encoded=True),
-            data=callback.body,
+            data=callback.body or None,
             headers=headers,
             timeout=timeout,
             allow_redirects=False,

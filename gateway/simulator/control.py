@@ -10,7 +10,13 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.simulator.plan import PlanBody
-from gateway.simulator.provider import InboundBody, Provider, UnfitError
+from gateway.simulator.provider import (
+    Handshake,
+    HandshakeBody,
+    InboundBody,
+    Provider,
+    UnfitError,
+)
 from gateway.simulator.state import State
 
 PREFIX = "/_sim"
@@ -46,9 +52,15 @@ class _BodyError(Exception):
 class Control:
     """The handlers of `/_sim`."""
 
-    def __init__(self, state: State, providers: Mapping[str, Provider]) -> None:
-        """Serve these providers by name."""
+    def __init__(
+        self,
+        state: State,
+        providers: Mapping[str, Provider],
+        handshakes: Mapping[str, Handshake],
+    ) -> None:
+        """Serve these providers by name; `handshakes` of those that ask a webhook who it is."""
         self._state = state
+        self._handshakes = handshakes
         self._providers = providers
 
     def add_routes(self, app: web.Application) -> None:
@@ -58,9 +70,11 @@ class Control:
         router.add_post(f"{PREFIX}/plan", _answering(self._plan))
         router.add_get(f"{PREFIX}/plan", _answering(self._plans))
         router.add_post(f"{PREFIX}/inbound", _answering(self._inbound))
+        router.add_post(f"{PREFIX}/handshake", _answering(self._handshake))
         router.add_get(f"{PREFIX}/requests", _answering(self._requests))
         router.add_get(f"{PREFIX}/messages", _answering(self._messages))
         router.add_get(f"{PREFIX}/health", _answering(self._health))
+        router.add_get(PREFIX, _answering(self._about))
         router.add_delete(PREFIX, _answering(self._forget))
 
     async def _account(self, request: web.Request) -> web.Response:
@@ -86,13 +100,11 @@ class Control:
 
     async def _inbound(self, request: web.Request) -> web.Response:
         body = InboundBody.model_validate(await _object(request))
-        able = [some for some in self._providers.values() if body.channel in some.channels]
-        if not able:
-            raise _BodyError(_invalid("channel", f"no provider here receives {body.channel!r}"))
-        sid, delivery = await able[0].inbound(body)
+        provider = self._receiver(body)
+        sid, delivery = await provider.inbound(body)
         return _json(
             {
-                "provider": able[0].name,
+                "provider": provider.name,
                 "sid": sid,
                 "status": delivery.status,
                 "content_type": delivery.content_type,
@@ -100,6 +112,32 @@ class Control:
                 "attempts": delivery.as_json()["attempts"],
             }
         )
+
+    def _receiver(self, body: InboundBody) -> Provider:
+        """Whose account is meant: the one named, else the one that owns `to`, else the only one."""
+        able = [
+            some
+            for some in self._providers.values()
+            if body.channel in some.channels and body.provider in {None, some.name}
+        ]
+        if not able:
+            who = body.provider or "no provider here"
+            how = "does not receive" if body.provider else "receives"
+            raise _BodyError(_invalid("channel", f"{who} {how} {body.channel!r}"))
+        best = max(some.fitness(body) for some in able)
+        fitting = [some for some in able if some.fitness(body) == best]
+        if best and len(fitting) > 1:
+            names = ", ".join(some.name for some in fitting)
+            raise UnfitError(f"{names} could each receive for {body.to}: name the 'provider'")
+        return fitting[0]
+
+    async def _handshake(self, request: web.Request) -> web.Response:
+        body = HandshakeBody.model_validate(await _object(request))
+        shake = self._handshakes.get(body.provider)
+        if shake is None:
+            raise _BodyError(_invalid("provider", f"{body.provider!r} shakes no hands"))
+        delivery, is_right = await shake(body.account)
+        return _json({"status": delivery.status, "body": delivery.answer, "verified": is_right})
 
     async def _requests(self, _request: web.Request) -> web.Response:
         return _json({"data": [asked.as_json() for asked in self._state.requests]})
@@ -114,6 +152,10 @@ class Control:
 
     async def _health(self, _request: web.Request) -> web.Response:
         return _json({"status": "ok"})
+
+    async def _about(self, _request: web.Request) -> web.Response:
+        """Who is simulated here, and where the mail server listens."""
+        return _json({"providers": sorted(self._providers), "smtp": self._state.smtp or None})
 
     async def _forget(self, _request: web.Request) -> web.Response:
         await self._state.forget()

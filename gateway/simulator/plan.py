@@ -10,7 +10,7 @@ order given, `times` times over (default once; -1: every attempt). Faults of the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Annotated, Literal, TypeVar
@@ -64,7 +64,34 @@ Outcome = Literal[
     "undelivered",
     "canceled",
     "refused",
+    "bounced",
+    "blocked",
+    "deferred",
+    "dropped",
+    "complained",
+    "unsubscribed",
+    "completed",
+    "busy",
+    "no-answer",
 ]
+# What an outcome means to a provider that has no such word.
+_NEAREST = {
+    "queued": "sent",
+    "sending": "sent",
+    "partially_delivered": "delivered",
+    "read": "delivered",
+    "undelivered": "failed",
+    "bounced": "failed",
+    "blocked": "failed",
+    "deferred": "sent",
+    "dropped": "failed",
+    "complained": "delivered",
+    "unsubscribed": "delivered",
+    "completed": "delivered",
+    "busy": "failed",
+    "no-answer": "failed",
+    "canceled": "failed",
+}
 
 
 def _word(value: object) -> object:
@@ -110,7 +137,9 @@ class PlanBody(BaseModel):
     """The body of `POST /_sim/plan`; times in milliseconds.
 
     Beyond the contract: `times` (see the module), `steps` (the provider's own status words to
-    report instead of those of `outcome`), `answer_delay_ms` (accepted, then answered that late).
+    report instead of those of `outcome`), `answer_delay_ms` (accepted, then answered that late),
+    `enforce_window` (WhatsApp: free texts fail outside the 24 hours). For calls: `digits` (what
+    the person presses when asked), `answered_by` (who is found to have answered), `duration` (s).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -123,6 +152,10 @@ class PlanBody(BaseModel):
     faults: tuple[Annotated[Fault, BeforeValidator(_word)], ...] = ()
     times: Annotated[int | None, AfterValidator(_times)] = None
     steps: tuple[str, ...] | None = None
+    enforce_window: bool | None = None
+    digits: str | None = Field(default=None, pattern=r"^[0-9*#]{1,32}$")
+    answered_by: str | None = None
+    duration: int | None = Field(default=None, ge=0, le=86_400)
 
     _null_is_absent = model_validator(mode="before")(null_is_absent)
 
@@ -206,6 +239,23 @@ class PlanBook:
         """Forget every plan."""
         self._by_to.clear()
         self._for_any.clear()
+
+
+def steps_of(plan: Plan, ways: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What a plan makes of a message at a provider with these `ways`, by outcome."""
+    if plan.body.steps is not None:
+        return plan.body.steps
+    outcome: str = plan.body.outcome
+    while outcome not in ways:
+        outcome = _NEAREST[outcome]
+    return ways[outcome]
+
+
+def error_code(given: int | str | None, default: int) -> int | str:
+    """The code of a plan, a number wherever it is written with digits."""
+    if given is None:
+        return default
+    return int(given) if str(given).isascii() and str(given).isdigit() else given
 
 
 def arrange(items: Sequence[T], faults: frozenset[Fault], random: Random) -> list[T]:

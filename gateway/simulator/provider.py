@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Protocol
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
 from gateway.simulator.callbacks import Delivery, is_callable_url
 from gateway.simulator.plan import null_is_absent
@@ -33,12 +41,22 @@ WebhookUrl = Annotated[str, AfterValidator(_callable)]
 
 
 class InboundMedia(BaseModel):
-    """A file that comes with an inbound message; a bare URL is enough."""
+    """A file that comes with an inbound message: a URL (alone it is enough), or base64."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: WebhookUrl
+    url: WebhookUrl | None = None
+    content: str | None = None
     content_type: str = "image/jpeg"
+    filename: str | None = None
+    content_id: str | None = None
+
+    @model_validator(mode="after")
+    def _is_there(self) -> InboundMedia:
+        if (self.url is None) == (self.content is None):
+            message = "needs either url or content"
+            raise ValueError(message)
+        return self
 
 
 def _media(value: object) -> object:
@@ -48,8 +66,9 @@ def _media(value: object) -> object:
 class InboundBody(BaseModel):
     """The body of `POST /_sim/inbound`.
 
-    Beyond the contract: `account` (the provider's id of the account, where several could own
-    `to`), `profile_name` (WhatsApp), `params` (more form parameters, or others).
+    Beyond the contract: `provider` and `account` (the provider's id of the account), where
+    several could own `to`; `profile_name` (WhatsApp); `params`: more of what the provider tells,
+    or other values for it (each provider's file says which).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -61,11 +80,30 @@ class InboundBody(BaseModel):
     media: tuple[Annotated[InboundMedia, BeforeValidator(_media)], ...] = Field(
         default=(), max_length=10
     )
+    provider: str | None = None
     account: str | None = None
     profile_name: str | None = None
-    params: dict[str, str] = Field(default_factory=dict)
+    params: dict[str, JsonValue] = Field(default_factory=dict)
 
     _null_is_absent = model_validator(mode="before")(null_is_absent)
+
+    def text(self, name: str) -> str | None:
+        """The parameter `name` where it is a text."""
+        value = self.params.get(name)
+        return value if isinstance(value, str) else None
+
+
+class HandshakeBody(BaseModel):
+    """The body of `POST /_sim/handshake`: an account's webhook is to prove that it is ours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str
+    account: str
+
+
+# Asks the webhook of an account: what it answered, and whether rightly.
+Handshake = Callable[[str], Awaitable[tuple[Delivery, bool]]]
 
 
 class Provider(Protocol):
@@ -84,6 +122,10 @@ class Provider(Protocol):
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace it; raises pydantic's `ValidationError`."""
+        ...
+
+    def fitness(self, body: InboundBody) -> int:
+        """How surely one of its accounts is meant: see `AccountBook.fitness`."""
         ...
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from time import monotonic
+from typing import Any
 
 from aiohttp import web
 
@@ -26,13 +27,15 @@ HOLD_LIMIT_S = 600.0
 class Asked:
     """One message that somebody asked a provider to send, and what it was answered.
 
+    `params` are the fields of a form, the JSON of a body, or what an SMTP client said.
+
     `status` is None while no answer has gone out, and stays so where it never does.
     """
 
     provider: str
     method: str
     path: str
-    params: dict[str, str | list[str]]
+    params: dict[str, Any]
     at: datetime
     status: int | None = None
     sid: str | None = None
@@ -68,6 +71,10 @@ class State:
     patience: float
     plans: PlanBook = field(default_factory=PlanBook)
     caller: Caller | None = None
+    # Where the simulator was reached last: what it serves itself has its URL below this.
+    base: str = ""
+    # The address of the SMTP server, where there is one: `host:port`.
+    smtp: str = ""
 
     def __post_init__(self) -> None:
         """Start empty."""
@@ -89,18 +96,30 @@ class State:
 
     async def deliver(self, callback: Callback, delivery: Delivery) -> None:
         """Make a callback; the outcome stands in `delivery`."""
+        await self._started().deliver(callback, delivery)
+
+    async def fetch(self, url: str) -> bytes:
+        """The file at `url`; raises `UnreachableError`."""
+        return await self._started().fetch(url)
+
+    def _started(self) -> Caller:
         if self.caller is None:
             message = "the simulator has not been started"
             raise RuntimeError(message)
-        await self.caller.deliver(callback, delivery)
+        return self.caller
 
     async def hold(self, request: web.Request) -> None:
         """Leave `request` without an answer until its client gives up, or all is forgotten."""
+        await self.hold_while(lambda: request.transport)
+
+    async def hold_while(self, transport: Callable[[], asyncio.BaseTransport | None]) -> None:
+        """Wait until the connection of `transport` is closed, or all is forgotten."""
         released = self._released
         end = monotonic() + HOLD_LIMIT_S
         while not self._closing and monotonic() < end:
-            # aiohttp does not tell a handler that its client has gone.
-            if request.transport is None or request.transport.is_closing():
+            # Nobody tells a handler that its client has gone.
+            held = transport()
+            if held is None or held.is_closing():
                 return
             try:
                 await asyncio.wait_for(released.wait(), HOLD_POLL_S)
@@ -131,11 +150,16 @@ class State:
 
 def cut(request: web.Request) -> web.Response:
     """Break the connection with a TCP reset; what is returned reaches nobody."""
-    transport = request.transport
-    if transport is not None:
-        connection = transport.get_extra_info("socket")
-        if connection is not None:
-            # Zero linger makes close() send RST, where it would send an orderly FIN.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+    reset(request.transport)
     return web.Response(status=499)
+
+
+def reset(transport: asyncio.BaseTransport | None) -> None:
+    """Break a connection with a TCP reset."""
+    if not isinstance(transport, asyncio.WriteTransport):
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        # Zero linger makes close() send RST, where it would send an orderly FIN.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,4 +1,4 @@
-"""api.twilio.com, as far as messages go: create, fetch, list, cancel, redact, delete.
+"""api.twilio.com, messages: create, fetch, list, cancel, redact, delete; calls stand beside it.
 
 https://www.twilio.com/docs/messaging/api/message-resource. Basic credentials are checked,
 callbacks and inbound messages are signed with the account's primary auth token.
@@ -6,53 +6,68 @@ callbacks and inbound messages are signed with the account's primary auth token.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
-import orjson
 from aiohttp import web
 
 from gateway.simulator.callbacks import Delivery
-from gateway.simulator.plan import REFUSED_BY_STATUS, Fault, Plan, bare
-from gateway.simulator.provider import InboundBody, UnfitError
+from gateway.simulator.files import file_of
+from gateway.simulator.intake import Accepted, take
+from gateway.simulator.plan import Plan, bare
+from gateway.simulator.provider import InboundBody
 from gateway.simulator.segments import segments
-from gateway.simulator.state import Asked, State, cut
+from gateway.simulator.state import State
 from gateway.simulator.twilio_accounts import Accounts, TwilioAccount
+from gateway.simulator.twilio_api import (
+    answering,
+    asked_for,
+    json_answer,
+    read_form,
+    refusal,
+    refused,
+)
+from gateway.simulator.twilio_book import API_VERSION, Book
+from gateway.simulator.twilio_calls import Calls
 from gateway.simulator.twilio_errors import ApiError
-from gateway.simulator.twilio_fate import Fate, error_code
-from gateway.simulator.twilio_messages import API_VERSION, Message, MessageBook
+from gateway.simulator.twilio_fate import Fate
+from gateway.simulator.twilio_files import TwilioFiles
+from gateway.simulator.twilio_messages import Message
+from gateway.simulator.twilio_post import post
 from gateway.simulator.twilio_rules import Form, channel_of, check, first, spell
 from gateway.simulator.twilio_webhooks import START_WORDS, STOP_WORDS, inbound_params
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from gateway.simulator.window import Window
 
 
 class Twilio:
     """The simulated Twilio."""
 
     name = "twilio"
-    channels = frozenset({"sms", "whatsapp"})
+    channels = frozenset({"sms", "whatsapp", "call"})
 
     def __init__(self, state: State) -> None:
         """Start with no account: every request is refused."""
         self._state = state
         self._accounts = Accounts()
-        self._book = MessageBook()
-        self._fate = Fate(state)
+        self._book: Book[Message] = Book("Messages", "DateSent")
+        self._window = Window()
+        self._fate = Fate(state, self._window)
+        self._files = TwilioFiles(state, self._accounts)
+        self._calls = Calls(state, self._accounts, self._files)
         self._opted_out: set[tuple[str, str]] = set()
 
     # The provider's part of `/_sim`
 
     def add_routes(self, app: web.Application) -> None:
-        """Answer on the paths of the Messages resource."""
+        """Answer on the paths of messages, calls and files."""
+        self._files.add_routes(app)
+        self._calls.add_routes(app)
         messages = f"/{API_VERSION}/Accounts/{{account_sid}}/Messages"
         app.router.add_post(f"{messages}.json", self._create)
-        app.router.add_get(f"{messages}.json", _answering(self._list))
-        app.router.add_get(f"{messages}/{{sid}}.json", _answering(self._fetch))
-        app.router.add_post(f"{messages}/{{sid}}.json", _answering(self._update))
-        app.router.add_delete(f"{messages}/{{sid}}.json", _answering(self._delete))
+        app.router.add_get(f"{messages}.json", answering(self._list))
+        app.router.add_get(f"{messages}/{{sid}}.json", answering(self._fetch))
+        app.router.add_post(f"{messages}/{{sid}}.json", answering(self._update))
+        app.router.add_delete(f"{messages}/{{sid}}.json", answering(self._delete))
 
     def error(self, request: web.Request, status: int) -> web.Response | None:
         """Twilio's error body for a path below its API version."""
@@ -71,30 +86,43 @@ class Twilio:
         return [
             message.resource() | {"callbacks": [some.as_json() for some in message.callbacks]}
             for message in self._book
-        ]
+        ] + self._calls.calls()
+
+    def fitness(self, body: InboundBody) -> int:
+        """How surely an account of Twilio's is meant."""
+        return self._accounts.fitness(body)
 
     def forget(self) -> None:
         """Drop accounts, messages and opt-outs."""
         self._accounts.clear()
         self._book.clear()
         self._opted_out.clear()
+        self._window.clear()
+        self._files.clear()
+        self._calls.clear()
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
-        """Post an inbound message to the `message` webhook of the account that owns `to`."""
+        """Post an inbound message to the `message` webhook of the account that owns `to`.
+
+        A call goes to its `call` webhook. `params` are parameters of the form.
+        """
+        if body.channel == "call":
+            return await self._calls.inbound(body)
         prefix = "whatsapp:" if body.channel == "whatsapp" else ""
         to, from_ = (
             prefix + address.removeprefix("whatsapp:") for address in (body.to, body.from_)
         )
         account = self._accounts.owner(to, body.account)
-        url = account.webhooks.get("message")
-        if url is None:
-            raise UnfitError(f"account {account.account_sid} has no webhook 'message'")
-        if not prefix:
-            self._note_opt_out(to, from_, body.body)
+        url = self._accounts.webhook(account, "message")
         now = self._state.clock()
+        if prefix:
+            self._window.note(ours=to, theirs=from_, at=now)
+        else:
+            self._note_opt_out(to, from_, body.body)
+        sid = self._sid(media=bool(body.media))
         message = Message(
             serial=self._book.next_serial(),
-            sid=self._sid(media=bool(body.media)),
+            sid=sid,
             account_sid=account.account_sid,
             to=to,
             from_=from_,
@@ -105,13 +133,22 @@ class Twilio:
             updated=now,
             sent=now,
             service=account.messaging_service_sid,
-            media=tuple(media.url for media in body.media),
+            media=await self._media(account, sid, body),
             num_segments=segments(body.body),
         )
         self._book.add(message)
         params = inbound_params(message, body)
-        delivery = await self._fate.call(account, message, "message", url, params)
+        delivery = await post(self._state, account, message.callbacks, "message", url, params)
         return message.sid, delivery
+
+    async def _media(self, account: TwilioAccount, sid: str, body: InboundBody) -> tuple[str, ...]:
+        """The URLs of what comes with a message: given ones as they are, files served here."""
+        return tuple(
+            [
+                media.url or self._files.keep_media(account, sid, await file_of(self._state, media))
+                for media in body.media
+            ]
+        )
 
     def _note_opt_out(self, to: str, from_: str, body: str) -> None:
         """Keep Twilio's own list: https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out."""
@@ -124,77 +161,35 @@ class Twilio:
     # The API
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        form = await _form(request)
-        asked = Asked(
-            provider=self.name,
-            method=request.method,
-            path=request.path,
-            params={name: some[0] if len(some) == 1 else some for name, some in form.items()},
-            at=self._state.clock(),
+        form = await read_form(request)
+        return await take(
+            self._state,
+            request,
+            asked_for(self._state, request, form),
+            choose=lambda: self._plan(self._accounts.open(request), form),
+            refuse=refusal,
+            accept=lambda plan: self._accept(self._accounts.open(request), form, plan),
         )
-        self._state.requests.append(asked)
-        try:
-            account = self._accounts.open(request)
-            plan, fault = self._plan(account, form)
-            asked.fault = fault
-            if fault is Fault.RESET:
-                return cut(request)
-            if fault in REFUSED_BY_STATUS:
-                return self._refused(fault, asked)
-            message = self._accept(account, form, plan)
-        except ApiError as error:
-            asked.status, asked.error_code = error.status, error.code
-            return error.response()
-        asked.sid = message.sid
-        return await self._answer(request, asked, message, plan)
 
-    async def _answer(
-        self, request: web.Request, asked: Asked, message: Message, plan: Plan
-    ) -> web.StreamResponse:
-        """Answer for an accepted message, or lose the answer as the plan says."""
-        response = _json(message.resource(), status=201)
-        if Fault.BEFORE_RESPONSE in plan.faults and message.task and message.send_at is None:
-            # Not wait_for: the callbacks go on when the time is over.
-            await asyncio.wait({message.task}, timeout=self._state.patience)
-        await asyncio.sleep(plan.body.answer_delay_ms / 1000)
-        if asked.fault == Fault.TIMEOUT_AFTER_ACCEPT:
-            await self._state.hold(request)
-        if asked.fault in {Fault.TIMEOUT_AFTER_ACCEPT, Fault.RESET_AFTER_ACCEPT}:
-            return cut(request)
-        asked.status = response.status
-        return response
+    def _plan(self, account: TwilioAccount, form: Form) -> tuple[Plan, Hashable]:
+        """The plan for a request, and what attempts of one message have in common.
 
-    def _plan(self, account: TwilioAccount, form: Form) -> tuple[Plan, Fault | None]:
-        """The plan for a request and the fault of its answer.
-
-        Attempts of one message are told by what they have in common; the callback URL is part of
-        it, because two messages with the same text to the same number differ there alone.
+        The callback URL is part of that, because two messages with the same text to the same
+        number differ there alone.
         """
         to, from_ = spell(first(form, "To") or ""), spell(first(form, "From") or "")
         body = first(form, "Body") or ""
         plan = self._state.plans.find(to=to, from_=from_, body=body, channel=channel_of(to))
-        key = (account.account_sid, to, from_, body, first(form, "StatusCallback"))
-        return plan, plan.next_fault(key)
+        return plan, (account.account_sid, to, from_, body, first(form, "StatusCallback"))
 
-    def _refused(self, fault: Fault, asked: Asked) -> web.Response:
-        asked.status = status = int(fault)
-        code = {429: 20429, 500: 20500, 503: 20503}.get(status)
-        if code is not None:
-            asked.error_code = code
-            return ApiError(code).response()
-        # A proxy in between has no words of Twilio's.
-        return web.Response(status=status, text="<html>upstream</html>", content_type="text/html")
-
-    def _accept(self, account: TwilioAccount, form: Form, plan: Plan) -> Message:
+    def _accept(self, account: TwilioAccount, form: Form, plan: Plan) -> Accepted:
         """Check a request, keep the message and set it on its way; raises `ApiError`."""
         now = self._state.clock()
         wanted = check(form, account, now)
         if wanted.from_ and (bare(wanted.from_), bare(wanted.to)) in self._opted_out:
             raise ApiError(21610)
         if plan.body.outcome == "refused":
-            code = error_code(plan.body.error_code, 21211)
-            named = {"to": wanted.to, "from_": wanted.from_ or ""}
-            raise ApiError(code if isinstance(code, int) else 21211, named)
+            raise refused(plan, 21211, {"to": wanted.to, "from_": wanted.from_ or ""})
         status = "queued" if wanted.service is None else "accepted"
         message = Message(
             serial=self._book.next_serial(),
@@ -209,25 +204,30 @@ class Twilio:
             updated=now,
             service=wanted.service,
             media=wanted.media,
+            content_sid=wanted.content_sid,
             send_at=wanted.send_at,
             status_callback=wanted.status_callback,
             num_segments=segments(wanted.body),
         )
         self._book.add(message)
         message.task = self._state.spawn(self._fate.live(account, message, plan))
-        return message
+        return Accepted(
+            response=json_answer(message.resource(), status=201),
+            sid=message.sid,
+            task=None if message.send_at else message.task,
+        )
 
     async def _list(self, request: web.Request) -> web.Response:
         account = self._accounts.open(request)
-        return _json(self._book.page(account.account_sid, request.query))
+        return json_answer(self._book.page(account.account_sid, request.query))
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        return _json(self._message(request)[1].resource())
+        return json_answer(self._message(request)[1].resource())
 
     async def _update(self, request: web.Request) -> web.Response:
         """Cancel a scheduled message, or redact a body (the only value is the empty one)."""
         account, message = self._message(request)
-        form = await _form(request)
+        form = await read_form(request)
         if first(form, "Status") == "canceled":
             if message.status != "scheduled" or message.task is None:
                 raise ApiError(30409)
@@ -238,7 +238,7 @@ class Twilio:
             raise ApiError(20001)
         else:
             message.body = ""
-        return _json(message.resource())
+        return json_answer(message.resource())
 
     async def _delete(self, request: web.Request) -> web.Response:
         message = self._message(request)[1]
@@ -254,27 +254,3 @@ class Twilio:
 
     def _sid(self, *, media: bool) -> str:
         return f"{'MM' if media else 'SM'}{self._state.hex_id()}"
-
-
-def _answering(handler: Handler) -> Handler:
-    """Turn an `ApiError` of a handler into its answer."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except ApiError as error:
-            return error.response()
-
-    return answer
-
-
-async def _form(request: web.Request) -> dict[str, list[str]]:
-    """The parameters of a form, repeated ones in order; another kind of body has none."""
-    if request.content_type != "application/x-www-form-urlencoded":
-        return {}
-    text = (await request.read()).decode("utf-8", "replace")
-    return parse_qs(text, keep_blank_values=True)
-
-
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")

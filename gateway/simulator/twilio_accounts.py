@@ -8,20 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from gateway.simulator.accounts import AccountBook, SimAccount
 from gateway.simulator.plan import bare
-from gateway.simulator.provider import UnfitError, WebhookUrl
 from gateway.simulator.twilio_errors import ApiError
 
 # A From that every account has: https://www.twilio.com/docs/iam/test-credentials#test-sms-messages
 ALWAYS_OWNED = "+15005550006"
 
 
-class TwilioAccount(BaseModel):
-    """An account as `POST /_sim/accounts` gives it; without `numbers` every From is its own."""
+class TwilioAccount(SimAccount):
+    """An account as `POST /_sim/accounts` gives it; without `numbers` every From is its own.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `contents` are templates by ContentSid, with `{{1}}` for variables: where any are given, no
+    other is accepted. With `enforce_window` free WhatsApp texts fail outside the 24 hours.
+    """
 
     account_sid: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")
     auth_token: str = Field(min_length=1, repr=False)
@@ -30,13 +32,24 @@ class TwilioAccount(BaseModel):
     api_key_secret: str | None = Field(default=None, repr=False)
     messaging_service_sid: str | None = None
     numbers: tuple[str, ...] = ()
-    webhooks: dict[str, WebhookUrl] = Field(default_factory=dict)
+    contents: dict[str, str] = Field(default_factory=dict)
+    enforce_window: bool = False
 
     _own: frozenset[str] = PrivateAttr(default=frozenset())
 
     def model_post_init(self, _context: object) -> None:
         """Read the numbers once, not with every message."""
         self._own = frozenset(bare(number) for number in self.numbers)
+
+    @property
+    def key(self) -> str:
+        """The account's sid."""
+        return self.account_sid
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether `numbers` were given."""
+        return bool(self.numbers)
 
     def logins(self) -> list[tuple[str, str]]:
         """Every user and password that opens the account."""
@@ -56,27 +69,27 @@ class TwilioAccount(BaseModel):
         return not self._own or self.owns(address) or bare(address) == ALWAYS_OWNED
 
 
-class Accounts:
-    """All accounts, by what opens them."""
+class Accounts(AccountBook[TwilioAccount]):
+    """All accounts, by sid and by what opens them."""
 
     def __init__(self) -> None:
         """Start with none: every request is refused."""
-        self._by_sid: dict[str, TwilioAccount] = {}
+        super().__init__("twilio")
         self._logins: dict[str, list[tuple[bytes, TwilioAccount]]] = {}
 
     def register(self, fields: Mapping[str, Any]) -> TwilioAccount:
         """Accept an account, or replace it; raises pydantic's `ValidationError`."""
         account = TwilioAccount.model_validate(fields)
-        self._by_sid[account.account_sid] = account
+        self.put(account)
         self._logins = {}
-        for some in self._by_sid.values():
+        for some in self:
             for user, password in some.logins():
                 self._logins.setdefault(user, []).append((password.encode(), some))
         return account
 
     def clear(self) -> None:
         """Drop all."""
-        self._by_sid.clear()
+        super().clear()
         self._logins.clear()
 
     def open(self, request: web.Request) -> TwilioAccount:
@@ -88,25 +101,6 @@ class Accounts:
                     raise ApiError(20404, {"path": request.path})
                 return account
         raise ApiError(20003)
-
-    def owner(self, address: str, sid: str | None) -> TwilioAccount:
-        """The account `sid`, else the one that owns `address`; raises `UnfitError`.
-
-        Without an owner it is the only account, or the only one that names no numbers.
-        """
-        if sid is not None:
-            if sid not in self._by_sid:
-                raise UnfitError(f"no twilio account {sid}", status=404)
-            return self._by_sid[sid]
-        everyone = list(self._by_sid.values())
-        owners = [some for some in everyone if some.owns(address)]
-        candidates = owners or [some for some in everyone if not some.numbers]
-        if not owners and len(everyone) == 1:
-            candidates = everyone
-        if len(candidates) != 1:
-            how = "several twilio accounts could own" if candidates else "no twilio account owns"
-            raise UnfitError(f"{how} {address}: give 'numbers' to an account, or 'account' here")
-        return candidates[0]
 
 
 def _credentials(header: str) -> tuple[str, bytes]:

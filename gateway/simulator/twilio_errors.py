@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
+from gateway.simulator.intake import ProviderError
+
 # code -> (HTTP status, text); {to} and {from_} are filled in.
 ERRORS: Mapping[int, tuple[int, str]] = {
     20001: (400, "Bad request"),
@@ -18,6 +20,9 @@ ERRORS: Mapping[int, tuple[int, str]] = {
     20429: (429, "Too Many Requests"),
     20500: (500, "An internal server error has occurred"),
     20503: (503, "Service unavailable"),
+    21201: (400, "No 'To' number is specified"),
+    21205: (400, "Url is not a valid URL: {url}"),
+    21210: (400, "'From' phone number not verified: {from_}"),
     21211: (400, "Invalid 'To' Phone Number: {to}"),
     21212: (
         400,
@@ -26,6 +31,13 @@ ERRORS: Mapping[int, tuple[int, str]] = {
             "sender ID."
         ),
     ),
+    21213: (400, "A 'From' phone number is required."),
+    21214: (400, "'To' phone number cannot be reached: {to}"),
+    21215: (400, "Account not authorized to call {to}. Perhaps you need some permissions?"),
+    21216: (400, "Account not allowed to call {to}"),
+    21217: (400, "Phone number does not appear to be valid: {to}"),
+    21218: (400, "Invalid ApplicationSid"),
+    21220: (400, "Invalid call state: the call is not in-progress. Cannot redirect."),
     21408: (
         400,
         (
@@ -69,7 +81,7 @@ ERRORS: Mapping[int, tuple[int, str]] = {
 }
 
 
-class ApiError(Exception):
+class ApiError(ProviderError):
     """A request that Twilio refuses: `code` is Twilio's, the answer is its error body."""
 
     def __init__(
@@ -78,9 +90,9 @@ class ApiError(Exception):
         """Fill `named` into the text of `code`; an unknown code has a text of its own."""
         known, text = ERRORS.get(code, (400, f"Error {code}"))
         super().__init__(code)
-        self.code = code
+        self.code: int = code
         self.status = status or known
-        self.text = text.format_map({"to": "", "from_": "", "path": "", **(named or {})})
+        self.text = text.format_map({"to": "", "from_": "", "path": "", "url": "", **(named or {})})
 
     def response(self) -> web.Response:
         """The answer: `{code, message, more_info, status}`."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from uuid import UUID
 
-from gateway.simulator.callbacks import Delivery
-from gateway.simulator.plan import Fault, Plan, arrange
+from gateway.simulator.fate import travel
+from gateway.simulator.plan import Plan, error_code, steps_of
 from gateway.simulator.state import State
 from gateway.simulator.twilio_accounts import TwilioAccount
 from gateway.simulator.twilio_messages import Message
+from gateway.simulator.twilio_post import post
 from gateway.simulator.twilio_rules import spell
-from gateway.simulator.twilio_webhooks import signed, status_params
+from gateway.simulator.twilio_webhooks import status_params
+from gateway.simulator.window import Window
 
 # What is reported after the initial status, which itself is never called back:
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
@@ -28,49 +29,44 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "canceled": ("canceled",),
 }
 DEFAULT_ERRORS = {"undelivered": 30003, "failed": 30005}
+# https://www.twilio.com/docs/api/errors/63016
+OUTSIDE_WINDOW = 63016
 
 # One status callback yet to be made: the status, and the form as the message stood then.
 Report = tuple[str, dict[str, str]]
 
 
-def error_code(given: int | str | None, default: int) -> int | str:
-    """The code of a plan, a number wherever it is written with digits."""
-    if given is None:
-        return default
-    return int(given) if str(given).isascii() and str(given).isdigit() else given
-
-
 class Fate:
     """Takes messages through their statuses."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, window: Window) -> None:
         """Use the clock, the chance and the deliveries of `state`."""
         self._state = state
+        self._window = window
 
     async def live(self, account: TwilioAccount, message: Message, plan: Plan) -> None:
-        """Take a message through the statuses of its plan, with a callback for each.
-
-        Out of order and all at once only the callbacks come: the message itself is further by
-        then, as it is with Twilio.
-        """
+        """Take a message through the statuses of its plan, with a callback for each."""
         if message.send_at is not None:
             await asyncio.sleep((message.send_at - self._state.clock()).total_seconds())
         if message.from_ is None and account.numbers:
             prefix = "whatsapp:" if message.channel == "whatsapp" else ""
             message.from_ = prefix + spell(account.numbers[0]).removeprefix("whatsapp:")
-        together = bool(plan.faults & {Fault.BATCH, Fault.REORDER})
-        waiting: list[Report] = []
-        for status in _steps(message, plan):
-            await asyncio.sleep(plan.body.delay_ms / 1000)
+        code = plan.body.error_code
+        steps = _steps(message, plan)
+        if self._is_outside_window(account, message, plan):
+            code, steps = OUTSIDE_WINDOW, STEPS["failed"]
+
+        async def advance(status: str) -> Report:
             if status in DEFAULT_ERRORS:
-                message.error_code = error_code(plan.body.error_code, DEFAULT_ERRORS[status])
+                message.error_code = error_code(code, DEFAULT_ERRORS[status])
             now = self._state.clock()
             message.advance(status, now)
-            waiting.append((status, status_params(message, now)))
-            if not together:
-                await self._report_all(account, message, plan, waiting)
-                waiting = []
-        await self._report_all(account, message, plan, waiting)
+            return status, status_params(message, now)
+
+        async def post_all(reports: list[Report]) -> None:
+            await asyncio.gather(*(self._report(account, message, some) for some in reports))
+
+        await travel(self._state, plan, steps, advance, post_all)
         message.task = None
 
     async def report(self, account: TwilioAccount, message: Message) -> None:
@@ -79,30 +75,18 @@ class Fate:
             account, message, (message.status, status_params(message, self._state.clock()))
         )
 
-    async def call(
-        self,
-        account: TwilioAccount,
-        message: Message,
-        event: str,
-        url: str,
-        params: Mapping[str, str],
-    ) -> Delivery:
-        """Make one signed request for a message, with its retries, and keep what came back."""
-        token = str(UUID(int=self._state.random.getrandbits(128)))
-        delivery = Delivery(event=event, url=url)
-        message.callbacks.append(delivery)
-        await self._state.deliver(signed(account, url, params, token), delivery)
-        return delivery
-
-    async def _report_all(
-        self, account: TwilioAccount, message: Message, plan: Plan, reports: list[Report]
-    ) -> None:
-        arranged = arrange(reports, plan.faults, self._state.random)
-        if Fault.BATCH in plan.faults:
-            await asyncio.gather(*(self._report(account, message, some) for some in arranged))
-            return
-        for some in arranged:
-            await self._report(account, message, some)
+    def _is_outside_window(self, account: TwilioAccount, message: Message, plan: Plan) -> bool:
+        enforced = plan.body.enforce_window
+        if enforced is None:
+            enforced = account.enforce_window
+        is_free_text = message.channel == "whatsapp" and message.content_sid is None
+        return (
+            enforced
+            and is_free_text
+            and not self._window.is_open(
+                ours=message.from_ or "", theirs=message.to, at=self._state.clock()
+            )
+        )
 
     async def _report(self, account: TwilioAccount, message: Message, report: Report) -> None:
         # The message's own URL wins over the account's:
@@ -110,12 +94,12 @@ class Fate:
         url = message.status_callback or account.webhooks.get("status")
         if url is not None:
             status, params = report
-            await self.call(account, message, status, url, params)
+            await post(self._state, account, message.callbacks, status, url, params)
 
 
 def _steps(message: Message, plan: Plan) -> tuple[str, ...]:
-    if plan.body.steps is not None:
-        return plan.body.steps
-    steps = STEPS[plan.body.outcome]
+    steps = steps_of(plan, STEPS)
+    if plan.body.steps is not None or message.service is None or not steps:
+        return steps
     # A Messaging Service queues what it has accepted, and says so.
-    return ("queued", *steps) if message.service is not None and steps else steps
+    return ("queued", *steps)

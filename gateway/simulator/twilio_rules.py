@@ -38,6 +38,7 @@ _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _SHORT_CODE = re.compile(r"\d{3,8}")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}")
 _WHATSAPP_USER = re.compile(r"[A-Z]{2}\.[A-Za-z0-9.]{1,128}")
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\s*\}\}")
 _SERVICE_SID = re.compile(r"MG[0-9a-fA-F]{32}")
 
 
@@ -50,6 +51,7 @@ class Request:
     service: str | None
     body: str
     media: tuple[str, ...]
+    content_sid: str | None
     status_callback: str | None
     send_at: datetime | None
 
@@ -80,8 +82,11 @@ def check(form: Form, account: TwilioAccount, now: datetime) -> Request:
     body = first(form, "Body") or ""
     media = tuple(url for url in form.get("MediaUrl", ()) if url)
     _check_content(form, body, media)
+    content_sid = first(form, "ContentSid")
+    if content_sid is not None and account.contents:
+        body = _filled(account.contents, content_sid, first(form, "ContentVariables"))
     callback = first(form, "StatusCallback")
-    if callback is not None and not _is_status_callback(callback):
+    if callback is not None and not is_status_callback(callback):
         raise ApiError(21609)
     return Request(
         to=to,
@@ -89,6 +94,7 @@ def check(form: Form, account: TwilioAccount, now: datetime) -> Request:
         service=service,
         body=body,
         media=media,
+        content_sid=content_sid,
         status_callback=callback,
         send_at=_send_at(form, service, now),
     )
@@ -107,7 +113,7 @@ def _addresses(form: Form, account: TwilioAccount) -> tuple[str, str | None, str
     if from_ is None and service is None:
         raise ApiError(21603)
     named = {"to": to, "from_": from_ or ""}
-    if not _is_recipient(to) or MAGIC_TO.get(bare(to)) == 21211:
+    if not is_recipient(to) or MAGIC_TO.get(bare(to)) == 21211:
         raise ApiError(21211, named)
     if service is not None and not _is_service(service, account):
         raise ApiError(21701, named)
@@ -119,7 +125,7 @@ def _addresses(form: Form, account: TwilioAccount) -> tuple[str, str | None, str
 
 
 def _check_sender(from_: str, to: str, account: TwilioAccount, named: Mapping[str, str]) -> None:
-    if not _is_sender(from_):
+    if not is_sender(from_):
         raise ApiError(21212, named)
     if bare(from_) in MAGIC_FROM:
         raise ApiError(MAGIC_FROM[bare(from_)], named)
@@ -129,14 +135,16 @@ def _check_sender(from_: str, to: str, account: TwilioAccount, named: Mapping[st
         raise ApiError(63007 if channel_of(from_) == "whatsapp" else 21606, named)
 
 
-def _is_recipient(address: str) -> bool:
+def is_recipient(address: str) -> bool:
+    """Whether messages can go to that address at all."""
     prefix, _, number = address.rpartition(":")
     if prefix == "whatsapp":
         return bool(_E164.fullmatch(number) or _WHATSAPP_USER.fullmatch(number))
     return not prefix and bool(_E164.fullmatch(number))
 
 
-def _is_sender(address: str) -> bool:
+def is_sender(address: str) -> bool:
+    """Whether messages can come from that address at all."""
     prefix, _, number = address.rpartition(":")
     if _E164.fullmatch(number):
         return prefix in {"", "whatsapp"}
@@ -166,6 +174,16 @@ def _check_content(form: Form, body: str, media: Sequence[str]) -> None:
         raise ApiError(21620)
 
 
+def _filled(contents: Mapping[str, str], sid: str, variables: str | None) -> str:
+    """The text of a template; every variable of it must be given."""
+    if sid not in contents:
+        raise ApiError(21655)
+    given: dict[str, object] = json.loads(variables or "{}")
+    if not all(given.get(name) for name in _VARIABLE.findall(contents[sid])):
+        raise ApiError(21656)
+    return _VARIABLE.sub(lambda found: str(given[found[1]]), contents[sid])
+
+
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
@@ -173,7 +191,8 @@ def _is_json_object(text: str) -> bool:
         return False
 
 
-def _is_status_callback(url: str) -> bool:
+def is_status_callback(url: str) -> bool:
+    """Whether Twilio reports to that URL."""
     # Underscores in the host and more than 4000 characters are refused:
     # https://www.twilio.com/docs/api/errors/21609
     host = re.sub(r"^[^/]*//", "", url).split("/", 1)[0]

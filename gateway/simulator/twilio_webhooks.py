@@ -7,6 +7,7 @@ https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -16,8 +17,10 @@ from twilio.request_validator import RequestValidator
 from gateway.simulator.callbacks import Callback, Limits
 from gateway.simulator.provider import InboundBody
 from gateway.simulator.twilio_accounts import TwilioAccount
-from gateway.simulator.twilio_messages import API_VERSION, Message
+from gateway.simulator.twilio_book import API_VERSION
+from gateway.simulator.twilio_messages import Message
 
+FORM = "application/x-www-form-urlencoded; charset=UTF-8"
 _POLICIES = {"ct": {"ct"}, "rt": {"rt"}, "4xx": {"4xx"}, "5xx": {"5xx"}}
 _ALL = frozenset({"ct", "rt", "4xx", "5xx"})
 # Keywords for SMS: https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out
@@ -51,22 +54,30 @@ def limits(fragment: str) -> Limits:
     )
 
 
-def signed(account: TwilioAccount, url: str, params: Mapping[str, str], token: str) -> Callback:
+def signed(
+    account: TwilioAccount, url: str, params: Mapping[str, str], token: str, *, method: str = "POST"
+) -> Callback:
     """The request to `url` with these form parameters; `token` is the same on its retries.
+
+    With GET they stand in the query, which the signature covers with the rest of the URL.
 
     Signed with the primary auth token over the URL without its fragment, user and password
     included; those are sent only once the receiver has asked for them with a 401
     (https://www.twilio.com/docs/usage/security).
     """
     bare_url, _, fragment = url.partition("#")
+    if method == "GET":
+        bare_url += ("&" if "?" in bare_url else "?") + urlencode(params)
+        params = {}
     signature = RequestValidator(account.auth_token).compute_signature(bare_url, params)
     target, user, password = _without_user(bare_url)
     return Callback(
         url=target,
+        method=method,
         body=urlencode(params).encode(),
         headers={
             "Accept": "*/*",
-            "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
+            **({} if method == "GET" else {"Content-Type": FORM}),
             "User-Agent": "TwilioProxy/1.1",
             "X-Twilio-Signature": signature,
             "I-Twilio-Idempotency-Token": token,
@@ -149,8 +160,8 @@ def inbound_params(message: Message, body: InboundBody) -> dict[str, str]:
     }
     if message.service is not None:
         params["MessagingServiceSid"] = message.service
-    for number, media in enumerate(body.media):
-        params[f"MediaUrl{number}"] = media.url
+    for number, (url, media) in enumerate(zip(message.media, body.media, strict=True)):
+        params[f"MediaUrl{number}"] = url
         params[f"MediaContentType{number}"] = media.content_type
     if whatsapp:
         user = (message.from_ or "").removeprefix("whatsapp:")
@@ -161,4 +172,12 @@ def inbound_params(message: Message, body: InboundBody) -> dict[str, str]:
         if user.startswith("+"):
             # A user with a user name may have no phone at all.
             params["WaId"] = user.removeprefix("+")
-    return params | body.params
+    return params | texts(body)
+
+
+def texts(body: InboundBody) -> dict[str, str]:
+    """The parameters that `/_sim/inbound` adds to a form: `ButtonText`, `OptOutType`, ..."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in body.params.items()
+    }

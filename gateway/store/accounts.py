@@ -23,6 +23,7 @@ class SealedAccount:
     organization_id: UUID
     provider: str
     credentials: bytes
+    settings: Row | None
 
 
 async def insert_organization(

@@ -30,6 +30,8 @@ class Wanted:
     sender_tails: Sequence[str]
     tails: Sequence[str]
     emails: Sequence[str]
+    addresses: Sequence[str]
+    answered: Sequence[UUID]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,8 @@ class Context:
     templates: list[Row]
     senders: list[Row]
     known: list[Row]
+    suppressed: list[Row]
+    answered: list[Row]
 
 
 async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Context:
@@ -58,6 +62,8 @@ async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Cont
         list(wanted.tails),
         list(wanted.emails),
         list(wanted.sender_tails),
+        list(wanted.addresses),
+        list(wanted.answered),
     )
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return Context(**dict(row))

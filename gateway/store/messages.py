@@ -55,6 +55,30 @@ async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]
     return [dict(row) for row in rows]
 
 
+async def add_to(
+    db: Connection,
+    organization_id: UUID,
+    message_id: UUID,
+    attachments: Sequence[Row],
+    text: str | None,
+) -> int:
+    """Add files to a message that is stored, and a text where it has none; how many files then."""
+    files: int = await db.fetchval(
+        _SQL["add_to"],
+        organization_id,
+        message_id,
+        as_json(storable(list(attachments))),
+        storable(text),
+    )
+    return files
+
+
+async def parts(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
+    """How a message is said beyond its text."""
+    found: Row | None = await db.fetchval(_SQL["parts"], organization_id, message_id)
+    return found
+
+
 async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | None:
     """One message, or None where the caller can see none."""
     row = await db.fetchrow(_SQL["get"], organization_id, message_id)

@@ -18,6 +18,8 @@ _SQL = queries("queue")
 class Claimed:
     """A due entry that this worker holds a lease on, with all that sending it needs.
 
+    `suppressed` is the reason why its recipient must not be written to, if there is one now.
+
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
     answer was lost. Account and sender are None when they were deleted meanwhile. Ages are in
@@ -44,6 +46,8 @@ class Claimed:
     body: str
     html_body: str | None
     attachments: list[dict[str, Any]] | None
+    parts: dict[str, Any] | None
+    suppressed: str | None
     is_expired: bool
     external_id: str | None
     status: str
@@ -53,6 +57,7 @@ class Claimed:
     is_active: bool | None
     provider: str | None
     credentials: bytes | None
+    settings: dict[str, Any] | None
 
 
 async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:

@@ -101,6 +101,22 @@ async def resolve(
     return {row["n"]: row["message_id"] for row in rows}
 
 
+async def resolve_any(
+    db: Connection, organization_id: UUID, external_ids: Sequence[str]
+) -> dict[str, UUID]:
+    """The messages, in or out, that have these ids at a provider."""
+    rows = await db.fetch(_SQL["resolve_any"], list(external_ids), organization_id)
+    return {row["external_id"]: row["id"] for row in rows}
+
+
+async def addressees(
+    db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
+) -> dict[UUID, str]:
+    """To whom messages of ours went."""
+    rows = await db.fetch(_SQL["addressees"], list(message_ids), organization_id)
+    return {row["id"]: row["to_address"] for row in rows}
+
+
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
     await db.execute(_SQL["keep_unmatched"], as_json(storable(list(reports))))
@@ -134,6 +150,7 @@ def _kept(row: Record) -> Event:
         error_code=row["error_code"],
         error_message=row["error_message"],
         detail=row["detail"],
+        provider=row["provider"],
     )
 
 

@@ -66,7 +66,10 @@ DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RET
 
 -- name: open_account
 -- For webhooks and the command line: the account in the path names organization and secret.
-SELECT id, organization_id, provider, credentials FROM gateway.provider_accounts WHERE id = $1;
+SELECT a.id, a.organization_id, a.provider, a.credentials,
+  jsonb_build_object('email', o.settings -> 'email', 'call', o.settings -> 'call') AS settings
+FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
+WHERE a.id = $1;
 
 -- name: clear_default_sender
 UPDATE gateway.senders SET is_default = false

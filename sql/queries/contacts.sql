@@ -4,7 +4,8 @@
 -- All that a batch of requests refers to, in one answer, under the caller's own policies.
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
--- $10: last digits of sender addresses.
+-- $10: last digits of sender addresses, $11: addresses that may be suppressed, in their one form,
+-- $12: ids of messages that are answered.
 SELECT
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,
   (SELECT coalesce(json_agg(json_build_object(
@@ -15,7 +16,7 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'is_active', is_active) ORDER BY created_at DESC), '[]')
+      'category', category, 'options', options, 'is_active', is_active) ORDER BY created_at DESC), '[]')
     FROM message_templates WHERE organization_id = $1
       AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
   (SELECT coalesce(json_agg(json_build_object(
@@ -25,7 +26,7 @@ SELECT
     JOIN gateway.provider_accounts a
       ON a.organization_id = s.organization_id AND a.id = s.account_id
     WHERE s.organization_id = $1 AND s.channel = ANY ($6::text[]) AND s.is_active AND a.is_active
-      AND (s.is_default OR s.address = ANY ($7::text[])
+      AND (s.is_default OR s.address = ANY ($7::text[]) OR lower(s.address) = ANY ($7::text[])
         OR right(regexp_replace(s.address, '\D', '', 'g'), 7) = ANY ($10::text[]))) AS senders,
   (SELECT coalesce(json_agg(json_build_object(
       'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email,
@@ -38,7 +39,21 @@ SELECT
         UNION ALL
         SELECT right(regexp_replace(phone, '\D', '', 'g'), 7) FROM clients
         WHERE organization_id = $1 AND id = ANY ($3::uuid[]) AND phone IS NOT NULL
-      ), $9::text[]) c) AS known;
+      ), $9::text[] || ARRAY(
+        SELECT lower(email) FROM leads
+        WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND email IS NOT NULL
+        UNION ALL
+        SELECT lower(email) FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])
+      )) c) AS known,
+  (SELECT coalesce(json_agg(json_build_object(
+      'channel', channel, 'address', address, 'reason', reason)), '[]')
+    FROM gateway.suppressions
+    WHERE organization_id = $1 AND channel = ANY ($6::text[]) AND address = ANY ($11::text[])
+  ) AS suppressed,
+  (SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'channel', channel, 'direction', direction, 'external_id', external_id,
+      'from_address', from_address, 'to_address', to_address)), '[]')
+    FROM messages WHERE organization_id = $1 AND id = ANY ($12::uuid[])) AS answered;
 
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares

@@ -7,18 +7,18 @@ WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     subject text, body text, html_body text, attachments jsonb, metadata jsonb, template_id uuid,
-    reference text, send_at timestamptz, expires_at timestamptz, retry_of uuid,
+    reference text, send_at timestamptz, expires_at timestamptz, retry_of uuid, parts jsonb,
     sender_id uuid, priority smallint, is_test boolean, event_id uuid, source text
   )
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     subject, body, html_body, attachments, status, metadata, template_id, reference, send_at,
-    expires_at, retry_of
+    expires_at, retry_of, parts
   )
   SELECT id, $2, channel, 'outbound', from_address, to_address, lead_id, client_id,
     subject, body, html_body, attachments, 'pending', metadata, template_id, reference, send_at,
-    expires_at, retry_of
+    expires_at, retry_of, parts
   FROM incoming
   RETURNING *
 ), queued AS (
@@ -56,16 +56,16 @@ FROM stored s ORDER BY s.id;
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
-    body text, attachments jsonb, external_id text, provider jsonb, occurred_at timestamptz,
-    event_id uuid, source text
+    subject text, body text, html_body text, attachments jsonb, external_id text, metadata jsonb,
+    occurred_at timestamptz, event_id uuid, source text
   )
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-    body, attachments, status, external_id, metadata
+    subject, body, html_body, attachments, status, external_id, metadata
   )
   SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
-    body, attachments, 'received', external_id, jsonb_build_object('provider', provider)
+    subject, body, html_body, attachments, 'received', external_id, metadata
   FROM incoming
   ON CONFLICT DO NOTHING -- of any of its keys: two at once may meet at either
   RETURNING id, channel
@@ -77,6 +77,17 @@ WITH incoming AS MATERIALIZED (
   FROM incoming i JOIN stored USING (id)
 )
 SELECT id, channel FROM stored;
+
+-- name: add_to
+-- More of a message that is stored: files, and a text where it has none. $3: json array.
+UPDATE messages SET
+  attachments = coalesce(attachments, '[]') || $3::jsonb,
+  body = CASE WHEN body = '' THEN coalesce($4, '') ELSE body END
+WHERE organization_id = $1 AND id = $2
+RETURNING jsonb_array_length(attachments) AS files;
+
+-- name: parts
+SELECT parts FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: get
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,

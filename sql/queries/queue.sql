@@ -60,8 +60,14 @@ WITH RECURSIVE organizations AS (
 )
 SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
   coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
-  m.attachments, m.external_id, m.status, m.created_at,
-  s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
+  m.attachments, m.external_id, m.status, m.created_at, m.parts,
+  (SELECT min(x.reason) FROM gateway.suppressions x
+    WHERE x.organization_id = t.organization_id AND x.channel = m.channel
+      AND x.address = CASE m.channel WHEN 'email' THEN lower(m.to_address) ELSE m.to_address END
+  ) AS suppressed,
+  s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials,
+  (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
+    WHERE o.id = t.organization_id) AS settings
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
 LEFT JOIN gateway.senders s
@@ -134,7 +140,8 @@ JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
 WHERE q.organization_id = $1 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
   AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
-  AND t.body = m.body;
+  -- what a call says is not in the provider's list
+  AND t.channel = m.channel AND (t.body = m.body OR t.channel = 'call');
 
 -- name: known_external_ids
 SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);

@@ -118,16 +118,27 @@ LEFT JOIN LATERAL (
 ) known ON true
 WHERE coalesce(own.id, known.id) IS NOT NULL;
 
+-- name: resolve_any
+-- Messages of either direction by the provider's id. $1: external ids, $2: organization.
+SELECT DISTINCT ON (external_id) external_id, id
+FROM messages WHERE organization_id = $2 AND external_id = ANY ($1::text[])
+ORDER BY external_id, created_at;
+
+-- name: addressees
+-- To whom our messages $1 went. $2: organization.
+SELECT id, to_address FROM messages WHERE organization_id = $2 AND id = ANY ($1::uuid[]);
+
 -- name: keep_unmatched
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, error_code,
-  error_message, source, detail
+  error_message, source, detail, provider
 )
 SELECT organization_id, account_id, external_id, id, type, status, occurred_at, error_code,
-  error_message, source, coalesce(detail, '{}')
+  error_message, source, coalesce(detail, '{}'), provider
 FROM json_to_recordset($1::json) AS i (
   organization_id uuid, account_id uuid, external_id text, id uuid, type text, status text,
-  occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb
+  occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb,
+  provider jsonb
 )
 ON CONFLICT DO NOTHING;
 
@@ -136,7 +147,8 @@ ON CONFLICT DO NOTHING;
 DELETE FROM gateway.unmatched_reports
 WHERE organization_id = $1 AND account_id = $2 AND external_id = $3
 RETURNING organization_id, $4::uuid AS message_id, external_id, id, type, status,
-  coalesce(occurred_at, received_at) AS occurred_at, error_code, error_message, source, detail;
+  coalesce(occurred_at, received_at) AS occurred_at, error_code, error_message, source, detail,
+  provider;
 
 -- name: take_missed
 -- Reports whose message was stored while they were kept, each unseen by the other's transaction:
@@ -158,7 +170,7 @@ WHERE u.organization_id = x.organization_id AND u.account_id = x.account_id
   AND u.external_id = x.external_id AND u.id = x.id
 RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
   coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
-  u.source, u.detail;
+  u.source, u.detail, u.provider;
 
 -- name: keep_request
 INSERT INTO gateway.webhook_requests (

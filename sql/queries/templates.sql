@@ -3,7 +3,7 @@
 
 -- name: list
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
-  t.variables, t.is_active, t.tags,
+  t.variables, t.options, t.is_active, t.tags,
   t.usage_count + coalesce(u.uses, 0) AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t
@@ -20,7 +20,7 @@ ORDER BY t.created_at DESC, t.id DESC LIMIT $7;
 
 -- name: get
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
-  t.variables, t.is_active, t.tags,
+  t.variables, t.options, t.is_active, t.tags,
   t.usage_count + coalesce(u.uses, 0) AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t
@@ -33,10 +33,10 @@ WHERE t.organization_id = $1 AND t.id = $2;
 -- name: insert
 INSERT INTO message_templates (
   id, organization_id, name, description, type, category, subject, content, variables, is_active,
-  tags
+  tags, options
 )
 SELECT $2, $1, name, description, type, category, subject, content, coalesce(variables, '{}'),
-  coalesce(is_active, true), coalesce(tags, '{}')
+  coalesce(is_active, true), coalesce(tags, '{}'), options
 FROM jsonb_populate_record(NULL::message_templates, $3::jsonb)
 RETURNING id;
 
@@ -51,7 +51,8 @@ UPDATE message_templates t SET
   content = CASE WHEN $3::jsonb ? 'content' THEN p.content ELSE t.content END,
   variables = CASE WHEN $3::jsonb ? 'variables' THEN p.variables ELSE t.variables END,
   is_active = CASE WHEN $3::jsonb ? 'is_active' THEN p.is_active ELSE t.is_active END,
-  tags = CASE WHEN $3::jsonb ? 'tags' THEN p.tags ELSE t.tags END
+  tags = CASE WHEN $3::jsonb ? 'tags' THEN p.tags ELSE t.tags END,
+  options = CASE WHEN $3::jsonb ? 'options' THEN p.options ELSE t.options END
 FROM jsonb_populate_record(NULL::message_templates, $3::jsonb) p
 WHERE t.organization_id = $1 AND t.id = $2
 RETURNING t.id;

@@ -20,7 +20,8 @@ OWNER = uuid.UUID("aaaaaaaa-0001-4000-8000-000000000000")
 UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gone in a moment
     "public.messages", "public.audit_logs", "gateway.queue", "gateway.sender_paces",
     "gateway.message_events", "gateway.webhook_requests", "gateway.unmatched_reports",
-    "gateway.idempotency_keys", "gateway.template_uses",
+    "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
+    "gateway.correspondence", "gateway.media", "gateway.errands",
 }  # fmt: skip
 
 FORGE = """

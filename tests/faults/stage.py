@@ -26,11 +26,11 @@ from gateway import setup
 from gateway.config import Settings
 from gateway.outcomes import Pace
 from gateway.registry import webhook_urls
-from gateway.serve import bind, serve_web
+from gateway.serve import bind, serve_web, serve_worker
 from gateway.simulator import build_simulator
 from gateway.store.database import Database
 from gateway.vault import Vault
-from tests.faults.quick_worker import QUICK, work
+from tests.faults.quick_worker import QUICK
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -101,7 +101,7 @@ class Stage:
         """One more worker."""
         over = asyncio.Event()
         settings = self.settings.model_copy(update={"worker_concurrency": concurrency})
-        self._workers.append((asyncio.create_task(work(settings, over, pace)), over))
+        self._workers.append((asyncio.create_task(serve_worker(settings, over, pace)), over))
 
     async def stop_workers(self) -> None:
         """Stop all of them as SIGTERM does."""
@@ -219,7 +219,7 @@ async def new_stage(dsn: str, *, seed: int = 1) -> AsyncIterator[Stage]:
             port=port,
             public_url=f"http://127.0.0.1:{port}",
             gateway_secret_keys=(SECRET_KEY,),
-            twilio_api_url=simulator_url,
+            provider_api_urls={"twilio": simulator_url},
         )
         database = await Database.connect(dsn, size=3)
         stack.push_async_callback(database.close)

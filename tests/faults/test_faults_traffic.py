@@ -297,7 +297,7 @@ async def test_retry_after_in_its_forms(stage: Stage, tenant: Tenant) -> None:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        stage.settings = stage.settings.model_copy(update={"twilio_api_url": url})
+        stage.settings = stage.settings.model_copy(update={"provider_api_urls": {"twilio": url}})
         stage.start_worker()
         bodies = ["429 0", "429 2", "503 2"]
         ids = [(await stage.send(tenant, "+15559000001", body))["id"] for body in bodies]

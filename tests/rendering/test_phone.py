@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.phone import same_number, sms_sender, tail, to_e164
+from channels.phone import canonical, same_number, sms_sender, tail, to_e164, variants
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,39 @@ def test_tails(number: str, expected: str) -> None:
 def test_senders(text: str, sender: str | None) -> None:
     """An SMS is sent from a number, a short code, or a name of at most eleven characters."""
     assert sms_sender(text, "US") == sender
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("+5511987654321", ("+551187654321", "+5511987654321")),
+        ("+551187654321", ("+551187654321", "+5511987654321")),
+        ("+55 11 98765-4321", ("+551187654321", "+5511987654321")),
+        ("+551132654321", ("+551132654321",)),
+        ("+5511932654321", ("+5511932654321",)),
+        ("+525512345678", ("+525512345678", "+5215512345678")),
+        ("+5215512345678", ("+525512345678", "+5215512345678")),
+        ("+541123456789", ("+541123456789", "+5491123456789")),
+        ("+5491123456789", ("+541123456789", "+5491123456789")),
+        ("+14155552671", ("+14155552671",)),
+        (" 5511987654321 ", ("5511987654321",)),
+        ("US.1234", ("US.1234",)),
+        ("", ("",)),
+    ],
+)
+def test_variants(number: str, expected: tuple[str, ...]) -> None:
+    """A mobile number of Brazil, Mexico or Argentina has two forms; everything else has one."""
+    assert variants(number) == expected
+    assert canonical(number) == expected[0]
+
+
+@given(
+    st.sampled_from(["52", "521", "54", "549", "5511", "55119", "1", "49"]),
+    st.text("0123456789", min_size=8, max_size=10),
+)
+def test_every_variant_has_the_same_canonical_form(start: str, rest: str) -> None:
+    """Whichever form a number comes in, its variants are the same, and it is among them."""
+    number = f"+{start}{rest}"
+    assert {variants(each) for each in variants(number)} == {variants(number)}
+    assert number in variants(number)
+    assert all(same_number(number, each) for each in variants(number))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +15,14 @@ import jwt
 import pytest
 from aiohttp.test_utils import TestServer
 
+from channels.download import Downloader
 from channels.model import Channel
 from gateway import setup
 from gateway.app import build_app
 from gateway.config import Settings
+from gateway.media.files import Files
+from gateway.media.links import MediaLinks
+from gateway.media.store import open_store
 from gateway.store.database import Database
 from gateway.vault import Vault
 
@@ -129,11 +134,19 @@ async def make_tenant(
     )
 
 
+def files_of(gateway: Gateway) -> Files:
+    """What keeps the files of this gateway, for a worker of a test's own."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    store = open_store(None, gateway.settings.gateway_data)
+    return Files(gateway.database, store, MediaLinks(vault, PUBLIC), Downloader())
+
+
 @pytest.fixture
-def settings(database: str) -> Settings:
+def settings(database: str, tmp_path: Path) -> Settings:
     """Settings of a gateway behind a proxy that strips a prefix."""
     return Settings(
         database_url=database,
+        gateway_data=tmp_path,
         public_url=PUBLIC,
         gateway_secret_keys=(b"k" * 32,),
         supabase_jwt_secret=SECRET,

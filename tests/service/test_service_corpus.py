@@ -19,7 +19,7 @@ from twilio.request_validator import RequestValidator
 from gateway.dispatch import Dispatching
 from gateway.metrics import Metrics
 from gateway.vault import Vault
-from tests.service.conftest import PUBLIC
+from tests.service.conftest import PUBLIC, files_of
 
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
@@ -79,7 +79,10 @@ async def test_status(gateway: Gateway, ask: Ask, case: dict[str, Any]) -> None:
     assert WORDS.get(expected["status"], expected["status"]) == row["status"]
     assert expected.get("error_code") == row["error_code"]
     assert expected["provider_status"] == events[0]["type"]
-    assert bool(expected.get("recipient_opted_out")) == bool(events[0]["detail"].get("opted_out"))
+    suppressed = (await ask("GET", "/v1/suppressions")).body["data"]
+    stopped = [(s["channel"], s["address"], s["reason"]) for s in suppressed]
+    opted_out = [("sms", expected["to"], "stop")] if expected.get("recipient_opted_out") else []
+    assert opted_out == stopped
 
 
 @cases("inbound")
@@ -138,6 +141,7 @@ async def send_through(gateway: Gateway, ask: Ask, case: dict[str, Any]) -> tupl
             Metrics(),
             base_url=PUBLIC,
             api_urls={"twilio": url},
+            files=files_of(gateway),
         )
         (turn,) = await dispatching.claim(10)
         await dispatching.work(turn)

@@ -20,7 +20,7 @@ from gateway.metrics import Metrics
 from gateway.outcomes import Pace
 from gateway.store import queue
 from gateway.vault import Vault
-from tests.service.conftest import PUBLIC
+from tests.service.conftest import PUBLIC, files_of
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -56,6 +56,7 @@ class Provider:
             Metrics(),
             base_url=PUBLIC,
             api_urls={"twilio": self.url},
+            files=files_of(gateway),
             pace=Pace(**pace),  # type: ignore[arg-type]
         )
 

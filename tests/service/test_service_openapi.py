@@ -50,6 +50,9 @@ SEND_FIELDS = {
     "fallback",
     "reference",
     "metadata",
+    # beyond the contract
+    "options",
+    "in_reply_to",
 }
 
 
@@ -247,6 +250,10 @@ async def test_answers_are_as_described(
     for variables in ({"a": "x"}, {}, 7):
         body = {"variables": variables}
         await go("POST", "/v1/templates/{at}/render", body, id=made["id"])
+    stopped = {"channel": "email", "address": "ada@example.com", "note": "asked on the phone"}
+    made = await walk_resource(go, "suppressions", stopped, None)
+    await go("DELETE", "/v1/suppressions/{at}", id=made["id"], key="")
+    await go("GET", "/v1/media/{at}", id=made["id"])
     owner = gateway.a.owner
     credentials = {"account_sid": "AC" + "b" * 32, "auth_token": "c" * 32}
     account: Any = {"provider": "twilio", "credentials": credentials}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
@@ -31,6 +33,17 @@ class Received:
     url: str
     headers: MultiDict[str]
     params: dict[str, str]
+    method: str = "POST"
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path alone."""
+        return urlsplit(self.url).path
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
 
     @property
     def status(self) -> str:
@@ -45,23 +58,32 @@ class Received:
 
 @dataclass
 class Hook:
-    """A webhook: answers with `answers` in turn, then 200; holds each answer for `wait` s."""
+    """A webhook: answers with `answers` in turn, then 200; holds each answer for `wait` s.
+
+    `documents` are the texts that it answers, by path; else an empty TwiML response.
+    """
 
     base: str = ""
     received: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     wait: float = 0.0
+    documents: dict[str, str] = field(default_factory=dict)
+    content_type: str = "text/xml"
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Remember and answer."""
-        form = await request.post()
+        body = await request.read()
+        is_form = request.content_type == "application/x-www-form-urlencoded"
+        form = body.decode() if is_form else request.query_string
         self.received.append(
             Received(
                 url=self.base + request.raw_path,
                 headers=MultiDict(request.headers),
-                params={name: str(value) for name, value in form.items()},
+                params=dict(parse_qsl(form, keep_blank_values=True)),
+                method=request.method,
+                body=body,
             )
         )
         async with self._more:
@@ -69,7 +91,10 @@ class Hook:
         await asyncio.sleep(self.wait)
         status = self.answers.pop(0) if self.answers else 200
         return web.Response(
-            status=status, text="<Response/>", content_type="text/xml", headers=self.headers
+            status=status,
+            text=self.documents.get(request.path, "<Response/>"),
+            content_type=self.content_type,
+            headers=self.headers,
         )
 
     async def count(self, number: int) -> list[Received]:
@@ -126,6 +151,18 @@ class Sim:
         _, answer = await self.ask("GET", f"/_sim/{what}")
         return list(answer["data"])
 
+    async def account(self, provider: str, **fields: Any) -> Any:
+        """Register an account: what was answered."""
+        status, answer = await self.ask(
+            "POST", "/_sim/accounts", json={"provider": provider, **fields}
+        )
+        assert status == 201, answer
+        return answer
+
+    async def inbound(self, **body: Any) -> tuple[int, Any]:
+        """Somebody writes in, or calls."""
+        return await self.ask("POST", "/_sim/inbound", json=body)
+
     async def settled(self, number: int = 1) -> list[dict[str, Any]]:
         """The messages, once `number` callbacks are over."""
         for _ in range(500):
@@ -142,7 +179,7 @@ async def hook(aiohttp_server: AiohttpServer) -> Hook:
     """A webhook that answers 200."""
     hook = Hook()
     app = web.Application()
-    app.router.add_post("/{path:.*}", hook.handle)
+    app.router.add_route("*", "/{path:.*}", hook.handle)
     server = await aiohttp_server(app)
     hook.base = str(server.make_url("")).rstrip("/")
     return hook

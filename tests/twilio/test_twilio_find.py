@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
-from channels.model import Channel
+from channels.model import Channel, ProviderTemplate
 from channels.providers.twilio import PAGES, half
 from tests.twilio.conftest import FakeTwilio
 from tests.twilio.values import SID, SINCE, account, outbound
@@ -185,3 +185,31 @@ async def test_answers_that_say_nothing(
     twilio_api.says(status, body)
     with pytest.raises(kind):
         await found(twilio_api, session)
+
+
+async def test_calls_are_listed_by_sender_and_recipient(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """A call is found by who calls whom and when; the oldest comes first."""
+    fields: list[dict[str, Any]] = [
+        {"sid": "CA6", "seconds": 3}, {"sid": "CA5", "seconds": 2, "status": "completed"},
+        {"sid": "CA4", "direction": "inbound"}, {"sid": "CA3", "from": "+15550003333"},
+        {"sid": "CA2", "to": "+15550003333"}, {"sid": "CA1", "seconds": -60},
+    ]  # fmt: skip
+    calls = [record(**each) for each in fields]
+    twilio_api.says(200, json.dumps({"calls": calls, "next_page_uri": None}))
+    assert await found(twilio_api, session, outbound(channel=Channel.CALL)) == ["CA5", "CA6"]
+    [(request, _)] = twilio_api.asked
+    assert (request.method, request.path) == ("GET", "/2010-04-01/Accounts/AC1/Calls.json")
+    assert dict(request.query) == {"To": "+15550002222", "From": "+15550001111", "PageSize": "200"}
+
+
+async def test_templates_are_found_without_their_text(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """Twilio's text of a template need not be ours: sender, recipient and time decide."""
+    message = outbound(template=ProviderTemplate(content_sid="HX1"))
+    pages(twilio_api, [record(body="Hello Ann, welcome")])
+    assert await found(twilio_api, session, message) == [SID]
+    pages(twilio_api, [record(body="Hello Ann, welcome", to="+15550003333")])
+    assert await found(twilio_api, session, message) == []

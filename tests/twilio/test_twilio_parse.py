@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.model import Attachment, Channel, Status
-from tests.twilio.values import FORM, ID, SID, URL, request
+from tests.twilio.values import FORM, ID, SID, URL, account, request
 from webhooks import twilio
 from webhooks.model import Inbound, Reply, StatusReport, Unknown, Unreadable, WebhookEvent
 
@@ -17,13 +17,15 @@ PAYLOADS = json.loads((Path(__file__).parent / "payloads.json").read_text())
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 FIELDS = st.sampled_from(
     ["MessageSid", "SmsSid", "MessageStatus", "SmsStatus", "EventType", "ErrorCode", "From", "To",
-     "Body", "ChannelMetadata", "MessageType", "NumMedia", "MediaUrl0", "MediaUrl١", "Latitude"]
+     "Body", "ChannelMetadata", "MessageType", "NumMedia", "MediaUrl0", "MediaUrl١", "Latitude",
+     "OptOutType", "CallSid", "CallStatus", "Direction", "RecordingUrl", "RecordingStatus",
+     "Digits", "Timestamp"]
 )  # fmt: skip
 
 
 def parsed(event: str, **form: str) -> WebhookEvent:
-    """The one event of a request with these parameters."""
-    [found] = twilio.parse(request(form.items(), event=event))
+    """The first event of a request with these parameters, which is about the message itself."""
+    found, *_ = twilio.parse(request(form.items(), event=event))
     return found
 
 
@@ -107,29 +109,28 @@ def test_keys_tell_reports_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "code", "message", "opted_out"),
+    ("form", "code", "message"),
     [
-        ({}, None, None, False),
-        ({"ErrorCode": ""}, None, None, False),
-        ({"ErrorCode": "0"}, None, None, False),
-        ({"ErrorCode": "30006", "ErrorMessage": "Landline"}, "30006", "Landline", False),
-        ({"ErrorCode": "99999"}, "99999", None, False),
-        (
-            {"ErrorCode": "21610"}, "21610",
-            "The recipient has replied STOP and gets no more messages from this sender.", True,
-        ),
+        ({}, None, None),
+        ({"ErrorCode": ""}, None, None),
+        ({"ErrorCode": "0"}, None, None),
+        ({"ErrorCode": "30006", "ErrorMessage": "Landline"}, "30006", "Landline"),
+        ({"ErrorCode": "99999"}, "99999", None),
+        ({"ErrorCode": "63003"}, "63003", "The recipient cannot be reached on WhatsApp."),
     ],
-)  # fmt: skip
-def test_errors(
-    form: dict[str, str],
-    code: str | None,
-    message: str | None,
-    opted_out: bool,  # noqa: FBT001
-) -> None:
-    """A code comes with Twilio's words, else with ours; 21610 is an opt-out."""
+)
+def test_errors(form: dict[str, str], code: str | None, message: str | None) -> None:
+    """A code comes with Twilio's words, else with ours."""
     report = status(MessageStatus="failed", **form)
-    found = (report.error_code, report.error_message, report.opted_out)
-    assert found == (code, message, opted_out)
+    assert (report.error_code, report.error_message) == (code, message)
+
+
+def test_reactions_and_quotes() -> None:
+    """A message names the one that it quotes; a reaction has its sign apart."""
+    message = inbound(MessageType="reaction", Body="👍", OriginalRepliedMessageSid="SM9")
+    assert (message.channel, message.body, message.quotes) == (Channel.WHATSAPP, "👍", "SM9")
+    assert message.detail == {"reaction": "👍", "MessageType": "reaction"}
+    assert inbound(OriginalRepliedMessageSid="S" * 65).quotes is None
 
 
 @pytest.mark.parametrize(
@@ -311,25 +312,28 @@ def test_the_first_of_repeated_parameters_counts() -> None:
 
 
 def test_other_events_are_unknown() -> None:
-    """An event that this file does not read is kept under its name."""
-    assert "recording" not in twilio.EVENTS
-    assert twilio.parse(request(event="recording")) == [Unknown(word="recording")]
+    """An event that is not read here is kept under its name."""
+    assert "verdict" not in twilio.EVENTS
+    assert twilio.parse(request(event="verdict")) == [Unknown(word="verdict")]
 
 
 def test_replies() -> None:
-    """A message is answered with TwiML that says nothing, a status with 200 alone."""
+    """A message is answered with TwiML that says nothing, a report with 200 alone."""
     twiml = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
-    message, report = request(event="message"), request(event="status")
-    assert twilio.reply(message, []) == Reply(status=200, content_type="text/xml", body=twiml)
-    assert twilio.reply(report, []) == Reply(status=200, content_type=None, body="")
+    message = twilio.reply(request(event="message"), [], account())
+    assert message == Reply(status=200, content_type="text/xml", body=twiml)
+    for event in ("status", "call-status", "recording", "transcription", "amd", "fetched", "new"):
+        report = twilio.reply(request(event=event), [], account())
+        assert report == Reply(status=200, content_type=None, body="")
 
 
 @given(st.sampled_from(twilio.EVENTS), st.dictionaries(FIELDS | TEXT, TEXT, max_size=12))
 def test_no_words_make_it_fail(event: str, form: dict[str, str]) -> None:
     """Whatever stands in a form, it is an event that can be stored, or cannot be read."""
     try:
-        [found] = twilio.parse(request(form.items(), event=event))
+        events = twilio.parse(request(form.items(), event=event))
     except Unreadable:
         return
-    assert "\\u0000" not in json.dumps(getattr(found, "detail", {}))
-    json.dumps(dict(found.detail)).encode()
+    for found in events:
+        assert "\\u0000" not in json.dumps(getattr(found, "detail", {}))
+        json.dumps(dict(getattr(found, "detail", {}))).encode()

@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
-from channels.model import Account, Attachment, Channel, Content, Outbound
+from channels.model import (
+    Account,
+    Attachment,
+    CallPlan,
+    Channel,
+    Content,
+    Outbound,
+    ProviderTemplate,
+)
 from webhooks.model import WebhookRequest
 
 ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
@@ -33,7 +41,11 @@ def account(api_url: str | None = None, **credentials: str) -> Account:
 
 
 def outbound(
-    body: str = "Hello", channel: Channel = Channel.SMS, media: Iterable[str] = ()
+    body: str = "Hello",
+    channel: Channel = Channel.SMS,
+    media: Iterable[str] = (),
+    template: ProviderTemplate | None = None,
+    call: CallPlan | None = None,
 ) -> Outbound:
     """One message to a customer."""
     return Outbound(
@@ -41,7 +53,12 @@ def outbound(
         channel=channel,
         from_address="+15550001111",
         to_address="+15550002222",
-        content=Content(body=body, attachments=tuple(Attachment(url=url) for url in media)),
+        content=Content(
+            body=body,
+            attachments=tuple(Attachment(url=url) for url in media),
+            template=template,
+            call=call,
+        ),
     )
 
 

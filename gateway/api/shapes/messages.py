@@ -48,7 +48,9 @@ class SendRequest(Shape):
 
     channel: Channel
     to: Line | None = Field(
-        None, description="E.164, or a national number in the organization's country"
+        None,
+        description="an e-mail address; or a phone number in E.164, or a national one in the "
+        "organization's country; on WhatsApp also a user id",
     )
     from_: Line | None = Field(
         None, alias="from", description="a sender's address; default: the channel's default sender"
@@ -59,6 +61,12 @@ class SendRequest(Shape):
     subject: Text | None = None
     html_body: Text | None = None
     attachments: list[AttachmentIn] | None = None
+    options: JsonObject | None = Field(
+        None, description="what the channel can be told beyond the text, over the template's own"
+    )
+    in_reply_to: UUID | None = Field(
+        None, description="the message that this one answers (e-mail) or quotes (WhatsApp)"
+    )
     lead_id: UUID | None = None
     client_id: UUID | None = None
     send_at: Moment | None = Field(None, description="not before")
@@ -130,7 +138,9 @@ class CheckAnswer(Answer):
     errors: list[dict[str, str]]
     from_: str | None = Field(alias="from")
     to: str | None
-    parts: dict[str, Any] | None = Field(description="the rendered parts, such as `body`")
+    parts: dict[str, Any] | None = Field(
+        description="the rendered parts: `body`, for e-mail `subject` and `html_body`"
+    )
     encoding: Literal["GSM-7", "UCS-2"] | None
     segments: int | None
     forced_by: str | None = Field(description="the first character that forces UCS-2")

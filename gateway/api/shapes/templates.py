@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from channels.model import Channel
 from gateway.api.shapes.base import (
     Answer,
+    JsonObject,
     Line,
     Name,
     PageQuery,
@@ -18,6 +19,12 @@ from gateway.api.shapes.base import (
     Short,
     Text,
     without_nul,
+)
+
+_OPTIONS = (
+    "what the channel needs beyond the text; WhatsApp: the provider's template (content_sid, or "
+    "name and language; variables, components, parameters); call: voice, language, play, repeat, "
+    "confirm, detect_machine, timeout; e-mail: unsubscribe, reply_to"
 )
 
 
@@ -32,6 +39,7 @@ class TemplateIn(Shape):
     category: Line | None = None
     is_active: bool = True
     tags: list[Short] = Field(default_factory=list, max_length=100)
+    options: JsonObject | None = Field(None, description=_OPTIONS)
 
 
 class TemplatePatch(Shape):
@@ -47,6 +55,7 @@ class TemplatePatch(Shape):
     category: Line | None = None
     is_active: bool | None = None
     tags: list[Short] | None = Field(None, max_length=100)
+    options: JsonObject | None = Field(None, description=_OPTIONS)
 
 
 class Template(Answer):
@@ -63,6 +72,7 @@ class Template(Answer):
     variables: list[str]
     is_active: bool
     tags: list[str]
+    options: dict[str, Any] | None
     usage_count: int
     last_used_at: datetime | None
     created_at: datetime

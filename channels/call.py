@@ -1,0 +1,173 @@
+"""What is said on the phone: a text as TwiML, and the greeting of those who call us.
+
+TwiML: https://www.twilio.com/docs/voice/twiml; what goes with a call may have 4000 characters
+(https://www.twilio.com/docs/voice/api/call-resource#create-a-call-resource).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
+
+from channels.errors import ContentError
+from channels.model import CallPlan, Content
+
+CHARACTERS: Final = 4000
+ACTION_CHARACTERS: Final = 300
+"""What is kept free for the address that a pressed digit is sent to."""
+LONGEST_REPEAT, LONGEST_URL = 5, 2000
+SHORTEST_RING, LONGEST_RING = 5, 600
+VOICEMAIL_SECONDS: Final = 120
+
+VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
+NOBODY = "Thank you for calling. Nobody can take your call at the moment."
+GOODBYE = "Thank you. Goodbye."
+
+_URL = re.compile(rf"[!-\[\]-~]{{1,{LONGEST_URL}}}")  # no backslash: some read it as a slash
+_NAME = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+_DIGIT = re.compile(r"[0-9*#]")
+# https://www.w3.org/TR/xml/#charsets
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def compose(text: str, plan: CallPlan | None = None) -> Content:
+    """The content of a call; raises `ContentError` for what cannot be said."""
+    plan = plan or CallPlan()
+    if len(text) > CHARACTERS:  # before anything looks at each of ten million
+        raise _too_long(len(text), plan)
+    if not text.strip() and not plan.play:
+        raise ContentError("body", "The text is empty.")
+    if _UNSENDABLE.search(text):
+        raise ContentError("body", "The text holds a character that cannot be said.")
+    _check(plan)
+    content = Content(body=text, call=plan)
+    # A character beyond the first 65,536 counts as two, the stricter reading of Twilio's limit.
+    said = twiml(content, gather_url="x" * ACTION_CHARACTERS)
+    characters = len(said) + sum(character > "\uffff" for character in said)
+    if characters > CHARACTERS:
+        raise _too_long(characters, plan)
+    return content
+
+
+def _check(plan: CallPlan) -> None:
+    if not 1 <= plan.repeat <= LONGEST_REPEAT:
+        raise ContentError("call.repeat", f"A text is said 1 to {LONGEST_REPEAT} times.")
+    if plan.confirm is not None and not _DIGIT.fullmatch(plan.confirm):
+        raise ContentError("call.confirm", "What is pressed to confirm is one of 0 to 9, * and #.")
+    if plan.timeout is not None and not SHORTEST_RING <= plan.timeout <= LONGEST_RING:
+        reason = f"A phone rings for {SHORTEST_RING} to {LONGEST_RING} seconds."
+        raise ContentError("call.timeout", reason)
+    for field, name in (("voice", plan.voice), ("language", plan.language)):
+        if name is not None and not _NAME.fullmatch(name):
+            raise ContentError(f"call.{field}", f"{field.capitalize()} has the form of none.")
+    if plan.play is not None and not _is_url(plan.play):
+        raise ContentError("call.play", "What is played has a URL with http:// or https://.")
+
+
+def _is_url(url: str) -> bool:
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _too_long(characters: int, plan: CallPlan) -> ContentError:
+    times = f", said {plan.repeat} times," if plan.repeat > 1 else ""
+    return ContentError(
+        "body",
+        f"The text{times} makes instructions of {characters} characters; "
+        f"a call can have at most {CHARACTERS}.",
+    )
+
+
+def twiml(content: Content, *, gather_url: str | None) -> str:
+    """The instructions of a call; `gather_url` is told the digit that the plan asks for."""
+    plan = content.call or CallPlan()
+    response = ET.Element("Response")
+    parent = response
+    if plan.confirm is not None and gather_url:
+        # No key ends the input, so that * and # can be the digit.
+        asked = {"numDigits": "1", "finishOnKey": "", "action": gather_url, "method": "POST"}
+        parent = ET.SubElement(response, "Gather", asked)
+    for turn in range(plan.repeat):
+        if turn:
+            ET.SubElement(parent, "Pause", {"length": "1"})
+        if content.body.strip():
+            _say(parent, content.body, plan)
+        if plan.play:
+            ET.SubElement(parent, "Play").text = plan.play
+    return _text(response)
+
+
+def greeting(
+    settings: Mapping[str, Any], *, recording_url: str, transcription_url: str, action_url: str
+) -> str:
+    """What somebody who calls hears: `settings["call"]` of the organization, or our own words.
+
+    It may have `greeting`, `goodbye`, `voice`, `language`, `voicemail` (default true) and
+    `transcribe` (default false). `action_url` answers once the message is left: without one
+    Twilio would ask for the greeting again.
+    """
+    wishes = _wishes(settings)
+    plan = _plan(wishes)
+    takes_messages = wishes.get("voicemail", True) is not False
+    response = ET.Element("Response")
+    _say(response, _words(wishes, "greeting", VOICEMAIL if takes_messages else NOBODY), plan)
+    if takes_messages:
+        recorded = {
+            "maxLength": str(VOICEMAIL_SECONDS),
+            "playBeep": "true",
+            "action": action_url,
+            "method": "POST",
+            "recordingStatusCallback": recording_url,
+        }
+        if wishes.get("transcribe") is True:
+            recorded |= {"transcribe": "true", "transcribeCallback": transcription_url}
+        ET.SubElement(response, "Record", recorded)
+        _say(response, _words(wishes, "goodbye", GOODBYE), plan)
+    ET.SubElement(response, "Hangup")
+    return _text(response)
+
+
+def goodbye(settings: Mapping[str, Any]) -> str:
+    """What is said after a digit was pressed or a message left, before the line is closed."""
+    wishes = _wishes(settings)
+    response = ET.Element("Response")
+    _say(response, _words(wishes, "goodbye", GOODBYE), _plan(wishes))
+    ET.SubElement(response, "Hangup")
+    return _text(response)
+
+
+def _wishes(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    wishes = settings.get("call")
+    return wishes if isinstance(wishes, Mapping) else {}
+
+
+def _plan(wishes: Mapping[str, Any]) -> CallPlan:
+    """Voice and language, where they can be some: a caller is always greeted."""
+    return CallPlan(voice=_name(wishes.get("voice")), language=_name(wishes.get("language")))
+
+
+def _name(wish: object) -> str | None:
+    return wish if isinstance(wish, str) and _NAME.fullmatch(wish) else None
+
+
+def _words(wishes: Mapping[str, Any], name: str, otherwise: str) -> str:
+    words = wishes.get(name)
+    return words[:CHARACTERS] if isinstance(words, str) and words.strip() else otherwise
+
+
+def _say(parent: ET.Element, text: str, plan: CallPlan) -> None:
+    named = {"voice": plan.voice, "language": plan.language}
+    element = ET.SubElement(parent, "Say", {name: v for name, v in named.items() if v})
+    element.text = _UNSENDABLE.sub("", text)
+
+
+def _text(response: ET.Element) -> str:
+    return ET.tostring(response, encoding="unicode")

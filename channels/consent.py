@@ -1,0 +1,83 @@
+"""The words with which people stop our messages, want them again, or ask for help.
+
+SMS: the words that carriers and Twilio know
+(https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out), and those of other providers.
+WhatsApp has no filter of a carrier's, and longer conversations: there only words that mean nothing
+else count. Only a whole message is such a word: "STOP PLEASE" is an ordinary answer.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from channels.model import Channel
+
+LONGEST = 64
+
+
+class Consent(StrEnum):
+    """What such a word wants."""
+
+    STOP = "stop"
+    START = "start"
+    HELP = "help"
+
+
+STOPS: Final = {
+    Channel.SMS: frozenset(
+        {
+            "stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke",
+            "optout", "opt out", "opt-out", "arret", "arrêt",
+        }
+    ),
+    Channel.WHATSAPP: frozenset(
+        {"stop", "stopall", "stop all", "unsubscribe", "optout", "opt out", "opt-out"}
+    ),
+}  # fmt: skip
+
+# YES is an answer to many questions: it only lifts a stop, and is no consent by itself.
+STARTS: Final = {
+    Channel.SMS: frozenset({"start", "unstop", "yes"}),
+    Channel.WHATSAPP: frozenset({"start", "unstop", "subscribe"}),
+}
+HELPS: Final = {Channel.SMS: frozenset({"help", "info"})}
+
+# People copy the quotation marks of "reply STOP" with the word, or end it as a sentence.
+_AROUND = "\"'`´‘’‚“”„«»‹›.!,;: \t\r\n"
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+def read(
+    text: str,
+    channel: Channel,
+    *,
+    more_stops: frozenset[str] = _NONE,
+    more_starts: frozenset[str] = _NONE,
+) -> Consent | None:
+    """What a message says about consent, None for every ordinary one.
+
+    Punctuation around a word is overlooked in a stop alone: one that is missed writes to somebody
+    who said no, and so does a start that was none. `more_stops` and `more_starts` are the
+    organization's own words, in any case.
+    """
+    if channel not in STOPS or len(text) > LONGEST:
+        return None
+    exact = _plain(text)
+    word = _plain(exact.strip(_AROUND))
+    if exact in STARTS[channel] or exact in _all(more_starts):
+        return Consent.START
+    if word in STOPS[channel] or word in _all(more_stops):
+        return Consent.STOP
+    return Consent.HELP if exact in HELPS.get(channel, ()) else None
+
+
+def _plain(text: str) -> str:
+    """One case, one kind of spaces, full-width letters as the usual ones."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _all(words: Iterable[str]) -> frozenset[str]:
+    return frozenset(_plain(word) for word in words) - {""}

@@ -1,0 +1,271 @@
+"""One file from an address that others named: bounded in size and time, never an internal one.
+
+DownloadError
+├── DownloadRefused   another attempt would end the same: forbidden, gone, too large
+└── DownloadLater     the server is away or busy: try again, after `retry_after` where it says so
+
+Redirects are followed by hand, each judged like the first URL; credentials go to one origin only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from channels.http import Limits, retry_after
+from channels.public import ForbiddenAddress, PublicResolver, check_url
+
+MOST_REDIRECTS = 3
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LATER = (408, 425, 429)
+_INFLATED = 2**16
+# 16 + bits: gzip; plain: zlib, which is what "deflate" means (RFC 9110 §8.4.1.2)
+_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+Authorize = Callable[[str], Mapping[str, str]]
+
+
+class DownloadError(Exception):
+    """A file that was not had; `message` is one sentence for staff, without the URL."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class DownloadRefused(DownloadError):
+    """Another attempt would end the same."""
+
+
+class DownloadLater(DownloadError):
+    """Another attempt may succeed; `retry_after` is the server's wish in seconds, or None."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """What a server handed out; `headers` have lower-case names, `url` is where it was in the end.
+
+    `filename` is what the server calls it, as it came.
+    """
+
+    content: bytes = field(repr=False)
+    content_type: str | None
+    filename: str | None
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
+class Downloader:
+    """Fetches files; two sessions, of which the first cannot reach an internal address.
+
+    The second is for the one origin that an operator has named (`allowed_origin`). `resolver`
+    answers for the first; what it does not refuse is connected to.
+    """
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver
+
+    async def __aenter__(self) -> Self:
+        # No cache of names: what is judged is what is connected to, every time.
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver or PublicResolver(), use_dns_cache=False, limit_per_host=8
+        )
+        self._public = _session(connector)
+        self._named = _session(aiohttp.TCPConnector(limit_per_host=8))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._public.close()
+        await self._named.close()
+
+    async def get(
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        limits: Limits,
+        headers: Mapping[str, str] | None = None,
+        authorize: Authorize | None = None,
+        allowed_origin: str | None = None,
+    ) -> File:
+        """The file at a URL; raises a `DownloadError`.
+
+        `headers` go to the origin of the URL alone, with what `authorize` gives for each URL on
+        the way. `allowed_origin` (a URL) may be called whatever its address, also by a redirect
+        within it. `limits.total` seconds are for all redirects together.
+        """
+        try:
+            async with asyncio.timeout(limits.total):
+                where, trusted = _read(url), origin(allowed_origin)
+                first = where.origin()
+                is_named = trusted is not None and first == trusted
+                for _ in range(MOST_REDIRECTS + 1):
+                    given = dict(headers or {}) if where.origin() == first else {}
+                    given |= authorize(str(where)) if authorize else {}
+                    named = is_named and where.origin() == trusted
+                    if not named:
+                        check_url(where)
+                    found = await self._get(where, given, max_bytes, limits, named=named)
+                    if isinstance(found, File):
+                        return found
+                    where = found
+            raise DownloadRefused("Its server sends from one address to the next.")
+        except ForbiddenAddress as error:
+            raise DownloadRefused(f"It is not fetched: {error}.") from None
+        except TimeoutError as error:
+            raise DownloadLater("Its server did not answer in time.") from error
+        except aiohttp.InvalidURL as error:
+            raise DownloadRefused("Its URL is none.") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise DownloadLater("Its server has no valid certificate.") from error
+        except aiohttp.ClientConnectorError as error:
+            raise DownloadLater("Its server cannot be reached.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise DownloadLater("The connection to its server broke.") from error
+
+    async def _get(
+        self, where: URL, headers: Mapping[str, str], max_bytes: int, limits: Limits, *, named: bool
+    ) -> File | URL:
+        """The file, or where it is instead."""
+        session = self._named if named else self._public
+        asked = {"Accept-Encoding": "identity", **headers}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect)
+        async with session.get(
+            where, headers=asked, timeout=timeout, allow_redirects=False
+        ) as response:
+            if response.status in _REDIRECTS:
+                return _next(where, response.headers.get("Location", ""))
+            named_headers = {name.lower(): value for name, value in response.headers.items()}
+            _raise_for(response.status, named_headers)
+            return File(
+                content=await _content(response, max_bytes),
+                content_type=_type(named_headers.get("content-type")),
+                filename=_filename(named_headers.get("content-disposition")),
+                url=str(where),
+                headers=named_headers,
+            )
+
+
+def origin(url: str | None) -> URL | None:
+    """Scheme, host and port of a URL, None where it has none."""
+    try:
+        return URL(url or "", encoded=True).origin()
+    except ValueError:
+        return None
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    # Neither proxies nor .netrc of the environment; no cookie goes from one account to another.
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+def _read(url: str) -> URL:
+    # As it came where it can be sent so: a signature in it may be over every character.
+    as_is = all("!" <= letter <= "~" for letter in url)
+    try:
+        where = URL(url, encoded=as_is)
+        _ = where.origin(), where.port  # it has a host, and a port that is one
+    except ValueError:
+        raise DownloadRefused("Its URL is none.") from None
+    return where
+
+
+def _next(where: URL, location: str) -> URL:
+    if not location:
+        raise DownloadRefused("Its server sends to another address and does not say which.")
+    try:
+        to = where.join(URL(location, encoded=True))
+    except ValueError:
+        raise DownloadRefused("Its server sends to an address that is none.") from None
+    to = _read(str(to))
+    if where.scheme == "https" and to.scheme != "https":
+        raise DownloadRefused("Its server sends from https to http.")
+    return to
+
+
+def _raise_for(status: int, headers: Mapping[str, str]) -> None:
+    if 200 <= status < 300:
+        return
+    text = f"Its server answered {status}."
+    if status >= 500 or status in _LATER:
+        raise DownloadLater(text, status=status, retry_after=retry_after(headers))
+    raise DownloadRefused(text, status=status)
+
+
+async def _content(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", "", *_CODINGS):
+        raise DownloadRefused("Its server packs it in a way that is not known here.")
+    if response.content_length is not None and response.content_length > max_bytes:
+        raise _too_large(max_bytes)
+    inflate = zlib.decompressobj(_CODINGS[coding]) if coding in _CODINGS else None
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        if inflate is None:
+            content += chunk
+        else:
+            _inflate(inflate, chunk, content, max_bytes)
+        if len(content) > max_bytes:
+            raise _too_large(max_bytes)
+    if inflate is not None and not inflate.eof:
+        raise DownloadLater("Its server sent only a part of it.")
+    return bytes(content)
+
+
+def _inflate(inflate: zlib._Decompress, chunk: bytes, content: bytearray, max_bytes: int) -> None:
+    """Unpack in small pieces, so that a bomb ends at the limit."""
+    left, piece = chunk, b"."
+    try:
+        # Also without input left: a piece that is full may have more behind it.
+        while (left or len(piece) == _INFLATED) and not inflate.eof and len(content) <= max_bytes:
+            piece = inflate.decompress(left, _INFLATED)
+            content += piece
+            left = inflate.unconsumed_tail
+    except zlib.error:
+        raise DownloadRefused("What its server sent cannot be unpacked.") from None
+
+
+def _too_large(max_bytes: int) -> DownloadRefused:
+    size = f"{max_bytes // 2**20} MiB" if max_bytes >= 2**20 else f"{max_bytes} bytes"
+    return DownloadRefused(f"It is larger than {size}.")
+
+
+def _type(header: str | None) -> str | None:
+    return (header or "").partition(";")[0].strip().lower() or None
+
+
+def _filename(header: str | None) -> str | None:
+    """The name in a Content-Disposition (RFC 6266), whatever form it has."""
+    if not header:
+        return None
+    message = Message()
+    # As text that can be read: bytes that are no UTF-8 come as lone surrogates.
+    message["Content-Disposition"] = header.encode("utf-8", "replace").decode()
+    return message.get_filename()

@@ -1,0 +1,201 @@
+"""E-mail: mailboxes in their one form, and texts, HTML and files made into a mail's content."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+from email_validator import EmailNotValidError, validate_email
+
+from channels.errors import ContentError
+from channels.html import (
+    HTML_BYTES,
+    TEXT_BYTES,
+    TooComplex,
+    from_text,
+    inline_styles,
+    looks_like_html,
+    to_text,
+)
+from channels.model import Attachment, Content
+
+__all__ = ["compose", "key", "looks_like_html", "to_mailbox", "to_text", "topic"]
+
+MAILBOX_CHARACTERS = 254
+SUBJECT_CHARACTERS = 998
+TOPIC_CHARACTERS = 200
+ATTACHMENTS = 20
+ATTACHMENT_BYTES = 20 * 2**20
+FILENAME_CHARACTERS = 255
+
+CONTENT_TYPE = re.compile(
+    r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}"
+    r"(?:\s*;\s*[\w!#$&^.+-]+=(?:[\w!#$&^.+:/-]+|\"[^\"\\\r\n]*\"))*",
+    re.ASCII,
+)
+# Mail providers refuse these themselves, some for the whole mail.
+# https://support.google.com/mail/answer/6590
+EXECUTABLES: Final = frozenset(
+    {
+        "ade", "adp", "apk", "appx", "bat", "cab", "chm", "cmd", "com", "cpl", "dll", "dmg", "exe",
+        "hta", "ins", "isp", "jar", "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msp",
+        "mst", "pif", "ps1", "reg", "scr", "sct", "shb", "sys", "vb", "vbe", "vbs", "vxd", "wsc",
+        "wsf", "wsh",
+    }
+)  # fmt: skip
+
+SPECIAL = re.compile(r"[@.](?:localhost|invalid)$", re.IGNORECASE)
+
+# "Re:", "AW:", "Fwd:" and their like, also counted ("Re[2]:", "RE (3):").
+PREFIX = re.compile(
+    r"\s*(?:re|aw|antw|antwort|fwd?|wg|sv|vs|vb|vl|rv|tr|ref|res|rif|ri|odp|pd|ynt|i̇lt|ilt|enc|bls"
+    r"|doorst|vá|továbbítás|回复|回覆|答复|转发|轉寄|σχετ|πρθ|отв)"
+    r"\s*(?:\[\d{1,4}\]|\(\d{1,4}\)|\^\d{1,4})?\s*[:：]",
+    re.IGNORECASE,
+)
+
+
+def to_mailbox(text: str) -> str | None:
+    """A bare mailbox in its one form, None for what is none.
+
+    The domain in lower case and as DNS has it (IDNA), the local part as given. Names, lists and
+    line ends are refused; domains that only tests have (`.test`, `.example`, `.invalid`,
+    `localhost`) are taken.
+    """
+    if len(text) > MAILBOX_CHARACTERS or any(map(_is_control, text)):
+        return None
+    # The library refuses these two as never to be had; below `.test` it takes them.
+    is_local = SPECIAL.search(text) is not None
+    try:
+        found = validate_email(
+            text + ".test" if is_local else text,
+            check_deliverability=False,
+            globally_deliverable=False,
+            test_environment=True,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_display_name=False,
+        )
+    except EmailNotValidError:
+        return None
+    domain = found.ascii_domain.lower()
+    domain = domain.removesuffix(".test") if is_local else domain
+    if "." not in domain and domain != "localhost":
+        return None
+    return f"{found.local_part}@{domain}"
+
+
+def key(mailbox: str) -> str:
+    """The form in which two mailboxes are compared: all of it in lower case."""
+    return mailbox.strip().lower()
+
+
+def topic(subject: str) -> str:
+    """What a subject is about: without Re: and its like, folded, for finding the conversation."""
+    text = " ".join(subject[: 4 * SUBJECT_CHARACTERS].split())
+    while match := PREFIX.match(text):
+        text = text[match.end() :]
+    return " ".join(text.casefold().split())[:TOPIC_CHARACTERS].rstrip()
+
+
+def compose(
+    *,
+    subject: str | None,
+    body: str | None,
+    html_body: str | None = None,
+    attachments: Sequence[Attachment] = (),
+    is_html: bool = False,
+) -> Content:
+    """The content of a mail, text and HTML both; raises `ContentError`.
+
+    `is_html` says that `body` is HTML (a template's content may be either). The half that is
+    missing is derived from the other; styles are worked into the elements.
+    """
+    line = _subject(subject)
+    if is_html:
+        body, html_body = None, html_body or body
+    field = "body" if is_html else "html_body"
+    text = _text(body, "body", TEXT_BYTES) if body and body.strip() else None
+    markup = _text(html_body, field, HTML_BYTES) if html_body and html_body.strip() else None
+    if text is None and markup is None:
+        raise ContentError("body", "A mail needs a text.")
+    if markup is not None:
+        try:
+            markup = inline_styles(markup)
+        except TooComplex as error:
+            raise ContentError(field, f"The HTML cannot be used: {error}.") from error
+    return Content(
+        subject=line,
+        body=text if text is not None else to_text(markup or ""),
+        html_body=markup if markup is not None else from_text(text or ""),
+        attachments=tuple(_attachments(attachments)),
+    )
+
+
+def _subject(subject: str | None) -> str:
+    line = (subject or "").strip(" ")
+    if not line:
+        raise ContentError("subject", "A mail needs a subject.")
+    if len(line) > SUBJECT_CHARACTERS:
+        raise ContentError(
+            "subject", f"The subject is longer than {SUBJECT_CHARACTERS} characters."
+        )
+    if any(map(_is_control, line)):
+        raise ContentError("subject", "The subject has line breaks or control characters.")
+    return line
+
+
+def _text(text: str, field: str, limit: int) -> str:
+    """The text with simple line ends, within the limit and fit to be stored."""
+    if len(text) > limit or len(text.encode(errors="replace")) > limit:
+        raise ContentError(field, f"It is larger than {limit // 2**20} MiB.")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ContentError(field, "It has characters that are none (NUL, half a surrogate pair).")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def _attachments(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
+    if len(attachments) > ATTACHMENTS:
+        raise ContentError("attachments", f"A mail takes at most {ATTACHMENTS} attachments.")
+    for each in attachments:
+        _check_attachment(each)
+    if sum(_size(each) for each in attachments) > ATTACHMENT_BYTES:
+        raise ContentError(
+            "attachments",
+            f"The attachments together are larger than {ATTACHMENT_BYTES // 2**20} MiB.",
+        )
+    return attachments
+
+
+def _size(attachment: Attachment) -> int:
+    return len(attachment.content) if attachment.content is not None else attachment.size or 0
+
+
+def _check_attachment(attachment: Attachment) -> None:
+    name = attachment.filename
+    if name is not None:
+        if not name.strip(" .") or len(name) > FILENAME_CHARACTERS:
+            raise ContentError(
+                "attachments", f"A file name has 1 to {FILENAME_CHARACTERS} characters."
+            )
+        if any(character in '/\\"' or _is_control(character) for character in name):
+            raise ContentError(
+                "attachments", "A file name has neither a path nor quotes nor control characters."
+            )
+        ending = name.rstrip(" .").rpartition(".")[2].lower()
+        if "." in name and ending in EXECUTABLES:
+            raise ContentError(
+                "attachments", f"Files that are programs (.{ending}) are refused by mail providers."
+            )
+    if attachment.content_type is not None and not CONTENT_TYPE.fullmatch(attachment.content_type):
+        raise ContentError("attachments", "A content type has the form image/png.")
+    if attachment.content_id is not None and not re.fullmatch(
+        r"[!#-;=?-~]{1,200}", attachment.content_id
+    ):
+        raise ContentError("attachments", "A content id is a word without spaces and brackets.")

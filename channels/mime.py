@@ -1,0 +1,168 @@
+"""A mail as MIME (RFC 5322, 2045-2047, 2231, 8058), for SMTP and whoever takes raw messages.
+
+The library folds long words into encoded ones, which kills a List-Unsubscribe URL and breaks
+threads, so the headers that hold ids and URLs are folded here, at spaces alone; so is Subject, of
+which every character has to survive. All content is 7-bit on the wire: nothing on the way has to
+rewrite it, and DKIM signatures hold.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from base64 import b64encode
+from datetime import UTC, datetime
+from email.message import EmailMessage, MIMEPart
+from email.policy import EmailPolicy
+from email.utils import format_datetime
+from typing import Final
+
+from channels.errors import Refused
+from channels.model import Attachment, Outbound
+
+UNFOLDED: Final = frozenset(
+    {"message-id", "in-reply-to", "references", "list-unsubscribe", "list-unsubscribe-post"}
+)
+ADDRESSES = frozenset({"from", "to", "reply-to"})
+MAILBOX = re.compile(r"[^\s<>,;:\"()\[\]\\@]{1,128}@[A-Za-z0-9.-]{1,253}")
+LINE = 998
+REFERENCES = 20
+# 45 bytes are 60 characters of base64: an encoded word has at most 75 (RFC 2047 §2).
+WORD_BYTES = 45
+PLAIN_SUBJECT = re.compile(r"(?!.*=\?)(?!.*  )\S(?:[ -~]{0,64}\S)?", re.ASCII)
+
+
+class Policy(EmailPolicy):
+    """SMTP's policy, but for the headers that are written as they are."""
+
+    def fold(self, name: str, value: str) -> str:
+        """One header, as text."""
+        return self._own(name, value) or super().fold(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        """One header, as bytes."""
+        own = self._own(name, value)
+        return own.encode() if own else super().fold_binary(name, value)
+
+    def _own(self, name: str, value: str) -> str | None:
+        if name.lower() in ADDRESSES:
+            return f"{name}: {value}{self.linesep}"
+        if name.lower() in UNFOLDED:
+            return f"{name}: " + f"{self.linesep} ".join(str(value).split()) + self.linesep
+        if name.lower() == "subject":
+            return f"{name}: " + f"{self.linesep} ".join(_words(str(value))) + self.linesep
+        return None
+
+
+POLICY: Final = Policy(linesep="\r\n", cte_type="7bit", raise_on_defect=False)
+
+
+def _words(text: str) -> list[str]:
+    """A subject as it is where that is safe, else as encoded words of whole characters."""
+    if PLAIN_SUBJECT.fullmatch(text):
+        return [text]
+    chunks, chunk = [], b""
+    for character in text:
+        data = character.encode()
+        if len(chunk) + len(data) > WORD_BYTES:
+            chunks.append(chunk)
+            chunk = b""
+        chunk += data
+    return [f"=?utf-8?b?{b64encode(each).decode()}?=" for each in [*chunks, chunk]]
+
+
+def build(outbound: Outbound, *, date: datetime | None = None) -> EmailMessage:
+    """The mail of a message, dated now or then; raises `Refused` for what cannot be a header."""
+    content, mail = outbound.content, outbound.mail
+    if mail is None:
+        raise Refused("An e-mail has no Message-ID.", code="content")
+    message = EmailMessage(POLICY)
+    message["From"] = _address(outbound.from_address)
+    message["To"] = _address(outbound.to_address)
+    if mail.reply_to:
+        message["Reply-To"] = _address(mail.reply_to)
+    message["Subject"] = _line(content.subject or "")
+    message["Date"] = format_datetime(date or datetime.now(UTC))
+    message["Message-ID"] = _id(mail.message_id)
+    if mail.in_reply_to:
+        message["In-Reply-To"] = _id(mail.in_reply_to)
+    if mail.references:
+        # The first says where the thread began, the last ones where it is.
+        kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
+        message["References"] = " ".join(map(_id, kept))
+    if mail.unsubscribe_url:
+        message["List-Unsubscribe"] = _id(mail.unsubscribe_url)
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message.set_content(content.body)
+    if content.html_body:
+        _add_html(message, content.html_body, content.attachments)
+    for attachment in content.attachments:
+        if not _is_inline(attachment, content.html_body):
+            _attach(message, attachment)
+    return message
+
+
+def as_bytes(outbound: Outbound, *, date: datetime | None = None) -> bytes:
+    """The mail of a message as it goes over the wire, with CRLF; raises `Refused`."""
+    return build(outbound, date=date).as_bytes(policy=POLICY)
+
+
+def needs_smtputf8(outbound: Outbound) -> bool:
+    """Whether an address needs the extension of RFC 6531; domains are in ASCII already."""
+    reply_to = outbound.mail.reply_to or "" if outbound.mail else ""
+    return not (outbound.from_address + outbound.to_address + reply_to).isascii()
+
+
+def _add_html(message: EmailMessage, html: str, attachments: tuple[Attachment, ...]) -> None:
+    message.add_alternative(html, subtype="html")
+    page = next(part for part in message.iter_parts() if part.get_content_subtype() == "html")
+    for attachment in attachments:
+        if _is_inline(attachment, html):
+            _attach(page, attachment, is_inline=True)
+
+
+def _is_inline(attachment: Attachment, html: str | None) -> bool:
+    return bool(attachment.content_id and f"cid:{attachment.content_id}" in (html or ""))
+
+
+def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = False) -> None:
+    if attachment.content is None:
+        raise Refused("An attachment's content is not at hand.", code="attachment")
+    base, _, rest = (attachment.content_type or "").partition(";")
+    kind, _, subtype = base.strip().lower().partition("/")
+    if not re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", f"{kind}/{subtype}", re.ASCII) or kind in {
+        "message",  # may not be in base64 (RFC 2046 §5.2.1), and must not be changed
+        "multipart",
+    }:
+        kind, subtype = "application", "octet-stream"
+    charset = re.search(r"charset\s*=\s*\"?([\w.:-]{1,40})", rest, re.ASCII | re.IGNORECASE)
+    add = message.add_related if is_inline else message.add_attachment
+    add(
+        attachment.content,
+        maintype=kind,
+        subtype=subtype,
+        disposition="inline" if is_inline else "attachment",
+        filename=_line(attachment.filename) if attachment.filename else None,
+        cid=_id(attachment.content_id) if attachment.content_id else None,
+        params={"charset": charset[1]} if charset and kind == "text" else None,
+    )
+
+
+def _address(mailbox: str) -> str:
+    if MAILBOX.fullmatch(mailbox) is None:
+        raise Refused("An address of the mail is no mailbox.", code="address")
+    return _line(mailbox)
+
+
+def _id(text: str) -> str:
+    """An id or URL in <>, one word that fits a line."""
+    if re.search(r"[\s<>]", text) or not text.isprintable() or not 0 < len(text) < LINE - 2:
+        raise Refused("An id or URL of the mail's headers has characters it cannot have.")
+    return f"<{text}>"
+
+
+def _line(text: str) -> str:
+    """A header's text, without anything that ends a line."""
+    if any(unicodedata.category(each) in {"Cc", "Cs", "Zl", "Zp"} for each in text):
+        raise Refused("A header of the mail has line breaks or control characters.", code="header")
+    return text

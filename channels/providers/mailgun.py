@@ -1,0 +1,298 @@
+"""Mailgun, the send half: e-mail.
+
+Docs: https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages and, for
+what it took, /events/get-v3-domain_name-events. There is no idempotency key, but the Message-ID is
+ours and the events can be searched for it; they may arrive half an hour late
+(https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-polling).
+Oddities: a wrong path answers 200 "Mailgun Magnificent API"; a 5xx may come after the mail was
+taken (https://feedback.mailgun.com/users/921341509-marketsmart); 401 is plain text; an inline
+file's Content-ID is its file name; file names are raw UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+
+from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, retry_after
+from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+
+API: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
+HOSTS: Final = re.compile(r"([a-z0-9-]+\.)?api(\.[a-z]{2})?\.mailgun\.net")
+WRONG_PATH: Final = "Mailgun Magnificent API"
+CLOCK_SLACK: Final = timedelta(minutes=5)
+# How long an event may take until it can be found.
+LATEST_EVENT: Final = timedelta(minutes=30)
+
+CREDENTIALS: Final = {
+    "api_key": re.compile(r"[!-~]{1,256}"),
+    "domain": re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"),
+    "webhook_signing_key": re.compile(r"[!-~]{1,256}"),
+    "region": re.compile("|".join(API)),
+}
+REQUIRED: Final = ("api_key", "domain")
+
+Fields = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """A request's body and what its Content-Type header says."""
+
+    content_type: str
+    content: bytes = field(repr=False)
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that Mailgun accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
+    problems += [(name, "is missing") for name in REQUIRED if name not in values]
+    for name, value in values.items():
+        if CREDENTIALS[name].fullmatch(value) is None:
+            problems.append((name, "has characters, or a length, that it cannot have"))
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def authorize(account: Account, url: str) -> Mapping[str, str]:
+    """Headers to fetch a stored mail or file with: for Mailgun's own hosts alone, else none."""
+    try:
+        parts = urlsplit(url)
+        plain = parts.netloc == parts.hostname and parts.scheme == "https"
+    except ValueError:
+        return {}
+    is_own = plain and HOSTS.fullmatch(parts.hostname or "") is not None
+    is_stand_in = account.api_url is not None and _origin(url) == _origin(account.api_url)
+    return _authorization(account) if is_own or is_stand_in else {}
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _authorization(account: Account) -> dict[str, str]:
+    key = account.credentials.get("api_key", "")
+    return {"Authorization": aiohttp.encode_basic_auth("api", key)}
+
+
+def base_url(account: Account) -> str:
+    """Where the account's API is: European domains have a place of their own."""
+    own = API.get(account.credentials.get("region", ""), API["us"])
+    return (account.api_url or own).rstrip("/")
+
+
+def build(outbound: Outbound) -> Body:
+    """The form of POST /v3/{domain}/messages; raises `Refused` for what cannot be a mail."""
+    if outbound.channel is not Channel.EMAIL:
+        raise Refused(f"Mailgun does not carry {outbound.channel}.", code="channel")
+    content = outbound.content
+    fields: Fields = [
+        ("from", outbound.from_address),
+        ("to", outbound.to_address),
+        ("subject", content.subject or ""),
+        ("text", content.body),
+    ]
+    if content.html_body:
+        fields.append(("html", content.html_body))
+    fields += _headers(outbound)
+    # Comes back in the user-variables of every event.
+    fields.append(("v:message_id", str(outbound.message_id)))
+    parts = [(f'name="{name}"', value.encode(errors="replace")) for name, value in fields]
+    parts += [_file(each) for each in content.attachments]
+    return _multipart(parts)
+
+
+def _headers(outbound: Outbound) -> Fields:
+    mail = outbound.mail or Mail(message_id=message_id(outbound))
+    headers = [("h:Message-Id", f"<{mail.message_id}>")]
+    if mail.in_reply_to:
+        headers.append(("h:In-Reply-To", f"<{mail.in_reply_to}>"))
+    if mail.references:
+        headers.append(("h:References", " ".join(f"<{each}>" for each in mail.references)))
+    if mail.reply_to:
+        headers.append(("h:Reply-To", mail.reply_to))
+    if mail.unsubscribe_url:
+        headers.append(("h:List-Unsubscribe", f"<{mail.unsubscribe_url}>"))
+        headers.append(("h:List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
+    return [(name, " ".join(value.split())) for name, value in headers]
+
+
+def message_id(outbound: Outbound) -> str:
+    """The Message-ID that we give the mail, without <>: Mailgun's id of it too."""
+    if outbound.mail:
+        return outbound.mail.message_id
+    return f"{outbound.message_id}@{outbound.from_address.rpartition('@')[2]}"
+
+
+def _file(attachment: Attachment) -> tuple[str, bytes]:
+    if attachment.content is None:
+        raise Refused("An attachment of this mail was not fetched.", code="attachment")
+    kind, name = "attachment", attachment.filename or "attachment"
+    if attachment.content_id:
+        kind, name = "inline", attachment.content_id
+    # As browsers write it (https://html.spec.whatwg.org/#multipart-form-data).
+    for mark, escaped in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):
+        name = name.replace(mark, escaped)
+    content_type = " ".join((attachment.content_type or "application/octet-stream").split())
+    head = f'name="{kind}"; filename="{name}"\r\nContent-Type: {content_type}'
+    return head, attachment.content
+
+
+def _multipart(parts: list[tuple[str, bytes]]) -> Body:
+    """A form as RFC 7578 has it; the boundary is a digest of all that it must not occur in."""
+    digest = sha256()
+    for head, value in parts:
+        digest.update(head.encode(errors="replace") + b"\n" + value + b"\n")
+    boundary = "gateway-" + digest.hexdigest()[:48]
+    body = bytearray()
+    for head, value in parts:
+        disposition = f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n"
+        body += disposition.encode(errors="replace") + value + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    content_type = f"multipart/form-data; boundary={boundary}"
+    return Body(content_type=content_type, content=bytes(body))
+
+
+def read(answer: Answer) -> Sent:
+    """What Mailgun says of a mail that was handed to it; raises a `SendError`."""
+    payload = _payload(answer)
+    if 200 <= answer.status < 300:
+        if answer.text.strip().strip('"').startswith(WRONG_PATH):
+            raise Refused("This is not a path of Mailgun's API: is the domain right?", code="path")
+        given = payload.get("id")
+        if not isinstance(given, str) or not re.fullmatch(r"<?[!-;=?-~]{1,990}>?", given):
+            raise AnswerLost("Mailgun's answer names no message.", code="unreadable")
+        words = payload.get("message")
+        detail = {"message": words[:200]} if isinstance(words, str) else {}
+        return Sent(external_id=given.strip("<>"), detail=detail)
+    raise _refusal(answer, payload)
+
+
+def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedForNow | AnswerLost:
+    words = payload.get("message")
+    own = " ".join(words.split())[:500] if isinstance(words, str) else ""
+    message, code = own or _meaning(answer.status), f"http-{answer.status}"
+    if answer.status == 429:
+        return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
+    if answer.status >= 500 or answer.status == 408:
+        return AnswerLost(message, code=code)
+    return Refused(message, code=code)
+
+
+def _meaning(status: int) -> str:
+    if status == 401:
+        return "Mailgun does not accept the account's API key."
+    return f"Mailgun answered with HTTP status {status}."
+
+
+def _payload(answer: Answer) -> Mapping[str, Any]:
+    try:
+        payload = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def read_events(answer: Answer, outbound: Outbound, since: datetime, now: datetime) -> list[Sent]:
+    """The mail, where one of the listed events is about it; raises a `SendError`.
+
+    None is an answer only once every event of that time can be found, else `AnswerLost`.
+    """
+    payload = _payload(answer)
+    if not 200 <= answer.status < 300:
+        raise _refusal(answer, payload)
+    items = payload.get("items")
+    if not isinstance(items, list):
+        raise AnswerLost("Mailgun's list of events cannot be read.", code="unreadable")
+    ours = message_id(outbound)
+    if any(_message_of(item) == ours for item in items):
+        return [Sent(external_id=ours)]
+    if now - since < LATEST_EVENT:
+        raise AnswerLost("Mailgun may not list what it took yet.", code="too-early")
+    return []
+
+
+def _message_of(event: object) -> str | None:
+    """The Message-ID, without <>, of the mail that an event is about."""
+    found = event
+    for name in ("message", "headers", "message-id"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found.strip("<>") if isinstance(found, str) else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mailgun:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,  # noqa: ARG002 - Mailgun reports to one place for all
+    ) -> Sent:
+        """Hand a mail to Mailgun with one POST; raises a `SendError`."""
+        return read(await self._ask(account, session, "POST", "messages", build(outbound)))
+
+    async def find(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        since: datetime,
+    ) -> list[Sent]:
+        """The mail, where Mailgun has an event of it; raises a `SendError`.
+
+        Searched by our Message-ID, so that no other mail is mistaken for it.
+        """
+        query = {
+            "begin": f"{(since - CLOCK_SLACK).timestamp():.0f}",
+            "ascending": "yes",
+            "limit": "100",
+            "message-id": message_id(outbound),
+            "recipient": outbound.to_address,
+        }
+        answer = await self._ask(account, session, "GET", "events?" + urlencode(query), None)
+        return read_events(answer, outbound, since, datetime.now(UTC))
+
+    async def _ask(
+        self,
+        account: Account,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        body: Body | None,
+    ) -> Answer:
+        held = account.credentials
+        if not (held.get("api_key") and held.get("domain")):
+            raise Refused("The Mailgun account's credentials are incomplete.", code="credentials")
+        content_type = {"Content-Type": body.content_type} if body else {}
+        return await ask(
+            session,
+            method,
+            f"{base_url(account)}/v3/{quote(held['domain'], safe='')}/{path}",
+            provider="Mailgun",
+            headers=_authorization(account) | content_type,
+            body=body.content if body else None,
+            limits=self.limits,
+        )
+
+
+half = Mailgun()

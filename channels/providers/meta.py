@@ -1,0 +1,327 @@
+"""Meta, the send half: WhatsApp through the Cloud API.
+
+Docs: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
+(errors: https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes).
+Errors mean what their code says: the HTTP status differs (a rate limit comes with 400 or 403), and
+most come later, as statuses. There is no idempotency key and no way to ask what was taken, so a
+POST goes out exactly once and only reports tell of one whose answer was lost; they carry our id
+(`biz_opaque_callback_data`). Numbers go without +; a user id (BSUID) goes in `recipient`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from channels import whatsapp
+from channels.errors import (
+    AnswerLost,
+    CannotAsk,
+    InvalidCredentials,
+    OptedOut,
+    Refused,
+    RefusedForNow,
+)
+from channels.http import Answer, Limits, ask, retry_after
+from channels.model import Account, Attachment, Channel, Outbound, ProviderTemplate, Sent
+from channels.whatsapp import Kind
+
+API: Final = "https://graph.facebook.com"
+# Until July 2028: https://developers.facebook.com/docs/graph-api/changelog
+VERSION: Final = "v25.0"
+# Where an id of a file is looked up, and where the file then is.
+MEDIA_HOSTS = frozenset({"graph.facebook.com", "lookaside.fbsbx.com"})
+
+CREDENTIALS: Final = {
+    "access_token": re.compile(r"[!-~]{1,1024}"),
+    "phone_number_id": re.compile(r"[A-Za-z0-9_]{1,64}"),
+    "app_secret": re.compile(r"[!-~]{1,256}"),
+    "app_secret_secondary": re.compile(r"[!-~]{1,256}"),
+    "verify_token": re.compile(r"[!-~]{1,256}"),
+    "business_account_id": re.compile(r"[A-Za-z0-9_]{1,64}"),
+}
+REQUIRED = ("access_token", "app_secret", "phone_number_id")
+
+OPTED_OUT = "131050"
+# Limits, maintenance, and what Meta calls temporary: the same message may pass later.
+RETRYABLE = frozenset(
+    {
+        "2", "4", "613", "80007", "130429", "131000", "131016", "131048", "131053", "131056",
+        "131057", "133016",
+    }
+)  # fmt: skip
+
+REASONS: Final = {
+    "0": "Meta does not accept the account's access token.",
+    "2": "Meta's service is overloaded or down for a moment.",
+    "3": "The access token lacks the permission to send WhatsApp messages.",
+    "4": "The app's calls to Meta are used up for now.",
+    "10": "The access token lacks a permission, or it was taken away.",
+    "33": "The business phone number was deleted at Meta.",
+    "100": "Meta does not accept a part of the request.",
+    "190": "The access token has expired or is not valid.",
+    "368": "Meta has restricted the business account for breaking a policy.",
+    "613": "Meta asks to send more slowly.",
+    "80007": "The WhatsApp business account's calls are used up for now.",
+    "130429": "The business number sends more messages a second than Meta allows.",
+    "130472": "The recipient is part of an experiment of Meta's and gets no marketing messages.",
+    "130497": "The business account may not write to recipients in this country.",
+    "131000": "Meta had an error that it does not explain.",
+    "131005": "The access token lacks the permission for this number.",
+    "131008": "A required part of the message is missing.",
+    "131009": "A value of the message is not valid.",
+    "131016": "Meta's service is not available for a moment.",
+    "131021": "The recipient is the business number itself.",
+    "131026": "WhatsApp cannot deliver to this recipient: not on WhatsApp, or too old an app.",
+    "131030": "A test number can only write to recipients that were added to its list.",
+    "131031": "Meta has locked the business account.",
+    "131037": "The business number's display name is not approved yet.",
+    "131042": "The business account has a problem with its payment.",
+    "131045": "The business number is not registered for the Cloud API.",
+    "131047": "More than 24 hours since the recipient last wrote: only a template can be sent.",
+    "131048": "Too many recipients have blocked or reported this sender: Meta limits it.",
+    "131049": "Meta limits marketing messages to this recipient; wait at least a day.",
+    "131050": "The recipient has stopped marketing messages of this business.",
+    "131051": "WhatsApp does not know this type of message.",
+    "131052": "Meta could not download the file that the person sent.",
+    "131053": "Meta could not fetch or use the attachment.",
+    "131056": "Too many messages to this recipient in a short time.",
+    "131057": "The business account is in maintenance.",
+    "131062": "This message cannot be sent to a WhatsApp user id; it needs a phone number.",
+    "132000": "The number of variables is not that of the template.",
+    "132001": "The template does not exist in this language, or is not approved.",
+    "132005": "The template with its variables is too long.",
+    "132007": "The template breaks a policy of WhatsApp's.",
+    "132008": "A variable of the template is not valid.",
+    "132012": "A variable of the template has the wrong form.",
+    "132015": "Meta has paused the template for its low quality.",
+    "132016": "Meta has disabled the template for its low quality.",
+    "132068": "The flow of the template is blocked.",
+    "132069": "The flow of the template is limited for now.",
+    "133010": "The business number is not registered at WhatsApp.",
+    "133016": "The business number was registered too often in a short time.",
+}
+_PERMISSION = re.compile(r"2\d\d")  # 200 to 299, all about permissions
+
+
+def explain(code: str | None) -> str | None:
+    """What one of Meta's error codes means, in plain words; None for one we have no words for."""
+    if code and _PERMISSION.fullmatch(code):
+        return REASONS["10"]
+    return REASONS.get(code or "")
+
+
+def read_error(error: object) -> tuple[str | None, str | None]:
+    """Code and words of one of Meta's errors, in an answer or in a report.
+
+    Our own words, and what Meta says of this case, which often names the part at fault.
+    """
+    if not isinstance(error, dict):
+        return None, None
+    given = error.get("code")
+    code = str(given) if re.fullmatch(r"\d{1,6}", str(given), re.ASCII) else None
+    data = error.get("error_data")
+    details = data.get("details") if isinstance(data, dict) else None
+    named = (details, error.get("details"), error.get("message"), error.get("title"))
+    said = next((text for each in named if (text := _words(each))), None)
+    ours = explain(code)
+    if ours is None or said is None:
+        return code, ours or said
+    return code, f"{ours} Meta says: {said}"
+
+
+def _words(text: object) -> str:
+    if not isinstance(text, str):
+        return ""
+    return " ".join(text.replace("\0", "").encode(errors="replace").decode().split())[:500]
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that Meta accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
+    problems += [(name, "is missing") for name in REQUIRED if name not in values]
+    problems += [
+        (name, "has characters, or a length, that it cannot have")
+        for name, value in values.items()
+        if CREDENTIALS[name].fullmatch(value) is None
+    ]
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def authorize(account: Account, url: str) -> Mapping[str, str]:
+    """The headers with which a file is fetched: the token for Meta's hosts and `api_url` alone."""
+    token = account.credentials.get("access_token")
+    try:
+        where = URL(url)
+        at = where.scheme, where.host, where.port
+        base = URL(account.api_url) if account.api_url else None
+        is_ours = base is not None and at == (base.scheme, base.host, base.port)
+    except ValueError:
+        return {}
+    is_metas = where.host in MEDIA_HOSTS and (where.scheme, where.port) == ("https", 443)
+    if not token or where.user is not None or not (is_metas or is_ours):
+        return {}
+    return {"Authorization": f"Bearer {token}"}
+
+
+def build(outbound: Outbound) -> dict[str, Any]:
+    """The body of POST /messages; raises `Refused` for what Meta does not carry."""
+    if outbound.channel is not Channel.WHATSAPP:
+        raise Refused(f"Meta does not carry {outbound.channel}.", code="channel")
+    message: dict[str, Any] = {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "biz_opaque_callback_data": str(outbound.message_id),
+    }
+    if whatsapp.is_user_id(outbound.to_address):
+        message["recipient"] = outbound.to_address
+    else:
+        message["to"] = outbound.to_address.removeprefix("+")
+    if outbound.quotes:
+        message["context"] = {"message_id": outbound.quotes}
+    content = outbound.content
+    if content.template is not None:
+        kind, part = "template", _template(content.template)
+    elif content.attachments:
+        if len(content.attachments) > 1:
+            raise Refused("A WhatsApp message carries one file.", code="attachments")
+        kind, part = _media(content.attachments[0], content.body)
+    else:
+        has_link = re.search(r"https?://", content.body) is not None
+        kind, part = "text", {"body": content.body, "preview_url": has_link}
+    return message | {"type": kind, kind: part}
+
+
+def _media(attachment: Attachment, caption: str) -> tuple[str, dict[str, str]]:
+    if not attachment.url.startswith(("https://", "http://")):
+        raise Refused("Meta fetches files by their address; this one has none.", code="attachments")
+    kind = whatsapp.kind(attachment)
+    part = {"link": attachment.url}
+    if caption and kind not in {Kind.AUDIO, Kind.STICKER}:
+        part["caption"] = caption
+    if kind is Kind.DOCUMENT and attachment.filename:
+        part["filename"] = attachment.filename
+    return str(kind), part
+
+
+def _template(template: ProviderTemplate) -> dict[str, Any]:
+    if not (template.name and template.language):
+        raise Refused("The template has no name and language of Meta's.", code="template")
+    components: list[Mapping[str, Any]] = [*template.components]
+    if template.variables:
+        components.append({"type": "body", "parameters": _parameters(template.variables)})
+    part: dict[str, Any] = {"name": template.name, "language": {"code": template.language}}
+    return part | ({"components": components} if components else {})
+
+
+def _parameters(variables: Mapping[str, str]) -> list[dict[str, str]]:
+    """Numbered values in the order of their numbers, others by their names."""
+    if all(name.isdecimal() for name in variables):
+        ordered = sorted(variables.items(), key=lambda pair: int(pair[0]))
+        return [{"type": "text", "text": value} for _, value in ordered]
+    return [
+        {"type": "text", "parameter_name": name, "text": value} for name, value in variables.items()
+    ]
+
+
+def read(answer: Answer) -> Sent:
+    """What Meta says of a message that was handed to it; raises a `SendError`."""
+    try:
+        payload = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        payload = None
+    given = payload if isinstance(payload, dict) else {}
+    error = given.get("error")
+    if isinstance(error, dict) or not 200 <= answer.status < 300:
+        raise _refusal(answer, error)
+    message = _first(given.get("messages"))
+    external_id = message.get("id")
+    if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,256}", external_id):
+        raise AnswerLost("Meta's answer names no message.", code="unreadable")
+    contact = _first(given.get("contacts"))
+    told = {
+        "wa_id": contact.get("wa_id"),
+        "user_id": contact.get("user_id"),
+        "message_status": message.get("message_status"),
+    }
+    detail = {name: value[:256] for name, value in told.items() if isinstance(value, str) and value}
+    return Sent(external_id=external_id, detail=detail)
+
+
+def _refusal(answer: Answer, error: object) -> Refused | RefusedForNow | AnswerLost:
+    status = answer.status
+    code, words = read_error(error)
+    message = words or f"Meta answered with HTTP status {status}."
+    if code == OPTED_OUT:
+        return OptedOut(message, code=code)
+    is_later = code in RETRYABLE or (isinstance(error, dict) and error.get("is_transient") is True)
+    if not is_later and explain(code) is not None:
+        return Refused(message, code=code)
+    # With an error of its own Meta says that it did not take the message.
+    if is_later or status == 429 or (status in {500, 503} and code is not None):
+        return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
+    if status >= 500 or status == 408:
+        return AnswerLost(message, code=code or f"http-{status}")
+    return Refused(message, code=code or f"http-{status}")
+
+
+def _first(items: object) -> Mapping[str, Any]:
+    if isinstance(items, list) and items and isinstance(items[0], dict):
+        return items[0]
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meta:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,  # noqa: ARG002 - all reports go to the URL that the app names
+    ) -> Sent:
+        """Hand a message to Meta with one POST; raises a `SendError`."""
+        held = account.credentials
+        token, number = held.get("access_token"), held.get("phone_number_id")
+        if not (token and number):
+            raise Refused("The Meta account's credentials are incomplete.", code="credentials")
+        answer = await ask(
+            session,
+            "POST",
+            f"{(account.api_url or API).rstrip('/')}/{VERSION}/{number}/messages",
+            provider="Meta",
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            body=json.dumps(build(outbound)).encode(),
+            limits=self.limits,
+        )
+        return read(answer)
+
+    async def find(
+        self,
+        account: Account,  # noqa: ARG002
+        outbound: Outbound,  # noqa: ARG002
+        session: aiohttp.ClientSession,  # noqa: ARG002
+        since: datetime,  # noqa: ARG002
+    ) -> list[Sent]:
+        """Meta lists no messages: raises `CannotAsk`."""
+        raise CannotAsk("Meta cannot be asked which messages it took.", code="cannot-ask")
+
+
+half = Meta()
+send, find = half.send, half.find

@@ -1,0 +1,238 @@
+"""Postmark, the send half: e-mail through POST /email.
+
+Docs: https://postmarkapp.com/developer/api/email-api (errors: /api/overview#error-codes).
+There is no idempotency key; our id goes along as metadata, by which Postmark can be asked
+(/api/messages-api) and which its webhooks repeat. It replaces the Message-ID unless X-PM-KeepID
+says not to (https://postmarkapp.com/developer/user-guide/send-email-with-smtp). A refusal is an
+ErrorCode other than 0, even under HTTP status 200.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+
+from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, retry_after
+from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+
+API: Final = "https://api.postmarkapp.com"
+METADATA = "message_id"
+REFERENCES = 20
+
+CREDENTIALS: Final = {
+    "server_token": re.compile(r"[!-~]{1,256}"),
+    "webhook_secret": re.compile(r"[^\x00-\x1f\x7f]{1,256}"),
+    "message_stream": re.compile(r"[A-Za-z0-9_-]{1,64}"),
+}
+REQUIRED = ("server_token",)
+
+Record = Mapping[str, Any]
+
+# Maintenance, and too many requests: the same message may pass later.
+# https://postmarkapp.com/developer/api/overview#error-codes
+RETRYABLE = frozenset({"100", "429"})
+
+REASONS: Final = {
+    "10": "Postmark does not accept the account's server token.",
+    "100": "Postmark is down for maintenance.",
+    "300": "Postmark finds the message invalid.",
+    "400": "The sender's address is not set up at Postmark.",
+    "401": "The sender's address is not confirmed at Postmark.",
+    "405": "The Postmark account may not send: its credits are used up.",
+    "406": "Postmark sends no more to this recipient: it bounced, complained or unsubscribed.",
+    "411": "Postmark does not allow an attachment of this type.",
+    "412": "The Postmark account waits for approval and can only write to its own domain.",
+    "413": "The Postmark account may not send.",
+    "429": "Postmark asks to send more slowly.",
+}
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that Postmark accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
+    problems += [(name, "is missing") for name in REQUIRED if name not in values]
+    for name, value in values.items():
+        if CREDENTIALS[name].fullmatch(value) is None:
+            problems.append((name, "has characters, or a length, that it cannot have"))
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def build(account: Account, outbound: Outbound) -> bytes:
+    """The body of POST /email; raises `Refused` for what an e-mail cannot be."""
+    if outbound.channel != Channel.EMAIL:
+        raise Refused(f"Postmark does not carry {outbound.channel}.", code="channel")
+    content, mail = outbound.content, outbound.mail
+    message: dict[str, Any] = {
+        "From": outbound.from_address,
+        "To": outbound.to_address,
+        "Subject": content.subject or "",
+        "TextBody": content.body,
+        "HtmlBody": content.html_body,
+        "ReplyTo": mail.reply_to if mail else None,
+        "Headers": _headers(mail) if mail else None,
+        "Attachments": [_attachment(each) for each in content.attachments],
+        "Metadata": {METADATA: str(outbound.message_id)},
+        "MessageStream": account.credentials.get("message_stream"),
+    }
+    return json.dumps({name: value for name, value in message.items() if value}).encode()
+
+
+def _headers(mail: Mail) -> list[dict[str, str]]:
+    headers = {"Message-ID": f"<{mail.message_id}>", "X-PM-KeepID": "true"}
+    if mail.in_reply_to:
+        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
+    if mail.references:
+        # The first says where the thread began, the last ones where it is.
+        kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
+        headers["References"] = " ".join(f"<{each}>" for each in kept)
+    if mail.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return [{"Name": name, "Value": value} for name, value in headers.items()]
+
+
+def _attachment(attachment: Attachment) -> dict[str, str]:
+    if attachment.content is None:
+        raise Refused("An attachment is not at hand.", code="attachment")
+    part = {
+        "Name": attachment.filename or "attachment",
+        "Content": b64encode(attachment.content).decode(),
+        "ContentType": attachment.content_type or "application/octet-stream",
+    }
+    if attachment.content_id:
+        part["ContentID"] = f"cid:{attachment.content_id}"
+    return part
+
+
+def read(answer: Answer) -> Sent:
+    """What Postmark says of a message that was handed to it; raises a `SendError`."""
+    payload = _payload(answer)
+    external_id = payload.get("MessageID")
+    if not 200 <= answer.status < 300 or _code(payload) not in {None, "0"}:
+        raise _refusal(answer, payload)
+    if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,64}", external_id):
+        raise AnswerLost("Postmark's answer names no message.", code="unreadable")
+    return _sent(external_id, payload, "SubmittedAt")
+
+
+def _sent(external_id: str, payload: Record, *names: str) -> Sent:
+    detail = {name: payload[name] for name in names if isinstance(payload.get(name), str)}
+    return Sent(external_id=external_id, detail=detail)
+
+
+def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | AnswerLost:
+    status, code = answer.status, _code(payload)
+    words = payload.get("Message")
+    message = " ".join(words.split())[:500] if isinstance(words, str) else ""
+    message = message or REASONS.get(code or "") or f"Postmark answered with HTTP status {status}."
+    if status == 429 or code in RETRYABLE or (status == 503 and code is not None):
+        return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
+    if status >= 500 or status == 408:
+        return AnswerLost(message, code=code or f"http-{status}")
+    return Refused(message, code=code or f"http-{status}")
+
+
+def _payload(answer: Answer) -> dict[str, Any]:
+    try:
+        payload = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def _code(payload: Record) -> str | None:
+    code = payload.get("ErrorCode")
+    return str(code) if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
+    """The listed messages that carry our id, oldest first; raises a `SendError`."""
+    payload = _payload(answer)
+    if answer.status != 200:
+        raise _refusal(answer, payload)
+    listed = payload.get("Messages")
+    if not isinstance(listed, list):
+        raise AnswerLost("Postmark's list of messages cannot be read.", code="unreadable")
+    records = [each for each in listed if isinstance(each, dict) and _is_ours(each, outbound)]
+    records.reverse()  # Postmark lists the newest first
+    ids = [(each.get("MessageID"), each) for each in records]
+    return [_sent(id_, each, "ReceivedAt", "Status") for id_, each in ids if isinstance(id_, str)]
+
+
+def _is_ours(record: Record, outbound: Outbound) -> bool:
+    """Whether a record carries our id, whatever Postmark made of the filter."""
+    metadata = record.get("Metadata")
+    return isinstance(metadata, dict) and metadata.get(METADATA) == str(outbound.message_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Postmark:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,  # noqa: ARG002 - Postmark's webhooks are set up at Postmark
+    ) -> Sent:
+        """Hand a message to Postmark with one POST; raises a `SendError`."""
+        body = build(account, outbound)
+        return read(await self._ask(account, session, "POST", "/email", body))
+
+    async def find(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        since: datetime,  # noqa: ARG002 - our id is that of this one message, whenever it went
+    ) -> list[Sent]:
+        """The messages with the id of `outbound` that Postmark took, oldest first."""
+        query = {"count": "500", "offset": "0", f"metadata_{METADATA}": str(outbound.message_id)}
+        if stream := account.credentials.get("message_stream"):
+            query["messagestream"] = stream  # else it looks in its default stream alone
+        path = f"/messages/outbound?{urlencode(query)}"
+        return read_list(await self._ask(account, session, "GET", path, None), outbound)
+
+    async def _ask(
+        self,
+        account: Account,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        body: bytes | None,
+    ) -> Answer:
+        if not (token := account.credentials.get("server_token")):
+            raise Refused("The Postmark account has no server token.", code="credentials")
+        headers = {"Accept": "application/json", "X-Postmark-Server-Token": token}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return await ask(
+            session,
+            method,
+            (account.api_url or API).rstrip("/") + path,
+            provider="Postmark",
+            headers=headers,
+            body=body,
+            limits=self.limits,
+        )
+
+
+half = Postmark()
+send, find = half.send, half.find

@@ -1,0 +1,231 @@
+"""SendGrid, the send half: e-mail.
+
+Docs: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send (errors and limits
+beside it). There is no idempotency key, and what was taken can only be asked with a paid add-on:
+`find` raises `CannotAsk`, and the reports, which carry our id in custom_args, tell.
+Oddities: the id is in the header X-Message-Id alone, and sandbox mode gives none (a 200 or 202
+without one is taken all the same, under our own id); webhooks and each Inbound Parse policy have
+keys of their own, so `webhook_public_key` may be several with commas between.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import aiohttp
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from channels.errors import AnswerLost, CannotAsk, InvalidCredentials, Refused, RefusedForNow
+from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after
+from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+
+API: Final = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
+CREDENTIALS: Final = {
+    "api_key": re.compile(r"[!-~]{1,512}"),
+    "webhook_public_key": re.compile(r"[A-Za-z0-9+/=,]{1,4096}"),
+    "webhook_public_key_secondary": re.compile(r"[A-Za-z0-9+/=,]{1,4096}"),
+    "inbound_secret": re.compile(r"[!-~]{1,256}"),
+    "region": re.compile("|".join(API)),
+}
+KEYS: Final = ("webhook_public_key", "webhook_public_key_secondary")
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that SendGrid accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name] for name in CREDENTIALS if given.get(name, "").strip()}
+    for name in KEYS:
+        if name in values:
+            values[name] = _without_armour(values[name])
+    values = {name: value.strip() for name, value in values.items()}
+    if "api_key" not in values:
+        problems.append(("api_key", "is missing"))
+    for name, value in values.items():
+        if CREDENTIALS[name].fullmatch(value) is None:
+            problems.append((name, "has characters, or a length, that it cannot have"))
+        elif name in KEYS and not _are_keys(value):
+            problems.append((name, "is no public key as SendGrid shows it (base64, P-256)"))
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def _without_armour(text: str) -> str:
+    """Keys as SendGrid shows them, also where they came as PEM."""
+    return "".join(re.sub(r"-----[A-Z ]+-----", "", text).split())
+
+
+def _are_keys(text: str) -> bool:
+    try:
+        return bool(public_keys({KEYS[0]: text}))
+    except ValueError:
+        return False
+
+
+def public_keys(credentials: Mapping[str, str]) -> list[ec.EllipticCurvePublicKey]:
+    """The keys that SendGrid may sign with; raises ValueError where one is none."""
+    texts = [text for name in KEYS for text in credentials.get(name, "").split(",") if text]
+    keys = []
+    for text in texts:
+        try:
+            key = load_der_public_key(b64decode(text, validate=True))
+        except UnsupportedAlgorithm as error:
+            raise ValueError("not a key on an elliptic curve") from error
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise ValueError("not a key on an elliptic curve")
+        keys.append(key)
+    return keys
+
+
+def base_url(account: Account) -> str:
+    """Where the account's API is: European accounts have a place of their own."""
+    own = API.get(account.credentials.get("region", ""), API["global"])
+    return (account.api_url or own).rstrip("/")
+
+
+def build(outbound: Outbound) -> dict[str, Any]:
+    """The JSON of POST /v3/mail/send; raises `Refused` for what cannot be a mail."""
+    if outbound.channel is not Channel.EMAIL:
+        raise Refused(f"SendGrid does not carry {outbound.channel}.", code="channel")
+    content = outbound.content
+    parts = (("text/plain", content.body), ("text/html", content.html_body))
+    body: dict[str, Any] = {
+        "personalizations": [
+            {
+                "to": [{"email": outbound.to_address}],
+                # Comes back as a member of every event, beside SendGrid's own.
+                "custom_args": {"message_id": str(outbound.message_id)},
+            }
+        ],
+        "from": {"email": outbound.from_address},
+        "subject": content.subject,
+        "content": [{"type": kind, "value": text} for kind, text in parts if text],
+    }
+    if content.attachments:
+        body["attachments"] = [_attachment(each) for each in content.attachments]
+    if outbound.mail:
+        body["headers"] = _headers(outbound.mail)
+        if outbound.mail.reply_to:
+            body["reply_to"] = {"email": outbound.mail.reply_to}
+    return body
+
+
+def _attachment(attachment: Attachment) -> dict[str, str]:
+    if attachment.content is None:
+        raise Refused("An attachment of this mail was not fetched.", code="attachment")
+    kind, _, _ = (attachment.content_type or "").partition(";")
+    given = {
+        "content": b64encode(attachment.content).decode(),
+        "type": kind.strip() or "application/octet-stream",
+        "filename": attachment.filename or "attachment",
+        "disposition": "inline" if attachment.content_id else "attachment",
+    }
+    return given | ({"content_id": attachment.content_id} if attachment.content_id else {})
+
+
+def _headers(mail: Mail) -> dict[str, str]:
+    headers = {"Message-ID": f"<{mail.message_id}>"}
+    if mail.in_reply_to:
+        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
+    if mail.references:
+        headers["References"] = " ".join(f"<{each}>" for each in mail.references)
+    if mail.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
+    return {name: " ".join(value.split()) for name, value in headers.items()}
+
+
+def read(answer: Answer, outbound: Outbound) -> Sent:
+    """What SendGrid says of a mail that was handed to it; raises a `SendError`."""
+    if 200 <= answer.status < 300:
+        given = answer.headers.get("x-message-id", "").strip()
+        if re.fullmatch(r"[!-~]{1,128}", given):
+            return Sent(external_id=given)
+        if answer.status in {200, 202} and not answer.text.strip():
+            return Sent(external_id=str(outbound.message_id))
+        raise AnswerLost("SendGrid's answer names no message.", code="unreadable")
+    words = _words(answer.text)
+    message = words or f"SendGrid answered with HTTP status {answer.status}."
+    code = f"http-{answer.status}"
+    if answer.status == 429 or (answer.status >= 500 and words):
+        raise RefusedForNow(message, code=code, retry_after=_wait(answer.headers))
+    if answer.status >= 500 or answer.status == 408:
+        raise AnswerLost(message, code=code)
+    raise Refused(message, code=code)
+
+
+def _words(text: str) -> str | None:
+    """The first of SendGrid's own words in an error body; None where the body is not its own."""
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    errors = payload.get("errors") if isinstance(payload, dict) else None
+    for error in errors if isinstance(errors, list) else []:
+        words = error.get("message") if isinstance(error, dict) else None
+        if isinstance(words, str) and words.strip():
+            return " ".join(words.split())[:500]
+    return None
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: Retry-After, else until X-RateLimit-Reset by the answer's own clock."""
+    wait, reset = retry_after(headers), headers.get("x-ratelimit-reset", "").strip()
+    if wait is not None or re.fullmatch(r"[0-9]{1,11}", reset) is None:
+        return wait
+    now = parse_date(headers.get("date")) or datetime.now(UTC)
+    return min(max(float(reset) - now.timestamp(), 0.0), LONGEST_WAIT)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SendGrid:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,  # noqa: ARG002 - SendGrid reports to one place for all
+    ) -> Sent:
+        """Hand a mail to SendGrid with one POST; raises a `SendError`."""
+        key = account.credentials.get("api_key")
+        if not key:
+            raise Refused("The SendGrid account's credentials are incomplete.", code="credentials")
+        body = json.dumps(build(outbound)).encode()
+        answer = await ask(
+            session,
+            "POST",
+            base_url(account) + "/v3/mail/send",
+            provider="SendGrid",
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            body=body,
+            limits=self.limits,
+        )
+        return read(answer, outbound)
+
+    async def find(
+        self,
+        account: Account,  # noqa: ARG002
+        outbound: Outbound,  # noqa: ARG002
+        session: aiohttp.ClientSession,  # noqa: ARG002
+        since: datetime,  # noqa: ARG002
+    ) -> list[Sent]:
+        """SendGrid cannot be asked: its Email Activity is a paid add-on, and lags."""
+        raise CannotAsk("SendGrid cannot be asked what it took; its reports tell.", code="no-list")
+
+
+half = SendGrid()

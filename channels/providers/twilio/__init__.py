@@ -1,0 +1,117 @@
+"""Twilio, the send half: SMS, MMS, WhatsApp (`messages`) and phone calls (`calls`).
+
+Docs: https://www.twilio.com/docs/messaging/api/message-resource and
+https://www.twilio.com/docs/voice/api/call-resource (errors: /docs/api/errors).
+There is no idempotency key, so a POST goes out exactly once. The library's `Client` gives
+authentication and headers, over a client of ours (`transport`); answers are read by `answers`,
+codes explained by `reasons`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+import aiohttp
+
+from channels.errors import InvalidCredentials
+from channels.http import Limits
+from channels.model import Account, Channel, Outbound, Sent
+from channels.providers.twilio import calls, messages
+from channels.providers.twilio.answers import read
+from channels.providers.twilio.calls import sibling
+from channels.providers.twilio.messages import PREFIX
+from channels.providers.twilio.reasons import OPT_OUTS, explain
+from channels.providers.twilio.transport import API, PAGES, authorize, client, resource, search
+
+__all__ = (
+    "API", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build", "explain",
+    "find", "half", "read", "send", "sibling", "validate_credentials",
+)  # fmt: skip
+
+# Twilio retries a 5xx only when the URL's fragment says so
+# https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
+RETRIES: Final = "#rc=5&rp=all"
+
+CREDENTIALS: Final = {
+    "account_sid": re.compile(r"[A-Za-z0-9]{1,64}"),
+    "auth_token": re.compile(r"[!-~]{1,256}"),
+    "auth_token_secondary": re.compile(r"[!-~]{1,256}"),
+    "api_key_sid": re.compile(r"[A-Za-z0-9]{1,64}"),
+    "api_key_secret": re.compile(r"[!-~]{1,256}"),
+    "messaging_service_sid": re.compile(r"[A-Za-z0-9]{1,64}"),
+}
+REQUIRED = ("account_sid", "auth_token")
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that Twilio accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
+    problems += [(name, "is missing") for name in REQUIRED if name not in values]
+    for name, value in values.items():
+        if CREDENTIALS[name].fullmatch(value) is None:
+            problems.append((name, "has characters, or a length, that it cannot have"))
+    for one, other in (("api_key_sid", "api_key_secret"), ("api_key_secret", "api_key_sid")):
+        if one in values and other not in values:
+            problems.append((other, f"is missing beside {one}"))
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def build(account: Account, outbound: Outbound, callback_url: str) -> messages.Form:
+    """The parameters of the POST; raises `Refused` for what Twilio does not carry."""
+    if outbound.channel is Channel.CALL:
+        return calls.build(outbound, callback_url)
+    return messages.build(account, outbound, callback_url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Twilio:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,
+    ) -> Sent:
+        """Hand a message or call to Twilio with one POST; raises a `SendError`."""
+        form = build(account, outbound, callback_url)
+        asking = client(account, session, self.limits)
+        name = "Calls" if outbound.channel is Channel.CALL else "Messages"
+        return read(await asking.request_async("POST", resource(account, name), data=form))
+
+    async def find(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        since: datetime,
+    ) -> list[Sent]:
+        """The messages or calls like `outbound` that Twilio took since then, oldest first.
+
+        Raises `AnswerLost` also when there are more records than we look through.
+        """
+        asking = client(account, session, self.limits)
+        if outbound.channel is Channel.CALL:
+            url = calls.list_url(account, outbound)
+            like = partial(calls.matches, outbound=outbound, since=since)
+            return await search(asking, url, name="calls", matches=like, since=since)
+        url = messages.list_url(account, outbound)
+        same = partial(messages.matches, account=account, outbound=outbound, since=since)
+        return await search(asking, url, name="messages", matches=same, since=since)
+
+
+half = Twilio()
+send, find = half.send, half.find

@@ -1,0 +1,110 @@
+"""What Twilio's answers say, read as values: taken, refused, refused for now, or lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from twilio.http.response import Response
+
+from channels.errors import AnswerLost, OptedOut, Refused, RefusedForNow
+from channels.http import parse_date, retry_after
+from channels.model import Sent
+from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
+
+Record = Mapping[str, object]
+
+# What is kept of an answer, of a message and of a call.
+TOLD = (
+    "status", "num_segments", "num_media", "price", "price_unit", "from",
+    "messaging_service_sid", "error_code", "error_message", "date_created",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One page of Twilio's list, newest first, and where the next one is."""
+
+    records: list[Record]
+    next_uri: str | None
+
+    def ends_before(self, moment: datetime) -> bool:
+        """Whether every record of this page is older."""
+        dates = [parse_date(each.get("date_created")) for each in self.records]
+        return all(date is not None and date < moment for date in dates)
+
+
+def read(answer: Response) -> Sent:
+    """What Twilio says of a message or call that it was handed; raises a `SendError`."""
+    payload = _payload(answer)
+    if 200 <= answer.status_code < 300:
+        sent = read_record(payload)
+        if sent is None:
+            raise AnswerLost("Twilio's answer names no message.", code="unreadable")
+        return sent
+    raise _refusal(answer, payload)
+
+
+def read_record(payload: object) -> Sent | None:
+    """One of Twilio's records of messages and calls, None for what is none."""
+    if not isinstance(payload, Mapping):
+        return None
+    sid = payload.get("sid")
+    if not isinstance(sid, str) or not re.fullmatch(r"[!-~]{1,64}", sid):
+        return None
+    detail = {name: payload[name] for name in TOLD if payload.get(name) is not None}
+    return Sent(external_id=sid, detail=detail)
+
+
+def read_page(answer: Response, name: str = "messages") -> Page:
+    """One page of the list of that name; raises a `SendError`."""
+    payload = _payload(answer)
+    if not 200 <= answer.status_code < 300:
+        raise _refusal(answer, payload)
+    payload = payload if isinstance(payload, dict) else {}
+    records = payload.get(name)
+    if not isinstance(records, list):
+        raise AnswerLost(f"Twilio's list of {name} cannot be read.", code="unreadable")
+    following = payload.get("next_page_uri")
+    # A path and nothing else: the credentials go to no other host.
+    is_path = isinstance(following, str) and following.startswith("/")
+    return Page(
+        records=[each for each in records if isinstance(each, dict)],
+        next_uri=following if is_path else None,
+    )
+
+
+def _refusal(answer: Response, payload: object) -> Refused | RefusedForNow | AnswerLost:
+    status = answer.status_code
+    code, words = _error(payload)
+    message = words or explain(code) or f"Twilio answered with HTTP status {status}."
+    own = code is not None and words is not None
+    later = code in RETRYABLE and status < 500
+    if status == 429 or later or (status in {500, 503} and own):
+        return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers or {}))
+    if status >= 500 or status == 408:
+        return AnswerLost(message, code=code or f"http-{status}")
+    if code in OPT_OUTS:
+        return OptedOut(message, code=code)
+    return Refused(message, code=code)
+
+
+def _payload(answer: Response) -> object:
+    try:
+        return json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error(payload: object) -> tuple[str | None, str | None]:
+    """Code and words of an error body, each only where it is what Twilio documents."""
+    if not isinstance(payload, dict):
+        return None, None
+    code, words = payload.get("code"), payload.get("message", payload.get("title"))
+    if isinstance(code, bool) or not re.fullmatch(r"\d{3,6}", str(code)):
+        code = None
+    words = " ".join(words.split())[:500] if isinstance(words, str) else None
+    return (None if code is None else str(code)), words or None

@@ -1,0 +1,102 @@
+"""SMS, MMS and WhatsApp: the Messages resource.
+
+Docs: https://www.twilio.com/docs/messaging/api/message-resource. WhatsApp's addresses carry the
+prefix `whatsapp:`, also user ids without a number (`whatsapp:US.1234`).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from channels.errors import Refused
+from channels.model import Account, Channel, Outbound
+from channels.providers.twilio.answers import Record
+from channels.providers.twilio.transport import PAGE_SIZE, is_recent, resource
+
+PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
+TRIAL_PREFIX = "Sent from your Twilio trial account - "
+
+Form = dict[str, str | list[str]]
+
+
+def address(channel: Channel, number: str) -> str:
+    """A number in the form that Twilio wants; raises `Refused` for a channel it does not carry."""
+    if channel not in PREFIX:
+        raise Refused(f"Twilio messages do not carry {channel}.", code="channel")
+    return PREFIX[channel] + number
+
+
+def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
+    """The parameters of POST /Messages.json; the callback URL as it is, fragment and all."""
+    form: Form = {
+        "To": address(outbound.channel, outbound.to_address),
+        "From": address(outbound.channel, outbound.from_address),
+        "StatusCallback": callback_url,
+    }
+    form |= _said(outbound) if outbound.content.template is None else _template(outbound)
+    if service := account.credentials.get("messaging_service_sid"):
+        form["MessagingServiceSid"] = service
+    return form
+
+
+def _said(outbound: Outbound) -> Form:
+    form: Form = {"Body": outbound.content.body}
+    media = [attachment.url for attachment in outbound.content.attachments]
+    if not all(media):
+        raise Refused("An attachment has no URL that Twilio could fetch it from.", code="media")
+    return form | {"MediaUrl": media} if media else form
+
+
+def _template(outbound: Outbound) -> Form:
+    """A template stands alone: text or media beside it would be sent in its place.
+
+    https://www.twilio.com/docs/content/send-templates-created-with-the-content-template-builder
+    """
+    template = outbound.content.template
+    if template is None or not template.content_sid:
+        reason = "The template names no ContentSid, by which Twilio knows its templates."
+        raise Refused(reason, code="template")
+    form: Form = {"ContentSid": template.content_sid}
+    if template.variables:
+        form["ContentVariables"] = json.dumps(dict(template.variables), ensure_ascii=False)
+    return form
+
+
+def list_url(account: Account, outbound: Outbound) -> str:
+    """Where the messages to this recipient are listed.
+
+    Asked by recipient alone: DateSent is empty while a message is queued, and a filter on it
+    misses recent ones (https://github.com/twilio/twilio-java/issues/442).
+    """
+    to = address(outbound.channel, outbound.to_address)
+    return resource(account, "Messages") + "?" + urlencode({"To": to, "PageSize": PAGE_SIZE})
+
+
+def matches(record: Record, account: Account, outbound: Outbound, since: datetime) -> bool:
+    """Whether one of Twilio's records is this message, taken since then.
+
+    We assume that Twilio keeps the body but for spaces around it and the ends of lines, and that
+    trial accounts get a sentence before it. Of a template's text Twilio has its own version: there
+    sender, recipient and time decide.
+    """
+    if record.get("direction") != "outbound-api":
+        return False
+    sender, service = record.get("from"), account.credentials.get("messaging_service_sid")
+    if sender != address(outbound.channel, outbound.from_address) and not (
+        sender is None and service and record.get("messaging_service_sid") == service
+    ):
+        return False
+    content = outbound.content
+    return (
+        record.get("to") == address(outbound.channel, outbound.to_address)
+        and (content.template is not None or _plain(record.get("body")) == _plain(content.body))
+        and is_recent(record, since)
+    )
+
+
+def _plain(body: object) -> str:
+    text = body.removeprefix(TRIAL_PREFIX) if isinstance(body, str) else ""
+    return text.replace("\r\n", "\n").strip()

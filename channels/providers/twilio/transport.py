@@ -1,0 +1,158 @@
+"""How Twilio's API is asked: its library's `Client`, over a client of ours.
+
+The library's own client sends a POST again on a 500, and its exceptions lose Retry-After.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from channels.errors import AnswerLost, Refused
+from channels.http import Limits, ask, parse_date
+from channels.model import Account, Sent
+from channels.providers.twilio.answers import Record, read_page, read_record
+
+API: Final = "https://api.twilio.com"
+PAGE_SIZE, PAGES = 200, 10
+CLOCK_SLACK = timedelta(seconds=30)
+
+# The API and its media, also in an edge location and region of the account's choice
+# https://www.twilio.com/docs/global-infrastructure/using-the-twilio-rest-api-in-a-non-us-region
+_HOST = re.compile(r"(api|mcs)(\.[a-z0-9-]{1,32}){0,2}\.twilio\.com")
+
+
+class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
+    """The library's transport, over `channels.http`: one request, its limits, its failures."""
+
+    def __init__(self, session: aiohttp.ClientSession, api_url: str | None, limits: Limits) -> None:
+        super().__init__(logging.getLogger("twilio"), is_async=True)
+        self._session = session
+        self._base = (api_url or API).rstrip("/")
+        self._limits = limits
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        **_limits: object,  # timeout and allow_redirects: ours are set once
+    ) -> Response:
+        """Ask once and hand back whatever was answered, headers included."""
+        query = "?" + urlencode(params, doseq=True) if params else ""
+        url = self._base + uri.removeprefix(API) + query
+        sent = dict(headers or {})
+        if auth:
+            sent["Authorization"] = aiohttp.encode_basic_auth(*auth)
+        body = urlencode(data, doseq=True, errors="replace").encode() if data else None
+        answer = await ask(
+            self._session,
+            method,
+            url,
+            provider="Twilio",
+            headers=sent,
+            body=body,
+            limits=self._limits,
+        )
+        return Response(answer.status, answer.text, answer.headers)
+
+
+def client(account: Account, session: aiohttp.ClientSession, limits: Limits) -> Client:
+    """The library's client for an account; raises `Refused` where it cannot authenticate."""
+    auth, sid = _auth(account), account.credentials.get("account_sid")
+    if auth is None or not sid:
+        raise Refused("The Twilio account's credentials are incomplete.", code="credentials")
+    transport = HttpClient(session, account.api_url, limits)
+    # An environment of its own, not empty: else the library reads the process's.
+    return Client(*auth, sid, http_client=transport, environment={"TWILIO": ""})
+
+
+def authorize(account: Account, url: str) -> Mapping[str, str]:
+    """The headers with which a file or record at Twilio is fetched; {} for every other host."""
+    auth = _auth(account)
+    if auth is None or not (_is_twilio(url) or _is_below(url, account.api_url)):
+        return {}
+    return {"Authorization": aiohttp.encode_basic_auth(*auth)}
+
+
+def _auth(account: Account) -> tuple[str, str] | None:
+    """User and password: the API key's where there is one, else the account's."""
+    held = account.credentials
+    user, password = held.get("account_sid"), held.get("auth_token")
+    if held.get("api_key_sid"):
+        user, password = held["api_key_sid"], held.get("api_key_secret")
+    return (user, password) if user and password else None
+
+
+def _is_twilio(url: str) -> bool:
+    origin = _origin(url)
+    return origin is not None and origin[::2] == ("https", 443) and bool(_HOST.fullmatch(origin[1]))
+
+
+def _is_below(url: str, api_url: str | None) -> bool:
+    origin = _origin(url)
+    return origin is not None and api_url is not None and origin == _origin(api_url)
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None for what two readers could take for two different hosts."""
+    if not re.fullmatch(r"[!-\[\]-~]+", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    if "@" in parts.netloc or not parts.hostname or port is None:
+        return None
+    return parts.scheme, parts.hostname, port
+
+
+def resource(account: Account, name: str) -> str:
+    """Where messages and calls are made and listed."""
+    return f"{API}/2010-04-01/Accounts/{account.credentials['account_sid']}/{name}.json"
+
+
+async def search(
+    client: Client,
+    url: str,
+    *,
+    name: str,
+    matches: Callable[[Record], bool],
+    since: datetime,
+) -> list[Sent]:
+    """The records of a list since then that match, oldest first.
+
+    Raises `AnswerLost` also when there are more records than we look through.
+    """
+    found: list[Record] = []
+    for _ in range(PAGES):
+        page = read_page(await client.request_async("GET", url), name)
+        found += [each for each in page.records if matches(each)]
+        if page.next_uri is None or page.ends_before(since - CLOCK_SLACK):
+            found.reverse()  # Twilio lists the newest first, to the second
+            found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
+            return [sent for record in found if (sent := read_record(record))]
+        url = API + page.next_uri
+    raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
+
+
+def is_recent(record: Record, since: datetime) -> bool:
+    """Whether a record was made since then.
+
+    A date that cannot be read counts as recent, because the other mistake sends a message twice.
+    """
+    created = parse_date(record.get("date_created"))
+    return created is None or created >= since - CLOCK_SLACK

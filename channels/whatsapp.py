@@ -1,0 +1,186 @@
+"""What a WhatsApp message can hold: text, one file, or a template that the provider keeps.
+
+Limits: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages
+A person is a phone number or a user id of the business's own ("US.1234", BSUID:
+https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from channels import phone
+from channels.errors import ContentError
+from channels.model import Attachment, Content, ProviderTemplate
+
+WINDOW = timedelta(hours=24)
+"""How long after a person's last message anything but a template may be sent to them."""
+
+CHARACTERS, CAPTION_CHARACTERS = 4096, 1024
+"""Counted in UTF-16 code units, the strictest reading of "characters"."""
+
+PREFIX = "whatsapp:"
+
+# Two letters of a country; a user id of a portfolio of businesses has ENT after it.
+_USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
+_CONTENT_SID = re.compile(r"HX[0-9a-fA-F]{32}")
+_NAME = re.compile(r"[a-z0-9_]{1,512}")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Za-z]{2,4})?")
+_VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# What Meta refuses inside a value with 132012, and an empty one with 131008.
+_NOT_IN_VARIABLE = re.compile(r"[\n\r\t]| {5}")
+
+
+class Kind(StrEnum):
+    """What WhatsApp shows a file as; Meta's words."""
+
+    IMAGE = "image"
+    STICKER = "sticker"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+
+
+# https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
+_KINDS: Final = {
+    "image/jpeg": Kind.IMAGE,
+    "image/png": Kind.IMAGE,
+    "image/webp": Kind.STICKER,
+    "video/mp4": Kind.VIDEO,
+    "video/3gpp": Kind.VIDEO,
+    "audio/aac": Kind.AUDIO,
+    "audio/amr": Kind.AUDIO,
+    "audio/mp4": Kind.AUDIO,
+    "audio/mpeg": Kind.AUDIO,
+    "audio/ogg": Kind.AUDIO,
+}
+_ENDINGS: Final = {
+    "jpg": Kind.IMAGE,
+    "jpeg": Kind.IMAGE,
+    "png": Kind.IMAGE,
+    "webp": Kind.STICKER,
+    "mp4": Kind.VIDEO,
+    "3gp": Kind.VIDEO,
+    "aac": Kind.AUDIO,
+    "amr": Kind.AUDIO,
+    "m4a": Kind.AUDIO,
+    "mp3": Kind.AUDIO,
+    "ogg": Kind.AUDIO,
+}
+
+
+def to_address(text: str, country: str | None) -> str | None:
+    """A person's address in its stored form, E.164 or a user id; None where it is none.
+
+    A number without + is read in `country`; a prefix `whatsapp:` is dropped.
+    """
+    text = text.strip()
+    if text[: len(PREFIX)].lower() == PREFIX:
+        text = text[len(PREFIX) :].strip()
+    return text if is_user_id(text) else phone.to_e164(text, country)
+
+
+def is_user_id(address: str) -> bool:
+    """Whether an address is a user id, which no phone has."""
+    return _USER_ID.fullmatch(address) is not None
+
+
+def kind(attachment: Attachment) -> Kind:
+    """What WhatsApp shows a file as: by its type, or where it has none by its name."""
+    content_type = (attachment.content_type or "").partition(";")[0].strip().lower()
+    if content_type:
+        return _KINDS.get(content_type, Kind.DOCUMENT)
+    name = attachment.filename or attachment.url.partition("?")[0].partition("#")[0]
+    return _ENDINGS.get(name.rpartition(".")[2].lower(), Kind.DOCUMENT)
+
+
+def compose(
+    text: str | None,
+    attachments: Sequence[Attachment] = (),
+    template: ProviderTemplate | None = None,
+    *,
+    variables: int | None = None,
+    characters: int = CHARACTERS,
+) -> Content:
+    """The content of a WhatsApp message; raises `ContentError` for one that cannot be sent.
+
+    With a `template` the text is only what our own log shows. `variables` is how many values the
+    template has in its body, where that is known; `characters` a provider's own, lower limit.
+    """
+    body = text or ""
+    if template is not None and attachments:
+        raise ContentError("attachments", "A template brings its file in its header component.")
+    if len(attachments) > 1:
+        raise ContentError("attachments", "A WhatsApp message carries one file; send several.")
+    if not body.strip() and not attachments and template is None:
+        raise ContentError("body", "The text is empty.")
+    most = min(characters, CAPTION_CHARACTERS) if attachments else characters
+    if len(body) > most or _units(body) > most:
+        what = "the caption of a file" if attachments else "a WhatsApp message"
+        raise ContentError("body", f"The text is too long; {what} holds {most} characters.")
+    if "\0" in body or any("\ud800" <= c <= "\udfff" for c in body):
+        raise ContentError("body", "The text holds a character that cannot be sent.")
+    for attachment in attachments:
+        shown = kind(attachment)
+        if body.strip() and shown in {Kind.AUDIO, Kind.STICKER}:
+            raise ContentError(
+                "body", f"WhatsApp shows no text with a file of the kind {shown}; send it apart."
+            )
+    if template is not None:
+        _check_template(template, variables)
+    return Content(body=body, attachments=tuple(attachments), template=template)
+
+
+def _check_template(template: ProviderTemplate, declared: int | None) -> None:
+    if template.content_sid is None and template.name is None:
+        raise ContentError("template", "The template names neither a content_sid nor a name.")
+    if template.content_sid is not None and not _CONTENT_SID.fullmatch(template.content_sid):
+        raise ContentError("template", "The content_sid is not HX and 32 hexadecimal digits.")
+    if template.name is not None:
+        if not _NAME.fullmatch(template.name):
+            raise ContentError(
+                "template", "The template's name has other than small letters, digits and _."
+            )
+        if template.language is None or not _LANGUAGE.fullmatch(template.language):
+            raise ContentError("template", "The template's language is not one as en or en_US.")
+    _check_variables(template.variables, declared)
+    for component in template.components:
+        what = component.get("type")
+        if not isinstance(what, str) or not what:
+            raise ContentError("template", "A component of the template has no type.")
+        if what.lower() == "body" and template.variables:
+            raise ContentError(
+                "template", "The template's body stands in variables and components."
+            )
+
+
+def _check_variables(variables: Mapping[str, str], declared: int | None) -> None:
+    numbered = {str(number) for number in range(1, len(variables) + 1)}
+    if variables.keys() != numbered and not all(_VARIABLE.fullmatch(name) for name in variables):
+        raise ContentError(
+            "variables", 'The template\'s variables are neither "1", "2", ... nor all names.'
+        )
+    if declared is not None and declared != len(variables):
+        raise ContentError(
+            "variables", f"The template has {declared} variables; {len(variables)} are given."
+        )
+    for name, value in variables.items():
+        if not value.strip():
+            raise ContentError("variables", f"The template's variable {name} is empty.")
+        if _NOT_IN_VARIABLE.search(value):
+            raise ContentError(
+                "variables",
+                f"The template's variable {name} has a new line, a tab or five spaces in a row.",
+            )
+        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise ContentError(
+                "variables", f"The template's variable {name} holds what cannot be sent."
+            )
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(1 for c in text if c > "\uffff")

@@ -1,0 +1,69 @@
+"""Addresses by channel: how one is read, how it is compared, and where a contact has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from channels import email, phone, whatsapp
+from channels.model import Channel
+
+
+def read(channel: Channel, text: str, country: str | None) -> str | None:
+    """An address to write to in its stored form, or None where it is none on this channel."""
+    if channel is Channel.EMAIL:
+        return email.to_mailbox(text)
+    if channel is Channel.WHATSAPP:
+        return whatsapp.to_address(text, country)
+    return phone.to_e164(text, country)
+
+
+def sender(channel: Channel, text: str) -> str | None:
+    """An address to send from in its stored form, or None where it is none on this channel."""
+    if channel is Channel.SMS:
+        return phone.sms_sender(text, None)
+    return read(channel, text, None)
+
+
+def key(channel: Channel, address: str) -> str:
+    """The one form in which an address is suppressed, and correspondence with it kept."""
+    if channel is Channel.EMAIL:
+        return email.key(address)
+    if channel is Channel.WHATSAPP:
+        return phone.canonical(address)
+    return address
+
+
+def forms(channel: Channel, address: str) -> tuple[str, ...]:
+    """The address under every form in which somebody may have been suppressed, its key first."""
+    if channel is Channel.WHATSAPP:
+        return phone.variants(address)
+    return (key(channel, address),)
+
+
+def of_contact(channel: Channel, contact: Mapping[str, Any], country: str | None) -> str | None:
+    """Where a lead or client is reached on this channel."""
+    written = contact["email" if channel is Channel.EMAIL else "phone"] or ""
+    return read(channel, written, country) if written else None
+
+
+def is_contact(contact: Mapping[str, Any], address: str, country: str | None) -> bool:
+    """Whether an address, of whatever channel, is that of this lead or client."""
+    if "@" in address:
+        return email.key(contact["email"] or "") == email.key(address)
+    number = phone.to_e164(contact["phone"] or "", country)
+    return number is not None and (
+        number == address or phone.canonical(number) == phone.canonical(address)
+    )
+
+
+def invalid(channel: Channel, country: str | None) -> str:
+    """What is wrong with an address that could not be read, and how one is written."""
+    if channel is Channel.EMAIL:
+        return "is no e-mail address: write it as ada@example.com, without a name"
+    national = (
+        f"or a national number of {country}"
+        if country
+        else "national numbers need organizations.settings.country"
+    )
+    return f"is no possible phone number: write it as +15551230001, {national}"

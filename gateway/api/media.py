@@ -1,0 +1,108 @@
+"""/v1/media/{id} for callers, and /media/{token} for providers that fetch what we send."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.api.endpoint import Call, Endpoint
+from gateway.logs import logger
+from gateway.media.links import BadLinkError, MediaLinks
+from gateway.media.serving import answer
+from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
+from gateway.problems import Problem, not_found
+from gateway.store import media
+from gateway.store.database import Database
+from gateway.store.media import Media
+
+_log = logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """What handing out files needs."""
+
+    database: Database
+    store: MediaStore
+    links: MediaLinks
+
+
+SERVING: web.AppKey[Serving] = web.AppKey("media", Serving)
+
+
+async def get(call: Call) -> web.Response:
+    """One file of a message, as the caller may see it."""
+    serving = call.request.app[SERVING]
+    async with serving.database.as_caller(call.caller) as db:
+        file = await media.get(db, call.organization_id, call.id)
+    if file is None:
+        raise not_found("file")
+    return await _answer(serving, file, call.request, any_origin=False)
+
+
+async def fetch(request: web.Request) -> web.Response:
+    """One file, for whoever has a link of ours whose time is not over."""
+    serving = request.app[SERVING]
+    try:
+        organization_id, media_id = serving.links.read(request.match_info["token"])
+    except BadLinkError:
+        raise Problem(404, "This link is not valid, or its time is over.") from None
+    async with serving.database.as_service() as db:
+        file = await media.get(db, organization_id, media_id)
+    if file is None:
+        raise Problem(404, "This link is not valid, or its time is over.")
+    return await _answer(serving, file, request, any_origin=True)
+
+
+async def _answer(
+    serving: Serving, file: Media, request: web.Request, *, any_origin: bool
+) -> web.Response:
+    if file.state == "waiting":
+        raise Problem(
+            409,
+            "This file is still to be fetched from the provider: try again.",
+            headers={"Retry-After": "5"},
+        )
+    if file.state == "failed":
+        raise Problem(404, f"This file could not be fetched from the provider. {file.reason}")
+    try:
+        return await answer(
+            serving.store,
+            file,
+            request.headers,
+            is_head=request.method == "HEAD",
+            any_origin=any_origin,
+        )
+    except MissingFileError:
+        _log.error("a file is not in the media store", media_id=str(file.id))
+        raise Problem(
+            404, "This file is not in the gateway's media store any more: tell the operator."
+        ) from None
+    except MediaStoreError as error:
+        _log.error("the media store cannot be used", error=str(error))
+        raise Problem(
+            503, "The media store does not answer: try again.", headers={"Retry-After": "5"}
+        ) from None
+
+
+def add_links(app: web.Application, base_url: str) -> None:
+    """Add the path of public links, also behind the path that PUBLIC_URL may have."""
+    prefix = urlsplit(base_url).path
+    for start in dict.fromkeys(("", prefix)):
+        app.router.add_get(start + "/media/{token}", fetch)
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/media/{id}",
+        handler=get,
+        summary="One file of a message",
+        problems=(404, 409),
+    ),
+]

@@ -1,0 +1,112 @@
+"""What a channel can be told beyond the text: `options` of a template or of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from channels.model import Channel
+from gateway.api.shapes.base import Integer, Line, Shape, Text
+from gateway.problems import FieldError
+
+
+class NoOptions(Shape):
+    """SMS needs none."""
+
+
+class EmailOptions(Shape):
+    """`unsubscribe`: with the headers of RFC 8058; `reply_to`: where answers go instead."""
+
+    unsubscribe: bool = True
+    reply_to: Line | None = None
+
+
+class WhatsAppOptions(Shape):
+    """The provider's template: Twilio's `content_sid`, or Meta's `name` and `language`.
+
+    `variables` are the values of its body by their names there, each a source as the text is;
+    `parameters` is how many there must be; `components` are Meta's other components, whose strings
+    are sources, too.
+    """
+
+    content_sid: Line | None = None
+    name: Line | None = None
+    language: Line | None = None
+    variables: dict[str, Text] = Field(default_factory=dict, max_length=100)
+    parameters: Integer | None = Field(None, ge=0, le=100)
+    components: list[dict[str, Any]] = Field(default_factory=list, max_length=20)
+
+    @model_validator(mode="after")
+    def _names_a_template(self) -> WhatsAppOptions:
+        if not self.content_sid and not (self.name and self.language):
+            raise ValueError(
+                "must name the provider's template: content_sid (Twilio), or name and "
+                "language (Meta)"
+            )
+        return self
+
+
+class CallOptions(Shape):
+    """How a text is said: see `channels.model.CallPlan`."""
+
+    voice: Line | None = None
+    language: Line | None = None
+    play: Line | None = Field(None, description="URL of a recording, played after the text")
+    repeat: Integer = Field(1, ge=1, le=5)
+    confirm: Annotated[str, StringConstraints(pattern=r"^[0-9*#]$")] | None = Field(
+        None, description="the digit that the person is asked to press"
+    )
+    detect_machine: bool = False
+    timeout: Integer | None = Field(None, ge=5, le=600, description="seconds to let it ring")
+
+
+Options = NoOptions | EmailOptions | WhatsAppOptions | CallOptions
+
+_OF: dict[Channel, type[Options]] = {
+    Channel.SMS: NoOptions,
+    Channel.EMAIL: EmailOptions,
+    Channel.WHATSAPP: WhatsAppOptions,
+    Channel.CALL: CallOptions,
+}
+
+
+def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]:
+    """What is wrong with the options of a channel."""
+    if not given:
+        return []
+    try:
+        _OF[channel].model_validate(given)
+    except ValidationError as error:
+        return [
+            FieldError(
+                ".".join(["options", *(str(part) for part in one["loc"])]),
+                "is not an option of this channel"
+                if one["type"] == "extra_forbidden"
+                else one["msg"].removeprefix("Value error, "),
+            )
+            for one in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+    return []
+
+
+def sources(channel: Channel, given: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The options that are sources to be rendered, each with its name."""
+    if not given or channel is not Channel.WHATSAPP:
+        return []
+    found = [
+        (f"options.variables.{name}", source)
+        for name, source in (given.get("variables") or {}).items()
+    ]
+    return found + list(_strings("options.components", given.get("components") or []))
+
+
+def _strings(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any JSON
+    if isinstance(value, str):
+        return [(name, value)]
+    if isinstance(value, Mapping):
+        return [each for k, v in value.items() for each in _strings(f"{name}.{k}", v)]
+    if isinstance(value, list):
+        return [each for n, v in enumerate(value) for each in _strings(f"{name}.{n}", v)]
+    return []

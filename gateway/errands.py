@@ -1,0 +1,273 @@
+"""Errands: what a webhook only pointed at is fetched apart from it, with retries.
+
+Kinds: `media`, a file of a message; `parse`, an answer that is read like a webhook; `visit`, a URL
+that has to be called. Bytes are kept before a row says so, and every step can be done twice: what
+dies in the middle is done again when its lease is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from channels.download import Downloader, DownloadLater, DownloadRefused, File
+from channels.download import origin as origin_of
+from channels.http import Limits
+from channels.model import Account
+from gateway.logs import logger
+from gateway.media import kinds
+from gateway.media.files import LIMITS, MAX_BYTES
+from gateway.media.links import MediaLinks
+from gateway.media.store import MediaStore, MediaStoreError, storage_key
+from gateway.registry import PROVIDERS, Provider
+from gateway.store import media
+from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.media import Errand
+from gateway.vault import Vault, VaultError
+from webhooks.model import Unreadable, WebhookRequest
+
+_log = logger(__name__)
+
+Received = Callable[[Account, WebhookRequest], Awaitable[None]]
+
+CONCURRENCY = 4
+# Where a file of WhatsApp is, is asked first: its answer is JSON that names the URL
+# https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
+_META = "graph.facebook.com"
+# What may be right a moment later: a file that is not there yet, a key that is being changed.
+_PASSING = (401, 403, 404)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long errands are tried: seconds after each attempt, by the number of the attempt.
+
+    `lease` seconds must outlast one attempt. An answer that may pass ends an errand after
+    `passing` attempts, but for one of kind `parse`, which may be somebody's message.
+    """
+
+    waits: tuple[float, ...] = (5, 30, 120, 600, 3600, 21600, 21600)
+    passing: int = 3
+    lease: float = 300.0
+    limits: Limits = LIMITS
+
+    @property
+    def most(self) -> int:
+        """How many attempts there are."""
+        return len(self.waits) + 1
+
+
+class Errands:
+    """Does what is due; `received` takes the answers that are read like webhooks."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        store: MediaStore,
+        links: MediaLinks,
+        downloader: Downloader,
+        received: Received,
+        *,
+        api_urls: Mapping[str, str | None],
+        patience: Patience | None = None,
+        providers: Mapping[str, Provider] = PROVIDERS,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._store = store
+        self._links = links
+        self._downloader = downloader
+        self._received = received
+        self._api_urls = api_urls
+        self._patience = patience or Patience()
+        self._providers = providers
+
+    async def run_due(self, limit: int = 100) -> int:
+        """Do up to `limit` errands that are due, four at a time; how many that were.
+
+        Raises `DatabaseAwayError` when all have ended.
+        """
+        begun = 0
+
+        async def run() -> None:
+            nonlocal begun
+            while begun < limit:
+                begun += 1
+                async with self._database.as_service() as db:
+                    due = await media.claim_errands(db, 1, self._patience.lease)
+                if not due:
+                    begun -= 1
+                    return
+                await self._run(due[0])
+
+        ended = await asyncio.gather(
+            *(run() for _ in range(min(CONCURRENCY, limit))), return_exceptions=True
+        )
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
+        return begun
+
+    async def _run(self, errand: Errand) -> None:
+        try:
+            if errand.attempts > self._patience.most:
+                # It ended its worker each time, so that nobody could say so.
+                await self._give_up(errand, "It could not be fetched.")
+            elif errand.kind == "media" and errand.state != "waiting":
+                await self._finish(errand)  # done, or its message was deleted
+            else:
+                await self._attempt(errand)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - one errand's defect must not stop the others
+            _log.exception("an errand met what nobody expected", **_ids(errand))
+            await self._again(errand, "The gateway made a mistake.", None)
+
+    async def _attempt(self, errand: Errand) -> None:
+        try:
+            account = self._account(errand)
+            if errand.kind == "media":
+                await self._keep(errand, await self._fetch_file(errand, account))
+                return
+            file = await self._get(account, _rebased(errand.url, account.api_url))
+            if errand.kind == "parse":
+                await self._received(account, _as_request(errand, file))
+            await self._finish(errand)
+        except DownloadLater as error:
+            await self._again(errand, error.message, error.retry_after)
+        except DownloadRefused as error:
+            may_pass = error.status in _PASSING and (
+                errand.kind == "parse" or errand.attempts < self._patience.passing
+            )
+            if may_pass:
+                await self._again(errand, error.message, None)
+            else:
+                await self._give_up(errand, error.message)
+        except MediaStoreError as error:
+            _log.error("the media store cannot be used", error=str(error))
+            await self._again(errand, "The gateway could not keep it.", None)
+        except VaultError as error:
+            _log.error("credentials do not open", error=str(error), **_ids(errand))
+            await self._again(errand, "The account's credentials do not open.", None)
+        except Unreadable as error:
+            await self._give_up(errand, f"The provider's answer cannot be read: {error}.")
+
+    def _account(self, errand: Errand) -> Account:
+        if errand.provider not in self._providers:
+            raise DownloadRefused(f"There is no provider {errand.provider} in this version.")
+        return Account(
+            id=errand.account_id,
+            organization_id=errand.organization_id,
+            provider=errand.provider,
+            credentials=self._vault.open(errand.organization_id, errand.credentials),
+            api_url=self._api_urls.get(errand.provider),
+            settings=errand.settings or {},
+        )
+
+    async def _get(self, account: Account, url: str) -> File:
+        authorize = self._providers[account.provider].authorize
+        return await self._downloader.get(
+            url,
+            max_bytes=MAX_BYTES,
+            limits=self._patience.limits,
+            authorize=lambda where: authorize(account, where),
+            allowed_origin=account.api_url,
+        )
+
+    async def _fetch_file(self, errand: Errand, account: Account) -> File:
+        """The file itself: where Meta keeps it, the provider is asked first."""
+        file = await self._get(account, self._at(account, errand.url))
+        if urlsplit(errand.url).hostname == _META and file.content_type == "application/json":
+            return await self._get(account, self._at(account, _named_in(file.content)))
+        return file
+
+    def _at(self, account: Account, url: str) -> str:
+        """A URL of the provider itself at the address that the environment names instead."""
+        if account.api_url is None or origin_of(url) == origin_of(account.api_url):
+            return url
+        is_theirs = bool(self._providers[account.provider].authorize(account, url))
+        return _rebased(url, account.api_url) if is_theirs else url
+
+    async def _keep(self, errand: Errand, file: File) -> None:
+        """Keep the bytes, then say that they are there: in the row and in its message."""
+        content_type = kinds.type_of(file.content, file.content_type)
+        if content_type == kinds.UNKNOWN:
+            content_type = kinds.type_of(file.content, errand.content_type)
+        key = storage_key(errand.organization_id, errand.id)
+        await self._store.put(key, file.content, content_type)
+        async with self._database.as_service() as db:
+            is_first = await media.set_stored(
+                db,
+                errand,
+                filename=kinds.clean_name(file.filename),
+                content_type=content_type,
+                size=len(file.content),
+                storage_key=key,
+                url=self._links.shown(errand.id),
+            )
+            is_gone = (
+                not is_first and await media.get(db, errand.organization_id, errand.id) is None
+            )
+        if is_gone:
+            await self._store.delete(key)  # its message was deleted meanwhile
+            return
+        _log.info("file stored", size=len(file.content), **_ids(errand))
+
+    async def _finish(self, errand: Errand) -> None:
+        async with self._database.as_service() as db:
+            await media.finish_errand(db, errand)
+
+    async def _again(self, errand: Errand, reason: str, retry_after: float | None) -> None:
+        if errand.attempts >= self._patience.most:
+            await self._give_up(errand, reason)
+            return
+        wait = max(self._patience.waits[errand.attempts - 1], retry_after or 0.0)
+        _log.warning("an errand is tried again", reason=reason, seconds=wait, **_ids(errand))
+        async with self._database.as_service() as db:
+            await media.postpone_errand(db, errand, wait)
+
+    async def _give_up(self, errand: Errand, reason: str) -> None:
+        _log.error("an errand is given up", reason=reason, **_ids(errand))
+        async with self._database.as_service() as db:
+            await media.set_failed(db, errand, reason)
+
+
+def _as_request(errand: Errand, file: File) -> WebhookRequest:
+    return WebhookRequest(
+        method="GET", url=errand.url, event="fetched", headers=file.headers, body=file.content
+    )
+
+
+def _rebased(url: str, api_url: str | None) -> str:
+    """The same path and query at another base address."""
+    if api_url is None or origin_of(url) == origin_of(api_url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # the downloader says what is wrong with it
+    return api_url.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _named_in(answer: bytes) -> str:
+    try:
+        url = json.loads(answer)["url"]
+    except (ValueError, TypeError, KeyError):
+        url = None
+    if not isinstance(url, str):
+        raise DownloadRefused("The provider's answer names no URL of the file.")
+    return url
+
+
+def _ids(errand: Errand) -> dict[str, str | int]:
+    return {
+        "errand_id": str(errand.id),
+        "organization_id": str(errand.organization_id),
+        "provider": errand.provider,
+        "kind": errand.kind,
+        "attempt": errand.attempts,
+    }

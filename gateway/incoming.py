@@ -1,0 +1,180 @@
+"""From what a provider told to what is stored of it: rows, events and statements, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from channels import email
+from channels.model import Account, Attachment, Channel
+from gateway import addresses
+from gateway.attachments import as_rows
+from gateway.ids import derived_id
+from gateway.store.reports import Event, event_id, report_id
+from gateway.store.suppressions import Answered, Statement, Written
+from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
+
+Row = dict[str, Any]
+
+# What WhatsApp tells of a person, or of an earlier message: it opens no window.
+_NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
+
+
+def message_id(account: Account, message: Inbound) -> UUID:
+    """The same external id is the same message: the primary key refuses the second."""
+    return derived_id(account.id, "inbound", message.external_id)
+
+
+def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
+    """A report as an event of its message."""
+    return Event(
+        organization_id=account.organization_id,
+        message_id=about,
+        id=event_id(about, report.key),
+        type=report.word,
+        status=report.status,
+        source=account.provider,
+        occurred_at=report.occurred_at,
+        external_id=report.external_id,
+        error_code=report.error_code,
+        error_message=report.error_message,
+        detail=dict(report.detail),
+        provider=dict(report.provider) or None,
+    )
+
+
+def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
+    """More of a message as an event of it."""
+    return Event(
+        organization_id=account.organization_id,
+        message_id=about,
+        id=event_id(about, addition.key),
+        type=addition.word,
+        status=None,
+        source=account.provider,
+        occurred_at=addition.occurred_at,
+        detail=dict(addition.detail),
+        provider=dict(addition.provider) or None,
+    )
+
+
+def unmatched(account: Account, report: StatusReport) -> Row:
+    """A report whose message is not known yet, as it is kept."""
+    return {
+        "organization_id": account.organization_id,
+        "account_id": account.id,
+        "external_id": report.external_id,
+        "id": report_id(report.key),
+        "type": report.word,
+        "status": report.status,
+        "occurred_at": report.occurred_at or datetime.now(UTC),
+        "error_code": report.error_code,
+        "error_message": report.error_message,
+        "source": account.provider,
+        "detail": dict(report.detail),
+        "provider": dict(report.provider) or None,
+    }
+
+
+def inbound_row(
+    account: Account,
+    message: Inbound,
+    files: Sequence[Attachment],
+    known: Sequence[Mapping[str, Any]],
+    answered: Answered | None,
+) -> Row:
+    """An inbound message as it is stored, with the contact who wrote it.
+
+    `known` are leads and clients that may have its address, the newest first; without one of them
+    the message that it answers tells who it was.
+    """
+    own_id = message_id(account, message)
+    contact: dict[str, Any] = {"lead": None, "client": None}
+    for row in reversed(known):
+        if addresses.is_contact(row, message.from_address, row["country"]):
+            contact[row["kind"]] = row["id"]
+    if answered is not None and not any(contact.values()):
+        contact = {"lead": answered.lead_id, "client": answered.client_id}
+    metadata: Row = {"provider": dict(message.detail)}
+    if answered is not None:
+        metadata["reply_to"] = str(answered.id)
+    return {
+        "id": own_id,
+        "channel": message.channel,
+        "from_address": message.from_address,
+        "to_address": message.to_address,
+        "lead_id": contact["lead"],
+        "client_id": contact["client"],
+        "subject": message.subject,
+        "body": message.body,
+        "html_body": message.html_body,
+        "attachments": as_rows(files),
+        "external_id": message.external_id,
+        "metadata": metadata,
+        "occurred_at": message.occurred_at,
+        "event_id": event_id(own_id, "received"),
+        "source": account.provider,
+    }
+
+
+def written(message: Inbound) -> Written | None:
+    """That they wrote: what WhatsApp's window and the threads of e-mails are known from."""
+    if message.channel not in (Channel.EMAIL, Channel.WHATSAPP):
+        return None
+    if message.detail.get("type") in _NOT_WRITTEN:
+        return None
+    is_mail = message.channel is Channel.EMAIL
+    return Written(
+        channel=message.channel,
+        their_address=addresses.key(message.channel, message.from_address),
+        our_address=addresses.key(message.channel, message.to_address),
+        topic=email.topic(message.subject or "") if is_mail else "",
+        inbound_at=min(message.occurred_at or datetime.now(UTC), datetime.now(UTC)),
+        mail_id=message.external_id if is_mail else None,
+    )
+
+
+def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:
+    """What an inbound message says that it answers: our ids, and a provider's, the nearest first.
+
+    Our Message-IDs have our id before the @; a provider that gives its own has its id there.
+    """
+    ids: list[UUID] = []
+    external: list[str] = [message.quotes] if message.quotes else []
+    for reference in message.references:
+        local = reference.partition("@")[0]
+        external += [reference, local]
+        try:
+            ids.append(UUID(local))
+        except ValueError:
+            continue
+    return ids, external
+
+
+def is_theirs(message: Inbound, answered: Answered) -> bool:
+    """Whether the one who answers is the one who was written to: anybody can name a message."""
+    other = answered.to_address if answered.direction == "outbound" else answered.from_address
+    return addresses.key(message.channel, other) == addresses.key(
+        message.channel, message.from_address
+    )
+
+
+def statement(account: Account, change: ConsentChange, address: str) -> Statement:
+    """What was said about an address, as evidence."""
+    return Statement(
+        id=derived_id(account.organization_id, account.id, "consent", change.key),
+        channel=change.channel,
+        address=addresses.key(change.channel, address),
+        reason=change.reason,
+        is_lifted=change.is_lifted,
+        source=account.provider,
+        occurred_at=change.occurred_at,
+        detail={
+            **change.detail,
+            "word": change.word,
+            "external_id": change.external_id,
+            "message_id": str(change.message_id) if change.message_id else None,
+        },
+    )

@@ -1,0 +1,54 @@
+"""Links and addresses that carry a signed message id: to unsubscribe, and to answer to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from uuid import UUID
+
+from gateway.vault import Vault
+
+_UNSUBSCRIBE, _REPLY = "unsubscribe", "reply"
+_MAC = 16
+# Base 32, because mail systems fold the case of addresses; a local part has 64 characters at most.
+_REPLY_MAC = 10
+_REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE)
+
+
+def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:
+    """Where one click takes the recipient of a message off the list (RFC 8058)."""
+    named = organization_id.bytes + message_id.bytes
+    token = named + vault.sign(_UNSUBSCRIBE, named, _MAC)
+    return f"{base_url}/unsubscribe/{base64.urlsafe_b64encode(token).decode().rstrip('=')}"
+
+
+def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
+    """(organization, message) of a token that we made; None for any other."""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    named, mac = raw[:32], raw[32:]
+    if len(raw) != 32 + _MAC or not vault.is_signed(_UNSUBSCRIBE, named, mac):
+        return None
+    return UUID(bytes=named[:16]), UUID(bytes=named[16:])
+
+
+def reply_address(vault: Vault, domain: str, organization_id: UUID, message_id: UUID) -> str:
+    """The address that an answer to this message comes to."""
+    mac = vault.sign(_REPLY, organization_id.bytes + message_id.bytes, _REPLY_MAC)
+    token = base64.b32encode(message_id.bytes + mac).decode().rstrip("=").lower()
+    return f"r-{token}@{domain}"
+
+
+def read_reply(vault: Vault, organization_id: UUID, address: str) -> UUID | None:
+    """The message that an answer came to the reply address of; None for any other address."""
+    found = _REPLY_ADDRESS.search(address)
+    if found is None:
+        return None
+    raw = base64.b32decode(found[1].upper() + "=" * (-len(found[1]) % 8))
+    named, mac = raw[:16], raw[16:]
+    if not vault.is_signed(_REPLY, organization_id.bytes + named, mac):
+        return None
+    return UUID(bytes=named)

@@ -1,0 +1,148 @@
+"""Files of messages: those at hand are kept, those that go with a message are brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from channels.download import Downloader, DownloadLater, DownloadRefused, File
+from channels.errors import Refused, RefusedForNow
+from channels.http import Limits
+from channels.model import Attachment
+from gateway.media import kinds
+from gateway.media.links import MediaLinks, media_id_of
+from gateway.media.store import MediaStore, MediaStoreError, MissingFileError, storage_key
+from gateway.store import media
+from gateway.store.database import Database
+from gateway.store.media import Media, NewMedia
+
+MAX_BYTES = 32 * 2**20
+LIMITS = Limits(connect=5.0, total=60.0)
+# A webhook waits for it, and with it a provider.
+_CERTIFICATE_LIMITS = Limits(connect=2.0, total=5.0)
+_CERTIFICATE_BYTES = 2**16
+_LINK_SECONDS = 3 * 86400.0
+
+
+class Files:
+    """Keeps files before any row says that they are there, and brings them back."""
+
+    def __init__(
+        self, database: Database, store: MediaStore, links: MediaLinks, downloader: Downloader
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._links = links
+        self._downloader = downloader
+
+    def url(self, media_id: UUID) -> str:
+        """The URL of a file for callers."""
+        return self._links.shown(media_id)
+
+    async def keep(self, new: NewMedia, content: bytes) -> NewMedia:
+        """Keep the content of a file; the row that says so, to be stored after this.
+
+        Raises `MediaStoreError`. The same id again is the same file, once.
+        """
+        key = storage_key(new.organization_id, new.id)
+        said = new.content_type or kinds.type_of(content, None)
+        await self._store.put(key, content, kinds.plain_type(said))
+        return replace(
+            new,
+            filename=kinds.clean_name(new.filename),
+            content_type=said,
+            size=len(content),
+            storage_key=key,
+            state="stored",
+        )
+
+    async def load(
+        self, organization_id: UUID, stored: Sequence[Attachment], *, max_bytes: int = MAX_BYTES
+    ) -> tuple[Attachment, ...]:
+        """Attachments with their content: from the store where it is ours, else fetched.
+
+        `max_bytes` is for all together. Raises `Refused` or `RefusedForNow`, naming the file.
+        """
+        own = await self._own(organization_id, stored)
+        loaded: list[Attachment] = []
+        left = max_bytes
+        for number, attachment in enumerate(stored, 1):
+            name = attachment.filename or f"Attachment {number}"
+            try:
+                one = await self._with_content(attachment, own, left)
+            except MissingFileError as error:
+                raise Refused(f"{name}: the gateway has lost it.", code="attachment") from error
+            except MediaStoreError as error:
+                text = f"{name}: the gateway cannot read it now."
+                raise RefusedForNow(text, code="attachment") from error
+            except DownloadLater as error:
+                raise RefusedForNow(
+                    f"{name}: {error.message}", code="attachment", retry_after=error.retry_after
+                ) from error
+            except DownloadRefused as error:
+                raise Refused(f"{name}: {error.message}", code="attachment") from error
+            left -= len(one.content or b"")
+            if left < 0:
+                size = f"{max_bytes // 2**20} MiB"
+                raise Refused(f"All files together are larger than {size}.", code="attachment")
+            loaded.append(one)
+        return tuple(loaded)
+
+    async def linked(
+        self, organization_id: UUID, stored: Sequence[Attachment]
+    ) -> tuple[Attachment, ...]:
+        """Attachments with URLs that a provider can fetch; those of other servers as they are."""
+        own = await self._own(organization_id, stored)
+        return tuple(
+            replace(one, url=self._links.public(organization_id, found.id, _LINK_SECONDS))
+            if (found := _of(one, own))
+            else one
+            for one in stored
+        )
+
+    async def fetch_url(self, url: str, *, max_bytes: int = MAX_BYTES) -> File:
+        """A file that somebody else keeps, fetched as anybody; raises a `DownloadError`."""
+        return await self._downloader.get(url, max_bytes=max_bytes, limits=LIMITS)
+
+    async def certificate(self, url: str) -> bytes:
+        """A certificate that a provider publishes; raises a `DownloadError`."""
+        file = await self._downloader.get(
+            url, max_bytes=_CERTIFICATE_BYTES, limits=_CERTIFICATE_LIMITS
+        )
+        return file.content
+
+    async def _own(
+        self, organization_id: UUID, stored: Sequence[Attachment]
+    ) -> Mapping[UUID, Media]:
+        ids = [found for one in stored if (found := media_id_of(one.url))]
+        if not ids:
+            return {}
+        async with self._database.as_service() as db:
+            return await media.by_ids(db, organization_id, ids)
+
+    async def _with_content(
+        self, attachment: Attachment, own: Mapping[UUID, Media], left: int
+    ) -> Attachment:
+        if attachment.content is not None:
+            return attachment
+        kept = _of(attachment, own)
+        if kept is not None:
+            if kept.storage_key is None:
+                raise MissingFileError("a file was never stored")
+            return replace(attachment, content=await self._store.get(kept.storage_key))
+        file = await self.fetch_url(attachment.url, max_bytes=max(left, 1))
+        named = attachment.filename or file.filename or file.url.partition("?")[0]
+        said = attachment.content_type or file.content_type
+        return replace(
+            attachment,
+            content=file.content,
+            size=len(file.content),
+            filename=kinds.clean_name(named),
+            content_type=said or kinds.type_of(file.content, None),
+        )
+
+
+def _of(attachment: Attachment, own: Mapping[UUID, Media]) -> Media | None:
+    found = media_id_of(attachment.url)
+    return None if found is None else own.get(found)

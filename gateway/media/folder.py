@@ -1,0 +1,97 @@
+"""Files in a folder of this machine, or of one that web and worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from gateway.media.store import MediaStoreError, MissingFileError, check_key
+
+_PIECE = 2**18
+
+
+class FolderStore:
+    """A `MediaStore` in a folder that only this user can read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def put(self, key: str, content: bytes, content_type: str) -> None:  # noqa: ARG002
+        """Write the file beside its place, have it on the disk, then move it there."""
+        try:
+            await asyncio.to_thread(self._put, self._path / check_key(key), content)
+        except OSError as error:
+            raise _away(error) from error
+
+    async def get(self, key: str) -> bytes:
+        """The whole file."""
+        try:
+            return await asyncio.to_thread((self._path / check_key(key)).read_bytes)
+        except OSError as error:
+            raise _away(error) from error
+
+    async def stream(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
+        """Pieces of a file, read as they are wanted."""
+        try:
+            file = await asyncio.to_thread((self._path / check_key(key)).open, "rb")
+            with file:
+                file.seek(start)
+                left = end - start
+                while left > 0:
+                    piece = await asyncio.to_thread(file.read, min(_PIECE, left))
+                    if not piece:
+                        raise MediaStoreError("a file of the media store is shorter than it was")
+                    left -= len(piece)
+                    yield piece
+        except OSError as error:
+            raise _away(error) from error
+
+    async def delete(self, key: str) -> None:
+        """Remove the file."""
+        try:
+            await asyncio.to_thread((self._path / check_key(key)).unlink, missing_ok=True)
+        except OSError as error:
+            raise _away(error) from error
+
+    def _put(self, path: Path, content: bytes) -> None:
+        self._make_folder(path.parent)
+        beside = path.with_name(f".{uuid4().hex}")
+        try:
+            number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder for this user alone, with those above it that are not there yet."""
+        if folder.is_dir():
+            return
+        if not folder.parent.is_dir():
+            self._make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _away(error: OSError) -> MediaStoreError:
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError("the media store has no such file")
+    return MediaStoreError(f"the folder of the media store cannot be used: {error.strerror}")

@@ -1,0 +1,126 @@
+"""What a file is: its type by its own first bytes, and a name that harms nobody."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+UNKNOWN = "application/octet-stream"
+
+# What browsers show or play by themselves without running anything in it.
+INLINE = frozenset(
+    {
+        "image/jpeg",
+        "image/png",
+        "image/gif",
+        "image/webp",
+        "video/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+    }
+)
+
+# (offset, bytes, the types that begin so, the likeliest first)
+_SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
+    (0, b"\xff\xd8\xff", ("image/jpeg",)),
+    (0, b"\x89PNG\r\n\x1a\n", ("image/png",)),
+    (0, b"GIF87a", ("image/gif",)),
+    (0, b"GIF89a", ("image/gif",)),
+    (8, b"WEBP", ("image/webp",)),
+    (8, b"WAVE", ("audio/wav",)),
+    (0, b"II*\x00", ("image/tiff",)),
+    (0, b"MM\x00*", ("image/tiff",)),
+    (0, b"%PDF-", ("application/pdf",)),
+    (0, b"OggS", ("audio/ogg", "video/ogg")),
+    (0, b"ID3", ("audio/mpeg",)),
+    (0, b"#!AMR", ("audio/amr",)),
+    (0, b"fLaC", ("audio/flac",)),
+    (0, b"\x1aE\xdf\xa3", ("video/webm", "audio/webm")),
+    (4, b"ftypM4A", ("audio/mp4",)),
+    (4, b"ftyp3g", ("video/3gpp", "audio/3gpp")),
+    (4, b"ftypqt", ("video/quicktime",)),
+    (4, b"ftyphei", ("image/heic",)),
+    (4, b"ftypavif", ("image/avif",)),
+    (4, b"ftyp", ("video/mp4", "audio/mp4")),
+    (
+        0,
+        b"PK\x03\x04",
+        (
+            "application/zip",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            "application/vnd.oasis.opendocument.text",
+            "application/vnd.oasis.opendocument.spreadsheet",
+        ),
+    ),
+    (
+        0,
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        ("application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"),
+    ),
+)
+# Types that begin in no way of their own; none of them is anything that runs.
+_PLAIN = frozenset({"text/plain", "text/csv", "text/vcard", "text/calendar", "audio/aac"})
+_ALLOWED = _PLAIN.union(*(types for _, _, types in _SIGNS))
+_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/x-m4a": "audio/mp4",
+    "audio/opus": "audio/ogg",
+    "application/ogg": "audio/ogg",
+    "text/x-vcard": "text/vcard",
+    "text/directory": "text/vcard",
+}
+_HARMFUL = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u0080-\u009f]')
+_LONGEST_NAME = 150
+
+
+def plain_type(said: str | None) -> str:
+    """A type as it is known here, without parameters; `UNKNOWN` for one that is not."""
+    bare = (said or "").partition(";")[0].strip().lower()
+    bare = _ALIASES.get(bare, bare)
+    return bare if bare in _ALLOWED else UNKNOWN
+
+
+def type_of(content: bytes, said: str | None) -> str:
+    """What a file is: what was said where its first bytes agree, else what they show.
+
+    What neither is known nor shows anything is `UNKNOWN`: HTML, SVG and scripts among it.
+    """
+    told = plain_type(said)
+    begins = _begins(content)
+    if begins:
+        return told if told in begins else begins[0]
+    return told if told in _PLAIN and b"\x00" not in content[:1024] else UNKNOWN
+
+
+def _begins(content: bytes) -> tuple[str, ...]:
+    for offset, sign, types in _SIGNS:
+        if content.startswith(sign, offset):
+            return types
+    # Frames without a tag before them: eleven bits set (twelve for AAC), and the layer.
+    if content[:1] == b"\xff" and len(content) > 1:
+        if content[1] & 0xE6 == 0xE2:
+            return ("audio/mpeg",)
+        if content[1] & 0xF6 == 0xF0:
+            return ("audio/aac",)
+    return ()
+
+
+def clean_name(name: str | None) -> str | None:
+    """A file's name without folders, controls and what turns text around; None for no name."""
+    text = (name or "").replace("\\", "/").rpartition("/")[2]
+    text = text.encode("utf-8", "ignore").decode()
+    text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
+    text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Zl", "Zp"))
+    text = " ".join(_HARMFUL.sub("_", text).split()).strip(". ")
+    if len(text) > _LONGEST_NAME:
+        stem, dot, ending = text.rpartition(".")
+        short = bool(dot) and len(ending) <= 10
+        text = stem[: _LONGEST_NAME - 11] + dot + ending if short else text[:_LONGEST_NAME]
+    return text or None

@@ -1,0 +1,72 @@
+"""Links to files: for callers, who are asked who they are, and for providers, who are not."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from typing import Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+_PURPOSE = "media link"
+_HEAD = 16 + 16 + 5
+_MAC = 16
+_OWN = re.compile(r"/v1/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+
+
+class BadLinkError(Exception):
+    """A token that is not ours, or whose time is over; nothing says which."""
+
+
+class Signer(Protocol):
+    """What `gateway.vault.Vault` offers."""
+
+    def sign(self, purpose: str, data: bytes, size: int = 16) -> bytes:
+        """`size` bytes that only this gateway can make."""
+        ...
+
+    def is_signed(self, purpose: str, data: bytes, mac: bytes) -> bool:
+        """Whether `sign` made them; takes the same time whether they are right or not."""
+        ...
+
+
+class MediaLinks:
+    """Makes and reads links to the files of messages."""
+
+    def __init__(self, signer: Signer, base_url: str) -> None:
+        self._signer = signer
+        self._base_url = base_url
+        # PUBLIC_URL may carry the user and password that providers call with.
+        parts = urlsplit(base_url)
+        self._shown_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def shown(self, media_id: UUID) -> str:
+        """The URL of a file for callers, as `messages.attachments` has it."""
+        return f"{self._shown_url}/v1/media/{media_id}"
+
+    def public(self, organization_id: UUID, media_id: UUID, seconds: float = 3 * 86400) -> str:
+        """A URL that anybody can fetch the file from for some seconds: for providers that do."""
+        head = organization_id.bytes + media_id.bytes + int(time.time() + seconds).to_bytes(5)
+        token = head + self._signer.sign(_PURPOSE, head, _MAC)
+        return f"{self._base_url}/media/{base64.urlsafe_b64encode(token).rstrip(b'=').decode()}"
+
+    def read(self, token: str) -> tuple[UUID, UUID]:
+        """(organization, file) of a token; raises `BadLinkError`."""
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise BadLinkError from None
+        head, mac = raw[:_HEAD], raw[_HEAD:]
+        if len(mac) != _MAC or not self._signer.is_signed(_PURPOSE, head, mac):
+            raise BadLinkError
+        if int.from_bytes(head[32:]) < time.time():
+            raise BadLinkError
+        return UUID(bytes=head[:16]), UUID(bytes=head[16:32])
+
+
+def media_id_of(url: str) -> UUID | None:
+    """The file that a URL made by `MediaLinks.shown` means, also of an earlier PUBLIC_URL."""
+    found = _OWN.search(url)
+    return UUID(found[1]) if found else None

@@ -1,0 +1,110 @@
+"""A kept file as an HTTP answer: never anything that a browser would run, in parts where asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from gateway.media import kinds
+from gateway.media.store import MediaStore
+from gateway.store.media import Media
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class _Stream(Payload):
+    """Pieces of a known total size, of which the first is at hand."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes], size: int, kind: str) -> None:
+        super().__init__(rest, content_type=kind)
+        self._first = first
+        self._rest = rest
+        self._size = size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        """Nobody asks for it: a file has no text."""
+        raise AssertionError("a file has no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send every piece."""
+        await writer.write(self._first)
+        async for piece in self._rest:
+            await writer.write(piece)
+
+    async def close(self) -> None:
+        """Let go of the file, also where not all of it was sent."""
+        await self._rest.aclose()
+
+
+async def answer(
+    store: MediaStore, file: Media, headers: Mapping[str, str], *, is_head: bool, any_origin: bool
+) -> web.Response:
+    """A stored file, or the part of it that `Range` asks for.
+
+    `headers` are the request's, `any_origin` is for links that whoever has them may show anywhere.
+    Raises `MissingFileError` or `MediaStoreError`, before anything is sent.
+    """
+    if file.size is None or file.storage_key is None:
+        raise ValueError("only a stored file can be answered")
+    kind = kinds.plain_type(file.content_type)
+    named = safety(kind, file.filename, any_origin=any_origin)
+    named["ETag"] = f'"{file.id.hex}"'
+    part = _part(headers, file.size, named["ETag"])
+    if part is None:
+        named |= {"Content-Range": f"bytes */{file.size}"}
+        return web.Response(status=416, headers=named)
+    start, end = part
+    if end - start < file.size:
+        named["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
+    pieces = store.stream(file.storage_key, start, end)
+    # The first piece now: while nothing is sent, a file that is lost can be said.
+    body = _Stream(await anext(pieces, b""), pieces, end - start, kind)
+    if is_head:
+        await body.close()
+    return web.Response(status=200 if end - start == file.size else 206, headers=named, body=body)
+
+
+def safety(kind: str, filename: str | None, *, any_origin: bool) -> dict[str, str]:
+    """The headers that keep a file from being more than a file."""
+    shown = "inline" if kind in kinds.INLINE else "attachment"
+    return {
+        "Content-Type": kind,
+        "Content-Disposition": f"{shown}{_filename(filename)}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "cross-origin" if any_origin else "same-origin",
+        "Cache-Control": "private",
+        "Accept-Ranges": "bytes",
+    }
+
+
+def _filename(name: str | None) -> str:
+    """The name twice (RFC 6266): in ASCII for old programs, and as it is (RFC 5987)."""
+    clean = kinds.clean_name(name)
+    if clean is None:
+        return ""
+    plain = clean.encode("ascii", "replace").decode().replace("?", "_").replace("%", "_")
+    return f"; filename=\"{plain}\"; filename*=UTF-8''{quote(clean, safe='')}"
+
+
+def _part(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int] | None:
+    """(start, end) of what is asked for, None where there is nothing (RFC 9110 §14).
+
+    Several parts at once, and what is no range of bytes, get the whole.
+    """
+    asked = _RANGE.fullmatch(headers.get("Range", "").strip())
+    if asked is None or asked[1] == asked[2] == "" or headers.get("If-Range", etag) != etag:
+        return 0, size
+    if asked[1] == "":
+        start, end = max(size - int(asked[2]), 0), size
+    else:
+        start = int(asked[1])
+        end = min(int(asked[2]) + 1, size) if asked[2] else size
+        if asked[2] and int(asked[2]) < start:
+            return 0, size
+    return (start, end) if start < end else None

@@ -1,0 +1,82 @@
+"""Where files are kept: one small interface, a folder by default, object storage by its URL.
+
+Files are written whole or not at all, and before any row says that they are there. A key names the
+organization, so that what belongs to one is found, moved and removed together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+_HEX = "[0-9a-f]"
+_ID = f"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}"
+_KEY = re.compile(f"{_ID}/{_HEX}{{2}}/{_ID}")
+
+
+class MediaStoreError(Exception):
+    """The store cannot be used as it is set up, or does not answer; one line, without secrets."""
+
+
+class MissingFileError(MediaStoreError):
+    """The store has no file of that key."""
+
+
+class MediaStore(Protocol):
+    """Keeps files by their keys; every method raises `MediaStoreError`."""
+
+    async def put(self, key: str, content: bytes, content_type: str) -> None:
+        """Keep a file; when this returns, a power cut does not lose it. A second time, again."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """A whole file; raises `MissingFileError`."""
+        ...
+
+    def stream(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
+        """The bytes of a file from `start` up to, not with, `end`; raises `MissingFileError`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a file, where there is one."""
+        ...
+
+
+def storage_key(organization_id: UUID, media_id: UUID) -> str:
+    """The key of a file: the same file has the same key, however often it is stored."""
+    # The last two digits are random in every UUID that we make: folders grow evenly.
+    text = str(media_id)
+    return f"{organization_id}/{text[-2:]}/{text}"
+
+
+def check_key(key: str) -> str:
+    """The key; raises `ValueError` for what `storage_key` does not make, as `../`."""
+    if not _KEY.fullmatch(key):
+        raise ValueError("this is no key of the media store")
+    return key
+
+
+def open_store(location: str | None, data: Path) -> MediaStore:
+    """The store that the setting names: a folder, or object storage by its URL.
+
+    Without one, the folder `media` of the data folder. Raises `MediaStoreError`.
+    """
+    from gateway.media.folder import FolderStore  # noqa: PLC0415 - it imports this
+
+    if not location:
+        return FolderStore(data / "media")
+    if "://" not in location:
+        return FolderStore(Path(location).expanduser().absolute())
+    if location.startswith("file://"):
+        return FolderStore(Path(urlsplit(location).path))
+    try:
+        from gateway.media.objects import ObjectStore  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise MediaStoreError(
+            "object storage needs an extra: pip install 'omnichannel-gateway[s3]'"
+        ) from None
+    return ObjectStore.at(location)

@@ -1,0 +1,120 @@
+"""From a claimed entry to what its provider is handed: headers of e-mails, files, templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from channels import email, phone, whatsapp
+from channels.errors import Refused
+from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from gateway import links, parts
+from gateway.media.files import Files
+from gateway.parts import Parts, Thread
+from gateway.store import suppressions
+from gateway.store.database import Database
+from gateway.store.queue import Claimed
+from gateway.store.suppressions import Pair
+from gateway.vault import Vault
+
+
+class Outbounds:
+    """Makes what is sent from what is stored."""
+
+    def __init__(self, database: Database, vault: Vault, files: Files, base_url: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._files = files
+        self._base_url = base_url
+
+    async def make(
+        self, claimed: Claimed, account: Account, *, with_files: bool = True
+    ) -> Outbound:
+        """The message as its provider is handed it; raises a `SendError`."""
+        channel = Channel(claimed.channel)
+        said = parts.read(claimed.parts)
+        if channel is Channel.WHATSAPP and with_files:
+            said = await self._in_window(claimed, said)
+        files = await self._attached(claimed, channel) if with_files else ()
+        return Outbound(
+            message_id=claimed.message_id,
+            channel=channel,
+            from_address=claimed.from_address,
+            to_address=claimed.to_address,
+            content=Content(
+                body=claimed.body,
+                subject=claimed.subject,
+                html_body=claimed.html_body,
+                attachments=files,
+                template=said.template,
+                call=said.call,
+            ),
+            mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
+            quotes=said.quotes,
+        )
+
+    async def _attached(self, claimed: Claimed, channel: Channel) -> tuple[Attachment, ...]:
+        """A mail carries its files; the other providers fetch them from us."""
+        stored = _attachments(claimed.attachments or ())
+        if not stored:
+            return ()
+        if channel is Channel.EMAIL:
+            return await self._files.load(
+                claimed.organization_id, stored, max_bytes=email.ATTACHMENT_BYTES
+            )
+        return await self._files.linked(claimed.organization_id, stored)
+
+    def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
+        thread = thread or Thread()
+        unsubscribe = links.unsubscribe_url(
+            self._vault, self._base_url, claimed.organization_id, claimed.message_id
+        )
+        settings = account.settings.get("email")
+        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
+        reply_to = thread.reply_to
+        if reply_to is None and isinstance(domain, str) and domain:
+            reply_to = links.reply_address(
+                self._vault, domain, claimed.organization_id, claimed.message_id
+            )
+        return Mail(
+            message_id=parts.mail_id(claimed.message_id, claimed.from_address),
+            in_reply_to=thread.references[-1] if thread.references else None,
+            references=thread.references,
+            reply_to=reply_to,
+            unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
+        )
+
+    async def _in_window(self, claimed: Claimed, said: Parts) -> Parts:
+        """WhatsApp's window may have closed since the message was accepted, or opened anew."""
+        if said.window_until is None or datetime.now(UTC) < said.window_until:
+            return said
+        pair = Pair(
+            channel=claimed.channel,
+            addresses=phone.variants(claimed.to_address),
+            our_address=phone.canonical(claimed.from_address),
+        )
+        async with self._database.as_service() as db:
+            (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
+        last = found.last_inbound_at
+        if last is not None and datetime.now(UTC) < last + whatsapp.WINDOW:
+            return said
+        if said.outside is not None:
+            return replace(said, template=said.outside)
+        raise Refused(
+            "More than 24 hours since the recipient last wrote: only a template can be sent.",
+            code="window_closed",
+        )
+
+
+def _attachments(stored: Sequence[dict[str, Any]]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(
+            url=file.get("url") or "",
+            filename=file.get("filename"),
+            content_type=file.get("content_type"),
+            size=file.get("size"),
+        )
+        for file in stored
+    )

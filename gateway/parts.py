@@ -1,0 +1,96 @@
+"""How a message is said beyond its text, kept in `messages.parts` between accept and dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from channels.model import CallPlan, Content, ProviderTemplate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thread:
+    """An e-mail's place among others: ids without <>, the oldest first."""
+
+    references: tuple[str, ...] = ()
+    reply_to: str | None = None
+    has_unsubscribe: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What `messages.parts` says.
+
+    `outside` is the template to be sent instead of the text when WhatsApp's window, which was
+    known to be open until `window_until`, has closed.
+    """
+
+    template: ProviderTemplate | None = None
+    call: CallPlan | None = None
+    thread: Thread | None = None
+    quotes: str | None = None
+    window_until: datetime | None = None
+    outside: ProviderTemplate | None = None
+
+    def as_json(self) -> dict[str, Any] | None:
+        """What is not as it is without saying; None for an ordinary message."""
+        said = {
+            "template": _template(self.template),
+            "call": asdict(self.call) if self.call else None,
+            "thread": asdict(self.thread) if self.thread else None,
+            "quotes": self.quotes,
+            "window_until": self.window_until.isoformat() if self.window_until else None,
+            "outside": _template(self.outside),
+        }
+        return {name: value for name, value in said.items() if value is not None} or None
+
+
+def mail_id(message_id: UUID, from_address: str) -> str:
+    """The Message-ID of an e-mail of ours, without <>: our id in the sender's domain."""
+    return f"{message_id}@{from_address.rpartition('@')[2]}"
+
+
+def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The options with which a request would say a stored message once more."""
+    said = read(stored)
+    if said.template is not None:
+        template = asdict(said.template)
+        return {**template, "components": list(template["components"])}
+    if said.call is not None:
+        return asdict(said.call)
+    if said.thread is not None:
+        return {"unsubscribe": said.thread.has_unsubscribe, "reply_to": said.thread.reply_to}
+    return None
+
+
+def of_content(content: Content) -> Parts:
+    """The parts that composing gave."""
+    return Parts(template=content.template, call=content.call)
+
+
+def read(stored: Mapping[str, Any] | None) -> Parts:
+    """The parts of a stored message."""
+    if not stored:
+        return Parts()
+    call, thread, until = stored.get("call"), stored.get("thread"), stored.get("window_until")
+    return Parts(
+        template=_read_template(stored.get("template")),
+        call=CallPlan(**call) if call else None,
+        thread=Thread(**{**thread, "references": tuple(thread["references"])}) if thread else None,
+        quotes=stored.get("quotes"),
+        window_until=datetime.fromisoformat(until) if until else None,
+        outside=_read_template(stored.get("outside")),
+    )
+
+
+def _template(template: ProviderTemplate | None) -> dict[str, Any] | None:
+    return asdict(template) if template else None
+
+
+def _read_template(stored: Mapping[str, Any] | None) -> ProviderTemplate | None:
+    if not stored:
+        return None
+    return ProviderTemplate(**{**stored, "components": tuple(stored["components"])})

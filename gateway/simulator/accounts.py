@@ -1,0 +1,98 @@
+"""Accounts of any provider: which addresses they own, and whose webhook hears an inbound one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.simulator.provider import InboundBody, UnfitError, WebhookUrl
+
+
+class SimAccount(BaseModel):
+    """An account as `POST /_sim/accounts` gives it: a provider adds its credentials."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhooks: dict[str, WebhookUrl] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What the account is called in `/_sim`; no secret."""
+        raise NotImplementedError
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether it says which addresses are its own; else it may own any."""
+        return False
+
+    def owns(self, address: str) -> bool:  # noqa: ARG002 - for those that name addresses
+        """Whether `address` is one that it names."""
+        return False
+
+
+A = TypeVar("A", bound=SimAccount)
+
+
+class AccountBook(Generic[A]):
+    """All accounts of one provider, by key."""
+
+    def __init__(self, provider: str) -> None:
+        """Start with none: every request is refused."""
+        self._provider = provider
+        self._by_key: dict[str, A] = {}
+
+    def put(self, account: A) -> None:
+        """Accept an account, or replace the one with the same key."""
+        self._by_key[account.key] = account
+
+    def get(self, key: str) -> A | None:
+        """The account of that key."""
+        return self._by_key.get(key)
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._by_key.clear()
+
+    def __iter__(self) -> Iterator[A]:
+        """Every account, oldest first."""
+        return iter(self._by_key.values())
+
+    def fitness(self, body: InboundBody) -> int:
+        """How surely an account here is meant: 3 named, 2 it owns `to`, 1 there is one, 0 none."""
+        if body.account is not None:
+            return 3 if body.account in self._by_key else 0
+        if any(some.owns(body.to) for some in self):
+            return 2
+        return 1 if self._by_key else 0
+
+    def owner(self, address: str, key: str | None) -> A:
+        """The account `key`, else the one that owns `address`; raises `UnfitError`.
+
+        Without an owner it is the only account, or the only one that names no addresses.
+        """
+        if key is not None:
+            if key not in self._by_key:
+                raise UnfitError(f"no {self._provider} account {key}", status=404)
+            return self._by_key[key]
+        everyone = list(self)
+        owners = [some for some in everyone if some.owns(address)]
+        candidates = owners or [some for some in everyone if not some.names_addresses]
+        if not owners and len(everyone) == 1:
+            candidates = everyone
+        if len(candidates) != 1:
+            how = "several" if candidates else "no"
+            could = "accounts could own" if candidates else "account owns"
+            raise UnfitError(
+                f"{how} {self._provider} {could} {address}: say which are an account's own "
+                f"('numbers', 'addresses'), or name the 'account' here"
+            )
+        return candidates[0]
+
+    def webhook(self, account: A, event: str) -> str:
+        """The URL for `event`; raises `UnfitError` where the account has none."""
+        url = account.webhooks.get(event)
+        if url is None:
+            raise UnfitError(f"{self._provider} account {account.key} has no webhook {event!r}")
+        return url

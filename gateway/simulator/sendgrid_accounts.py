@@ -1,0 +1,124 @@
+"""SendGrid accounts: the API key that opens one, and the key pair that signs its events."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Annotated, Any
+
+from aiohttp import web
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import AfterValidator, Field
+
+from gateway.simulator.accounts import AccountBook, SimAccount
+from gateway.simulator.mime import mailbox
+from gateway.simulator.sendgrid_errors import SendGridError
+
+
+def read_key(text: str) -> ec.EllipticCurvePrivateKey:
+    """A P-256 private key, PEM or base64 DER; raises `ValueError`."""
+    raw = text.strip().encode()
+    try:
+        key = (
+            serialization.load_pem_private_key(raw, None)
+            if raw.startswith(b"-----")
+            else serialization.load_der_private_key(base64.b64decode(raw, validate=True), None)
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        message = "must be a P-256 private key, PEM or base64 DER"
+        raise ValueError(message)
+    return key
+
+
+def _key(text: str) -> str:
+    read_key(text)
+    return text
+
+
+def _new_key() -> str:
+    return (
+        ec.generate_private_key(ec.SECP256R1())
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        .decode()
+    )
+
+
+class SendGridAccount(SimAccount):
+    """An account as `POST /_sim/accounts` gives it.
+
+    `addresses` are mailboxes or `@domains` that it receives for and may send from (default: any).
+    Without `private_key` it makes a key pair of its own.
+    """
+
+    api_key: str = Field(min_length=1, repr=False)
+    private_key: Annotated[str, AfterValidator(_key)] = Field(default_factory=_new_key, repr=False)
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A name for it that is not its API key."""
+        return f"sendgrid-{sha256(self.api_key.encode()).hexdigest()[:12]}"
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether `addresses` were given."""
+        return bool(self.addresses)
+
+    def owns(self, address: str) -> bool:
+        """Whether `address`, or its domain, is among its own."""
+        bare = mailbox(address).lower()
+        domain = f"@{bare.rpartition('@')[2]}"
+        return any(own.lower() in {bare, domain} for own in self.addresses)
+
+    def public_key(self) -> str:
+        """What verifies its events: base64 DER SPKI, as SendGrid shows it."""
+        key = read_key(self.private_key).public_key()
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return base64.b64encode(key.public_bytes(serialization.Encoding.DER, form)).decode()
+
+    def sign(self, timestamp: str, body: bytes) -> str:
+        """The signature over timestamp and body: ECDSA, SHA-256, DER, base64.
+
+        https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
+        """
+        signature = read_key(self.private_key).sign(
+            timestamp.encode() + body, ec.ECDSA(hashes.SHA256())
+        )
+        return base64.b64encode(signature).decode()
+
+
+class SendGridAccounts(AccountBook[SendGridAccount]):
+    """All accounts, and which API key opens which."""
+
+    def __init__(self) -> None:
+        """Start with none: every request is refused."""
+        super().__init__("sendgrid")
+
+    def register(self, fields: Mapping[str, Any]) -> SendGridAccount:
+        """Accept an account, or replace it, which keeps its key pair."""
+        account = SendGridAccount.model_validate(fields)
+        known = self.get(account.key)
+        if known is not None and "private_key" not in fields:
+            account = account.model_copy(update={"private_key": known.private_key})
+        self.put(account)
+        return account
+
+    def open(self, request: web.Request) -> SendGridAccount:
+        """The account whose API key the request bears; raises `SendGridError`."""
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        for account in self:
+            if scheme.lower() == "bearer" and hmac.compare_digest(
+                given.strip().encode(), account.api_key.encode()
+            ):
+                return account
+        raise SendGridError(401)

@@ -1,0 +1,214 @@
+"""A mail server that keeps what it is given: credentials checked, refusals and bounces as planned.
+
+Outcomes: `refused` and `failed` refuse the recipient (550, or the plan's code); `bounced`,
+`undelivered`, `dropped` accept the mail and then send a bounce (RFC 3464), `deferred` a warning,
+`complained` a complaint (RFC 5965) to the account's webhook `inbound`, as message/rfc822 with the
+account's user and password. The faults 429, 500, ... answer the end of the mail with 421 and 451.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Mapping
+from email import message_from_bytes
+from email.policy import default
+from typing import Any
+
+from aiohttp import encode_basic_auth, web
+from pydantic import Field
+
+from gateway.simulator.accounts import AccountBook, SimAccount
+from gateway.simulator.callbacks import Callback, Delivery, Limits
+from gateway.simulator.fate import travel
+from gateway.simulator.files import file_of
+from gateway.simulator.mime import as_bytes, compose, mailbox
+from gateway.simulator.plan import Plan, steps_of
+from gateway.simulator.provider import InboundBody
+from gateway.simulator.records import Record, Records
+from gateway.simulator.smtp_report import report
+from gateway.simulator.state import State
+
+# The reports that follow a mail: actions of RFC 3464, and `complaint`.
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "sent": (),
+    "delivered": (),
+    "failed": ("failed",),
+    "deferred": ("delayed",),
+    "complained": ("complaint",),
+}
+LIMITS = Limits(
+    connect=5.0, read=30.0, total=60.0, retries=8, retry_on=frozenset({"ct", "rt", "5xx"})
+)
+
+
+class SmtpAccount(SimAccount):
+    """An account as `POST /_sim/accounts` gives it; without `addresses` it receives for any."""
+
+    username: str = Field(min_length=1)
+    password: str = Field(min_length=1, repr=False)
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The user's name."""
+        return self.username
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether `addresses` were given."""
+        return bool(self.addresses)
+
+    def owns(self, address: str) -> bool:
+        """Whether `address`, or its domain, is among its own."""
+        bare = mailbox(address).lower()
+        domain = f"@{bare.rpartition('@')[2]}"
+        return any(own.lower() in {bare, domain} for own in self.addresses)
+
+
+class Smtp:
+    """The mail server's memory: accounts, mails, what comes back. No path of HTTP is its own."""
+
+    name = "smtp"
+    channels = frozenset({"email"})
+
+    def __init__(self, state: State) -> None:
+        """Start with no account: every login is refused."""
+        self._state = state
+        self._accounts: AccountBook[SmtpAccount] = AccountBook("smtp")
+        self._records = Records()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Answer on no path."""
+
+    def error(self, request: web.Request, status: int) -> web.Response | None:  # noqa: ARG002
+        """No path is its own."""
+        return None
+
+    def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
+        """Accept an account, or replace the one of the same user."""
+        account = SmtpAccount.model_validate(fields)
+        self._accounts.put(account)
+        return {
+            "provider": self.name,
+            "id": account.key,
+            "webhooks": account.webhooks,
+            "smtp": self._state.smtp,
+        }
+
+    def messages(self) -> list[dict[str, object]]:
+        """Every mail by recipient, with what was sent back for it."""
+        return self._records.as_json()
+
+    def forget(self) -> None:
+        """Drop accounts and mails."""
+        self._accounts.clear()
+        self._records.clear()
+
+    def fitness(self, body: InboundBody) -> int:
+        """How surely an account here is meant."""
+        return self._accounts.fitness(body)
+
+    def login(self, username: str, password: str) -> SmtpAccount | None:
+        """The account that these credentials open."""
+        account = self._accounts.get(username)
+        if account is None:
+            return None
+        right = hmac.compare_digest(account.password.encode(), password.encode())
+        return account if right else None
+
+    async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
+        """Post a mail to the `inbound` webhook of the account that receives for `to`."""
+        account = self._accounts.owner(body.to, body.account)
+        url = self._accounts.webhook(account, "inbound")
+        files = [await file_of(self._state, media) for media in body.media]
+        mail = compose(self._state, body, files)
+        record = Record(
+            sid=str(mail["Message-ID"]).strip("<>"),
+            account=account.key,
+            channel="email",
+            to=mailbox(body.to),
+            from_=mailbox(body.from_),
+            body=body.body,
+            status="received",
+            direction="inbound",
+            at=self._state.clock(),
+            detail={"subject": body.text("subject")},
+        )
+        self._records.add(record)
+        top = f"Return-Path: <{record.from_}>\r\nDelivered-To: {record.to}\r\n"
+        raw = top.encode() + as_bytes(mail)
+        return record.sid, await self._post(account, record, "inbound", url, raw)
+
+    def accept(
+        self, account: SmtpAccount, sender: str, plans: list[tuple[str, Plan]], mail: bytes
+    ) -> str:
+        """Keep a mail for each of its recipients, and set it on its way; the server's id for it."""
+        queue_id = self._state.hex_id()[:12].upper()
+        message = message_from_bytes(mail, policy=default)
+        text = message.get_body(("plain", "html"))
+        for to, plan in plans:
+            record = Record(
+                sid=str(message["Message-ID"] or queue_id).strip("<> "),
+                account=account.key,
+                channel="email",
+                to=to,
+                from_=sender,
+                body="" if text is None else str(text.get_content()),
+                status="accepted",
+                direction="outbound",
+                at=self._state.clock(),
+                detail={"subject": str(message["Subject"] or ""), "queue_id": queue_id},
+            )
+            self._records.add(record)
+            record.task = self._state.spawn(self._live(account, record, plan, mail))
+        return queue_id
+
+    def tasks(self, queue_id: str) -> list[asyncio.Task[None]]:
+        """What is still under way of one mail."""
+        return [
+            record.task
+            for record in self._records
+            if record.detail.get("queue_id") == queue_id and record.task is not None
+        ]
+
+    async def _live(self, account: SmtpAccount, record: Record, plan: Plan, mail: bytes) -> None:
+        code = None if plan.body.error_code is None else str(plan.body.error_code)
+
+        async def advance(action: str) -> tuple[str, bytes]:
+            record.status = action
+            record.error_code = code
+            return action, report(
+                mail=mail,
+                sender=record.from_,
+                to=record.to,
+                action=action,
+                code=code,
+                at=self._state.clock(),
+                id_=self._state.hex_id(),
+            )
+
+        async def post(reports: list[tuple[str, bytes]]) -> None:
+            url = account.webhooks.get("inbound")
+            for action, raw in reports if url is not None else ():
+                await self._post(account, record, action, url or "", raw)
+
+        await travel(self._state, plan, steps_of(plan, STEPS), advance, post)
+        record.task = None
+
+    async def _post(
+        self, account: SmtpAccount, record: Record, event: str, url: str, raw: bytes
+    ) -> Delivery:
+        delivery = Delivery(event=event, url=url)
+        record.callbacks.append(delivery)
+        callback = Callback(
+            url=url.partition("#")[0],
+            body=raw,
+            headers={
+                "Content-Type": "message/rfc822",
+                "Authorization": encode_basic_auth(account.username, account.password, "utf-8"),
+            },
+            limits=LIMITS,
+        )
+        await self._state.deliver(callback, delivery)
+        return delivery

@@ -1,0 +1,163 @@
+"""Files of messages, and what is still to be fetched at providers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json, storable
+from gateway.store.sql import queries
+
+_SQL = queries("media")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewMedia:
+    """A file of a message that is stored with it: kept already, or to be fetched.
+
+    One that is to be fetched has a `source_url` and the account whose credentials may go there.
+    """
+
+    organization_id: UUID
+    id: UUID
+    message_id: UUID
+    position: int
+    filename: str | None = None
+    content_type: str | None = None
+    size: int | None = None
+    storage_key: str | None = None
+    state: str = "waiting"
+    source_url: str | None = None
+    account_id: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Media:
+    """A file of a message as callers may see it; `reason` says why it could not be fetched."""
+
+    organization_id: UUID
+    id: UUID
+    message_id: UUID
+    position: int
+    filename: str | None
+    content_type: str | None
+    size: int | None
+    storage_key: str | None
+    state: str
+    reason: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewErrand:
+    """Something to be fetched `after` some seconds; `kind` is `parse` or `visit`."""
+
+    organization_id: UUID
+    id: UUID
+    account_id: UUID
+    kind: str
+    url: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Errand:
+    """A due errand that this worker holds for a while, with its account as it rests.
+
+    `attempts` counts this one too. The last four are those of the file that it is to fetch; all
+    None when there is none (any more).
+    """
+
+    organization_id: UUID
+    id: UUID
+    account_id: UUID
+    kind: str
+    url: str = field(repr=False)
+    attempts: int
+    provider: str
+    credentials: bytes = field(repr=False)
+    settings: dict[str, Any] | None
+    message_id: UUID | None
+    state: str | None
+    content_type: str | None
+    filename: str | None
+
+
+async def insert(db: Connection, files: Sequence[NewMedia]) -> None:
+    """Store files of messages that are stored, with errands for those that are to be fetched."""
+    if files:
+        await db.execute(_SQL["insert"], as_json(storable([asdict(file) for file in files])))
+
+
+async def by_message(db: Connection, organization_id: UUID, message_id: UUID) -> list[Media]:
+    """The files of one message, in their order."""
+    return [Media(**row) for row in await db.fetch(_SQL["by_message"], organization_id, message_id)]
+
+
+async def by_ids(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Media]:
+    """Files by their ids; those that the caller cannot see are left out."""
+    rows = await db.fetch(_SQL["by_ids"], organization_id, list(ids)) if ids else []
+    return {row["id"]: Media(**row) for row in rows}
+
+
+async def get(db: Connection, organization_id: UUID, media_id: UUID) -> Media | None:
+    """One file, or None where the caller can see none."""
+    return (await by_ids(db, organization_id, [media_id])).get(media_id)
+
+
+async def set_stored(
+    db: Connection,
+    errand: Errand,
+    *,
+    filename: str | None,
+    content_type: str,
+    size: int,
+    storage_key: str,
+    url: str,
+) -> bool:
+    """Say that the bytes are kept, and where: in the row, in its message; the errand is done.
+
+    False when another worker has said so before, or when the message is gone.
+    """
+    message_id = await db.fetchval(
+        _SQL["set_stored"],
+        errand.organization_id,
+        errand.id,
+        storable(filename),
+        content_type,
+        size,
+        storage_key,
+        url,
+    )
+    return message_id is not None
+
+
+async def set_failed(db: Connection, errand: Errand, reason: str) -> None:
+    """Give up an errand, and the file that it was for."""
+    await db.execute(_SQL["set_failed"], errand.organization_id, errand.id, storable(reason))
+
+
+async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> None:
+    """Have things fetched; the same id is the same errand, once."""
+    if errands:
+        await db.execute(_SQL["add_errands"], as_json(storable([asdict(one) for one in errands])))
+
+
+async def claim_errands(db: Connection, limit: int, seconds: float) -> list[Errand]:
+    """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others."""
+    return [Errand(**row) for row in await db.fetch(_SQL["claim_errands"], limit, seconds)]
+
+
+async def finish_errand(db: Connection, errand: Errand) -> None:
+    """Remove an errand that is done."""
+    await db.execute(_SQL["finish_errand"], errand.organization_id, errand.id)
+
+
+async def postpone_errand(db: Connection, errand: Errand, seconds: float) -> None:
+    """Have an errand tried again in some seconds, unless another worker holds it by now."""
+    await db.execute(
+        _SQL["postpone_errand"], errand.organization_id, errand.id, errand.attempts, seconds
+    )

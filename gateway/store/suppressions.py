@@ -1,0 +1,181 @@
+"""Who must not be written to, and how we stand with whom a message goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json, storable
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("suppressions")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """Something that was said about an address; the same `id` is the same statement, once.
+
+    `occurred_at` None means now.
+    """
+
+    id: UUID
+    channel: str
+    address: str
+    reason: str
+    is_lifted: bool
+    source: str
+    occurred_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Whom a message goes to, and from where: `addresses` are the forms of theirs."""
+
+    channel: str
+    addresses: tuple[str, ...]
+    our_address: str
+    topic: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Reasons not to write, when they last wrote, and the mails of the topic, oldest first."""
+
+    reasons: tuple[str, ...] = ()
+    last_inbound_at: datetime | None = None
+    mail_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """They wrote to us (`inbound_at`), or we to them; `mail_id` without <>."""
+
+    channel: str
+    their_address: str
+    our_address: str
+    topic: str = ""
+    inbound_at: datetime | None = None
+    mail_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A message of ours that an inbound one answers."""
+
+    id: UUID
+    direction: str
+    from_address: str
+    to_address: str
+    lead_id: UUID | None
+    client_id: UUID | None
+
+
+async def change(db: Connection, organization_id: UUID, said: Sequence[Statement]) -> None:
+    """Keep statements as evidence, and suppress or lift what follows from all that was said."""
+    if not said:
+        return
+    keys = sorted({f"{organization_id}:{s.channel}:{s.address}" for s in said})
+    await db.execute(_SQL["lock"], keys)
+    await db.execute(_SQL["change"], as_json(storable([asdict(s) for s in said])), organization_id)
+
+
+async def search(
+    db: Connection,
+    organization_id: UUID,
+    *,
+    channel: str | None,
+    addresses: Sequence[str] | None,
+    reason: str | None,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of suppressions, newest first."""
+    rows = await db.fetch(
+        _SQL["list"],
+        organization_id,
+        channel,
+        list(addresses) if addresses is not None else None,
+        reason,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit)
+
+
+async def get(db: Connection, organization_id: UUID, suppression_id: UUID) -> Row | None:
+    """One suppression."""
+    row = await db.fetchrow(_SQL["get"], organization_id, suppression_id)
+    return dict(row) if row else None
+
+
+async def find(
+    db: Connection, organization_id: UUID, channel: str, address: str, reason: str
+) -> Row | None:
+    """The suppression of an address for a reason."""
+    row = await db.fetchrow(_SQL["find"], organization_id, channel, address, reason)
+    return dict(row) if row else None
+
+
+async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair]) -> list[Standing]:
+    """How we stand with each, in order."""
+    if not pairs:
+        return []
+    wanted = [{"n": n, **asdict(pair)} for n, pair in enumerate(pairs)]
+    found = [Standing()] * len(pairs)
+    for row in await db.fetch(_SQL["standing"], organization_id, as_json(wanted)):
+        found[row["n"]] = Standing(
+            reasons=tuple(row["reasons"]),
+            last_inbound_at=row["last_inbound_at"],
+            mail_ids=tuple(row["mail_ids"] or ()),
+        )
+    return found
+
+
+async def wrote(db: Connection, organization_id: UUID, written: Sequence[Written]) -> None:
+    """Remember that they wrote to us, or we to them."""
+    if written:
+        rows = [{"n": n, **asdict(each)} for n, each in enumerate(written)]
+        await db.execute(_SQL["wrote"], as_json(storable(rows)), organization_id)
+
+
+async def answered(
+    db: Connection,
+    organization_id: UUID,
+    wanted: Mapping[int, tuple[Sequence[UUID], Sequence[str]]],
+) -> dict[int, list[Answered]]:
+    """For each number, the messages that (our ids, external ids) mean, the nearest first."""
+    if not wanted:
+        return {}
+    rows = await db.fetch(
+        _SQL["answered"],
+        as_json(
+            storable(
+                [
+                    {"n": n, "ids": list(ids), "external_ids": list(external)}
+                    for n, (ids, external) in wanted.items()
+                ]
+            )
+        ),
+        organization_id,
+    )
+    found: dict[int, list[Answered]] = {}
+    for row in rows:
+        found.setdefault(row["n"], []).append(
+            Answered(
+                row["id"],
+                row["direction"],
+                row["from_address"],
+                row["to_address"],
+                row["lead_id"],
+                row["client_id"],
+            )
+        )
+    return found

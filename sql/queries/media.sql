@@ -1,0 +1,118 @@
+-- Files of messages, and what is still to be fetched at providers.
+
+-- name: insert
+-- Files of messages that are stored, and for those that are to be fetched from account_id an errand
+-- of the same id. What is there already stays as it is; a message that is not there has none.
+-- $1: json array.
+WITH incoming AS MATERIALIZED (
+  SELECT * FROM json_to_recordset($1::json) AS i (
+    organization_id uuid, id uuid, message_id uuid, position smallint, source_url text,
+    filename text, content_type text, size bigint, storage_key text, state text, account_id uuid
+  )
+), stored AS (
+  INSERT INTO gateway.media (
+    organization_id, id, message_id, position, source_url, filename, content_type, size,
+    storage_key, state
+  )
+  SELECT i.organization_id, i.id, i.message_id, i.position, i.source_url, i.filename,
+    i.content_type, i.size, i.storage_key, i.state
+  FROM incoming i
+  JOIN messages m ON m.organization_id = i.organization_id AND m.id = i.message_id
+  ON CONFLICT (organization_id, id) DO NOTHING
+  RETURNING organization_id, id
+)
+INSERT INTO gateway.errands (organization_id, id, account_id, kind, url)
+SELECT i.organization_id, i.id, i.account_id, 'media', i.source_url
+FROM incoming i JOIN stored USING (organization_id, id)
+WHERE i.state = 'waiting' AND i.account_id IS NOT NULL AND i.source_url IS NOT NULL
+ON CONFLICT (organization_id, id) DO NOTHING;
+
+-- name: by_message
+SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
+  state, reason, created_at
+FROM gateway.media WHERE organization_id = $1 AND message_id = $2 ORDER BY position, id;
+
+-- name: by_ids
+SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
+  state, reason, created_at
+FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
+
+-- name: set_stored
+-- The bytes are kept under $6: the row says so, the message shows the file at $7, and the errand
+-- is done. $3: name, $4: type, $5: size.
+WITH kept AS (
+  UPDATE gateway.media SET
+    filename = coalesce(filename, $3), content_type = $4, size = $5, storage_key = $6,
+    state = 'stored', reason = NULL
+  WHERE organization_id = $1 AND id = $2 AND state <> 'stored'
+  RETURNING message_id, position, filename
+), shown AS (
+  UPDATE messages m SET attachments = jsonb_set(
+    m.attachments, ARRAY[k.position::text],
+    m.attachments -> k.position::integer || jsonb_build_object(
+      'url', $7::text, 'filename', k.filename, 'content_type', $4::text, 'size', $5::bigint))
+  FROM kept k
+  WHERE m.organization_id = $1 AND m.id = k.message_id
+    AND jsonb_typeof(m.attachments -> k.position::integer) = 'object'
+), done AS (
+  DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2
+)
+SELECT message_id FROM kept;
+
+-- name: set_failed
+-- Nobody will fetch it any more, for reason $3. Files that are stored stay so.
+WITH failed AS (
+  UPDATE gateway.media SET state = 'failed', reason = $3
+  WHERE organization_id = $1 AND id = $2 AND state = 'waiting'
+)
+DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
+
+-- name: add_errands
+-- The same id is the same errand, once, while it is under way. $1: json array.
+INSERT INTO gateway.errands (organization_id, id, account_id, kind, url, run_at)
+SELECT organization_id, id, account_id, kind, url, now() + make_interval(secs => after)
+FROM json_to_recordset($1::json) AS i (
+  organization_id uuid, id uuid, account_id uuid, kind text, url text, after double precision
+)
+ON CONFLICT (organization_id, id) DO NOTHING;
+
+-- name: claim_errands
+-- Takes up to $1 due errands for $2 seconds; their next time is the lease. Accounts take turns
+-- among the oldest that are due: what waits for a slow one does not hold up the others.
+WITH due AS MATERIALIZED (
+  SELECT organization_id, id, account_id, run_at FROM gateway.errands
+  WHERE run_at <= now() ORDER BY run_at LIMIT 1000
+), ordered AS MATERIALIZED (
+  SELECT organization_id, id,
+    row_number() OVER (PARTITION BY organization_id, account_id ORDER BY run_at, id) AS turn,
+    run_at
+  FROM due
+), chosen AS MATERIALIZED (
+  SELECT e.organization_id, e.id
+  FROM ordered o
+  JOIN gateway.errands e ON e.organization_id = o.organization_id AND e.id = o.id
+  -- once more, on the row as it is when the lock is held
+  WHERE e.run_at <= now()
+  ORDER BY o.turn, o.run_at LIMIT $1
+  FOR UPDATE OF e SKIP LOCKED
+), taken AS (
+  UPDATE gateway.errands e SET
+    run_at = now() + make_interval(secs => $2), attempts = least(e.attempts + 1, 30000)
+  FROM chosen c WHERE e.organization_id = c.organization_id AND e.id = c.id
+  RETURNING e.organization_id, e.id, e.account_id, e.kind, e.url, e.attempts
+)
+SELECT t.*, a.provider, a.credentials, g.settings,
+  m.message_id, m.state, m.content_type, m.filename
+FROM taken t
+JOIN gateway.provider_accounts a ON a.organization_id = t.organization_id AND a.id = t.account_id
+JOIN organizations g ON g.id = t.organization_id
+LEFT JOIN gateway.media m
+  ON t.kind = 'media' AND m.organization_id = t.organization_id AND m.id = t.id;
+
+-- name: finish_errand
+DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
+
+-- name: postpone_errand
+-- Only by whoever holds it: the number of attempts $3 says who does.
+UPDATE gateway.errands SET run_at = clock_timestamp() + make_interval(secs => $4)
+WHERE organization_id = $1 AND id = $2 AND attempts = $3;

@@ -1,0 +1,128 @@
+-- Who must not be written to: what was said about an address (evidence), and what follows from it.
+
+-- name: lock
+-- Two that speak about one address at once come one after the other: what follows is worked out
+-- from all that was said. $1: keys, in one order for everybody.
+SELECT pg_advisory_xact_lock(hashtextextended(k, 7042))
+FROM unnest($1::text[]) AS k ORDER BY k;
+
+-- name: change
+-- Appends statements and works out what follows: of all that was said for one reason the latest
+-- counts, whatever the order of arrival; at one instant, not to write. $1: json array, $2: organization.
+WITH incoming AS MATERIALIZED (
+  SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS i (
+    id uuid, channel text, address text, reason text, is_lifted boolean, occurred_at timestamptz,
+    source text, detail jsonb
+  ) ORDER BY id
+), fresh AS (
+  INSERT INTO gateway.consent_events (
+    organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail
+  )
+  SELECT $2, id, channel, address, reason, is_lifted, coalesce(occurred_at, clock_timestamp()), source,
+    coalesce(detail, '{}')
+  FROM incoming
+  ON CONFLICT DO NOTHING
+  RETURNING *
+), latest AS (
+  SELECT DISTINCT ON (channel, address, reason) id, channel, address, reason, is_lifted, occurred_at,
+    source, detail
+  FROM (
+    SELECT e.* FROM gateway.consent_events e
+    WHERE e.organization_id = $2 AND (e.channel, e.address, e.reason) IN (
+      SELECT f.channel, f.address, f.reason FROM fresh f)
+    UNION ALL
+    SELECT * FROM fresh
+  ) said
+  ORDER BY channel, address, reason, occurred_at DESC, is_lifted
+), lifted AS (
+  DELETE FROM gateway.suppressions s USING latest l
+  WHERE s.organization_id = $2 AND s.channel = l.channel AND s.address = l.address
+    AND s.reason = l.reason AND l.is_lifted
+  RETURNING s.id
+), made AS (
+  INSERT INTO gateway.suppressions (organization_id, id, channel, address, reason, source, evidence)
+  SELECT $2, id, channel, address, reason, source,
+    detail || jsonb_build_object('occurred_at', occurred_at)
+  FROM latest WHERE NOT is_lifted
+  ON CONFLICT (organization_id, channel, address, reason) DO NOTHING
+  RETURNING id
+)
+SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM lifted) AS lifted;
+
+-- name: list
+SELECT id, organization_id, channel, address, reason, source, evidence, created_at
+FROM gateway.suppressions
+WHERE organization_id = $1
+  AND ($2::text IS NULL OR channel = $2)
+  AND ($3::text[] IS NULL OR address = ANY ($3))
+  AND ($4::text IS NULL OR reason = $4)
+  AND ($5::timestamptz IS NULL OR (created_at, id) < ($5, $6::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $7;
+
+-- name: get
+SELECT id, organization_id, channel, address, reason, source, evidence, created_at
+FROM gateway.suppressions WHERE organization_id = $1 AND id = $2;
+
+-- name: find
+SELECT id, organization_id, channel, address, reason, source, evidence, created_at
+FROM gateway.suppressions
+WHERE organization_id = $1 AND channel = $2 AND address = $3 AND reason = $4;
+
+-- name: standing
+-- How we stand with whom a message goes to: reasons not to write, when they last wrote, and the
+-- mails that went to and fro. $1: organization, $2: json array.
+SELECT i.n,
+  ARRAY(
+    SELECT s.reason FROM gateway.suppressions s
+    WHERE s.organization_id = $1 AND s.channel = i.channel AND s.address = ANY (i.addresses)
+    ORDER BY s.reason
+  ) AS reasons,
+  (SELECT max(c.last_inbound_at) FROM gateway.correspondence c
+    WHERE c.organization_id = $1 AND c.channel = i.channel AND c.their_address = ANY (i.addresses)
+      AND c.our_address = i.our_address
+  ) AS last_inbound_at,
+  (SELECT c.mail_ids FROM gateway.correspondence c
+    WHERE c.organization_id = $1 AND c.channel = i.channel AND c.their_address = i.addresses[1]
+      AND c.our_address = i.our_address AND c.topic = i.topic
+  ) AS mail_ids
+FROM json_to_recordset($2::json) AS i (
+  n integer, channel text, addresses text[], our_address text, topic text
+);
+
+-- name: wrote
+-- They wrote to us, or we to them: $1: json array, $2: organization. The twenty latest mails of a
+-- topic are enough for every mail program.
+INSERT INTO gateway.correspondence AS c (
+  organization_id, channel, their_address, our_address, topic, last_inbound_at, mail_ids
+)
+SELECT $2, channel, their_address, our_address, topic, max(inbound_at),
+  coalesce(array_agg(mail_id ORDER BY n) FILTER (WHERE mail_id IS NOT NULL), '{}')
+FROM json_to_recordset($1::json) AS i (
+  n integer, channel text, their_address text, our_address text, topic text,
+  inbound_at timestamptz, mail_id text
+)
+GROUP BY channel, their_address, our_address, topic
+ORDER BY channel, their_address, our_address, topic
+ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPDATE SET
+  last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
+  mail_ids = (c.mail_ids || excluded.mail_ids)[
+    greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):];
+
+-- name: answered
+-- Which of our messages an inbound one answers: $1: json array of {n, ids, external_ids},
+-- $2: organization. The nearest that is known counts.
+SELECT i.n, known.* FROM json_to_recordset($1::json) AS i (n integer, ids uuid[], external_ids text[])
+CROSS JOIN LATERAL (
+  SELECT m.id, m.direction, m.from_address, m.to_address, m.lead_id, m.client_id
+  FROM messages m
+  WHERE m.organization_id = $2 AND m.id = ANY (i.ids)
+  ORDER BY array_position(i.ids, m.id) LIMIT 1
+) known
+UNION ALL
+SELECT i.n, known.* FROM json_to_recordset($1::json) AS i (n integer, ids uuid[], external_ids text[])
+CROSS JOIN LATERAL (
+  SELECT m.id, m.direction, m.from_address, m.to_address, m.lead_id, m.client_id
+  FROM messages m
+  WHERE m.organization_id = $2 AND m.external_id = ANY (i.external_ids)
+  ORDER BY array_position(i.external_ids, m.external_id) LIMIT 1
+) known;

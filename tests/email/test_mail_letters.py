@@ -1,0 +1,328 @@
+"""Mails that somebody wrote to us, however broken they are, become inbound messages."""
+
+import base64
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels.model import Attachment, Channel
+from webhooks import mail, mail_mime, mail_text
+from webhooks.mail import Letter, inbound
+from webhooks.model import Inbound, Unknown
+
+HEAD = (
+    "From: Bob <bob@example.org>\r\nTo: Shop <shop@example.com>\r\nMessage-ID: <1@example.org>\r\n"
+)
+
+
+NESTED = 'Content-Type: multipart/mixed; boundary="b{0}"\r\n\r\n--b{0}\r\n'
+
+
+def read(raw: str | bytes, **envelope: Any) -> Inbound:
+    """The one inbound message of a mail."""
+    data = raw.encode("latin-1") if isinstance(raw, str) else raw
+    [found] = mail.events(data, provider="smtp", **envelope)
+    assert isinstance(found, Inbound)
+    return found
+
+
+def body(text: str, **headers: str) -> str:
+    """The text of a mail with these headers, its body in Latin-1."""
+    named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return read(HEAD + named + "\r\n" + text).body
+
+
+def test_a_whole_mail() -> None:
+    """A reply with text, HTML and a file becomes exactly this."""
+    raw = (
+        "From mbox@example.org Mon Jan  1 00:00:00 2026\r\n"
+        + HEAD
+        + "Cc: Eve <EVE@Example.org>\r\n"
+        "Subject: =?utf-8?q?Gr=C3=BC?=\r\n =?utf-8?b?w59l?= you\r\n"
+        "Date: Thu, 01 Jan 2026 12:00:00 +0000\r\n"
+        "In-Reply-To: <c@x>\r\nReferences: <a@x> <b@x>\r\n <c@x>\r\n"
+        'Content-Type: multipart/mixed; boundary="m"\r\n\r\n--m\r\n'
+        'Content-Type: multipart/alternative; boundary="a"\r\n\r\n--a\r\n'
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+        "Sch=C3=B6n!\r\n\r\nOn Mon, Shop wrote:\r\n> Is it?\r\n--a\r\n"
+        'Content-Type: text/html\r\n\r\n<p onclick="x()">Hi<script>x()</script></p>\r\n'
+        "--a--\r\n--m\r\n"
+        "Content-Type: application/pdf; name*=utf-8''R%C3%BCck%2Fa.pdf\r\nContent-ID: <f@x>\r\n"
+        "Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--m--\r\n"
+    )
+    expected = Inbound(
+        external_id="1@example.org",
+        channel=Channel.EMAIL,
+        from_address="bob@example.org",
+        to_address="shop@example.com",
+        recipients=("shop@example.com", "EVE@example.org"),
+        subject="Grüße you",
+        body="Schön!",
+        html_body="<p>Hi</p>",
+        attachments=(
+            Attachment(
+                filename="a.pdf", content_type="application/pdf", size=3, content=b"\0\1\2",
+                content_id="f@x",
+            ),
+        ),
+        references=("c@x", "b@x", "a@x"),
+        occurred_at=datetime(2026, 1, 1, 12, tzinfo=UTC),
+        detail={
+            "from_name": "Bob",
+            "quoted_text": "On Mon, Shop wrote:\n> Is it?",
+            "source": "test",
+        },
+    )  # fmt: skip
+    assert read(raw, detail={"source": "test"}) == expected
+
+
+def test_letters_of_providers() -> None:
+    """A letter that a provider has read is treated as one that came whole."""
+    letter = Letter(
+        external_id="<2@x>",
+        from_address='"Smith, Bob" <bob@example.org>',
+        to_address="Shop <shop@example.com>",
+        html="<p>New\0</p>",
+        headers=(("Subject", "From  headers"), ("Date", "Thu, 01 Jan 2026 12:00:00 +0000")),
+        attachments=(Attachment(url="https://x", filename="../a b", content_id="<c>", size=4),),
+    )
+    found = inbound(letter)
+    assert (found.external_id, found.from_address, found.to_address) == (
+        "2@x", "bob@example.org", "shop@example.com"
+    )  # fmt: skip
+    assert (found.subject, found.body, found.html_body) == ("From headers", "New", "<p>New</p>")
+    assert found.detail == {"from_name": "Smith, Bob"}
+    assert found.attachments == (
+        Attachment(url="https://x", filename="a b", content_id="c", size=4),
+    )
+    assert found.occurred_at == datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_ids() -> None:
+    """A mail without a usable Message-ID has one by its content; another's is another."""
+    found = [inbound(Letter(external_id=x, from_address="a@b.example", text=t)).external_id
+             for x, t in (("", "a"), ("", "b"), ("<" + "x" * 600 + ">", "a"), ("bare@x", ""))]  # fmt: skip
+    assert found[3] == "bare@x"
+    assert len(set(found)) == 4
+    assert all(each.startswith("mail-") for each in found[:3])
+    assert read("From: a@b.example\r\n\r\nx").external_id.startswith("smtp-")
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, False), ({"Auto-Submitted": "no"}, False),
+        ({"Auto-Submitted": "auto-replied; x=y"}, True), ({"Precedence": "Bulk"}, True),
+        ({"Precedence": "first-class"}, False), ({"X-Autoreply": "yes"}, True),
+        ({"X-Auto-Response-Suppress": "All"}, True), ({"Return-Path": "<>"}, True),
+        ({"Return-Path": "<a@b>"}, False),
+    ],
+)  # fmt: skip
+def test_robots(headers: dict[str, str], expected: bool) -> None:  # noqa: FBT001
+    """What a robot wrote is marked, so that nobody answers it."""
+    letter = Letter(from_address="a@b.example", text="x", headers=tuple(headers.items()))
+    assert bool(inbound(letter).detail.get("auto_submitted")) is expected
+
+
+@pytest.mark.parametrize("sender", ["", "<>", " "])
+def test_an_empty_envelope_sender_is_a_robots(sender: str) -> None:
+    """The envelope tells it too."""
+    assert read(HEAD + "\r\nx", sender=sender).detail["auto_submitted"] is True
+
+
+def test_no_sender() -> None:
+    """A mail from nobody is kept, and is no message; the envelope's sender will do."""
+    assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp") == [
+        Unknown(word="no-sender", detail={"subject": "x"})
+    ]
+    assert read("Subject: x\r\n\r\ny", sender="a@b.example").from_address == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"shop@example.com", ("shop@example.com",)),
+        (b"a@b.example, A@B.example", ("a@b.example", "A@b.example")),
+        (b"undisclosed-recipients:;", ()),
+        (b"odd..one@b.example", ("odd..one@b.example",)),
+        (b"(" * 5000 + b" x@y.example", ("x@y.example",)),
+        (b",".join(b"a%d@b.example" % number for number in range(150)), 100),
+    ],
+)
+def test_recipients(raw: bytes, expected: Any) -> None:
+    """Every address that a mail went to, bare; at most a hundred."""
+    found = read(b"From: a@b.example\r\nTo: " + raw + b"\r\n\r\nx").recipients
+    assert (len(found) if isinstance(expected, int) else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "expected"),
+    [
+        ({"Content_Type": "text/plain; charset=iso-8859-1"}, "Gr\xfc\xdfe \x80", "Grüße €"),
+        ({"Content_Type": "text/plain; charset=no-such"}, "Gr\xfc\xdfe", "Grüße"),
+        ({"Content_Type": "text/plain; charset=idna"}, "abc", "abc"),
+        ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xfc\xdfe", "Grüße"),
+        ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": "text/plain; charset=big5"}, "\xa4\xa4\xff", "中\ufffd"),
+        ({"Content_Type": "text/plain; charset*=us-ascii'en'%ff"}, "x", "x"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|K\\\x1b(B", "日本"),
+        ({}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Transfer_Encoding": "base64"}, "SGk=", "Hi"),
+        ({"Content_Transfer_Encoding": "nonsense"}, "Hi", "Hi"),
+        ({"Content_Type": "nonsense"}, "Hi", "Hi"),
+        ({"Content_Type": 'multipart/mixed; boundary="x"'}, "Hi", "Hi"),
+        ({"Content_Type": "text/html"}, '<p>Hi <a href="https://x.example">you</a>', "Hi you"),
+        ({}, "a\0b", "ab"),
+    ],
+)  # fmt: skip
+def test_charsets(headers: dict[str, str], text: str, expected: str) -> None:
+    """Text is read in the charset that it names, else in the likeliest."""
+    assert body(text, **headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße"), ("a =?utf-8?q?b?= c", "a b c"),
+        ("=?utf-8?b?w7w?=", "ü"), ("=?utf-8?b?w?=", "w"), ("=?x?q?=FC?=", "ü"),
+        ("=?utf-8*en?q?a_b?=", "a b"), ("=?utf-8?q?=C3?= =?UTF-8?q?=BC?=", "ü"),
+        ("=?utf-8?q?a?= =?iso-8859-1?q?=FC?=", "aü"), ("=?utf-8?q?no end", "=?utf-8?q?no end"),
+        ("Gr\udcc3\udcbc", "Grü"), ("Gr\udcfc", "Grü"), ("C:\\users", "C:\\users"), ("ü", "ü"),
+        ("a\r\n b", "a b"),
+    ],
+)  # fmt: skip
+def test_headers(raw: str, expected: str) -> None:
+    """Encoded words and plain bytes are read, also where programs got them wrong."""
+    assert mail_mime.decoded(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("given_name", "expected"),
+    [
+        (None, None), ("", None), ("..", None), ("/etc/passwd", "passwd"),
+        ("C:\\a\\b.txt", "b.txt"),
+        ("a\u202egpj.exe", "agpj.exe"), ('a"b\r\n.txt', "ab.txt"),
+        ("x" * 300 + ".pdf", "x" * 139 + ".pdf"), ("x" * 300, "x" * 150),
+    ],
+)  # fmt: skip
+def test_file_names(given_name: str | None, expected: str | None) -> None:
+    """Names have no path, nothing unseen, and an end."""
+    assert mail_mime.filename(given_name) == expected
+
+
+def test_parts() -> None:
+    """Files among texts, attached mails and odd parts are all there."""
+    raw = (
+        HEAD + "Content-Type: multipart/mixed; boundary=m\r\n\r\n"
+        "--m\r\n\r\none\r\n--m\r\nContent-Disposition: attachment\r\n\r\nfile\r\n"
+        "--m\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx\r\n"
+        "--m\r\nContent-Type: application/ms-tnef; name=winmail.dat\r\n\r\ny\r\n"
+        "--m\r\nContent-Type: a b/c\r\n\r\n--m\r\nContent-Type: x/{y}\r\n\r\nz\r\n"
+        "--m\r\n\r\ntwo\r\n--m--\r\n"
+    )
+    found = read(raw)
+    assert found.body == "one\ntwo"
+    assert [(each.filename, each.content_type) for each in found.attachments] == [
+        (None, "text/plain"), ("message.eml", "message/rfc822"),
+        ("winmail.dat", "application/ms-tnef"), (None, "application/octet-stream"),
+        (None, "application/octet-stream"),
+    ]  # fmt: skip
+    assert found.attachments[1].content == b"Subject: inner\r\n\r\nx"
+
+
+def test_too_many_parts() -> None:
+    """More parts than anybody needs are left out, and it is said."""
+    raw = HEAD + "Content-Type: multipart/mixed; boundary=m\r\n\r\n" + "--m\r\n\r\nx\r\n" * 300
+    assert "200 parts" in read(raw).detail["left_out"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "".join(
+            f'Content-Type: multipart/mixed; boundary="b{n}"\r\n\r\n--b{n}\r\n' for n in range(3000)
+        ),
+        "x\r\n" * 2_100_000,
+        'Content-Type: multipart/mixed; boundary="b"\r\n' * 50 + "\r\n" + "\r\n" * 300_000,
+        "Content-Type: message/rfc822\r\n\r\n" * 300,
+        "Subject: " + "=?utf-8?q?a?= " * 50_000 + "\r\n\r\nx",
+        "To: " + "<a@b.example>," * 9000 + "\r\n\r\nx",
+        "Content-Type: text/html\r\n\r\n" + "<div>" * 300_000,
+        "\r\n" + ("On " + "a " * 90 + "\r\n") * 3000,
+    ],
+)
+def test_hostile_mails(raw: str) -> None:
+    """Mails that are made to be slow, or to break the parser, are read in time."""
+    start = time.monotonic()
+    read(f"From: a@b.example\r\n{raw}")
+    assert time.monotonic() - start < 8
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes(raw: bytes) -> None:
+    """Whatever comes in, nothing is raised, and what comes out can be stored."""
+    for start in (b"From: a@b.example\r\n", b"From: a@b.example\r\nContent-Type: ", b""):
+        for event in mail.events(start + raw, provider="smtp"):
+            assert "\0" not in repr(event)
+            assert not isinstance(event, Inbound) or event.body.encode() is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "new", "quoted"),
+    [
+        ("Hi\n\nBye\n", "Hi\n\nBye", ""),
+        ("Yes\n\nOn 1 Jan 2026, Shop <shop@example.com> wrote:\n> a\n> b\n", "Yes",
+         "On 1 Jan 2026, Shop <shop@example.com> wrote:\n> a\n> b"),
+        ("Ja\n\nAm 01.01.2026 um 12:00 schrieb Shop <shop@example.com>:\n> a", "Ja",
+         "Am 01.01.2026 um 12:00 schrieb Shop <shop@example.com>:\n> a"),
+        ("Yes\n\n-----Original Message-----\nFrom: a\nSent: b\n\nold", "Yes",
+         "-----Original Message-----\nFrom: a\nSent: b\n\nold"),
+        ("Yes\n\n> old\n> old", "Yes", "> old\n> old"),
+        ("> old\n\nBelow it", "> old\n\nBelow it", ""),
+        ("On Monday, Shop wrote:\n> old\n\nBelow", "On Monday, Shop wrote:\n> old\n\nBelow", ""),
+        ("Top\n\nOn Monday, Shop wrote:\n> old\nbetween\n> older",
+         "Top\n\nOn Monday, Shop wrote:\n> old\nbetween",
+         "> older"),
+        ("Top\n\nOn Monday, Shop wrote:\n> old\n\n-- \nBob", "Top",
+         "On Monday, Shop wrote:\n> old\n\n-- \nBob"),
+        ("> only quoted", "> only quoted", ""), ("", "", ""),
+    ],
+)  # fmt: skip
+def test_quotations(text: str, new: str, quoted: str) -> None:
+    """New text stands apart from the quotation that ends a letter; no other text is lost."""
+    assert mail_text.new_text(text) == (new, quoted)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("<p>a</p><script>x()</script>", "<p>a</p>"),
+        ("<img src=x onerror=alert(1)>", "<img>"),
+        ('<img src="cid:a@b" alt="b">', '<img src="cid:a@b" alt="b">'),
+        ('<img src="https://x.example/p.gif">', '<img src="https://x.example/p.gif">'),
+        ('<a href="javascript:x()">a</a>', '<a rel="noopener noreferrer">a</a>'),
+        ('<a href="https://x.example">a</a>',
+         '<a href="https://x.example" rel="noopener noreferrer">a</a>'),
+        ("<form action=x><input name=y><button>z</button></form>", None),
+        ("<iframe src=x></iframe><style>p{}</style><svg><a>x</a></svg>", None),
+        ('<p style="color:red;position:fixed;background:url(x)">a</p>',
+         '<p style="color:red">a</p>'),
+        ("<div>" * 30_000, None), ("", None),
+    ],
+)  # fmt: skip
+def test_sanitising(source: str, expected: str | None) -> None:
+    """HTML of strangers can neither run, nor post, nor cover the page."""
+    assert mail_text.sanitised(source) == expected
+
+
+def test_base64_of_everything() -> None:
+    """A file comes out as it went in."""
+    data = bytes(range(256))
+    raw = HEAD + "Content-Type: a/b\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    [found] = read(raw + base64.encodebytes(data).decode()).attachments
+    assert found.content == data

@@ -1,0 +1,256 @@
+"""Bounces and complaints that arrive as mails are reports, and name their message."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from channels.model import Channel, Status
+from webhooks import mail
+from webhooks.model import ConsentChange, Inbound, Reason, StatusReport, Unknown, WebhookEvent
+
+ID = UUID("0192f0c1-2345-7000-8000-000000000001")
+OURS = f"{ID}@example.com"
+DATE = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HEAD = (
+    "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n"
+    "Date: Thu, 01 Jan 2026 12:00:00 +0000\nMessage-ID: <n@mx.example.org>\n"
+)
+FAILED = (
+    "Final-Recipient: rfc822; bob@example.org\nAction: failed\nStatus: 5.1.1\n"
+    "Diagnostic-Code: smtp; 550 5.1.1 no such\n user\n"
+)
+
+
+def dsn(
+    *blocks: str,
+    original: str = f"Message-ID: <{OURS}>\n",
+    kind: str = "multipart/report; report-type=delivery-status",
+    part: str = "message/delivery-status",
+    returned: str = "text/rfc822-headers",
+    head: str = HEAD,
+) -> bytes:
+    """A delivery status notification about these recipients."""
+    status = "\n".join(["Reporting-MTA: dns; mx.example.org\n", *blocks])
+    return (
+        f"{head}MIME-Version: 1.0\nContent-Type: {kind}; boundary=b\n\n--b\n\nSorry.\n"
+        f"--b\nContent-Type: {part}\n\n{status}\n--b\nContent-Type: {returned}\n\n"
+        f"{original}Subject: Hi\n\n--b--\n"
+    ).encode()
+
+
+def events(raw: bytes, **more: Any) -> list[WebhookEvent]:
+    """What a mail tells."""
+    return mail.events(raw, provider="smtp", **more)
+
+
+def report(raw: bytes) -> StatusReport:
+    """The first report of a mail."""
+    found = events(raw)[0]
+    assert isinstance(found, StatusReport)
+    return found
+
+
+def test_a_bounce() -> None:
+    """A permanent failure of an address fails the message and suppresses its address."""
+    detail = {
+        "recipient": "bob@example.org", "action": "failed", "status": "5.1.1",
+        "diagnostic": "smtp; 550 5.1.1 no such user",
+        "subject": "Undelivered Mail Returned to Sender", "notice_id": "n@mx.example.org",
+    }  # fmt: skip
+    key = f"smtp:{OURS}:bounced:bob@example.org"
+    expected = [
+        StatusReport(
+            external_id=OURS,
+            message_id=ID,
+            status=Status.FAILED,
+            word="bounced",
+            key=f"{key}:n@mx.example.org",
+            occurred_at=DATE,
+            error_code="5.1.1",
+            error_message="The mailbox does not exist. (550 5.1.1 no such user)",
+            detail=detail,
+        ),
+        ConsentChange(
+            channel=Channel.EMAIL,
+            reason=Reason.HARD_BOUNCE,
+            message_id=ID,
+            external_id=OURS,
+            word="bounced",
+            key=f"{key}:hard_bounce",
+            occurred_at=DATE,
+            detail=detail,
+        ),
+    ]
+    assert events(dsn(FAILED)) == expected
+    assert events(dsn(FAILED), key="evt-1")[0].key.endswith(":evt-1")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("block", "word", "status", "code"),
+    [
+        ("Final-Recipient:rfc822;a@b.example\nAction: Failed\nStatus: 4.4.1 (gave up)", "bounced",
+         Status.FAILED, "4.4.1"),
+        ("Final-Recipient: rfc822; a@b.example\nAction: delayed\nStatus: 4.4.1", "delayed", None,
+         "4.4.1"),
+        ("Final-Recipient: rfc822; a@b.example\nAction: delivered\nStatus: 2.1.5", "delivered",
+         Status.DELIVERED, None),
+        ("Final-Recipient: rfc822; a@b.example\nAction: relayed", "relayed", None, None),
+        ("Final-Recipient: rfc822; a@b.example\nAction: expanded (list)", "expanded", None, None),
+        ("Final-Recipient: rfc822; a@b.example\nStatus: 5.2.2", "bounced", Status.FAILED, "5.2.2"),
+        ("Final-Recipient: rfc822; a@b.example\nDiagnostic-Code: smtp; 421 4.7.0 x", "delayed", None,
+         "4.7.0"),
+        ("Final-Recipient: rfc822; a@b.example\nAction: odd\nStatus: x", "odd", None, None),
+        ("Final-Recipient: rfc822; a@b.example", "unreadable", None, None),
+        ("Action: failed\nStatus: 5.9.9", "bounced", Status.FAILED, "5.9.9"),
+    ],
+)  # fmt: skip
+def test_words(block: str, word: str, status: Status | None, code: str | None) -> None:
+    """The action decides; without one the class of the status does."""
+    found = report(dsn(block + "\n"))
+    assert (found.word, found.status, found.error_code) == (word, status, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "diagnostic", "expected"),
+    [
+        ("5.1.1", "", True), ("5.1.10", "", True), ("5.2.1", "", True), ("5.1.8", "", False),
+        ("5.2.2", "550 user unknown", False), ("5.7.1", "550 policy", False), ("4.1.1", "", False),
+        ("5.0.0", "smtp; 550 Unknown user bob", True), ("5.0.0", "smtp; 550 blocked", False),
+        ("", "smtp; 550 Mailbox not found", True), ("", "smtp; 554 blocked", False),
+        ("", "smtp; user unknown", False),
+    ],
+)  # fmt: skip
+def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
+    """Only what is wrong with the address itself suppresses it."""
+    block = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: {status}\n"
+    found = events(dsn(f"{block}Diagnostic-Code: {diagnostic}\n"))
+    assert any(isinstance(each, ConsentChange) for each in found) is expected
+
+
+def test_several_recipients() -> None:
+    """Each has its own report, with or without an empty line between them."""
+    other = FAILED.replace("bob@", "eve@")
+    for blocks in ([FAILED, other], [FAILED + other]):
+        found = [each for each in events(dsn(*blocks)) if isinstance(each, StatusReport)]
+        assert [each.detail["recipient"] for each in found] == [
+            "bob@example.org",
+            "eve@example.org",
+        ]
+        assert len({each.key for each in found}) == 2
+
+
+@pytest.mark.parametrize(
+    "returned",
+    ["message/rfc822", "text/rfc822-headers", "message/global-headers", "message/partial"],
+)
+def test_what_is_returned(returned: str) -> None:
+    """The message is found by its Message-ID, whichever part brings it back."""
+    assert report(dsn(FAILED, returned=returned)).external_id == OURS
+    original = "MESSAGE-ID:\n <x@y.example>\n"
+    found = report(dsn(FAILED, returned="text/rfc822-headers", original=original))
+    assert (found.external_id, found.message_id) == ("x@y.example", None)
+
+
+def test_the_same_bounce_twice() -> None:
+    """The same notice has the same key, a later one another."""
+    later = HEAD.replace("<n@", "<m@")
+    keys = {report(raw).key for raw in (dsn(FAILED), dsn(FAILED), dsn(FAILED, head=later))}
+    assert len(keys) == 2
+
+
+def test_no_message_is_named() -> None:
+    """What names no message is kept, and is no letter."""
+    assert [type(each) for each in events(dsn(FAILED, original=""))] == [Unknown]
+    assert [type(each) for each in events(dsn("nothing\n"))] == [Unknown]
+
+
+def test_bounces_without_the_right_type() -> None:
+    """A delivery status in a plain mixed mail counts where a mail server wrote it."""
+    assert isinstance(events(dsn(FAILED, kind="multipart/mixed"))[0], StatusReport)
+    person = "From: bob@example.org\nSubject: Fwd: look\n"
+    assert isinstance(events(dsn(FAILED, kind="multipart/mixed", head=person))[0], Inbound)
+    found = events(dsn(FAILED, kind="multipart/mixed", head=person), sender="<>")
+    assert isinstance(found[0], StatusReport)
+
+
+def arf(kind: str, original: str = f"Message-ID: <{OURS}>\n") -> bytes:
+    """A complaint of this type."""
+    fields = f"Feedback-Type: {kind}\nUser-Agent: Some/1\nOriginal-Rcpt-To: <bob@example.org>\n"
+    return dsn(
+        original=original,
+        kind="multipart/report; report-type=feedback-report",
+        part="message/feedback-report",
+        returned="message/rfc822",
+    ).replace(b"Reporting-MTA: dns; mx.example.org\n", fields.encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "reason"),
+    [
+        ("abuse", "complaint", Reason.COMPLAINT), ("Fraud", "complaint", Reason.COMPLAINT),
+        ("opt-out", "opt-out", Reason.UNSUBSCRIBE), ("not-spam", "not-spam", None),
+        ("auth-failure", "auth-failure", None), ("", "unreadable", None),
+    ],
+)  # fmt: skip
+def test_complaints(kind: str, word: str, reason: Reason | None) -> None:
+    """A complaint or an opt-out suppresses the message's address; no status changes."""
+    found = events(arf(kind))
+    told = [(each.word, each.status) for each in found if isinstance(each, StatusReport)]
+    assert told == [(word, None)]
+    changes = [each for each in found if isinstance(each, ConsentChange)]
+    assert [each.reason for each in changes] == ([reason] if reason else [])
+    assert all((each.address, each.message_id) == (None, ID) for each in changes)
+
+
+def test_a_complaint_about_nothing() -> None:
+    """A complaint that names no message is kept."""
+    [found] = events(arf("abuse", original=""))
+    assert isinstance(found, Unknown)
+    assert (found.word, found.detail["recipient"]) == ("complaint", "bob@example.org")
+
+
+QMAIL = (
+    "Hi. This is the qmail-send program at example.org.\n"
+    "I'm afraid I wasn't able to deliver your message.\n\n<bob@example.org>:\n"
+    "Sorry, no mailbox here by that name. User unknown. (#5.1.1)\n\n"
+    "--- Below this line is a copy of the message.\n\n"
+    f"Return-Path: <shop@example.com>\nMessage-ID: <{OURS}>\nSubject: Hi 5.2.2\n\nHello\n"
+)
+
+
+def test_bounces_in_words() -> None:
+    """qmail's bounces have no parts; their words and the copy below are enough."""
+    head = "From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n"
+    report, change = events((head + QMAIL).encode())
+    assert isinstance(report, StatusReport)
+    assert (report.external_id, report.status, report.error_code) == (OURS, Status.FAILED, "5.1.1")
+    assert report.detail["recipient"] == "bob@example.org"
+    assert isinstance(change, ConsentChange)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        ("From: x@example.org\nReturn-Path: <>\n\n" + QMAIL, StatusReport),
+        ("From: x@example.org\n\n" + QMAIL, Inbound),
+        ("From: mailer-daemon@x.example\nSubject: Undeliverable: Hi\n\nSorry.", Unknown),
+        ("From: mailer-daemon@x.example\nSubject: Your quota\n\nIs low.", Inbound),
+        ("From: bob@x.example\nSubject: Undeliverable: Hi\n\nWhat is this?", Inbound),
+        ("From: bob@x.example\nReturn-Path: <>\nSubject: Out of office\n\nBack soon.", Inbound),
+    ],
+)
+def test_what_counts_as_a_bounce(raw: str, kind: type[WebhookEvent]) -> None:
+    """Only known phrases of a mail server make one; a person's words and absences do not."""
+    assert isinstance(events(raw.encode())[0], kind)
+
+
+def test_a_delay_in_words() -> None:
+    """A warning that a server still tries changes nothing."""
+    raw = (
+        "From: postmaster@x.example\nSubject: Delivery Status Notification (Delay)\n\n"
+        f"It will be retried.\n\nMessage-ID: <{OURS}>\n"
+    )
+    found = report(raw.encode())
+    assert (found.word, found.status) == ("delayed", None)

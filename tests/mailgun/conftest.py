@@ -1,0 +1,56 @@
+"""Mailgun's API on this machine, which answers as each test tells it to."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+QUEUED = '{"id": "<m1@example.com>", "message": "Queued. Thank you."}'
+
+
+@dataclass
+class FakeMailgun:
+    """What it was asked, in order, with forms as another parser reads them; what it answers."""
+
+    url: str = ""
+    asked: list[web.Request] = field(default_factory=list)
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    files: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    status: int = 200
+    text: str = QUEUED
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note the request, and answer it."""
+        self.asked.append(request)
+        for name, value in (await request.post()).items():
+            if isinstance(value, web.FileField):
+                self.files.append((name, value.filename, value.content_type, value.file.read()))
+            else:
+                self.fields.append((name, str(value)))
+        return web.Response(status=self.status, text=self.text, headers=self.headers)
+
+    def says(self, status: int, text: str, **headers: str) -> None:
+        """Let every request from now on get this answer."""
+        self.status, self.text, self.headers = status, text, headers
+
+
+@pytest.fixture
+async def mailgun_api() -> AsyncIterator[FakeMailgun]:
+    """A server that stands in for api.mailgun.net."""
+    fake = FakeMailgun()
+    app = web.Application(client_max_size=64 * 2**20)
+    app.router.add_route("*", "/{path:.*}", fake.handle)
+    async with TestServer(app) as server:
+        fake.url = str(server.make_url("")).rstrip("/")
+        yield fake
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session that everything goes out on."""
+    async with aiohttp.ClientSession() as session:
+        yield session

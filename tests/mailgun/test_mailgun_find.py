@@ -1,0 +1,85 @@
+"""Asking Mailgun what it has taken: by our own Message-ID, in its events."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+
+from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
+from channels.http import Answer
+from channels.model import Sent
+from channels.providers.mailgun import LATEST_EVENT, half, read_events
+from tests.mailgun.conftest import FakeMailgun
+from tests.mailgun.values import ID, NOW, SINCE, account, outbound
+
+OURS = f"{ID}@example.com"
+LATE = SINCE + LATEST_EVENT
+
+
+def about(message_id: Any) -> dict[str, Any]:
+    """An event about a mail."""
+    return {"event": "accepted", "message": {"headers": {"message-id": message_id}}}
+
+
+def listed(*items: Any) -> Answer:
+    """An answer with these events."""
+    return Answer(status=200, text=json.dumps({"items": items, "paging": {}}), headers={})
+
+
+async def test_the_question(mailgun_api: FakeMailgun, session: aiohttp.ClientSession) -> None:
+    """One GET, by Message-ID and recipient, from shortly before the attempt on."""
+    mailgun_api.says(200, listed(about(OURS)).text)
+    found = await half.find(account(mailgun_api.url), outbound(), session, SINCE)
+    assert found == [Sent(external_id=OURS)]
+    [request] = mailgun_api.asked
+    assert (request.method, request.path) == ("GET", "/v3/example.com/events")
+    assert dict(request.query) == {
+        "begin": str(int(SINCE.timestamp()) - 300),
+        "ascending": "yes",
+        "limit": "100",
+        "message-id": OURS,
+        "recipient": "them+1@example.net",
+    }
+
+
+async def test_the_clock_that_counts(
+    mailgun_api: FakeMailgun, session: aiohttp.ClientSession
+) -> None:
+    """Nothing there is an answer only half an hour after the attempt."""
+    mailgun_api.says(200, listed().text)
+    held, now = account(mailgun_api.url), datetime.now(UTC)
+    with pytest.raises(AnswerLost):
+        await half.find(held, outbound(), session, now)
+    assert await half.find(held, outbound(), session, now - timedelta(minutes=31)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (listed(about(OURS), about(OURS)), [Sent(external_id=OURS)]),
+        (listed(about(f"<{OURS}>")), [Sent(external_id=OURS)]),
+        (listed(about("other@example.com"), {}, 3, about(None), {"message": []}), []),
+        (listed(), []),
+    ],
+)
+def test_what_it_has(answer: Answer, found: list[Sent]) -> None:
+    """An event about our Message-ID, of whatever kind, is the mail; others are not."""
+    assert read_events(answer, outbound(), SINCE, LATE) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (listed(), AnswerLost),
+        (Answer(status=200, text="{}", headers={}), AnswerLost),
+        (Answer(status=500, text="", headers={}), AnswerLost),
+        (Answer(status=429, text="", headers={}), RefusedForNow),
+        (Answer(status=401, text="Forbidden", headers={}), Refused),
+    ],
+)
+def test_no_answer(answer: Answer, kind: type[SendError]) -> None:
+    """Too early to know, or not answered: the question stays open."""
+    with pytest.raises(kind):
+        read_events(answer, outbound(), SINCE, NOW)

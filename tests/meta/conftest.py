@@ -1,0 +1,44 @@
+"""A Graph API on this machine that answers as each test tells it to."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+@dataclass
+class FakeMeta:
+    """What it was asked, in order, and what it answers."""
+
+    url: str = ""
+    asked: list[tuple[web.Request, Any]] = field(default_factory=list)
+    status: int = 200
+    text: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note the request, and answer it."""
+        self.asked.append((request, await request.json()))
+        return web.Response(status=self.status, text=self.text, headers=self.headers)
+
+
+@pytest.fixture
+async def meta_api() -> AsyncIterator[FakeMeta]:
+    """A server that stands in for graph.facebook.com."""
+    fake = FakeMeta()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", fake.handle)
+    async with TestServer(app) as server:
+        fake.url = str(server.make_url("")).rstrip("/")
+        yield fake
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session that everything goes out on."""
+    async with aiohttp.ClientSession() as session:
+        yield session

@@ -1,0 +1,85 @@
+"""What Twilio tells about people who want no more messages, or want them again."""
+
+import pytest
+
+from channels.model import Channel, Status
+from tests.twilio.values import ID, SID, URL, request
+from webhooks import twilio
+from webhooks.model import ConsentChange, Inbound, Reason, StatusReport
+
+
+@pytest.mark.parametrize(
+    ("code", "to", "channel", "address"),
+    [
+        ("21610", "+15550002222", Channel.SMS, "+15550002222"),
+        ("21610", "", Channel.SMS, None),
+        ("63014", "whatsapp:US.1234", Channel.WHATSAPP, "US.1234"),
+    ],
+)
+def test_a_recipient_who_wants_no_more(
+    code: str, to: str, channel: Channel, address: str | None
+) -> None:
+    """A code that says so is a change of consent beside the failure, about the recipient."""
+    form = {"MessageSid": SID, "MessageStatus": "failed", "ErrorCode": code, "To": to}
+    report, change = twilio.parse(request(form.items(), url=f"{URL}?message_id={ID}"))
+    assert isinstance(report, StatusReport)
+    assert (report.status, report.error_code) == (Status.FAILED, code)
+    assert change == ConsentChange(
+        channel=channel,
+        reason=Reason.STOP,
+        address=address,
+        message_id=ID,
+        external_id=SID,
+        word=code,
+        key=f"twilio:{SID}:opt-out:{code}",
+        detail={"message": report.error_message},
+    )
+
+
+@pytest.mark.parametrize("code", ["", "30003", "30005", "63016"])
+def test_other_failures_are_no_opt_outs(code: str) -> None:
+    """A number that does not exist, or was not reached, has not said no."""
+    form = {"MessageSid": SID, "MessageStatus": "failed", "ErrorCode": code}
+    assert len(twilio.parse(request(form.items()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "word", "is_lifted"),
+    [
+        ({"Body": "Stop"}, "stop", False),
+        ({"Body": "unstop"}, "start", True),
+        ({"Body": "BASTA", "OptOutType": "STOP"}, "stop", False),
+        ({"Body": "Ja", "OptOutType": "START"}, "start", True),
+        ({"Body": "Stop", "OptOutType": "NEW"}, "stop", False),
+        ({"Body": "stop", "From": "whatsapp:+15550002222"}, "stop", False),
+        ({"Body": "x", "ButtonText": "STOP", "From": "whatsapp:US.1"}, "stop", False),
+    ],
+)
+def test_consent(form: dict[str, str], word: str, is_lifted: bool) -> None:  # noqa: FBT001
+    """STOP and START change consent beside the message: by Twilio's reading, else by ours."""
+    usual = {"MessageSid": SID, "From": "+15550002222", "To": "+15550001111"}
+    message, change = twilio.parse(request((usual | form).items(), event="message"))
+    assert isinstance(message, Inbound)
+    assert change == ConsentChange(
+        channel=message.channel,
+        reason=Reason.STOP,
+        is_lifted=is_lifted,
+        address=message.from_address,
+        word=word,
+        key=f"twilio:{SID}:{word}",
+        detail={"message": SID, "text": message.body, "to": "+15550001111"},
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"Body": "Stop it please"}, {"Body": "HELP", "OptOutType": "HELP"},
+        {"Body": "stop", "OptOutType": "HELP"}, {"Body": "help"},
+        {"Body": "end", "From": "whatsapp:+15550002222"},
+    ],
+)  # fmt: skip
+def test_ordinary_messages_change_no_consent(form: dict[str, str]) -> None:
+    """Another text, or a word for help, is a message and nothing else."""
+    usual = {"MessageSid": SID, "From": "+15550002222", "To": "+15550001111"}
+    assert len(twilio.parse(request((usual | form).items(), event="message"))) == 1

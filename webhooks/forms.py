@@ -1,0 +1,226 @@
+"""What comes in the body of a webhook, as values: forms with their raw bytes and files, and JSON.
+
+multipart/form-data (RFC 7578) through the parser of https://multipart.readthedocs.io/, and
+application/x-www-form-urlencoded. Field values stay bytes: only the provider's half knows their
+charset. Everything is bounded, and nothing that comes out holds NUL or halves of surrogate pairs,
+which PostgreSQL cannot store, nor numbers that JSON of other programs cannot.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+from multipart import (  # type: ignore[import-untyped]
+    MultipartSegment,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+from webhooks.model import Unreadable, WebhookRequest
+
+MULTIPART: Final = "multipart/form-data"
+URLENCODED: Final = "application/x-www-form-urlencoded"
+MOST_PARTS: Final = 2000
+MOST_HEADERS: Final = 16
+LONGEST_HEADER: Final = 16 * 1024
+DETAILS: Final = 40
+DETAIL_CHARACTERS: Final = 1000
+LONGEST_NUMBER: Final = 18
+# Codecs of Python that no mail is written in, and that take long or read something else.
+NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of a form; `name` is that of its field, `content_type` as it came or None."""
+
+    name: str
+    filename: str
+    content_type: str | None = None
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """The fields and the files of a form, in the order in which they came."""
+
+    fields: tuple[tuple[str, bytes], ...] = ()
+    files: tuple[File, ...] = ()
+
+    def first(self, name: str) -> bytes | None:
+        """The first value of a field, None where there is none."""
+        return next((value for given, value in self.fields if given == name), None)
+
+    def last(self, name: str) -> bytes | None:
+        """The last value of a field, None where there is none."""
+        return next((value for given, value in reversed(self.fields) if given == name), None)
+
+    def text(self, name: str) -> str:
+        """The first value of a field as UTF-8 text, empty where there is none."""
+        return decoded(self.first(name) or b"")
+
+    def json(self, name: str) -> object:
+        """The JSON in a field, None where there is none to read."""
+        try:
+            return read_json(self.first(name) or b"null")
+        except Unreadable:
+            return None
+
+
+def read_form(request: WebhookRequest) -> Form:
+    """The form in a request's body; raises `Unreadable`."""
+    header = request.headers.get("content-type", "")
+    kind, options = parse_options_header(header)
+    if kind == MULTIPART:
+        return _multipart(request.body, options.get("boundary", ""))
+    if kind == URLENCODED:
+        return _urlencoded(request.body)
+    raise Unreadable("The body is not a form.")
+
+
+def _multipart(body: bytes, boundary: str) -> Form:
+    parts: list[tuple[MultipartSegment, list[bytes]]] = []
+    try:
+        # Headers as Latin-1, which reads every byte: file names come in any charset.
+        parser = PushMultipartParser(
+            boundary,
+            max_segment_count=MOST_PARTS,
+            max_header_count=MOST_HEADERS,
+            max_header_size=LONGEST_HEADER,
+            header_charset="latin1",
+        )
+        with parser:
+            for event in parser.parse(body):
+                if isinstance(event, MultipartSegment):
+                    parts.append((event, []))
+                elif event is not None:
+                    parts[-1][1].append(bytes(event))
+    except ValueError as error:
+        raise Unreadable("The multipart form cannot be read.") from error
+    fields = [
+        (_header_text(part.name or ""), b"".join(chunks))
+        for part, chunks in parts
+        if part.filename is None
+    ]
+    files = [
+        File(
+            name=_header_text(part.name or ""),
+            filename=_header_text(part.filename),
+            content_type=_header_text(part.content_type or "") or None,
+            content=b"".join(chunks),
+        )
+        for part, chunks in parts
+        if part.filename is not None
+    ]
+    return Form(fields=tuple(fields), files=tuple(files))
+
+
+def _header_text(text: str) -> str:
+    return decoded(text.encode("latin-1", errors="replace"), fallback="latin-1")[:1000]
+
+
+def _urlencoded(body: bytes) -> Form:
+    if body.count(b"&") >= MOST_PARTS:
+        raise Unreadable("The form has too many fields.")
+    fields = []
+    for part in body.split(b"&"):
+        if part:
+            name, _, value = part.replace(b"+", b" ").partition(b"=")
+            fields.append((decoded(unquote_to_bytes(name)), unquote_to_bytes(value)))
+    return Form(fields=tuple(fields))
+
+
+def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") -> str:
+    """Bytes as text that can be stored; what `charset` cannot read is read as `fallback`."""
+    try:
+        name = codecs.lookup(charset).name
+        text = value.decode("utf-8" if name in NOT_CHARSETS else name)
+    except (LookupError, ValueError):
+        text = value.decode(fallback, errors="replace")
+    return stored(text)
+
+
+def stored(text: str) -> str:
+    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def read_json(body: bytes) -> object:
+    """The JSON of a body; raises `Unreadable`.
+
+    A number that is not one, or is longer than others can read, stays the text that it was: one
+    such value must not cost the rest. Of two members with one name the last counts.
+    """
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("The body is not JSON.") from error
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_NUMBER else digits[:DETAIL_CHARACTERS]
+
+
+def _fraction(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits[:DETAIL_CHARACTERS]
+
+
+def members(value: object) -> Mapping[str, Any]:
+    """A JSON object, or an empty one where something else came."""
+    return value if isinstance(value, dict) else {}
+
+
+def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
+    """A text or number as one line of text, bounded; empty for everything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return " ".join(stored(str(value)[: 4 * length]).split())[:length]
+
+
+def moment(value: object) -> datetime | None:
+    """A time in seconds since 1970, as number or text; None where there is none to read."""
+    digits = word(value, 32)
+    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", digits) is None:
+        return None
+    return datetime.fromtimestamp(float(digits), UTC)
+
+
+def our_id(value: object) -> UUID | None:
+    """Our id of a message where the provider gives it back, None for everything else."""
+    try:
+        return UUID(value) if isinstance(value, str) and len(value) == 36 else None
+    except ValueError:
+        return None
+
+
+def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, Any]:
+    """What else was said, under the provider's own names, bounded in number and length."""
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in leave_out or value is None or value in ("", [], {}):
+            continue
+        if len(found) == DETAILS:
+            break
+        found[stored(name[:64])] = _bounded(value)
+    return found
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        text = "..."
+    return stored(text[:DETAIL_CHARACTERS])

@@ -1,0 +1,190 @@
+"""A letter as values, from whoever read it, and the inbound message that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import getaddresses
+from typing import Any, Final
+
+from channels.email import to_mailbox
+from channels.http import parse_date
+from channels.model import Attachment, Channel
+from webhooks.mail_mime import Message, filename, stored
+from webhooks.mail_text import derived, new_text, sanitised
+from webhooks.model import Inbound
+
+REFERENCES, RECIPIENTS, ATTACHMENTS = 50, 100, 100
+QUOTED_CHARACTERS = 64 * 2**10
+TEXT_CHARACTERS = 2**20
+SUBJECT_CHARACTERS = 998
+HEADER_CHARACTERS, ADDRESSES_CHARACTERS = 64 * 2**10, 16 * 2**10
+ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
+ID = re.compile(r"<([^<>\s]{1,500})>")
+RECIPIENT_HEADERS: Final = (
+    "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to",
+)  # fmt: skip
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter:
+    """A mail that somebody wrote to us, as its provider or `webhooks.mail_mime` read it.
+
+    `external_id` is the Message-ID ("" where it has none), addresses may still have names and
+    <>; `headers` are all of its headers in order, decoded; `text` and `html` as they came.
+    """
+
+    external_id: str = ""
+    from_address: str
+    to_address: str = ""
+    recipients: tuple[str, ...] = ()
+    subject: str | None = None
+    text: str | None = None
+    html: str | None = None
+    headers: Headers = ()
+    attachments: tuple[Attachment, ...] = ()
+    occurred_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def letter_of(
+    message: Message,
+    *,
+    provider: str,
+    recipient: str | None,
+    sender: str | None,
+    detail: Mapping[str, Any],
+) -> Letter:
+    """A parsed message as a letter; the envelope's recipient comes before that of the headers."""
+    addressed = [recipient or "", *message.all("to")]
+    is_null = sender is not None and sender.strip() in {"", "<>"}
+    told: dict[str, Any] = {"auto_submitted": True} if is_null else {}
+    return Letter(
+        external_id=message.first("message-id") or f"{provider}-{message.digest}",
+        from_address=message.first("from") or message.first("sender") or sender or "",
+        to_address=next((each for each in addressed if mailboxes([each])), ""),
+        recipients=(recipient,) if recipient else (),
+        subject=message.first("subject"),
+        text=message.text,
+        html=message.html,
+        headers=message.headers,
+        attachments=message.attachments,
+        occurred_at=parse_date(message.first("date")),
+        detail={**message.detail, **told, **detail},
+    )
+
+
+def inbound(letter: Letter) -> Inbound:
+    """The message that a letter is: new text apart from quoted, HTML made harmless."""
+    named = next((name for name, _ in _addresses([letter.from_address]) if name), "")
+    whole = (letter.text or "")[:TEXT_CHARACTERS]
+    if not whole.strip() and letter.html:
+        whole = derived(letter.html)[:TEXT_CHARACTERS]
+    whole = stored(whole).replace("\r\n", "\n")
+    new, quoted = new_text(whole)
+    told = {
+        "from_name": stored(named)[:200] or None,
+        "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
+        "auto_submitted": is_automatic(letter.headers) or None,
+    }
+    recipients = tuple(_recipients(letter))
+    to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
+    subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
+    return Inbound(
+        external_id=_external_id(letter),
+        channel=Channel.EMAIL,
+        from_address=next(iter(mailboxes([letter.from_address])), ""),
+        to_address=to[0],
+        body=new,
+        subject=" ".join(stored(subject or "").split())[:SUBJECT_CHARACTERS] or None,
+        html_body=sanitised(letter.html) if letter.html else None,
+        attachments=tuple(map(_attachment, letter.attachments[:ATTACHMENTS])),
+        references=tuple(references(letter.headers)),
+        recipients=recipients,
+        occurred_at=letter.occurred_at or parse_date(_first(letter.headers, "date")),
+        detail={name: value for name, value in told.items() if value} | dict(letter.detail),
+    )
+
+
+def mailboxes(texts: Iterable[str]) -> tuple[str, ...]:
+    """The bare mailboxes of address headers, in order, each once."""
+    found: dict[str, None] = {}
+    for _, address in _addresses(texts):
+        text = stored(address).strip()
+        if "@" in text and len(text) <= 320:
+            # An odd address is kept as it is: somebody wrote from it.
+            found.setdefault(to_mailbox(text) or "".join(text.split()))
+        if len(found) >= RECIPIENTS:
+            break
+    return tuple(found)
+
+
+def _addresses(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and addresses; those of a header that is built to break the library, roughly."""
+    given = [text[:ADDRESSES_CHARACTERS] for text in texts if text]
+    try:
+        return getaddresses(given)
+    except (RecursionError, ValueError, IndexError):
+        return [("", each) for each in ROUGH.findall(" ".join(given))]
+
+
+def references(headers: Headers) -> list[str]:
+    """The Message-IDs that a mail answers, without <>, the nearest first."""
+    nearest = [each for name, v in headers if name.lower() == "in-reply-to" for each in _ids(v)]
+    chain = [each for name, v in headers if name.lower() == "references" for each in _ids(v)]
+    return list(dict.fromkeys([*nearest, *reversed(chain)]))[:REFERENCES]
+
+
+def is_automatic(headers: Headers) -> bool:
+    """Whether a robot wrote it, by RFC 3834 and by what robots say that do not know it."""
+    given = {name.lower(): value.strip().lower() for name, value in reversed(headers)}
+    submitted = given.get("auto-submitted", "no").partition(";")[0].strip()
+    return (
+        submitted not in {"", "no"}
+        or given.get("precedence", "") in {"bulk", "junk", "auto_reply"}
+        or given.get("return-path") == "<>"
+        or any(
+            name in given for name in ("x-autoreply", "x-autorespond", "x-auto-response-suppress")
+        )
+    )
+
+
+def _ids(value: str) -> list[str]:
+    return ID.findall(stored(value[:HEADER_CHARACTERS]))
+
+
+def _first(headers: Headers, wanted: str) -> str:
+    return next((value for name, value in headers if name.lower() == wanted), "")
+
+
+def _external_id(letter: Letter) -> str:
+    given = letter.external_id or _first(letter.headers, "message-id")
+    found = _ids(given)
+    bare = found[0] if found else "".join(stored(given).split()).strip("<>")
+    if 0 < len(bare) <= 500:
+        return bare
+    parts = (given, letter.from_address, letter.subject, letter.text, letter.html)
+    told = "\0".join(part or "" for part in parts).encode(errors="replace")
+    return "mail-" + hashlib.sha256(told).hexdigest()[:40]
+
+
+def _recipients(letter: Letter) -> list[str]:
+    headers = [value for name, value in letter.headers if name.lower() in RECIPIENT_HEADERS]
+    return list(mailboxes([*letter.recipients, letter.to_address, *headers]))
+
+
+def _attachment(given: Attachment) -> Attachment:
+    content_id = stored(given.content_id or "").strip().strip("<>")[:200]
+    return Attachment(
+        url=given.url,
+        filename=filename(given.filename),
+        content_type=stored(given.content_type or "")[:200] or None,
+        size=len(given.content) if given.content is not None else given.size,
+        content=given.content,
+        content_id=content_id or None,
+    )

@@ -1,0 +1,265 @@
+"""A MIME message (RFC 5322, 2045-2049, 2231) as plain values, however broken it is.
+
+The library's older policy is used on purpose: its newer one parses headers by grammar, and fails
+or lingers on those that no grammar allows. Bounded in lines, depth, parts; nothing raises.
+"""
+
+from __future__ import annotations
+
+import email.message
+import email.parser
+import email.policy
+import hashlib
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from binascii import a2b_qp
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from channels.html import HTML_BYTES, TEXT_BYTES
+from channels.model import Attachment
+
+Part = email.message.Message
+
+PARTS, DEPTH, HEADERS = 200, 20, 300
+LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
+HEADER_BYTES = 64 * 2**10
+FILENAME_CHARACTERS = 150
+BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
+# Codecs that a mail may name and that are none for text, or cost more than they decode.
+NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
+# What calls itself ASCII or Latin-1 is UTF-8, or Windows' (https://encoding.spec.whatwg.org/).
+GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
+WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+CRLF: Final = email.policy.compat32.clone(linesep="\r\n")
+ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree."""
+
+    root: Part
+    digest: str
+    headers: tuple[tuple[str, str], ...]
+    text: str | None = None
+    html: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header, in order."""
+        return [value for given, value in self.headers if given.lower() == name]
+
+    def first(self, name: str) -> str | None:
+        """The first value of a header, None where there is none."""
+        return next(iter(self.all(name)), None)
+
+
+def parse(raw: bytes) -> Message:
+    """A mail as it came over the wire; what cannot be read of it is left out, never raised."""
+    raw = raw.lstrip(b"\r\n")
+    if raw.startswith((b"From ", b">From ")):  # an mbox's first line
+        raw = raw.partition(b"\n")[2]
+    digest = hashlib.sha256(raw).hexdigest()[:40]
+    detail: dict[str, Any] = {}
+    root = _tree(raw)
+    if root is None:
+        detail["left_out"] = "The mail was too deep or too long to be read in whole."
+        root = _tree(raw[:TEXT_BYTES]) or _headers_only(raw[:HEADER_BYTES])
+    texts: list[str] = []
+    pages: list[str] = []
+    files: list[Attachment] = []
+    for number, part in enumerate(leaves(root)):
+        if number >= PARTS:
+            detail["left_out"] = f"The mail has more than {PARTS} parts."
+            break
+        kind, name = _kind(part), filename(_filename(part))
+        if kind in {"text/plain", "text/html"} and name is None and not _is_file(part):
+            (texts if kind == "text/plain" else pages).append(text_of(part))
+        else:
+            files.append(_attachment(part, kind, name))
+    return Message(
+        root=root,
+        digest=digest,
+        headers=tuple(headers(root)),
+        text=_joined(texts, "\n", TEXT_BYTES),
+        html=_joined(pages, "\n", HTML_BYTES),
+        attachments=tuple(files),
+        detail=detail,
+    )
+
+
+def _tree(raw: bytes) -> Part | None:
+    """The tree of parts; None for a mail that is built to be slow."""
+    lines = raw.count(b"\n") + raw.count(b"\r")
+    if lines > 2 * LINES:
+        return None
+    if lines * (1 + len(BOUNDARY.findall(raw))) > LINES_TIMES_BOUNDARIES:
+        return None
+    try:
+        return email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw)
+    except ERRORS:
+        return None
+
+
+def _headers_only(raw: bytes) -> Part:
+    head = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0]
+    return email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
+
+
+def leaves(part: Part, depth: int = 0) -> Iterator[Part]:
+    """The parts that hold something, in order; an attached message is one, and not looked into."""
+    children = part.get_payload()
+    is_message = part.get_content_maintype() == "message"
+    if not isinstance(children, list) or is_message or depth >= DEPTH:
+        yield part
+        return
+    for child in children:
+        if isinstance(child, email.message.Message):
+            yield from leaves(child, depth + 1)
+
+
+def headers(part: Part) -> Iterator[tuple[str, str]]:
+    """The headers of a part in order, decoded, bounded in number and length."""
+    for name, value in list(part.raw_items())[:HEADERS]:
+        yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES])
+
+
+def decoded(raw: str) -> str:
+    """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes read.
+
+    Neighbouring words of one charset are read together: some programs cut characters in two.
+    """
+    text = _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw).strip())
+    done: list[str] = []
+    charset, pending, at = "", b"", 0
+    for match in WORD.finditer(text):
+        between = text[at : match.start()]
+        if pending and (between.strip() or match[1].lower() != charset):
+            done.append(decode(pending, charset))
+            pending = b""
+        if between.strip() or not at:
+            done.append(between)
+        charset, at = match[1].lower(), match.end()
+        pending += _word(match[2].lower(), match[3])
+    return stored("".join([*done, decode(pending, charset), text[at:]]))
+
+
+def _word(encoding: str, text: str) -> bytes:
+    """The bytes of one encoded word; those of its text where it is not what it says."""
+    data = text.encode()
+    try:
+        if encoding == "b":
+            return b64decode(data + b"=" * (-len(data) % 4))
+        return a2b_qp(data, header=True)
+    except Base64Error:
+        return data
+
+
+def _utf_8(text: str) -> str:
+    """Text in which the parser kept bytes as surrogates."""
+    return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
+
+
+def decode(data: bytes, charset: str | None) -> str:
+    """Bytes as text in the charset that they name, else in the likeliest."""
+    named = (charset or "").partition("*")[0]
+    name = re.sub(r"[^a-z0-9]", "", named.lower())
+    is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
+    if is_own and name not in GUESSED:
+        try:
+            return data.decode(named)
+        except LookupError:
+            pass
+        except ValueError:
+            if not _is_utf_8(data):
+                return data.decode(named, "replace")
+    return data.decode() if _is_utf_8(data) else data.decode("cp1252", "replace")
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def text_of(part: Part) -> str:
+    """The text of a part, in its charset."""
+    try:
+        charset = part.get_content_charset()
+    except ERRORS:
+        charset = None
+    return stored(decode(content_of(part)[: 2 * HTML_BYTES], charset))
+
+
+def content_of(part: Part) -> bytes:
+    """The bytes of a part without their transfer encoding; an attached message as it was."""
+    try:
+        if part.is_multipart():
+            whole = part.get_payload()
+            return b"\r\n".join(each.as_bytes(policy=CRLF) for each in whole if isinstance(each, Part))
+        content = part.get_payload(decode=True)
+    except ERRORS:
+        return b""
+    return content if isinstance(content, bytes) else b""
+
+
+def _attachment(part: Part, kind: str, name: str | None) -> Attachment:
+    content = content_of(part)
+    content_id = decoded(str(part.get("content-id") or ""))
+    return Attachment(
+        filename=name or ("message.eml" if kind == "message/rfc822" else None),
+        content_type=kind,
+        size=len(content),
+        content=content,
+        content_id=content_id.strip("<> ")[:200] or None,
+    )
+
+
+def _kind(part: Part) -> str:
+    kind = part.get_content_type()
+    if part.get_content_maintype() == "multipart":
+        return "text/plain"  # one whose boundary is missing: all that is left of it is text
+    is_kind = re.fullmatch(r"[\w.+!#$&^-]+/[\w.+!#$&^-]+", kind, re.ASCII)
+    return kind if is_kind else "application/octet-stream"
+
+
+def _is_file(part: Part) -> bool:
+    try:
+        return part.get_content_disposition() == "attachment"
+    except ERRORS:
+        return False
+
+
+def _filename(part: Part) -> str | None:
+    try:
+        name = part.get_filename()
+    except ERRORS:
+        return None
+    return decoded(name) if name else None
+
+
+def filename(given: str | None) -> str | None:
+    """A file's name without path or characters that cannot be seen; None where nothing is left."""
+    name = UNSEEN.sub("", re.split(r"[/\\]", stored(given or ""))[-1])
+    name = " ".join(name.replace('"', "").split()).strip(". ")
+    if len(name) > FILENAME_CHARACTERS:
+        stem, dot, ending = name.rpartition(".")
+        is_ending = dot and len(ending) <= 10
+        name = stem[: FILENAME_CHARACTERS - 11] + dot + ending if is_ending else name
+    return name[:FILENAME_CHARACTERS] or None
+
+
+def _joined(texts: list[str], between: str, limit: int) -> str | None:
+    return between.join(texts)[:limit] if texts else None
+
+
+def stored(text: str) -> str:
+    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="replace").decode()

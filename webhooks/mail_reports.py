@@ -1,0 +1,323 @@
+"""Bounces and complaints that arrive as mails: DSN (RFC 3464), ARF (RFC 5965), and older forms.
+
+Whoever writes such a mail says what it likes. So a report touches only the message that it names
+by its Message-ID, and an address is suppressed only as that message's: never one that the report
+itself names. `Action` decides, not the class of the status: a failure with 4.4.1 has given up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from channels.http import parse_date
+from channels.model import Channel, Status
+from webhooks.mail_mime import Message, Part, content_of, leaves, stored
+from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
+
+RECIPIENTS, SCANNED, DETAIL_CHARACTERS = 50, 64 * 2**10, 1000
+
+ACTIONS: Final = {
+    "failed": ("bounced", Status.FAILED),
+    "delayed": ("delayed", None),
+    "delivered": ("delivered", Status.DELIVERED),
+    "relayed": ("relayed", None),
+    "expanded": ("expanded", None),
+}
+# The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
+# https://www.iana.org/assignments/smtp-enhanced-status-codes
+BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+UNSPECIFIC = frozenset({"5.0.0", "5.1.0", "5.3.0", "5.5.0"})
+
+REASONS: Final = {
+    "5.1.1": "The mailbox does not exist.",
+    "5.1.2": "The domain of the address does not exist or takes no mail.",
+    "5.1.3": "The address is not valid.",
+    "5.1.6": "The mailbox has moved and is no longer there.",
+    "5.1.8": "The sender's domain is not accepted.",
+    "5.1.10": "The domain of the address takes no mail.",
+    "5.2.1": "The mailbox is disabled.",
+    "5.2.2": "The mailbox is full.",
+    "5.2.3": "The mail is larger than the recipient's limit.",
+    "5.3.4": "The mail is larger than the recipient's server takes.",
+    "5.4.1": "The recipient's mail server did not answer.",
+    "5.4.4": "No mail server was found for the address.",
+    "5.4.6": "The mail went round in a loop.",
+    "5.4.7": "The mail could not be delivered in time.",
+    "5.7.1": "The recipient's server refused the mail by its policy.",
+    "5.7.26": "The mail failed the recipient's check of its sender (SPF, DKIM, DMARC).",
+}
+
+ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+MESSAGE_ID = re.compile(
+    r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
+)
+NO_USER = re.compile(
+    r"(?:user|recipient|mailbox|address|account)\s(?:is\s)?(?:unknown|not\sfound|does\s?n[o']t\sexist)"
+    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
+    re.IGNORECASE,
+)
+DAEMON = re.compile(r"(?:mailer-daemon|postmaster|mail-daemon|mailerdaemon)@", re.IGNORECASE)
+BOUNCE_SUBJECT = re.compile(
+    r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
+    r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
+    r"|unzustellbar"
+    r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar|warning: could not send",
+    re.IGNORECASE,
+)
+BOUNCE_TEXT = re.compile(
+    r"qmail-send program|could not be delivered|wasn'?t able to deliver|delivery to the following"
+    r"|permanent (?:fatal )?error|address(?:es)? failed|undeliverable|delivery has failed"
+    r"|konnte nicht zugestellt",
+    re.IGNORECASE,
+)
+DELAY = re.compile(
+    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
+    r"|warning message only",
+    re.IGNORECASE,
+)
+FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
+
+Fields = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """What is common to all reports of one mail: which message it is about, and its own name."""
+
+    provider: str
+    external_id: str | None
+    name: str
+    message: Message
+
+    @property
+    def message_id(self) -> UUID | None:
+        """Our id: the local part of the Message-IDs that we give."""
+        try:
+            return UUID((self.external_id or "").partition("@")[0])
+        except ValueError:
+            return None
+
+
+def reports(
+    message: Message, *, provider: str, key: str | None, sender: str | None
+) -> list[WebhookEvent]:
+    """The reports that a mail is made of; none where it is a letter."""
+    kind = message.root.get_content_type()
+    parts = list(leaves(message.root))[:RECIPIENTS]
+    statuses = _parts(parts, "delivery-status")
+    complaints = _parts(parts, "feedback-report")
+    is_report = kind == "multipart/report" or _is_from_daemon(message, sender)
+    if not (is_report and (statuses or complaints)):
+        return _old_form(message, parts, provider=provider, key=key, sender=sender)
+    name = key or _own_name(message)
+    notice = Notice(provider=provider, external_id=_original(parts), name=name, message=message)
+    if complaints:
+        return _complaint(notice, _fields(complaints[0]))
+    blocks = [block for part in statuses for block in _blocks(part)]
+    named = [each for each in blocks if "final-recipient" in each or "action" in each]
+    found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
+    return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
+
+
+def _parts(parts: list[Part], ending: str) -> list[Part]:
+    return [part for part in parts if part.get_content_type().endswith(ending)]
+
+
+def _is_from_daemon(message: Message, sender: str | None) -> bool:
+    """Whether a mail server wrote it: those have no sender, or a well-known one."""
+    is_null = sender is not None and sender.strip() in {"", "<>"}
+    wrote = message.first("from") or ""
+    return DAEMON.search(wrote) is not None or is_null or message.first("return-path") == "<>"
+
+
+def _own_name(message: Message) -> str:
+    """What names the notice itself, the same when it comes again."""
+    return (message.first("message-id") or message.digest).strip("<> ")[:200]
+
+
+def _original(parts: list[Part]) -> str | None:
+    """The Message-ID of the mail that a report is about, from the copy that it brings."""
+    for part in parts:
+        kind = part.get_content_type()
+        if kind in {"message/rfc822", "message/global", "text/rfc822-headers"} or kind.endswith(
+            ("global-headers", "partial")
+        ):
+            head = content_of(part)[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
+            if match := MESSAGE_ID.search(head):
+                return stored(match[1])
+    return None
+
+
+def _blocks(part: Part) -> Iterator[Fields]:
+    """The groups of fields of a delivery-status, wherever its blank lines are."""
+    text = content_of(part)[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
+    for block in re.split(r"\n[ \t]*\n", text):
+        fields: dict[str, str] = {}
+        for line in re.sub(r"\n[ \t]+", " ", block).split("\n"):
+            name, colon, value = line.partition(":")
+            name = name.strip().lower()
+            if name == "final-recipient" and name in fields:
+                yield fields  # no blank line stands between two recipients
+                fields = {}
+            if colon:
+                fields.setdefault(name, stored(" ".join(value.split()))[:DETAIL_CHARACTERS])
+        yield fields
+
+
+def _fields(part: Part) -> Fields:
+    return {name: value for block in _blocks(part) for name, value in block.items()}
+
+
+def _delivery(notice: Notice, block: Fields) -> list[WebhookEvent]:
+    """What a DSN says of one recipient."""
+    action = re.sub(r"[^a-z].*", "", block.get("action", "").lower())
+    diagnostic = block.get("diagnostic-code", "")
+    found = ENHANCED.search(block.get("status", "")) or ENHANCED.search(diagnostic)
+    code = found[1] if found else None
+    if action not in ACTIONS:  # it is required, and still left out: the class must do
+        action = {"5": "failed", "4": "delayed", "2": "delivered"}.get((code or "")[:1], action)
+    word, status = ACTIONS.get(action, (action[:64] or "unreadable", None))
+    told = {
+        "recipient": _address(block.get("final-recipient", "")),
+        "original_recipient": _address(block.get("original-recipient", "")),
+        "action": action,
+        "status": code,
+        "diagnostic": diagnostic,
+        "remote_mta": block.get("remote-mta"),
+    }
+    return _events(notice, word, status, code, diagnostic, _evidence(notice, told))
+
+
+def _events(
+    notice: Notice,
+    word: str,
+    status: Status | None,
+    code: str | None,
+    diagnostic: str,
+    detail: Mapping[str, Any],
+) -> list[WebhookEvent]:
+    """The report about the named message, and that its address is bad where that is said."""
+    if notice.external_id is None:
+        return [Unknown(word=word, detail=detail)]
+    key = f"{notice.provider}:{notice.external_id}:{word}:{detail.get('recipient', '')}"
+    is_problem = word in {"bounced", "delayed"}
+    report = StatusReport(
+        external_id=notice.external_id,
+        message_id=notice.message_id,
+        status=status,
+        word=word,
+        key=f"{key}:{notice.name}",
+        occurred_at=parse_date(notice.message.first("date")),
+        error_code=code if is_problem else None,
+        error_message=_explanation(code, diagnostic) if is_problem else None,
+        detail=detail,
+    )
+    if status is not Status.FAILED or not _is_bad_address(code, diagnostic):
+        return [report]
+    return [report, _consent(notice, Reason.HARD_BOUNCE, word, key, detail)]
+
+
+def _consent(
+    notice: Notice, reason: Reason, word: str, key: str, detail: Mapping[str, Any]
+) -> ConsentChange:
+    return ConsentChange(
+        channel=Channel.EMAIL,
+        reason=reason,
+        message_id=notice.message_id,
+        external_id=notice.external_id,
+        word=word,
+        key=f"{key}:{reason}",
+        occurred_at=parse_date(notice.message.first("date")),
+        detail=detail,
+    )
+
+
+def _is_bad_address(code: str | None, diagnostic: str) -> bool:
+    if code in BAD_ADDRESS:
+        return True
+    is_permanent = code in UNSPECIFIC or (code is None and re.search(r"\b55[0-4]\b", diagnostic))
+    return bool(is_permanent) and NO_USER.search(diagnostic) is not None
+
+
+def _explanation(code: str | None, diagnostic: str) -> str:
+    """Plain words, and the server's own behind them."""
+    words = REASONS.get(code or "") or REASONS.get("5" + (code or "")[1:])
+    said = re.sub(r"^[\w-]+\s*;\s*", "", diagnostic)[:500].strip()
+    words = words or "The mail could not be delivered."
+    return f"{words} ({said})" if said else words
+
+
+def _address(field: str) -> str:
+    """The address of "rfc822; a@b.c"."""
+    return field.rpartition(";")[2].strip().strip("<>")[:320]
+
+
+def _evidence(notice: Notice, told: Mapping[str, Any]) -> dict[str, Any]:
+    more = {
+        "subject": (notice.message.first("subject") or "")[:200],
+        "notice_id": (notice.message.first("message-id") or "").strip("<> ")[:200],
+    }
+    return {name: value for name, value in {**told, **more}.items() if value}
+
+
+def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
+    """What an ARF report says: a complaint, or something that changes nothing."""
+    kind = fields.get("feedback-type", "").strip().lower()[:64] or "unreadable"
+    told = {
+        "feedback_type": kind,
+        "recipient": _address(fields.get("original-rcpt-to", "")),
+        "reporter": fields.get("user-agent"),
+        "source_ip": fields.get("source-ip"),
+        "arrived": fields.get("arrival-date") or fields.get("received-date"),
+    }
+    reason = {"abuse": Reason.COMPLAINT, "fraud": Reason.COMPLAINT}.get(kind)
+    if kind in {"opt-out", "opt-out-list"}:
+        reason = Reason.UNSUBSCRIBE
+    word = "complaint" if reason is Reason.COMPLAINT else kind
+    detail = _evidence(notice, told)
+    found = _events(notice, word, None, None, "", detail)
+    if reason is None or notice.external_id is None:
+        return found
+    key = f"{notice.provider}:{notice.external_id}:{word}"
+    return [*found, _consent(notice, reason, word, key, detail)]
+
+
+def _old_form(
+    message: Message, parts: list[Part], *, provider: str, key: str | None, sender: str | None
+) -> list[WebhookEvent]:
+    """A bounce in words alone (qmail, old gateways): from a mail server, in its known phrases."""
+    text = (message.text or "")[:SCANNED].replace("\r\n", "\n")
+    subject = message.first("subject") or ""
+    said = f"{subject}\n{text[:4000]}"
+    is_bounce = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(text[:4000])
+    if not is_bounce or not _is_robot(message, sender, text):
+        return []
+    match = MESSAGE_ID.search(text)
+    original = _original(parts) or (stored(match[1]) if match else None)
+    head = re.split(r"(?i)^-+ ?(?:below this line|original message|this is a copy)", text)[0]
+    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head[:4000])
+    is_delay = DELAY.search(said) is not None
+    word, status = ACTIONS["delayed" if is_delay else "failed"]
+    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
+    notice = Notice(
+        provider=provider, external_id=original, name=key or _own_name(message), message=message
+    )
+    told = {
+        "recipient": recipient[1] if recipient else "",
+        "status": codes[1] if codes else None,
+        "diagnostic": diagnostic,
+    }
+    return _events(
+        notice, word, status, codes[1] if codes else None, diagnostic, _evidence(notice, told)
+    )
+
+
+def _is_robot(message: Message, sender: str | None, text: str) -> bool:
+    """Whether a mail server wrote it, and no person's automatic reply, which has no sender too."""
+    if DAEMON.search(message.first("from") or ""):
+        return True
+    return "qmail-send program" in text and _is_from_daemon(message, sender)

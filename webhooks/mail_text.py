@@ -1,0 +1,130 @@
+"""What a letter says: its new text apart from the quoted one, its HTML made harmless."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+import nh3
+from mailparser_reply.constants import MAIL_LANGUAGES
+from mailparser_reply.parser import EmailMessage
+
+from channels.html import HTML_BYTES, is_overgrown, to_text
+from webhooks.mail_mime import stored
+
+# Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
+LINES, LINE_CHARACTERS = 400, 160
+QUOTED = re.compile(r"\s*>")
+SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
+
+URL_SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "cid"})
+DROPPED_WITH_CONTENT: Final = frozenset(
+    {"script", "style", "title", "iframe", "object", "embed", "svg", "math", "noscript", "template",
+     "textarea", "select", "button"}
+)  # fmt: skip
+LOOKS: Final = frozenset(
+    {"color", "background-color", "font-weight", "font-style", "font-size", "text-align",
+     "text-decoration", "vertical-align", "white-space"}
+)  # fmt: skip
+STYLED: Final = (
+    "p", "div", "span", "td", "th", "tr", "table", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5",
+    "h6", "b", "i", "u", "a", "blockquote", "pre", "code", "strong", "em", "center",
+)  # fmt: skip
+
+
+def derived(html: str) -> str:
+    """The text of a letter that has only HTML; the targets of its links are left out."""
+    return stored(to_text(html[:HTML_BYTES], with_links=False))
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    attributes = {name: set(values) for name, values in nh3.ALLOWED_ATTRIBUTES.items()}
+    for name in STYLED:
+        attributes.setdefault(name, set()).add("style")
+    attributes["img"] = {"src", "alt", "width", "height", "title"}
+    attributes["a"] -= {"hreflang"}
+    return nh3.Cleaner(
+        tags=(set(nh3.ALLOWED_TAGS) | {"center", "font", "u"}) - DROPPED_WITH_CONTENT,
+        clean_content_tags=set(DROPPED_WITH_CONTENT),
+        attributes=attributes,
+        url_schemes=set(URL_SCHEMES),
+        url_relative="deny",
+        link_rel="noopener noreferrer",
+        filter_style_properties=set(LOOKS),
+    )
+
+
+def sanitised(html: str) -> str | None:
+    """HTML that can neither run, nor post, nor lie over the page; None where nothing is left,
+    or where nobody would write so much of it.
+
+    Images stay with their `cid:` and http(s) addresses: whoever shows them decides.
+    """
+    if is_overgrown(html):
+        return None
+    return _cleaner().clean(stored(html[:HTML_BYTES])).strip() or None
+
+
+def new_text(whole: str) -> tuple[str, str]:
+    """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
+
+    A quotation is left in its place where new text stands between or below its lines.
+    """
+    lines = whole.split("\n")
+    start = _quotation(lines)
+    if start is None:
+        return whole.strip("\n").rstrip(), ""
+    new = "\n".join(lines[:start]).strip("\n").rstrip()
+    quoted = "\n".join(lines[start:]).strip("\n").rstrip()
+    return (new, quoted) if new.strip() else (whole.strip("\n").rstrip(), "")
+
+
+def _quotation(lines: list[str]) -> int | None:
+    """The line with which the quotation begins that ends the letter."""
+    header = _header(lines)
+    if header is not None:
+        marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
+        if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
+            return header
+    end = _trailing_quotes(lines)
+    return end if end < len(lines) else None
+
+
+def _is_one_block(lines: list[str], start: int, end: int) -> bool:
+    """Whether all lines there are quoted, and nothing but a signature follows."""
+    is_quoted = all(QUOTED.match(line) or not line.strip() for line in lines[start:end])
+    rest = [line.strip() for line in lines[end:] if line.strip()]
+    return is_quoted and (not rest or SIGNATURE.fullmatch(rest[0]) is not None)
+
+
+def _trailing_quotes(lines: list[str]) -> int:
+    """Where the block of lines with > begins that ends the letter; its length for none."""
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    start = end
+    while start and (QUOTED.match(lines[start - 1]) or not lines[start - 1].strip()):
+        start -= 1
+    has_quote = any(QUOTED.match(line) for line in lines[start:end])
+    return start if has_quote else len(lines)
+
+
+@cache
+def _headers() -> re.Pattern[str]:
+    """How mail programs of many languages introduce what they quote."""
+    languages = sorted(MAIL_LANGUAGES)
+    pattern: re.Pattern[str] = EmailMessage(text="", languages=languages).HEADER_REGEX
+    return pattern
+
+
+def _header(lines: list[str]) -> int | None:
+    """The line of the first introduction ("On ... wrote:", "-----Original Message-----")."""
+    seen = "\n".join(line.strip()[:LINE_CHARACTERS] for line in lines[:LINES])
+    match = _headers().search(seen)
+    return None if match is None else seen.count("\n", 0, match.start() + len(_space(match[0])))
+
+
+def _space(text: str) -> str:
+    return text[: len(text) - len(text.lstrip())]

@@ -1,0 +1,92 @@
+"""The mails that Mailgun's routes bring: raw MIME in `body-mime`, or taken apart into fields.
+
+Docs: https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward-store/receive-http
+(a URL that ends with `mime` gets the raw form) and /store-retreive, whose files are fetched later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from channels.model import Attachment
+from webhooks import mail
+from webhooks.forms import Form, decoded, members, stored, word
+from webhooks.model import Unknown, Unreadable, WebhookEvent
+
+CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
+                 "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
+
+
+def events(form: Form) -> Sequence[WebhookEvent]:
+    """The mail that somebody wrote: as raw MIME in one field, or taken apart by Mailgun."""
+    sender = form.first("sender")
+    recipients = tuple(filter(None, word(form.text("recipient"), 2000).split(",")))
+    told: dict[str, Any] = {name: form.text(field)[:1000] for name, field in CHECKS.items()}
+    told = {name: text for name, text in told.items() if text}
+    raw = form.first("body-mime")
+    if raw is not None:
+        return mail.events(
+            raw,
+            provider="mailgun",
+            recipient=recipients[0] if recipients else None,
+            sender=None if sender is None else decoded(sender),
+            detail=told,
+        )
+    if not (recipients or form.first("message-headers")):
+        raise Unreadable("The form holds no mail.")
+    event = mail.inbound(
+        mail.Letter(
+            external_id=form.text("Message-Id"),
+            from_address=form.text("from") or form.text("From") or form.text("sender"),
+            to_address=recipients[0] if recipients else form.text("To"),
+            recipients=recipients,
+            subject=form.text("subject"),
+            text=form.text("body-plain"),
+            html=form.text("body-html") or None,
+            headers=_headers(form),
+            attachments=tuple(_attachments(form)),
+            detail=told | ({"auto_submitted": True} if sender == b"" else {}),
+        )
+    )
+    if not event.from_address:
+        return [Unknown(word="no-sender", detail={"subject": event.subject})]
+    return [event]
+
+
+def _headers(form: Form) -> tuple[tuple[str, str], ...]:
+    """The mail's headers, of which Mailgun gives a list of pairs, decoded."""
+    given = form.json("message-headers")
+    return tuple(
+        (stored(pair[0]), stored(pair[1]))
+        for pair in (given if isinstance(given, list) else [])
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(e, str) for e in pair)
+    )
+
+
+def _attachments(form: Form) -> Iterator[Attachment]:
+    """The files of a forwarded mail, and those of a stored one, which are still to be fetched."""
+    content_ids = {
+        name: content_id
+        for content_id, name in members(form.json("content-id-map")).items()
+        if isinstance(name, str)
+    }
+    for file in form.files:
+        yield Attachment(
+            filename=file.filename or None,
+            content_type=file.content_type,
+            size=len(file.content),
+            content=file.content,
+            content_id=content_ids.get(file.name),
+        )
+    listed = form.json("attachments")
+    for each in listed if isinstance(listed, list) else []:
+        if url := word(members(each).get("url"), 2000):
+            size = each.get("size")
+            yield Attachment(
+                url=url,
+                filename=word(each.get("name")) or None,
+                content_type=word(each.get("content-type")) or None,
+                size=size if type(size) is int else None,
+                content_id=content_ids.get(url),
+            )

@@ -1,0 +1,243 @@
+"""Meta, the webhook half: statuses of WhatsApp messages, and messages that come in.
+
+Docs: https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
+A POST is signed with the hex HMAC-SHA256 of the raw body, keyed with the app's secret; the GET
+that proves the URL to be ours carries no signature but the verify token
+(.../webhooks/create-webhook-endpoint), and its challenge is the answer.
+Oddities: a POST holds entries of changes of messages or statuses, up to a thousand; `read` may come
+without `delivered`; a URL belongs to an app, so that other numbers and fields arrive there too.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from channels.model import Account, Channel, Status
+from channels.providers.meta import OPTED_OUT, read_error
+from webhooks import meta_messages
+from webhooks.meta_messages import ID_CHARACTERS, Given, address, filled, items, moment, obj
+from webhooks.meta_messages import text as _text
+from webhooks.model import (
+    ConsentChange,
+    InvalidSignature,
+    Reason,
+    Reply,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+    WebhookRequest,
+)
+
+EVENTS: Final = ("events",)
+SECRETS: Final = ("app_secret", "app_secret_secondary")
+OBJECT = "whatsapp_business_account"
+# Meta sends at most a thousand updates in one request.
+MOST_EVENTS = 10_000
+
+STATUSES: Final = {
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "read": Status.READ,
+    "played": Status.READ,
+    "failed": Status.FAILED,
+}
+
+
+def verify(request: WebhookRequest, account: Account) -> None:
+    """Return when the app's secret signed the request, or a handshake has the verify token.
+
+    Raises `InvalidSignature`.
+    """
+    if request.method == "GET":
+        _verify_handshake(request, account)
+        return
+    given = request.headers.get("x-hub-signature-256", "").encode(errors="replace")
+    if not given.startswith(b"sha256="):
+        raise InvalidSignature("The request has no X-Hub-Signature-256.")
+    secrets = [secret for name in SECRETS if (secret := account.credentials.get(name))]
+    if not secrets:
+        raise InvalidSignature("The account has no app secret to verify with.")
+    for secret in secrets:
+        right = hmac.digest(secret.encode(), request.body, "sha256").hex().encode()
+        if hmac.compare_digest(right, given.removeprefix(b"sha256=")):
+            return
+    raise InvalidSignature("The signature is not that of this account.")
+
+
+def _verify_handshake(request: WebhookRequest, account: Account) -> None:
+    token = account.credentials.get("verify_token")
+    if not token:
+        raise InvalidSignature("The account has no verify token.")
+    given = _query(request, "hub.verify_token").encode(errors="replace")
+    is_right = hmac.compare_digest(token.encode(), given)
+    if not is_right or _query(request, "hub.mode") != "subscribe":
+        raise InvalidSignature("The verify token is not that of this account.")
+
+
+def _query(request: WebhookRequest, name: str) -> str:
+    """A parameter of the URL, empty where it is missing or stands there twice."""
+    _, _, query = request.url.partition("?")
+    try:
+        values = parse_qs(query.partition("#")[0], max_num_fields=100).get(name, [])
+    except ValueError:
+        return ""
+    return values[0] if len(values) == 1 else ""
+
+
+def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """Every event of a verified request, in order; raises `Unreadable`.
+
+    What cannot be read of one item is `Unknown` and keeps no other from being read.
+    """
+    if request.method == "GET":
+        return []
+    if request.event not in EVENTS:
+        return [Unknown(word=request.event)]
+    try:
+        given = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("The body is not JSON.") from error
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    if given.get("object") != OBJECT:
+        return [Unknown(word=_text(given.get("object"), 64) or "unknown")]
+    events = list(islice(_events(given), MOST_EVENTS + 1))
+    if len(events) > MOST_EVENTS:
+        raise Unreadable("The body holds more updates than Meta sends.")
+    return events or [Unknown(word="empty")]
+
+
+def _events(given: Given) -> Iterator[WebhookEvent]:
+    for entry in items(given.get("entry")):
+        for change in items(obj(entry).get("changes")):
+            yield from _change(obj(change))
+
+
+def _change(change: Given) -> Iterator[WebhookEvent]:
+    value = obj(change.get("value"))
+    field = _text(change.get("field", "messages"), 64)
+    readers = READERS.get(field, {})
+    if not any(name in value for name in readers):
+        yield Unknown(word=field or "unknown", detail=filled(value=value))
+    for name, reader in readers.items():
+        for item in items(value.get(name)):
+            try:
+                yield from reader(obj(item), value)
+            except Unreadable as error:
+                yield Unknown(word="unreadable", detail=filled(reason=str(error), item=item))
+
+
+def _status(status: Given, value: Given) -> list[WebhookEvent]:
+    external_id = _text(status.get("id"), ID_CHARACTERS) or None
+    message_id = _message_id(status.get("biz_opaque_callback_data"))
+    if external_id is None and message_id is None:
+        raise Unreadable("The status names no message.")
+    word = _text(status.get("status"), 64).strip().lower()
+    code, words = read_error(next(iter(items(status.get("errors"))), None))
+    report = StatusReport(
+        external_id=external_id,
+        message_id=message_id,
+        status=STATUSES.get(word),
+        word=word,
+        key=f"meta:{external_id or ''}:{word}:{code or ''}",
+        occurred_at=moment(status.get("timestamp")),
+        error_code=code,
+        error_message=words,
+        detail=filled(
+            phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
+            **{
+                name: status.get(name)
+                for name in (
+                    "recipient_id", "recipient_user_id", "recipient_type", "conversation",
+                    "pricing", "errors",
+                )
+            },
+        ),
+    )  # fmt: skip
+    if code != OPTED_OUT:
+        return [report]
+    recipient = address(status.get("recipient_id")) or address(status.get("recipient_user_id"))
+    stopped = ConsentChange(
+        channel=Channel.WHATSAPP,
+        reason=Reason.UNSUBSCRIBE,
+        address=recipient or None,
+        message_id=message_id,
+        external_id=external_id,
+        word=code,
+        key=f"{report.key}:consent",
+        occurred_at=report.occurred_at,
+        detail=filled(errors=status.get("errors")),
+    )
+    return [report, stopped]
+
+
+def _message_id(value: object) -> UUID | None:
+    """Our id of the message, that the send gave along."""
+    try:
+        return UUID(_text(value, 64))
+    except ValueError:
+        return None
+
+
+def _error(error: Given, value: Given) -> list[WebhookEvent]:
+    """Something is wrong with the account, not with a message."""
+    code, words = read_error(error)
+    known = filled(
+        code=code,
+        message=words,
+        title=error.get("title"),
+        phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
+    )
+    return [Unknown(word="error", detail=known)]
+
+
+def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
+    """Somebody stopped marketing messages in WhatsApp itself, or wants them again.
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/user_preferences
+    """
+    word = _text(preference.get("value"), 64).strip().lower()
+    person = address(preference.get("wa_id")) or address(preference.get("user_id"))
+    if word not in {"stop", "resume"} or preference.get("category") != "marketing_messages":
+        return [Unknown(word="user_preferences", detail=filled(preference=preference))]
+    if not person:
+        raise Unreadable("The preference says not whose it is.")
+    at = moment(preference.get("timestamp"))
+    number = _text(obj(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
+    change = ConsentChange(
+        channel=Channel.WHATSAPP,
+        reason=Reason.UNSUBSCRIBE,
+        is_lifted=word == "resume",
+        address=person,
+        word=word,
+        key=f"meta:{number}:{person}:{word}:{int(at.timestamp()) if at else ''}",
+        occurred_at=at,
+        detail=filled(phone_number_id=number, preference=preference),
+    )
+    return [change]
+
+
+# What a change holds, by its field and then by its own name.
+READERS: Final[dict[str, dict[str, Callable[[Given, Given], list[WebhookEvent]]]]] = {
+    "messages": {"messages": meta_messages.read, "statuses": _status, "errors": _error},
+    "user_preferences": {"user_preferences": _preference},
+}
+
+
+def reply(
+    request: WebhookRequest,
+    events: Sequence[WebhookEvent],  # noqa: ARG001
+    account: Account,  # noqa: ARG001
+) -> Reply:
+    """Meta's expected answer: 200, and to a handshake its challenge as it came."""
+    if request.method == "GET":
+        challenge = _query(request, "hub.challenge")
+        return Reply(status=200, content_type="text/plain", body=challenge)
+    return Reply(status=200)

@@ -1,0 +1,250 @@
+"""Postmark, the webhook half: what became of our mails, and mails that come in.
+
+Docs: https://postmarkapp.com/developer/webhooks/webhooks-overview and, for mails,
+/developer/webhooks/inbound-webhook. Nothing is signed: the URL carries the account's
+`webhook_secret`, as user:password@ (which Postmark sends as Basic authentication) or ?secret=.
+Oddities: times have fractions of seven digits; a soft bounce is final, Postmark has tried for
+hours; a 403 ends its retries; a change of subscription by staff has an id of zeros.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID
+
+from channels.model import Account, Attachment, Channel, Status
+from channels.providers.postmark import METADATA
+from webhooks import mail
+from webhooks.forms import detail, members, our_id, read_json, stored, word
+from webhooks.mail import Letter
+from webhooks.model import (
+    ConsentChange,
+    Reason,
+    Reply,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+    WebhookRequest,
+)
+from webhooks.secrets import verify_secret
+from webhooks.times import iso_time
+
+EVENTS: Final = ("events", "inbound")
+MOST_HEADERS, MOST_ADDRESSES, MOST_FILES = 500, 100, 100
+HEADER_CHARACTERS = 64 * 2**10
+
+# https://postmarkapp.com/developer/api/bounce-api#bounce-types; each other one changes nothing.
+STATUSES: Final[Mapping[str, Status]] = {
+    "Delivery": Status.DELIVERED,
+    "Open": Status.READ,
+    "HardBounce": Status.FAILED,
+    "SoftBounce": Status.FAILED,
+    "Blocked": Status.FAILED,
+    "BadEmailAddress": Status.FAILED,
+    "DMARCPolicy": Status.FAILED,
+    "VirusNotification": Status.FAILED,
+    "ManuallyDeactivated": Status.FAILED,
+    "Unconfirmed": Status.FAILED,
+    "SMTPApiError": Status.FAILED,
+    "TemplateRenderingFailed": Status.FAILED,
+}
+CONSENT: Final = {
+    "HardBounce": Reason.HARD_BOUNCE,
+    "BadEmailAddress": Reason.HARD_BOUNCE,
+    "SpamComplaint": Reason.COMPLAINT,
+    "ManuallyDeactivated": Reason.MANUAL,
+    "Unsubscribe": Reason.UNSUBSCRIBE,
+    "Subscribe": Reason.UNSUBSCRIBE,
+}
+TIMES: Final = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
+# What stands elsewhere in an event, or repeats the mail itself.
+READ: Final = frozenset({"RecordType", "MessageID", "Metadata", "Content", "Subject", "ServerID"})
+
+
+def verify(request: WebhookRequest, account: Account) -> None:
+    """Return when the request carries the account's secret; raises `InvalidSignature`."""
+    verify_secret(request, account.credentials.get("webhook_secret"))
+
+
+def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """What a verified request tells; raises `Unreadable`."""
+    if request.event not in EVENTS:
+        return [Unknown(word=request.event)]
+    given = read_json(request.body)
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    return _received(given) if request.event == "inbound" else list(_events(given))
+
+
+def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
+    """The report of a message, and what it says about the address."""
+    record = word(given.get("RecordType"), 64)
+    name = (word(given.get("Type"), 64) if record == "Bounce" else "") or record
+    external_id = word(given.get("MessageID"), 64) or None
+    message_id = our_id(members(given.get("Metadata")).get(METADATA))
+    if not name or not (external_id or message_id):
+        yield Unknown(word=name or "unreadable", detail=detail(given, leave_out=READ))
+        return
+    report = _report(given, name, external_id, message_id)
+    yield report
+    reason, is_lifted = _consent(given, name)
+    if reason:
+        yield ConsentChange(
+            channel=Channel.EMAIL,
+            reason=reason,
+            is_lifted=is_lifted,
+            address=_address(given) or None,
+            message_id=message_id,
+            external_id=external_id,
+            word=name,
+            key=report.key,
+            occurred_at=report.occurred_at,
+            detail=report.detail,
+        )
+
+
+def _report(
+    given: Mapping[str, Any], name: str, external_id: str | None, message_id: UUID | None
+) -> StatusReport:
+    code = word(given.get("TypeCode"), 32) or None
+    said = word(given.get("Description")) or word(given.get("Name"))
+    cause = word(given.get("Details"))
+    return StatusReport(
+        external_id=external_id,
+        message_id=message_id,
+        status=STATUSES.get(name),
+        word=name,
+        key=_key(given, name, external_id or str(message_id)),
+        occurred_at=next((at for each in TIMES if (at := iso_time(given.get(each)))), None),
+        error_code=code,
+        error_message=(f"{said} {cause}".strip() or None) if code else None,
+        detail=detail(given, leave_out=READ),
+    )
+
+
+def _key(given: Mapping[str, Any], name: str, mail_id: str) -> str:
+    """The same for the same report: Postmark sends the same body again, and has ids for bounces."""
+    parts = ("ID", *TIMES, "Recipient", "Email", "OriginalLink", "SuppressSending")
+    told = "\n".join(repr(given.get(part))[:4000] for part in parts)
+    return f"postmark:{mail_id}:{name}:{sha256(told.encode(errors='replace')).hexdigest()[:24]}"
+
+
+def _address(given: Mapping[str, Any]) -> str:
+    return word(given.get("Email") or given.get("Recipient"), 320)
+
+
+def _consent(given: Mapping[str, Any], name: str) -> tuple[Reason | None, bool]:
+    """Whether the address must not be written to any more, or may be again."""
+    if name == "SubscriptionChange":
+        if given.get("SuppressSending") is False:
+            return Reason.UNSUBSCRIBE, True
+        return _suppression(given), False
+    if name in CONSENT:
+        return CONSENT[name], name == "Subscribe"
+    # Postmark itself sends no more to an inactive address.
+    return (Reason.HARD_BOUNCE if given.get("Inactive") is True else None), False
+
+
+def _suppression(given: Mapping[str, Any]) -> Reason:
+    """https://postmarkapp.com/developer/webhooks/subscription-change-webhook"""
+    why = word(given.get("SuppressionReason"), 64)
+    if why in ("HardBounce", "SpamComplaint"):
+        return CONSENT[why]
+    is_theirs = word(given.get("Origin"), 64) in ("Recipient", "")
+    return Reason.UNSUBSCRIBE if is_theirs else Reason.MANUAL
+
+
+def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
+    """A mail, whole where the server is told to send it (`RawEmail`), else as Postmark read it."""
+    headers = tuple(_headers(given.get("Headers")))
+    recipient = word(given.get("OriginalRecipient"), 320)
+    told = {"postmark_message_id": word(given.get("MessageID"), 64)}
+    told |= {name: value for name, value in headers if name in ("X-Spam-Status", "X-Spam-Score")}
+    told = {name: value[:200] for name, value in told.items() if value}
+    # The envelope's sender is the first header, as Postmark's own server put it there.
+    sender = headers[0][1] if headers and headers[0][0].lower() == "return-path" else None
+    raw = given.get("RawEmail")
+    if isinstance(raw, str) and raw.strip():
+        return mail.events(
+            raw.encode(errors="replace"),
+            provider="postmark",
+            recipient=recipient or None,
+            sender=sender,
+            detail=told,
+        )
+    letter = _letter(given, headers, recipient, told)
+    if not letter.from_address:
+        return [Unknown(word="unreadable", detail=detail(given, leave_out=READ))]
+    return [mail.inbound(letter)]
+
+
+def _letter(
+    given: Mapping[str, Any],
+    headers: tuple[tuple[str, str], ...],
+    recipient: str,
+    told: Mapping[str, Any],
+) -> Letter:
+    addressed = [each for name in ("ToFull", "CcFull", "BccFull") for each in _full(given, name)]
+    ids = [value for name, value in headers if name.lower() == "message-id"]
+    text, html = given.get("TextBody"), given.get("HtmlBody")
+    sender = members(given.get("FromFull"))
+    name = word(sender.get("Name"), 200)
+    return Letter(
+        external_id=ids[0] if ids else word(given.get("MessageID"), 64),
+        from_address=word(sender.get("Email"), 320) or word(given.get("From"), 998),
+        to_address=recipient or next(iter(addressed), "") or word(given.get("To"), 998),
+        recipients=tuple([recipient, *addressed] if recipient else addressed),
+        subject=word(given.get("Subject"), 998) or None,
+        text=text if isinstance(text, str) else None,
+        html=html if isinstance(html, str) else None,
+        headers=headers,
+        attachments=tuple(_files(given.get("Attachments"))),
+        detail=({"from_name": name} if name else {}) | dict(told),
+    )
+
+
+def _full(given: Mapping[str, Any], name: str) -> list[str]:
+    """The mailboxes of one of Postmark's parsed lists of addresses."""
+    people = [members(each) for each in _items(given.get(name), MOST_ADDRESSES)]
+    return [address for each in people if (address := word(each.get("Email"), 320))]
+
+
+def _headers(value: object) -> Iterator[tuple[str, str]]:
+    """The headers of a mail in order, as pairs."""
+    for each in map(members, _items(value, MOST_HEADERS)):
+        name, text = each.get("Name"), each.get("Value")
+        if isinstance(name, str) and isinstance(text, str):
+            yield stored(name[:200]), stored(text[:HEADER_CHARACTERS])
+
+
+def _files(value: object) -> Iterator[Attachment]:
+    """The files of a mail; one that cannot be read is named, and costs no other."""
+    for each in map(members, _items(value, MOST_FILES)):
+        content = each.get("Content", each.get("Data"))  # its test button says Data
+        try:
+            file = b64decode(content) if isinstance(content, str) else None
+        except ValueError:
+            file = None
+        yield Attachment(
+            filename=word(each.get("Name"), 255) or None,
+            content_type=word(each.get("ContentType"), 200) or None,
+            content=file,
+            content_id=word(each.get("ContentID"), 200) or None,
+        )
+
+
+def _items(value: object, most: int) -> list[object]:
+    return value[:most] if isinstance(value, list) else []
+
+
+def reply(
+    request: WebhookRequest,  # noqa: ARG001
+    events: Sequence[WebhookEvent],  # noqa: ARG001
+    account: Account,  # noqa: ARG001
+) -> Reply:
+    """Postmark wants a 200, and tries again on everything else but a 403."""
+    return Reply(status=200)

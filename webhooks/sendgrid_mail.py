@@ -1,0 +1,92 @@
+"""The mails that SendGrid's Inbound Parse brings: raw MIME in `email`, or taken apart into fields.
+
+Docs: https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/inbound-email.
+Oddities of the second: `charsets` says how each field is to be decoded, the envelope may be
+malformed, the names of files stand in `attachment-info`, their ids in `content-ids`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from channels.model import Attachment
+from webhooks import mail, mail_mime
+from webhooks.forms import File, Form, decoded, members, word
+from webhooks.model import Unknown, Unreadable, WebhookEvent
+
+ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
+PARSED: Final = frozenset({"from", "to", "subject", "text", "html"})
+
+
+def events(form: Form) -> Sequence[WebhookEvent]:
+    """The mail that somebody wrote: as raw MIME in one field, or taken apart by SendGrid."""
+    sender, recipients = _envelope(form)
+    told: dict[str, Any] = {name.lower(): form.text(name)[:1000] for name in ENVELOPE}
+    told = {name: text for name, text in told.items() if text}
+    raw = [value for name, value in form.fields if name == "email"]
+    raw += [file.content for file in form.files if file.name == "email"]
+    if raw:
+        to = recipients[0] if recipients else None
+        return mail.events(raw[0], provider="sendgrid", recipient=to, sender=sender, detail=told)
+    charsets = members(form.json("charsets"))
+    texts = {
+        name: decoded(value, word(charsets.get(name), 40) or "utf-8")
+        for name, value in reversed(form.fields)
+        if name in PARSED
+    }
+    if not texts:
+        raise Unreadable("The form holds no mail.")
+    event = mail.inbound(
+        mail.Letter(
+            from_address=texts.get("from") or sender or "",
+            to_address=recipients[0] if recipients else texts.get("to", ""),
+            recipients=recipients,
+            subject=texts.get("subject"),
+            text=texts.get("text"),
+            html=texts.get("html"),
+            headers=mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n").headers,
+            attachments=tuple(_attachments(form)),
+            detail=told | ({"auto_submitted": True} if sender == "" else {}),
+        )
+    )
+    if not event.from_address:
+        return [Unknown(word="no-sender", detail={"subject": event.subject})]
+    return [event]
+
+
+def _envelope(form: Form) -> tuple[str | None, tuple[str, ...]]:
+    """Sender and recipients of SMTP, each only where it has the documented shape."""
+    given = members(form.json("envelope"))
+    sender, to = given.get("from"), given.get("to")
+    listed = [to] if isinstance(to, str) else to if isinstance(to, list) else []
+    recipients = tuple(word(each, 320) for each in listed[:100] if isinstance(each, str) and each)
+    return (word(sender, 320) if isinstance(sender, str) else None), recipients
+
+
+def _attachments(form: Form) -> Iterator[Attachment]:
+    """The files, with the names and ids that stand in fields of their own.
+
+    A file whose name spoils its part's header comes as a field.
+    """
+    told = members(form.json("attachment-info"))
+    content_ids = {
+        field: content_id
+        for content_id, field in members(form.json("content-ids")).items()
+        if isinstance(field, str)
+    }
+    nameless = [
+        File(name=name, filename="", content=value)
+        for name, value in form.fields
+        if re.fullmatch(r"attachment[0-9]{1,4}", name)
+    ]
+    for file in (*form.files, *nameless):
+        info = members(told.get(file.name))
+        yield Attachment(
+            filename=word(info.get("filename")) or word(info.get("name")) or file.filename or None,
+            content_type=file.content_type or word(info.get("type")) or None,
+            size=len(file.content),
+            content=file.content,
+            content_id=content_ids.get(file.name) or word(info.get("content-id")) or None,
+        )

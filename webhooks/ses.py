@@ -1,0 +1,285 @@
+"""Amazon SES, the webhook half: what became of our mails, and mails that come in, through SNS.
+
+Docs: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html and
+/receiving-email-notifications-contents.html. Signed by SNS (`webhooks.sns`).
+Oddities: SNS sends JSON as text/plain; an identity's own notifications say `notificationType` and
+lack the tags that carry our id, which is then in the Message-ID if headers are included; mails
+above 150 KB come without content, only S3 has them; a time that another mail server tells (of a
+bounce) is in the detail, the event has that of SNS.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID
+
+from channels.model import Account, Channel, Status
+from channels.providers.ses import TAG
+from webhooks import mail, sns
+from webhooks.forms import detail, members, our_id, read_json, word
+from webhooks.mail_letter import mailboxes
+from webhooks.model import (
+    ConsentChange,
+    Fetch,
+    Inbound,
+    Reason,
+    Reply,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+    WebhookRequest,
+)
+from webhooks.times import iso_time
+
+EVENTS: Final = ("events", "inbound")
+MOST_RECIPIENTS = 100
+
+# https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
+STATUSES: Final[Mapping[str, Status | None]] = {
+    "Send": Status.SENT,
+    "Delivery": Status.DELIVERED,
+    "DeliveryDelay": None,
+    "Open": Status.READ,
+    "Click": None,
+    "Reject": Status.FAILED,
+    "Rendering Failure": Status.FAILED,
+    "Subscription": None,
+}
+# The object of an event that is not called as the event is.
+OBJECTS: Final = {"DeliveryDelay": "deliveryDelay", "Rendering Failure": "failure"}
+RECIPIENTS: Final = {
+    "Bounce": "bouncedRecipients",
+    "Complaint": "complainedRecipients",
+    "Delivery": "recipients",
+    "DeliveryDelay": "delayedRecipients",
+}
+# Permanent bounces after which the address is no good, or its owner wants nothing.
+BOUNCES: Final = {
+    "general": Reason.HARD_BOUNCE,
+    "noemail": Reason.HARD_BOUNCE,
+    "suppressed": Reason.HARD_BOUNCE,
+    "onaccountsuppressionlist": Reason.HARD_BOUNCE,
+    "unsubscribedrecipient": Reason.UNSUBSCRIBE,
+}
+# What the recipient's mailbox provider reports of itself is nobody's complaint.
+NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
+SUPPRESSED: Final = "onaccountsuppressionlist"
+READ: Final = frozenset({*RECIPIENTS.values(), "headers"})
+VERDICTS: Final = ("spamVerdict", "virusVerdict", "spfVerdict", "dkimVerdict", "dmarcVerdict")
+
+
+def verify(request: WebhookRequest, account: Account) -> None:
+    """Return when SNS signed the request and it is of the account's topic.
+
+    Mails may have one of their own. Raises `InvalidSignature`, or `NeedsCertificate`.
+    """
+    topic = account.credentials.get("topic_arn")
+    if request.event == "inbound":
+        topic = account.credentials.get("inbound_topic_arn") or topic
+    sns.verify(request, topic)
+
+
+def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """What a verified request tells; raises `Unreadable`.
+
+    Reports and mails are told apart by what they say, at whichever event they come in.
+    """
+    if request.event not in EVENTS:
+        return [Unknown(word=request.event)]
+    envelope = sns.read(request)
+    if envelope.type == sns.CONFIRMATION and envelope.subscribe_url:
+        key = f"sns:{envelope.type}:{sha256(envelope.subscribe_url.encode()).hexdigest()[:32]}"
+        return [Fetch(url=envelope.subscribe_url, key=key, is_visit=True)]
+    if envelope.type != sns.NOTIFICATION:
+        return [Unknown(word=envelope.type, detail={"topic": envelope.topic_arn[:256]})]
+    try:
+        given = members(read_json(envelope.message.encode(errors="replace")))
+    except Unreadable:
+        # "Successfully validated SNS topic for Amazon SES event publishing."
+        return [Unknown(word=envelope.type, detail={"message": word(envelope.message)})]
+    if given.get("notificationType") == "Received":
+        return _received(given)
+    return list(_events(given, envelope))
+
+
+def _events(given: Mapping[str, Any], envelope: sns.Envelope) -> Iterator[WebhookEvent]:
+    """The reports of a notification: one for each recipient that it names."""
+    name = word(given.get("eventType") or given.get("notificationType"), 64)
+    sent = members(given.get("mail"))
+    external_id, message_id = word(sent.get("messageId"), 128) or None, _message_id(sent)
+    if not name or not (external_id or message_id):
+        kept = detail(given, leave_out=frozenset({"mail", "content"}))
+        yield Unknown(word=name or "unreadable", detail=kept)
+        return
+    told = members(given.get(OBJECTS.get(name, name.lower())))
+    for recipient, about in _recipients(name, told, sent):
+        report = StatusReport(
+            external_id=external_id,
+            message_id=message_id,
+            status=_status(name, told),
+            word=name,
+            key=_key(name, told, external_id or str(message_id), recipient),
+            occurred_at=iso_time(envelope.timestamp),
+            detail={"recipient": recipient} | detail({**told, **about}, leave_out=READ),
+        )
+        if report.status == Status.FAILED:
+            code, message = _error(name, told, about)
+            report = replace(report, error_code=code, error_message=message)
+        yield report
+        reason, is_lifted = _consent(name, told)
+        if reason:
+            yield ConsentChange(
+                channel=Channel.EMAIL,
+                reason=reason,
+                is_lifted=is_lifted,
+                address=recipient or None,
+                message_id=message_id,
+                external_id=external_id,
+                word=name,
+                key=report.key,
+                occurred_at=report.occurred_at,
+                detail=report.detail,
+            )
+
+
+def _message_id(sent: Mapping[str, Any]) -> UUID | None:
+    """Our id: the tag that we gave the mail, else the one in its own Message-ID."""
+    tags = members(sent.get("tags")).get(TAG)
+    if isinstance(tags, list) and tags and (found := our_id(tags[0])):
+        return found
+    headers = sent.get("headers")
+    for header in map(members, headers if isinstance(headers, list) else []):
+        if word(header.get("name"), 64).lower() == "message-id":
+            return our_id(word(header.get("value"), 998).lstrip("<").partition("@")[0])
+    return None
+
+
+def _recipients(
+    name: str, told: Mapping[str, Any], sent: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The addresses that an event is about, each with what is told of it alone.
+
+    Our mails have one recipient each: where none is named, the report is about that one.
+    """
+    listed = told.get(RECIPIENTS.get(name, "")) or sent.get("destination")
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in listed[:MOST_RECIPIENTS] if isinstance(listed, list) else []:
+        about = members(each)
+        if address := word(about.get("emailAddress") or each, 320):
+            found.setdefault(address, about)
+    yield from found.items() or [("", {})]
+
+
+def _key(name: str, told: Mapping[str, Any], mail_id: str, recipient: str) -> str:
+    """The same for the same report, whether SNS tells it again or SES by another way."""
+    parts = (recipient, word(told.get("timestamp")), word(told.get("link"), 4000))
+    digest = sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return f"ses:{mail_id}:{name}:{digest}"
+
+
+def _status(name: str, told: Mapping[str, Any]) -> Status | None:
+    if name == "Bounce":
+        return Status.FAILED if told.get("bounceType") == "Permanent" else None
+    if name == "Complaint":  # SES held back what it has a complaint about from before
+        is_old = word(told.get("complaintSubType")).lower() == SUPPRESSED
+        return Status.FAILED if is_old else None
+    return STATUSES.get(name)
+
+
+def _error(
+    name: str, told: Mapping[str, Any], about: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    kind = word(told.get("bounceSubType") or told.get("complaintSubType"), 64)
+    if kind.lower() in {"suppressed", SUPPRESSED}:
+        return kind, "SES did not send it: the address bounced or complained before."
+    if name == "Bounce":
+        said = "The recipient's mail server refused it for good"
+        code = word(about.get("status"), 32) or kind or name
+        cause = word(about.get("diagnosticCode"), 900)
+    elif name == "Reject":
+        said, code, cause = "SES rejected the mail", name, word(told.get("reason"), 900)
+    else:
+        said, code = "SES could not make the mail", name
+        cause = word(told.get("errorMessage"), 900)
+    return code, f"{said}: {cause}" if cause else f"{said}."
+
+
+def _consent(name: str, told: Mapping[str, Any]) -> tuple[Reason | None, bool]:
+    """Whether the address must not be written to any more, or may be again."""
+    if name == "Bounce" and told.get("bounceType") == "Permanent":
+        return BOUNCES.get(word(told.get("bounceSubType")).lower()), False
+    if name == "Complaint":
+        is_one = word(told.get("complaintFeedbackType")).lower() not in NO_COMPLAINTS
+        return (Reason.COMPLAINT if is_one else None), False
+    if name == "Subscription":
+        is_out = _is_out(told.get("newTopicPreferences"))
+        was_out = _is_out(told.get("oldTopicPreferences"))
+        return (Reason.UNSUBSCRIBE if is_out or was_out else None), was_out and not is_out
+    return None, False
+
+
+def _is_out(preferences: object) -> bool:
+    """Whether somebody wants nothing from the list: none at all, or none of its topics."""
+    given = members(preferences)
+    topics = given.get("topicSubscriptionStatus")
+    named = [members(each) for each in topics] if isinstance(topics, list) else []
+    out = bool(named) and all(each.get("subscriptionStatus") == "OptOut" for each in named)
+    return given.get("unsubscribeAll") is True or out
+
+
+def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
+    """A mail that SES took in; its rule must hand the content over, which an S3 action does not."""
+    sent, receipt = members(given.get("mail")), members(given.get("receipt"))
+    action = members(receipt.get("action"))
+    envelope_to = receipt.get("recipients")
+    recipients = [word(each, 320) for each in envelope_to] if isinstance(envelope_to, list) else []
+    told = {name: word(members(receipt.get(name)).get("status"), 64) for name in VERDICTS}
+    told |= {"ses_message_id": word(sent.get("messageId"), 128)}
+    told = {name: value for name, value in told.items() if value}
+    try:
+        raw = _content(given.get("content"), word(action.get("encoding"), 16))
+    except ValueError:
+        raw = b""
+    if not raw:
+        place = {name: word(action.get(name)) for name in ("type", "bucketName", "objectKey")}
+        why = "The notification has no content: let the receipt rule publish it with an SNS action."
+        return [Unknown(word="Received", detail={"why": why, **place, **told})]
+    found = mail.events(
+        raw,
+        provider="ses",
+        recipient=recipients[0] if recipients else None,
+        sender=word(sent.get("source"), 320) if isinstance(sent.get("source"), str) else None,
+        detail=told,
+    )
+    at = iso_time(sent.get("timestamp"))
+    return [
+        replace(
+            event,
+            occurred_at=at or event.occurred_at,
+            recipients=tuple(dict.fromkeys([*event.recipients, *mailboxes(recipients)])),
+        )
+        if isinstance(event, Inbound)
+        else event
+        for event in found
+    ]
+
+
+def _content(content: object, encoding: str) -> bytes:
+    """The whole mail; raises `ValueError` for what is no Base64."""
+    if not isinstance(content, str):
+        return b""
+    return b64decode(content) if encoding.upper() == "BASE64" else content.encode(errors="replace")
+
+
+def reply(
+    request: WebhookRequest,  # noqa: ARG001
+    events: Sequence[WebhookEvent],  # noqa: ARG001
+    account: Account,  # noqa: ARG001
+) -> Reply:
+    """SNS looks at the status alone."""
+    return Reply(status=200)

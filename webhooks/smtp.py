@@ -1,0 +1,46 @@
+"""SMTP, the webhook half: mails that the operator's own mail server hands in.
+
+The server pipes each mail into a POST of the raw message (RFC 5322), answers and bounces alike
+(docs/operating.md). Not signed: HTTP Basic auth with the account's password, or `secret` in the
+URL. The envelope may come in the headers X-Envelope-From and X-Envelope-To; an empty From is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from channels.model import Account
+from webhooks import mail
+from webhooks.model import Reply, Unknown, Unreadable, WebhookEvent, WebhookRequest
+from webhooks.secrets import verify_secret
+
+EVENTS: Final = ("inbound",)
+
+
+def verify(request: WebhookRequest, account: Account) -> None:
+    """Return when the request carries the account's password; raises `InvalidSignature`."""
+    verify_secret(request, account.credentials.get("password"))
+
+
+def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """The mail, or what a bounce or a complaint reports; raises `Unreadable`."""
+    if request.event not in EVENTS:
+        return [Unknown(word=request.event)]
+    if not request.body.strip():
+        raise Unreadable("The body holds no mail.")
+    return mail.events(
+        request.body,
+        provider="smtp",
+        sender=request.headers.get("x-envelope-from"),
+        recipient=request.headers.get("x-envelope-to"),
+    )
+
+
+def reply(
+    request: WebhookRequest,  # noqa: ARG001
+    events: Sequence[WebhookEvent],  # noqa: ARG001
+    account: Account,  # noqa: ARG001
+) -> Reply:
+    """The mail server looks at the status alone."""
+    return Reply(status=204)

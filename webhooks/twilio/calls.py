@@ -1,0 +1,285 @@
+"""Phone calls: those that come in, what became of ours, and what is told of both later.
+
+Docs: https://www.twilio.com/docs/voice/twiml#request-parameters, for statuses
+/docs/voice/api/call-resource#statuscallback, for the rest /docs/voice/twiml/record and /gather.
+Oddities: the event `answered` has CallStatus in-progress; callbacks come out of order, as
+SequenceNumber tells; a call's price is known some time after its end, and only by asking.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from channels.call import goodbye, greeting
+from channels.http import parse_date
+from channels.model import Account, Attachment, Channel, Status
+from channels.providers.twilio import API, RETRIES, explain, sibling
+from webhooks.model import (
+    Addition,
+    Fetch,
+    Inbound,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+    WebhookRequest,
+)
+from webhooks.twilio.parameters import (
+    DETAIL_CHARACTERS,
+    IDS,
+    Given,
+    bare,
+    detail,
+    first,
+    in_query,
+    message_id,
+    sid,
+    stored,
+)
+
+# contract.md §1, Calls
+STATUSES: Final = {
+    "queued": Status.SENT,
+    "initiated": Status.SENT,
+    "ringing": Status.SENT,
+    "in-progress": Status.SENT,
+    "completed": Status.DELIVERED,
+    "busy": Status.FAILED,
+    "no-answer": Status.FAILED,
+    "failed": Status.FAILED,
+    "canceled": Status.CANCELED,
+}
+
+CALL_READ = IDS | {"From", "To", "Caller", "Called", "CallStatus", "Direction"}
+STATUS_READ = IDS | {
+    "CallStatus", "CallDuration", "AnsweredBy", "SipResponseCode", "ErrorCode", "ErrorMessage",
+    "Timestamp",
+}  # fmt: skip
+MORE_READ = IDS | {
+    "RecordingSid", "RecordingUrl", "RecordingStatus", "RecordingDuration", "TranscriptionSid",
+    "TranscriptionText", "TranscriptionStatus", "Digits", "AnsweredBy", "MachineDetectionDuration",
+}  # fmt: skip
+TOLD: Final = {
+    "CallDuration": "duration",
+    "AnsweredBy": "answered_by",
+    "SipResponseCode": "sip_response_code",
+    "RecordingSid": "recording_sid",
+    "RecordingDuration": "recording_duration",
+    "TranscriptionSid": "transcription_sid",
+    "Digits": "digits",
+    "MachineDetectionDuration": "machine_detection_duration",
+}
+PRICE_WAITS: Final = (30.0, 120.0, 300.0)
+"""Seconds before each question for a call's price; after the last it stays unknown."""
+
+
+def call(given: Given) -> list[WebhookEvent]:
+    """A call that comes in; raises `Unreadable`."""
+    external_id = sid(given, "CallSid")
+    if external_id is None:
+        raise Unreadable("The call has no CallSid.")
+    if not _is_inbound(given, otherwise=True):
+        return [Unknown(word=_word(given, "Direction"), detail=detail(given, leave_out=IDS))]
+    return [
+        Inbound(
+            external_id=external_id,
+            channel=Channel.CALL,
+            from_address=bare(first(given, "From", "Caller")) or "anonymous",
+            to_address=bare(first(given, "To", "Called")),
+            body="",
+            detail=detail(given, leave_out=CALL_READ),
+        )
+    ]
+
+
+def call_status(given: Given, url: str) -> list[WebhookEvent]:
+    """What became of a call."""
+    word = _word(given, "CallStatus")
+    status = STATUSES.get(word)
+    code, message = _error(word, given) if status is Status.FAILED else (None, None)
+    event = _told(
+        given,
+        url,
+        word=word,
+        key=f"{word}:{code or ''}",
+        leave_out=STATUS_READ,
+        error=(status, code, message),
+    )
+    if word == "completed" and isinstance(event, StatusReport):
+        return [event, *_price_question(given)]
+    return [event]
+
+
+def _error(word: str, given: Given) -> tuple[str, str | None]:
+    """Twilio's code, else the network's for a call that failed, else the word."""
+    code = given.get("ErrorCode", "").strip()[:32]
+    if code in ("", "0"):
+        code = given.get("SipResponseCode", "").strip()[:32] if word == "failed" else ""
+    words = given.get("ErrorMessage", "").strip()[:DETAIL_CHARACTERS]
+    return code or word, words or explain(code) or explain(word)
+
+
+def recording(given: Given) -> list[WebhookEvent]:
+    """A recording of a call, or that there is none."""
+    word = "recording-" + _word(given, "RecordingStatus")
+    url = given.get("RecordingUrl", "").strip()
+    files: tuple[Attachment, ...] = ()
+    if word == "recording-completed" and url:
+        name, kind = "recording.mp3", "audio/mpeg"
+        files = (Attachment(url=f"{url}.mp3", filename=name, content_type=kind),)
+    key = f"{word}:{given.get('RecordingSid', '')[:64]}"
+    return [_addition(given, word, key, attachments=files)]
+
+
+def transcription(given: Given) -> list[WebhookEvent]:
+    """A recording in words, or that nobody understood it."""
+    word = "transcription-" + _word(given, "TranscriptionStatus")
+    text = given.get("TranscriptionText", "") if word == "transcription-completed" else ""
+    key = f"{word}:{given.get('TranscriptionSid', '')[:64]}"
+    return [_addition(given, word, key, text=text or None)]
+
+
+def gather(given: Given, url: str) -> list[WebhookEvent]:
+    """A digit that was pressed, `confirmed` when it is the one that was asked for.
+
+    Also where an inbound call goes on once its message is left.
+    """
+    digits = given.get("Digits", "").strip()[:64]
+    asked = in_query(url, "confirm")
+    word = "confirmed" if digits and asked == [digits] else "digits"
+    if _is_inbound(given, otherwise=False):
+        word = "recorded"
+    return [_told(given, url, word=word, key=f"{word}:{digits}", leave_out=MORE_READ)]
+
+
+def amd(given: Given, url: str) -> list[WebhookEvent]:
+    """Who answered: a person or a machine."""
+    key = f"answered_by:{_word(given, 'AnsweredBy')}"
+    return [_told(given, url, word="answered_by", key=key, leave_out=MORE_READ)]
+
+
+def fetched(request: WebhookRequest) -> list[WebhookEvent]:
+    """A call's record, asked for because of its price; raises `Unreadable`."""
+    try:
+        record = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("The answer is not JSON.") from error
+    external_id = record.get("sid") if isinstance(record, Mapping) else None
+    if not isinstance(external_id, str) or not 0 < len(external_id) <= 64:
+        raise Unreadable("The answer is no call.")
+    url, _, asked = request.url.partition("#")
+    turn = int(asked) if re.fullmatch(r"[1-9]", asked) else 1
+    if record.get("price") is None and turn < len(PRICE_WAITS):
+        return [_question(url, external_id, turn + 1)]
+    told = {name: record.get(name) for name in ("price", "price_unit", "duration")}
+    cost = {name: stored(str(value))[:64] for name, value in told.items() if value is not None}
+    return [
+        StatusReport(
+            external_id=stored(external_id),
+            status=None,
+            word="cost",
+            key=f"twilio:{stored(external_id)}:cost:{cost.get('price', '')}",
+            provider=cost,
+        )
+    ]
+
+
+def _price_question(given: Given) -> Iterator[Fetch]:
+    account, external_id = given.get("AccountSid", ""), given.get("CallSid", "")
+    if all(re.fullmatch(r"[A-Za-z0-9]{1,64}", part) for part in (account, external_id)):
+        url = f"{API}/2010-04-01/Accounts/{account}/Calls/{external_id}.json"
+        yield _question(url, external_id, 1)
+
+
+def _question(url: str, external_id: str, turn: int) -> Fetch:
+    """The turn rides in the fragment, which is not sent."""
+    key = f"twilio:{stored(external_id)}:price:{turn}"
+    return Fetch(url=f"{url}#{turn}", key=key, after=PRICE_WAITS[turn - 1])
+
+
+def reply(request: WebhookRequest, account: Account) -> str:
+    """What is said next to somebody on the phone."""
+    if request.event == "gather":
+        return goodbye(account.settings)
+    path = request.url.partition("?")[0].partition("#")[0]
+    recording_url, transcription_url, action_url = (
+        sibling(path, event) + RETRIES for event in ("recording", "transcription", "gather")
+    )
+    return greeting(
+        account.settings,
+        recording_url=recording_url,
+        transcription_url=transcription_url,
+        action_url=action_url,
+    )
+
+
+def _told(
+    given: Given,
+    url: str,
+    *,
+    word: str,
+    key: str,
+    leave_out: frozenset[str],
+    error: tuple[Status | None, str | None, str | None] = (None, None, None),
+) -> StatusReport | Addition | Unknown:
+    """A report about a call of ours, or more about one that came in."""
+    if _is_inbound(given, otherwise=False):
+        return _addition(given, word, key, leave_out=leave_out)
+    external_id, ours = sid(given, "CallSid"), message_id(url)
+    if external_id is None and ours is None:
+        return Unknown(word=word, detail=detail(given, leave_out=IDS))
+    status, code, message = error
+    return StatusReport(
+        external_id=external_id,
+        message_id=ours,
+        status=status,
+        word=word,
+        key=f"twilio:{external_id or ''}:{key}",
+        occurred_at=parse_date(given.get("Timestamp")),
+        error_code=code,
+        error_message=message,
+        detail=detail(given, leave_out=leave_out),
+        provider=_provider(given),
+    )
+
+
+def _addition(
+    given: Given,
+    word: str,
+    key: str,
+    *,
+    text: str | None = None,
+    attachments: tuple[Attachment, ...] = (),
+    leave_out: frozenset[str] = MORE_READ,
+) -> Addition | Unknown:
+    external_id = sid(given, "CallSid")
+    if external_id is None:
+        return Unknown(word=word, detail=detail(given, leave_out=IDS))
+    return Addition(
+        external_id=external_id,
+        word=word,
+        key=f"twilio:{external_id}:{key}",
+        text=text,
+        attachments=attachments,
+        occurred_at=parse_date(given.get("Timestamp")),
+        detail=detail(given, leave_out=leave_out),
+        provider=_provider(given),
+    )
+
+
+def _provider(given: Given) -> dict[str, Any]:
+    """What staff look for, under our own names."""
+    return {ours: given[name][:64] for name, ours in TOLD.items() if given.get(name)}
+
+
+def _word(given: Given, name: str) -> str:
+    return given.get(name, "").strip().lower()[:64]
+
+
+def _is_inbound(given: Given, *, otherwise: bool) -> bool:
+    """Whose call it is: by Direction, `otherwise` where that is missing."""
+    direction = _word(given, "Direction")
+    return direction == "inbound" if direction else otherwise

@@ -1,0 +1,190 @@
+"""Messages that come in, and what became of ours: SMS, MMS and WhatsApp.
+
+Docs: https://www.twilio.com/docs/messaging/guides/webhook-request and, beside it,
+/track-outbound-message-status. Oddities: the Sms... twins of MessageSid and MessageStatus may
+disagree with them; a text/plain answer is sent to the customer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from channels import consent
+from channels.consent import Consent
+from channels.model import Attachment, Channel, Status
+from channels.providers.twilio import OPT_OUTS, PREFIX, explain
+from webhooks.model import (
+    ConsentChange,
+    Inbound,
+    Reason,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+)
+from webhooks.twilio.parameters import (
+    DETAIL_CHARACTERS,
+    IDS,
+    Given,
+    bare,
+    detail,
+    first,
+    message_id,
+    sid,
+)
+
+WHATSAPP = PREFIX[Channel.WHATSAPP]
+
+# https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
+STATUSES: Final = {
+    "accepted": Status.SENT,
+    "scheduled": Status.SENT,
+    "queued": Status.SENT,
+    "sending": Status.SENT,
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "partially_delivered": Status.DELIVERED,
+    "read": Status.READ,
+    "undelivered": Status.FAILED,
+    "failed": Status.FAILED,
+    "canceled": Status.CANCELED,
+}
+
+STATUS_READ = IDS | {"MessageStatus", "ErrorCode", "ErrorMessage", "Body"}
+LOCATION = ("Latitude", "Longitude", "Address", "Label")
+MESSAGE_READ = IDS | {
+    "From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", "OriginalRepliedMessageSid",
+    *LOCATION,
+}  # fmt: skip
+
+# Kinds of message that no SMS has.
+WHATSAPP_TYPES = frozenset(
+    {"location", "contacts", "sticker", "button", "interactive", "order", "reaction", "document"}
+)
+
+
+def status(given: Given, url: str) -> list[WebhookEvent]:
+    """What became of a message, and that its recipient wants no more; raises `Unreadable`."""
+    external_id, ours = _sid(given), message_id(url)
+    if external_id is None and ours is None:
+        raise Unreadable("The status names no message.")
+    word = first(given, "MessageStatus", "SmsStatus", "EventType").strip().lower()[:64]
+    if given.get("EventType", "").upper() == "READ":
+        word = "read"  # WhatsApp and RCS tell it there too
+    code = given.get("ErrorCode", "").strip()[:32] or None
+    if code == "0":
+        code = None
+    words = given.get("ErrorMessage", "").strip()[:DETAIL_CHARACTERS]
+    report = StatusReport(
+        external_id=external_id,
+        message_id=ours,
+        status=STATUSES.get(word),
+        word=word,
+        key=f"twilio:{external_id or ''}:{word}:{code or ''}",
+        error_code=code,
+        error_message=words or explain(code),
+        detail=detail(given, leave_out=STATUS_READ),
+    )
+    if code not in OPT_OUTS:
+        return [report]
+    to = given.get("To", "")
+    change = ConsentChange(
+        channel=Channel.WHATSAPP if to.startswith(WHATSAPP) else Channel.SMS,
+        reason=Reason.STOP,
+        address=bare(to, WHATSAPP) or None,
+        message_id=ours,
+        external_id=external_id,
+        word=code,
+        key=f"twilio:{external_id or ours}:opt-out:{code}",
+        detail={"message": explain(code)},
+    )
+    return [report, change]
+
+
+def message(given: Given) -> list[WebhookEvent]:
+    """A message that somebody sent, and what it says about consent; raises `Unreadable`."""
+    external_id = _sid(given)
+    if external_id is None:
+        raise Unreadable("The message has no MessageSid.")
+    sender = first(given, "From", "ExternalUserId", "WaId")
+    if not sender.strip():
+        raise Unreadable("The message has no From.")
+    scheme, colon, _ = sender.partition(":")
+    if colon and f"{scheme}:" != WHATSAPP:
+        return [Unknown(word=scheme[:64], detail=detail(given, leave_out=IDS))]
+    inbound = Inbound(
+        external_id=external_id,
+        channel=Channel.WHATSAPP if _is_whatsapp(given) else Channel.SMS,
+        from_address=bare(sender, WHATSAPP),
+        to_address=bare(first(given, "To", "MessagingServiceSid"), WHATSAPP),
+        # A quick reply's text can differ from its Body; people see the button.
+        body=first(given, "ButtonText", "Body", "ListTitle"),
+        attachments=tuple(_attachments(given)),
+        quotes=sid(given, "OriginalRepliedMessageSid"),
+        detail=_places(given) | detail(given, leave_out=MESSAGE_READ),
+    )
+    return [inbound, *_consent(inbound, given)]
+
+
+def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
+    """What Twilio read in the message (Advanced Opt-Out), else what we read in it ourselves.
+
+    https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out
+    """
+    named = given.get("OptOutType", "").strip().lower()
+    wish = Consent(named) if named in set(Consent) else consent.read(inbound.body, inbound.channel)
+    if wish in (Consent.STOP, Consent.START):
+        yield ConsentChange(
+            channel=inbound.channel,
+            reason=Reason.STOP,
+            is_lifted=wish is Consent.START,
+            address=inbound.from_address,
+            word=wish,
+            key=f"twilio:{inbound.external_id}:{wish}",
+            detail={
+                "message": inbound.external_id,
+                "text": inbound.body[:DETAIL_CHARACTERS],
+                "to": inbound.to_address,
+            },
+        )
+
+
+def _sid(given: Given) -> str | None:
+    return sid(given, "MessageSid", "SmsSid", "SmsMessageSid")
+
+
+def _is_whatsapp(given: Given) -> bool:
+    """By the prefix, or where that is missing by what only WhatsApp's messages have."""
+    if any(given.get(name, "").startswith(WHATSAPP) for name in ("From", "To")):
+        return True
+    if any(given.get(name) for name in ("WaId", "ExternalUserId", "ButtonPayload")):
+        return True
+    channel = re.search(r'"type"\s*:\s*"whatsapp"', given.get("ChannelMetadata", "")[:10_000])
+    return channel is not None or given.get("MessageType") in WHATSAPP_TYPES
+
+
+def _attachments(given: Given) -> Iterator[Attachment]:
+    """Every MediaUrl, whatever NumMedia says."""
+    numbers = (re.fullmatch(r"MediaUrl(\d{1,3})", name) for name in given)
+    for number in sorted(int(match[1]) for match in numbers if match):
+        if url := given.get(f"MediaUrl{number}"):
+            content_type = given.get(f"MediaContentType{number}") or None
+            yield Attachment(url=url, content_type=content_type)
+
+
+def _places(given: Given) -> dict[str, Any]:
+    """Location, referral and reaction, each as one thing."""
+    location = {name.lower(): given[name] for name in LOCATION if given.get(name)}
+    referral = {
+        name.removeprefix("Referral"): value[:DETAIL_CHARACTERS]
+        for name, value in given.items()
+        if name.startswith("Referral") and value
+    }
+    found = {
+        "location": location if "latitude" in location else None,
+        "referral": referral,
+        "reaction": given.get("Body", "")[:64] if given.get("MessageType") == "reaction" else None,
+    }
+    return {name: value for name, value in found.items() if value}

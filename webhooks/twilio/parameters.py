@@ -1,0 +1,130 @@
+"""What stands in a request of Twilio's: parameters as text, safe to store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs, unquote_to_bytes
+from uuid import UUID
+
+from webhooks.model import Unreadable, WebhookRequest
+
+FORM = "application/x-www-form-urlencoded"
+DETAILS, DETAIL_CHARACTERS = 40, 1000
+
+Given = Mapping[str, str]
+
+# What stands elsewhere in an event, and is not repeated in its detail.
+IDS: Final = frozenset(
+    {"AccountSid", "ApiVersion", "MessageSid", "SmsSid", "SmsMessageSid", "CallSid"}
+)
+
+
+def read_parameters(request: WebhookRequest) -> dict[str, str]:
+    """The parameters as text, the first value of each name."""
+    _, _, query = request.url.partition("?")
+    if request.method != "POST":
+        pairs = pairs_of(as_bytes(query.partition("#")[0]))
+    elif is_form(request) or not request.body:
+        pairs = pairs_of(request.body)
+    else:
+        return _from_json(request.body)
+    given: dict[str, str] = {}
+    try:
+        for name, value in pairs:
+            given.setdefault(stored(name.decode()), stored(value.decode()))
+    except UnicodeDecodeError as error:
+        raise Unreadable("The form is not UTF-8.") from error
+    return given
+
+
+def stored(text: str) -> str:
+    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def _from_json(body: bytes) -> dict[str, str]:
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("The body is not JSON.") from error
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    return {
+        stored(name): stored(value if isinstance(value, str) else json.dumps(value))
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def pairs_of(body: bytes) -> list[tuple[bytes, bytes]]:
+    """The parameters of a form, in order, decoded but not yet read as text."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for part in body.split(b"&"):
+        if part:
+            name, _, value = part.replace(b"+", b" ").partition(b"=")
+            pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+    return pairs
+
+
+def as_bytes(text: str) -> bytes:
+    """A URL as the bytes that came: the server keeps what is no UTF-8 as escaped surrogates."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
+
+
+def is_form(request: WebhookRequest) -> bool:
+    """Whether the body is said to be a form."""
+    content_type, _, _ = request.headers.get("content-type", "").partition(";")
+    return content_type.strip().lower() == FORM
+
+
+def message_id(url: str) -> UUID | None:
+    """Our id of the message, that the callback URL carries."""
+    values = in_query(url, "message_id")
+    try:
+        return UUID(values[0]) if len(values) == 1 else None
+    except ValueError:
+        return None
+
+
+def in_query(url: str, name: str) -> list[str]:
+    """The values of a parameter in a URL's query; none where the query is no query of ours."""
+    _, _, query = url.partition("?")
+    try:
+        return parse_qs(query.partition("#")[0], max_num_fields=100).get(name, [])
+    except ValueError:
+        return []
+
+
+def first(given: Given, *names: str) -> str:
+    """The first of these parameters that says something."""
+    return next((given[name] for name in names if given.get(name)), "")
+
+
+def sid(given: Given, *names: str) -> str | None:
+    """Twilio's id under one of these names, None for what cannot be one."""
+    found = first(given, *names).strip()
+    return found if 0 < len(found) <= 64 else None
+
+
+def detail(given: Given, *, leave_out: frozenset[str]) -> dict[str, str]:
+    """What else was said, under Twilio's own names, bounded in number and length."""
+    rest = [
+        (name[:64], value[:DETAIL_CHARACTERS])
+        for name, value in given.items()
+        if value and name not in leave_out and not name.startswith(("Media", "Referral"))
+    ]
+    return dict(rest[:DETAILS])
+
+
+def bare(address: str, prefix: str = "") -> str:
+    """An address without its prefix; a + that came unescaped, as a space, is put back."""
+    text = address.removeprefix(prefix)[:256]
+    if re.fullmatch(r" \d+", text):
+        return "+" + text.strip()
+    return text.strip()
