@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
-from gateway import addresses, parts, standing
+from gateway import parts, standing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
@@ -29,7 +29,6 @@ from gateway.store.database import ApiKey, Caller, Connection, Database
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_id
-from gateway.store.suppressions import Written
 
 _log = logger(__name__)
 
@@ -193,7 +192,11 @@ class Accepting:
             "event_id": event_id(message_id, "accepted"),
             "source": "api",
             "media": media,
-            "written": _written(request.channel, message_id, draft),
+            "written": standing.written(
+                message_id, draft.from_address, draft.to_address, content.subject
+            )
+            if request.channel is Channel.EMAIL
+            else None,
         }
 
     async def _files(
@@ -270,19 +273,6 @@ async def _store(
     written = [row["written"] for row in rows if row["written"]]
     await suppressions.wrote(db, caller.organization_id, written)
     return [result if isinstance(result, Problem) else stored[result["id"]] for result in results]
-
-
-def _written(channel: Channel, message_id: UUID, draft: Draft) -> Written | None:
-    """An e-mail that the next ones to the same person about the same will refer to."""
-    if channel is not Channel.EMAIL:
-        return None
-    return Written(
-        channel=channel,
-        their_address=addresses.key(channel, draft.to_address or ""),
-        our_address=addresses.key(channel, draft.from_address or ""),
-        topic=standing.topic(draft),
-        mail_id=parts.mail_id(message_id, draft.from_address or ""),
-    )
 
 
 def _is_test(caller: Caller) -> bool:

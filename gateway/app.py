@@ -74,7 +74,8 @@ def build_app(settings: Settings) -> web.Application:
     app[UNDER_WAY] = UnderWay()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
     for endpoint in ENDPOINTS:
-        app.router.add_route(endpoint.method, endpoint.path, _lazily(endpoint.bound))
+        for method in (endpoint.method, "HEAD") if endpoint.is_file else (endpoint.method,):
+            app.router.add_route(method, endpoint.path, _lazily(endpoint.bound))
     for path in NOT_BUILT:
         for pattern in (path, path + "/{rest:.*}"):
             app.router.add_route("*", pattern, _not_built)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from channels.model import Attachment, CallPlan, Channel, Content, ProviderTempl
 from channels.render import MissingVariables, Renderer, RendererBusy, RenderError
 from gateway.api.shapes.options import CallOptions
 from gateway.problems import FieldError, Problem
+
+_LARGE = 32 * 2**10
 
 
 class ComposeError(Exception):
@@ -70,7 +73,7 @@ async def compose_template(
         subject = await rendering.text("template", template.subject)
     options = await rendering.options(template.channel, template.options)
     rendering.raise_errors()
-    return compose(
+    return await compose_aside(
         template.channel,
         Said(
             text=text,
@@ -92,6 +95,13 @@ async def render_options(
     rendered = await rendering.options(channel, options)
     rendering.raise_errors()
     return rendered
+
+
+async def compose_aside(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
+    """`compose`, in a thread where it takes its time: a mail of megabytes keeps nobody waiting."""
+    if channel is Channel.EMAIL and len(said.text or "") + len(said.html_body or "") > _LARGE:
+        return await asyncio.to_thread(compose, channel, said, body_field=body_field)
+    return compose(channel, said, body_field=body_field)
 
 
 def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:

@@ -25,7 +25,7 @@ from gateway.compose import (
     ComposeError,
     Said,
     Template,
-    compose,
+    compose_aside,
     compose_template,
     provider_template,
     render_options,
@@ -154,7 +154,7 @@ class Drafting:
                 characters=characters,
             )
             return _Composed(
-                content=compose(request.channel, said),
+                content=await compose_aside(request.channel, said),
                 template_id=template.id if template else None,
                 options=given,
                 outside=outside,
@@ -350,11 +350,13 @@ def _answering(
         return Parts(), []
     parts = replace(of_content(composed.content), outside=composed.outside)
     if request.channel is Channel.EMAIL:
-        thread = Thread(
-            reply_to=composed.options.get("reply_to"),
-            has_unsubscribe=composed.options.get("unsubscribe", True),
-        )
-        parts = replace(parts, thread=thread)
+        wanted = composed.options.get("reply_to")
+        reply_to = email.to_mailbox(wanted) if wanted is not None else None
+        if wanted is not None and reply_to is None:
+            text = addresses.invalid(Channel.EMAIL, None)
+            return parts, [FieldError("options.reply_to", text)]
+        has_unsubscribe = composed.options.get("unsubscribe", True)
+        parts = replace(parts, thread=Thread(reply_to=reply_to, has_unsubscribe=has_unsubscribe))
     if request.in_reply_to is None:
         return parts, []
     row = next((r for r in context.answered if UUID(r["id"]) == request.in_reply_to), None)

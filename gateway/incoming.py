@@ -98,6 +98,10 @@ def inbound_row(
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}
+    # What the HTML calls its pictures, by their place among the attachments.
+    named = {file.content_id: n for n, file in enumerate(files) if file.content_id}
+    if named:
+        metadata["provider"]["content_ids"] = named
     if answered is not None:
         metadata["reply_to"] = str(answered.id)
     return {

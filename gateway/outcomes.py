@@ -18,7 +18,7 @@ import tenacity
 
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Channel, Sent, Status
-from gateway import addresses
+from gateway import addresses, standing
 from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.metrics import Metrics
@@ -218,6 +218,12 @@ class Outcomes:
             provider=dict(sent.detail),
         )
         await self._record(db, claimed, [event])
+        known_as = sent.detail.get("message_id")
+        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
+            ours = standing.written(
+                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
+            )
+            await suppressions.known_as(db, claimed.organization_id, ours, known_as)
         _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
         if claimed.account_id is not None:
             early = await reports.take_unmatched(

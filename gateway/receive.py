@@ -7,6 +7,7 @@ that came with it are kept before; what it only points at is fetched later, by a
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ from webhooks.model import (
     Reply,
     StatusReport,
     WebhookEvent,
+    WebhookHalf,
     WebhookRequest,
 )
 
@@ -50,6 +52,7 @@ _KNOWN_ACCOUNTS = 10_000
 _KNOWN_CERTIFICATES = 100
 # `record` looks through what it is given for each message: hundreds at once, not thousands.
 _AT_ONCE = 300
+_LARGE = 256 * 2**10
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 
 _SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
@@ -139,13 +142,14 @@ class Receiving:
         except NeedsCertificate as needed:
             certificates = {needed.url: await self._certificate(needed.url)}
             half.verify(replace(request, certificates=certificates), account)
-        events = half.parse(request)
+        events = await _parsed(half, request)
         await self._store(account, request, events)
         return half.reply(request, events, account)
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""
-        await self._store(account, request, PROVIDERS[account.provider].webhook.parse(request))
+        events = await _parsed(PROVIDERS[account.provider].webhook, request)
+        await self._store(account, request, events)
 
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
@@ -367,6 +371,13 @@ class Receiving:
             api_url=self._api_urls.get(sealed.provider),
             settings=sealed.settings or {},
         )
+
+
+async def _parsed(half: WebhookHalf, request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """What a request says; a mail of megabytes is read in a thread, so that nobody waits for it."""
+    if len(request.body) < _LARGE:
+        return half.parse(request)
+    return await asyncio.to_thread(half.parse, request)
 
 
 def _of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:

@@ -6,7 +6,7 @@ tells us (`webhooks.<name>`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,13 +14,14 @@ from uuid import UUID
 import webhooks.mailgun
 import webhooks.meta
 import webhooks.postmark
+import webhooks.resend
 import webhooks.sendgrid
 import webhooks.ses
 import webhooks.smtp
 import webhooks.twilio
 from channels.errors import InvalidCredentials
 from channels.model import Account, Channel, SendHalf
-from channels.providers import mailgun, meta, postmark, sendgrid, ses, smtp, twilio
+from channels.providers import mailgun, meta, postmark, resend, sendgrid, ses, smtp, twilio
 from gateway import addresses
 from webhooks.model import WebhookHalf
 
@@ -53,7 +54,9 @@ class Provider:
     `status_event` is where reports about a channel's messages go, where a message can say so;
     `retry_suffix` is put behind every webhook URL that the provider is given. `large_events` may
     have bodies as large as mails. `authorize` gives the headers with which a URL at the provider
-    is fetched: those with credentials for the provider's own hosts alone.
+    is fetched: those with credentials for the provider's own hosts alone. `url_secrets` names the
+    credential that an event's URL carries, where the provider does not sign; `characters` are its
+    own limits for a text; `close` ends the connections that the send half keeps.
     """
 
     carries: tuple[Channel, ...]
@@ -66,6 +69,7 @@ class Provider:
     large_events: tuple[str, ...] = ()
     url_secrets: Mapping[str, str] = field(default_factory=dict)
     characters: Mapping[Channel, int] = field(default_factory=dict)
+    close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
 
@@ -132,6 +136,14 @@ PROVIDERS: dict[str, Provider] = {
         large_events=("inbound",),
         url_secrets={"events": "webhook_secret", "inbound": "webhook_secret"},
     ),
+    "resend": Provider(
+        carries=(Channel.EMAIL,),
+        send=resend.half,
+        webhook=webhooks.resend,
+        check_credentials=resend.validate_credentials,
+        events=("events",),
+        authorize=resend.authorize,
+    ),
     "ses": Provider(
         carries=(Channel.EMAIL,),
         send=ses.half,
@@ -148,6 +160,7 @@ PROVIDERS: dict[str, Provider] = {
         events=("inbound",),
         large_events=("inbound",),
         url_secrets={"inbound": "password"},
+        close=smtp.half.close,
     ),
 }
 

@@ -26,6 +26,7 @@ from gateway.media.store import open_store
 from gateway.metrics import Metrics
 from gateway.outcomes import Pace
 from gateway.receive import Receiving
+from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.vault import Vault
 from gateway.worker import Worker
@@ -130,6 +131,9 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             worker.stop()
             await working
     finally:
+        for provider in PROVIDERS.values():
+            if provider.close:
+                await provider.close()
         await database.close()
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from channels import email, whatsapp
 from channels.model import Channel
 from gateway import addresses
 from gateway.api.shapes.messages import SendRequest
+from gateway.parts import mail_id
 from gateway.problems import FieldError
 from gateway.store.contacts import Context
-from gateway.store.suppressions import Standing
+from gateway.store.suppressions import Standing, Written
 
 if TYPE_CHECKING:
     from gateway.draft import Draft
@@ -34,6 +36,17 @@ def topic(draft: Draft) -> str:
     """What an e-mail is about, for its thread; empty on other channels."""
     subject = draft.content.subject if draft.content else None
     return email.topic(subject) if subject else ""
+
+
+def written(message_id: UUID, from_address: str, to_address: str, subject: str | None) -> Written:
+    """An e-mail of ours that the next ones to the same person about the same will refer to."""
+    return Written(
+        channel=Channel.EMAIL,
+        their_address=addresses.key(Channel.EMAIL, to_address),
+        our_address=addresses.key(Channel.EMAIL, from_address),
+        topic=email.topic(subject) if subject else "",
+        mail_id=mail_id(message_id, from_address),
+    )
 
 
 def told(channel: Channel, to_address: str | None, context: Context) -> Standing:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
-from multipart import (  # type: ignore[import-untyped]
+from multipart import (
     MultipartSegment,
     PushMultipartParser,
     parse_options_header,

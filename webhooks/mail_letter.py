@@ -23,6 +23,7 @@ TEXT_CHARACTERS = 2**20
 SUBJECT_CHARACTERS = 998
 HEADER_CHARACTERS, ADDRESSES_CHARACTERS = 64 * 2**10, 16 * 2**10
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
+LINE_ENDS = re.compile(r"[\r\n\t]+")
 ID = re.compile(r"<([^<>\s]{1,500})>")
 RECIPIENT_HEADERS: Final = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to",
@@ -101,7 +102,7 @@ def inbound(letter: Letter) -> Inbound:
         from_address=next(iter(mailboxes([letter.from_address])), ""),
         to_address=to[0],
         body=new,
-        subject=" ".join(stored(subject or "").split())[:SUBJECT_CHARACTERS] or None,
+        subject=LINE_ENDS.sub(" ", stored(subject or "")).strip()[:SUBJECT_CHARACTERS] or None,
         html_body=sanitised(letter.html) if letter.html else None,
         attachments=tuple(map(_attachment, letter.attachments[:ATTACHMENTS])),
         references=tuple(references(letter.headers)),

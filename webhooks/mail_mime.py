@@ -113,14 +113,13 @@ def _headers_only(raw: bytes) -> Part:
 
 def leaves(part: Part, depth: int = 0) -> Iterator[Part]:
     """The parts that hold something, in order; an attached message is one, and not looked into."""
-    children = part.get_payload()
+    children: Any = part.get_payload()
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
         yield part
         return
     for child in children:
-        if isinstance(child, email.message.Message):
-            yield from leaves(child, depth + 1)
+        yield from leaves(child, depth + 1)
 
 
 def headers(part: Part) -> Iterator[tuple[str, str]]:
@@ -203,7 +202,9 @@ def content_of(part: Part) -> bytes:
     try:
         if part.is_multipart():
             whole = part.get_payload()
-            return b"\r\n".join(each.as_bytes(policy=CRLF) for each in whole if isinstance(each, Part))
+            return b"\r\n".join(
+                each.as_bytes(policy=CRLF) for each in whole if isinstance(each, Part)
+            )
         content = part.get_payload(decode=True)
     except ERRORS:
         return b""
@@ -231,10 +232,7 @@ def _kind(part: Part) -> str:
 
 
 def _is_file(part: Part) -> bool:
-    try:
-        return part.get_content_disposition() == "attachment"
-    except ERRORS:
-        return False
+    return part.get_content_disposition() == "attachment"
 
 
 def _filename(part: Part) -> str | None:

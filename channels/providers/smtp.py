@@ -208,6 +208,26 @@ class Pool:
 
     slots: asyncio.Semaphore
     idle: list[tuple[float, SMTP]] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+
+    def keep(self, client: SMTP) -> None:
+        """Put a connection aside for the next mail, for a while."""
+        self.idle.append((time.monotonic(), client))
+        if self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(IDLE_SECONDS, self.sweep)
+
+    def sweep(self) -> None:
+        """Close what nobody has used for too long."""
+        self.timer = None
+        held, now = list(self.idle), time.monotonic()
+        self.idle[:] = [each for each in held if now - each[0] < IDLE_SECONDS]
+        for since, client in held:
+            if now - since >= IDLE_SECONDS:
+                client.close()
+        if self.idle:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(IDLE_SECONDS, self.sweep)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +236,9 @@ class Smtp:
 
     limits: Limits = field(default_factory=Limits)
     tls_context: ssl.SSLContext | None = None
-    pools: dict[tuple[int, str], Pool] = field(default_factory=dict, repr=False)
+    pools: dict[tuple[asyncio.AbstractEventLoop, str], Pool] = field(
+        default_factory=dict, repr=False
+    )
 
     async def send(
         self,
@@ -256,9 +278,11 @@ class Smtp:
 
     async def close(self) -> None:
         """Say goodbye on every idle connection of this event loop."""
-        here = id(asyncio.get_running_loop())
-        for place in [each for each in self.pools if each[0] == here]:
+        here = asyncio.get_running_loop()
+        for place in [each for each in self.pools if each[0] is here]:
             pool = self.pools.pop(place)
+            if pool.timer is not None:
+                pool.timer.cancel()
             for _, client in pool.idle:
                 await _part(client)
 
@@ -279,13 +303,15 @@ class Smtp:
                 raise
             finally:
                 if client.is_connected:
-                    pool.idle.append((time.monotonic(), client))
+                    pool.keep(client)
 
     def _pool(self, account: Account) -> Pool:
         """By account and credentials: changed ones must not send over the old connection."""
         told = "\0".join(f"{name}={value}" for name, value in sorted(account.credentials.items()))
         digest = hashlib.sha256(f"{account.api_url}\0{told}".encode(errors="replace")).hexdigest()
-        place = (id(asyncio.get_running_loop()), f"{account.id}:{digest}")
+        for loop, name in [each for each in self.pools if each[0].is_closed()]:
+            del self.pools[loop, name]
+        place = (asyncio.get_running_loop(), f"{account.id}:{digest}")
         return self.pools.setdefault(place, Pool(asyncio.Semaphore(CONNECTIONS)))
 
     async def _idle(self, pool: Pool) -> SMTP | None:

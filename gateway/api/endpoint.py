@@ -71,6 +71,7 @@ class Endpoint:
     query: type[BaseModel] | None = None
     admin: bool = False
     reads_body_itself: bool = False
+    is_file: bool = False
     headers: tuple[str, ...] = ()
     problems: tuple[int, ...] = field(default=())
 

@@ -103,6 +103,7 @@ ENDPOINTS = [
         path="/v1/media/{id}",
         handler=get,
         summary="One file of a message",
+        is_file=True,
         problems=(404, 409),
     ),
 ]

@@ -132,6 +132,8 @@ def _parameters(
 
 
 def _answer(endpoint: Endpoint, names: dict[type[BaseModel], str]) -> dict[str, Any]:
+    if endpoint.is_file:
+        return {"description": "The file", "content": {"*/*": {}}}
     if endpoint.answer is None:
         return {"description": "Done"}
     return {

@@ -199,6 +199,9 @@ class Smtp:
     async def _post(
         self, account: SmtpAccount, record: Record, event: str, url: str, raw: bytes
     ) -> Delivery:
+        """Hand a mail in, with its envelope; reports come from nobody, to whoever wrote."""
+        is_report = record.direction == "outbound"
+        sender, to = ("", record.from_) if is_report else (record.from_, record.to)
         delivery = Delivery(event=event, url=url)
         record.callbacks.append(delivery)
         callback = Callback(
@@ -207,6 +210,8 @@ class Smtp:
             headers={
                 "Content-Type": "message/rfc822",
                 "Authorization": encode_basic_auth(account.username, account.password, "utf-8"),
+                "X-Envelope-From": sender,
+                "X-Envelope-To": to,
             },
             limits=LIMITS,
         )

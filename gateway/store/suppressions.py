@@ -146,6 +146,20 @@ async def wrote(db: Connection, organization_id: UUID, written: Sequence[Written
         await db.execute(_SQL["wrote"], as_json(storable(rows)), organization_id)
 
 
+async def known_as(db: Connection, organization_id: UUID, written: Written, mail_id: str) -> None:
+    """A mail of ours left under another Message-ID than the one that was written down."""
+    await db.execute(
+        _SQL["known_as"],
+        organization_id,
+        written.channel,
+        written.their_address,
+        written.our_address,
+        written.topic,
+        written.mail_id,
+        storable(mail_id),
+    )
+
+
 async def answered(
     db: Connection,
     organization_id: UUID,

@@ -108,6 +108,12 @@ ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPD
   mail_ids = (c.mail_ids || excluded.mail_ids)[
     greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):];
 
+-- name: known_as
+-- A provider gave a mail of ours another Message-ID: that is what the next ones refer to.
+UPDATE gateway.correspondence SET mail_ids = array_replace(mail_ids, $6, $7)
+WHERE organization_id = $1 AND channel = $2 AND their_address = $3 AND our_address = $4
+  AND topic = $5;
+
 -- name: answered
 -- Which of our messages an inbound one answers: $1: json array of {n, ids, external_ids},
 -- $2: organization. The nearest that is known counts.

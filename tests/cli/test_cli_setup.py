@@ -105,8 +105,17 @@ async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
 
     base = f"https://msg.example.org/gw/webhooks/twilio/{account_id}"
     assert {
-        "message": f"{base}/message#rc=5&rp=all",
-        "status": f"{base}/status#rc=5&rp=all",
+        event: f"{base}/{event}#rc=5&rp=all"
+        for event in (
+            "message",
+            "status",
+            "call",
+            "call-status",
+            "recording",
+            "transcription",
+            "gather",
+            "amd",
+        )  # fmt: skip
     } == account.json["webhooks"]
     assert "+15551230001" in taken.complaint
     connection = await asyncpg.connect(database)

@@ -88,14 +88,14 @@ def test_letters_of_providers() -> None:
         from_address='"Smith, Bob" <bob@example.org>',
         to_address="Shop <shop@example.com>",
         html="<p>New\0</p>",
-        headers=(("Subject", "From  headers"), ("Date", "Thu, 01 Jan 2026 12:00:00 +0000")),
+        headers=(("Subject", "From\r\n headers "), ("Date", "Thu, 01 Jan 2026 12:00:00 +0000")),
         attachments=(Attachment(url="https://x", filename="../a b", content_id="<c>", size=4),),
     )
     found = inbound(letter)
     assert (found.external_id, found.from_address, found.to_address) == (
         "2@x", "bob@example.org", "shop@example.com"
     )  # fmt: skip
-    assert (found.subject, found.body, found.html_body) == ("From headers", "New", "<p>New</p>")
+    assert (found.subject, found.body, found.html_body) == ("From  headers", "New", "<p>New</p>")
     assert found.detail == {"from_name": "Smith, Bob"}
     assert found.attachments == (
         Attachment(url="https://x", filename="a b", content_id="c", size=4),
@@ -105,8 +105,9 @@ def test_letters_of_providers() -> None:
 
 def test_ids() -> None:
     """A mail without a usable Message-ID has one by its content; another's is another."""
-    found = [inbound(Letter(external_id=x, from_address="a@b.example", text=t)).external_id
-             for x, t in (("", "a"), ("", "b"), ("<" + "x" * 600 + ">", "a"), ("bare@x", ""))]  # fmt: skip
+    cases = (("", "a"), ("", "b"), ("<" + "x" * 600 + ">", "a"), ("bare@x", ""))
+    letters = [Letter(external_id=x, from_address="a@b.example", text=t) for x, t in cases]
+    found = [inbound(each).external_id for each in letters]
     assert found[3] == "bare@x"
     assert len(set(found)) == 4
     assert all(each.startswith("mail-") for each in found[:3])
@@ -171,6 +172,9 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset=big5"}, "\xa4\xa4\xff", "中\ufffd"),
         ({"Content_Type": "text/plain; charset*=us-ascii'en'%ff"}, "x", "x"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|K\\\x1b(B", "日本"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\xc3\xa4", "ä"),
+        ({"Content_Type": "text/plain; charset*=a\0b'en'x"}, "x", "x"),
+        ({"Content_Type": "multipart/mixed; boundary*=a\0b'en'x"}, "x", ""),
         ({}, "Gr\xc3\xbc", "Grü"),
         ({"Content_Transfer_Encoding": "base64"}, "SGk=", "Hi"),
         ({"Content_Transfer_Encoding": "nonsense"}, "Hi", "Hi"),
@@ -233,6 +237,13 @@ def test_parts() -> None:
         (None, "application/octet-stream"),
     ]  # fmt: skip
     assert found.attachments[1].content == b"Subject: inner\r\n\r\nx"
+
+
+def test_a_name_in_no_charset() -> None:
+    """A file whose name cannot be read is still there."""
+    raw = HEAD + "Content-Type: a/b; name*=a\0b'en'x\r\n\r\nfile"
+    [found] = read(raw).attachments
+    assert (found.filename, found.content) == (None, b"file")
 
 
 def test_too_many_parts() -> None:

@@ -17,7 +17,7 @@ import pytest
 from channels.model import Account
 from channels.providers.twilio import explain
 from gateway.ids import new_id
-from gateway.receive import _event
+from gateway.incoming import report_event
 from gateway.store import reports
 from gateway.store.database import Database
 from gateway.store.reports import Event
@@ -112,7 +112,7 @@ class Table:
         )
         (report,) = twilio.parse(request)
         assert isinstance(report, StatusReport)
-        return replace(_event(self._account, report, message_id), occurred_at=at)
+        return replace(report_event(self._account, report, message_id), occurred_at=at)
 
     async def record(self, events: Sequence[Event]) -> None:
         """Record events in one transaction, a few hundred with each run of the one statement."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import aiohttp
@@ -25,6 +25,9 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.store.database import Database
 from gateway.vault import Vault
+
+if TYPE_CHECKING:
+    from tests.service.wires import Api
 
 SECRET = "a secret of thirty-two characters or more"
 PUBLIC = "https://msg.example.org/gw"
@@ -184,3 +187,12 @@ Ask = Callable[..., Awaitable[Answer]]
 def ask(gateway: Gateway) -> Ask:
     """Ask the gateway, as tenant A."""
     return gateway.ask
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    """A server that stands in for every provider's API."""
+    from tests.service.wires import running_api
+
+    async with running_api() as made:
+        yield made

@@ -159,6 +159,8 @@ async def test_a_bounce_comes_back(mailing: Mailing, hook: Hook, outcome: str) -
     assert received.url == f"{hook.base}/inbound?a=1"
     assert received.headers["Content-Type"] == "message/rfc822"
     assert received.headers["Authorization"] == aiohttp.encode_basic_auth(*LOGIN)
+    assert received.headers["X-Envelope-From"] == ""
+    assert received.headers["X-Envelope-To"] == "bounces@clinic.example"
     assert mail.get_content_type() == "multipart/report"
     assert mail.get_param("report-type") == "delivery-status"
     assert (mail["To"], mail["Auto-Submitted"]) == ("bounces@clinic.example", "auto-replied")
@@ -298,6 +300,8 @@ async def test_somebody_writes_in(mailing: Mailing, hook: Hook) -> None:
     mail, _ = _parts(received)
     assert (status, answer["provider"], answer["status"]) == (200, "smtp", 200)
     assert received.headers["Authorization"] == aiohttp.encode_basic_auth(*LOGIN)
+    assert received.headers["X-Envelope-From"] == ANA
+    assert received.headers["X-Envelope-To"] == "desk@clinic.example"
     names = ("Return-Path", "Delivered-To", "From", "Subject", "In-Reply-To", "References")
     assert [str(mail[name]) for name in names] == [
         f"<{ANA}>",

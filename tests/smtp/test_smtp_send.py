@@ -85,6 +85,37 @@ async def test_an_old_connection_is_not_used(half: Smtp, session: aiohttp.Client
         assert server.connections == 2
 
 
+async def test_idle_connections_end(half: Smtp, session: aiohttp.ClientSession) -> None:
+    """What nobody uses any more is closed, what was just used stays."""
+    async with Server() as server:
+        held = account(server.port)
+        await asyncio.gather(*(half.send(held, outbound(), session, "") for _ in range(2)))
+        [pool] = half.pools.values()
+        (_, old), (since, young) = pool.idle
+        pool.idle[:] = [(since - 100, old), (since, young)]
+        pool.sweep()
+        assert [client for _, client in pool.idle] == [young]
+        assert pool.timer is not None
+        pool.timer.cancel()
+        pool.idle[:] = [(since - 100, young)]
+        pool.sweep()
+        assert (len(pool.idle), old.is_connected, young.is_connected) == (0, False, False)
+
+
+def test_event_loops_that_have_ended(unused_tcp_port: int) -> None:
+    """A pool goes with its event loop."""
+    half = Smtp(limits=Limits(connect=0.5, total=1.0))
+
+    async def send() -> None:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(RefusedForNow):
+                await half.send(account(unused_tcp_port), outbound(), session, "")
+
+    asyncio.run(send())
+    asyncio.run(send())
+    assert len(half.pools) == 1
+
+
 async def test_changed_credentials_get_their_own_connection(
     half: Smtp, session: aiohttp.ClientSession
 ) -> None:

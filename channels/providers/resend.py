@@ -1,0 +1,213 @@
+"""Resend, the send half: e-mail through POST /emails.
+
+Docs: https://resend.com/docs/api-reference/emails/send-email (errors: /api-reference/errors).
+Our id is the Idempotency-Key: for 24 hours the same request again is answered with the id of the
+first (https://resend.com/docs/dashboard/emails/idempotency-keys). It goes along as a tag as well,
+which the webhooks repeat. Oddities: behind Resend is Amazon SES, which puts a Message-ID of its own
+in the place of ours (https://github.com/resend/resend-node/issues/133); a key that may only send
+cannot fetch the mails that come in.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from channels.errors import AnswerLost, CannotAsk, InvalidCredentials, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, retry_after
+from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+
+API: Final = "https://api.resend.com"
+TAG: Final = "message_id"
+REFERENCES = 20
+# A key is known for 24 hours; what is left is for the message's way back to the queue's front.
+KNOWN: Final = timedelta(hours=20)
+
+CREDENTIALS: Final = {
+    "api_key": re.compile(r"[!-~]{1,256}"),
+    "webhook_secret": re.compile(r"(whsec_)?[A-Za-z0-9+/]{8,256}={0,2}"),
+}
+REQUIRED = ("api_key",)
+
+# Both say that Resend knows the key: the mail is there, or on its way there.
+REASONS: Final = {
+    "concurrent_idempotent_requests": "Resend is still busy with the first request for this mail.",
+    "invalid_idempotent_request": "Resend has this mail already, in an earlier form.",
+}
+
+
+def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
+    """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
+    problems = [
+        (name, "is not a name that Resend accounts have") for name in given.keys() - CREDENTIALS
+    ]
+    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
+    problems += [(name, "is missing") for name in REQUIRED if name not in values]
+    for name, value in values.items():
+        if CREDENTIALS[name].fullmatch(value) is None:
+            problems.append((name, "has characters, or a length, that it cannot have"))
+    if not problems and secret_key(values.get("webhook_secret", "")) is None:
+        problems.append(("webhook_secret", "is not whsec_ and base64"))
+    if problems:
+        raise InvalidCredentials(tuple(sorted(problems)))
+    return values
+
+
+def secret_key(secret: str) -> bytes | None:
+    """The key that signs webhooks, of `whsec_` and its base64; None for what is not base64."""
+    try:
+        return b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def authorize(account: Account, url: str) -> Mapping[str, str]:
+    """The headers with which a mail at Resend is fetched; {} for every other host."""
+    key = account.credentials.get("api_key")
+    try:
+        where = URL(url)
+        base = URL(account.api_url) if account.api_url else URL(API)
+        is_theirs = where.origin() in {URL(API), base.origin()}
+    except ValueError:
+        return {}
+    if not key or where.user is not None or not is_theirs:
+        return {}
+    return {"Authorization": f"Bearer {key}"}
+
+
+def build(outbound: Outbound) -> bytes:
+    """The body of POST /emails; raises `Refused` for what an e-mail cannot be."""
+    if outbound.channel != Channel.EMAIL:
+        raise Refused(f"Resend does not carry {outbound.channel}.", code="channel")
+    content, mail = outbound.content, outbound.mail
+    message: dict[str, Any] = {
+        "from": outbound.from_address,
+        "to": [outbound.to_address],
+        "subject": content.subject or "",
+        "text": content.body,
+        "html": content.html_body,
+        "reply_to": mail.reply_to if mail else None,
+        "headers": _headers(mail) if mail else None,
+        "attachments": [_attachment(each) for each in content.attachments],
+        "tags": [{"name": TAG, "value": str(outbound.message_id)}],
+    }
+    return json.dumps({name: value for name, value in message.items() if value}).encode()
+
+
+def _headers(mail: Mail) -> dict[str, str]:
+    headers = {"Message-ID": f"<{mail.message_id}>"}
+    if mail.in_reply_to:
+        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
+    if mail.references:
+        # The first says where the thread began, the last ones where it is.
+        kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
+        headers["References"] = " ".join(f"<{each}>" for each in kept)
+    if mail.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
+    return {name: " ".join(value.split()) for name, value in headers.items()}
+
+
+def _attachment(attachment: Attachment) -> dict[str, str]:
+    if attachment.content is None:
+        raise Refused("An attachment is not at hand.", code="attachment")
+    part = {
+        "filename": attachment.filename or "attachment",
+        "content": b64encode(attachment.content).decode(),
+        "content_type": attachment.content_type or "application/octet-stream",
+    }
+    return part | ({"content_id": attachment.content_id} if attachment.content_id else {})
+
+
+def read(answer: Answer) -> Sent:
+    """What Resend says of a mail that was handed to it; raises a `SendError`."""
+    payload = _payload(answer)
+    if 200 <= answer.status < 300:
+        external_id = payload.get("id")
+        if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,64}", external_id):
+            raise AnswerLost("Resend's answer names no mail.", code="unreadable")
+        return Sent(external_id=external_id)
+    name, words = payload.get("name"), payload.get("message")
+    is_name = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
+    code = str(name) if is_name else f"http-{answer.status}"
+    said = " ".join(words.split())[:500] if isinstance(words, str) else ""
+    message = REASONS.get(code) or said or f"Resend answered with HTTP status {answer.status}."
+    if answer.status == 429:
+        raise RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
+    if answer.status >= 500 or answer.status == 408 or code in REASONS:
+        raise AnswerLost(message, code=code)
+    raise Refused(message, code=code)
+
+
+def _payload(answer: Answer) -> dict[str, Any]:
+    try:
+        payload = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resend:
+    """The send half (`channels.model.SendHalf`)."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    async def send(
+        self,
+        account: Account,
+        outbound: Outbound,
+        session: aiohttp.ClientSession,
+        callback_url: str,  # noqa: ARG002 - Resend's webhooks are set up at Resend
+    ) -> Sent:
+        """Hand a mail to Resend with one POST; raises a `SendError`."""
+        key = account.credentials.get("api_key")
+        if not key:
+            raise Refused("The Resend account has no api_key.", code="credentials")
+        answer = await ask(
+            session,
+            "POST",
+            (account.api_url or API).rstrip("/") + "/emails",
+            provider="Resend",
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Content-Type": "application/json",
+                "Idempotency-Key": str(outbound.message_id),
+            },
+            body=build(outbound),
+            limits=self.limits,
+        )
+        return read(answer)
+
+    async def find(
+        self,
+        account: Account,  # noqa: ARG002
+        outbound: Outbound,  # noqa: ARG002
+        session: aiohttp.ClientSession,  # noqa: ARG002
+        since: datetime,
+    ) -> list[Sent]:
+        """Nothing, so that dispatch sends the mail once more, which is how Resend is asked.
+
+        The same request under the same Idempotency-Key makes no second mail, but gives the id of
+        the first. That request cannot be made here, where files are not at hand: without them it
+        would be another mail where the first never arrived. Raises `CannotAsk` once Resend may
+        have forgotten the key.
+        """
+        if datetime.now(UTC) - since > KNOWN:
+            text = "Resend forgets after a day what it took; only its reports can tell."
+            raise CannotAsk(text, code="too-late")
+        return []
+
+
+half = Resend()
+send, find = half.send, half.find

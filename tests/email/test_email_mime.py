@@ -1,0 +1,119 @@
+"""A mail's headers say exactly what they are given, and nothing can be slipped into them."""
+
+import email
+import email.policy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels import mime
+from channels.errors import Refused
+from channels.model import Attachment, Outbound
+from tests.smtp.values import MESSAGE_ID, outbound
+from webhooks import mail_mime
+
+DATE = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SUBJECTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1)
+
+
+def test_headers() -> None:
+    """Ids and URLs are on lines of their own, whole; an ordinary mail is no robot's."""
+    url = "https://x.example/" + "u" * 400
+    given_mail = outbound(
+        unsubscribe_url=url,
+        in_reply_to="b@x",
+        references=tuple(f"{number}@x" for number in range(30)),
+        reply_to="r@x.example",
+    )
+    raw = mime.as_bytes(given_mail, date=DATE).decode()
+    head, _, _ = raw.partition("\r\n\r\n")
+    lines = head.replace("\r\n ", " ").split("\r\n")
+    kept = " ".join(f"<{number}@x>" for number in [0, *range(10, 30)])
+    assert lines[:10] == [
+        "From: shop@example.com",
+        "To: bob@example.org",
+        "Reply-To: r@x.example",
+        "Subject: Hello",
+        "Date: Thu, 01 Jan 2026 12:00:00 +0000",
+        f"Message-ID: <{MESSAGE_ID}>",
+        "In-Reply-To: <b@x>",
+        f"References: {kept}",
+        f"List-Unsubscribe: <{url}>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+    ]
+    assert "Auto-Submitted" not in raw
+    assert f"List-Unsubscribe: <{url}>" in mime.build(given_mail).as_string(policy=mime.POLICY)
+
+
+@given(SUBJECTS)
+def test_every_subject_survives(subject: str) -> None:
+    """Subjects come back as they were, spaces and all, on lines of a lawful length."""
+    raw = mime.as_bytes(outbound(subject=subject))
+    head, _, _ = raw.partition(b"\r\n\r\n")
+    assert max(map(len, head.split(b"\r\n"))) <= 98
+    parsed = mail_mime.parse(raw).first("subject") or ""
+    assert parsed.strip() == subject.strip()
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0")))
+def test_every_text_survives(text: str) -> None:
+    """Texts come back as they were, but for the end of the last line."""
+    found = mail_mime.parse(mime.as_bytes(outbound(body=text))).text or ""
+    assert found.replace("\r\n", "\n").removesuffix("\n") == text.removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subject": "a\r\nBcc: x@y.de"}, {"subject": "a\u2028b"}, {"to": "a@b.de\r\nBcc: x@y.de"},
+        {"to": "Bob <a@b.de>"}, {"to": "a@b.de, c@d.de"}, {"sender": "x"},
+        {"reply_to": "a@b.de\n"}, {"message_id": "a b"}, {"message_id": "a>\r\nX: y"},
+        {"message_id": ""}, {"in_reply_to": "<a@b>"}, {"references": ("a\nb",)},
+        {"unsubscribe_url": "https://x/ y"}, {"unsubscribe_url": "https://x/" + "u" * 1000},
+        {"attachments": (Attachment(filename="a"),)},
+        {"attachments": (Attachment(filename="a\r\nX: y", content=b""),)},
+        {"attachments": (Attachment(content_id="a\r\nX: y", content=b""),)},
+    ],
+)  # fmt: skip
+def test_injection(fields: dict[str, Any]) -> None:
+    """What would end a header, or is not at hand, is refused."""
+    with pytest.raises(Refused):
+        mime.as_bytes(outbound(**fields))
+
+
+def test_no_mail() -> None:
+    """A message without mail headers is none."""
+    fields: dict[str, Any] = {name: getattr(outbound(), name) for name in Outbound.__slots__}
+    with pytest.raises(Refused):
+        mime.build(Outbound(**(fields | {"mail": None})))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("application/pdf", "application/pdf"), (None, "application/octet-stream"),
+        ("nonsense", "application/octet-stream"), ("message/rfc822", "application/octet-stream"),
+        ("text/csv; charset=latin-1", "text/csv"), ("TEXT/Calendar", "text/calendar"),
+    ],
+)  # fmt: skip
+def test_files(content_type: str | None, expected: str) -> None:
+    """Files keep their bytes; a type that cannot be is that of any bytes."""
+    file = Attachment(filename="ä.x", content_type=content_type, content=b"\xff\r\n.\n", url="u")
+    raw = mime.as_bytes(outbound(attachments=(file,)))
+    [part] = email.message_from_bytes(raw, policy=email.policy.default).iter_attachments()
+    assert (part.get_filename(), part.get_content_type()) == ("ä.x", expected)
+    assert part.get_payload(decode=True) == b"\xff\r\n.\n"
+
+
+def test_a_picture_that_is_not_in_the_text() -> None:
+    """A file with a content id that the HTML does not show is attached."""
+    file = Attachment(filename="a.png", content_type="image/png", content=b"x", content_id="a")
+    raw = mime.as_bytes(outbound(html="<p>x</p>", attachments=(file,)))
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    kinds = [part.get_content_type() for part in message.walk()]
+    assert kinds == [
+        "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "image/png",
+    ]  # fmt: skip

@@ -1,0 +1,292 @@
+"""Accounts of the other providers, a server that stands in for their APIs, and their signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from twilio.request_validator import RequestValidator
+
+from channels.model import Channel
+from gateway import setup
+from gateway.dispatch import Dispatching
+from gateway.metrics import Metrics
+from gateway.outcomes import Pace
+from gateway.registry import PROVIDERS
+from gateway.vault import Vault
+from tests.service.conftest import AUTH_TOKEN, PUBLIC, files_of
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Answer, Gateway, Tenant
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+PUBLIC_KEY = base64.b64encode(
+    KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+).decode()
+SECRET = "s3cret-of-a-url"
+APP_SECRET = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
+ARN = "arn:aws:sns:eu-west-1:123456789012:mail"
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "twilio": {"account_sid": "AC" + "a" * 32, "auth_token": AUTH_TOKEN},
+    "sendgrid": {
+        "api_key": "SG.key",
+        "webhook_public_key": PUBLIC_KEY,
+        "inbound_secret": SECRET,
+    },
+    "postmark": {"server_token": "token", "webhook_secret": SECRET},
+    "mailgun": {"api_key": "key", "domain": "clinic.example", "webhook_signing_key": SECRET},
+    "ses": {
+        "access_key_id": "AKIAEXAMPLE000000000",
+        "secret_access_key": "s" * 40,
+        "region": "eu-west-1",
+        "topic_arn": ARN,
+    },
+    "smtp": {"host": "127.0.0.1", "username": "clinic", "password": SECRET, "tls": "none"},
+    "meta": {
+        "access_token": "EAAB",
+        "phone_number_id": "109876",
+        "app_secret": APP_SECRET,
+        "verify_token": "hello",
+    },
+}
+OURS = {
+    Channel.EMAIL: "desk@clinic.example",
+    Channel.WHATSAPP: "+15551230009",
+    Channel.CALL: "+15551230008",
+}
+
+
+async def connect(
+    gateway: Gateway,
+    provider: str,
+    channel: Channel,
+    address: str | None = None,
+    *,
+    tenant: Tenant | None = None,
+    **credentials: str,
+) -> UUID:
+    """An account of a provider with a default sender on a channel; the account's id."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    given = CREDENTIALS[provider] | credentials
+    organization_id = (tenant or gateway.a).organization_id
+    account_id = await setup.add_account(gateway.database, vault, organization_id, provider, given)
+    address = address or OURS[channel]
+    await setup.add_sender(
+        gateway.database, account_id, channel, address, is_default=True, rate=None
+    )
+    return account_id
+
+
+@dataclass
+class Api:
+    """Every provider's API, answering as it is told; what it was asked, in order."""
+
+    url: str = ""
+    session: aiohttp.ClientSession | None = None
+    asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
+    answers: Callable[[web.Request], web.Response] = field(
+        default=lambda _: web.Response(status=202, headers={"X-Message-Id": "sg-1"})
+    )
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request, await request.read()))
+        return self.answers(request)
+
+    def says(self, status: int = 200, body: Any = None, **headers: str) -> None:
+        """Let every request from now on get this answer."""
+        self.answers = lambda _: web.Response(
+            status=status,
+            text="" if body is None else json.dumps(body),
+            content_type="application/json",
+            headers=headers,
+        )
+
+    @property
+    def last(self) -> Any:
+        """The last body, read: JSON, or the fields of a form, those that repeat as lists."""
+        request, body = self.asked[-1]
+        if "json" in request.content_type:
+            return json.loads(body)
+        form: dict[str, Any] = {}
+        for name, value in parse_qsl(body.decode(), keep_blank_values=True):
+            form[name] = (
+                [*form[name], value]
+                if isinstance(form.get(name), list)
+                else ([form[name], value] if name in form else value)
+            )
+        return form
+
+    def worker(self, gateway: Gateway, **pace: float) -> Dispatching:
+        """A new worker that sends here, whatever the provider."""
+        assert self.session is not None
+        return Dispatching(
+            gateway.database,
+            Vault(gateway.settings.gateway_secret_keys),
+            self.session,
+            Metrics(),
+            base_url=PUBLIC,
+            api_urls=dict.fromkeys(PROVIDERS, self.url),
+            files=files_of(gateway),
+            pace=Pace(**pace),  # type: ignore[arg-type]
+        )
+
+
+@asynccontextmanager
+async def running_api() -> AsyncIterator[Api]:
+    """The API on a real port."""
+    made = Api()
+    app = web.Application(client_max_size=64 * 2**20)
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        made.url, made.session = str(server.make_url("")).rstrip("/"), session
+        yield made
+
+
+async def step(worker: Dispatching) -> int:
+    """Claim what is due and work on it; how many entries that were."""
+    turns = await worker.claim(100)
+    for turn in turns:
+        await worker.work(turn)
+    return len(turns)
+
+
+async def send(ask: Any, channel: str, to: str, **more: Any) -> dict[str, Any]:
+    """Have one message accepted; its row."""
+    answer = await ask("POST", "/v1/messages", {"channel": channel, "to": to} | more)
+    assert 202 == answer.status, answer.body
+    row: dict[str, Any] = answer.body
+    return row
+
+
+async def row_of(ask: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as it is now."""
+    found: dict[str, Any] = (await ask("GET", f"/v1/messages/{row['id']}")).body
+    return found
+
+
+async def inbound_of(ask: Any, **more: str) -> list[dict[str, Any]]:
+    """Inbound messages, newest first."""
+    query = urlencode({"direction": "inbound"} | more)
+    found: list[dict[str, Any]] = (await ask("GET", f"/v1/messages?{query}")).body["data"]
+    return found
+
+
+async def suppressed(ask: Any) -> set[tuple[str, str, str]]:
+    """(channel, address, reason) of everything on the list."""
+    data = (await ask("GET", "/v1/suppressions?limit=200")).body["data"]
+    return {(row["channel"], row["address"], row["reason"]) for row in data}
+
+
+# Webhooks, signed as their providers sign them.
+
+
+async def hook(
+    gateway: Gateway, provider: str, account_id: UUID, event: str, query: str = "", **more: Any
+) -> Answer:
+    """One request to a webhook."""
+    path = f"/webhooks/{provider}/{account_id}/{event}{query}"
+    return await gateway.ask("POST", path, key="", **more)
+
+
+async def from_sendgrid(gateway: Gateway, account_id: UUID, events: Any) -> Answer:
+    """Events of SendGrid, signed with ECDSA."""
+    body, stamp = json.dumps(events).encode(), str(int(time.time()))
+    signature = KEY.sign(stamp.encode() + body, ec.ECDSA(hashes.SHA256()))
+    headers = {
+        "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
+        "X-Twilio-Email-Event-Webhook-Timestamp": stamp,
+        "Content-Type": "application/json",
+    }
+    return await hook(gateway, "sendgrid", account_id, "events", data=body, headers=headers)
+
+
+async def from_meta(
+    gateway: Gateway, account_id: UUID, payload: Any, secret: str = APP_SECRET
+) -> Answer:
+    """A POST of Meta's, signed with the app's secret."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    digest = hmac.digest(secret.encode(), body, "sha256").hex()
+    headers = {"X-Hub-Signature-256": f"sha256={digest}", "Content-Type": "application/json"}
+    return await hook(gateway, "meta", account_id, "events", data=body, headers=headers)
+
+
+async def from_twilio(
+    gateway: Gateway, event: str, fields: Mapping[str, str], *, query: str = "",
+    account_id: UUID | None = None,
+) -> Answer:  # fmt: skip
+    """A form of Twilio's, signed."""
+    account_id = account_id or gateway.a.account_id
+    url = f"{PUBLIC}/webhooks/twilio/{account_id}/{event}{query}"
+    headers = {
+        "X-Twilio-Signature": RequestValidator(AUTH_TOKEN).compute_signature(url, dict(fields)),
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    data = urlencode(fields).encode()
+    return await hook(gateway, "twilio", account_id, event, query, data=data, headers=headers)
+
+
+def mailgun_signature() -> dict[str, str]:
+    """What Mailgun puts beside its payloads."""
+    stamp, token = str(int(time.time())), hashlib.sha256(str(time.time_ns()).encode()).hexdigest()
+    signature = hmac.digest(SECRET.encode(), (stamp + token[:50]).encode(), "sha256").hex()
+    return {"timestamp": stamp, "token": token[:50], "signature": signature}
+
+
+async def by_smtp(
+    gateway: Gateway, account_id: UUID, raw: bytes, *, sender: str | None = None,
+    recipient: str | None = None,
+) -> Answer:  # fmt: skip
+    """A mail that the operator's own server hands in."""
+    headers = {"Content-Type": "message/rfc822"}
+    headers |= {"X-Envelope-From": sender} if sender is not None else {}
+    headers |= {"X-Envelope-To": recipient} if recipient is not None else {}
+    query = "?" + urlencode({"secret": SECRET})
+    return await hook(gateway, "smtp", account_id, "inbound", query, data=raw, headers=headers)
+
+
+def whatsapp_value(
+    *messages: Any, statuses: Any = (), number: str = "15551230009", **more: Any
+) -> dict[str, Any]:
+    """The value of one change of Meta's."""
+    return {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": number, "phone_number_id": "109876"},
+        **({"messages": list(messages)} if messages else {}),
+        **({"statuses": list(statuses)} if statuses else {}),
+        **more,
+    }
+
+
+def whatsapp_post(*values: Any) -> dict[str, Any]:
+    """A POST of Meta's with an entry for each value."""
+    return {
+        "object": "whatsapp_business_account",
+        "entry": [
+            {"id": str(n), "changes": [{"field": "messages", "value": value}]}
+            for n, value in enumerate(values)
+        ],
+    }
+
+
+def whatsapp_text(body: str, *, wamid: str, sender: str, at: float | None = None) -> dict[str, Any]:
+    """One text message, as Meta brings it."""
+    stamp = str(int(at if at is not None else time.time()))
+    return {
+        "from": sender, "id": wamid, "timestamp": stamp, "type": "text", "text": {"body": body},
+    }  # fmt: skip

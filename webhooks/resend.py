@@ -1,0 +1,277 @@
+"""Resend, the webhook half: what became of our mails, and mails that come in.
+
+Docs: https://resend.com/docs/webhooks/introduction (types: /docs/webhooks/event-types). Signed by
+Svix: base64 HMAC-SHA256 over id, time and raw body, keyed with the base64 behind `whsec_`, two keys
+during rotation (https://docs.svix.com/receiving/verifying-payloads/how-manual).
+Oddities: the event's time is the outer created_at; a retry has the same svix-id and body, but a
+replay from our own store lacks the headers, so that the body names a report. `email.received` has
+no text: the mail is fetched (https://resend.com/docs/dashboard/receiving/get-email-content).
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from channels.model import Account, Attachment, Channel, Status
+from channels.providers.resend import API, TAG, secret_key
+from webhooks import mail
+from webhooks.forms import detail, members, our_id, read_json, stored, word
+from webhooks.mail import Letter
+from webhooks.mail_letter import mailboxes
+from webhooks.model import (
+    Addition,
+    ConsentChange,
+    Fetch,
+    Inbound,
+    InvalidSignature,
+    Reason,
+    Reply,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+    WebhookRequest,
+)
+from webhooks.times import iso_time
+
+EVENTS: Final = ("events", "fetched")
+TOLERANCE: Final = 300.0
+RECEIVED: Final = f"{API}/emails/receiving/"
+MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
+
+# https://resend.com/docs/webhooks/event-types; each other one changes nothing.
+STATUSES: Final[Mapping[str, Status]] = {
+    "email.sent": Status.SENT,
+    "email.delivered": Status.DELIVERED,
+    "email.opened": Status.READ,
+    "email.bounced": Status.FAILED,
+    "email.failed": Status.FAILED,
+    "email.suppressed": Status.FAILED,
+}
+CONSENT: Final = {
+    "email.bounced": Reason.HARD_BOUNCE,
+    "email.suppressed": Reason.HARD_BOUNCE,
+    "email.complained": Reason.COMPLAINT,
+}
+# Bounces after which the address may still be good.
+# https://resend.com/docs/dashboard/emails/email-bounces
+SOFT: Final = frozenset({"transient", "undetermined"})
+WORDS: Final = {
+    "email.bounced": "The recipient's mail server refused the mail for good",
+    "email.failed": "Resend could not send the mail",
+    "email.suppressed": "Resend did not send it: an earlier mail to this address bounced, or its "
+    "owner complained",
+}
+# The object that tells why, and what stands elsewhere in an event or is the mail itself.
+CAUSES: Final = {
+    "email.bounced": "bounce",
+    "email.failed": "failed",
+    "email.suppressed": "suppressed",
+}
+READ: Final = frozenset({"email_id", "tags", "subject", "headers", "html", "text"})
+
+
+def verify(request: WebhookRequest, account: Account) -> None:
+    """Return when Resend signed the request, of late; raises `InvalidSignature`."""
+    key = secret_key(account.credentials.get("webhook_secret", ""))
+    if not key:
+        raise InvalidSignature("The account has no webhook_secret to verify with.")
+    prefix = "svix" if "svix-id" in request.headers else "webhook"
+    event_id, timestamp, signatures = (
+        request.headers.get(f"{prefix}-{name}", "") for name in ("id", "timestamp", "signature")
+    )
+    # Without a point in them, so that the parts of what is signed cannot be shifted.
+    if not re.fullmatch(r"[!-\-/-~]{1,256}", event_id) or not signatures:
+        raise InvalidSignature("The request has no signature.")
+    if not re.fullmatch(r"[0-9]{1,11}", timestamp):
+        raise InvalidSignature("The time of the signature cannot be read.")
+    if abs(time.time() - int(timestamp)) > TOLERANCE:
+        raise InvalidSignature("The signature is too old, or of the future.")
+    signed = f"{event_id}.{timestamp}.".encode() + request.body
+    right = b"v1," + b64encode(hmac.digest(key, signed, "sha256"))
+    given = [each.encode(errors="replace") for each in signatures.split()]
+    if not any([hmac.compare_digest(right, each) for each in given]):
+        raise InvalidSignature("The signature is not that of this account.")
+
+
+def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
+    """What a verified request, or an answer that was fetched, tells; raises `Unreadable`."""
+    if request.event == "fetched":
+        return _fetched(request)
+    if request.event != "events":
+        return [Unknown(word=request.event)]
+    given = _object(request.body)
+    return list(_events(given, sha256(request.body).hexdigest()[:24]))
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    given = read_json(body)
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    return given
+
+
+def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
+    """The report of a mail and what it says about the address, or where a new mail is."""
+    name, data = word(given.get("type"), 64), members(given.get("data"))
+    email_id, message_id = word(data.get("email_id"), 64), our_id(_tag(data))
+    if name == "email.received" and email_id:
+        url = f"{RECEIVED}{quote(email_id, safe='')}?html_format=cid"
+        yield Fetch(url=url, key=f"resend:received:{email_id}")
+        return
+    cause = members(data.get(CAUSES.get(name, "")))
+    told = detail({**cause, **data}, leave_out=READ)
+    if not name.startswith("email.") or not (email_id or message_id):
+        yield Unknown(word=name or "unreadable", detail=told)
+        return
+    is_soft = name == "email.bounced" and word(cause.get("type")).lower() in SOFT
+    status = None if is_soft else STATUSES.get(name)
+    code, message = _error(name, cause) if status is Status.FAILED else (None, None)
+    report = StatusReport(
+        external_id=email_id or None,
+        message_id=message_id,
+        status=status,
+        word=name,
+        key=f"resend:{email_id or message_id}:{name}:{digest}",
+        occurred_at=iso_time(given.get("created_at")),
+        error_code=code,
+        error_message=message,
+        detail=told,
+    )
+    yield report
+    if name in CONSENT and not is_soft:
+        yield ConsentChange(
+            channel=Channel.EMAIL,
+            reason=CONSENT[name],
+            address=_address(data),
+            message_id=message_id,
+            external_id=email_id or None,
+            word=name,
+            key=report.key,
+            occurred_at=report.occurred_at,
+            detail=told,
+        )
+
+
+def _tag(data: Mapping[str, Any]) -> object:
+    return members(data.get("tags")).get(TAG)
+
+
+def _error(name: str, cause: Mapping[str, Any]) -> tuple[str, str]:
+    code = word(cause.get("subType") or cause.get("type"), 64) or name
+    said = word(cause.get("message") or cause.get("reason"), 900)
+    return code, f"{WORDS[name]}: {said}" if said else f"{WORDS[name]}."
+
+
+def _address(data: Mapping[str, Any]) -> str | None:
+    """The one recipient; of several Resend does not say which is meant."""
+    found = mailboxes(_texts(data.get("to")))
+    return found[0] if len(found) == 1 else None
+
+
+def _texts(value: object) -> list[str]:
+    """The texts of a list, or the one that stands alone."""
+    given = value if isinstance(value, list) else [value]
+    return [each for each in given[:MOST_FILES] if isinstance(each, str)]
+
+
+def _fetched(request: WebhookRequest) -> list[WebhookEvent]:
+    """A mail as Resend read it, the list of its files, or the mail itself as it came."""
+    url, _, fragment = request.url.partition("#")
+    if not url.startswith(RECEIVED):
+        return mail.events(request.body, provider="resend")
+    if fragment:
+        return [_files(_object(request.body), unquote(fragment))]
+    return list(_received(_object(request.body)))
+
+
+def _received(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
+    """The mail, from its raw form where that has more than a text.
+
+    Its URL is good for an hour only; a text that is here need not depend on that.
+    """
+    email_id = word(given.get("id"), 64)
+    if not email_id:
+        raise Unreadable("The answer is no mail.")
+    raw = members(given.get("raw")).get("download_url")
+    files, texts = given.get("attachments"), (given.get("text"), given.get("html"))
+    is_whole = not files and any(isinstance(each, str) and each.strip() for each in texts)
+    if isinstance(raw, str) and raw.startswith(("https://", "http://")) and not is_whole:
+        yield Fetch(url=raw, key=f"resend:raw:{email_id}")
+        return
+    letter = mail.inbound(_letter(given, email_id))
+    if not letter.from_address:
+        yield Unknown(word="no-sender", detail=detail(given, leave_out=READ))
+        return
+    yield letter
+    if files:
+        yield _files_of(letter, email_id)
+
+
+def _letter(given: Mapping[str, Any], email_id: str) -> Letter:
+    text, html = given.get("text"), given.get("html")
+    to = [*_texts(given.get("to")), *_texts(given.get("cc")), *_texts(given.get("bcc"))]
+    return Letter(
+        external_id=word(given.get("message_id"), 998) or email_id,
+        from_address=word(given.get("from"), 998),
+        to_address=to[0] if to else "",
+        recipients=tuple(to),
+        subject=word(given.get("subject"), 998) or None,
+        text=text if isinstance(text, str) else None,
+        html=html if isinstance(html, str) else None,
+        headers=tuple(_headers(given.get("headers"))),
+        occurred_at=iso_time(given.get("created_at")),
+        detail={"email_id": email_id},
+    )
+
+
+def _headers(value: object) -> Iterator[tuple[str, str]]:
+    """The headers, of which Resend makes an object."""
+    for name, given in list(members(value).items())[:MOST_HEADERS]:
+        for text in _texts(given):
+            yield stored(name[:200]), stored(text[:HEADER_CHARACTERS])
+
+
+def _files_of(letter: Inbound, email_id: str) -> Fetch:
+    """Where the files are listed; the mail's own id rides in the fragment, which is not sent."""
+    path = f"{quote(email_id, safe='')}/attachments?limit={MOST_FILES}"
+    url = f"{RECEIVED}{path}#{quote(letter.external_id, safe='')}"
+    return Fetch(url=url, key=f"resend:attachments:{email_id}")
+
+
+def _files(given: Mapping[str, Any], external_id: str) -> Addition:
+    """The files of a mail that is stored already."""
+    listed = given.get("data")
+    files = [members(each) for each in (listed if isinstance(listed, list) else [])[:MOST_FILES]]
+    return Addition(
+        external_id=external_id,
+        word="attachments",
+        key=f"resend:{external_id}:attachments",
+        attachments=tuple(
+            Attachment(
+                url=url,
+                filename=word(each.get("filename"), 255) or None,
+                content_type=word(each.get("content_type"), 200) or None,
+                size=size if type(size := each.get("size")) is int else None,
+                content_id=word(each.get("content_id"), 200).strip("<>") or None,
+            )
+            for each in files
+            if (url := word(each.get("download_url"), 4000))
+        ),
+    )
+
+
+def reply(
+    request: WebhookRequest,  # noqa: ARG001
+    events: Sequence[WebhookEvent],  # noqa: ARG001
+    account: Account,  # noqa: ARG001
+) -> Reply:
+    """Resend wants a 2xx, and tries everything else again for a day."""
+    return Reply(status=200)
