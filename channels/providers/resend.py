@@ -74,12 +74,12 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
     """The headers with which a mail at Resend is fetched; {} for every other host."""
     key = account.credentials.get("api_key")
     try:
-        where = URL(url)
-        base = URL(account.api_url) if account.api_url else URL(API)
-        is_theirs = where.origin() in {URL(API), base.origin()}
+        where, base = URL(url), URL(account.api_url or API)
+        at = where.scheme, where.host, where.port
     except ValueError:
         return {}
-    if not key or where.user is not None or not is_theirs:
+    theirs = [("https", "api.resend.com", 443), (base.scheme, base.host, base.port)]
+    if not key or where.user is not None or at not in theirs:
         return {}
     return {"Authorization": f"Bearer {key}"}
 

@@ -10,28 +10,15 @@ signed (DKIM, RFC 6376; the extra [dkim]). There is no way to ask a server what 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import ipaddress
 import re
-import socket
-import ssl
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from aiosmtplib import SMTP, SMTPStatus
-from aiosmtplib.errors import (
-    SMTPAuthenticationError,
-    SMTPDataError,
-    SMTPException,
-    SMTPHeloError,
-    SMTPResponseException,
-    SMTPServerDisconnected,
-)
+from aiosmtplib.errors import SMTPDataError, SMTPResponseException, SMTPServerDisconnected
 
 from channels import mime
 from channels.errors import (
@@ -42,14 +29,13 @@ from channels.errors import (
     RefusedForNow,
     SendError,
 )
-from channels.http import Limits
 from channels.model import Account, Outbound, Sent
+from channels.smtp_pool import Connections
+from channels.smtp_replies import one_line, refusal
 
 if TYPE_CHECKING:
     import aiohttp
 
-PORT = 587
-IDLE_SECONDS, GOODBYE_SECONDS, CONNECTIONS = 30.0, 2.0, 8
 DOT = re.compile(rb"(?m)^\.")
 TLS = ("starttls", "tls", "none")
 
@@ -75,30 +61,6 @@ SIGNED: Final = (
     b"mime-version", b"content-type", b"content-transfer-encoding", b"list-unsubscribe",
     b"list-unsubscribe-post",
 )  # fmt: skip
-
-ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-# https://www.iana.org/assignments/smtp-enhanced-status-codes and RFC 5321 §4.2.3
-REASONS: Final = {
-    "5.1.1": "The recipient's mailbox does not exist.",
-    "5.1.2": "The domain of the recipient's address does not exist.",
-    "5.1.3": "The recipient's address is not valid.",
-    "5.1.6": "The recipient's mailbox has moved and is no longer there.",
-    "5.1.7": "The sender's address is not valid.",
-    "5.1.8": "The sender's domain is not accepted.",
-    "5.1.10": "The recipient's domain takes no mail.",
-    "5.2.1": "The recipient's mailbox is disabled.",
-    "5.2.2": "The recipient's mailbox is full.",
-    "5.2.3": "The mail is larger than the recipient's limit.",
-    "5.3.4": "The mail is larger than the mail server takes.",
-    "5.7.0": "The mail server does not let this account send the mail.",
-    "5.7.1": "The mail server refuses the mail by its policy.",
-    "530": "The mail server wants a user name and password, or an encrypted connection.",
-    "550": "The mail server refuses the recipient.",
-    "551": "The mail server does not take mail for the recipient.",
-    "552": "The mail is too large, or the recipient's mailbox is full.",
-    "553": "The mail server does not accept the address.",
-    "554": "The mail server refuses the mail.",
-}
 
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
@@ -134,35 +96,6 @@ def _is_loopback(values: Mapping[str, str]) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def refusal(code: int, text: str) -> Refused | RefusedForNow:
-    """What a server's negative reply means, by its class; with its enhanced status if it has one.
-
-    Raises nothing. 4yz and what is no reply at all may pass another time (RFC 5321 §4.2.1).
-    """
-    said = _said(text)
-    found = ENHANCED.search(said)
-    named = found[1] if found else str(code)
-    if not 500 <= code < 600:
-        return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
-    words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."
-    return Refused(f"{words} ({said})" if said else words, code=named)
-
-
-def _said(text: str) -> str:
-    """A reply's words on one line, fit to be stored."""
-    words = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(words.encode(errors="replace").decode().split())[:300]
-
-
-def refused_login(code: int, text: str) -> Refused | RefusedForNow:
-    """What a failed login means: wrong credentials stay wrong, and asking again locks accounts."""
-    if 400 <= code < 500:
-        return refusal(code, text)
-    return Refused(
-        "The mail server does not accept the account's user name and password.", code=str(code)
-    )
 
 
 def sign(raw: bytes, credentials: Mapping[str, str]) -> bytes:
@@ -202,43 +135,11 @@ class Phase:
         return RefusedForNow(message, code=code)
 
 
-@dataclass(slots=True)
-class Pool:
-    """The idle connections of one account in one event loop, and how many there may be in all."""
-
-    slots: asyncio.Semaphore
-    idle: list[tuple[float, SMTP]] = field(default_factory=list)
-    timer: asyncio.TimerHandle | None = None
-
-    def keep(self, client: SMTP) -> None:
-        """Put a connection aside for the next mail, for a while."""
-        self.idle.append((time.monotonic(), client))
-        if self.timer is None:
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(IDLE_SECONDS, self.sweep)
-
-    def sweep(self) -> None:
-        """Close what nobody has used for too long."""
-        self.timer = None
-        held, now = list(self.idle), time.monotonic()
-        self.idle[:] = [each for each in held if now - each[0] < IDLE_SECONDS]
-        for since, client in held:
-            if now - since >= IDLE_SECONDS:
-                client.close()
-        if self.idle:
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(IDLE_SECONDS, self.sweep)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Smtp:
     """The send half (`channels.model.SendHalf`); `close` when no more is sent."""
 
-    limits: Limits = field(default_factory=Limits)
-    tls_context: ssl.SSLContext | None = None
-    pools: dict[tuple[asyncio.AbstractEventLoop, str], Pool] = field(
-        default_factory=dict, repr=False
-    )
+    connections: Connections = field(default_factory=Connections)
 
     async def send(
         self,
@@ -253,8 +154,8 @@ class Smtp:
         raw = await asyncio.to_thread(_raw, account, outbound)
         phase = Phase()
         try:
-            async with asyncio.timeout(self.limits.total):
-                async with self._connection(account) as client:
+            async with asyncio.timeout(self.connections.limits.total):
+                async with self.connections.connection(account) as client:
                     said = await _transact(client, outbound, raw, phase)
         except SMTPResponseException as error:
             if 400 <= error.code < 600:
@@ -278,92 +179,7 @@ class Smtp:
 
     async def close(self) -> None:
         """Say goodbye on every idle connection of this event loop."""
-        here = asyncio.get_running_loop()
-        for place in [each for each in self.pools if each[0] is here]:
-            pool = self.pools.pop(place)
-            if pool.timer is not None:
-                pool.timer.cancel()
-            for _, client in pool.idle:
-                await _part(client)
-
-    @asynccontextmanager
-    async def _connection(self, account: Account) -> AsyncIterator[SMTP]:
-        """A connection that answers, put back afterwards unless something went wrong on it."""
-        pool = self._pool(account)
-        async with pool.slots:
-            client = await self._idle(pool) or await self._connect(account)
-            try:
-                yield client
-            except SMTPResponseException as error:
-                if error.code == SMTPStatus.domain_unavailable:
-                    client.close()
-                raise
-            except BaseException:
-                client.close()
-                raise
-            finally:
-                if client.is_connected:
-                    pool.keep(client)
-
-    def _pool(self, account: Account) -> Pool:
-        """By account and credentials: changed ones must not send over the old connection."""
-        told = "\0".join(f"{name}={value}" for name, value in sorted(account.credentials.items()))
-        digest = hashlib.sha256(f"{account.api_url}\0{told}".encode(errors="replace")).hexdigest()
-        for loop, name in [each for each in self.pools if each[0].is_closed()]:
-            del self.pools[loop, name]
-        place = (asyncio.get_running_loop(), f"{account.id}:{digest}")
-        return self.pools.setdefault(place, Pool(asyncio.Semaphore(CONNECTIONS)))
-
-    async def _idle(self, pool: Pool) -> SMTP | None:
-        """A kept connection on which the server still answers; the stale ones are closed."""
-        while pool.idle:
-            since, client = pool.idle.pop()
-            if time.monotonic() - since > IDLE_SECONDS:
-                client.close()
-                continue
-            try:
-                await client.rset(timeout=self.limits.connect)
-            except (SMTPException, OSError):
-                client.close()
-            else:
-                return client
-        return None
-
-    async def _connect(self, account: Account) -> SMTP:
-        held = account.credentials
-        tls = held.get("tls", "starttls")
-        client = SMTP(
-            hostname=held.get("host", ""),
-            port=int(held.get("port", PORT)),
-            use_tls=tls == "tls",
-            start_tls=tls == "starttls",
-            tls_context=self.tls_context,
-            timeout=self.limits.total,
-            local_hostname=_own_name(),
-        )
-        try:
-            async with asyncio.timeout(self.limits.connect):
-                await client.connect()
-                await _greet(client)
-            if held.get("username"):
-                await client.login(held["username"], held.get("password", ""))
-                await _greet(client)
-        except asyncio.CancelledError:
-            client.close()
-            raise
-        except (SMTPException, OSError, ValueError) as error:
-            client.close()
-            raise _cannot_connect(error) from error
-        return client
-
-
-async def _greet(client: SMTP) -> None:
-    """Ask what the server can do, where that is not known (any more)."""
-    if client.is_ehlo_or_helo_needed:
-        try:
-            await client.ehlo()
-        except SMTPHeloError:
-            await client.helo()
+        await self.connections.close()
 
 
 def _raw(account: Account, outbound: Outbound) -> bytes:
@@ -396,42 +212,7 @@ async def _transact(client: SMTP, outbound: Outbound, raw: bytes, phase: Phase) 
     answer = await client.protocol.read_response(timeout=client.timeout)
     if not 200 <= answer.code < 300:
         raise SMTPDataError(answer.code, answer.message)
-    return _said(answer.message)
-
-
-def _cannot_connect(error: Exception) -> SendError:
-    """Why there is no connection; nothing was sent."""
-    cause = error if isinstance(error, ssl.SSLError) else error.__cause__
-    if isinstance(error, SMTPAuthenticationError):
-        return refused_login(error.code, error.message)
-    if isinstance(error, SMTPResponseException):
-        # A greeting or HELO that is refused is about us or the moment, not about the mail.
-        said = _said(error.message)
-        return RefusedForNow(f"The mail server takes no mail now: {said}", code=str(error.code))
-    if isinstance(cause, ssl.SSLError):
-        return RefusedForNow("No trusted TLS connection to the mail server was made.", code="tls")
-    if isinstance(error, OSError):
-        return RefusedForNow("The mail server cannot be reached.", code="unreachable")
-    if "STARTTLS extension" in str(error):
-        return Refused("The mail server offers no STARTTLS, which the account wants.", code="tls")
-    return Refused("The mail server offers no login that can be used.", code="login")
-
-
-async def _part(client: SMTP) -> None:
-    try:
-        async with asyncio.timeout(GOODBYE_SECONDS):
-            await client.quit()
-    except (SMTPException, OSError):
-        pass
-    finally:
-        client.close()
-
-
-@cache
-def _own_name() -> str:
-    """Our name for EHLO; without asking the DNS, which can take long and tells no more."""
-    name = socket.gethostname()
-    return name if re.fullmatch(r"[A-Za-z0-9.-]{1,253}", name) else "localhost"
+    return one_line(answer.message)
 
 
 half = Smtp()

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from channels import email
 from channels.model import Attachment
 from channels.providers.smtp import Smtp
+from channels.smtp_pool import Connections
 from tests.smtp.values import MESSAGE_ID, account, outbound
 from webhooks import mail
 from webhooks.model import Inbound
@@ -148,7 +149,7 @@ async def test_starttls_and_login(tmp_path: Path) -> None:
 
     options = {"tls_context": server, "require_starttls": True, "authenticator": login}
     async with sink(**options) as (held, port), aiohttp.ClientSession() as session:
-        trusting, strange = Smtp(tls_context=client), Smtp()
+        trusting, strange = Smtp(connections=Connections(tls_context=client)), Smtp()
         good = account(port, tls="starttls", username="u", password="right")
         bad = account(port, tls="starttls", username="u", password="wrong")
         sent = [

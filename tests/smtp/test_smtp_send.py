@@ -10,18 +10,20 @@ from typing import Any
 import aiohttp
 import pytest
 
+from channels import smtp_pool
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
 from channels.http import Limits
 from channels.model import Account, Outbound, Sent
 from channels.providers import smtp
 from channels.providers.smtp import Smtp
+from channels.smtp_pool import Connections
 from tests.smtp.values import MESSAGE_ID, Server, account, outbound
 
 
 @pytest.fixture
 async def half() -> AsyncIterator[Smtp]:
     """A send half of its own, that does not wait for long."""
-    one = Smtp(limits=Limits(connect=0.5, total=1.0))
+    one = Smtp(connections=Connections(limits=Limits(connect=0.5, total=1.0)))
     yield one
     await one.close()
 
@@ -79,18 +81,19 @@ async def test_an_old_connection_is_not_used(half: Smtp, session: aiohttp.Client
     """A connection that was idle for too long is closed, not asked."""
     async with Server() as server:
         await half.send(account(server.port), outbound(), session, "")
-        [pool] = half.pools.values()
+        [pool] = half.connections.pools.values()
         pool.idle[:] = [(since - 100, client) for since, client in pool.idle]
         await half.send(account(server.port), outbound(), session, "")
         assert server.connections == 2
 
 
-async def test_idle_connections_end(half: Smtp, session: aiohttp.ClientSession) -> None:
+async def test_idle_connections_end(half: Smtp) -> None:
     """What nobody uses any more is closed, what was just used stays."""
     async with Server() as server:
         held = account(server.port)
-        await asyncio.gather(*(half.send(held, outbound(), session, "") for _ in range(2)))
-        [pool] = half.pools.values()
+        async with half.connections.connection(held), half.connections.connection(held):
+            pass
+        [pool] = half.connections.pools.values()
         (_, old), (since, young) = pool.idle
         pool.idle[:] = [(since - 100, old), (since, young)]
         pool.sweep()
@@ -104,7 +107,7 @@ async def test_idle_connections_end(half: Smtp, session: aiohttp.ClientSession) 
 
 def test_event_loops_that_have_ended(unused_tcp_port: int) -> None:
     """A pool goes with its event loop."""
-    half = Smtp(limits=Limits(connect=0.5, total=1.0))
+    half = Smtp(connections=Connections(limits=Limits(connect=0.5, total=1.0)))
 
     async def send() -> None:
         async with aiohttp.ClientSession() as session:
@@ -113,7 +116,7 @@ def test_event_loops_that_have_ended(unused_tcp_port: int) -> None:
 
     asyncio.run(send())
     asyncio.run(send())
-    assert len(half.pools) == 1
+    assert len(half.connections.pools) == 1
 
 
 async def test_changed_credentials_get_their_own_connection(
@@ -133,7 +136,7 @@ async def test_many_at_once(half: Smtp, session: aiohttp.ClientSession) -> None:
         held = account(server.port)
         await asyncio.gather(*(half.send(held, outbound(), session, "") for _ in range(30)))
         assert len(server.mails) == 30
-        assert server.connections <= smtp.CONNECTIONS
+        assert server.connections <= smtp_pool.CONNECTIONS
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ async def test_a_caller_that_leaves(half: Smtp, session: aiohttp.ClientSession) 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert [pool.idle for pool in half.pools.values()] == [[]]
+        assert [pool.idle for pool in half.connections.pools.values()] == [[]]
 
 
 def test_accounts_are_values() -> None:

@@ -1,0 +1,84 @@
+"""What a mail server's words mean for a mail: refused for good, for now, and in plain words.
+
+Codes: RFC 5321 §4.2, enhanced ones https://www.iana.org/assignments/smtp-enhanced-status-codes.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Final
+
+from aiosmtplib.errors import SMTPAuthenticationError, SMTPResponseException
+
+from channels.errors import Refused, RefusedForNow, SendError
+
+ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+REASONS: Final = {
+    "5.1.1": "The recipient's mailbox does not exist.",
+    "5.1.2": "The domain of the recipient's address does not exist.",
+    "5.1.3": "The recipient's address is not valid.",
+    "5.1.6": "The recipient's mailbox has moved and is no longer there.",
+    "5.1.7": "The sender's address is not valid.",
+    "5.1.8": "The sender's domain is not accepted.",
+    "5.1.10": "The recipient's domain takes no mail.",
+    "5.2.1": "The recipient's mailbox is disabled.",
+    "5.2.2": "The recipient's mailbox is full.",
+    "5.2.3": "The mail is larger than the recipient's limit.",
+    "5.3.4": "The mail is larger than the mail server takes.",
+    "5.7.0": "The mail server does not let this account send the mail.",
+    "5.7.1": "The mail server refuses the mail by its policy.",
+    "530": "The mail server wants a user name and password, or an encrypted connection.",
+    "550": "The mail server refuses the recipient.",
+    "551": "The mail server does not take mail for the recipient.",
+    "552": "The mail is too large, or the recipient's mailbox is full.",
+    "553": "The mail server does not accept the address.",
+    "554": "The mail server refuses the mail.",
+}
+
+
+def refusal(code: int, text: str) -> Refused | RefusedForNow:
+    """What a server's negative reply means, by its class; with its enhanced status if it has one.
+
+    Raises nothing. 4yz and what is no reply at all may pass another time (RFC 5321 §4.2.1).
+    """
+    said = one_line(text)
+    found = ENHANCED.search(said)
+    named = found[1] if found else str(code)
+    if not 500 <= code < 600:
+        return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
+    words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."
+    return Refused(f"{words} ({said})" if said else words, code=named)
+
+
+def one_line(text: str) -> str:
+    """A reply's words on one line, fit to be stored."""
+    words = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(words.encode(errors="replace").decode().split())[:300]
+
+
+def refused_login(code: int, text: str) -> Refused | RefusedForNow:
+    """What a failed login means: wrong credentials stay wrong, and asking again locks accounts."""
+    if 400 <= code < 500:
+        return refusal(code, text)
+    return Refused(
+        "The mail server does not accept the account's user name and password.", code=str(code)
+    )
+
+
+def cannot_connect(error: Exception) -> SendError:
+    """Why there is no connection; nothing was sent."""
+    cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+    if isinstance(error, SMTPAuthenticationError):
+        return refused_login(error.code, error.message)
+    if isinstance(error, SMTPResponseException):
+        # A greeting or HELO that is refused is about us or the moment, not about the mail.
+        said = one_line(error.message)
+        return RefusedForNow(f"The mail server takes no mail now: {said}", code=str(error.code))
+    if isinstance(cause, ssl.SSLError):
+        return RefusedForNow("No trusted TLS connection to the mail server was made.", code="tls")
+    if isinstance(error, OSError):
+        return RefusedForNow("The mail server cannot be reached.", code="unreachable")
+    if "STARTTLS extension" in str(error):
+        return Refused("The mail server offers no STARTTLS, which the account wants.", code="tls")
+    return Refused("The mail server offers no login that can be used.", code="login")
