@@ -27,10 +27,10 @@ def print_conversation(conversation: list[dict[str, Any]], out: Console) -> None
         channel = _CHANNELS[message["channel"]]
         table.add_row(f"{at:%H:%M:%S}", f"{who} ({channel})", _text(message))
         table.add_row("", "", f"[dim]{escape(_way(message))}[/dim]")
+        table.add_row()
     out.print()
     out.print(f"One conversation with {PERSON}, over four channels:\n")
     out.print(table)
-    out.print()
     out.print(
         "All of this went over HTTP: through the API, three providers' APIs (simulated), and their "
         "signed webhooks."

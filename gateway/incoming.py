@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from channels import email
-from channels.model import Account, Attachment, Channel
+from channels.model import Account, Attachment, Channel, Direction
 from gateway import addresses
 from gateway.attachments import as_rows
 from gateway.ids import derived_id
@@ -123,17 +123,24 @@ def inbound_row(
     }
 
 
-def written(message: Inbound) -> Written | None:
-    """That they wrote: what WhatsApp's window and the threads of e-mails are known from."""
+def written(message: Inbound, answered: Answered | None) -> Written | None:
+    """That they wrote: what WhatsApp's window and the threads of e-mails are known from.
+
+    An e-mail belongs to the thread of the one that it answers: it may have come to our reply
+    address, and from another one of theirs.
+    """
     if message.channel not in (Channel.EMAIL, Channel.WHATSAPP):
         return None
     if message.detail.get("type") in _NOT_WRITTEN:
         return None
     is_mail = message.channel is Channel.EMAIL
+    theirs, ours = message.from_address, message.to_address
+    if is_mail and answered is not None and answered.direction == Direction.OUTBOUND:
+        theirs, ours = answered.to_address, answered.from_address
     return Written(
         channel=message.channel,
-        their_address=addresses.key(message.channel, message.from_address),
-        our_address=addresses.key(message.channel, message.to_address),
+        their_address=addresses.key(message.channel, theirs),
+        our_address=addresses.key(message.channel, ours),
         topic=email.topic(message.subject or "") if is_mail else "",
         inbound_at=min(message.occurred_at or datetime.now(UTC), datetime.now(UTC)),
         mail_id=message.external_id if is_mail else None,
@@ -159,7 +166,9 @@ def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:
 
 def is_theirs(message: Inbound, answered: Answered) -> bool:
     """Whether the one who answers is the one who was written to: anybody can name a message."""
-    other = answered.to_address if answered.direction == "outbound" else answered.from_address
+    other = (
+        answered.to_address if answered.direction == Direction.OUTBOUND else answered.from_address
+    )
     return addresses.key(message.channel, other) == addresses.key(
         message.channel, message.from_address
     )

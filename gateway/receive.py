@@ -241,8 +241,8 @@ class Receiving:
         await media.insert(db, [one for each in kept for one in each.media])
         wrote = [
             told
-            for message, is_new in zip(inbound, are_new, strict=True)
-            if is_new and (told := incoming.written(message))
+            for n, (message, is_new) in enumerate(zip(inbound, are_new, strict=True))
+            if is_new and (told := incoming.written(message, answered.get(n)))
         ]
         await suppressions.wrote(db, account.organization_id, wrote)
         return new

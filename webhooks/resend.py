@@ -97,7 +97,8 @@ def verify(request: WebhookRequest, account: Account) -> None:
     signed = f"{event_id}.{timestamp}.".encode() + request.body
     right = b"v1," + b64encode(hmac.digest(key, signed, "sha256"))
     given = [each.encode(errors="replace") for each in signatures.split()]
-    if not any([hmac.compare_digest(right, each) for each in given]):
+    fit = [hmac.compare_digest(right, each) for each in given]
+    if not any(fit):
         raise InvalidSignature("The signature is not that of this account.")
 
 
@@ -195,7 +196,7 @@ def _fetched(request: WebhookRequest) -> list[WebhookEvent]:
 def _received(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     """The mail, from its raw form where that has more than a text.
 
-    Its URL is good for an hour only; a text that is here need not depend on that.
+    Its URL is good for a short time only; a text that is here need not depend on that.
     """
     email_id = word(given.get("id"), 64)
     if not email_id:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -188,7 +189,8 @@ class Caller:
         async with self._session.request(
             callback.method,
             URL(callback.url, encoded=True),
-            data=callback.body or None,
+            # As a stream: aiohttp warns of large bodies that are bytes.
+            data=BytesIO(callback.body) if callback.body else None,
             headers=headers,
             timeout=timeout,
             allow_redirects=False,

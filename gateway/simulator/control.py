@@ -20,6 +20,8 @@ from gateway.simulator.provider import (
 from gateway.simulator.state import State
 
 PREFIX = "/_sim"
+# Somebody may write a mail of 30 MB, in base64.
+MAX_BODY_BYTES = 64 * 1024 * 1024
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -199,7 +201,7 @@ def _invalid(field: str, message: str) -> web.Response:
 
 async def _object(request: web.Request) -> dict[str, object]:
     try:
-        body = orjson.loads(await request.read())
+        body = orjson.loads(await request.clone(client_max_size=MAX_BODY_BYTES).read())
     except orjson.JSONDecodeError as error:
         raise _BodyError(problem(400, f"The body is not JSON: {error}")) from None
     if not isinstance(body, dict):

@@ -60,7 +60,8 @@ class Received:
 class Hook:
     """A webhook: answers with `answers` in turn, then 200; holds each answer for `wait` s.
 
-    `documents` are the texts that it answers, by path; else an empty TwiML response.
+    `documents` are the texts that it answers, by path; else the challenge that Meta asks for, or an
+    empty TwiML response.
     """
 
     base: str = ""
@@ -92,7 +93,9 @@ class Hook:
         status = self.answers.pop(0) if self.answers else 200
         return web.Response(
             status=status,
-            text=self.documents.get(request.path, "<Response/>"),
+            text=self.documents.get(
+                request.path, request.query.get("hub.challenge", "<Response/>")
+            ),
             content_type=self.content_type,
             headers=self.headers,
         )
@@ -178,7 +181,7 @@ class Sim:
 async def hook(aiohttp_server: AiohttpServer) -> Hook:
     """A webhook that answers 200."""
     hook = Hook()
-    app = web.Application()
+    app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", hook.handle)
     server = await aiohttp_server(app)
     hook.base = str(server.make_url("")).rstrip("/")

@@ -7,6 +7,7 @@ import json
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import HTTP, default
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -190,3 +191,15 @@ async def test_a_mail_is_kept_among_the_messages(parsing: Sim) -> None:
     (message,) = await parsing.data("messages")
     assert (answer["sid"], message["sid"]) == ("7@example.org", "7@example.org")
     assert (message["direction"], message["from"]) == ("inbound", "ana@example.org")
+
+
+async def test_a_large_mail_comes_whole(parsing: Sim, hook: Hook) -> None:
+    """Twelve megabytes in one file, which the webhook gets byte for byte."""
+    content = bytes(range(256)) * 48 * 1024
+    media = {"content": base64.b64encode(content).decode(), "content_type": "application/zip"}
+
+    body = BytesIO(json.dumps(MAIL | {"media": [media]}).encode())
+    status, _ = await parsing.ask("POST", "/_sim/inbound", data=body)
+
+    assert status == 200
+    assert content in hook.received[0].body

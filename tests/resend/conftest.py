@@ -1,0 +1,58 @@
+"""Resend's API on this machine: one mail for each Idempotency-Key, as its documents say."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+@dataclass
+class FakeResend:
+    """What it was asked, in order, with the bodies; the mails it took, by their keys.
+
+    With `is_silent` it takes a mail and breaks the connection; `status` and `text` are an answer
+    that it gives instead.
+    """
+
+    url: str = ""
+    asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
+    taken: dict[str, bytes] = field(default_factory=dict)
+    is_silent: bool = False
+    status: int = 0
+    text: str = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note the request, and answer it."""
+        body = await request.read()
+        self.asked.append((request, body))
+        if self.status:
+            return web.Response(status=self.status, text=self.text)
+        key = request.headers["Idempotency-Key"]
+        if self.taken.setdefault(key, body) != body:
+            error = {"statusCode": 409, "name": "invalid_idempotent_request", "message": "No."}
+            return web.Response(status=409, text=json.dumps(error))
+        if self.is_silent and request.transport is not None:
+            request.transport.abort()
+        return web.Response(text=json.dumps({"id": f"mail-{list(self.taken).index(key)}"}))
+
+
+@pytest.fixture
+async def resend_api() -> AsyncIterator[FakeResend]:
+    """A server that stands in for api.resend.com."""
+    fake = FakeResend()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", fake.handle)
+    async with TestServer(app) as server:
+        fake.url = str(server.make_url("")).rstrip("/")
+        yield fake
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session that everything goes out on."""
+    async with aiohttp.ClientSession() as session:
+        yield session

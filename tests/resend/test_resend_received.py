@@ -1,0 +1,172 @@
+"""Mails that come in: what is fetched, from where, and what becomes of it."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels.model import Attachment, Channel
+from tests.resend.values import AT, EMAIL_ID, MOMENT, RECEIVED, fetched
+from webhooks import resend
+from webhooks.model import Addition, Fetch, Inbound, Unknown, Unreadable
+
+RAW = "https://cdn.example.com/mail?signature=a%2Fb"
+MIME = (
+    b"From: Them <them@example.net>\r\nTo: us@example.com\r\nSubject: Raw\r\n"
+    b"Message-ID: <m2@example.net>\r\n\r\nHello\r\n"
+)
+
+
+def mail(**more: Any) -> dict[str, Any]:
+    """A mail as Resend's API gives it; None stays, as Resend writes it."""
+    usual: dict[str, Any] = {
+        "object": "email",
+        "id": EMAIL_ID,
+        "from": "Jörg <them@example.net>",
+        "to": ["Us <us+token@example.com>"],
+        "cc": ["other@example.org"],
+        "bcc": [],
+        "subject": "Re: Grüße",
+        "message_id": "<m1@example.net>",
+        "text": "Hello\n\nOn Monday, Us wrote:\n> Hi\n",
+        "html": "<p onclick='x()'>Hello</p>",
+        "headers": {
+            "in-reply-to": "<a@example.com>",
+            "references": "<b@example.com> <a@example.com>",
+            "received": ["from x", "from y"],
+            "odd": 5,
+        },
+        "attachments": [],
+        "raw": {"download_url": RAW, "expires_at": AT},
+        "created_at": AT,
+    }
+    return usual | more
+
+
+def only(**more: Any) -> Inbound:
+    """The message that such an answer is."""
+    [event] = resend.parse(fetched(mail(**more)))
+    assert isinstance(event, Inbound)
+    return event
+
+
+def test_a_mail_without_files() -> None:
+    """A text is complete as Resend read it: made harmless, apart from what it quotes."""
+    message = only()
+    assert ("m1@example.net", Channel.EMAIL) == (message.external_id, message.channel)
+    assert ("them@example.net", "us+token@example.com") == (
+        message.from_address,
+        message.to_address,
+    )
+    assert ("us+token@example.com", "other@example.org") == message.recipients
+    assert ("Re: Grüße", "Hello") == (message.subject, message.body.strip())
+    assert "onclick" not in (message.html_body or "onclick")
+    assert ("a@example.com", "b@example.com") == message.references
+    assert MOMENT == message.occurred_at
+    assert ("Jörg", EMAIL_ID) == (message.detail["from_name"], message.detail["email_id"])
+
+
+def test_a_mail_with_files() -> None:
+    """The mail as it came has the files: it is fetched, from wherever Resend keeps it."""
+    expected = [Fetch(url=RAW, key=f"resend:raw:{EMAIL_ID}")]
+    assert expected == resend.parse(fetched(mail(attachments=[{"id": "1"}])))
+    assert expected == resend.parse(fetched(mail(text=None, html=" ")))
+
+
+def test_the_mail_as_it_came() -> None:
+    """Raw MIME is read as every other provider's."""
+    [message] = resend.parse(fetched(MIME, RAW))
+    assert isinstance(message, Inbound)
+    assert ("m2@example.net", "Hello") == (message.external_id, message.body.strip())
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"download_url": "ftp://x/"}, {"download_url": 5}])
+def test_files_without_the_mail_as_it_came(raw: object) -> None:
+    """The text is stored, and its files are asked for; the mail's own id rides along, unsent."""
+    message, fetch = resend.parse(fetched(mail(raw=raw, attachments=[{"id": "1"}])))
+    assert isinstance(message, Inbound)
+    url = f"{RECEIVED}{EMAIL_ID}/attachments?limit=100#{quote('m1@example.net', safe='')}"
+    assert Fetch(url=url, key=f"resend:attachments:{EMAIL_ID}") == fetch
+    listed = {
+        "object": "list",
+        "data": [
+            {
+                "id": "1",
+                "filename": "a.png",
+                "size": 5,
+                "content_type": "image/png",
+                "content_id": "<logo>",
+                "download_url": "https://cdn.example.com/1",
+            },
+            {"download_url": "https://cdn.example.com/2", "size": "5"},
+            {"id": "3"},
+            3,
+        ],
+    }
+    files = (
+        Attachment(
+            url="https://cdn.example.com/1",
+            filename="a.png",
+            content_type="image/png",
+            size=5,
+            content_id="logo",
+        ),
+        Attachment(url="https://cdn.example.com/2"),
+    )
+    expected = Addition(
+        external_id="m1@example.net",
+        word="attachments",
+        key="resend:m1@example.net:attachments",
+        attachments=files,
+    )
+    assert [expected] == resend.parse(fetched(listed, url))
+    [none] = resend.parse(fetched({"data": 5}, url))
+    assert isinstance(none, Addition)
+    assert () == none.attachments
+
+
+def test_what_a_mail_lacks() -> None:
+    """Resend's id stands in for a Message-ID, and a mail to nobody has no recipient."""
+    lacking = dict.fromkeys(("message_id", "to", "cc", "subject", "headers", "created_at"))
+    message = only(**lacking, text="Hi", html=None)
+    assert (EMAIL_ID, "", (), None) == (
+        message.external_id,
+        message.to_address,
+        message.recipients,
+        message.subject,
+    )
+    assert (None, None) == (message.html_body, message.occurred_at)
+    assert "Hello" == only(text=None).body.strip()
+
+
+def test_nobody_wrote_it() -> None:
+    """Without a sender there is nothing to store but that it came."""
+    [event] = resend.parse(fetched(mail(**{"from": "nobody"})))
+    assert isinstance(event, Unknown)
+    assert "no-sender" == event.word
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"id": []}', b"<html>"])
+def test_an_answer_that_is_no_mail(body: bytes) -> None:
+    """What is not a mail is unreadable."""
+    with pytest.raises(Unreadable):
+        resend.parse(fetched(body))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values=st.dictionaries(st.sampled_from(sorted(mail())), JSON))
+def test_any_answer(values: dict[str, Any]) -> None:
+    """Whatever a field holds, the answer is a mail, kept as unknown, or no mail at all."""
+    try:
+        events = resend.parse(fetched(mail() | values))
+    except Unreadable:
+        return
+    assert 1 <= len(events) <= 2

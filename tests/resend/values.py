@@ -1,0 +1,115 @@
+"""Accounts, mails and requests that the tests of this folder are made of."""
+
+import hmac
+import json
+from base64 import b64encode
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from channels.http import Answer
+from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from webhooks.model import WebhookRequest
+
+ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
+EMAIL_ID = "5d2f6c1e-3b1a-4a57-9a53-6f2f0f6f0a11"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+AT = "2026-01-02T03:04:05.123Z"
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 123000, tzinfo=UTC)
+KEY = b"a key of twenty-four byt"
+SECRET = "whsec_" + b64encode(KEY).decode()
+RECEIVED = "https://api.resend.com/emails/receiving/"
+MAIL = Mail(
+    message_id=f"{ID}@example.com",
+    in_reply_to="b@example.net",
+    references=("a@example.net", "b@example.net"),
+    reply_to="reply+token@example.com",
+    unsubscribe_url="https://msg.example.org/u/" + "x" * 400,
+)
+
+
+def account(api_url: str | None = None, **credentials: str) -> Account:
+    """A Resend account with these credentials beside the usual ones; empty ones are none."""
+    held = {"api_key": "re_key", "webhook_secret": SECRET, **credentials}
+    return Account(
+        id=ID,
+        organization_id=ID,
+        provider="resend",
+        credentials={name: value for name, value in held.items() if value},
+        api_url=api_url,
+    )
+
+
+def outbound(
+    *,
+    html: str | None = "<p>Hello</p>",
+    attachments: Iterable[Attachment] = (),
+    mail: Mail | None = MAIL,
+    channel: Channel = Channel.EMAIL,
+) -> Outbound:
+    """One mail to a customer."""
+    content = Content(
+        body="Hello", subject="Grüße 😀", html_body=html, attachments=tuple(attachments)
+    )
+    return Outbound(
+        message_id=ID,
+        channel=channel,
+        from_address="us@example.com",
+        to_address="them@example.net",
+        content=content,
+        mail=mail,
+    )
+
+
+def answer(status: int, payload: object, **headers: str) -> Answer:
+    """An answer of Resend's; text goes as it is."""
+    text = payload if isinstance(payload, str) else json.dumps(payload)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status=status, text=text, headers=named)
+
+
+def signed(
+    body: bytes,
+    *,
+    at: datetime = NOW,
+    key: bytes = KEY,
+    event_id: str = "msg_1",
+    prefix: str = "svix",
+    event: str = "events",
+) -> WebhookRequest:
+    """A request as Svix signs it."""
+    timestamp = str(int(at.timestamp()))
+    mark = hmac.digest(key, f"{event_id}.{timestamp}.".encode() + body, "sha256")
+    headers = {
+        f"{prefix}-id": event_id,
+        f"{prefix}-timestamp": timestamp,
+        f"{prefix}-signature": "v1," + b64encode(mark).decode(),
+    }
+    return WebhookRequest(
+        method="POST",
+        url=f"https://msg.example.org/webhooks/resend/{ID}/{event}",
+        event=event,
+        headers=headers,
+        body=body,
+    )
+
+
+def hook(name: str, **data: Any) -> WebhookRequest:
+    """A webhook of this type about our mail; None takes a field away."""
+    usual: dict[str, Any] = {
+        "email_id": EMAIL_ID,
+        "created_at": "2026-01-02T03:00:00Z",
+        "from": "Us <us@example.com>",
+        "to": ["them@example.net"],
+        "subject": "Hello",
+        "tags": {"message_id": str(ID)},
+    }
+    told = {key: value for key, value in (usual | data).items() if value is not None}
+    return signed(json.dumps({"type": name, "created_at": AT, "data": told}).encode())
+
+
+def fetched(payload: Any, url: str = f"{RECEIVED}{EMAIL_ID}?html_format=cid") -> WebhookRequest:
+    """What Resend's API, or its file server, answered to a question; bytes go as they are."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return WebhookRequest(method="GET", url=url, event="fetched", headers={}, body=body)

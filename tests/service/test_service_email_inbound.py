@@ -1,0 +1,393 @@
+"""Mail that comes in: every provider's form of it ends as the same row, matched to what it
+answers; bounces and complaints by mail are reports."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+
+from channels.model import Channel
+from gateway.metrics import Metrics
+from gateway.receive import Receiving
+from gateway.vault import Vault
+from tests.service.conftest import files_of
+from tests.service.wires import (
+    ARN,
+    OURS,
+    SECRET,
+    by_smtp,
+    connect,
+    hook,
+    inbound_of,
+    mailgun_signature,
+    row_of,
+    send,
+    step,
+    suppressed,
+)
+from webhooks.model import WebhookRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+ADA = "ada@customer.example"
+DESK = OURS[Channel.EMAIL]
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+TEXT = "Grüße 😀\n\nOn Mon, 1 Jan 2026, Desk wrote:\n> Hello\n"
+HTML = "<p onclick='x()'>Grüße 😀</p><script>x()</script>"
+
+
+def mime(*headers: str) -> bytes:
+    """A mail with a text that quotes, HTML that would run, and a file."""
+    file = base64.b64encode(PNG).decode()
+    head = [
+        f"From: Ada <{ADA}>",
+        f"To: {DESK}",
+        "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe_?= =?utf-8?b?8J+YgA==?=",
+        "Message-ID: <m-1@customer.example>",
+        "MIME-Version: 1.0",
+        *headers,
+        'Content-Type: multipart/mixed; boundary="b1"',
+    ]
+    text = base64.b64encode(TEXT.encode()).decode()
+    html = base64.b64encode(HTML.encode()).decode()
+    body = (
+        '--b1\nContent-Type: multipart/alternative; boundary="b2"\n\n'
+        "--b2\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+        f"{text}\n--b2\nContent-Type: text/html; charset=utf-8\n"
+        f"Content-Transfer-Encoding: base64\n\n{html}\n--b2--\n"
+        '--b1\nContent-Type: image/png\nContent-Disposition: attachment; filename="x-ray.png"\n'
+        f"Content-Transfer-Encoding: base64\n\n{file}\n--b1--\n"
+    )
+    return ("\n".join(head) + "\n\n" + body).replace("\n", "\r\n").encode()
+
+
+async def sendgrid_raw(gateway: Gateway, account_id: UUID) -> int:
+    """Inbound Parse with the whole mail."""
+    form = aiohttp.FormData()
+    form.add_field("email", mime().decode())
+    form.add_field("envelope", json.dumps({"to": [DESK], "from": ADA}))
+    query = "?" + urlencode({"secret": SECRET})
+    return (await hook(gateway, "sendgrid", account_id, "inbound", query, data=form)).status
+
+
+async def sendgrid_parsed(gateway: Gateway, account_id: UUID) -> int:
+    """Inbound Parse that took it apart."""
+    form = aiohttp.FormData()
+    fields = {
+        "from": f"Ada <{ADA}>",
+        "to": DESK,
+        "subject": "Grüße 😀",
+        "text": TEXT,
+        "html": HTML,
+        "headers": "Message-ID: <m-1@customer.example>\nDate: Mon, 1 Jan 2026 10:00:00 +0000\n",
+        "envelope": json.dumps({"to": [DESK], "from": ADA}),
+        "charsets": json.dumps({"text": "utf-8", "html": "utf-8", "subject": "UTF-8"}),
+        "attachments": "1",
+        "attachment-info": json.dumps({"attachment1": {"filename": "x-ray.png"}}),
+    }
+    for name, value in fields.items():
+        form.add_field(name, value)
+    form.add_field("attachment1", PNG, filename="x-ray.png", content_type="image/png")
+    query = "?" + urlencode({"secret": SECRET})
+    return (await hook(gateway, "sendgrid", account_id, "inbound", query, data=form)).status
+
+
+async def postmark(gateway: Gateway, account_id: UUID) -> int:
+    """Postmark's JSON."""
+    payload = {
+        "FromFull": {"Email": ADA, "Name": "Ada"},
+        "ToFull": [{"Email": DESK, "Name": ""}],
+        "OriginalRecipient": DESK,
+        "Subject": "Grüße 😀",
+        "MessageID": "b7bc2f4a-e38e-4336-af7d-e6c392c2f817",
+        "TextBody": TEXT,
+        "HtmlBody": HTML,
+        "Headers": [{"Name": "Message-ID", "Value": "<m-1@customer.example>"}],
+        "Attachments": [
+            {"Name": "x-ray.png", "Content": base64.b64encode(PNG).decode(),
+             "ContentType": "image/png", "ContentLength": len(PNG)}
+        ],
+    }  # fmt: skip
+    auth = base64.b64encode(f"any:{SECRET}".encode()).decode()
+    headers = {"Authorization": f"Basic {auth}", "Content-Type": "application/json"}
+    body = json.dumps(payload).encode()
+    return (
+        await hook(gateway, "postmark", account_id, "inbound", data=body, headers=headers)
+    ).status
+
+
+async def mailgun(gateway: Gateway, account_id: UUID) -> int:
+    """A route of Mailgun's."""
+    form = aiohttp.FormData()
+    fields = mailgun_signature() | {
+        "recipient": DESK,
+        "sender": ADA,
+        "from": f"Ada <{ADA}>",
+        "subject": "Grüße 😀",
+        "body-plain": TEXT,
+        "body-html": HTML,
+        "Message-Id": "<m-1@customer.example>",
+        "message-headers": json.dumps([["Message-Id", "<m-1@customer.example>"]]),
+    }
+    for name, value in fields.items():
+        form.add_field(name, value)
+    form.add_field("attachment-1", PNG, filename="x-ray.png", content_type="image/png")
+    return (await hook(gateway, "mailgun", account_id, "inbound", data=form)).status
+
+
+async def ses(gateway: Gateway, account_id: UUID) -> int:
+    """A notification of SNS's, from where its signature is proven."""
+    received = {
+        "notificationType": "Received",
+        "mail": {"messageId": "ses-1", "source": ADA, "timestamp": "2026-01-01T10:00:00.000Z"},
+        "receipt": {"recipients": [DESK], "action": {"type": "SNS", "encoding": "BASE64"}},
+        "content": base64.b64encode(mime()).decode(),
+    }
+    envelope = {
+        "Type": "Notification",
+        "MessageId": "sns-1",
+        "TopicArn": ARN,
+        "Message": json.dumps(received),
+        "Timestamp": "2026-01-01T10:00:01.000Z",
+    }
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    receiving = Receiving(gateway.database, vault, Metrics(), files_of(gateway), {})
+    account = await receiving.account("ses", str(account_id), "inbound")
+    body = json.dumps(envelope).encode()
+    request = WebhookRequest(
+        method="POST", url="https://x.example", event="inbound", headers={}, body=body
+    )
+    await receiving.fetched(account, request)
+    return 200
+
+
+async def smtp(gateway: Gateway, account_id: UUID) -> int:
+    """The operator's own server."""
+    return (await by_smtp(gateway, account_id, mime(), sender=ADA, recipient=DESK)).status
+
+
+PROVIDERS: dict[str, tuple[str, Callable[[Gateway, UUID], Awaitable[int]]]] = {
+    "sendgrid raw": ("sendgrid", sendgrid_raw),
+    "sendgrid parsed": ("sendgrid", sendgrid_parsed),
+    "postmark": ("postmark", postmark),
+    "mailgun": ("mailgun", mailgun),
+    "ses": ("ses", ses),
+    "smtp": ("smtp", smtp),
+}
+
+
+@pytest.mark.parametrize("form", PROVIDERS)
+async def test_one_row(gateway: Gateway, ask: Ask, form: str) -> None:
+    """A mail is one row, however often it comes: new text, harmless HTML, and its file."""
+    name, deliver = PROVIDERS[form]
+    account_id = await connect(gateway, name, Channel.EMAIL)
+    lead = (
+        await ask("POST", "/v1/leads", {"first_name": "Ada", "last_name": "L", "email": ADA})
+    ).body
+    assert [200, 200] == [
+        200 if await deliver(gateway, account_id) in (200, 204) else 0 for _ in range(2)
+    ]
+    (row,) = await inbound_of(ask)
+
+    assert ("email", "received", ADA, DESK) == (
+        row["channel"],
+        row["status"],
+        row["from_address"],
+        row["to_address"],
+    )
+    assert ("Grüße 😀", "Grüße 😀") == (row["subject"], row["body"].strip())
+    assert "m-1@customer.example" == row["external_id"]
+    assert "Grüße" in row["html_body"]
+    assert "onclick" not in row["html_body"]
+    assert "script" not in row["html_body"]
+    assert "Hello" in row["metadata"]["provider"]["quoted_text"]
+    assert lead["id"] == row["lead_id"]
+    (file,) = row["attachments"]
+    assert ("x-ray.png", "image/png", len(PNG)) == (
+        file["filename"],
+        file["content_type"],
+        file["size"],
+    )
+    path = "/v1/media/" + file["url"].rpartition("/")[2]
+    async with gateway.http.get(path, headers={"Authorization": f"Bearer {gateway.a.key}"}) as got:
+        assert (200, PNG) == (got.status, await got.read())
+        assert "nosniff" == got.headers["X-Content-Type-Options"]
+    assert 404 == (await ask("GET", path, key=gateway.b.key)).status
+    assert 401 == (await ask("GET", path, key="")).status
+    if form != "ses":
+        return
+    bad = {"Type": "Notification", "SigningCertURL": "https://amazonaws.com.evil.example/c.pem"}
+    refused = await hook(gateway, "ses", account_id, "inbound", data=json.dumps(bad).encode())
+    assert 403 == refused.status
+
+
+async def set_reply_domain(gateway: Gateway) -> None:
+    """Answers come to addresses of a domain of their own."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE organizations SET settings = settings || $2::jsonb WHERE id = $1",
+            gateway.a.organization_id,
+            json.dumps({"email": {"reply_domain": "in.clinic.example"}}),
+        )
+
+
+async def test_reply_token(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """An answer to the reply address is matched from wherever it is written, a forged one not;
+    and the next mail goes on with the thread."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    account_id = await connect(gateway, "smtp", Channel.EMAIL, "smtp@clinic.example")
+    await set_reply_domain(gateway)
+    lead = (
+        await ask("POST", "/v1/leads", {"first_name": "A", "last_name": "L", "email": ADA})
+    ).body
+    said = {"subject": "Visit", "body": "When?", "from": DESK}
+    sent = await send(ask, "email", ADA, **said)
+    await step(api.worker(gateway))
+    token = api.last["reply_to"]["email"]
+    assert token.endswith("@in.clinic.example")
+
+    def answer(to: str, number: int, sender: str = "ada@home.example") -> bytes:
+        head = [f"From: {sender}", f"To: {to}", "Subject: Re: Visit", f"Message-ID: <r{number}@h>"]
+        return "\r\n".join([*head, "", "Tomorrow", ""]).encode()
+
+    letter, local = token[2:44], token.partition("@")[0]
+    forged = "r-" + ("a" if letter[0] != "a" else "b") + token[3:]
+    await by_smtp(gateway, account_id, answer(token.upper(), 1))
+    await by_smtp(gateway, account_id, answer(forged, 2, "eve@evil.example"))
+    await by_smtp(gateway, account_id, answer(f"{local[:-1]}@in.clinic.example", 3))
+    short, wrong, right = await inbound_of(ask)
+
+    assert (sent["id"], lead["id"]) == (right["metadata"].get("reply_to"), right["lead_id"])
+    assert (None, None) == (wrong["metadata"].get("reply_to"), wrong["lead_id"])
+    assert (None, None) == (short["metadata"].get("reply_to"), short["lead_id"])
+
+    await by_smtp(gateway, account_id, answer(token, 4, ADA))
+    await send(ask, "email", ADA, **said)
+    await step(api.worker(gateway))
+    assert "<r4@h>" == api.last["headers"]["In-Reply-To"]
+
+
+async def test_reference_and_sender(gateway: Gateway, ask: Ask) -> None:
+    """A reference alone matches nothing: whoever was written to must be the one who answers."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+
+    def answer(sender: str, number: int) -> bytes:
+        head = [
+            f"From: {sender}",
+            f"To: {DESK}",
+            "Subject: Re: Visit",
+            f"Message-ID: <r{number}@h>",
+            f"In-Reply-To: <{sent['id']}@clinic.example>",
+        ]
+        return "\r\n".join([*head, "", "Tomorrow", ""]).encode()
+
+    await by_smtp(gateway, account_id, answer(ADA.upper(), 1))
+    await by_smtp(gateway, account_id, answer("eve@evil.example", 2))
+    stranger, own = await inbound_of(ask)
+
+    assert sent["id"] == own["metadata"].get("reply_to")
+    assert "reply_to" not in stranger["metadata"]
+
+
+def report(kind: str, body: str, original: str) -> bytes:
+    """A DSN or an ARF about one of our mails."""
+    name = "delivery-status" if kind == "delivery-status" else "feedback-report"
+    return "\r\n".join(
+        [
+            "From: MAILER-DAEMON@mx.example",
+            f"To: {DESK}",
+            "Subject: Report",
+            f"Message-ID: <{kind}@mx.example>",
+            f'Content-Type: multipart/report; report-type={name}; boundary="b"',
+            "",
+            "--b",
+            "Content-Type: text/plain",
+            "",
+            "It is so.",
+            "--b",
+            f"Content-Type: message/{name}",
+            "",
+            body,
+            "--b",
+            "Content-Type: text/rfc822-headers",
+            "",
+            f"Message-ID: <{original}>",
+            f"To: {ADA}",
+            "--b--",
+            "",
+        ]
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "reason"),
+    [
+        (
+            "delivery-status",
+            f"Reporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: rfc822; {ADA}\r\n"
+            "Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user",
+            "failed",
+            "hard_bounce",
+        ),
+        (
+            "feedback-report",
+            f"Feedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\nOriginal-Rcpt-To: {ADA}",
+            "pending",
+            "complaint",
+        ),
+    ],
+)
+async def test_report_by_mail(
+    gateway: Gateway, ask: Ask, kind: str, body: str, status: str, reason: str
+) -> None:
+    """A bounce that comes as a mail makes the message failed, a complaint suppresses; neither is
+    a message, and about an unknown message they are nothing."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+    strange = "01a20aed-921f-7942-839f-8c58e20076ec@clinic.example"
+    for original in (strange, f"{sent['id']}@clinic.example", f"{sent['id']}@clinic.example"):
+        raw = report(kind, body, original)
+        assert 204 == (await by_smtp(gateway, account_id, raw, sender="")).status
+    row = await row_of(ask, sent)
+
+    assert status == row["status"]
+    assert [] == await inbound_of(ask)
+    assert {("email", ADA, reason)} == await suppressed(ask)
+    assert 0 == len((await ask("GET", "/v1/suppressions", key=gateway.b.key)).body["data"])
+
+
+DEEP = b"".join(
+    b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(200)
+)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xfe\x00garbage",
+        b"From: a@b.example\r\nContent-Type: multipart/mixed\r\n\r\nno boundary",
+        b"From: a@b.example\r\nContent-Type: text/plain; charset=x-unheard-of\r\n\r\n\xe9\x00",
+        b"From: =?utf-8?b?8J+YgA?= <a@b.example>\r\nSubject: =?bad?q?\xff?=\r\n\r\nx",
+        b"From: a@b.example\r\nTo: " + b"x@y.example, " * 5000 + b"\r\n\r\nx",
+        b"From: a@b.example\r\nSubject: x\r\n Bcc: y\r\nMessage-ID: <a b>\r\n\r\nx",
+        b"From: a@b.example\r\n" + DEEP,
+    ],
+)  # fmt: skip
+async def test_malformed(gateway: Gateway, ask: Ask, raw: bytes) -> None:
+    """Whatever a mail looks like, it is answered well, at once, and shown."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    assert 204 == (await by_smtp(gateway, account_id, raw)).status
+    rows: list[dict[str, Any]] = await inbound_of(ask)
+    assert ["a@b.example"] * len(rows) == [row["from_address"] for row in rows]
+    assert 1 == await gateway.count("gateway.webhook_requests")
