@@ -39,6 +39,8 @@ from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
+# Seconds: a mail's files are had within this, or not this time.
+_FILES = 120.0
 _TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
 
@@ -145,11 +147,24 @@ class Dispatching:
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
+        # Files may take longer to be had than a lease lasts.
+        has_files = bool(claimed.attachments)
+        if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
+            return
         try:
-            outbound = await self._outbounds.make(claimed, account)
+            async with asyncio.timeout(_FILES):
+                outbound = await self._outbounds.make(claimed, account)
+        except TimeoutError:
+            late = RefusedForNow("Its files were not had in time.", code="attachment")
+            await self._outcomes.refused_for_now(claimed, late)
+            return
         except SendError as error:
             await self._not_sent(claimed, error)
             return
+        if has_files:
+            if not await self._hold(claimed, self._pace.lease):
+                return
+            turn = replace(turn, deadline=time.monotonic() + self._pace.latest_start)
         await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
         if time.monotonic() > turn.deadline:
             # A machine that was frozen: another worker may hold the lease, or be sure that the
@@ -170,6 +185,11 @@ class Dispatching:
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
+
+    async def _hold(self, claimed: Claimed, seconds: float) -> bool:
+        """Hold the entry for longer; False when another worker looks after it by now."""
+        async with self._database.as_service() as db:
+            return await queue.extend(db, claimed, self.lease_id, seconds)
 
     async def _not_sent(self, claimed: Claimed, error: SendError) -> None:
         if isinstance(error, Refused):

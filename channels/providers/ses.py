@@ -147,7 +147,7 @@ def endpoint(region: str) -> str:
 class Ses:
     """The send half (`channels.model.SendHalf`)."""
 
-    limits: Limits = field(default_factory=lambda: Limits(total=30.0))
+    limits: Limits = field(default_factory=Limits)
 
     async def send(
         self,

@@ -114,6 +114,14 @@ async def postpone(
     return kept is not None
 
 
+async def extend(db: Connection, claimed: Claimed, lease_id: UUID, seconds: float) -> bool:
+    """Hold an entry longer, its attempt begins now; False when the lease was lost meanwhile."""
+    kept = await db.fetchval(
+        _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds
+    )
+    return kept is not None
+
+
 async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:
     """Remove an entry: its message needs no worker any more."""
     await db.execute(_SQL["drop"], organization_id, message_id)

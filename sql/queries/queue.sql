@@ -115,6 +115,13 @@ UPDATE gateway.queue SET
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 
+-- name: extend
+-- A lease that is still held is held for $4 seconds from now on; what follows is the attempt.
+UPDATE gateway.queue SET
+  lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp()
+WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND lease_until > clock_timestamp()
+RETURNING message_id;
+
 -- name: drop
 DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
 

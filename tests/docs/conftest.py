@@ -14,6 +14,7 @@ NAMES = (
     "docs/architecture.md",
     "docs/adding-a-provider.md",
     "docs/operating.md",
+    "docs/providers.md",
 )
 
 

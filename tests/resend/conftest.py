@@ -9,28 +9,30 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.service.conftest import api, ask, gateway, settings
+
+__all__ = ("FakeResend", "api", "ask", "gateway", "resend_api", "session", "settings")
+
 
 @dataclass
 class FakeResend:
     """What it was asked, in order, with the bodies; the mails it took, by their keys.
 
-    With `is_silent` it takes a mail and breaks the connection; `status` and `text` are an answer
-    that it gives instead.
+    With `is_silent` it takes a mail and breaks the connection; `answers` are what it has at paths.
     """
 
     url: str = ""
     asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
     taken: dict[str, bytes] = field(default_factory=dict)
     is_silent: bool = False
-    status: int = 0
-    text: str = ""
+    answers: dict[str, bytes] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Note the request, and answer it."""
         body = await request.read()
         self.asked.append((request, body))
-        if self.status:
-            return web.Response(status=self.status, text=self.text)
+        if request.path in self.answers:
+            return web.Response(body=self.answers[request.path])
         key = request.headers["Idempotency-Key"]
         if self.taken.setdefault(key, body) != body:
             error = {"statusCode": 409, "name": "invalid_idempotent_request", "message": "No."}

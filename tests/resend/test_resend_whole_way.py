@@ -1,0 +1,137 @@
+"""The whole way, with a database: an answer that is lost, and a mail that comes in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import time_machine
+
+from channels.download import Downloader
+from channels.model import Channel
+from gateway import setup
+from gateway.errands import Errands
+from gateway.media.links import MediaLinks
+from gateway.media.store import open_store
+from gateway.metrics import Metrics
+from gateway.receive import Receiving
+from gateway.vault import Vault
+from tests.resend.values import EMAIL_ID, NOW, RECEIVED, SECRET, hook
+from tests.service.conftest import PUBLIC, files_of
+from tests.service.wires import inbound_of, row_of, send, step
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.resend.conftest import FakeResend
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+RAW = (
+    b"From: Ada <ada@customer.example>\r\nTo: desk@clinic.example\r\nSubject: Re: Your bill\r\n"
+    b"Message-ID: <m1@customer.example>\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain\r\n\r\nThank you.\r\n"
+    b"--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=a.txt\r\n\r\n"
+    b"a file\r\n--b--\r\n"
+)
+
+
+async def connect(gateway: Gateway) -> UUID:
+    """A Resend account of tenant A with a sender; its id."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    credentials = {"api_key": "re_key", "webhook_secret": SECRET}
+    account_id = await setup.add_account(
+        gateway.database, vault, gateway.a.organization_id, "resend", credentials
+    )
+    await setup.add_sender(
+        gateway.database,
+        account_id,
+        Channel.EMAIL,
+        "desk@clinic.example",
+        is_default=True,
+        rate=None,
+    )
+    return account_id
+
+
+async def test_a_lost_answer(gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend) -> None:
+    """A mail with a file whose answer is lost is sent once more, the same to the byte: one mail."""
+    await connect(gateway)
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    file = {"content": base64.b64encode(b"%PDF-1.4 x").decode(), "filename": "a.pdf"}
+    sent = await send(
+        ask,
+        "email",
+        "ada@customer.example",
+        subject="Your bill",
+        body="Here it is.",
+        attachments=[file | {"content_type": "application/pdf"}],
+    )
+    resend_api.is_silent = True
+    assert 1 == await step(worker)
+    assert "unknown" == (await row_of(ask, sent))["status"]
+    resend_api.is_silent = False
+    while await step(worker):
+        pass
+    row = await row_of(ask, sent)
+    assert ("sent", "mail-0") == (row["status"], row["external_id"])
+    assert [sent["id"]] == list(resend_api.taken)
+    (first, _), (second, _) = resend_api.asked
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"] == sent["id"]
+    assert 1 == len({body for _, body in resend_api.asked})
+
+
+async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: FakeResend) -> None:
+    """The webhook is answered, then the mail is fetched with its file, and stored once."""
+    account_id = await connect(gateway)
+    request = hook("email.received", tags=None)
+    for _ in range(2):
+        with time_machine.travel(NOW, tick=True):
+            answer = await gateway.ask(
+                "POST",
+                f"/webhooks/resend/{account_id}/events",
+                key="",
+                data=request.body,
+                headers=dict(request.headers),
+            )
+        assert 200 == answer.status
+    resend_api.answers = {
+        RECEIVED.removeprefix("https://api.resend.com") + EMAIL_ID: json.dumps(
+            {
+                "id": EMAIL_ID,
+                "attachments": [{"id": "1"}],
+                "raw": {"download_url": f"{resend_api.url}/raw?signature=x"},
+            }
+        ).encode(),
+        "/raw": RAW,
+    }
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    api_urls: dict[str, str | None] = {"resend": resend_api.url}
+    async with Downloader() as downloader:
+        files = files_of(gateway, downloader)
+        receiving = Receiving(gateway.database, vault, Metrics(), files, api_urls)
+        errands = Errands(
+            gateway.database,
+            vault,
+            open_store(None, gateway.settings.gateway_data),
+            MediaLinks(vault, PUBLIC),
+            downloader,
+            receiving.fetched,
+            api_urls=api_urls,
+        )
+        while await errands.run_due():
+            pass
+    [message] = await inbound_of(ask, channel="email")
+    assert ("ada@customer.example", "Thank you.", "a.txt") == (
+        message["from_address"],
+        message["body"].strip(),
+        message["attachments"][0]["filename"],
+    )
+    asked = [(each.path_qs, each.headers.get("Authorization")) for each, _ in resend_api.asked]
+    assert [
+        (f"/emails/receiving/{EMAIL_ID}?html_format=cid", "Bearer re_key"),
+        ("/raw?signature=x", "Bearer re_key"),
+    ] == asked
