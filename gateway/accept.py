@@ -157,6 +157,8 @@ class Accepting:
         if draft.errors:
             raise invalid(draft.errors)
         row = await self._row(caller, request, draft)
+        # What was fetched or kept for the first one is known by its size, too.
+        row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
 

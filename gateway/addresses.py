@@ -14,8 +14,18 @@ def read(channel: Channel, text: str, country: str | None) -> str | None:
     if channel is Channel.EMAIL:
         return email.to_mailbox(text)
     if channel is Channel.WHATSAPP:
-        return whatsapp.to_address(text, country)
+        return whatsapp.to_address(text, country) or _other_form(text)
     return phone.to_e164(text, country)
+
+
+def _other_form(text: str) -> str | None:
+    """A number in the form in which WhatsApp brings it, though nobody dials it so any more.
+
+    Mexico's 1 after the 52: who writes to us from such an address must get an answer.
+    """
+    number = text.strip().removeprefix(whatsapp.PREFIX).strip()
+    forms = phone.variants(number)
+    return number if number in forms[1:] and phone.to_e164(forms[0], None) else None
 
 
 def sender(channel: Channel, text: str) -> str | None:

@@ -130,6 +130,7 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
         return sms.compose(said.text or "", said.attachments)
     except ContentError as error:
         name = body_field if error.field == "body" else error.field
+        name = name.replace("call.", "options.", 1) if channel is Channel.CALL else name
         raise ComposeError(FieldError(name, error.message)) from None
 
 

@@ -8,7 +8,8 @@ What can come of an attempt (`gateway.outcomes` records it):
 - the answer was lost: the row is `unknown`; after a while the provider is asked whether it has the
   message, and only when it surely has not, the message is sent again. The same goes for an entry
   whose worker died while it held it. Of a provider that cannot be asked only its reports tell: the
-  row stays `unknown` until one comes.
+  row stays `unknown` until one comes. There it is noted before a request leaves that it does, so
+  that what a dead worker had not begun is sent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from uuid import UUID
 import aiohttp
 
 from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
-from channels.model import Account, Status
+from channels.model import Account, Outbound, Status
 from gateway import standing
 from gateway.ids import new_id
 from gateway.logs import logger
@@ -117,7 +118,7 @@ class Dispatching:
             await self._outcomes.pretended(claimed)  # whatever became of its first time
         elif claimed.phase == "ask":
             await self._ask(claimed)
-        elif claimed.was_leased:
+        elif claimed.was_leased and _may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
             text = "It was not sent before its expires_at."
@@ -147,29 +148,8 @@ class Dispatching:
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
-        # Files may take longer to be had than a lease lasts.
-        has_files = bool(claimed.attachments)
-        if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
-            return
-        try:
-            async with asyncio.timeout(_FILES):
-                outbound = await self._outbounds.make(claimed, account)
-        except TimeoutError:
-            late = RefusedForNow("Its files were not had in time.", code="attachment")
-            await self._outcomes.refused_for_now(claimed, late)
-            return
-        except SendError as error:
-            await self._not_sent(claimed, error)
-            return
-        if has_files:
-            if not await self._hold(claimed, self._pace.lease):
-                return
-            turn = replace(turn, deadline=time.monotonic() + self._pace.latest_start)
-        await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
-        if time.monotonic() > turn.deadline:
-            # A machine that was frozen: another worker may hold the lease, or be sure that the
-            # provider does not have the message, before this request arrives.
-            await self._outcomes.not_begun([claimed])
+        outbound = await self._prepared(turn, account)
+        if outbound is None:
             return
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
@@ -186,10 +166,42 @@ class Dispatching:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
 
-    async def _hold(self, claimed: Claimed, seconds: float) -> bool:
+    async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
+        """The message, at the moment when it may leave; None when it does not leave this time."""
+        claimed, deadline = turn.claimed, turn.deadline
+        # Files may take longer to be had than a lease lasts.
+        has_files = bool(claimed.attachments)
+        if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
+            return None
+        try:
+            async with asyncio.timeout(_FILES):
+                outbound = await self._outbounds.make(claimed, account)
+        except TimeoutError:
+            late = RefusedForNow("Its files were not had in time.", code="attachment")
+            await self._outcomes.refused_for_now(claimed, late)
+            return None
+        except SendError as error:
+            await self._not_sent(claimed, error)
+            return None
+        if has_files:
+            if not await self._hold(claimed, self._pace.lease):
+                return None
+            deadline = time.monotonic() + self._pace.latest_start
+        await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
+        if time.monotonic() > deadline:
+            # A machine that was frozen: another worker may hold the lease, or be sure that the
+            # provider does not have the message, before this request arrives.
+            await self._outcomes.not_begun([claimed])
+            return None
+        is_asked_later = PROVIDERS[account.provider].can_be_asked
+        if is_asked_later or await self._hold(claimed, self._pace.lease, is_begun=True):
+            return outbound
+        return None
+
+    async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
         """Hold the entry for longer; False when another worker looks after it by now."""
         async with self._database.as_service() as db:
-            return await queue.extend(db, claimed, self.lease_id, seconds)
+            return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
     async def _not_sent(self, claimed: Claimed, error: SendError) -> None:
         if isinstance(error, Refused):
@@ -285,6 +297,12 @@ class Dispatching:
 
 def _is_taken(claimed: Claimed) -> bool:
     return claimed.external_id is not None or claimed.status in _TAKEN
+
+
+def _may_have_left(claimed: Claimed) -> bool:
+    """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
+    provider = PROVIDERS.get(claimed.provider or "")
+    return provider is None or provider.can_be_asked or claimed.begun_at is not None
 
 
 def _is_new_attempt(claimed: Claimed) -> bool:

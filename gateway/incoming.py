@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,13 +19,26 @@ from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
 
 Row = dict[str, Any]
 
+_ADDITION = "addition"
 # What WhatsApp tells of a person, or of an earlier message: it opens no window.
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 
 
 def message_id(account: Account, message: Inbound) -> UUID:
-    """The same external id is the same message: the primary key refuses the second."""
-    return derived_id(account.id, "inbound", message.external_id)
+    """The same message again has the same id: the primary key refuses the second.
+
+    By the provider's id; a Message-ID is anybody's word, so what an e-mail says counts, too.
+    """
+    if message.channel is not Channel.EMAIL:
+        return derived_id(account.id, "inbound", message.external_id)
+    said = hashlib.sha256()
+    texts = (message.from_address, message.subject or "", message.body, message.html_body or "")
+    for text in texts:
+        said.update(text.encode(errors="replace") + b"\0")
+    for file in message.attachments:
+        said.update(f"{file.filename}\0{file.url}\0".encode(errors="replace"))
+        said.update(hashlib.sha256(file.content or b"").digest())
+    return derived_id(account.id, "inbound", message.external_id, said.hexdigest())
 
 
 def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
@@ -36,7 +50,7 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
         type=report.word,
         status=report.status,
         source=account.provider,
-        occurred_at=report.occurred_at,
+        occurred_at=_not_later(report.occurred_at),
         external_id=report.external_id,
         error_code=report.error_code,
         error_message=report.error_message,
@@ -54,10 +68,15 @@ def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
         type=addition.word,
         status=None,
         source=account.provider,
-        occurred_at=addition.occurred_at,
+        occurred_at=_not_later(addition.occurred_at),
         detail=dict(addition.detail),
         provider=dict(addition.provider) or None,
     )
+
+
+def _not_later(told: datetime | None) -> datetime | None:
+    """What happened is not in the future, whatever the clock of whoever tells it."""
+    return None if told is None else min(told, datetime.now(UTC))
 
 
 def unmatched(account: Account, report: StatusReport) -> Row:
@@ -69,13 +88,54 @@ def unmatched(account: Account, report: StatusReport) -> Row:
         "id": report_id(report.key),
         "type": report.word,
         "status": report.status,
-        "occurred_at": report.occurred_at or datetime.now(UTC),
+        "occurred_at": _not_later(report.occurred_at) or datetime.now(UTC),
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
         "detail": dict(report.detail),
         "provider": dict(report.provider) or None,
     }
+
+
+def kept_addition(account: Account, addition: Addition) -> Row:
+    """More of a message that is not known yet, as it is kept beside reports."""
+    return {
+        "organization_id": account.organization_id,
+        "account_id": account.id,
+        "external_id": addition.external_id,
+        "id": report_id(addition.key),
+        "type": addition.word,
+        "status": None,
+        "occurred_at": _not_later(addition.occurred_at) or datetime.now(UTC),
+        "source": account.provider,
+        "detail": {
+            **addition.detail,
+            _ADDITION: {
+                "key": addition.key,
+                "text": addition.text,
+                "attachments": as_rows(addition.attachments),
+            },
+        },
+        "provider": dict(addition.provider) or None,
+    }
+
+
+def read_addition(external_id: str, event: Event) -> Addition | None:
+    """An addition that was kept; None for a report."""
+    detail = dict(event.detail or {})
+    kept = detail.pop(_ADDITION, None)
+    if kept is None:
+        return None
+    return Addition(
+        external_id=external_id,
+        word=event.type,
+        key=kept["key"],
+        text=kept["text"],
+        attachments=tuple(Attachment(**file) for file in kept["attachments"]),
+        occurred_at=event.occurred_at,
+        detail=detail,
+        provider=dict(event.provider or {}),
+    )
 
 
 def inbound_row(
@@ -117,7 +177,7 @@ def inbound_row(
         "attachments": as_rows(files),
         "external_id": message.external_id,
         "metadata": metadata,
-        "occurred_at": message.occurred_at,
+        "occurred_at": _not_later(message.occurred_at),
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
     }

@@ -10,7 +10,7 @@ from typing import Any
 from channels import email, phone, whatsapp
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
-from gateway import links, parts
+from gateway import links, parts, standing
 from gateway.media.files import Files
 from gateway.parts import Parts, Thread
 from gateway.store import suppressions
@@ -36,7 +36,7 @@ class Outbounds:
         channel = Channel(claimed.channel)
         said = parts.read(claimed.parts)
         if channel is Channel.WHATSAPP and with_files:
-            said = await self._in_window(claimed, said)
+            said = await self._as_we_stand(claimed, said)
         files = await self._attached(claimed, channel) if with_files else ()
         return Outbound(
             message_id=claimed.message_id,
@@ -86,19 +86,28 @@ class Outbounds:
             unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
         )
 
-    async def _in_window(self, claimed: Claimed, said: Parts) -> Parts:
-        """WhatsApp's window may have closed since the message was accepted, or opened anew."""
-        if said.window_until is None or datetime.now(UTC) < said.window_until:
+    async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
+        """WhatsApp's window may have closed since the message was accepted, or opened anew.
+
+        The claim compares addresses as they are written: whether somebody whose number has two
+        forms is suppressed under the other one is looked up here.
+        """
+        is_open = said.window_until is None or datetime.now(UTC) < said.window_until
+        forms = phone.variants(claimed.to_address)
+        if is_open and claimed.to_address == forms[0]:
             return said
         pair = Pair(
             channel=claimed.channel,
-            addresses=phone.variants(claimed.to_address),
+            addresses=forms,
             our_address=phone.canonical(claimed.from_address),
         )
         async with self._database.as_service() as db:
             (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
+        if found.reasons:
+            text = f"The recipient {standing.REASONS[found.reasons[0]]}."
+            raise Refused(text, code="suppressed")
         last = found.last_inbound_at
-        if last is not None and datetime.now(UTC) < last + whatsapp.WINDOW:
+        if is_open or (last is not None and datetime.now(UTC) < last + whatsapp.WINDOW):
             return said
         if said.outside is not None:
             return replace(said, template=said.outside)

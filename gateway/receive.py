@@ -137,6 +137,7 @@ class Receiving:
         Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         half = PROVIDERS[account.provider].webhook
+        request = replace(request, sender_id=account.credentials.get("phone_number_id"))
         try:
             half.verify(request, account)
         except NeedsCertificate as needed:
@@ -245,7 +246,21 @@ class Receiving:
             if is_new and (told := incoming.written(message, answered.get(n)))
         ]
         await suppressions.wrote(db, account.organization_id, wrote)
+        for message, row, is_new in zip(inbound, rows, are_new, strict=True):
+            if is_new and message.channel is Channel.CALL:
+                await self._take_additions(db, account, message.external_id, row["id"])
         return new
+
+    async def _take_additions(
+        self, db: Connection, account: Account, external_id: str, about: UUID
+    ) -> None:
+        """What was told about a call before the call itself."""
+        for event in await reports.take_unmatched(
+            db, account.organization_id, account.id, external_id, about
+        ):
+            addition = incoming.read_addition(external_id, event)
+            if addition is not None:
+                await self._add(db, account, addition)
 
     async def _answered(
         self, db: Connection, account: Account, inbound: Sequence[Inbound]
@@ -275,12 +290,8 @@ class Receiving:
         known = await reports.resolve_any(db, account.organization_id, [addition.external_id])
         about = known.get(addition.external_id)
         if about is None:
-            _log.warning(
-                "something was told about a message that is not known",
-                provider=account.provider,
-                organization_id=str(account.organization_id),
-                word=addition.word,
-            )
+            # It overtook its message: whoever stores that takes it from here.
+            await reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
         event = incoming.addition_event(account, addition, about)
         advances = await reports.record(db, [event])

@@ -56,7 +56,8 @@ class Provider:
     have bodies as large as mails. `authorize` gives the headers with which a URL at the provider
     is fetched: those with credentials for the provider's own hosts alone. `url_secrets` names the
     credential that an event's URL carries, where the provider does not sign; `characters` are its
-    own limits for a text; `close` ends the connections that the send half keeps.
+    own limits for a text; `can_be_asked` says whether `find` has an answer; `close` ends the
+    connections that the send half keeps.
     """
 
     carries: tuple[Channel, ...]
@@ -69,6 +70,7 @@ class Provider:
     large_events: tuple[str, ...] = ()
     url_secrets: Mapping[str, str] = field(default_factory=dict)
     characters: Mapping[Channel, int] = field(default_factory=dict)
+    can_be_asked: bool = True
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
@@ -104,6 +106,7 @@ PROVIDERS: dict[str, Provider] = {
     "meta": Provider(
         carries=(Channel.WHATSAPP,),
         send=meta.half,
+        can_be_asked=False,
         webhook=webhooks.meta,
         check_credentials=meta.validate_credentials,
         events=("events",),
@@ -112,6 +115,7 @@ PROVIDERS: dict[str, Provider] = {
     "sendgrid": Provider(
         carries=(Channel.EMAIL,),
         send=sendgrid.half,
+        can_be_asked=False,
         webhook=webhooks.sendgrid,
         check_credentials=sendgrid.validate_credentials,
         events=("events", "inbound"),
@@ -147,6 +151,7 @@ PROVIDERS: dict[str, Provider] = {
     "ses": Provider(
         carries=(Channel.EMAIL,),
         send=ses.half,
+        can_be_asked=False,
         webhook=webhooks.ses,
         check_credentials=ses.validate_credentials,
         events=("events", "inbound"),
@@ -155,6 +160,7 @@ PROVIDERS: dict[str, Provider] = {
     "smtp": Provider(
         carries=(Channel.EMAIL,),
         send=smtp.half,
+        can_be_asked=False,
         webhook=webhooks.smtp,
         check_credentials=smtp.validate_credentials,
         events=("inbound",),

@@ -108,16 +108,23 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         raise Unreadable("The body is not a JSON object.")
     if given.get("object") != OBJECT:
         return [Unknown(word=_text(given.get("object"), 64) or "unknown")]
-    events = list(islice(_events(given), MOST_EVENTS + 1))
+    events = list(islice(_events(given, request.sender_id), MOST_EVENTS + 1))
     if len(events) > MOST_EVENTS:
         raise Unreadable("The body holds more updates than Meta sends.")
     return events or [Unknown(word="empty")]
 
 
-def _events(given: Given) -> Iterator[WebhookEvent]:
+def _events(given: Given, own: str | None) -> Iterator[WebhookEvent]:
     for entry in items(given.get("entry")):
-        for change in items(obj(entry).get("changes")):
-            yield from _change(obj(change))
+        for each in items(obj(entry).get("changes")):
+            change = obj(each)
+            metadata = obj(obj(change.get("value")).get("metadata"))
+            number = _text(metadata.get("phone_number_id"), ID_CHARACTERS)
+            # One app has one URL for all its numbers: what is about another one is not ours.
+            if own and number and number != own:
+                yield Unknown(word="other-number", detail=filled(phone_number_id=number))
+            else:
+                yield from _change(change)
 
 
 def _change(change: Given) -> Iterator[WebhookEvent]:

@@ -49,7 +49,8 @@ class WebhookRequest:
     """One request of a provider, exactly as it came.
 
     `url` is the public URL with the raw query as sent, made from PUBLIC_URL and never from the
-    Host header; `event` the last part of its path; `headers` have lower-case names.
+    Host header; `event` the last part of its path; `headers` have lower-case names. `sender_id` is
+    the provider's own id of the account's sender, where its credentials name one.
     """
 
     method: str
@@ -57,6 +58,7 @@ class WebhookRequest:
     event: str
     headers: Mapping[str, str]
     body: bytes
+    sender_id: str | None = None
     certificates: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 

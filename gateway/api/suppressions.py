@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 
@@ -55,6 +56,7 @@ async def add(call: Call) -> web.Response:
             db,
             call.organization_id,
             [_statement(call, wanted.channel, key, wanted.reason, {"note": wanted.note})],
+            auth_id=_auth_id(call),
         )
         row = await suppressions.find(db, call.organization_id, wanted.channel, key, wanted.reason)
     if row is None:
@@ -89,8 +91,13 @@ async def remove(call: Call) -> web.Response:
             db,
             call.organization_id,
             [_statement(call, row["channel"], row["address"], row["reason"], {}, is_lifted=True)],
+            auth_id=_auth_id(call),
         )
     return web.Response(status=204)
+
+
+def _auth_id(call: Call) -> UUID | None:
+    return call.caller.auth_id if isinstance(call.caller, Staff) else None
 
 
 def _statement(

@@ -18,6 +18,7 @@ _SQL = queries("queue")
 class Claimed:
     """A due entry that this worker holds a lease on, with all that sending it needs.
 
+    `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
@@ -35,6 +36,7 @@ class Claimed:
     refusals: int
     asked: int
     attempted_at: datetime | None
+    begun_at: datetime | None
     attempt_age: float | None
     is_test: bool
     was_leased: bool
@@ -114,10 +116,12 @@ async def postpone(
     return kept is not None
 
 
-async def extend(db: Connection, claimed: Claimed, lease_id: UUID, seconds: float) -> bool:
+async def extend(
+    db: Connection, claimed: Claimed, lease_id: UUID, seconds: float, *, is_begun: bool = False
+) -> bool:
     """Hold an entry longer, its attempt begins now; False when the lease was lost meanwhile."""
     kept = await db.fetchval(
-        _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds
+        _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds, is_begun
     )
     return kept is not None
 

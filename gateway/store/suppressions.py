@@ -16,6 +16,9 @@ _SQL = queries("suppressions")
 
 Row = dict[str, Any]
 
+# PostgreSQL's index rows hold 2,704 bytes.
+_KEY_BYTES = 2000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
@@ -77,10 +80,21 @@ class Answered:
     client_id: UUID | None
 
 
-async def change(db: Connection, organization_id: UUID, said: Sequence[Statement]) -> None:
-    """Keep statements as evidence, and suppress or lift what follows from all that was said."""
+async def change(
+    db: Connection,
+    organization_id: UUID,
+    said: Sequence[Statement],
+    *,
+    auth_id: UUID | None = None,
+) -> None:
+    """Keep statements as evidence, and suppress or lift what follows from all that was said.
+
+    `auth_id` is the member of staff whom the audit trail names for it.
+    """
     if not said:
         return
+    if auth_id is not None:
+        await db.execute(_SQL["on_behalf"], auth_id)
     keys = sorted({f"{organization_id}:{s.channel}:{s.address}" for s in said})
     await db.execute(_SQL["lock"], keys)
     await db.execute(_SQL["change"], as_json(storable([asdict(s) for s in said])), organization_id)
@@ -140,10 +154,18 @@ async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair])
 
 
 async def wrote(db: Connection, organization_id: UUID, written: Sequence[Written]) -> None:
-    """Remember that they wrote to us, or we to them."""
-    if written:
-        rows = [{"n": n, **asdict(each)} for n, each in enumerate(written)]
+    """Remember that they wrote to us, or we to them.
+
+    Addresses and topics that no index can hold are left out: nobody is written to there.
+    """
+    rows = [{"n": n, **asdict(each)} for n, each in enumerate(written) if _fits(each)]
+    if rows:
         await db.execute(_SQL["wrote"], as_json(storable(rows)), organization_id)
+
+
+def _fits(written: Written) -> bool:
+    key = written.their_address + written.our_address + written.topic
+    return len(key.encode(errors="replace")) <= _KEY_BYTES
 
 
 async def known_as(db: Connection, organization_id: UUID, written: Written, mail_id: str) -> None:

@@ -13,6 +13,10 @@ ALTER TABLE public.message_templates ADD COLUMN IF NOT EXISTS options jsonb;
 -- What a provider told beside a status that came before its message was known.
 ALTER TABLE gateway.unmatched_reports ADD COLUMN IF NOT EXISTS provider jsonb;
 
+-- When a request was about to leave, for providers that cannot be asked what they took: what has no
+-- time here was surely not sent.
+ALTER TABLE gateway.queue ADD COLUMN IF NOT EXISTS begun_at timestamptz;
+
 -- ---------------------------------------------------------------- who must not be written to
 
 -- What people and providers said about an address, as evidence: appended, never changed. `id` is a

@@ -56,7 +56,7 @@ WITH RECURSIVE organizations AS (
   FROM chosen c
   WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
-    q.refusals, q.asked, q.attempted_at, q.is_test, c.was_leased, q.run_at
+    q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
 )
 SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
   coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
@@ -111,14 +111,17 @@ WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND 
 -- name: postpone
 -- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted.
 UPDATE gateway.queue SET
-  lease_id = NULL, lease_until = NULL, run_at = clock_timestamp() + make_interval(secs => $4), phase = $5, refusals = $6, asked = $7
+  lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $5, refusals = $6, asked = $7,
+  run_at = clock_timestamp() + make_interval(secs => $4)
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 
 -- name: extend
--- A lease that is still held is held for $4 seconds from now on; what follows is the attempt.
+-- A lease that is still held is held for $4 seconds from now on; what follows is the attempt. $5: the
+-- request is about to leave.
 UPDATE gateway.queue SET
-  lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp()
+  lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp(),
+  begun_at = CASE WHEN $5 THEN clock_timestamp() ELSE begun_at END
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND lease_until > clock_timestamp()
 RETURNING message_id;
 

@@ -6,6 +6,10 @@
 SELECT pg_advisory_xact_lock(hashtextextended(k, 7042))
 FROM unnest($1::text[]) AS k ORDER BY k;
 
+-- name: on_behalf
+-- What is changed from here on in this transaction is on the audit trail as done by $1.
+SELECT set_config('request.jwt.claims', json_build_object('sub', $1::uuid)::text, true);
+
 -- name: change
 -- Appends statements and works out what follows: of all that was said for one reason the latest
 -- counts, whatever the order of arrival; at one instant, not to write. $1: json array, $2: organization.
@@ -18,8 +22,9 @@ WITH incoming AS MATERIALIZED (
   INSERT INTO gateway.consent_events (
     organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail
   )
-  SELECT $2, id, channel, address, reason, is_lifted, coalesce(occurred_at, clock_timestamp()), source,
-    coalesce(detail, '{}')
+  SELECT $2, id, channel, address, reason, is_lifted,
+    -- a clock that goes fast must not outlast what is said after it
+    least(occurred_at, clock_timestamp()), source, coalesce(detail, '{}')
   FROM incoming
   ON CONFLICT DO NOTHING
   RETURNING *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,8 @@ from gateway.vault import Vault
 
 VAULT = Vault([b"k" * 32])
 LINKS = MediaLinks(VAULT, "https://user:pass@msg.example.org/gw")
-ORGANIZATION, MEDIA = uuid4(), uuid4()
+ORGANIZATION = UUID("0190a0b1-0000-7000-8000-000000000002")
+MEDIA = UUID("0190a0b1-0000-7000-8000-000000000001")
 
 
 def token_of(url: str) -> str:

@@ -137,11 +137,11 @@ async def make_tenant(
     )
 
 
-def files_of(gateway: Gateway) -> Files:
+def files_of(gateway: Gateway, downloader: Downloader | None = None) -> Files:
     """What keeps the files of this gateway, for a worker of a test's own."""
     vault = Vault(gateway.settings.gateway_secret_keys)
     store = open_store(None, gateway.settings.gateway_data)
-    return Files(gateway.database, store, MediaLinks(vault, PUBLIC), Downloader())
+    return Files(gateway.database, store, MediaLinks(vault, PUBLIC), downloader or Downloader())
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twilio.request_validator import RequestValidator
 
+from channels.download import Downloader
 from channels.model import Channel
 from gateway import setup
 from gateway.dispatch import Dispatching
@@ -99,6 +100,7 @@ class Api:
 
     url: str = ""
     session: aiohttp.ClientSession | None = None
+    downloader: Downloader | None = None
     asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
     answers: Callable[[web.Request], web.Response] = field(
         default=lambda _: web.Response(status=202, headers={"X-Message-Id": "sg-1"})
@@ -142,7 +144,7 @@ class Api:
             Metrics(),
             base_url=PUBLIC,
             api_urls=dict.fromkeys(PROVIDERS, self.url),
-            files=files_of(gateway),
+            files=files_of(gateway, self.downloader),
             pace=Pace(**pace),  # type: ignore[arg-type]
         )
 
@@ -153,8 +155,13 @@ async def running_api() -> AsyncIterator[Api]:
     made = Api()
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", made.handle)
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession() as session,
+        Downloader() as downloader,
+    ):
         made.url, made.session = str(server.make_url("")).rstrip("/"), session
+        made.downloader = downloader
         yield made
 
 

@@ -1,0 +1,211 @@
+"""Files that go out: kept before the 202, brought by the worker, or refused in plain words."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+import pytest
+
+from channels.model import Channel
+from tests.service.wires import (
+    SECRET,
+    connect,
+    hook,
+    inbound_of,
+    row_of,
+    send,
+    step,
+    whatsapp_post,
+    whatsapp_text,
+    whatsapp_value,
+)
+from tests.service.wires import from_meta as meta
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+ADA = "ada@customer.example"
+PDF = b"%PDF-1.4 " + bytes(range(256)) * 40
+MAIL = {"subject": "Your bill", "body": "Here it is."}
+
+
+def inline(content: bytes, filename: str = "Rechnung März.pdf") -> dict[str, str]:
+    """A file in the request itself."""
+    encoded = base64.b64encode(content).decode()
+    return {"content": encoded, "filename": filename, "content_type": "application/pdf"}
+
+
+async def test_inline(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A file is kept before the 202, shown under our URL, served to its tenant alone, and sent."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    (shown,) = sent["attachments"]
+    kept = [path for path in (gateway.settings.gateway_data / "media").rglob("*") if path.is_file()]
+    assert [PDF] == [path.read_bytes() for path in kept]
+    assert {
+        "url": f"https://msg.example.org/gw/v1/media/{shown['url'].rpartition('/')[2]}",
+        "filename": "Rechnung März.pdf",
+        "content_type": "application/pdf",
+        "size": len(PDF),
+    } == shown
+
+    path = "/v1/media/" + shown["url"].rpartition("/")[2]
+    async with gateway.http.get(path, headers={"Authorization": f"Bearer {gateway.a.key}"}) as got:
+        assert (200, PDF) == (got.status, await got.read())
+    assert 404 == (await ask("GET", path, key=gateway.b.key)).status
+
+    await step(api.worker(gateway))
+    (file,) = api.last["attachments"]
+    assert (PDF, "Rechnung März.pdf", "application/pdf") == (
+        base64.b64decode(file["content"]),
+        file["filename"],
+        file["type"],
+    )
+
+
+async def test_refused_leaves_nothing(gateway: Gateway, ask: Ask) -> None:
+    """Where the message is refused, its files are not kept."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    body = {"channel": "email", "to": "nobody", "attachments": [inline(PDF)], **MAIL}
+    assert {"to"} == set((await ask("POST", "/v1/messages", body)).fields())
+    media = gateway.settings.gateway_data / "media"
+    assert [] == [path for path in media.rglob("*") if path.is_file()]
+    assert 0 == await gateway.count("gateway.media")
+
+
+@pytest.mark.parametrize(
+    ("channel", "files", "field"),
+    [
+        ("email", [{}], "attachments.0"),
+        ("email", [{"url": "https://x.example/a", "content": "aGk="}], "attachments.0"),
+        ("email", [{"url": "file:///etc/passwd"}], "attachments.0.url"),
+        ("email", [{"url": "https://user:secret@x.example/a"}], "attachments.0.url"),
+        ("email", [{"url": "https://x.example/a\r\nX: y"}], "attachments.0.url"),
+        ("email", [{"content": "not base64!", "filename": "a", "content_type": "text/plain"}],
+         "attachments.0.content"),
+        ("email", [{"content": "aGk="}], "attachments.0.filename"),
+        ("email", [inline(b"x", "../../etc/passwd")], "attachments"),
+        ("email", [inline(b"x", "a\r\nBcc: eve.pdf")], "attachments"),
+        ("email", [inline(b"MZ", "bill.exe")], "attachments"),
+        ("email", [inline(b"x") | {"content_type": "text/html\r\nX-Y: z"}], "attachments"),
+        ("email", [inline(b"x")] * 21, "attachments"),
+        ("call", [inline(b"x")], "attachments"),
+        ("whatsapp", [inline(b"x")] * 2, "attachments"),
+    ],
+)  # fmt: skip
+async def test_refused_by_name(
+    gateway: Gateway, ask: Ask, channel: str, files: list[Any], field: str
+) -> None:
+    """What cannot go along is refused with the file at fault."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "twilio", Channel.CALL)
+    await connect(gateway, "meta", Channel.WHATSAPP)
+    body = {"channel": channel, "body": "x", "attachments": files}
+    body |= {"to": ADA, "subject": "x"} if channel == "email" else {"to": "+447700900123"}
+    answer = await ask("POST", "/v1/messages", body)
+    assert 422 == answer.status, answer.body
+    assert field in answer.fields()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}",
+                                  "169.254.169.254", "0x7f000001:{port}", "10.0.0.1"])  # fmt: skip
+async def test_internal_address(gateway: Gateway, ask: Ask, api: Api, host: str) -> None:
+    """A URL that leads inside is not fetched: the message has failed, and says why."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    port = urlsplit(api.url).port
+    url = f"http://{host.format(port=port)}/secret"
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[{"url": url, "filename": "a.pdf"}])
+    await step(api.worker(gateway))
+    row = await row_of(ask, sent)
+
+    assert [] == api.asked
+    assert ("failed", "attachment") == (row["status"], row["error_code"])
+    assert row["error_message"].startswith("a.pdf: ")
+
+
+async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Another tenant's file cannot be sent by naming its URL."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "sendgrid", Channel.EMAIL, "b@beta.example", tenant=gateway.b)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    url = sent["attachments"][0]["url"]
+    body = {"channel": "email", "to": ADA, **MAIL, "attachments": [{"url": url}]}
+    thief = (await ask("POST", "/v1/messages", body, key=gateway.b.key)).body
+    await step(api.worker(gateway))
+    row = (await ask("GET", f"/v1/messages/{thief['id']}", key=gateway.b.key)).body
+
+    assert 1 == len(api.asked)
+    # Not as ours is it looked for, but at the address, which gives nothing to strangers.
+    assert row["status"] in ("sending", "failed")
+    assert row["external_id"] is None
+
+
+async def test_whatsapp_file(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A provider that fetches files gets a link of its own, that needs no key and ends."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    text = whatsapp_text("Hi", wamid="wamid.1", sender="447700900123")
+    await meta(gateway, account, whatsapp_post(whatsapp_value(text)))
+    api.says(200, {"messages": [{"id": "wamid.2"}]})
+    await send(ask, "whatsapp", "+447700900123", body="Your bill", attachments=[inline(PDF)])
+    await step(api.worker(gateway))
+    part = api.last["document"]
+
+    assert ("Your bill", "Rechnung März.pdf") == (part["caption"], part["filename"])
+    assert part["link"].startswith("https://msg.example.org/gw/media/")
+    path = part["link"].removeprefix("https://msg.example.org/gw")
+    async with gateway.http.get(path) as got:
+        assert (200, PDF) == (got.status, await got.read())
+    last = "A" if path[-1] != "A" else "B"
+    async with gateway.http.get(path[:-1] + last) as got:
+        assert 404 == got.status
+
+
+async def test_retry_keeps_files(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A failed mail that is sent again has its files."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    api.says(400, {"errors": [{"message": "No."}]})
+    await step(api.worker(gateway))
+    again = await ask("POST", f"/v1/messages/{sent['id']}/retry")
+    assert 202 == again.status, again.body
+    api.says(202, **{"X-Message-Id": "sg-2"})
+    await step(api.worker(gateway))
+
+    assert sent["attachments"] == again.body["attachments"]
+    assert PDF == base64.b64decode(api.last["attachments"][0]["content"])
+
+
+async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
+    """A mail of 29 MB comes in within seconds, and nobody waits for it; one of more than 30 MiB
+    is a 413."""
+    account = await connect(gateway, "smtp", Channel.EMAIL)
+    file = base64.encodebytes(bytes(range(256)) * 4096 * 21).replace(b"\n", b"\r\n")
+    head = (
+        f"From: {ADA}\r\nTo: desk@clinic.example\r\nSubject: Large\r\nMessage-ID: <l@c>\r\n"
+        'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n'
+        "\r\nSee\r\n--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n"
+        'Content-Disposition: attachment; filename="x.png"\r\n\r\n'
+    ).encode()
+    raw = head + file + b"\r\n--b--\r\n"
+    assert 29e6 < len(raw) < 30 * 2**20
+    query = "?" + urlencode({"secret": SECRET})
+    started = time.monotonic()
+    answer = await hook(gateway, "smtp", account, "inbound", query, data=io.BytesIO(raw))
+    assert time.monotonic() - started < 20
+    assert 204 == answer.status, answer.body
+    (row,) = await inbound_of(ask)
+    assert ("See", 21 * 2**20) == (row["body"], row["attachments"][0]["size"])
+
+    too_large = b"x" * (30 * 2**20 + 1)
+    try:
+        refused = await hook(gateway, "smtp", account, "inbound", query, data=io.BytesIO(too_large))
+    except aiohttp.ClientConnectionError:  # it may answer, and hang up, before all is sent
+        return
+    assert 413 == refused.status
+    assert 1 == len(await inbound_of(ask))

@@ -1,0 +1,157 @@
+"""What mail that comes in answers, by our token or by reference and sender; and what it reports."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels.model import Channel
+from tests.service.wires import (
+    OURS,
+    by_smtp,
+    connect,
+    inbound_of,
+    row_of,
+    send,
+    step,
+    suppressed,
+)
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+ADA = "ada@customer.example"
+DESK = OURS[Channel.EMAIL]
+DSN = (
+    f"Reporting-MTA: dns; mx.example\r\n\r\nFinal-Recipient: rfc822; {ADA}\r\n"
+    "Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user"
+)
+ARF = f"Feedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\nOriginal-Rcpt-To: {ADA}"
+
+
+async def set_reply_domain(gateway: Gateway) -> None:
+    """Answers come to addresses of a domain of their own."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE organizations SET settings = settings || $2::jsonb WHERE id = $1",
+            gateway.a.organization_id,
+            json.dumps({"email": {"reply_domain": "in.clinic.example"}}),
+        )
+
+
+async def test_reply_token(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """An answer to the reply address is matched from wherever it is written, a forged one not;
+    and the next mail goes on with the thread."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    account_id = await connect(gateway, "smtp", Channel.EMAIL, "smtp@clinic.example")
+    await set_reply_domain(gateway)
+    lead = (
+        await ask("POST", "/v1/leads", {"first_name": "A", "last_name": "L", "email": ADA})
+    ).body
+    said = {"subject": "Visit", "body": "When?", "from": DESK}
+    sent = await send(ask, "email", ADA, **said)
+    await step(api.worker(gateway))
+    token = api.last["reply_to"]["email"]
+    assert token.endswith("@in.clinic.example")
+
+    def answer(to: str, number: int, sender: str = "ada@home.example") -> bytes:
+        head = [f"From: {sender}", f"To: {to}", "Subject: Re: Visit", f"Message-ID: <r{number}@h>"]
+        return "\r\n".join([*head, "", "Tomorrow", ""]).encode()
+
+    letter, local = token[2:44], token.partition("@")[0]
+    forged = "r-" + ("a" if letter[0] != "a" else "b") + token[3:]
+    await by_smtp(gateway, account_id, answer(token.upper(), 1))
+    await by_smtp(gateway, account_id, answer(forged, 2, "eve@evil.example"))
+    await by_smtp(gateway, account_id, answer(f"{local[:-1]}@in.clinic.example", 3))
+    short, wrong, right = await inbound_of(ask)
+
+    assert (sent["id"], lead["id"]) == (right["metadata"].get("reply_to"), right["lead_id"])
+    assert (None, None) == (wrong["metadata"].get("reply_to"), wrong["lead_id"])
+    assert (None, None) == (short["metadata"].get("reply_to"), short["lead_id"])
+
+    await by_smtp(gateway, account_id, answer(token, 4, ADA))
+    await send(ask, "email", ADA, **said)
+    await step(api.worker(gateway))
+    assert "<r4@h>" == api.last["headers"]["In-Reply-To"]
+
+
+async def test_reference_and_sender(gateway: Gateway, ask: Ask) -> None:
+    """A reference alone matches nothing: whoever was written to must be the one who answers."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+
+    def answer(sender: str, number: int) -> bytes:
+        head = [
+            f"From: {sender}",
+            f"To: {DESK}",
+            "Subject: Re: Visit",
+            f"Message-ID: <r{number}@h>",
+            f"In-Reply-To: <{sent['id']}@clinic.example>",
+        ]
+        return "\r\n".join([*head, "", "Tomorrow", ""]).encode()
+
+    await by_smtp(gateway, account_id, answer(ADA.upper(), 1))
+    await by_smtp(gateway, account_id, answer("eve@evil.example", 2))
+    stranger, own = await inbound_of(ask)
+
+    assert sent["id"] == own["metadata"].get("reply_to")
+    assert "reply_to" not in stranger["metadata"]
+
+
+def report(kind: str, body: str, original: str) -> bytes:
+    """A DSN or an ARF about one of our mails."""
+    name = "delivery-status" if kind == "delivery-status" else "feedback-report"
+    return "\r\n".join(
+        [
+            "From: MAILER-DAEMON@mx.example",
+            f"To: {DESK}",
+            "Subject: Report",
+            f"Message-ID: <{kind}@mx.example>",
+            f'Content-Type: multipart/report; report-type={name}; boundary="b"',
+            "",
+            "--b",
+            "Content-Type: text/plain",
+            "",
+            "It is so.",
+            "--b",
+            f"Content-Type: message/{name}",
+            "",
+            body,
+            "--b",
+            "Content-Type: text/rfc822-headers",
+            "",
+            f"Message-ID: <{original}>",
+            f"To: {ADA}",
+            "--b--",
+            "",
+        ]
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "reason"),
+    [
+        ("delivery-status", DSN, "failed", "hard_bounce"),
+        ("feedback-report", ARF, "pending", "complaint"),
+    ],
+)
+async def test_report_by_mail(
+    gateway: Gateway, ask: Ask, kind: str, body: str, status: str, reason: str
+) -> None:
+    """A bounce that comes as a mail makes the message failed, a complaint suppresses; neither is
+    a message, and about an unknown message they are nothing."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+    strange = "01a20aed-921f-7942-839f-8c58e20076ec@clinic.example"
+    for original in (strange, f"{sent['id']}@clinic.example", f"{sent['id']}@clinic.example"):
+        raw = report(kind, body, original)
+        assert 204 == (await by_smtp(gateway, account_id, raw, sender="")).status
+    row = await row_of(ask, sent)
+
+    assert status == row["status"]
+    assert [] == await inbound_of(ask)
+    assert {("email", ADA, reason)} == await suppressed(ask)
+    assert 0 == len((await ask("GET", "/v1/suppressions", key=gateway.b.key)).body["data"])
