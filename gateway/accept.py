@@ -156,6 +156,10 @@ class Accepting:
         (draft,) = await self._drafting.read(caller, [request])
         if draft.errors:
             raise invalid(draft.errors)
+        before = parts.read(said)
+        draft = replace(
+            draft, parts=replace(draft.parts, quotes=before.quotes, outside=before.outside)
+        )
         row = await self._row(caller, request, draft)
         # What was fetched or kept for the first one is known by its size, too.
         row |= {"attachments": old["attachments"] or []}

@@ -19,6 +19,7 @@ from gateway.api.endpoint import as_bytes
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
+from gateway.hook_accounts import HookAccounts
 from gateway.hooks import add_hooks
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -126,7 +127,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 callers=Callers(settings, database, session),
                 drafting=drafting,
                 accepting=Accepting(database, drafting, files, metrics, nudge),
-                receiving=Receiving(database, vault, metrics, files, api_urls(settings)),
+                hook_accounts=HookAccounts(database, vault, api_urls(settings)),
+                receiving=Receiving(database, vault, metrics, files),
             )
             yield
             nudging.cancel()

@@ -202,11 +202,10 @@ class Drafting:
         return standings
 
 
-def preview(draft: Draft) -> Row:
+def preview(channel: Channel, draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
     content = draft.content
-    is_text = content is not None and content.call is None and content.subject is None
-    measured = sms.measure(content.body) if content and is_text else None
+    measured = sms.measure(content.body) if content and channel is Channel.SMS else None
     return {
         "ok": not draft.errors,
         "errors": [{"field": e.field, "message": e.message} for e in draft.errors],
@@ -225,7 +224,7 @@ def shown(content: Content) -> Row:
     if content.subject is not None:
         parts |= {"subject": content.subject, "html_body": content.html_body}
     if content.template is not None:
-        parts["template"] = Parts(template=content.template).as_json()
+        parts |= Parts(template=content.template).as_json() or {}
     return parts
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.hook_accounts import UnknownHookError
 from gateway.logs import logger
 from gateway.problems import Problem
-from gateway.receive import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES
 from gateway.store.database import DatabaseAwayError
@@ -61,7 +61,7 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
     services = request.app[SERVICES]
     event = request.match_info["event"]
     try:
-        account = await services.receiving.account(
+        account = await services.hook_accounts.named(
             provider, request.match_info["account_id"], event
         )
     except UnknownHookError:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -26,7 +25,7 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
-from gateway.store import accounts, contacts, media, messages, reports, suppressions
+from gateway.store import contacts, media, messages, reports, suppressions
 from gateway.store.database import Connection, Database, storable
 from gateway.store.media import NewErrand, NewMedia
 from gateway.store.reports import Advance, RawRequest
@@ -47,8 +46,6 @@ from webhooks.model import (
 
 _log = logger(__name__)
 
-_ACCOUNT_SECONDS = 5.0
-_KNOWN_ACCOUNTS = 10_000
 _KNOWN_CERTIFICATES = 100
 # `record` looks through what it is given for each message: hundreds at once, not thousands.
 _AT_ONCE = 300
@@ -58,16 +55,6 @@ _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 _SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
 
 E = TypeVar("E", bound=WebhookEvent)
-
-
-class UnknownHookError(Exception):
-    """No such provider, event or account, or an account of another provider."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    account: Account
-    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,49 +74,12 @@ class Receiving:
         vault: Vault,
         metrics: Metrics,
         files: Files,
-        api_urls: Mapping[str, str | None],
     ) -> None:
         self._database = database
         self._vault = vault
         self._metrics = metrics
         self._files = files
-        self._api_urls = api_urls
-        self._known: dict[UUID, _Known] = {}
         self._certificates: dict[str, bytes] = {}
-
-    async def account(self, provider: str, account_id: str, event: str) -> Account:
-        """The account that a webhook's path names; raises `UnknownHookError`.
-
-        An account is believed for five seconds: a changed secret counts after that.
-        """
-        row = PROVIDERS.get(provider)
-        if row is None or event not in row.events:
-            raise UnknownHookError
-        try:
-            wanted = UUID(account_id)
-        except ValueError:
-            raise UnknownHookError from None
-        account = await self.account_by_id(wanted)
-        if account is None or account.provider != provider:
-            raise UnknownHookError
-        return account
-
-    async def account_by_id(self, account_id: UUID) -> Account | None:
-        """An account with its credentials opened; None where there is none (any more)."""
-        known = self._known.get(account_id)
-        if known is None or known.until < time.monotonic():
-            account = await self._open(account_id)
-            if account is None:
-                return None
-            if len(self._known) >= _KNOWN_ACCOUNTS:
-                self._known.clear()
-            known = _Known(account, time.monotonic() + _ACCOUNT_SECONDS)
-            self._known[account_id] = known
-        return known.account
-
-    def forget(self, account_id: UUID) -> None:
-        """Read an account anew the next time: it was changed."""
-        self._known.pop(account_id, None)
 
     async def receive(self, account: Account, request: WebhookRequest) -> Reply:
         """Verify, read and store one request; the answer that its provider expects.
@@ -368,20 +318,6 @@ class Receiving:
                 self._certificates.clear()
             self._certificates[url] = known
         return known
-
-    async def _open(self, account_id: UUID) -> Account | None:
-        async with self._database.as_service() as db:
-            sealed = await accounts.open_account(db, account_id)
-        if sealed is None or sealed.provider not in PROVIDERS:
-            return None
-        return Account(
-            id=sealed.id,
-            organization_id=sealed.organization_id,
-            provider=sealed.provider,
-            credentials=self._vault.open(sealed.organization_id, sealed.credentials),
-            api_url=self._api_urls.get(sealed.provider),
-            settings=sealed.settings or {},
-        )
 
 
 async def _parsed(half: WebhookHalf, request: WebhookRequest) -> Sequence[WebhookEvent]:

@@ -118,7 +118,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 store,
                 media_links,
                 downloader,
-                Receiving(database, vault, metrics, files, bases).fetched,
+                Receiving(database, vault, metrics, files).fetched,
                 api_urls=bases,
             )
             direct = settings.database_direct_url or dsn

@@ -11,6 +11,7 @@ from gateway.accept import Accepting
 from gateway.api.auth import Callers
 from gateway.config import Settings
 from gateway.draft import Drafting
+from gateway.hook_accounts import HookAccounts
 from gateway.metrics import Metrics
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
@@ -30,6 +31,7 @@ class Services:
     callers: Callers
     drafting: Drafting
     accepting: Accepting
+    hook_accounts: HookAccounts
     receiving: Receiving
 
     def is_provider(self, name: str) -> bool:

@@ -75,7 +75,7 @@ async def change_account(call: Call) -> web.Response:
             credentials=sealed,
         )
         row = await accounts.get_account(db, call.organization_id, call.id)
-    call.services.receiving.forget(call.id)
+    call.services.hook_accounts.forget(call.id)
     return respond(_account(call, row))
 
 
@@ -84,7 +84,7 @@ async def delete_account(call: Call) -> web.Response:
     async with call.services.database.as_caller(call.caller) as db:
         if not await accounts.delete_account(db, call.organization_id, call.id):
             raise not_found("account")
-    call.services.receiving.forget(call.id)
+    call.services.hook_accounts.forget(call.id)
     return web.Response(status=204)
 
 

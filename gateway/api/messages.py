@@ -60,7 +60,7 @@ async def send_batch(call: Call) -> web.Response:
 async def check(call: Call) -> web.Response:
     """Say what would be sent, and every reason why it would not; nothing is stored."""
     (draft,) = await call.services.drafting.read(call.caller, [call.body])
-    return respond(preview(draft))
+    return respond(preview(call.body.channel, draft))
 
 
 async def get(call: Call) -> web.Response:

@@ -14,7 +14,7 @@ from gateway.api.shapes import suppressions as shapes
 from gateway.api.shapes.base import Listed
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
-from gateway.store import suppressions
+from gateway.store import contacts, suppressions
 from gateway.store.database import ApiKey, Staff
 from gateway.store.suppressions import Statement
 from webhooks.model import Reason
@@ -26,12 +26,11 @@ _THEIR_WORD = (Reason.STOP, Reason.COMPLAINT, Reason.UNSUBSCRIBE)
 async def search(call: Call) -> web.Response:
     """One page of suppressions."""
     query: shapes.SuppressionQuery = call.query
-    wanted = None
-    if query.address is not None:
-        channels = [query.channel] if query.channel else list(Channel)
-        read = [(c, addresses.read(c, query.address, None) or query.address) for c in channels]
-        wanted = sorted({form for c, address in read for form in addresses.forms(c, address)})
     async with call.services.database.as_caller(call.caller) as db:
+        wanted = None
+        if query.address is not None:
+            country = await contacts.country(db, call.organization_id)
+            wanted = _forms(query.address, query.channel, country)
         page = await suppressions.search(
             db,
             call.organization_id,
@@ -47,9 +46,11 @@ async def search(call: Call) -> web.Response:
 async def add(call: Call) -> web.Response:
     """Put an address on the list; the same once more changes nothing."""
     wanted: shapes.SuppressionIn = call.body
-    address = addresses.read(wanted.channel, wanted.address, None)
+    async with call.services.database.as_caller(call.caller) as db:
+        country = await contacts.country(db, call.organization_id)
+    address = addresses.read(wanted.channel, wanted.address, country)
     if address is None:
-        raise invalid([FieldError("address", addresses.invalid(wanted.channel, None))])
+        raise invalid([FieldError("address", addresses.invalid(wanted.channel, country))])
     key = addresses.key(wanted.channel, address)
     async with call.services.database.as_service() as db:
         await suppressions.change(
@@ -98,6 +99,13 @@ async def remove(call: Call) -> web.Response:
 
 def _auth_id(call: Call) -> UUID | None:
     return call.caller.auth_id if isinstance(call.caller, Staff) else None
+
+
+def _forms(address: str, channel: Channel | None, country: str | None) -> list[str]:
+    """Every form in which an address may be on the list."""
+    channels = [channel] if channel else list(Channel)
+    read = [(c, addresses.read(c, address, country) or address) for c in channels]
+    return sorted({form for c, each in read for form in addresses.forms(c, each)})
 
 
 def _statement(

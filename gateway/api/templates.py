@@ -115,8 +115,7 @@ async def render(call: Call) -> web.Response:
         content = await compose_template(call.services.renderer, template, call.body.variables)
     except ComposeError as error:
         raise invalid(error.errors) from None
-    is_text = template.channel in (Channel.SMS, Channel.WHATSAPP)
-    measured = sms.measure(content.body) if is_text else None
+    measured = sms.measure(content.body) if template.channel is Channel.SMS else None
     return respond(
         {
             "parts": shown(content),

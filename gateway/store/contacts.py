@@ -69,6 +69,12 @@ async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Cont
     return Context(**dict(row))
 
 
+async def country(db: Connection, organization_id: UUID) -> str | None:
+    """Where the organization's national numbers are read, two letters."""
+    found: str | None = await db.fetchval(_SQL["country"], organization_id)
+    return found
+
+
 async def by_address(
     db: Connection, organization_id: UUID, tails: Sequence[str], emails: Sequence[str]
 ) -> list[Row]:

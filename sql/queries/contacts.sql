@@ -55,6 +55,10 @@ SELECT
       'from_address', from_address, 'to_address', to_address)), '[]')
     FROM messages WHERE organization_id = $1 AND id = ANY ($12::uuid[])) AS answered;
 
+-- name: country
+-- Where the organization's national numbers are read.
+SELECT settings ->> 'country' FROM organizations WHERE id = $1;
+
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares
 -- the numbers as numbers: an index can only hold their last digits.

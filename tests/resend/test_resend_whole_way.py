@@ -112,7 +112,7 @@ async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: Fake
     api_urls: dict[str, str | None] = {"resend": resend_api.url}
     async with Downloader() as downloader:
         files = files_of(gateway, downloader)
-        receiving = Receiving(gateway.database, vault, Metrics(), files, api_urls)
+        receiving = Receiving(gateway.database, vault, Metrics(), files)
         errands = Errands(
             gateway.database,
             vault,

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
+from gateway.hook_accounts import HookAccounts
 from gateway.metrics import Metrics
 from gateway.receive import Receiving
 from gateway.vault import Vault
@@ -155,8 +156,8 @@ async def ses(gateway: Gateway, account_id: UUID) -> int:
         "Timestamp": "2026-01-01T10:00:01.000Z",
     }
     vault = Vault(gateway.settings.gateway_secret_keys)
-    receiving = Receiving(gateway.database, vault, Metrics(), files_of(gateway), {})
-    account = await receiving.account("ses", str(account_id), "inbound")
+    receiving = Receiving(gateway.database, vault, Metrics(), files_of(gateway))
+    account = await HookAccounts(gateway.database, vault, {}).named("ses", str(account_id), "inbound")
     body = json.dumps(envelope).encode()
     request = WebhookRequest(
         method="POST", url="https://x.example", event="inbound", headers={}, body=body

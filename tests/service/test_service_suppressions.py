@@ -209,3 +209,13 @@ async def test_one_reason_does_not_lift_another(gateway: Gateway, ask: Ask) -> N
     await writes(gateway, "STOP", 1)
     await writes(gateway, "START", 2)
     assert {("sms", ADA, "manual")} == await suppressed(ask)
+
+
+async def test_national_numbers(ask: Ask) -> None:
+    """A number may be given as it is written in the organization's country."""
+    body = {"channel": "sms", "address": "07700 900123"}
+    made = await ask("POST", "/v1/suppressions", body)
+    found = await ask("GET", "/v1/suppressions?address=07700%20900123")
+
+    assert (201, "+447700900123") == (made.status, made.body["address"])
+    assert [made.body] == found.body["data"]

@@ -1,0 +1,83 @@
+"""The accounts that webhooks name, with their credentials opened, kept for a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from channels.model import Account
+from gateway.registry import PROVIDERS
+from gateway.store import accounts
+from gateway.store.database import Database
+from gateway.vault import Vault
+
+_ACCOUNT_SECONDS = 5.0
+_KNOWN_ACCOUNTS = 10_000
+
+
+class UnknownHookError(Exception):
+    """No such provider, event or account, or an account of another provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    account: Account
+    until: float
+
+
+class HookAccounts:
+    """Opens accounts; one is believed for five seconds: a changed secret counts after that."""
+
+    def __init__(
+        self, database: Database, vault: Vault, api_urls: Mapping[str, str | None]
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._api_urls = api_urls
+        self._known: dict[UUID, _Known] = {}
+
+    async def named(self, provider: str, account_id: str, event: str) -> Account:
+        """The account that a webhook's path names; raises `UnknownHookError`."""
+        row = PROVIDERS.get(provider)
+        if row is None or event not in row.events:
+            raise UnknownHookError
+        try:
+            wanted = UUID(account_id)
+        except ValueError:
+            raise UnknownHookError from None
+        account = await self._by_id(wanted)
+        if account is None or account.provider != provider:
+            raise UnknownHookError
+        return account
+
+    async def _by_id(self, account_id: UUID) -> Account | None:
+        known = self._known.get(account_id)
+        if known is None or known.until < time.monotonic():
+            account = await self._open(account_id)
+            if account is None:
+                return None
+            if len(self._known) >= _KNOWN_ACCOUNTS:
+                self._known.clear()
+            known = _Known(account, time.monotonic() + _ACCOUNT_SECONDS)
+            self._known[account_id] = known
+        return known.account
+
+    def forget(self, account_id: UUID) -> None:
+        """Read an account anew the next time: it was changed."""
+        self._known.pop(account_id, None)
+
+    async def _open(self, account_id: UUID) -> Account | None:
+        async with self._database.as_service() as db:
+            sealed = await accounts.open_account(db, account_id)
+        if sealed is None or sealed.provider not in PROVIDERS:
+            return None
+        return Account(
+            id=sealed.id,
+            organization_id=sealed.organization_id,
+            provider=sealed.provider,
+            credentials=self._vault.open(sealed.organization_id, sealed.credentials),
+            api_url=self._api_urls.get(sealed.provider),
+            settings=sealed.settings or {},
+        )
