@@ -115,7 +115,7 @@ async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
             "transcription",
             "gather",
             "amd",
-        )  # fmt: skip
+        )
     } == account.json["webhooks"]
     assert "+15551230001" in taken.complaint
     connection = await asyncpg.connect(database)

@@ -49,7 +49,7 @@ async def test_template(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> 
     """A template of type call is said in its voice, twice, with a digit to confirm; a variable is
     text, whatever it holds."""
     options = {"voice": "Polly.Amy", "language": "en-GB", "repeat": 2, "confirm": "1",
-               "detect_machine": True, "timeout": 20, "play": "https://x.example/a.mp3"}  # fmt: skip
+               "detect_machine": True, "timeout": 20, "play": "https://x.example/a.mp3"}  # fmt: skip  # noqa: E501
     made = await ask("POST", "/v1/templates", {"name": "remind", "type": "call",
                      "content": "Hello {{ name }}, press 1.", "options": options})  # fmt: skip
     assert 201 == made.status, made.body

@@ -157,7 +157,9 @@ async def ses(gateway: Gateway, account_id: UUID) -> int:
     }
     vault = Vault(gateway.settings.gateway_secret_keys)
     receiving = Receiving(gateway.database, vault, Metrics(), files_of(gateway))
-    account = await HookAccounts(gateway.database, vault, {}).named("ses", str(account_id), "inbound")
+    account = await HookAccounts(gateway.database, vault, {}).named(
+        "ses", str(account_id), "inbound"
+    )
     body = json.dumps(envelope).encode()
     request = WebhookRequest(
         method="POST", url="https://x.example", event="inbound", headers={}, body=body

@@ -109,9 +109,7 @@ async def test_what_a_dead_worker_had_not_begun(gateway: Gateway, ask: Ask, api:
     await connect(gateway, "sendgrid", Channel.EMAIL)
     content = base64.b64encode(b"x").decode()
     files = [{"content": content, "filename": "a.txt", "content_type": "text/plain"}]
-    row = await send(
-        ask, "email", "ann@customer.example", subject="s", body="b", attachments=files
-    )
+    row = await send(ask, "email", "ann@customer.example", subject="s", body="b", attachments=files)
     await api.worker(gateway).claim(10)  # and it is gone
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE gateway.queue SET lease_until = now() - interval '1 s'")
