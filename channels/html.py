@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from typing import Any, Final
 
 import css_inline
@@ -21,8 +22,9 @@ TEXT_BYTES = 2**20
 # What is derived from more HTML than this would take seconds: tags are only cut out of it.
 RENDERED_CHARACTERS = 256 * 2**10
 RULES_TIMES_ELEMENTS = 4_000_000
-# Parsers take quadratic time for elements within elements; a mail has some hundreds.
-TAGS_AT_MOST = 20_000
+# Parsers take quadratic time for elements within elements and for attributes, and one of them
+# overflows the stack: a mail has hundreds of the first, a few of the others.
+TAGS_AT_MOST, DEPTH_AT_MOST, ATTRIBUTES_AT_MOST = 20_000, 400, 200
 
 TAGS: Final = (
     "html|head|body|p|div|span|br|hr|table|tbody|tr|td|th|ul|ol|li|a|b|i|u|s|strong|em|small|big"
@@ -30,7 +32,20 @@ TAGS: Final = (
 )
 IS_HTML = re.compile(rf"<!doctype\s|</?(?:{TAGS})(?:[\s>]|/>)", re.IGNORECASE)
 STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
-DROPPED = re.compile(r"<(script|style|title)[\s>].*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+DROPPED = re.compile(r"<(script|style|title)[\s>]", re.IGNORECASE)
+ENDS: Final = {
+    name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style", "title")
+}
+OPENED = re.compile(r"<(/?)([a-zA-Z][^\s<>/]*)([^<>]*)")
+FOREIGN = frozenset({"svg", "math"})
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+# Elements that have no end, or whose end goes without saying: they are not within one another.
+FLAT = frozenset(
+    {
+        "area", "base", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link",
+        "meta", "option", "p", "source", "td", "th", "tr", "track", "wbr",
+    }
+)  # fmt: skip
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
@@ -56,8 +71,34 @@ def looks_like_html(source: str) -> bool:
 
 
 def is_overgrown(source: str) -> bool:
-    """Whether HTML has more tags than are worth being parsed."""
-    return source.count("<") > TAGS_AT_MOST
+    """Whether HTML has more tags, or deeper ones, or more attributes, than are worth parsing."""
+    if source.count("<") > TAGS_AT_MOST:
+        return True
+    opened: Counter[str] = Counter()
+    depth, is_foreign = 0, False
+    for closing, given, rest in OPENED.findall(source):
+        name = given.lower()
+        if closing:
+            # An end of what was never opened takes nothing back.
+            if opened[name]:
+                opened[name] -= 1
+                depth -= 1
+            continue
+        if len(rest) > ATTRIBUTES_AT_MOST and _attributes(rest) > ATTRIBUTES_AT_MOST:
+            return True
+        # In drawings and formulas everything can be within everything.
+        is_foreign = is_foreign or name in FOREIGN
+        if is_foreign or name not in FLAT:
+            opened[name] += 1
+            depth += 1
+            if depth > DEPTH_AT_MOST:
+                return True
+    return False
+
+
+def _attributes(rest: str) -> int:
+    bare = QUOTED.sub("", rest)
+    return max(len(re.split(r"[\s/]+", bare)), bare.count("="))
 
 
 def inline_styles(source: str) -> str:
@@ -68,7 +109,10 @@ def inline_styles(source: str) -> str:
     if STYLE.search(source) is None:
         return source
     if is_overgrown(source):
-        raise TooComplex(f"it has more than {TAGS_AT_MOST} tags")
+        raise TooComplex(
+            f"it has more than {TAGS_AT_MOST} tags, {DEPTH_AT_MOST} of them within one another, or "
+            f"{ATTRIBUTES_AT_MOST} attributes in one"
+        )
     if source.count("{") * source.count("<") > RULES_TIMES_ELEMENTS:
         raise TooComplex("it has too many style rules for its size")
     try:
@@ -147,6 +191,18 @@ def _link(match: re.Match[str]) -> str:
 
 def _without_tags(source: str) -> str:
     """What is left of HTML without its tags: rough, and linear in time."""
-    text = BREAK.sub("\n", source if is_overgrown(source) else DROPPED.sub(" ", source))
-    text = re.sub(r"[ \t\xa0]+", " ", html.unescape(TAG.sub("", text)).translate(MARKS))
-    return re.sub(r"\s*\n\s*\n\s*", "\n\n", text).strip()
+    text = TAG.sub("", BREAK.sub("\n", _without_dropped(source)))
+    lines = [" ".join(line.split()) for line in html.unescape(text).translate(MARKS).split("\n")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _without_dropped(source: str) -> str:
+    """HTML without scripts, styles and its title; what has no end takes the rest with it."""
+    kept, at = [], 0
+    while found := DROPPED.search(source, at):
+        kept.append(source[at : found.start()])
+        end = ENDS[found[1].lower()].search(source, found.end())
+        if end is None:
+            return " ".join(kept)
+        at = source.find(">", end.end()) + 1 or len(source)
+    return " ".join([*kept, source[at:]])

@@ -19,6 +19,7 @@ from channels.errors import AnswerLost, RefusedForNow
 
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
+_YEARS = (1970, 2200)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,4 +113,13 @@ def parse_date(text: object) -> datetime | None:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return in_calendar(date if date.tzinfo else date.replace(tzinfo=UTC))
+
+
+def in_calendar(date: datetime) -> datetime | None:
+    """A time in UTC; None for one that is none of ours, or that the calendar does not hold."""
+    try:
+        date = date.astimezone(UTC)
+    except OverflowError:
+        return None
+    return date if _YEARS[0] <= date.year <= _YEARS[1] else None

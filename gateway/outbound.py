@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from gateway.store.database import Database
 from gateway.store.queue import Claimed
 from gateway.store.suppressions import Pair
 from gateway.vault import Vault
+
+_MAIL_ID = re.compile(r"[!-;=?-~]{1,250}")
 
 
 class Outbounds:
@@ -68,6 +71,8 @@ class Outbounds:
 
     def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
         thread = thread or Thread()
+        # A stranger's Message-ID that no header can hold must not keep our answers from leaving.
+        references = tuple(each for each in thread.references if _MAIL_ID.fullmatch(each))
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id
         )
@@ -80,8 +85,8 @@ class Outbounds:
             )
         return Mail(
             message_id=parts.mail_id(claimed.message_id, claimed.from_address),
-            in_reply_to=thread.references[-1] if thread.references else None,
-            references=thread.references,
+            in_reply_to=references[-1] if references else None,
+            references=references,
             reply_to=reply_to,
             unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
         )

@@ -49,7 +49,7 @@ _log = logger(__name__)
 _KNOWN_CERTIFICATES = 100
 # `record` looks through what it is given for each message: hundreds at once, not thousands.
 _AT_ONCE = 300
-_LARGE = 256 * 2**10
+_LARGE = 32 * 2**10
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 
 _SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
@@ -105,7 +105,7 @@ class Receiving:
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
-        inbound = _of(events, Inbound)
+        inbound = _once(account, _of(events, Inbound))
         additions = _of(events, Addition)
         files = [
             await self._keep(
@@ -329,6 +329,14 @@ async def _parsed(half: WebhookHalf, request: WebhookRequest) -> Sequence[Webhoo
 
 def _of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def _once(account: Account, inbound: Sequence[Inbound]) -> list[Inbound]:
+    """The messages of a request, of those with one id the first: that would be stored alone."""
+    known: dict[UUID, Inbound] = {}
+    for message in inbound:
+        known.setdefault(incoming.message_id(account, message), message)
+    return list(known.values())
 
 
 def _raw(account: Account, request: WebhookRequest) -> RawRequest:

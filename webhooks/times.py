@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from channels.http import in_calendar
+
 
 def iso_time(value: object) -> datetime | None:
     """A time with its zone, fractions of any length cut to microseconds; None for anything else."""
@@ -11,4 +13,4 @@ def iso_time(value: object) -> datetime | None:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return at if at and at.tzinfo else None
+    return in_calendar(at) if at and at.tzinfo else None

@@ -11,6 +11,7 @@ file's Content-ID is its file name; file names are raw UTF-8.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -249,7 +250,9 @@ class Mailgun:
         callback_url: str,  # noqa: ARG002 - Mailgun reports to one place for all
     ) -> Sent:
         """Hand a mail to Mailgun with one POST; raises a `SendError`."""
-        return read(await self._ask(account, session, "POST", "messages", build(outbound)))
+        # Files make it a work of its own: in a thread, so that nobody waits for it.
+        body = await asyncio.to_thread(build, outbound)
+        return read(await self._ask(account, session, "POST", "messages", body))
 
     async def find(
         self,

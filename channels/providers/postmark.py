@@ -9,6 +9,7 @@ ErrorCode other than 0, even under HTTP status 200.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from base64 import b64encode
@@ -193,7 +194,8 @@ class Postmark:
         callback_url: str,  # noqa: ARG002 - Postmark's webhooks are set up at Postmark
     ) -> Sent:
         """Hand a message to Postmark with one POST; raises a `SendError`."""
-        body = build(account, outbound)
+        # Files make it a work of its own: in a thread, so that nobody waits for it.
+        body = await asyncio.to_thread(build, account, outbound)
         return read(await self._ask(account, session, "POST", "/email", body))
 
     async def find(

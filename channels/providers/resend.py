@@ -10,6 +10,7 @@ cannot fetch the mails that come in.
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import json
 import re
@@ -184,7 +185,8 @@ class Resend:
                 "Content-Type": "application/json",
                 "Idempotency-Key": str(outbound.message_id),
             },
-            body=build(outbound),
+            # in a thread: files make it a work of its own
+            body=await asyncio.to_thread(build, outbound),
             limits=self.limits,
         )
         return read(answer)

@@ -10,6 +10,7 @@ keys of their own, so `webhook_public_key` may be several with commas between.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from base64 import b64decode, b64encode
@@ -205,7 +206,8 @@ class SendGrid:
         key = account.credentials.get("api_key")
         if not key:
             raise Refused("The SendGrid account's credentials are incomplete.", code="credentials")
-        body = json.dumps(build(outbound)).encode()
+        # Files make it a work of its own: in a thread, so that nobody waits for it.
+        body = await asyncio.to_thread(lambda: json.dumps(build(outbound)).encode())
         answer = await ask(
             session,
             "POST",

@@ -9,6 +9,7 @@ the recipient sees is in the detail as `message_id`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from base64 import b64encode
@@ -167,7 +168,8 @@ class Ses:
             service=SERVICE,
             session_token=held.get("session_token"),
         )
-        body = build(account, outbound)
+        # Files make it a work of its own: in a thread, so that nobody waits for it.
+        body = await asyncio.to_thread(build, account, outbound)
         url = (account.api_url or endpoint(held["region"])).rstrip("/") + PATH
         headers = {"Content-Type": "application/json"}
         answer = await ask(

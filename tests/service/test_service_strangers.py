@@ -133,3 +133,20 @@ async def test_what_a_dead_worker_had_begun(gateway: Gateway, ask: Ask, api: Api
 
     assert [1, 1, 0] == seen
     assert ("unknown", 0) == ((await row_of(ask, row))["status"], len(api.asked))
+
+
+async def test_a_message_id_that_no_header_holds(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A stranger's odd Message-ID keeps no answer of ours from leaving."""
+    smtp = await connect(gateway, "smtp", Channel.EMAIL, "in@clinic.example")
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    raw = (
+        "From: ann@customer.example\nTo: desk@clinic.example\nSubject: hello\n"
+        "Message-ID: <odd\u200bone@x.example>\n\nhi\n"
+    )
+    assert 204 == (await by_smtp(gateway, smtp, raw.encode())).status
+    row = await send(ask, "email", "ann@customer.example", subject="Re: hello", body="b",
+                     **{"from": "desk@clinic.example"})  # fmt: skip
+    await step(api.worker(gateway))
+
+    assert "sent" == (await row_of(ask, row))["status"]
+    assert "References" not in api.last["headers"]

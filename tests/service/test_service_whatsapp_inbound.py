@@ -57,6 +57,7 @@ async def test_many_at_once(gateway: Gateway, ask: Ask, api: Api, account: UUID)
     post = whatsapp_post(
         whatsapp_value(
             whatsapp_text("Two", wamid="wamid.2", sender=ADA),
+            whatsapp_text("Two again", wamid="wamid.2", sender=ADA),
             {"type": "text"},
             "nonsense",
             whatsapp_text("Three\0 \ud800", wamid="wamid.3", sender="447700900124"),

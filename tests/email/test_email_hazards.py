@@ -1,0 +1,104 @@
+"""Mails and pages that are made to be slow, or to break whoever reads them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from channels import html
+from channels.http import parse_date
+from webhooks import mail
+from webhooks.model import Inbound
+from webhooks.times import iso_time
+
+HEAD = b"From: ann@customer.example\nMessage-ID: <1@customer.example>\n"
+PAGE = HEAD + b"Content-Type: text/html; charset=utf-8\n\n"
+NESTED = b"".join(
+    b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(90)
+)
+STYLED = "<style>p { color: red }</style>"
+
+SLOW = {
+    "a parameter without its end": HEAD + b'Content-Type: text/plain; a="' + b";" * 200_000,
+    "many parameters": HEAD + b"Content-Type: text/plain" + b"; a=b" * 50_000 + b"\n\nx",
+    "a parameter in pieces": HEAD
+    + b"Content-Type: text/plain"
+    + b"".join(b"; a*%d=x" % n for n in range(20_000)),
+    "folded parameters": HEAD + b"Content-Type: text/plain" + b";\n a=b" * 40_000 + b"\n\nx",
+    "parts within parts": HEAD + NESTED + b"x\n" * 100_000,
+    "many attributes": PAGE + b"<p " + b" ".join(b"a%d=1" % n for n in range(30_000)) + b">x",
+    "attributes between slashes": PAGE + b"<p " + b"/".join([b"a"] * 60_000) + b">x",
+    "scripts without end": PAGE + b"<script>" * 3000 + b"x" * 270_000,
+    "a river of spaces": PAGE + b"x" * 300_000 + "\u2003".encode() * 40_000,
+    "elements within elements": PAGE + b"<b>" * 15_000 + b"x",
+    "ends of what was never opened": PAGE + b"<div></span>" * 9000 + b"x",
+}
+
+
+@pytest.mark.parametrize("raw", SLOW.values(), ids=SLOW.keys())
+def test_nothing_takes_long(raw: bytes) -> None:
+    """A mail that is made to be slow is read, in whole or in part, within a moment."""
+    began = time.thread_time()
+    (event,) = mail.events(raw, provider="smtp")
+    took = time.thread_time() - began
+
+    assert isinstance(event, Inbound)
+    assert took < 0.5
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<div>" * 15_000,
+        "<div></span>" * 9000,
+        "<svg>" + "<td>" * 15_000,
+        "<math>" + "<dd/>" * 15_000,
+        "<p " + "a " * 300 + ">",
+        "<p " + "a=1/" * 300 + ">",
+        "<p>" * 20_001,
+    ],
+)
+def test_too_deep_to_be_styled(page: str) -> None:
+    """HTML that would overflow the stack of the parser is refused before it gets there."""
+    with pytest.raises(html.TooComplex, match="20000 tags"):
+        html.inline_styles(STYLED + page)
+
+
+def test_ordinary_pages_are_styled() -> None:
+    """Tables in tables, lists, paragraphs that are never closed: what mails are made of."""
+    page = "<table><tr><td>" * 40 + "<p>Hello<br>you<img src='a=b c d'>" * 500 + "<li>x" * 500
+
+    assert 'style="color: red' in html.inline_styles(STYLED + page)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<script>a</SCRIPT >b<style>c</style >d<title>e</title", "b d"),
+        ("one<script>never closed", "one"),
+        ("a\u2003\u2003b<br>\n\n\n\n<br>c", "a b\n\nc"),
+    ],
+)
+def test_rough_text(source: str, text: str) -> None:
+    """Of HTML that is too much for a parser, the words are kept, scripts and styles are not."""
+    assert text == html.to_text("<b>" * 500 + source).strip()
+
+
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        ("Mon, 1 Jan 2024 10:00:00 +2359", "2023-12-31 10:01:00+00:00"),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", "None"),
+        ("Fri, 31 Dec 2999 23:59:59 +0000", "None"),
+    ],
+)
+def test_odd_dates(date: str, found: str) -> None:
+    """A date is one that a database can hold, in UTC, or none."""
+    assert found == str(parse_date(date))
+
+
+def test_odd_times() -> None:
+    """The same for times as JSON has them."""
+    assert iso_time("9999-12-31T23:59:59-12:00") is None
+    assert "2023-12-31 10:01:00+00:00" == str(iso_time("2024-01-01T10:00:00+23:59"))
