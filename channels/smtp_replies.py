@@ -72,9 +72,9 @@ def cannot_connect(error: Exception) -> SendError:
     if isinstance(error, SMTPAuthenticationError):
         return refused_login(error.code, error.message)
     if isinstance(error, SMTPResponseException):
-        # A greeting or HELO that is refused is about us or the moment, not about the mail.
-        said = one_line(error.message)
-        return RefusedForNow(f"The mail server takes no mail now: {said}", code=str(error.code))
+        # A greeting or HELO that is refused is about us or the moment, not about the mail. Its
+        # words are not repeated: who names a host must not read what other servers say there.
+        return RefusedForNow("The mail server takes no mail now.", code=str(error.code))
     if isinstance(cause, ssl.SSLError):
         return RefusedForNow("No trusted TLS connection to the mail server was made.", code="tls")
     if isinstance(error, OSError):

@@ -153,13 +153,13 @@ class Accepting:
                 if k not in ("provider", "reply_to")
             },
         )
-        (draft,) = await self._drafting.read(caller, [request])
+        before = parts.read(said)
+        (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
             raise invalid(draft.errors)
-        before = parts.read(said)
-        draft = replace(
-            draft, parts=replace(draft.parts, quotes=before.quotes, outside=before.outside)
-        )
+        if before.thread is not None:
+            # Where the first one stood among others, which never arrived itself.
+            draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
         row = await self._row(caller, request, draft)
         # What was fetched or kept for the first one is known by its size, too.
         row |= {"attachments": old["attachments"] or []}

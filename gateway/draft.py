@@ -71,8 +71,10 @@ class Drafting:
         self._database = database
         self._renderer = renderer
 
-    async def read(self, caller: Caller, requests: Sequence[SendRequest]) -> list[Draft]:
-        """A draft of each request, in order."""
+    async def read(
+        self, caller: Caller, requests: Sequence[SendRequest], *, repeats: Parts | None = None
+    ) -> list[Draft]:
+        """A draft of each request, in order; `repeats` are the parts of what is said once more."""
         if not requests:
             return []
         wanted = _wanted(requests)
@@ -81,7 +83,11 @@ class Drafting:
         now = datetime.now(UTC)
         drafts = []
         for request in requests:
-            drafts.append(await self._read(request, context, now))
+            draft = await self._read(request, context, now)
+            if repeats is not None:
+                said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
+                draft = replace(draft, parts=said)
+            drafts.append(draft)
             await asyncio.sleep(0)  # a batch of a thousand is no reason for others to wait
         standings = await self._standings(caller, requests, drafts, wanted, context)
         return [

@@ -123,6 +123,11 @@ class Errands:
                 await self._attempt(errand)
         except DatabaseAwayError:
             raise
+        except asyncio.CancelledError:
+            # The worker stops: another one need not wait for the end of the lease.
+            async with self._database.as_service() as db:
+                await media.postpone_errand(db, errand, 0)
+            raise
         except Exception:  # noqa: BLE001 - one errand's defect must not stop the others
             _log.exception("an errand met what nobody expected", **_ids(errand))
             await self._again(errand, "The gateway made a mistake.", None)

@@ -165,7 +165,7 @@ PROVIDERS: dict[str, Provider] = {
         check_credentials=smtp.validate_credentials,
         events=("inbound",),
         large_events=("inbound",),
-        url_secrets={"inbound": "password"},
+        url_secrets={"inbound": "webhook_secret"},
         close=smtp.half.close,
     ),
 }

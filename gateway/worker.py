@@ -24,6 +24,7 @@ _POLL = 0.5
 _GATHER = 0.02
 _BATCH = 100
 _STOP = 25.0
+_LANES = 4
 
 
 class Worker:
@@ -60,7 +61,8 @@ class Worker:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(2.0, self._apply_missed_reports)),
-            asyncio.create_task(self._regularly(1.0, self._fetch)),
+            # Lanes of their own: a slow server does not hold up what others wait for.
+            *(asyncio.create_task(self._regularly(1.0, self._fetch)) for _ in range(_LANES)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -161,7 +163,8 @@ class Worker:
         self._caught_up = self._caught_up or not missed
 
     async def _fetch(self) -> None:
-        await self._errands.run_due()
+        while await self._errands.run_due(1):
+            pass
 
     async def _fold(self) -> None:
         async with self._database.as_service() as db:

@@ -1,8 +1,9 @@
 """SMTP, the webhook half: mails that the operator's own mail server hands in.
 
 The server pipes each mail into a POST of the raw message (RFC 5322), answers and bounces alike
-(docs/operating.md). Not signed: HTTP Basic auth with the account's password, or `secret` in the
-URL. The envelope may come in the headers X-Envelope-From and X-Envelope-To; an empty From is one.
+(docs/operating.md). Not signed: HTTP Basic auth with the account's `webhook_secret`, or `secret`
+in the URL. The envelope may come in the headers X-Envelope-From and X-Envelope-To; an empty From
+is one.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ EVENTS: Final = ("inbound",)
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
-    """Return when the request carries the account's password; raises `InvalidSignature`."""
-    verify_secret(request, account.credentials.get("password"))
+    """Return when the request carries the account's secret; raises `InvalidSignature`."""
+    verify_secret(request, account.credentials.get("webhook_secret"))
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:

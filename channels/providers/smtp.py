@@ -45,6 +45,7 @@ CREDENTIALS: Final = {
     "username": re.compile(r"[^\x00-\x1f\x7f]{1,256}"),
     "password": re.compile(r"[^\x00-\x1f\x7f]{1,1024}"),
     "tls": re.compile("|".join(TLS)),
+    "webhook_secret": re.compile(r"[!-~]{8,256}"),
     "dkim_domain": re.compile(r"[A-Za-z0-9.-]{1,253}"),
     "dkim_selector": re.compile(r"[A-Za-z0-9._-]{1,63}"),
     "dkim_private_key": re.compile(

@@ -446,6 +446,28 @@ async def test_side_by_side(stage: Stage, errands: Errands, files: FileServer) -
     assert 2 == await errands.run_due(10)
 
 
+async def test_a_worker_that_stops(stage: Stage, errands: Errands, files: FileServer) -> None:
+    """What a stopping worker was fetching is due at once, for another one."""
+    reached = asyncio.Event()
+
+    async def endless(_: web.Request) -> web.StreamResponse:
+        reached.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    files.answers["/a.jpg"] = endless
+    await stage.add(f"{CDN}/a.jpg")
+    running = asyncio.create_task(errands.run_due(1))
+    await reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    files.has("/a.jpg", JPEG)
+    assert 1 == await errands.run_due(1)
+    assert 0 == await stage.run("SELECT count(*) FROM gateway.errands")
+
+
 async def test_rows_of_messages_that_are_not_there(stage: Stage) -> None:
     """A file of a message that is not stored, or of another tenant's, is no row; one twice, one."""
     other = await make_stage(stage.database, "Beta")

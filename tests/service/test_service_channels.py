@@ -163,6 +163,7 @@ async def test_retry_mail(gateway: Gateway, ask: Ask, api: Api) -> None:
     for name in ("subject", "content", "from", "reply_to"):
         assert first[name] == second[name], name
     assert f"<{new['id']}@clinic.example>" == second["headers"]["Message-ID"]
+    assert "In-Reply-To" not in second["headers"]
     assert "List-Unsubscribe" not in second["headers"]
 
 
@@ -208,6 +209,27 @@ async def test_retry_answer(
         parts = await db.fetchval("SELECT parts FROM messages WHERE id = $1", new["id"])
     parts = json.loads(parts) if isinstance(parts, str) else parts
     assert "visit" == parts["outside"]["name"]
+
+
+async def test_retry_when_the_window_is_closed(
+    gateway: Gateway, ask: Ask, api: Api, accounts: dict[str, UUID]
+) -> None:
+    """A text that failed, with a template for later, is sent again as the template later."""
+    text = whatsapp_text("Hi", wamid="wamid.in", sender=PHONE[1:])
+    await from_meta(gateway, accounts["whatsapp"], whatsapp_post(whatsapp_value(text)))
+    await visit(ask, "whatsapp", options=NAMED)
+    row = await send(ask, "whatsapp", PHONE, body="Yes", template="visit", variables={"day": "Mon"})
+    api.says(400, {"error": {"code": 131026, "message": "No."}})
+    await step(api.worker(gateway))
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.correspondence SET last_inbound_at = now() - interval '25 hours'"
+        )
+    again = await ask("POST", f"/v1/messages/{row['id']}/retry")
+    assert 202 == again.status, again.body
+    api.says(200, {"messages": [{"id": "wamid.1"}]})
+    await step(api.worker(gateway))
+    assert ("template", "visit") == (api.last["type"], api.last["template"]["name"])
 
 
 async def test_retry_to_suppressed(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -58,7 +58,13 @@ CREDENTIALS: dict[str, dict[str, str]] = {
         "region": "eu-west-1",
         "topic_arn": ARN,
     },
-    "smtp": {"host": "127.0.0.1", "username": "clinic", "password": SECRET, "tls": "none"},
+    "smtp": {
+        "host": "127.0.0.1",
+        "username": "clinic",
+        "password": "its own",
+        "tls": "none",
+        "webhook_secret": SECRET,
+    },
     "meta": {
         "access_token": "EAAB",
         "phone_number_id": "109876",

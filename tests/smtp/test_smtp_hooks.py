@@ -23,12 +23,12 @@ from webhooks.model import (
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "smtp.json"
 CASES = json.loads(CORPUS.read_text()) if CORPUS.exists() else []
-ACCOUNT = account(25, username="u", password="secret")
+ACCOUNT = account(25, username="u", password="its own", webhook_secret="a-secret")
 
 
 def request(body: bytes, *, event: str = "inbound", **headers: str) -> WebhookRequest:
     """A mail as it is handed in."""
-    basic = base64.b64encode(b"mail:secret").decode()
+    basic = base64.b64encode(b"mail:a-secret").decode()
     return WebhookRequest(
         method="POST",
         url=f"https://gateway.example.org/webhooks/smtp/{ACCOUNT.id}/{event}",
@@ -38,8 +38,9 @@ def request(body: bytes, *, event: str = "inbound", **headers: str) -> WebhookRe
     )
 
 
-def test_only_the_password_opens() -> None:
-    """A request without the account's password, or for an account without one, is refused."""
+def test_only_the_secret_opens() -> None:
+    """A request without the account's secret, or for an account without one, is refused: the
+    password of the mail server opens nothing."""
     smtp.verify(request(b"x"), ACCOUNT)
     with pytest.raises(InvalidSignature):
         smtp.verify(request(b"x", authorization="Basic bWFpbDpvdGhlcg=="), ACCOUNT)
