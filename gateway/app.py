@@ -13,10 +13,10 @@ from channels.download import Downloader, DownloadError
 from channels.render import Renderer
 from gateway import operations, unsubscribe
 from gateway.accept import Accepting
-from gateway.api import ENDPOINTS, NOT_BUILT
 from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
 from gateway.api.media import SERVING, Serving, add_links
+from gateway.api.table import ENDPOINTS, NOT_BUILT
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts

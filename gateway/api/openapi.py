@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.api import ENDPOINTS
 from gateway.api.endpoint import Endpoint
 from gateway.api.shapes.base import ProblemAnswer
+from gateway.api.table import ENDPOINTS
 
 _REF = "#/components/schemas/{model}"
 _MEANINGS = {

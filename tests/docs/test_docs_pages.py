@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import Counter, Histogram
 from typer.main import get_command
 
-from gateway.api import ENDPOINTS
+from gateway.api.table import ENDPOINTS
 from gateway.cli import app
 from gateway.config import Settings
 from gateway.metrics import Metrics

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from email.message import Message
 
 import pytest
 
 from channels import html
 from channels.http import parse_date
-from webhooks import mail
+from webhooks import mail, mail_mime
 from webhooks.model import Inbound
 from webhooks.times import iso_time
 
@@ -102,3 +103,13 @@ def test_odd_times() -> None:
     """The same for times as JSON has them."""
     assert iso_time("9999-12-31T23:59:59-12:00") is None
     assert "2023-12-31 10:01:00+00:00" == str(iso_time("2024-01-01T10:00:00+23:59"))
+
+
+def test_an_attached_message_that_has_no_bytes() -> None:
+    """An attached message that cannot be written down again is empty, and stops nothing."""
+    inner, part = Message(), Message()
+    inner["Subject"] = "\ud800"
+    part["Content-Type"] = "message/rfc822"
+    part.set_payload([inner])
+
+    assert b"" == mail_mime.content_of(part)

@@ -23,8 +23,8 @@ from jsonschema import (  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from yarl import URL
 
-from gateway.api import ENDPOINTS
 from gateway.api.openapi import describe
+from gateway.api.table import ENDPOINTS
 from tests.service.conftest import PUBLIC
 
 if TYPE_CHECKING:
