@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -156,10 +156,11 @@ def cut(request: web.Request) -> web.Response:
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
     """Break a connection with a TCP reset."""
-    if not isinstance(transport, asyncio.WriteTransport):
+    if transport is None:
         return
     connection = transport.get_extra_info("socket")
     if connection is not None:
         # Zero linger makes close() send RST, where it would send an orderly FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    # uvloop's transports are not asyncio's own classes, and have its methods.
+    cast("asyncio.WriteTransport", transport).abort()
