@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -125,8 +126,9 @@ class Errands:
             raise
         except asyncio.CancelledError:
             # The worker stops: another one need not wait for the end of the lease.
-            async with self._database.as_service() as db:
-                await media.postpone_errand(db, errand, 0)
+            with suppress(DatabaseAwayError):
+                async with self._database.as_service() as db:
+                    await media.postpone_errand(db, errand, 0)
             raise
         except Exception:  # noqa: BLE001 - one errand's defect must not stop the others
             _log.exception("an errand met what nobody expected", **_ids(errand))

@@ -27,7 +27,8 @@ PARTS, DEPTH, HEADERS = 200, 20, 300
 LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
 HEADER_BYTES, PARAMETER_BYTES, BOUNDARIES = 64 * 2**10, 2048, 60
 LONG = re.compile(
-    rb"^content-(?:type|disposition|transfer-encoding)[ \t]*:[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*",
+    rb"(?:^|(?<=\r))content-(?:type|disposition|transfer-encoding)[ \t]*:"
+    rb"[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*",
     re.IGNORECASE | re.MULTILINE,
 )
 FILENAME_CHARACTERS = 150

@@ -27,6 +27,7 @@ SLOW = {
     + b"Content-Type: text/plain"
     + b"".join(b"; a*%d=x" % n for n in range(20_000)),
     "folded parameters": HEAD + b"Content-Type: text/plain" + b";\n a=b" * 40_000 + b"\n\nx",
+    "parameters folded by lone CR": HEAD + b'Content-Type: text/plain;\r a="' + b";" * 60_000,
     "parts within parts": HEAD + NESTED + b"x\n" * 100_000,
     "many attributes": PAGE + b"<p " + b" ".join(b"a%d=1" % n for n in range(30_000)) + b">x",
     "attributes between slashes": PAGE + b"<p " + b"/".join([b"a"] * 60_000) + b">x",
