@@ -150,6 +150,62 @@ async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
     assert [("API key", True), ("shop", False)] == [(row[0], row[1]) for row in keys]
 
 
+async def test_every_channel_is_set_up(shell: Shell) -> None:
+    """Accounts and senders of e-mail, WhatsApp and calls: the URLs to paste are complete, with the
+    secret where the provider does not sign."""
+    async with shell.clerk() as clerk:
+        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+
+        async def account(provider: str, *pairs: str) -> Any:
+            words = [word for pair in pairs for word in ("--set", pair)]
+            return (
+                await clerk.run(
+                    *("account", "add", "--org", org, "--provider", provider, *words, "--json"),
+                    PUBLIC_URL="https://msg.example.org",
+                )
+            ).json
+
+        async def sender(account_id: str, channel: str, address: str) -> Any:
+            words = ("--account", account_id, "--channel", channel, "--address", address)
+            return await clerk.run("sender", "add", *words, "--default")
+
+        mails = await account("sendgrid", "api_key=SG.x", "inbound_secret=open+sesame/1")
+        chats = await account(
+            "meta", "access_token=EAA1", "phone_number_id=123456789", f"app_secret={TOKEN}"
+        )
+        calls = await account("twilio", f"account_sid={SID}", f"auth_token={TOKEN}")
+        server = await account("smtp", "host=mail.example.org", "webhook_secret=open-sesame")
+        done = [
+            await sender(mails["id"], "email", "desk@clinic.example"),
+            await sender(server["id"], "email", "desk@other.example"),
+            await sender(chats["id"], "whatsapp", "+1 555 123 0002"),
+            await sender(calls["id"], "call", "+15551230001"),
+        ]
+        wrong = [
+            await sender(mails["id"], "email", "desk"),
+            await sender(mails["id"], "sms", "+15551230001"),
+            await sender(chats["id"], "whatsapp", "Clinic"),
+            await sender(calls["id"], "call", "Clinic"),
+        ]
+
+    base = "https://msg.example.org/webhooks"
+    assert {
+        "events": f"{base}/sendgrid/{mails['id']}/events",
+        "inbound": f"{base}/sendgrid/{mails['id']}/inbound?secret=open%2Bsesame%2F1",
+    } == mails["webhooks"]
+    assert {"events": f"{base}/meta/{chats['id']}/events"} == chats["webhooks"]
+    assert {"inbound": f"{base}/smtp/{server['id']}/inbound?secret=open-sesame"} == (
+        server["webhooks"]
+    )
+    assert [(0, "")] * 4 == [(each.code, each.err) for each in done]
+    for each, words in zip(
+        wrong,
+        ("give a mailbox", "sendgrid carries email, not sms", "give its number", "give a number"),
+        strict=True,
+    ):
+        assert words in each.complaint
+
+
 async def _organization(clerk: Clerk) -> str:
     """An organization, a second one of its name, its keys and staff; the first one's id."""
     first = await clerk.run("org", "create", "Ünï Clinic", "--country", "gb", "--json")

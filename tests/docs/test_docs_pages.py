@@ -5,26 +5,48 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client import Counter, Histogram
+from pydantic import BaseModel
 from typer.main import get_command
 
+from channels import call, email, sms, whatsapp
+from channels.model import Channel
+from channels.sandbox import OUTPUT_CHARACTERS
+from gateway import attachments, hooks
+from gateway.api.shapes import options
 from gateway.api.table import ENDPOINTS
+from gateway.app import MAX_BODY
 from gateway.cli import app
 from gateway.config import Settings
+from gateway.errands import Patience
+from gateway.media import files
 from gateway.metrics import Metrics
+from gateway.registry import PROVIDERS
+from gateway.simulator import build_simulator, plan
+from gateway.simulator.plan import PlanBody
 from scripts.check import STEPS
+from webhooks.model import Reason
 
 # Named in the changelog as not there yet.
 _LATER = {"why", "replay"}
+_SHOWN = {Channel.EMAIL: "e-mail", Channel.SMS: "SMS", Channel.WHATSAPP: "WhatsApp"}
 
 
-def _table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its first two lines."""
+def _table(page: str, heading: str, title: str | None = None) -> list[list[str]]:
+    """The cells of the tables below a heading, without the first two lines.
+
+    With a `title`, of the one whose first column has it.
+    """
     below = page.split(f"\n## {heading}\n", 1)[1]
     lines = [line for line in below.split("\n## ", 1)[0].splitlines() if line.startswith("|")]
+    if title is not None:
+        first = next(n for n, line in enumerate(lines) if line.startswith(f"| {title} |"))
+        # The next table begins where a line of dashes follows its titles.
+        rule = [n for n, line in enumerate(lines) if n > first + 1 and line.startswith("|---")]
+        lines = lines[first : rule[0] - 1 if rule else None]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -99,6 +121,80 @@ def test_every_log_line_is_explained(operating: str, root: Path) -> None:
         for event in re.findall(r"`([^`]+)`", row[0])
     }
     assert levels == documented
+
+
+def test_every_option_is_explained(operating: str) -> None:
+    """The table of options and the shapes name the same, channel by channel."""
+    documented = [
+        (row[0].strip("`"), row[1].strip("`"))
+        for row in _table(operating, "What a message can be told")
+    ]
+    known: list[tuple[str, type[BaseModel]]] = [
+        ("email", options.EmailOptions),
+        ("whatsapp", options.WhatsAppOptions),
+        ("call", options.CallOptions),
+    ]
+    assert [(name, field) for name, shape in known for field in shape.model_fields] == documented
+    assert {} == options.NoOptions.model_fields
+
+
+def test_every_limit_is_right(operating: str) -> None:
+    """The numbers in the table of limits are those of the code."""
+    told = " ".join(cell for row in _table(operating, "Limits") for cell in row)
+    mib = 2**20
+    expected = [
+        f"{MAX_BODY // mib} MiB",
+        f"{hooks._MAX_MAIL // mib} MiB",
+        f"{email.ATTACHMENT_BYTES // mib} MiB",
+        f"{files.MAX_BYTES // mib} MiB, {files.LIMITS.total:.0f} s",
+        *(f"{_SHOWN[name]} {most}" for name, most in attachments._MOST.items() if most),
+        f"SMS {sms.CHARACTERS:,} characters",
+        f"WhatsApp {whatsapp.CHARACTERS:,}",
+        f"Twilio {PROVIDERS['twilio'].characters[Channel.WHATSAPP]:,}",
+        f"beside a file {whatsapp.CAPTION_CHARACTERS:,}",
+        f"a call {call.CHARACTERS:,}",
+        f"e-mail {OUTPUT_CHARACTERS // mib} Mi",
+    ]
+    assert [] == [one for one in expected if one not in told]
+
+
+def test_the_patience_of_errands_is_right(operating: str) -> None:
+    """How often and when what a webhook points at is fetched again."""
+    patience = Patience()
+    waits = {5: "5 s", 30: "30 s", 120: "2 min", 600: "10 min", 3600: "1 h", 21600: "6 h"}
+    told = " ".join(operating.split())
+    words = ", ".join(waits[round(each)] for each in patience.waits)
+    assert f"after {words}." in told
+    assert (8, 13, 3) == (patience.most, sum(patience.waits) // 3600, patience.passing)
+    assert "Each is tried eight times over about 13 hours" in told
+    assert "given up after the third time" in told
+
+
+def test_every_reason_is_explained(operating: str) -> None:
+    """The table of suppressions has each reason that there is."""
+    documented = [row[0].strip("`") for row in _table(operating, "Suppressions")]
+    assert sorted(Reason) == sorted(documented)
+
+
+def test_the_simulator_is_explained(operating: str) -> None:
+    """The page has each field of a plan, each outcome, each fault and each path of /_sim."""
+    rows = {row[0].strip("`"): row[1] for row in _table(operating, "The simulator", "field")}
+    assert sorted(PlanBody.model_fields) == sorted(rows)
+    named = {name: set(re.findall(r"`([^`]+)`", text)) for name, text in rows.items()}
+    assert set(get_args(plan.Outcome)) == named["outcome"]
+    assert set(plan.Fault) == named["faults"]
+    assert {field.alias or name for name, field in plan.Match.model_fields.items()} == (
+        named["match"]
+    )
+    requests = " ".join(row[0] for row in _table(operating, "The simulator", "request"))
+    served = {
+        (route.method, resource.canonical)
+        for resource in build_simulator().router.resources()
+        for route in resource
+        if resource.canonical.startswith("/_sim") and route.method != "HEAD"
+    }
+    told = set(re.findall(r"`([A-Z]+) (/_sim[/a-z]*)", requests))
+    assert served - {("GET", "/_sim/plan")} == told
 
 
 def _commands() -> Iterator[str]:

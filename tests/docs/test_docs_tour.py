@@ -28,11 +28,41 @@ _SEEN = (
     '"delivered"',
     '"accepted"',
     "<Response/>",
-    '"body":"Can we make it 10:00?"',
+    '"body": "Can we make it 10:00?"',
+    # an e-mail with a file, and its answer
+    '"subject": "Your plan 🌿"',
+    '"body": "Dear Ada,\\n\\nhere is your plan."',
+    '"filename": "plan.txt"',
+    '"status": "read"',
+    '"body": "Thank you! My notes are attached."',
+    '"filename": "notes.txt"',
+    '"quoted_text": "On Monday Riverside Clinic wrote:',
+    '"reply_to": "',
+    "Walk more!",
+    # WhatsApp, outside of the window and inside
+    "WhatsApp takes a free text only within 24 hours",
+    '"parameters":1',
+    '"provider":"meta"',
+    "status         read",
+    "read",
+    # a call
+    '"status": "delivered"',
+    '"digits": "1"',
+    '"duration": "21"',
+    # STOP, START, and by hand
+    '"reason": "stop"',
+    "has asked for no more messages on this channel (STOP)",
+    '{"data":[],"next_cursor":null}',
+    '"note":"asked on the phone"',
+    # schedules, batches, faults
     '"status":"canceled"',
     '"status":202',
     '"status":422',
-    "delivered",
+    '"reset_after_accept"',
+    '"status": "delivered"',
+    # the answer was lost, and that was no failure
+    '"status": "unknown"',
+    '"type": "accepted"',
 )
 
 
