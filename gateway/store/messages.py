@@ -45,6 +45,9 @@ class Remembered:
 
 async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store messages with their queue entries and first events; the rows, by id."""
+    leads = list({m["lead_id"] for m in messages if m["lead_id"]})
+    if leads:
+        await db.execute(_SQL["hold_leads"], organization_id, leads)
     rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
     return [dict(row) for row in rows]
 

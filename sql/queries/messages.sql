@@ -1,5 +1,12 @@
 -- Messages: accepted, read, canceled. Status changes are in reports.sql, and nowhere else.
 
+-- name: hold_leads
+-- The leads that messages are about to go to, in one order for everybody. A statement of its own,
+-- before anything is stored: what waits here has locked nothing yet, and what follows sees the rows
+-- as they are then. $1: organization, $2: lead ids.
+SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+ORDER BY id FOR NO KEY UPDATE;
+
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, the lead's last contact. $1: json array of messages, $2: organization.
@@ -37,11 +44,7 @@ WITH incoming AS MATERIALIZED (
   WHERE template_id IS NOT NULL GROUP BY template_id
 ), contacted AS (
   UPDATE leads SET last_contacted_at = now()
-  WHERE organization_id = $2 AND id IN (
-    SELECT l.id FROM leads l
-    WHERE l.organization_id = $2 AND l.id IN (SELECT lead_id FROM incoming)
-    ORDER BY l.id FOR NO KEY UPDATE
-  )
+  WHERE organization_id = $2 AND id IN (SELECT lead_id FROM incoming)
 )
 SELECT s.id, s.organization_id, s.channel, s.direction, s.from_address, s.to_address, s.lead_id,
   s.client_id, s.conversation_id, s.subject, s.body, s.html_body, s.attachments, s.status,
