@@ -25,6 +25,8 @@ RULES_TIMES_ELEMENTS = 4_000_000
 # Parsers take quadratic time for elements within elements and for attributes, and one of them
 # overflows the stack: a mail has hundreds of the first, a few of the others.
 TAGS_AT_MOST, DEPTH_AT_MOST, ATTRIBUTES_AT_MOST = 20_000, 400, 200
+# Parsers do not take every end for one, so depth has a bound that no end tag loosens.
+OPENED_AT_MOST, ODD_AT_MOST = 8000, 20
 
 TAGS: Final = (
     "html|head|body|p|div|span|br|hr|table|tbody|tr|td|th|ul|ol|li|a|b|i|u|s|strong|em|small|big"
@@ -39,6 +41,9 @@ ENDS: Final = {
 OPENED = re.compile(r"<(/?)([a-zA-Z][^\s<>/]*)([^<>]*)")
 FOREIGN = frozenset({"svg", "math"})
 QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+# A tag with < or > in it goes on where one without would have ended.
+ODD = re.compile(r"<[a-zA-Z][^<>]*(?=<)|=\s*(?:\"[^\"<>]*|'[^'<>]*)>")
+BRACKET = re.compile("[<>]")
 # Elements that have no end, or whose end goes without saying: they are not within one another.
 FLAT = frozenset(
     {
@@ -74,8 +79,10 @@ def is_overgrown(source: str) -> bool:
     """Whether HTML has more tags, or deeper ones, or more attributes, than are worth parsing."""
     if source.count("<") > TAGS_AT_MOST:
         return True
+    if _hides_attributes(source):
+        return True
     opened: Counter[str] = Counter()
-    depth, is_foreign = 0, False
+    depth, starts, is_foreign = 0, 0, False
     for closing, given, rest in OPENED.findall(source):
         name = given.lower()
         if closing:
@@ -90,15 +97,29 @@ def is_overgrown(source: str) -> bool:
         is_foreign = is_foreign or name in FOREIGN
         if is_foreign or name not in FLAT:
             opened[name] += 1
-            depth += 1
-            if depth > DEPTH_AT_MOST:
+            depth, starts = depth + 1, starts + 1
+            if depth > DEPTH_AT_MOST or starts > OPENED_AT_MOST:
                 return True
     return False
 
 
+def _hides_attributes(source: str) -> bool:
+    """Whether what goes on behind < or > within a tag may be too many attributes."""
+    for number, odd in enumerate(ODD.finditer(source)):
+        end = BRACKET.search(source, odd.end() + 1)
+        behind = source[odd.end() + 1 : end.start() if end else None]
+        if number >= ODD_AT_MOST or _words(behind) > ATTRIBUTES_AT_MOST:
+            return True
+    return False
+
+
 def _attributes(rest: str) -> int:
-    bare = QUOTED.sub("", rest)
-    return max(len(re.split(r"[\s/]+", bare)), bare.count("="))
+    return _words(QUOTED.sub("", rest))
+
+
+def _words(text: str) -> int:
+    """How many attributes the text can be at most."""
+    return max(len(re.split(r"[\s/]+", text)), text.count("="))
 
 
 def inline_styles(source: str) -> str:

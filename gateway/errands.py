@@ -8,11 +8,11 @@ dies in the middle is done again when its lease is over.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from channels.download import Downloader, DownloadLater, DownloadRefused, File
 from channels.download import origin as origin_of
@@ -35,9 +35,9 @@ _log = logger(__name__)
 Received = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 4
-# Where a file of WhatsApp is, is asked first: its answer is JSON that names the URL
-# https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
-_META = "graph.facebook.com"
+# Of these, how many one account may take: what is slow there leaves a lane to the others.
+_OF_ONE = CONCURRENCY - 1
+_REST = 1.0
 # What may be right a moment later: a file that is not there yet, a key that is being changed.
 _PASSING = (401, 403, 404)
 
@@ -86,32 +86,48 @@ class Errands:
         self._api_urls = api_urls
         self._patience = patience or Patience()
         self._providers = providers
+        self._claiming = asyncio.Lock()
+        self._held: list[UUID] = []
 
-    async def run_due(self, limit: int = 100) -> int:
-        """Do up to `limit` errands that are due, four at a time; how many that were.
+    async def run(self) -> None:
+        """Do what is due in four lanes, until cancelled: a slow errand holds up its lane alone."""
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(CONCURRENCY):
+                lanes.create_task(self._lane())
 
-        Raises `DatabaseAwayError` when all have ended.
-        """
-        begun = 0
+    async def _lane(self) -> None:
+        """Do one errand after the other, and rest where none is due."""
+        while True:
+            has_run = False
+            try:
+                has_run = await self.run_next()
+            except DatabaseAwayError as error:
+                _log.warning("the database is away", error=str(error))
+            except Exception:  # noqa: BLE001 - what failed once is tried again
+                _log.exception("errands could not be claimed")
+            if not has_run:
+                await asyncio.sleep(_REST)
 
-        async def run() -> None:
-            nonlocal begun
-            while begun < limit:
-                begun += 1
+    async def run_next(self) -> bool:
+        """Do one errand that is due; False when none is. Raises `DatabaseAwayError`."""
+        async with self._claiming:  # so that each sees what the others hold
+            async with self._database.as_service() as db:
+                due = await media.claim_errands(db, 1, self._patience.lease, self._held, _OF_ONE)
+            self._held += [one.account_id for one in due]
+        if not due:
+            return False
+        try:
+            await self._run(due[0])
+        except asyncio.CancelledError:
+            # The worker stops: another one need not wait for the end of the lease. With a database
+            # that is away it has to; the worker ends all the same.
+            with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
-                    due = await media.claim_errands(db, 1, self._patience.lease)
-                if not due:
-                    begun -= 1
-                    return
-                await self._run(due[0])
-
-        ended = await asyncio.gather(
-            *(run() for _ in range(min(CONCURRENCY, limit))), return_exceptions=True
-        )
-        for error in ended:
-            if isinstance(error, BaseException):
-                raise error
-        return begun
+                    await media.postpone_errand(db, due[0], 0)
+            raise
+        finally:
+            self._held.remove(due[0].account_id)
+        return True
 
     async def _run(self, errand: Errand) -> None:
         try:
@@ -123,12 +139,6 @@ class Errands:
             else:
                 await self._attempt(errand)
         except DatabaseAwayError:
-            raise
-        except asyncio.CancelledError:
-            # The worker stops: another one need not wait for the end of the lease.
-            with suppress(DatabaseAwayError):
-                async with self._database.as_service() as db:
-                    await media.postpone_errand(db, errand, 0)
             raise
         except Exception:  # noqa: BLE001 - one errand's defect must not stop the others
             _log.exception("an errand met what nobody expected", **_ids(errand))
@@ -186,11 +196,15 @@ class Errands:
         )
 
     async def _fetch_file(self, errand: Errand, account: Account) -> File:
-        """The file itself: where Meta keeps it, the provider is asked first."""
+        """The file itself: where the provider only tells where it is, from there."""
         file = await self._get(account, self._at(account, errand.url))
-        if urlsplit(errand.url).hostname == _META and file.content_type == "application/json":
-            return await self._get(account, self._at(account, _named_in(file.content)))
-        return file
+        file_url = self._providers[account.provider].file_url
+        if file_url is None or file.content_type != "application/json":
+            return file
+        url = file_url(file.content)
+        if url is None:
+            raise DownloadRefused("The provider's answer names no URL of the file.")
+        return await self._get(account, self._at(account, url))
 
     def _at(self, account: Account, url: str) -> str:
         """A URL of the provider itself at the address that the environment names instead."""
@@ -258,16 +272,6 @@ def _rebased(url: str, api_url: str | None) -> str:
     except ValueError:
         return url  # the downloader says what is wrong with it
     return api_url.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
-
-
-def _named_in(answer: bytes) -> str:
-    try:
-        url = json.loads(answer)["url"]
-    except (ValueError, TypeError, KeyError):
-        url = None
-    if not isinstance(url, str):
-        raise DownloadRefused("The provider's answer names no URL of the file.")
-    return url
 
 
 def _ids(errand: Errand) -> dict[str, str | int]:

@@ -20,7 +20,7 @@ from gateway.store.queue import Claimed
 from gateway.store.suppressions import Pair
 from gateway.vault import Vault
 
-_MAIL_ID = re.compile(r"[!-;=?-~]{1,250}")
+_MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
 
 
 class Outbounds:
@@ -71,7 +71,8 @@ class Outbounds:
 
     def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
         thread = thread or Thread()
-        # A stranger's Message-ID that no header can hold must not keep our answers from leaving.
+        # A stranger's Message-ID that no header can hold, or a mail without one: nothing refers to
+        # it, and our answers leave all the same.
         references = tuple(each for each in thread.references if _MAIL_ID.fullmatch(each))
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id

@@ -86,8 +86,10 @@ class Receiving:
 
         Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
-        half = PROVIDERS[account.provider].webhook
-        request = replace(request, sender_id=account.credentials.get("phone_number_id"))
+        row = PROVIDERS[account.provider]
+        half = row.webhook
+        if row.sender_credential:
+            request = replace(request, sender_id=account.credentials.get(row.sender_credential))
         try:
             half.verify(request, account)
         except NeedsCertificate as needed:

@@ -57,7 +57,9 @@ class Provider:
     is fetched: those with credentials for the provider's own hosts alone. `url_secrets` names the
     credential that an event's URL carries, where the provider does not sign; `characters` are its
     own limits for a text; `can_be_asked` says whether `find` has an answer; `close` ends the
-    connections that the send half keeps.
+    connections that the send half keeps. `file_url` reads where a file is, where the provider
+    answers for it with JSON. `sender_credential` is its own id of the account's sender: what
+    webhooks tell about others is not ours.
     """
 
     carries: tuple[Channel, ...]
@@ -71,6 +73,8 @@ class Provider:
     url_secrets: Mapping[str, str] = field(default_factory=dict)
     characters: Mapping[Channel, int] = field(default_factory=dict)
     can_be_asked: bool = True
+    file_url: Callable[[bytes], str | None] | None = None
+    sender_credential: str | None = None
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
@@ -111,6 +115,8 @@ PROVIDERS: dict[str, Provider] = {
         check_credentials=meta.validate_credentials,
         events=("events",),
         authorize=meta.authorize,
+        file_url=meta.file_url,
+        sender_credential="phone_number_id",
     ),
     "sendgrid": Provider(
         carries=(Channel.EMAIL,),

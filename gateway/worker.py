@@ -1,7 +1,7 @@
 """The worker: claims what is due, sends it side by side, and keeps house meanwhile.
 
-Woken by NOTIFY, and by the clock where that is lost. It stops cleanly: no more claims, what is
-under way is finished, what was not begun is given back.
+Woken by NOTIFY, and by the clock where that is lost. It stops cleanly: no more claims, messages
+under way are finished, errands and what was not begun are given back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ _POLL = 0.5
 _GATHER = 0.02
 _BATCH = 100
 _STOP = 25.0
-_LANES = 4
 
 
 class Worker:
@@ -57,12 +56,12 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`."""
+        fetching = asyncio.create_task(self._errands.run())
         beside = [
+            fetching,
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(2.0, self._apply_missed_reports)),
-            # Lanes of their own: a slow server does not hold up what others wait for.
-            *(asyncio.create_task(self._regularly(1.0, self._fetch)) for _ in range(_LANES)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -74,6 +73,7 @@ class Worker:
             for task in (claiming, *beside):
                 if task.done():
                     task.result()
+            fetching.cancel()  # what it has under way is another worker's at once
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=_STOP)
         finally:
@@ -161,10 +161,6 @@ class Worker:
             missed = await reports.take_missed(db, since)
             await reports.record(db, missed)
         self._caught_up = self._caught_up or not missed
-
-    async def _fetch(self) -> None:
-        while await self._errands.run_due(1):
-            pass
 
     async def _fold(self) -> None:
         async with self._database.as_service() as db:

@@ -24,7 +24,9 @@ SUBJECT_CHARACTERS = 998
 HEADER_CHARACTERS, ADDRESSES_CHARACTERS = 64 * 2**10, 16 * 2**10
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 LINE_ENDS = re.compile(r"[\r\n\t]+")
-ID = re.compile(r"<([^<>\s]{1,500})>")
+# What our own mails can name again; other ids are kept as digests, or not at all.
+ID = re.compile(r"<([!-;=?-~]{1,250})>")
+BARE_ID = re.compile(r"[!-;=?-~]{1,250}")
 RECIPIENT_HEADERS: Final = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to",
 )  # fmt: skip
@@ -167,7 +169,7 @@ def _external_id(letter: Letter) -> str:
     given = letter.external_id or _first(letter.headers, "message-id")
     found = _ids(given)
     bare = found[0] if found else "".join(stored(given).split()).strip("<>")
-    if 0 < len(bare) <= 500:
+    if BARE_ID.fullmatch(bare):
         return bare
     parts = (given, letter.from_address, letter.subject, letter.text, letter.html)
     told = "\0".join(part or "" for part in parts).encode(errors="replace")

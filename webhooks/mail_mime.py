@@ -23,14 +23,17 @@ from channels.model import Attachment
 
 Part = email.message.Message
 
-PARTS, DEPTH, HEADERS = 200, 20, 300
+PARTS, DEPTH, HEADERS, WRITTEN_HEADERS = 200, 20, 300, 500
 LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
 HEADER_BYTES, PARAMETER_BYTES, BOUNDARIES = 64 * 2**10, 2048, 60
 LONG = re.compile(
-    rb"(?:^|(?<=\r))content-(?:type|disposition|transfer-encoding)[ \t]*:"
+    # The library ends lines at a lone CR, too.
+    rb"(?<![^\r\n])content-(?:type|disposition|transfer-encoding)[ \t]*:"
     rb"[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
+REPORT = re.compile(rb"message/delivery-status", re.IGNORECASE)
+BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
 FILENAME_CHARACTERS = 150
 BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
@@ -104,6 +107,8 @@ def _tree(raw: bytes) -> Part | None:
     lines = raw.count(b"\n") + raw.count(b"\r")
     if lines > 2 * LINES:
         return None
+    if REPORT.search(raw) and len(BLANK.findall(raw)) > BLANKS:
+        return None  # each block of a report is a message to the library
     boundaries = len(BOUNDARY.findall(raw))
     if boundaries > BOUNDARIES or lines * (1 + boundaries) > LINES_TIMES_BOUNDARIES:
         return None
@@ -210,12 +215,17 @@ def text_of(part: Part) -> str:
 
 
 def content_of(part: Part) -> bytes:
-    """The bytes of a part without their transfer encoding; an attached message as it was."""
+    """The bytes of a part without their transfer encoding; an attached message as it was.
+
+    Of the blocks of a report the first ones, and none with more fields than anybody writes.
+    """
     try:
         if part.is_multipart():
-            whole = part.get_payload()
+            whole: Any = part.get_payload()
             return b"\r\n".join(
-                each.as_bytes(policy=CRLF) for each in whole if isinstance(each, Part)
+                each.as_bytes(policy=CRLF)
+                for each in whole[:PARTS]
+                if isinstance(each, Part) and len(each) <= WRITTEN_HEADERS
             )
         content = part.get_payload(decode=True)
     except ERRORS:

@@ -19,6 +19,9 @@ from webhooks.mail_mime import Message, Part, content_of, leaves, stored
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 
 RECIPIENTS, SCANNED, DETAIL_CHARACTERS = 50, 64 * 2**10, 1000
+# A block for each recipient, and one for the mail; some servers write empty ones between them.
+STATUSES, BLOCKS = 3, 200
+BETWEEN_BLOCKS = re.compile(r"\n[ \t]*\n")
 
 ACTIONS: Final = {
     "failed": ("bounced", Status.FAILED),
@@ -117,7 +120,7 @@ def reports(
     notice = Notice(provider=provider, external_id=_original(parts), name=name, message=message)
     if complaints:
         return _complaint(notice, _fields(complaints[0]))
-    blocks = [block for part in statuses for block in _blocks(part)]
+    blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
@@ -155,7 +158,7 @@ def _original(parts: list[Part]) -> str | None:
 def _blocks(part: Part) -> Iterator[Fields]:
     """The groups of fields of a delivery-status, wherever its blank lines are."""
     text = content_of(part)[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
-    for block in re.split(r"\n[ \t]*\n", text):
+    for block in BETWEEN_BLOCKS.split(text, BLOCKS)[:BLOCKS]:
         fields: dict[str, str] = {}
         for line in re.sub(r"\n[ \t]+", " ", block).split("\n"):
             name, colon, value = line.partition(":")

@@ -323,5 +323,17 @@ class Meta:
         raise CannotAsk("Meta cannot be asked which messages it took.", code="cannot-ask")
 
 
+def file_url(answer: bytes) -> str | None:
+    """Where a file is: what Meta answers for its id is JSON that names the URL.
+
+    https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
+    """
+    try:
+        url = json.loads(answer)["url"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return url if isinstance(url, str) else None
+
+
 half = Meta()
 send, find = half.send, half.find

@@ -75,8 +75,6 @@ def simulator(
     """Be the providers: their APIs, with signed callbacks, and faults on request."""
     from gateway import simulator as providers  # noqa: PLC0415 - web and worker need it not
 
-    mails = _free_port(host, SMTP_PORT) if smtp_port is None else smtp_port
-
     async def run() -> None:
         stop = stop_on_signals()
         serving = asyncio.create_task(
@@ -85,7 +83,8 @@ def simulator(
                 port,
                 lambda url: out.print(f"The simulator is at {url}"),
                 seed=seed,
-                smtp_port=mails,
+                smtp_port=SMTP_PORT if smtp_port is None else smtp_port,
+                smtp_else_any=smtp_port is None,
                 mail_ready=lambda smtp: out.print(f"Its mail server is at {smtp}"),
             )
         )
@@ -103,15 +102,6 @@ def simulator(
     except OSError as error:
         ports = f"{port}" if smtp_port is None else f"{port} or {smtp_port}"
         raise PortTakenError(f"cannot listen on {host}:{ports}: {error.strerror}") from None
-
-
-def _free_port(host: str, wished: int) -> int:
-    """The wished port, or 0 (any) where somebody else listens there."""
-    try:
-        bind(host, wished).close()
-    except PortTakenError:
-        return 0
-    return wished
 
 
 def demo(

@@ -72,10 +72,12 @@ def build_simulator(
     patience: float = 5.0,
     smtp_port: int | None = None,
     smtp_host: str = "127.0.0.1",
+    smtp_else_any: bool = False,
 ) -> web.Application:
     """The application: the providers' paths and `/_sim`; with `smtp_port` a mail server too.
 
-    That one listens while the application runs; port 0 takes a free one, and `/_sim/health` tells.
+    That one listens while the application runs; port 0 takes a free one, as one that is taken does
+    with `smtp_else_any`; `/_sim` tells which.
 
     The same `seed` gives the same ids and the same shuffling; `keep_requests` is how many of the
     newest requests are remembered; `retry_wait` seconds before a callback's first retry, doubled
@@ -112,7 +114,7 @@ def build_simulator(
         # aiosmtpd is only needed where somebody listens.
         from gateway.simulator.smtp_server import serve_smtp  # noqa: PLC0415
 
-        async with serve_smtp(state, smtp, smtp_host, smtp_port):
+        async with serve_smtp(state, smtp, smtp_host, smtp_port, else_any=smtp_else_any):
             yield
 
     async def let_go(_app: web.Application) -> None:
@@ -132,6 +134,7 @@ async def run(
     seed: int | None = None,
     keep_requests: int = KEEP_REQUESTS,
     smtp_port: int | None = None,
+    smtp_else_any: bool = False,
     mail_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until cancelled; `ready` is told the base address once requests are answered.
@@ -141,7 +144,11 @@ async def run(
     Port 0 takes a free one. Raises `OSError` where a port is taken.
     """
     app = build_simulator(
-        seed=seed, keep_requests=keep_requests, smtp_port=smtp_port, smtp_host=host
+        seed=seed,
+        keep_requests=keep_requests,
+        smtp_port=smtp_port,
+        smtp_host=host,
+        smtp_else_any=smtp_else_any,
     )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()

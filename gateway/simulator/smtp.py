@@ -2,8 +2,8 @@
 
 Outcomes: `refused` and `failed` refuse the recipient (550, or the plan's code); `bounced`,
 `undelivered`, `dropped` accept the mail and then send a bounce (RFC 3464), `deferred` a warning,
-`complained` a complaint (RFC 5965) to the account's webhook `inbound`, as message/rfc822 with the
-account's user and password. The faults 429, 500, ... answer the end of the mail with 421 and 451.
+`complained` a complaint (RFC 5965) to the account's webhook `inbound`, as message/rfc822 with its
+`webhook_secret`, if it has one. The faults 429, 500, ... answer the end of the mail with 421, 451.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class SmtpAccount(SimAccount):
 
     username: str = Field(min_length=1)
     password: str = Field(min_length=1, repr=False)
+    webhook_secret: str | None = Field(default=None, min_length=1, repr=False)
     addresses: tuple[str, ...] = ()
 
     @property
@@ -204,16 +205,15 @@ class Smtp:
         sender, to = ("", record.from_) if is_report else (record.from_, record.to)
         delivery = Delivery(event=event, url=url)
         record.callbacks.append(delivery)
-        callback = Callback(
-            url=url.partition("#")[0],
-            body=raw,
-            headers={
-                "Content-Type": "message/rfc822",
-                "Authorization": encode_basic_auth(account.username, account.password, "utf-8"),
-                "X-Envelope-From": sender,
-                "X-Envelope-To": to,
-            },
-            limits=LIMITS,
-        )
+        headers = {
+            "Content-Type": "message/rfc822",
+            "X-Envelope-From": sender,
+            "X-Envelope-To": to,
+        }
+        if account.webhook_secret is not None:  # else it may stand in the URL
+            headers["Authorization"] = encode_basic_auth(
+                account.username, account.webhook_secret, "utf-8"
+            )
+        callback = Callback(url=url.partition("#")[0], body=raw, headers=headers, limits=LIMITS)
         await self._state.deliver(callback, delivery)
         return delivery

@@ -134,8 +134,13 @@ class Dialogue:
 
 
 @asynccontextmanager
-async def serve_smtp(state: State, smtp: Smtp, host: str, port: int) -> AsyncIterator[None]:
-    """Listen while the block runs; port 0 takes a free one. Raises `OSError` where it is taken."""
+async def serve_smtp(
+    state: State, smtp: Smtp, host: str, port: int, *, else_any: bool = False
+) -> AsyncIterator[None]:
+    """Listen while the block runs; port 0 takes a free one, as one that is taken does `else_any`.
+
+    Raises `OSError` where a port is taken.
+    """
     logging.getLogger("mail.log").setLevel(logging.ERROR)
     dialogue = Dialogue(state, smtp)
     connections: WeakSet[SMTP] = WeakSet()
@@ -158,7 +163,13 @@ async def serve_smtp(state: State, smtp: Smtp, host: str, port: int) -> AsyncIte
         connections.add(made)
         return made
 
-    server = await asyncio.get_running_loop().create_server(protocol, host, port)
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(protocol, host, port)
+    except OSError:
+        if not else_any:
+            raise
+        server = await loop.create_server(protocol, host, 0)
     try:
         bound = server.sockets[0].getsockname()
         name = f"[{bound[0]}]" if ":" in bound[0] else bound[0]

@@ -146,9 +146,16 @@ async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> None:
         await db.execute(_SQL["add_errands"], as_json(storable([asdict(one) for one in errands])))
 
 
-async def claim_errands(db: Connection, limit: int, seconds: float) -> list[Errand]:
-    """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others."""
-    return [Errand(**row) for row in await db.fetch(_SQL["claim_errands"], limit, seconds)]
+async def claim_errands(
+    db: Connection, limit: int, seconds: float, held: Sequence[UUID] = (), most: int = 1000
+) -> list[Errand]:
+    """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others.
+
+    `held`: the accounts of those that the caller has under way. They come after others, and not at
+    all where there are `most` of one.
+    """
+    rows = await db.fetch(_SQL["claim_errands"], limit, seconds, list(held), most)
+    return [Errand(**row) for row in rows]
 
 
 async def finish_errand(db: Connection, errand: Errand) -> None:

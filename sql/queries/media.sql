@@ -78,13 +78,17 @@ ON CONFLICT (organization_id, id) DO NOTHING;
 
 -- name: claim_errands
 -- Takes up to $1 due errands for $2 seconds; their next time is the lease. Accounts take turns
--- among the oldest that are due: what waits for a slow one does not hold up the others.
+-- among the oldest that are due: what waits for a slow one does not hold up the others. $3: the
+-- accounts of what the caller holds already, once for each: as many turns they have had, and one
+-- that has had $4 gets none now.
 WITH due AS MATERIALIZED (
   SELECT organization_id, id, account_id, run_at FROM gateway.errands
-  WHERE run_at <= now() ORDER BY run_at LIMIT 1000
+  WHERE run_at <= now() AND cardinality(array_positions($3::uuid[], account_id)) < $4
+  ORDER BY run_at LIMIT 1000
 ), ordered AS MATERIALIZED (
   SELECT organization_id, id,
-    row_number() OVER (PARTITION BY organization_id, account_id ORDER BY run_at, id) AS turn,
+    row_number() OVER (PARTITION BY organization_id, account_id ORDER BY run_at, id)
+      + cardinality(array_positions($3::uuid[], account_id)) AS turn,
     run_at
   FROM due
 ), chosen AS MATERIALIZED (

@@ -6,7 +6,9 @@ import asyncio
 import signal
 from pathlib import Path
 
+import aiohttp
 import asyncpg
+import pytest
 
 from tests.cli.shell import Shell, free_port, get, until, users_of
 from tests.conftest import dsn_for
@@ -63,9 +65,67 @@ async def test_simulator(lone_shell: Shell) -> None:
     assert 0 == code
 
 
+async def test_simulator_with_a_mail_server(lone_shell: Shell) -> None:
+    """It says where its mail server is; that one answers there, and keeps strangers out."""
+    port, mail_port = free_port(), free_port()
+    words = ("simulator", "--port", str(port), "--smtp-port", str(mail_port))
+    async with lone_shell.start(*words) as simulator:
+        await simulator.says(f"Its mail server is at 127.0.0.1:{mail_port}")
+        about = await get(f"http://127.0.0.1:{port}/_sim")
+        reader, writer = await asyncio.open_connection("127.0.0.1", mail_port)
+        greeting = await reader.readline()
+        writer.write(b"EHLO here\r\nMAIL FROM:<ada@example.com>\r\nQUIT\r\n")
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        taken = await lone_shell.run("simulator", "--port", "0", "--smtp-port", str(mail_port))
+        code = await simulator.stop(signal.SIGINT)
+
+    assert (200, f"127.0.0.1:{mail_port}") == (about[0], about[1]["smtp"])
+    assert ["meta", "sendgrid", "smtp", "twilio"] == about[1]["providers"]
+    assert greeting.startswith(b"220 ")
+    assert "530 " in answer
+    assert str(mail_port) in taken.complaint
+    assert 0 == code
+
+
+async def test_simulator_beside_another(lone_shell: Shell) -> None:
+    """Without `--smtp-port` its mail server takes a free port where 9025 is taken."""
+    async with (
+        lone_shell.start("simulator", "--port", "0") as first,
+        lone_shell.start("simulator", "--port", "0") as second,
+    ):
+        await asyncio.gather(*(one.says("Its mail server is at ") for one in (first, second)))
+        where = {line for one in (first, second) for line in one.lines if "mail server" in line}
+        codes = await asyncio.gather(first.stop(), second.stop())
+
+    assert 2 == len(where)
+    assert (0, 0) == (codes[0], codes[1])
+
+
+async def test_simulator_cuts_connections(lone_shell: Shell) -> None:
+    """The fault `reset` ends in a connection that is cut, also in the process of the command."""
+    login = {"account_sid": "AC1", "auth_token": "secret"}
+    headers = {"Authorization": aiohttp.encode_basic_auth(*login.values())}
+    async with lone_shell.start("simulator", "--port", "0") as simulator:
+        await simulator.says("The simulator is at ")
+        (base,) = (line.split()[-1] for line in simulator.lines if "simulator is at" in line)
+        async with aiohttp.ClientSession(base, headers=headers) as http:
+            for path, body in (
+                ("/_sim/accounts", {"provider": "twilio", **login}),
+                ("/_sim/plan", {"faults": ["reset"]}),
+            ):
+                async with http.post(path, json=body) as made:
+                    assert 201 == made.status
+            form = {"From": "+15551230001", "To": "+15557654321", "Body": "Hello"}
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await http.post("/2010-04-01/Accounts/AC1/Messages.json", data=form)
+        await simulator.stop()
+
+
 async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) -> None:
-    """`gateway demo --once` prints the conversation, twice, whatever the environment names, and
-    leaves no process."""
+    """`gateway demo --once` prints the conversation over all four channels, twice, whatever the
+    environment names, and leaves no process."""
     first = await lone_shell.run("demo", "--once")
     second = await lone_shell.run(
         *("demo", "--once"),
@@ -77,7 +137,10 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
 
     for done in (first, second):
         assert (0, "") == (done.code, done.err), done
-        for words in ("Riverside Clinic", "Ada Lovelace", "YES, see you then", "delivered"):
+        for channel in ("e-mail", "SMS", "WhatsApp", "call"):
+            for who in ("Riverside Clinic", "Ada Lovelace"):
+                assert f"{who} ({channel})" in done.out
+        for words in ("YES, see you then", "delivered", "read", "pressed 1", "recording.mp3"):
             assert words in done.out
     await until(lambda: not users_of(folder), 15)
 

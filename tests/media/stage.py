@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from channels.model import Account
 from gateway import setup
-from gateway.errands import Patience
+from gateway.errands import Errands, Patience
 from gateway.ids import new_id
 from gateway.media.links import MediaLinks
 from gateway.registry import PROVIDERS, Provider
@@ -27,6 +28,25 @@ LINKS = MediaLinks(VAULT, BASE)
 HURRIED = Patience(waits=(0,) * 7)
 
 
+async def run_due(errands: Errands, limit: int = 100) -> int:
+    """Do up to `limit` errands that are due, four at a time; how many that were."""
+    begun = 0
+
+    async def lane() -> None:
+        nonlocal begun
+        while begun < limit:
+            begun += 1
+            if not await errands.run_next():
+                begun -= 1
+                return
+
+    ended = await asyncio.gather(*(lane() for _ in range(min(4, limit))), return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+    return begun
+
+
 def authorize(account: Account, url: str) -> Mapping[str, str]:
     """As a provider's: its own host, and the address that the environment names instead."""
     own = ("http://api.example.com/", "https://graph.facebook.com/", "http://graph.facebook.com/")
@@ -35,7 +55,9 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
     return SECRET if url.startswith(own) else {}
 
 
-PROVIDER: Mapping[str, Provider] = {"twilio": replace(PROVIDERS["twilio"], authorize=authorize)}
+PROVIDER: Mapping[str, Provider] = {
+    "twilio": replace(PROVIDERS["twilio"], authorize=authorize, file_url=PROVIDERS["meta"].file_url)
+}
 
 
 @dataclass

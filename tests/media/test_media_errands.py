@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -16,10 +16,10 @@ from gateway.errands import Errands, Patience
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStoreError, storage_key
 from gateway.store import media
-from gateway.store.database import DatabaseAwayError
+from gateway.store.database import Database, DatabaseAwayError
 from gateway.vault import Vault
 from tests.media.conftest import FileServer, Names
-from tests.media.stage import BASE, HURRIED, Stage, make_stage
+from tests.media.stage import BASE, HURRIED, Stage, make_stage, run_due
 from webhooks.model import Unreadable
 
 API = "http://api.example.com"
@@ -53,8 +53,8 @@ async def test_a_file(
     files.has("/b", b"<html>")
     first, second = await stage.add(f"{API}/a", f"{CDN}/b", content_type="text/html")
 
-    assert 2 == await errands.run_due(10)
-    assert 0 == await errands.run_due(10)
+    assert 2 == await run_due(errands, 10)
+    assert 0 == await run_due(errands, 10)
     key = storage_key(stage.organization_id, first)
     assert [
         {
@@ -86,7 +86,7 @@ async def test_a_type_that_only_the_webhook_told(
     """What the webhook said about a file counts where its server says nothing."""
     files.has("/a", b"BEGIN:VCARD", headers={"Content-Type": "binary/octet-stream"})
     await stage.add(f"{CDN}/a", content_type="text/vcard")
-    await errands.run_due()
+    await run_due(errands)
 
     assert ["text/vcard"] == [one.content_type for one in await stage.rows()]
 
@@ -100,7 +100,7 @@ async def test_a_file_twice(
     key = storage_key(stage.organization_id, media_id)
     await folder.put(key, b"of a worker that died", "text/plain")
     frozen = make_errands(patience=replace(HURRIED, lease=0))
-    await asyncio.gather(frozen.run_due(2), frozen.run_due(2))
+    await asyncio.gather(run_due(frozen, 2), run_due(frozen, 2))
 
     assert [("stored", None)] == await stage.states()
     assert [key] == kept(folder._path)
@@ -114,9 +114,9 @@ async def test_a_lease(stage: Stage, errands: Errands, files: FileServer) -> Non
     async with stage.database.as_service() as db:
         (held,) = await media.claim_errands(db, 5, 0.2)
         assert [] == await media.claim_errands(db, 5, 0.2)
-    assert 0 == await errands.run_due()
+    assert 0 == await run_due(errands)
     await asyncio.sleep(0.25)
-    assert (1, 1) == (held.attempts, await errands.run_due())
+    assert (1, 1) == (held.attempts, await run_due(errands))
 
     assert [("stored", None)] == await stage.states()
 
@@ -141,7 +141,7 @@ async def test_a_server_that_is_away(stage: Stage, errands: Errands, files: File
     url = files.has("/a", status=503).replace(files.url, CDN)
     await stage.add(url)
 
-    assert 8 == await errands.run_due(100)
+    assert 8 == await run_due(errands, 100)
     assert [("failed", "Its server answered 503.")] == await stage.states()
     assert (0, 8) == (await stage.open_errands(), len(files.asked))
     assert [{"url": url, "filename": None, "cid": 0}] == await stage.shown()
@@ -158,7 +158,7 @@ async def test_waits(stage: Stage, make_errands: MakeErrands, files: FileServer)
         await stage.add(f"{CDN}{path}")
         for _ in range(7):
             await stage.run("UPDATE gateway.errands SET run_at = now()")
-            await errands.run_due()
+            await run_due(errands)
             waits.append(
                 await stage.run(
                     "SELECT round(extract(epoch FROM run_at - now())) FROM gateway.errands"
@@ -182,7 +182,7 @@ async def test_refusals(
         await stage.add(f"{CDN}/a")
     else:
         await stage.send(kind, f"{API}/a")
-    await errands.run_due()
+    await run_due(errands)
 
     assert (asked, 0, []) == (len(files.asked), await stage.open_errands(), stage.received)
 
@@ -190,7 +190,7 @@ async def test_refusals(
 async def test_internal_addresses(stage: Stage, errands: Errands, files: FileServer) -> None:
     """A file at an internal address is not fetched, and staff are told why."""
     await stage.add(f"{files.url}/a", "http://169.254.169.254/", f"{CDN}:22/", "nonsense")
-    await errands.run_due()
+    await run_due(errands)
 
     assert [
         ("failed", "It is not fetched: its URL names an unusual port."),
@@ -209,7 +209,7 @@ async def test_large_files(stage: Stage, errands: Errands, files: FileServer) ->
 
     files.answers["/a"] = large
     await stage.add(f"{CDN}/a")
-    await errands.run_due()
+    await run_due(errands)
 
     assert [("failed", "It is larger than 32 MiB.")] == await stage.states()
 
@@ -225,7 +225,7 @@ async def test_meta(stage: Stage, errands: Errands, files: FileServer) -> None:
     files.has("/v23.0/127", b"nonsense", headers=headers)
     files.has("/file", JPEG, headers={"Content-Type": "image/jpeg"})
     await stage.add(*(f"http://graph.facebook.com/v23.0/{n}" for n in range(123, 128)))
-    await errands.run_due()
+    await run_due(errands)
 
     none = ("failed", "The provider's answer names no URL of the file.")
     assert [("stored", None), none, none, none, none] == await stage.states()
@@ -242,7 +242,7 @@ async def test_another_address(stage: Stage, make_errands: MakeErrands, files: F
     await stage.add(f"{API}/v1/a", f"{files.url}/base/v1/b", f"{CDN}/c")
     await stage.send("parse", "https://elsewhere.example.com/mail/1?a=b")
     await stage.send("parse", "http://[")
-    await make_errands(files.url + "/base").run_due()
+    await run_due(make_errands(files.url + "/base"))
 
     assert [("stored", None)] * 3 == await stage.states()
     assert {"/base/v1/a": True, "/base/v1/b": True, "/c": False, "/base/mail/1": True} == {
@@ -254,7 +254,7 @@ async def test_parse(stage: Stage, errands: Errands, files: FileServer) -> None:
     """An answer is read like a webhook of its account, under the URL that was asked for."""
     files.has("/mail/1", b'{"a": 1}', headers={"X-More": "yes"})
     await stage.send("parse", f"{API}/mail/1?a=b")
-    await errands.run_due()
+    await run_due(errands)
     ((account, request),) = stage.received
 
     assert (stage.account_id, stage.organization_id, "twilio", "0" * 32) == (
@@ -278,7 +278,7 @@ async def test_visit(stage: Stage, errands: Errands, files: FileServer) -> None:
     files.has("/confirm", b"thanks")
     await stage.send("visit", f"{CDN}/confirm")
     await stage.send("visit", f"{CDN}/later", after=60)
-    await errands.run_due()
+    await run_due(errands)
 
     assert (["/confirm"], [], 1) == (files.paths(), stage.received, await stage.open_errands())
 
@@ -313,7 +313,7 @@ async def test_answers_that_cannot_be_taken(
     await stage.send("parse", f"{API}/a")
     errands, moody = make_errands(), Moody(error)
     errands._received = moody
-    await errands.run_due()
+    await run_due(errands)
 
     assert (times, left) == (moody.times, await stage.open_errands())
 
@@ -327,7 +327,7 @@ async def test_a_database_that_is_away(
     errands = make_errands()
     errands._received = Moody(DatabaseAwayError("away"))
     with pytest.raises(DatabaseAwayError):
-        await errands.run_due()
+        await run_due(errands)
 
     assert 1 == await stage.open_errands()
 
@@ -347,10 +347,10 @@ async def test_a_store_that_is_full(
     files.has("/a", JPEG)
     await stage.add(f"{CDN}/a")
     patience = replace(HURRIED, waits=(0, 0, 3600, 0, 0, 0, 0))
-    await make_errands(patience=patience, store=BrokenStore(tmp_path)).run_due()
+    await run_due(make_errands(patience=patience, store=BrokenStore(tmp_path)))
     assert [("waiting", None)] == await stage.states()
     await stage.run("UPDATE gateway.errands SET run_at = now()")
-    await make_errands().run_due()
+    await run_due(make_errands())
 
     assert [("stored", None)] == await stage.states()
 
@@ -362,7 +362,7 @@ async def test_credentials_that_do_not_open(
     await stage.add(f"{CDN}/a")
     errands = make_errands()
     errands._vault = Vault([b"o" * 32])
-    await errands.run_due()
+    await run_due(errands)
 
     assert [("failed", "The account's credentials do not open.")] == await stage.states()
     assert [] == files.asked
@@ -373,7 +373,7 @@ async def test_a_provider_that_is_no_more(stage: Stage, make_errands: MakeErrand
     await stage.add(f"{CDN}/a")
     errands = make_errands()
     errands._providers = {}
-    await errands.run_due()
+    await run_due(errands)
 
     assert [("failed", "There is no provider twilio in this version.")] == await stage.states()
 
@@ -384,7 +384,7 @@ async def test_an_errand_that_ends_its_worker(
     """What was begun too often without an end is not begun again."""
     await stage.add(f"{CDN}/a")
     await stage.run("UPDATE gateway.errands SET attempts = 8")
-    await errands.run_due()
+    await run_due(errands)
 
     assert [("failed", "It could not be fetched.")] == await stage.states()
     assert [] == files.asked
@@ -401,14 +401,14 @@ async def test_a_message_that_is_deleted(
 
     files.answers["/a"] = deleting
     await stage.add(f"{CDN}/a")
-    await errands.run_due()
+    await run_due(errands)
     await stage.run(
         "INSERT INTO gateway.errands (organization_id, id, account_id, kind, url)"
         " VALUES ($1, $1, $2, 'media', 'http://cdn.example.com/a')",
         stage.organization_id,
         stage.account_id,
     )
-    await errands.run_due()
+    await run_due(errands)
 
     assert (["/a"], [], 0) == (files.paths(), kept(folder._path), await stage.open_errands())
 
@@ -426,8 +426,50 @@ async def test_accounts_take_turns(stage: Stage) -> None:
     }
 
 
+async def test_turns_one_by_one(stage: Stage) -> None:
+    """Whoever claims one at a time takes from all accounts alike, and leaves out who has enough."""
+    other = await make_stage(stage.database, "Beta")
+    mine, theirs = stage.account_id, other.account_id
+    await stage.add(*(f"{CDN}/{n}" for n in range(5)))
+    await other.add(*(f"{CDN}/{n}" for n in range(2)))
+    held: list[UUID] = []
+    for _ in range(7):
+        async with stage.database.as_service() as db:
+            held += [one.account_id for one in await media.claim_errands(db, 1, 60, held, 3)]
+
+    assert [mine, theirs, mine, theirs, mine] == held
+
+
+async def test_slow_ones_leave_a_lane(stage: Stage, errands: Errands, files: FileServer) -> None:
+    """However much one account waits for, what another one needs is done beside it."""
+    reached: list[str] = []
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        reached.append(request.path)
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async def are_slow() -> bool:
+        return len(reached) == 3
+
+    for n in range(20):
+        files.answers[f"/{n}"] = endless
+        await stage.send("visit", f"{CDN}/{n}")
+    files.has("/b", JPEG)
+    running = asyncio.create_task(errands.run())
+    await until(are_slow)
+    other = await make_stage(stage.database, "Beta")
+    await other.send("visit", f"{CDN}/b")
+    await until(lambda: has_open(stage, 20))
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert ([*reached, "/b"], 3) == (files.paths(), len(reached))
+    assert 20 == await stage.run("SELECT count(*) FROM gateway.errands WHERE run_at <= now()")
+
+
 async def test_side_by_side(stage: Stage, errands: Errands, files: FileServer) -> None:
-    """Four are fetched at a time, and no more than the limit in all."""
+    """Several are fetched at a time, three of one account, and no more than the limit in all."""
     under_way = most = 0
 
     async def slow(_: web.Request) -> web.StreamResponse:
@@ -442,8 +484,8 @@ async def test_side_by_side(stage: Stage, errands: Errands, files: FileServer) -
         files.answers[f"/{n}"] = slow
     await stage.add(*(f"{CDN}/{n}" for n in range(12)))
 
-    assert (10, 4) == (await errands.run_due(10), most)
-    assert 2 == await errands.run_due(10)
+    assert (10, 3) == (await run_due(errands, 10), most)
+    assert 2 == await run_due(errands, 10)
 
 
 async def test_a_worker_that_stops(stage: Stage, errands: Errands, files: FileServer) -> None:
@@ -457,15 +499,102 @@ async def test_a_worker_that_stops(stage: Stage, errands: Errands, files: FileSe
 
     files.answers["/a.jpg"] = endless
     await stage.add(f"{CDN}/a.jpg")
-    running = asyncio.create_task(errands.run_due(1))
+    running = asyncio.create_task(run_due(errands, 1))
     await reached.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
 
     files.has("/a.jpg", JPEG)
-    assert 1 == await errands.run_due(1)
+    assert 1 == await run_due(errands, 1)
     assert 0 == await stage.run("SELECT count(*) FROM gateway.errands")
+
+
+async def test_a_worker_that_stops_without_a_database(
+    stage: Stage, make_errands: MakeErrands, files: FileServer
+) -> None:
+    """What cannot be given back waits for the end of its lease; the worker stops all the same."""
+    reached = asyncio.Event()
+
+    async def endless(*_: object) -> None:
+        reached.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await stage.database.close()
+
+    files.has("/a", b"x")
+    await stage.send("parse", f"{API}/a")
+    errands = make_errands()
+    errands._received = endless
+    running = asyncio.create_task(errands.run())
+    await asyncio.wait_for(reached.wait(), 5)
+    running.cancel()
+    ended, _ = await asyncio.wait({running}, timeout=5)
+
+    assert {running} == ended
+    assert running.cancelled()
+
+
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something, for some five seconds at most."""
+    for _ in range(500):
+        if await is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+async def has_open(stage: Stage, count: int) -> bool:
+    """Whether there are that many errands."""
+    return await stage.open_errands() == count
+
+
+async def test_a_slow_one(stage: Stage, errands: Errands, files: FileServer) -> None:
+    """While one is slow, what becomes due is done; what was under way at the end is given back."""
+
+    reached = asyncio.Event()
+
+    async def endless(_: web.Request) -> web.StreamResponse:
+        reached.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    files.answers["/slow"] = endless
+    files.has("/b", JPEG)
+    await stage.send("visit", f"{CDN}/slow")
+    running = asyncio.create_task(errands.run())
+    await asyncio.wait_for(reached.wait(), 5)
+    await stage.send("visit", f"{CDN}/b")
+    await until(lambda: has_open(stage, 1))
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert running.cancelled()
+    assert ["/slow", "/b"] == files.paths()
+    assert 1 == await stage.run("SELECT count(*) FROM gateway.errands WHERE run_at <= now()")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_lanes_never_end(
+    stage: Stage, make_errands: MakeErrands, files: FileServer, *, closed: bool
+) -> None:
+    """A database that is away, or a defect, ends no lane: what is due is done afterwards."""
+    files.has("/a", b"x")
+    await stage.send("visit", f"{CDN}/a")
+    errands = make_errands()
+    good = errands._database
+    away = await Database.connect("postgresql://127.0.0.1:1/none")
+    errands._database = away if closed else None  # type: ignore[assignment]
+    running = asyncio.create_task(errands.run())
+    await asyncio.sleep(0.1)
+    errands._database = good
+    await until(lambda: has_open(stage, 0))
+    await away.close()
+
+    assert (["/a"], False) == (files.paths(), running.done())
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def test_rows_of_messages_that_are_not_there(stage: Stage) -> None:
@@ -499,6 +628,6 @@ async def test_no_row_points_to_what_is_not_there(
     files.has("/a", JPEG)
     await stage.add(f"{CDN}/a")
     await stage.run("UPDATE messages SET attachments = '[]' WHERE id = $1", stage.message_id)
-    await errands.run_due()
+    await run_due(errands)
 
     assert ([("stored", None)], []) == (await stage.states(), await stage.shown())

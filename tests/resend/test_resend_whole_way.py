@@ -122,7 +122,7 @@ async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: Fake
             receiving.fetched,
             api_urls=api_urls,
         )
-        while await errands.run_due():
+        while await errands.run_next():
             pass
     [message] = await inbound_of(ask, channel="email")
     assert ("ada@customer.example", "Thank you.", "a.txt") == (

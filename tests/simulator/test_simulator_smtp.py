@@ -20,6 +20,7 @@ from gateway.simulator import build_simulator, run
 from tests.simulator.conftest import Hook, Received, Sim
 
 LOGIN = ("desk", "s3cret")
+SECRET = "of-the-webhook"
 ANA, BOB = "ana@example.org", "bob@example.org"
 
 
@@ -74,6 +75,7 @@ async def mailing(
             "smtp",
             username=username,
             password=password,
+            webhook_secret=SECRET,
             webhooks={"inbound": f"{hook.base}/inbound?a=1"},
         )
         mailing.port = int(answer["smtp"].rpartition(":")[2])
@@ -158,7 +160,7 @@ async def test_a_bounce_comes_back(mailing: Mailing, hook: Hook, outcome: str) -
     mail, (text, status, original) = _parts(received)
     assert received.url == f"{hook.base}/inbound?a=1"
     assert received.headers["Content-Type"] == "message/rfc822"
-    assert received.headers["Authorization"] == aiohttp.encode_basic_auth(*LOGIN)
+    assert received.headers["Authorization"] == aiohttp.encode_basic_auth("desk", SECRET)
     assert received.headers["X-Envelope-From"] == ""
     assert received.headers["X-Envelope-To"] == "bounces@clinic.example"
     assert mail.get_content_type() == "multipart/report"
@@ -299,7 +301,7 @@ async def test_somebody_writes_in(mailing: Mailing, hook: Hook) -> None:
     (received,) = hook.received
     mail, _ = _parts(received)
     assert (status, answer["provider"], answer["status"]) == (200, "smtp", 200)
-    assert received.headers["Authorization"] == aiohttp.encode_basic_auth(*LOGIN)
+    assert received.headers["Authorization"] == aiohttp.encode_basic_auth("desk", SECRET)
     assert received.headers["X-Envelope-From"] == ANA
     assert received.headers["X-Envelope-To"] == "desk@clinic.example"
     names = ("Return-Path", "Delivered-To", "From", "Subject", "In-Reply-To", "References")
@@ -336,6 +338,8 @@ async def test_the_address_decides_between_two_providers(mailing: Mailing, hook:
         found.append(answer.get("provider", status))
 
     assert found == ["sendgrid", "smtp", 409, "smtp", "smtp"]
+    asked = [one.headers for one in hook.received if one.path == "/inbound"]
+    assert ["Authorization" in one for one in asked] == [False, False, False]
 
 
 async def test_forgetting(mailing: Mailing) -> None:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from channels import mime
 from channels.errors import InvalidCredentials, Refused
 from channels.providers import smtp
-from tests.smtp.values import outbound
+from gateway.registry import webhook_urls
+from tests.smtp.values import ID, outbound
 
 
 def test_right_ones() -> None:
@@ -36,6 +37,8 @@ def test_right_ones() -> None:
         ({"host": "h", "user": "u"}, ["user"]),
         ({"host": "h", "username": "u", "password": "p", "tls": "none"}, ["tls"]),
         ({"host": "192.0.2.1", "username": "u", "password": "p", "tls": "none"}, ["tls"]),
+        ({"host": "h", "webhook_secret": "short"}, ["webhook_secret"]),
+        ({"host": "h", "webhook_secret": "with a space"}, ["webhook_secret"]),
         ({"host": "h", "dkim_domain": "d"}, ["dkim_private_key", "dkim_selector"]),
     ],
 )
@@ -44,6 +47,17 @@ def test_wrong_ones(given: dict[str, str], wrong: list[str]) -> None:
     with pytest.raises(InvalidCredentials) as caught:
         smtp.validate_credentials(given)
     assert [name for name, _ in caught.value.problems] == wrong
+
+
+def test_the_url_never_has_the_password() -> None:
+    """The URL to paste has the secret that is made for it, or none."""
+    held = {"host": "h", "username": "u", "password": "the-mail-password"}
+    base, secret = "https://gateway.example.org", "a-secret"
+    plain = {"inbound": f"{base}/webhooks/smtp/{ID}/inbound"}
+    assert plain == webhook_urls(base, "smtp", ID, smtp.validate_credentials(held))
+    held = smtp.validate_credentials(held | {"webhook_secret": secret})
+    complete = {"inbound": f"{plain['inbound']}?secret={secret}"}
+    assert complete == webhook_urls(base, "smtp", ID, held)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -44,8 +44,11 @@ def test_only_the_secret_opens() -> None:
     smtp.verify(request(b"x"), ACCOUNT)
     with pytest.raises(InvalidSignature):
         smtp.verify(request(b"x", authorization="Basic bWFpbDpvdGhlcg=="), ACCOUNT)
+    password = base64.b64encode(b"u:its own").decode()
     with pytest.raises(InvalidSignature):
-        smtp.verify(request(b"x"), account(25))
+        smtp.verify(request(b"x", authorization=f"Basic {password}"), ACCOUNT)
+    with pytest.raises(InvalidSignature):
+        smtp.verify(request(b"x"), account(25, username="mail", password="a-secret"))
 
 
 def test_a_mail() -> None:

@@ -205,6 +205,27 @@ async def test_logins(
     assert (type(caught.value), caught.value.code) == (kind, code)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"greeting": "554 admin console token=abc"},
+        {"greeting": "SSH-2.0-OpenSSH token=abc"},
+        {"greeting": "421 token=abc"},
+        {"EHLO": "550 token=abc", "HELO": "550 token=abc"},
+    ],
+)
+async def test_who_answers_is_not_told(
+    half: Smtp, session: aiohttp.ClientSession, answers: dict[str, str | None]
+) -> None:
+    """What a server says before it takes a mail is not repeated: it may be no mail server of the
+    tenant's, but something inside the operator's network."""
+    async with Server(answers=answers) as server:
+        with pytest.raises(RefusedForNow) as caught:
+            await half.send(account(server.port), outbound(), session, "")
+    assert "The mail server takes no mail now." == caught.value.message
+    assert "token" not in str(caught.value.code)
+
+
 async def test_no_server(half: Smtp, session: aiohttp.ClientSession) -> None:
     """Nobody listens: nothing was sent, and it may pass later."""
     async with Server() as server:

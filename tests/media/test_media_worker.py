@@ -1,0 +1,65 @@
+"""A worker that stops gives its errands back before it has sent what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from aiohttp import web
+
+from gateway.dispatch import Dispatching
+from gateway.errands import Errands
+from gateway.ids import new_id
+from gateway.worker import Worker
+from tests.media.conftest import FileServer, Names
+from tests.media.stage import Stage
+
+
+class Slow:
+    """Dispatches one message, which takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.lease_id = new_id()
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, _: int) -> list[object]:
+        """The message, once."""
+        return [] if self.begun.is_set() else [object()]
+
+    async def work(self, _: object) -> None:
+        """Send it."""
+        self.begun.set()
+        await self.may_end.wait()
+
+
+async def test_errands_are_given_back_first(
+    stage: Stage, errands: Errands, files: FileServer, names: Names, database: str
+) -> None:
+    """Its errands are another's at once, while a message is still being sent."""
+    fetching = asyncio.Event()
+
+    async def endless(_: web.Request) -> web.StreamResponse:
+        fetching.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async def due() -> Any:
+        return await stage.run("SELECT count(*) FROM gateway.errands WHERE run_at <= now()")
+
+    names.to("cdn.example.com", files)
+    files.answers["/a"] = endless
+    await stage.send("visit", "http://cdn.example.com/a")
+    slow = Slow()
+    worker = Worker(stage.database, cast("Dispatching", slow), errands, database, 4)
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(10):
+        await fetching.wait()
+        await slow.begun.wait()
+    before = await due()
+    worker.stop()
+    await asyncio.sleep(1)
+
+    assert (0, 1, False) == (before, await due(), running.done())
+    slow.may_end.set()
+    await asyncio.wait_for(running, 10)
+    assert ["/a"] == files.paths()
