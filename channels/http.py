@@ -6,11 +6,14 @@ and no redirect followed: a second POST would be a second message.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -37,6 +40,42 @@ class Answer:
     status: int
     text: str
     headers: Mapping[str, str]
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """The JSON object that a provider answered; {} for anything else."""
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def leads_to(url: str, hosts: re.Pattern[str], api_url: str | None) -> bool:
+    """Whether a URL is one of the provider's own hosts over https, or where `api_url` is.
+
+    What credentials may go to: no other port, no user in it, nothing that two readers could take
+    for two different hosts.
+    """
+    origin = _origin(url)
+    if origin is None:
+        return False
+    scheme, host, port = origin
+    is_own = (scheme, port) == ("https", 443) and hosts.fullmatch(host) is not None
+    return is_own or (api_url is not None and origin == _origin(api_url))
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    if not re.fullmatch(r"[!-\[\]-~]+", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    if "@" in parts.netloc or not parts.hostname or port is None:
+        return None
+    return parts.scheme, parts.hostname, port
 
 
 async def ask(

@@ -175,6 +175,7 @@ class SendHalf(Protocol):
         outbound: Outbound,
         session: aiohttp.ClientSession,
         callback_url: str,
+        /,
     ) -> Sent:
         """Hand the message to the provider with exactly one request.
 
@@ -188,6 +189,7 @@ class SendHalf(Protocol):
         outbound: Outbound,
         session: aiohttp.ClientSession,
         since: datetime,
+        /,
     ) -> list[Sent]:
         """Ask the provider which messages like `outbound` it has taken since then, oldest first.
 

@@ -34,7 +34,6 @@ class Template:
     channel: Channel
     subject: str | None
     source: str
-    category: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -324,7 +324,6 @@ def _template(request: SendRequest, context: Context) -> Template | FieldError:
         channel=request.channel,
         subject=row["subject"],
         source=row["content"],
-        category=row["category"],
         options=row["options"] or {},
     )
 

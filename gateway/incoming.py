@@ -24,6 +24,14 @@ _ADDITION = "addition"
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 
 
+def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
+    """The messages of a request by their ids; of those with one id the first, which is stored."""
+    known: dict[UUID, Inbound] = {}
+    for message in inbound:
+        known.setdefault(message_id(account, message), message)
+    return known
+
+
 def message_id(account: Account, message: Inbound) -> UUID:
     """The same message again has the same id: the primary key refuses the second.
 
@@ -140,17 +148,17 @@ def read_addition(external_id: str, event: Event) -> Addition | None:
 
 def inbound_row(
     account: Account,
+    own_id: UUID,
     message: Inbound,
     files: Sequence[Attachment],
     known: Sequence[Mapping[str, Any]],
     answered: Answered | None,
 ) -> Row:
-    """An inbound message as it is stored, with the contact who wrote it.
+    """An inbound message as it is stored under its id, with the contact who wrote it.
 
     `known` are leads and clients that may have its address, the newest first; without one of them
     the message that it answers tells who it was.
     """
-    own_id = message_id(account, message)
     contact: dict[str, Any] = {"lead": None, "client": None}
     for row in reversed(known):
         if addresses.is_contact(row, message.from_address, row["country"]):
@@ -245,9 +253,9 @@ def statement(account: Account, change: ConsentChange, address: str) -> Statemen
         source=account.provider,
         occurred_at=change.occurred_at,
         detail={
-            **change.detail,
             "word": change.word,
-            "external_id": change.external_id,
-            "message_id": str(change.message_id) if change.message_id else None,
+            **({"external_id": change.external_id} if change.external_id else {}),
+            **({"message_id": str(change.message_id)} if change.message_id else {}),
+            **change.detail,
         },
     )

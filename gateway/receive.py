@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from channels import email, phone
@@ -40,7 +40,6 @@ from webhooks.model import (
     Reply,
     StatusReport,
     WebhookEvent,
-    WebhookHalf,
     WebhookRequest,
 )
 
@@ -55,6 +54,8 @@ _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 _SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
 
 E = TypeVar("E", bound=WebhookEvent)
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +96,25 @@ class Receiving:
         except NeedsCertificate as needed:
             certificates = {needed.url: await self._certificate(needed.url)}
             half.verify(replace(request, certificates=certificates), account)
-        events = await _parsed(half, request)
+        events = await _aside(request, half.parse, request)
         await self._store(account, request, events)
         return half.reply(request, events, account)
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""
-        events = await _parsed(PROVIDERS[account.provider].webhook, request)
+        parse = PROVIDERS[account.provider].webhook.parse
+        events = await _aside(request, parse, request)
         await self._store(account, request, events)
 
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
-        inbound = _once(account, _of(events, Inbound))
         additions = _of(events, Addition)
+        # A digest of every file is in it: in a thread where they are large.
+        inbound = await _aside(request, incoming.by_id, account, _of(events, Inbound))
         files = [
-            await self._keep(
-                account, incoming.message_id(account, message), "", message.attachments
-            )
-            for message in inbound
+            await self._keep(account, about, "", message.attachments)
+            for about, message in inbound.items()
         ]
         async with self._database.as_service() as db:
             await reports.keep_request(db, _raw(account, request))
@@ -172,9 +173,10 @@ class Receiving:
         self,
         db: Connection,
         account: Account,
-        inbound: Sequence[Inbound],
+        by_id: Mapping[UUID, Inbound],
         files: Sequence[_Files],
     ) -> list[Row]:
+        inbound = list(by_id.values())
         senders = {message.from_address for message in inbound}
         known = await contacts.by_address(
             db,
@@ -184,8 +186,8 @@ class Receiving:
         )
         answered = await self._answered(db, account, inbound)
         rows = [
-            incoming.inbound_row(account, message, each.shown, known, answered.get(n))
-            for n, (message, each) in enumerate(zip(inbound, files, strict=True))
+            incoming.inbound_row(account, own_id, message, each.shown, known, answered.get(n))
+            for n, ((own_id, message), each) in enumerate(zip(by_id.items(), files, strict=True))
         ]
         new = await messages.receive(db, account.organization_id, rows)
         fresh = {row["id"] for row in new}
@@ -322,23 +324,15 @@ class Receiving:
         return known
 
 
-async def _parsed(half: WebhookHalf, request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """What a request says; a mail of megabytes is read in a thread, so that nobody waits for it."""
+async def _aside(request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """What a request needs done; in a thread where it is large, so that nobody waits for it."""
     if len(request.body) < _LARGE:
-        return half.parse(request)
-    return await asyncio.to_thread(half.parse, request)
+        return do(*args, **more)
+    return await asyncio.to_thread(do, *args, **more)
 
 
 def _of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
-
-
-def _once(account: Account, inbound: Sequence[Inbound]) -> list[Inbound]:
-    """The messages of a request, of those with one id the first: that would be stored alone."""
-    known: dict[UUID, Inbound] = {}
-    for message in inbound:
-        known.setdefault(incoming.message_id(account, message), message)
-    return list(known.values())
 
 
 def _raw(account: Account, request: WebhookRequest) -> RawRequest:

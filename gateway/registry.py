@@ -42,7 +42,7 @@ class NotPossibleError(ValueError):
         self.problems = problems
 
 
-def no_credentials(account: Account, url: str) -> Mapping[str, str]:  # noqa: ARG001
+def no_credentials(_account: Account, _url: str) -> Mapping[str, str]:
     """What is fetched from a provider that hands out its files to everybody."""
     return {}
 

@@ -289,9 +289,9 @@ def _detail(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """Mailgun's expected answer: 200 alone counts, all but 406 is tried again."""
     return Reply(status=200)

@@ -240,8 +240,8 @@ READERS: Final[dict[str, dict[str, Callable[[Given, Given], list[WebhookEvent]]]
 
 def reply(
     request: WebhookRequest,
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """Meta's expected answer: 200, and to a handshake its challenge as it came."""
     if request.method == "GET":

@@ -196,7 +196,7 @@ class WebhookHalf(Protocol):
         ...
 
     def reply(
-        self, request: WebhookRequest, events: Sequence[WebhookEvent], account: Account
+        self, request: WebhookRequest, events: Sequence[WebhookEvent], account: Account, /
     ) -> Reply:
         """The provider's expected answer."""
         ...

@@ -242,9 +242,9 @@ def _items(value: object, most: int) -> list[object]:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """Postmark wants a 200, and tries again on everything else but a 403."""
     return Reply(status=200)

@@ -270,9 +270,9 @@ def _files(given: Mapping[str, Any], external_id: str) -> Addition:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """Resend wants a 2xx, and tries everything else again for a day."""
     return Reply(status=200)

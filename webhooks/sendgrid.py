@@ -253,9 +253,9 @@ def _reason(given: Mapping[str, Any], name: str) -> Reason | None:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """SendGrid's expected answer: 200, for every other it tries again or drops the mail."""
     return Reply(status=200)

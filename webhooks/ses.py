@@ -277,9 +277,9 @@ def _content(content: object, encoding: str) -> bytes:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """SNS looks at the status alone."""
     return Reply(status=200)

@@ -39,9 +39,9 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 
 def reply(
-    request: WebhookRequest,  # noqa: ARG001
-    events: Sequence[WebhookEvent],  # noqa: ARG001
-    account: Account,  # noqa: ARG001
+    _request: WebhookRequest,
+    _events: Sequence[WebhookEvent],
+    _account: Account,
 ) -> Reply:
     """The mail server looks at the status alone."""
     return Reply(status=204)

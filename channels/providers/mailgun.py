@@ -12,19 +12,19 @@ file's Content-ID is its file name; file names are raw UTF-8.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, retry_after
+from channels import credentials
+from channels.errors import AnswerLost, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
@@ -55,34 +55,12 @@ class Body:
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that Mailgun accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(given, CREDENTIALS, provider="Mailgun", required=REQUIRED)
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
     """Headers to fetch a stored mail or file with: for Mailgun's own hosts alone, else none."""
-    try:
-        parts = urlsplit(url)
-        plain = parts.netloc == parts.hostname and parts.scheme == "https"
-    except ValueError:
-        return {}
-    is_own = plain and HOSTS.fullmatch(parts.hostname or "") is not None
-    is_stand_in = account.api_url is not None and _origin(url) == _origin(account.api_url)
-    return _authorization(account) if is_own or is_stand_in else {}
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    return _authorization(account) if leads_to(url, HOSTS, account.api_url) else {}
 
 
 def _authorization(account: Account) -> dict[str, str]:
@@ -171,7 +149,7 @@ def _multipart(parts: list[tuple[str, bytes]]) -> Body:
 
 def read(answer: Answer) -> Sent:
     """What Mailgun says of a mail that was handed to it; raises a `SendError`."""
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     if 200 <= answer.status < 300:
         if answer.text.strip().strip('"').startswith(WRONG_PATH):
             raise Refused("This is not a path of Mailgun's API: is the domain right?", code="path")
@@ -201,20 +179,12 @@ def _meaning(status: int) -> str:
     return f"Mailgun answered with HTTP status {status}."
 
 
-def _payload(answer: Answer) -> Mapping[str, Any]:
-    try:
-        payload = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return payload if isinstance(payload, dict) else {}
-
-
 def read_events(answer: Answer, outbound: Outbound, since: datetime, now: datetime) -> list[Sent]:
     """The mail, where one of the listed events is about it; raises a `SendError`.
 
     None is an answer only once every event of that time can be found, else `AnswerLost`.
     """
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     if not 200 <= answer.status < 300:
         raise _refusal(answer, payload)
     items = payload.get("items")
@@ -247,7 +217,7 @@ class Mailgun:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - Mailgun reports to one place for all
+        _callback_url: str,
     ) -> Sent:
         """Hand a mail to Mailgun with one POST; raises a `SendError`."""
         # Files make it a work of its own: in a thread, so that nobody waits for it.

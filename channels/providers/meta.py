@@ -18,18 +18,16 @@ from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
-from yarl import URL
 
-from channels import whatsapp
+from channels import credentials, whatsapp
 from channels.errors import (
     AnswerLost,
     CannotAsk,
-    InvalidCredentials,
     OptedOut,
     Refused,
     RefusedForNow,
 )
-from channels.http import Answer, Limits, ask, retry_after
+from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
 from channels.model import Account, Attachment, Channel, Outbound, ProviderTemplate, Sent
 from channels.whatsapp import Kind
 
@@ -37,7 +35,7 @@ API: Final = "https://graph.facebook.com"
 # Until July 2028: https://developers.facebook.com/docs/graph-api/changelog
 VERSION: Final = "v25.0"
 # Where an id of a file is looked up, and where the file then is.
-MEDIA_HOSTS = frozenset({"graph.facebook.com", "lookaside.fbsbx.com"})
+MEDIA_HOSTS: Final = re.compile(r"graph\.facebook\.com|lookaside\.fbsbx\.com")
 
 CREDENTIALS: Final = {
     "access_token": re.compile(r"[!-~]{1,1024}"),
@@ -145,33 +143,13 @@ def _words(text: object) -> str:
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that Meta accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    problems += [
-        (name, "has characters, or a length, that it cannot have")
-        for name, value in values.items()
-        if CREDENTIALS[name].fullmatch(value) is None
-    ]
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(given, CREDENTIALS, provider="Meta", required=REQUIRED)
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
     """The headers with which a file is fetched: the token for Meta's hosts and `api_url` alone."""
     token = account.credentials.get("access_token")
-    try:
-        where = URL(url)
-        at = where.scheme, where.host, where.port
-        base = URL(account.api_url) if account.api_url else None
-        is_ours = base is not None and at == (base.scheme, base.host, base.port)
-    except ValueError:
-        return {}
-    is_metas = where.host in MEDIA_HOSTS and (where.scheme, where.port) == ("https", 443)
-    if not token or where.user is not None or not (is_metas or is_ours):
+    if not token or not leads_to(url, MEDIA_HOSTS, account.api_url):
         return {}
     return {"Authorization": f"Bearer {token}"}
 
@@ -238,11 +216,7 @@ def _parameters(variables: Mapping[str, str]) -> list[dict[str, str]]:
 
 def read(answer: Answer) -> Sent:
     """What Meta says of a message that was handed to it; raises a `SendError`."""
-    try:
-        payload = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        payload = None
-    given = payload if isinstance(payload, dict) else {}
+    given = json_object(answer.text)
     error = given.get("error")
     if isinstance(error, dict) or not 200 <= answer.status < 300:
         raise _refusal(answer, error)
@@ -294,7 +268,7 @@ class Meta:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - all reports go to the URL that the app names
+        _callback_url: str,
     ) -> Sent:
         """Hand a message to Meta with one POST; raises a `SendError`."""
         held = account.credentials
@@ -314,10 +288,10 @@ class Meta:
 
     async def find(
         self,
-        account: Account,  # noqa: ARG002
-        outbound: Outbound,  # noqa: ARG002
-        session: aiohttp.ClientSession,  # noqa: ARG002
-        since: datetime,  # noqa: ARG002
+        _account: Account,
+        _outbound: Outbound,
+        _session: aiohttp.ClientSession,
+        _since: datetime,
     ) -> list[Sent]:
         """Meta lists no messages: raises `CannotAsk`."""
         raise CannotAsk("Meta cannot be asked which messages it took.", code="cannot-ask")
@@ -328,10 +302,7 @@ def file_url(answer: bytes) -> str | None:
 
     https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
     """
-    try:
-        url = json.loads(answer)["url"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+    url = json_object(answer).get("url")
     return url if isinstance(url, str) else None
 
 

@@ -21,8 +21,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, retry_after
+from channels import credentials
+from channels.errors import AnswerLost, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, json_object, retry_after
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.postmarkapp.com"
@@ -59,17 +60,7 @@ REASONS: Final = {
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that Postmark accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(given, CREDENTIALS, provider="Postmark", required=REQUIRED)
 
 
 def build(account: Account, outbound: Outbound) -> bytes:
@@ -121,7 +112,7 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
 
 def read(answer: Answer) -> Sent:
     """What Postmark says of a message that was handed to it; raises a `SendError`."""
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     external_id = payload.get("MessageID")
     if not 200 <= answer.status < 300 or _code(payload) not in {None, "0"}:
         raise _refusal(answer, payload)
@@ -147,14 +138,6 @@ def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | Answe
     return Refused(message, code=code or f"http-{status}")
 
 
-def _payload(answer: Answer) -> dict[str, Any]:
-    try:
-        payload = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return payload if isinstance(payload, dict) else {}
-
-
 def _code(payload: Record) -> str | None:
     code = payload.get("ErrorCode")
     return str(code) if isinstance(code, int) and not isinstance(code, bool) else None
@@ -162,7 +145,7 @@ def _code(payload: Record) -> str | None:
 
 def read_list(answer: Answer, outbound: Outbound) -> list[Sent]:
     """The listed messages that carry our id, oldest first; raises a `SendError`."""
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     if answer.status != 200:
         raise _refusal(answer, payload)
     listed = payload.get("Messages")
@@ -191,7 +174,7 @@ class Postmark:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - Postmark's webhooks are set up at Postmark
+        _callback_url: str,
     ) -> Sent:
         """Hand a message to Postmark with one POST; raises a `SendError`."""
         # Files make it a work of its own: in a thread, so that nobody waits for it.
@@ -203,7 +186,7 @@ class Postmark:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        since: datetime,  # noqa: ARG002 - our id is that of this one message, whenever it went
+        _since: datetime,
     ) -> list[Sent]:
         """The messages with the id of `outbound` that Postmark took, oldest first."""
         query = {"count": "500", "offset": "0", f"metadata_{METADATA}": str(outbound.message_id)}

@@ -21,13 +21,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
-from yarl import URL
 
-from channels.errors import AnswerLost, CannotAsk, InvalidCredentials, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, retry_after
+from channels import credentials
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.resend.com"
+HOST: Final = re.compile(r"api\.resend\.com")
 TAG: Final = "message_id"
 REFERENCES = 20
 # A key is known for 24 hours; what is left is for the message's way back to the queue's front.
@@ -48,19 +49,15 @@ REASONS: Final = {
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that Resend accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-    if not problems and secret_key(values.get("webhook_secret", "")) is None:
-        problems.append(("webhook_secret", "is not whsec_ and base64"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(
+        given, CREDENTIALS, provider="Resend", required=REQUIRED, more=_problems
+    )
+
+
+def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
+    if secret_key(values.get("webhook_secret", "")) is None:
+        return [("webhook_secret", "is not whsec_ and base64")]
+    return []
 
 
 def secret_key(secret: str) -> bytes | None:
@@ -74,13 +71,7 @@ def secret_key(secret: str) -> bytes | None:
 def authorize(account: Account, url: str) -> Mapping[str, str]:
     """The headers with which a mail at Resend is fetched; {} for every other host."""
     key = account.credentials.get("api_key")
-    try:
-        where, base = URL(url), URL(account.api_url or API)
-        at = where.scheme, where.host, where.port
-    except ValueError:
-        return {}
-    theirs = [("https", "api.resend.com", 443), (base.scheme, base.host, base.port)]
-    if not key or where.user is not None or at not in theirs:
+    if not key or not leads_to(url, HOST, account.api_url):
         return {}
     return {"Authorization": f"Bearer {key}"}
 
@@ -132,7 +123,7 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
 
 def read(answer: Answer) -> Sent:
     """What Resend says of a mail that was handed to it; raises a `SendError`."""
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     if 200 <= answer.status < 300:
         external_id = payload.get("id")
         if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,64}", external_id):
@@ -150,14 +141,6 @@ def read(answer: Answer) -> Sent:
     raise Refused(message, code=code)
 
 
-def _payload(answer: Answer) -> dict[str, Any]:
-    try:
-        payload = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return payload if isinstance(payload, dict) else {}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resend:
     """The send half (`channels.model.SendHalf`)."""
@@ -169,7 +152,7 @@ class Resend:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - Resend's webhooks are set up at Resend
+        _callback_url: str,
     ) -> Sent:
         """Hand a mail to Resend with one POST; raises a `SendError`."""
         key = account.credentials.get("api_key")
@@ -193,9 +176,9 @@ class Resend:
 
     async def find(
         self,
-        account: Account,  # noqa: ARG002
-        outbound: Outbound,  # noqa: ARG002
-        session: aiohttp.ClientSession,  # noqa: ARG002
+        _account: Account,
+        _outbound: Outbound,
+        _session: aiohttp.ClientSession,
         since: datetime,
     ) -> list[Sent]:
         """Nothing, so that dispatch sends the mail once more, which is how Resend is asked.

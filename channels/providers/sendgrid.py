@@ -24,7 +24,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from channels.errors import AnswerLost, CannotAsk, InvalidCredentials, Refused, RefusedForNow
+from channels import credentials
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
@@ -41,24 +42,15 @@ KEYS: Final = ("webhook_public_key", "webhook_public_key_secondary")
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that SendGrid accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name] for name in CREDENTIALS if given.get(name, "").strip()}
-    for name in KEYS:
-        if name in values:
-            values[name] = _without_armour(values[name])
-    values = {name: value.strip() for name, value in values.items()}
-    if "api_key" not in values:
-        problems.append(("api_key", "is missing"))
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-        elif name in KEYS and not _are_keys(value):
-            problems.append((name, "is no public key as SendGrid shows it (base64, P-256)"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    given = {name: _without_armour(v) if name in KEYS else v for name, v in given.items()}
+    return credentials.check(
+        given, CREDENTIALS, provider="SendGrid", required=("api_key",), more=_problems
+    )
+
+
+def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
+    words = "is no public key as SendGrid shows it (base64, P-256)"
+    return [(name, words) for name in KEYS if name in values and not _are_keys(values[name])]
 
 
 def _without_armour(text: str) -> str:
@@ -200,7 +192,7 @@ class SendGrid:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - SendGrid reports to one place for all
+        _callback_url: str,
     ) -> Sent:
         """Hand a mail to SendGrid with one POST; raises a `SendError`."""
         key = account.credentials.get("api_key")
@@ -221,10 +213,10 @@ class SendGrid:
 
     async def find(
         self,
-        account: Account,  # noqa: ARG002
-        outbound: Outbound,  # noqa: ARG002
-        session: aiohttp.ClientSession,  # noqa: ARG002
-        since: datetime,  # noqa: ARG002
+        _account: Account,
+        _outbound: Outbound,
+        _session: aiohttp.ClientSession,
+        _since: datetime,
     ) -> list[Sent]:
         """SendGrid cannot be asked: its Email Activity is a paid add-on, and lags."""
         raise CannotAsk("SendGrid cannot be asked what it took; its reports tell.", code="no-list")

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from channels import mime
+from channels import credentials, mime
 from channels.aws import Signer
-from channels.errors import AnswerLost, CannotAsk, InvalidCredentials, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, retry_after
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
+from channels.http import Answer, Limits, ask, json_object, retry_after
 from channels.model import Account, Channel, Outbound, Sent
 
 PATH: Final = "/v2/email/outbound-emails"
@@ -70,17 +70,7 @@ REASONS: Final = {
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that SES accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a form, that it cannot have"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(given, CREDENTIALS, provider="SES", required=REQUIRED)
 
 
 def build(account: Account, outbound: Outbound) -> bytes:
@@ -100,7 +90,7 @@ def build(account: Account, outbound: Outbound) -> bytes:
 
 def read(answer: Answer, region: str) -> Sent:
     """What SES says of a mail that was handed to it; raises a `SendError`."""
-    payload = _payload(answer)
+    payload = json_object(answer.text)
     if not 200 <= answer.status < 300:
         raise _refusal(answer, payload)
     external_id = payload.get("MessageId")
@@ -131,14 +121,6 @@ def _code(answer: Answer, payload: Mapping[str, Any]) -> str | None:
     return name if re.fullmatch(r"[A-Za-z]{1,64}", name) else None
 
 
-def _payload(answer: Answer) -> dict[str, Any]:
-    try:
-        payload = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return payload if isinstance(payload, dict) else {}
-
-
 def endpoint(region: str) -> str:
     """SES's own address in a region."""
     return f"https://email.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
@@ -155,7 +137,7 @@ class Ses:
         account: Account,
         outbound: Outbound,
         session: aiohttp.ClientSession,
-        callback_url: str,  # noqa: ARG002 - SES reports to the topic of its configuration set
+        _callback_url: str,
     ) -> Sent:
         """Hand a mail to SES with one POST; raises a `SendError`."""
         held = account.credentials
@@ -185,10 +167,10 @@ class Ses:
 
     async def find(
         self,
-        account: Account,  # noqa: ARG002
-        outbound: Outbound,  # noqa: ARG002
-        session: aiohttp.ClientSession,  # noqa: ARG002
-        since: datetime,  # noqa: ARG002
+        _account: Account,
+        _outbound: Outbound,
+        _session: aiohttp.ClientSession,
+        _since: datetime,
     ) -> list[Sent]:
         """SES has no list of what it took; raises `CannotAsk`."""
         raise CannotAsk("SES cannot be asked what it took: only its reports tell.", code="no-list")

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Final
 from aiosmtplib import SMTP, SMTPStatus
 from aiosmtplib.errors import SMTPDataError, SMTPResponseException, SMTPServerDisconnected
 
-from channels import mime
+from channels import credentials, mime
 from channels.errors import (
     AnswerLost,
     CannotAsk,
-    InvalidCredentials,
     Refused,
     RefusedForNow,
     SendError,
@@ -66,29 +65,20 @@ SIGNED: Final = (
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that SMTP accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-    if "host" not in values:
-        problems.append(("host", "is missing"))
-    if values.get("port", "").isdigit() and not 0 < int(values["port"]) < 65536:
+    return credentials.check(
+        given, CREDENTIALS, provider="SMTP", required=("host",), more=_problems
+    )
+
+
+def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
+    problems = [problem for names in TOGETHER for problem in credentials.together(values, *names)]
+    if "port" in values and not 0 < int(values["port"]) < 65536:
         problems.append(("port", "is not between 1 and 65535"))
-    for names in TOGETHER:
-        there = [name for name in names if name in values]
-        problems += [
-            (name, f"is missing beside {there[0]}") for name in names if there and name not in there
-        ]
     if values.get("tls") == "none" and "password" in values and not _is_loopback(values):
         problems.append(
             ("tls", "cannot be none with a password: it would cross the network readable")
         )
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return problems
 
 
 def _is_loopback(values: Mapping[str, str]) -> bool:
@@ -146,8 +136,8 @@ class Smtp:
         self,
         account: Account,
         outbound: Outbound,
-        session: aiohttp.ClientSession,  # noqa: ARG002
-        callback_url: str,  # noqa: ARG002
+        _session: aiohttp.ClientSession,
+        _callback_url: str,
     ) -> Sent:
         """Hand a message to the mail server in one transaction; raises a `SendError`."""
         if outbound.mail is None:
@@ -170,10 +160,10 @@ class Smtp:
 
     async def find(
         self,
-        account: Account,  # noqa: ARG002
-        outbound: Outbound,  # noqa: ARG002
-        session: aiohttp.ClientSession,  # noqa: ARG002
-        since: datetime,  # noqa: ARG002
+        _account: Account,
+        _outbound: Outbound,
+        _session: aiohttp.ClientSession,
+        _since: datetime,
     ) -> list[Sent]:
         """Raises `CannotAsk`: SMTP has no such question."""
         raise CannotAsk("A mail server cannot be asked what it took.", code="smtp")

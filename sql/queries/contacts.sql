@@ -16,7 +16,7 @@ SELECT
     FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])) AS clients,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'name', name, 'type', type, 'subject', subject, 'content', content,
-      'category', category, 'options', options, 'is_active', is_active) ORDER BY created_at DESC), '[]')
+      'options', options, 'is_active', is_active) ORDER BY created_at DESC), '[]')
     FROM message_templates WHERE organization_id = $1
       AND (id = ANY ($4::uuid[]) OR (name = ANY ($5::text[]) AND is_active))) AS templates,
   (SELECT coalesce(json_agg(json_build_object(

@@ -194,7 +194,7 @@ def test_credentials() -> None:
 
 def test_wrong_credentials() -> None:
     """Every problem is named at once; a region cannot name another host."""
-    form = "has characters, or a form, that it cannot have"
+    form = "has characters, or a length, that it cannot have"
     given = {"region": "evil.example/", "access_key_id": "a b", "topic_arn": "mails", "x": "1"}
     with pytest.raises(InvalidCredentials) as raised:
         ses.validate_credentials(given)

@@ -18,7 +18,7 @@ from typing import Final
 
 import aiohttp
 
-from channels.errors import InvalidCredentials
+from channels import credentials
 from channels.http import Limits
 from channels.model import Account, Channel, Outbound, Sent
 from channels.providers.twilio import calls, messages
@@ -50,20 +50,13 @@ REQUIRED = ("account_sid", "auth_token")
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
     """The credentials, empty ones left out; raises `InvalidCredentials` with every problem."""
-    problems = [
-        (name, "is not a name that Twilio accounts have") for name in given.keys() - CREDENTIALS
-    ]
-    values = {name: given[name].strip() for name in CREDENTIALS if given.get(name, "").strip()}
-    problems += [(name, "is missing") for name in REQUIRED if name not in values]
-    for name, value in values.items():
-        if CREDENTIALS[name].fullmatch(value) is None:
-            problems.append((name, "has characters, or a length, that it cannot have"))
-    for one, other in (("api_key_sid", "api_key_secret"), ("api_key_secret", "api_key_sid")):
-        if one in values and other not in values:
-            problems.append((other, f"is missing beside {one}"))
-    if problems:
-        raise InvalidCredentials(tuple(sorted(problems)))
-    return values
+    return credentials.check(
+        given, CREDENTIALS, provider="Twilio", required=REQUIRED, more=_problems
+    )
+
+
+def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
+    return credentials.together(values, "api_key_sid", "api_key_secret")
 
 
 def build(account: Account, outbound: Outbound, callback_url: str) -> messages.Form:

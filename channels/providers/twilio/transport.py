@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import aiohttp
 from twilio.http import AsyncHttpClient
@@ -18,7 +18,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from channels.errors import AnswerLost, Refused
-from channels.http import Limits, ask, parse_date
+from channels.http import Limits, ask, leads_to, parse_date
 from channels.model import Account, Sent
 from channels.providers.twilio.answers import Record, read_page, read_record
 
@@ -82,7 +82,7 @@ def client(account: Account, session: aiohttp.ClientSession, limits: Limits) -> 
 def authorize(account: Account, url: str) -> Mapping[str, str]:
     """The headers with which a file or record at Twilio is fetched; {} for every other host."""
     auth = _auth(account)
-    if auth is None or not (_is_twilio(url) or _is_below(url, account.api_url)):
+    if auth is None or not leads_to(url, _HOST, account.api_url):
         return {}
     return {"Authorization": aiohttp.encode_basic_auth(*auth)}
 
@@ -94,30 +94,6 @@ def _auth(account: Account) -> tuple[str, str] | None:
     if held.get("api_key_sid"):
         user, password = held["api_key_sid"], held.get("api_key_secret")
     return (user, password) if user and password else None
-
-
-def _is_twilio(url: str) -> bool:
-    origin = _origin(url)
-    return origin is not None and origin[::2] == ("https", 443) and bool(_HOST.fullmatch(origin[1]))
-
-
-def _is_below(url: str, api_url: str | None) -> bool:
-    origin = _origin(url)
-    return origin is not None and api_url is not None and origin == _origin(api_url)
-
-
-def _origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port; None for what two readers could take for two different hosts."""
-    if not re.fullmatch(r"[!-\[\]-~]+", url):
-        return None
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        return None
-    if "@" in parts.netloc or not parts.hostname or port is None:
-        return None
-    return parts.scheme, parts.hostname, port
 
 
 def resource(account: Account, name: str) -> str:
