@@ -13,12 +13,13 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -188,3 +189,10 @@ def _remove_old_runs() -> None:
         lock = run / "run.lock"
         if os.access(lock, os.W_OK) and _is_free(lock):
             shutil.rmtree(run, ignore_errors=True)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The one session that everything goes out on."""
+    async with aiohttp.ClientSession() as session:
+        yield session

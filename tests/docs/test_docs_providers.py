@@ -224,6 +224,7 @@ async def test_look_up(recorder: Recorder, provider: str, channel: Channel) -> N
                 await asking
             assert isinstance(raised.value, CannotAsk) == (told == "no")
             assert bool(recorder.text or recorder.headers) == (told != "no")
+        assert PROVIDERS[provider].can_be_asked == (told != "no")
 
 
 @each_channel

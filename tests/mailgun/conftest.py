@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.servers import serving
 
 QUEUED = '{"id": "<m1@example.com>", "message": "Queued. Thank you."}'
 
@@ -41,16 +41,5 @@ class FakeMailgun:
 @pytest.fixture
 async def mailgun_api() -> AsyncIterator[FakeMailgun]:
     """A server that stands in for api.mailgun.net."""
-    fake = FakeMailgun()
-    app = web.Application(client_max_size=64 * 2**20)
-    app.router.add_route("*", "/{path:.*}", fake.handle)
-    async with TestServer(app) as server:
-        fake.url = str(server.make_url("")).rstrip("/")
+    async with serving(FakeMailgun()) as fake:
         yield fake
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session that everything goes out on."""
-    async with aiohttp.ClientSession() as session:
-        yield session

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.servers import serving
 
 
 @dataclass
@@ -29,16 +29,5 @@ class FakeMeta:
 @pytest.fixture
 async def meta_api() -> AsyncIterator[FakeMeta]:
     """A server that stands in for graph.facebook.com."""
-    fake = FakeMeta()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", fake.handle)
-    async with TestServer(app) as server:
-        fake.url = str(server.make_url("")).rstrip("/")
+    async with serving(FakeMeta()) as fake:
         yield fake
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session that everything goes out on."""
-    async with aiohttp.ClientSession() as session:
-        yield session

@@ -9,8 +9,8 @@ from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForN
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers import postmark
-from tests.postmark.conftest import FakePostmark
 from tests.postmark.values import EXTERNAL_ID, ID, MAIL, SINCE, account, answer, outbound
+from tests.servers import FakeApi
 
 TAKEN = {
     "To": "them@example.net",
@@ -149,7 +149,7 @@ def test_a_wish_to_wait() -> None:
     assert 7 == raised.value.retry_after
 
 
-async def test_the_whole_way(postmark_api: FakePostmark, session: aiohttp.ClientSession) -> None:
+async def test_the_whole_way(postmark_api: FakeApi, session: aiohttp.ClientSession) -> None:
     """A mail goes out as one POST with the account's token."""
     postmark_api.text = json.dumps(TAKEN)
     held = account(postmark_api.url + "/")
@@ -186,7 +186,7 @@ def record(external_id: object, message_id: str = str(ID)) -> dict[str, object]:
     }
 
 
-async def test_what_it_has(postmark_api: FakePostmark, session: aiohttp.ClientSession) -> None:
+async def test_what_it_has(postmark_api: FakeApi, session: aiohttp.ClientSession) -> None:
     """It is asked by our id, in the stream of the account; only what carries our id is ours."""
     others = [record("z", "another"), {"MessageID": "y"}, {**record("x"), "Metadata": 1}, 7]
     listed = [record("b"), *others, record("a"), record(None)]

@@ -4,14 +4,13 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
+from tests.servers import serving
 from tests.service.conftest import api, ask, gateway, settings
 
-__all__ = ("FakeResend", "api", "ask", "gateway", "resend_api", "session", "settings")
+__all__ = ("FakeResend", "api", "ask", "gateway", "resend_api", "settings")
 
 
 @dataclass
@@ -45,16 +44,5 @@ class FakeResend:
 @pytest.fixture
 async def resend_api() -> AsyncIterator[FakeResend]:
     """A server that stands in for api.resend.com."""
-    fake = FakeResend()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", fake.handle)
-    async with TestServer(app) as server:
-        fake.url = str(server.make_url("")).rstrip("/")
+    async with serving(FakeResend()) as fake:
         yield fake
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session that everything goes out on."""
-    async with aiohttp.ClientSession() as session:
-        yield session

@@ -20,7 +20,7 @@ from channels.errors import (
 from channels.http import Answer
 from channels.model import Attachment, Channel, Sent
 from channels.providers import ses
-from tests.ses.conftest import FakeSes
+from tests.servers import FakeApi
 from tests.ses.values import EXTERNAL_ID, ID, MAIL, SINCE, account, answer, outbound
 
 
@@ -123,7 +123,7 @@ def test_a_wish_to_wait() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "session"])
-async def test_the_whole_way(ses_api: FakeSes, session: aiohttp.ClientSession, token: str) -> None:
+async def test_the_whole_way(ses_api: FakeApi, session: aiohttp.ClientSession, token: str) -> None:
     """A mail goes out as one POST, signed for SES in the account's region."""
     ses_api.text = json.dumps({"MessageId": EXTERNAL_ID})
     held = account(ses_api.url + "/", session_token=token)

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.servers import serving
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,19 +41,8 @@ class FakeTwilio:
 @pytest.fixture
 async def twilio_api() -> AsyncIterator[FakeTwilio]:
     """A server that stands in for api.twilio.com."""
-    fake = FakeTwilio()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", fake.handle)
-    async with TestServer(app) as server:
-        fake.url = str(server.make_url("")).rstrip("/")
+    async with serving(FakeTwilio()) as fake:
         yield fake
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The one session that everything goes out on."""
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @dataclass
