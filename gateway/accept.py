@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
-from gateway import parts, standing
+from gateway import parts, placing, standing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
@@ -24,7 +24,8 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
-from gateway.store import media, messages, suppressions
+from gateway.store import conversations, media, messages, suppressions
+from gateway.store.conversations import Place, Placed
 from gateway.store.database import ApiKey, Caller, Connection, Database
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
@@ -98,8 +99,12 @@ class Accepting:
         caller: Caller,
         requests: Sequence[SendRequest | Problem],
         idempotency: Idempotency | None = None,
+        *,
+        conversation_id: UUID | None = None,
     ) -> list[Result] | Replayed:
         """Store every request that is right; for each, in order, its row or its problem.
+
+        Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
 
         With an idempotency key the answer is kept in the same transaction; when a concurrent
         request with that key was first, its answer comes back and nothing is stored.
@@ -114,7 +119,9 @@ class Accepting:
                 continue
             draft = next(drafts)
             results.append(
-                invalid(draft.errors) if draft.errors else await self._row(caller, request, draft)
+                invalid(draft.errors)
+                if draft.errors
+                else await self._row(caller, request, draft, conversation_id)
             )
         return await self._keep(caller, results, idempotency)
 
@@ -166,13 +173,20 @@ class Accepting:
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
 
-    async def _row(self, caller: Caller, request: SendRequest, draft: Draft) -> Row:
+    async def _row(
+        self,
+        caller: Caller,
+        request: SendRequest,
+        draft: Draft,
+        conversation_id: UUID | None = None,
+    ) -> Row:
         """What is to be stored of a draft without errors; the files that came inline are kept."""
         content = draft.content
         if content is None or draft.from_address is None or draft.to_address is None:
             raise ValueError("a draft without errors has a content and addresses")
         message_id = new_id()
         files, media = await self._files(caller, message_id, content.attachments)
+        lead_id, client_id = draft.owners
         return {
             "id": message_id,
             "channel": request.channel,
@@ -197,6 +211,13 @@ class Accepting:
             "is_test": _is_test(caller),
             "event_id": event_id(message_id, "accepted"),
             "source": "api",
+            "place": Place(
+                seed=message_id,
+                addresses=[draft.to_address],
+                lead_id=lead_id,
+                client_id=client_id,
+                conversation_id=conversation_id,
+            ),
             "media": media,
             "written": standing.written(
                 message_id, draft.from_address, draft.to_address, content.subject
@@ -235,7 +256,7 @@ class Accepting:
             return list(results)
         try:
             async with self._database.as_service() as db:
-                stored = await _store(db, caller, results, rows)
+                stored, apart = await _store(db, caller, results, rows)
                 if idempotency and not await messages.remember(
                     db,
                     caller.organization_id,
@@ -249,6 +270,7 @@ class Accepting:
             if replayed is None:
                 raise Problem(409, "A request with this Idempotency-Key is under way.") from None
             return replayed
+        await placing.join(self._database, caller.organization_id, apart)
         for row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
             _log.info(
@@ -271,14 +293,23 @@ class _SecondError(Exception):
 
 async def _store(
     db: Connection, caller: Caller, results: Sequence[Result], rows: Sequence[Row]
-) -> list[Result]:
-    plain = [{k: v for k, v in row.items() if k not in ("media", "written")} for row in rows]
-    stored = {row["id"]: row for row in await messages.accept(db, caller.organization_id, plain)}
+) -> tuple[list[Result], list[Placed]]:
+    organization_id = caller.organization_id
+    await messages.hold_leads(db, organization_id, rows)
+    placed = await conversations.place(db, organization_id, [row["place"] for row in rows])
+    plain = [
+        {k: v for k, v in row.items() if k not in ("media", "written", "place")}
+        | {"conversation_id": placing.meant(row["place"], where)}
+        for row, where in zip(rows, placed, strict=True)
+    ]
+    stored = {row["id"]: row for row in await messages.accept(db, organization_id, plain)}
     if files := [file for row in rows for file in row["media"]]:
         await media.insert(db, files)
     written = [row["written"] for row in rows if row["written"]]
-    await suppressions.wrote(db, caller.organization_id, written)
-    return [result if isinstance(result, Problem) else stored[result["id"]] for result in results]
+    await suppressions.wrote(db, organization_id, written)
+    return [
+        result if isinstance(result, Problem) else stored[result["id"]] for result in results
+    ], placed
 
 
 def _is_test(caller: Caller) -> bool:

@@ -50,6 +50,7 @@ class Draft:
     parts: Parts = field(default_factory=Parts)
     lead_id: UUID | None = None
     client_id: UUID | None = None
+    owners: tuple[UUID | None, UUID | None] = (None, None)
     template_id: UUID | None = None
     sender_id: UUID | None = None
     provider: str | None = None
@@ -111,6 +112,7 @@ class Drafting:
             parts=parts,
             lead_id=lead_id,
             client_id=client_id,
+            owners=recipients.owners(request, to_address, context),
             template_id=composed.template_id,
             sender_id=UUID(sender["id"]) if sender else None,
             provider=sender["provider"] if sender else None,

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from channels import email
+from channels import email, whatsapp
 from channels.model import Account, Attachment, Channel, Direction
 from gateway import addresses
 from gateway.attachments import as_rows
 from gateway.ids import derived_id
+from gateway.store.conversations import Place
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered, Statement, Written
 from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
@@ -159,10 +160,7 @@ def inbound_row(
     `known` are leads and clients that may have its address, the newest first; without one of them
     the message that it answers tells who it was.
     """
-    contact: dict[str, Any] = {"lead": None, "client": None}
-    for row in reversed(known):
-        if addresses.is_contact(row, message.from_address, row["country"]):
-            contact[row["kind"]] = row["id"]
+    contact = _owners(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}
@@ -189,6 +187,36 @@ def inbound_row(
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
     }
+
+
+def place(own_id: UUID, message: Inbound, known: Sequence[Mapping[str, Any]]) -> Place:
+    """What tells the conversation of an inbound message: who wrote it, not what it answers.
+
+    Anybody may answer a mail that was sent on to them: that does not make them the same person.
+    """
+    contact = _owners(message, known)
+    user_id = _text(message.detail.get("user_id"))
+    known_as = [user_id] if whatsapp.is_user_id(user_id) else []
+    return Place(
+        seed=own_id,
+        addresses=list(dict.fromkeys([message.from_address, *known_as])),
+        lead_id=contact["lead"],
+        client_id=contact["client"],
+        name=_text(message.detail.get("ProfileName")) or _text(message.detail.get("from_name")),
+    )
+
+
+def _text(told: object) -> str:
+    return told if isinstance(told, str) else ""
+
+
+def _owners(message: Inbound, known: Sequence[Mapping[str, Any]]) -> dict[str, UUID | None]:
+    """The lead and the client, of each the newest, whose own address the sender's is."""
+    contact: dict[str, UUID | None] = {"lead": None, "client": None}
+    for row in reversed(known):
+        if addresses.is_contact(row, message.from_address, row["country"]):
+            contact[row["kind"]] = row["id"]
+    return contact
 
 
 def written(message: Inbound, answered: Answered | None) -> Written | None:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from channels import email, phone
 from channels.model import Account, Attachment, Channel
-from gateway import incoming, links
+from gateway import incoming, links, placing
 from gateway.attachments import as_rows
 from gateway.ids import derived_id, new_id
 from gateway.incoming import Row
@@ -25,7 +25,8 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
-from gateway.store import contacts, media, messages, reports, suppressions
+from gateway.store import contacts, conversations, media, messages, reports, suppressions
+from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database, storable
 from gateway.store.media import NewErrand, NewMedia
 from gateway.store.reports import Advance, RawRequest
@@ -118,12 +119,16 @@ class Receiving:
         ]
         async with self._database.as_service() as db:
             await reports.keep_request(db, _raw(account, request))
-            new = await self._store_inbound(db, account, inbound, files) if inbound else []
+            new: list[Row] = []
+            placed: list[Placed] = []
+            if inbound:
+                new, placed = await self._store_inbound(db, account, inbound, files)
             advances = await self._store_reports(db, account, _of(events, StatusReport))
             for addition in additions:
                 advances += await self._add(db, account, addition)
             await self._store_consent(db, account, _of(events, ConsentChange))
             await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
+        await placing.join(self._database, account.organization_id, placed)
         self._count(account, new, advances)
 
     def _count(self, account: Account, new: Sequence[Row], advances: Sequence[Advance]) -> None:
@@ -175,7 +180,7 @@ class Receiving:
         account: Account,
         by_id: Mapping[UUID, Inbound],
         files: Sequence[_Files],
-    ) -> list[Row]:
+    ) -> tuple[list[Row], list[Placed]]:
         inbound = list(by_id.values())
         senders = {message.from_address for message in inbound}
         known = await contacts.by_address(
@@ -189,6 +194,13 @@ class Receiving:
             incoming.inbound_row(account, own_id, message, each.shown, known, answered.get(n))
             for n, ((own_id, message), each) in enumerate(zip(by_id.items(), files, strict=True))
         ]
+        placed = await conversations.place(
+            db,
+            account.organization_id,
+            [incoming.place(own_id, message, known) for own_id, message in by_id.items()],
+        )
+        for row, where in zip(rows, placed, strict=True):
+            row["conversation_id"] = where.conversation_id
         new = await messages.receive(db, account.organization_id, rows)
         fresh = {row["id"] for row in new}
         are_new = [row["id"] in fresh for row in rows]
@@ -203,7 +215,7 @@ class Receiving:
         for message, row, is_new in zip(inbound, rows, are_new, strict=True):
             if is_new and message.channel is Channel.CALL:
                 await self._take_additions(db, account, message.external_id, row["id"])
-        return new
+        return new, placed
 
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID

@@ -68,3 +68,22 @@ def links(
         if addresses.is_contact(row, to_address or "", context.country):
             known.setdefault(row["kind"], UUID(row["id"]))
     return request.lead_id or known.get("lead"), request.client_id or known.get("client")
+
+
+def owners(
+    request: SendRequest, to_address: str | None, context: Context
+) -> tuple[UUID | None, UUID | None]:
+    """The lead and the client whose own address it is: those named, else the newest.
+
+    Unlike `links`: a message may be about a lead and go to somebody else.
+    """
+    found: dict[str, UUID] = {}
+    people = [
+        *(("lead", row) for row in context.leads if UUID(row["id"]) == request.lead_id),
+        *(("client", row) for row in context.clients if UUID(row["id"]) == request.client_id),
+        *((row["kind"], row) for row in context.known),
+    ]
+    for kind, row in people if to_address else ():
+        if addresses.is_contact(row, to_address or "", context.country):
+            found.setdefault(kind, UUID(row["id"]))
+    return found.get("lead"), found.get("client")

@@ -26,6 +26,7 @@ def send(
     template: Annotated[str | None, typer.Option(help="Name or id of a template.")] = None,
     var: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the template.")] = None,
     body: Annotated[str | None, typer.Option(help="The text, without a template.")] = None,
+    subject: Annotated[str | None, typer.Option(help="The subject of an e-mail.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="A sender's address.")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Until it is delivered, or has failed.")
@@ -43,6 +44,7 @@ def send(
         "from": from_,
         "template": template,
         "body": body,
+        "subject": subject,
         "variables": dict(_variable(text) for text in var) if var else None,
     }
     request = {name: value for name, value in given.items() if value is not None}

@@ -151,8 +151,13 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    def as_service(self) -> Any:  # noqa: ANN401 - an async context manager of Connection
-        """A transaction of the gateway itself (`service_role`)."""
+    def as_service(self, *, on_behalf: Caller | None = None) -> Any:  # noqa: ANN401 - an async context manager of Connection
+        """A transaction of the gateway itself (`service_role`).
+
+        `on_behalf` is for whom: the audit trail names a member of staff for what is changed.
+        """
+        if isinstance(on_behalf, Staff):
+            return self._transaction(f"{_SERVICE}; {_claims(on_behalf.auth_id)}")
         return self._transaction(_SERVICE)
 
     def as_caller(self, caller: Caller) -> Any:  # noqa: ANN401
@@ -217,10 +222,12 @@ def _opening(caller: Caller) -> str:
 
 
 def _opening_claims(auth_id: UUID) -> str:
+    return f"BEGIN; SET LOCAL ROLE authenticated; {_LIMITS}; {_claims(auth_id)}"
+
+
+def _claims(auth_id: UUID) -> str:
     claims = f'{{"sub": "{UUID(str(auth_id))}", "role": "authenticated"}}'
-    return (
-        f"BEGIN; SET LOCAL ROLE authenticated; {_LIMITS}; SET LOCAL request.jwt.claims = '{claims}'"
-    )
+    return f"SET LOCAL request.jwt.claims = '{claims}'"
 
 
 async def _prepare(connection: Direct) -> None:

@@ -43,11 +43,15 @@ class Remembered:
     answer: bytes
 
 
-async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
-    """Store messages with their queue entries and first events; the rows, by id."""
+async def hold_leads(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> None:
+    """Lock the leads that messages are about to go to: before anything else of a transaction."""
     leads = list({m["lead_id"] for m in messages if m["lead_id"]})
     if leads:
         await db.execute(_SQL["hold_leads"], organization_id, leads)
+
+
+async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
+    """Store messages with their queue entries and first events; the rows, by id."""
     rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
     return [dict(row) for row in rows]
 

@@ -9,23 +9,25 @@ ORDER BY id FOR NO KEY UPDATE;
 
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
--- template's use, the lead's last contact. $1: json array of messages, $2: organization.
+-- template's use, the lead's last contact, the conversation's (which is placed and locked before).
+-- $1: json array of messages, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     subject text, body text, html_body text, attachments jsonb, metadata jsonb, template_id uuid,
     reference text, send_at timestamptz, expires_at timestamptz, retry_of uuid, parts jsonb,
-    sender_id uuid, priority smallint, is_test boolean, event_id uuid, source text
+    conversation_id uuid, sender_id uuid, priority smallint, is_test boolean, event_id uuid,
+    source text
   )
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-    subject, body, html_body, attachments, status, metadata, template_id, reference, send_at,
-    expires_at, retry_of, parts
+    conversation_id, subject, body, html_body, attachments, status, metadata, template_id,
+    reference, send_at, expires_at, retry_of, parts
   )
   SELECT id, $2, channel, 'outbound', from_address, to_address, lead_id, client_id,
-    subject, body, html_body, attachments, 'pending', metadata, template_id, reference, send_at,
-    expires_at, retry_of, parts
+    conversation_id, subject, body, html_body, attachments, 'pending', metadata, template_id,
+    reference, send_at, expires_at, retry_of, parts
   FROM incoming
   RETURNING *
 ), queued AS (
@@ -45,6 +47,19 @@ WITH incoming AS MATERIALIZED (
 ), contacted AS (
   UPDATE leads SET last_contacted_at = now()
   WHERE organization_id = $2 AND id IN (SELECT lead_id FROM incoming)
+), talked AS (
+  UPDATE gateway.conversations c SET
+    last_message_id = CASE WHEN c.last_message_at <= now() OR c.last_message_id IS NULL
+      THEN i.id ELSE c.last_message_id END,
+    last_message_at = greatest(c.last_message_at, now()),
+    channels = CASE WHEN c.channels @> i.channels THEN c.channels
+      ELSE ARRAY(SELECT DISTINCT unnest(c.channels || i.channels) ORDER BY 1) END
+  FROM (
+    SELECT conversation_id, (array_agg(id ORDER BY id DESC))[1] AS id,
+      array_agg(DISTINCT channel) AS channels
+    FROM incoming GROUP BY conversation_id
+  ) i
+  WHERE c.organization_id = $2 AND c.id = i.conversation_id
 )
 SELECT s.id, s.organization_id, s.channel, s.direction, s.from_address, s.to_address, s.lead_id,
   s.client_id, s.conversation_id, s.subject, s.body, s.html_body, s.attachments, s.status,
@@ -59,25 +74,43 @@ FROM stored s ORDER BY s.id;
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
-    subject text, body text, html_body text, attachments jsonb, external_id text, metadata jsonb,
-    occurred_at timestamptz, event_id uuid, source text
+    conversation_id uuid, subject text, body text, html_body text, attachments jsonb,
+    external_id text, metadata jsonb, occurred_at timestamptz, event_id uuid, source text
   )
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-    subject, body, html_body, attachments, status, external_id, metadata
+    conversation_id, subject, body, html_body, attachments, status, external_id, metadata
   )
   SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
-    subject, body, html_body, attachments, 'received', external_id, metadata
+    conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata
   FROM incoming
   ON CONFLICT DO NOTHING -- of any of its keys: two at once may meet at either
-  RETURNING id, channel
+  RETURNING id, channel, conversation_id
 ), noted AS (
   INSERT INTO gateway.message_events (
     organization_id, message_id, id, type, status, occurred_at, source
   )
   SELECT $2, i.id, i.event_id, 'received', 'received', coalesce(i.occurred_at, now()), i.source
   FROM incoming i JOIN stored USING (id)
+), talked AS (
+  -- whoever writes opens what was closed
+  UPDATE gateway.conversations c SET
+    status = 'open',
+    unread_count = c.unread_count + s.unread,
+    last_message_id = CASE WHEN c.last_message_at <= now() OR c.last_message_id IS NULL
+      THEN s.id ELSE c.last_message_id END,
+    last_message_at = greatest(c.last_message_at, now()),
+    last_inbound_at = greatest(c.last_inbound_at, s.at),
+    channels = CASE WHEN c.channels @> s.channels THEN c.channels
+      ELSE ARRAY(SELECT DISTINCT unnest(c.channels || s.channels) ORDER BY 1) END
+  FROM (
+    SELECT stored.conversation_id, (array_agg(id ORDER BY id DESC))[1] AS id,
+      count(*)::integer AS unread, array_agg(DISTINCT stored.channel) AS channels,
+      max(coalesce(i.occurred_at, now())) AS at
+    FROM stored JOIN incoming i USING (id) GROUP BY stored.conversation_id
+  ) s
+  WHERE c.organization_id = $2 AND c.id = s.conversation_id
 )
 SELECT id, channel FROM stored;
 

@@ -36,7 +36,7 @@ async def test_accepted_message_is_the_row(gateway: Gateway, ask: Ask) -> None:
         "reference": "r-1",
         "metadata": metadata,
         "attachments": [],
-        "conversation_id": None,
+        "conversation_id": read.body["conversation_id"],
         "sent_at": None,
     }.items() <= sent.body.items()
 

@@ -34,6 +34,10 @@ CALLERS = {
     *(("media", name) for name in ("by_message", "by_ids")),
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
+    *(
+        ("conversations", name)
+        for name in ("get", "list", "last_messages", "messages", "last_inbound", "change")
+    ),
 }
 
 

@@ -1,0 +1,36 @@
+"""Placing: every message belongs to the conversation of whoever is at its other end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from gateway.logs import logger
+from gateway.problems import FieldError, invalid
+from gateway.store import conversations
+from gateway.store.conversations import Place, Placed
+from gateway.store.database import Database, DatabaseAwayError
+
+_log = logger(__name__)
+
+
+def meant(place: Place, placed: Placed) -> UUID:
+    """Where a message belongs; raises `Problem` 422 for a reply to somebody else's address."""
+    if place.conversation_id not in (None, placed.conversation_id):
+        raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
+    return placed.conversation_id
+
+
+async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
+    """Make one of conversations that turned out to be with one person.
+
+    After the messages are stored, each in a transaction of its own: what fails here is found again
+    with that person's next message.
+    """
+    pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
+    for one, other in sorted(pairs, key=str):
+        try:
+            async with database.as_service() as db:
+                await conversations.join(db, organization_id, one, other)
+        except DatabaseAwayError as error:
+            _log.warning("conversations were not joined", error=str(error))

@@ -1,0 +1,204 @@
+"""Conversations: where a message belongs, and what staff see and do of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection, as_json, storable
+from gateway.store.paging import Cursor, Page, page
+from gateway.store.sql import queries
+
+_SQL = queries("conversations")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A message that is about to be stored, and what tells its conversation.
+
+    `seed` is its id. Of `addresses`, all of the other end, the first decides. `lead_id` and
+    `client_id` are those who have one of them, not whom a caller names. `conversation_id` is where
+    an address belongs that has no conversation yet, when somebody said so.
+    """
+
+    seed: UUID
+    addresses: Sequence[str]
+    lead_id: UUID | None = None
+    client_id: UUID | None = None
+    name: str | None = None
+    conversation_id: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """The conversation of a message; `joins` is another one of the same person, to be joined."""
+
+    conversation_id: UUID
+    joins: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationFilter:
+    """What `GET /v1/conversations` may ask for; None means anything."""
+
+    channel: str | None = None
+    assigned_to: UUID | None = None
+    status: str | None = None
+    unread: bool | None = None
+
+
+async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) -> list[Placed]:
+    """The conversation of each, in order; made where there is none, and locked until the end."""
+    wanted = [{"n": n, **asdict(each)} for n, each in enumerate(places)]
+    rows = await db.fetch(_SQL["place"], organization_id, as_json(storable(wanted)))
+    found = {
+        row["n"]: Placed(conversation_id=row["conversation_id"], joins=row["joins"]) for row in rows
+    }
+    return [found[n] for n in range(len(places))]
+
+
+async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool:
+    """Make one of two conversations of one person; False where that has been done."""
+    return bool(await db.fetchval(_SQL["join"], organization_id, one, other))
+
+
+async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool:
+    """Make one conversation part of another; False where one of them is none (any more)."""
+    return bool(await db.fetchval(_SQL["merge"], organization_id, merged, kept))
+
+
+async def search(
+    db: Connection,
+    organization_id: UUID,
+    wanted: ConversationFilter,
+    cursor: Cursor | None,
+    limit: int,
+    *,
+    among: Sequence[UUID] | None = None,
+) -> Page:
+    """One page of conversations with their last messages, the latest first."""
+    # A generic plan cannot fold away the filters that are not given.
+    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    rows = await db.fetch(
+        _SQL["list"],
+        organization_id,
+        wanted.channel,
+        wanted.assigned_to,
+        wanted.status,
+        wanted.unread,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+        list(among) if among is not None else None,
+    )
+    found = page(rows, limit, by="last_message_at")
+    return Page(await with_last_messages(db, organization_id, found.rows), found.next_cursor)
+
+
+async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> Row | None:
+    """One conversation with its last message, also by an id that was merged into it."""
+    row = await db.fetchrow(_SQL["get"], organization_id, conversation_id)
+    if row is None:
+        return None
+    return (await with_last_messages(db, organization_id, [dict(row)]))[0]
+
+
+async def with_last_messages(
+    db: Connection, organization_id: UUID, rows: Sequence[Row]
+) -> list[Row]:
+    """The same rows, each with `last_message` (or None)."""
+    ids = [row["last_message_id"] for row in rows if row["last_message_id"]]
+    found = await db.fetch(_SQL["last_messages"], organization_id, ids) if ids else []
+    known = {row["id"]: dict(row) for row in found}
+    return [{**row, "last_message": known.get(row["last_message_id"])} for row in rows]
+
+
+async def messages(
+    db: Connection,
+    organization_id: UUID,
+    conversation_id: UUID,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of what was said, newest first."""
+    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    rows = await db.fetch(
+        _SQL["messages"],
+        organization_id,
+        conversation_id,
+        cursor.at if cursor else None,
+        cursor.id if cursor else None,
+        limit + 1,
+    )
+    return page(rows, limit)
+
+
+async def last_inbound(
+    db: Connection, organization_id: UUID, conversation_id: UUID, channel: str | None = None
+) -> Row | None:
+    """Their latest message, on a channel or on any: what a reply answers."""
+    row = await db.fetchrow(_SQL["last_inbound"], organization_id, conversation_id, channel)
+    return dict(row) if row else None
+
+
+async def change(
+    db: Connection, organization_id: UUID, conversation_id: UUID, changes: Mapping[str, Any]
+) -> bool:
+    """Change `status`, `assigned_to` and `read`, as given; False where there is none.
+
+    Raises `ConflictError` for an assignee who is not staff of the organization.
+    """
+    changed = await db.fetchval(_SQL["change"], organization_id, conversation_id, as_json(changes))
+    return changed is not None
+
+
+async def link(
+    db: Connection, organization_id: UUID, conversation_id: UUID, changes: Mapping[str, UUID | None]
+) -> bool:
+    """Say who it is with: `lead_id` and `client_id`, as given; False where there is none.
+
+    Raises `ConflictError` for one that does not exist, or has another conversation.
+    """
+    linked = await db.fetchval(
+        _SQL["link"],
+        organization_id,
+        conversation_id,
+        changes.get("lead_id"),
+        changes.get("client_id"),
+        "lead_id" in changes,
+        "client_id" in changes,
+    )
+    return linked is not None
+
+
+async def of_contact(
+    db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
+) -> UUID | None:
+    """The conversation of a lead or of a client."""
+    found: UUID | None = await db.fetchval(_SQL["of_contact"], organization_id, lead_id, client_id)
+    return found
+
+
+async def set_apart(
+    db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
+) -> bool:
+    """Move an address with its messages into a new conversation; False where it is not in this."""
+    await db.execute(_SQL["hold"], organization_id, [conversation_id])
+    key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
+    if key is None:
+        return False
+    await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
+    await db.execute(_SQL["move_messages"], organization_id, conversation_id, key, new_id)
+    for each in (conversation_id, new_id):
+        await db.execute(_SQL["recount"], organization_id, each)
+    return True
+
+
+async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:
+    """Those of the addresses that have a conversation, as it knows them."""
+    rows = await db.fetch(_SQL["owned"], organization_id, list(addresses))
+    return [row["written"] for row in rows]

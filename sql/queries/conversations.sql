@@ -1,0 +1,155 @@
+-- Conversations: where a message belongs, and what staff see and do of them.
+
+-- name: place
+-- The conversation of each message that is about to be stored, made where there is none.
+-- $1: organization, $2: json array; see gateway.place.
+SELECT n, conversation_id, joins FROM gateway.place($1, $2::json);
+
+-- name: join
+-- Two conversations of one person become one: the one that has a name stays, else the older.
+WITH both_of AS (
+  SELECT id, row_number() OVER (
+    ORDER BY (lead_id IS NOT NULL) DESC, (client_id IS NOT NULL) DESC, created_at, id) AS rank
+  FROM gateway.conversations
+  WHERE organization_id = $1 AND id IN ($2, $3) AND merged_into IS NULL
+)
+SELECT gateway.merge_conversations($1,
+  (SELECT id FROM both_of WHERE rank = 2), (SELECT id FROM both_of WHERE rank = 1));
+
+-- name: merge
+SELECT gateway.merge_conversations($1, $2, $3);
+
+-- name: owned
+-- Who has the address of a conversation now: after a lead or a client was made or changed.
+-- $1: organization, $2: addresses in E.164 or mailboxes.
+SELECT a.written FROM gateway.conversation_addresses a
+WHERE a.organization_id = $1
+  AND a.address IN (SELECT gateway.address_key(each) FROM unnest($2::text[]) AS each);
+
+-- name: get
+-- One conversation, under its own id or under one that was merged into it.
+SELECT c.id, c.organization_id, c.lead_id, c.client_id,
+  coalesce(nullif(l.name, 'Unknown'), k.name, c.name) AS name, c.status, c.assigned_to,
+  c.last_message_id, c.last_message_at, c.last_inbound_at, c.unread_count, c.channels,
+  c.created_at,
+  ARRAY(SELECT a.written FROM gateway.conversation_addresses a
+    WHERE a.organization_id = c.organization_id AND a.conversation_id = c.id
+    ORDER BY a.created_at, a.written) AS addresses
+FROM gateway.conversations asked
+JOIN gateway.conversations c ON c.organization_id = asked.organization_id
+  AND c.id = coalesce(asked.merged_into, asked.id)
+LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
+LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
+WHERE asked.organization_id = $1 AND asked.id = $2;
+
+-- name: list
+-- Newest first; every filter is optional: a custom plan folds the absent ones away. The page is
+-- found before anything is joined to it. $9: ids to choose from, of a search.
+WITH page AS MATERIALIZED (
+  SELECT c.* FROM gateway.conversations c
+  WHERE c.organization_id = $1 AND c.merged_into IS NULL
+    AND ($2::text IS NULL OR $2 = ANY (c.channels))
+    AND ($3::uuid IS NULL OR c.assigned_to = $3)
+    AND ($4::text IS NULL OR c.status = $4)
+    AND ($5::boolean IS NULL OR (CASE WHEN $5 THEN c.unread_count > 0 ELSE c.unread_count = 0 END))
+    AND ($6::timestamptz IS NULL OR (c.last_message_at, c.id) < ($6, $7::uuid))
+    AND ($9::uuid[] IS NULL OR c.id = ANY ($9))
+  ORDER BY c.last_message_at DESC, c.id DESC
+  LIMIT $8
+)
+SELECT c.id, c.organization_id, c.lead_id, c.client_id,
+  coalesce(nullif(l.name, 'Unknown'), k.name, c.name) AS name, c.status, c.assigned_to,
+  c.last_message_id, c.last_message_at, c.last_inbound_at, c.unread_count, c.channels,
+  c.created_at,
+  ARRAY(SELECT a.written FROM gateway.conversation_addresses a
+    WHERE a.organization_id = c.organization_id AND a.conversation_id = c.id
+    ORDER BY a.created_at, a.written) AS addresses
+FROM page c
+LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
+LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
+ORDER BY c.last_message_at DESC, c.id DESC;
+
+-- name: last_messages
+-- $2: message ids of one page of conversations.
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
+
+-- name: messages
+-- One page of what was said, newest first.
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages
+WHERE organization_id = $1 AND conversation_id = $2
+  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
+ORDER BY created_at DESC, id DESC
+LIMIT $5;
+
+-- name: last_inbound
+-- What a reply answers: their latest message, on any channel or on the one of $3.
+SELECT id, channel, from_address, to_address, subject, created_at
+FROM messages
+WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
+  AND ($3::text IS NULL OR channel = $3)
+ORDER BY created_at DESC, id DESC
+LIMIT 1;
+
+-- name: change
+-- $3: json object; keys that it does not have keep their value. Read means nothing is unread;
+-- unread, that something is.
+UPDATE gateway.conversations SET
+  status = CASE WHEN $3::jsonb ? 'status' THEN $3::jsonb ->> 'status' ELSE status END,
+  assigned_to = CASE WHEN $3::jsonb ? 'assigned_to' THEN ($3::jsonb ->> 'assigned_to')::uuid
+    ELSE assigned_to END,
+  unread_count = CASE
+    WHEN NOT $3::jsonb ? 'read' THEN unread_count
+    WHEN ($3::jsonb -> 'read')::boolean THEN 0
+    ELSE greatest(unread_count, 1) END
+WHERE organization_id = $1 AND id = $2 AND merged_into IS NULL
+RETURNING id;
+
+-- name: link
+-- Says who it is with: $3 a lead, $4 a client, each left as it is where $5, $6 say so.
+UPDATE gateway.conversations SET is_linked = true,
+  lead_id = CASE WHEN $5 THEN $3 ELSE lead_id END,
+  client_id = CASE WHEN $6 THEN $4 ELSE client_id END
+WHERE organization_id = $1 AND id = $2 AND merged_into IS NULL
+RETURNING id;
+
+-- name: of_contact
+-- The conversation of a lead or of a client.
+SELECT id FROM gateway.conversations
+WHERE organization_id = $1 AND (lead_id = $2 OR client_id = $3) AND merged_into IS NULL;
+
+-- name: set_apart
+-- An address leaves a conversation with its messages: into a new one, $4. No row where the address
+-- is not in it. $3: the address in any form.
+WITH moved AS (
+  SELECT a.address FROM gateway.conversation_addresses a
+  WHERE a.organization_id = $1 AND a.conversation_id = $2 AND a.address = gateway.address_key($3)
+), made AS (
+  INSERT INTO gateway.conversations (organization_id, id, is_linked)
+  SELECT $1, $4, true FROM moved
+)
+SELECT address FROM moved;
+
+-- name: move_address
+UPDATE gateway.conversation_addresses SET conversation_id = $4
+WHERE organization_id = $1 AND conversation_id = $2 AND address = $3;
+
+-- name: move_messages
+UPDATE messages SET conversation_id = $4
+WHERE organization_id = $1 AND conversation_id = $2
+  AND gateway.address_key(CASE direction WHEN 'inbound' THEN from_address ELSE to_address END) = $3;
+
+-- name: recount
+SELECT gateway.recount_conversation($1, $2);
+
+-- name: hold
+SELECT id FROM gateway.conversations
+WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
+ORDER BY id FOR NO KEY UPDATE;
