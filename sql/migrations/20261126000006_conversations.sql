@@ -187,10 +187,10 @@ BEGIN
     ORDER BY i.key, i.n ON CONFLICT DO NOTHING;
   END LOOP;
 
-  -- Who it is, where that has become known; of several leads with this address the newest.
+  -- Who it is, where that has become known. Whose it was it stays: two leads may share a telephone.
   UPDATE gateway.conversations c SET
-    lead_id = coalesce(i.lead_id, c.lead_id),
-    client_id = coalesce(i.client_id, c.client_id),
+    lead_id = coalesce(c.lead_id, i.lead_id),
+    client_id = coalesce(c.client_id, i.client_id),
     name = coalesce(i.name, c.name)
   FROM (
     SELECT DISTINCT ON (a.conversation_id) a.conversation_id, w.lead_id, w.client_id,
@@ -203,9 +203,9 @@ BEGIN
     ORDER BY a.conversation_id, w.n DESC
   ) i
   WHERE c.organization_id = organization AND c.id = i.conversation_id AND NOT c.is_linked
-    AND (c.lead_id, c.client_id, c.name) IS DISTINCT FROM
-      (coalesce(i.lead_id, c.lead_id), coalesce(i.client_id, c.client_id),
-        coalesce(i.name, c.name))
+    AND (c.lead_id IS NULL AND i.lead_id IS NOT NULL
+      OR c.client_id IS NULL AND i.client_id IS NOT NULL
+      OR i.name <> coalesce(c.name, ''))
     AND NOT EXISTS (
       SELECT FROM gateway.conversations other
       WHERE other.organization_id = organization AND other.id <> c.id
