@@ -57,6 +57,12 @@ def of_contact(channel: Channel, contact: Mapping[str, Any], country: str | None
     return read(channel, written, country) if written else None
 
 
+def all_of(contact: Mapping[str, Any], country: str | None) -> list[str]:
+    """The addresses of a lead or client, each in its stored form."""
+    found = (of_contact(channel, contact, country) for channel in (Channel.SMS, Channel.EMAIL))
+    return [address for address in found if address]
+
+
 def is_contact(contact: Mapping[str, Any], address: str, country: str | None) -> bool:
     """Whether an address, of whatever channel, is that of this lead or client."""
     if "@" in address:

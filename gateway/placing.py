@@ -8,6 +8,7 @@ from uuid import UUID
 from gateway.logs import logger
 from gateway.problems import FieldError, invalid
 from gateway.store import conversations
+from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Database, DatabaseAwayError
 
@@ -19,6 +20,31 @@ def meant(place: Place, placed: Placed) -> UUID:
     if place.conversation_id not in (None, placed.conversation_id):
         raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
     return placed.conversation_id
+
+
+async def adopt(
+    database: Database,
+    organization_id: UUID,
+    kind: Kind,
+    contact_id: UUID,
+    addresses: Sequence[str],
+) -> None:
+    """What was said before with the addresses of a lead or client becomes theirs."""
+    async with database.as_service() as db:
+        seen = await conversations.seen(db, organization_id, addresses)
+        if not seen:
+            return
+        places = [
+            Place(
+                seed=contact_id,
+                addresses=[address],
+                lead_id=contact_id if kind == "lead" else None,
+                client_id=contact_id if kind == "client" else None,
+            )
+            for address in seen
+        ]
+        placed = await conversations.place(db, organization_id, places)
+    await join(database, organization_id, placed)
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

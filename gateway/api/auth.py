@@ -81,8 +81,7 @@ class Callers:
             found = await accounts.staff_by_auth_id(db, auth_id)
         if found is None:
             raise Problem(403, "This user is no active member of staff of an organization.")
-        organization_id, role = found
-        return Staff(auth_id=auth_id, organization_id=organization_id, role=role)
+        return found
 
     async def _auth_id(self, token: str) -> UUID:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway import addresses, placing
 from gateway.api.endpoint import Call, Endpoint, respond
 from gateway.api.shapes import contacts as shapes
 from gateway.api.shapes.base import Listed
@@ -49,6 +50,7 @@ def _create(kind: Kind) -> Handler:
                 row = await contacts.get(db, kind, call.organization_id, contact_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
+        await _adopt(call, kind, row)
         return respond(row, 201, {"Location": f"/v1/{kind}s/{contact_id}"})
 
     return create
@@ -77,9 +79,25 @@ def _change(kind: Kind) -> Handler:
                 row = await contacts.get(db, kind, call.organization_id, call.id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
+        await _adopt(call, kind, row)
         return respond(row)
 
     return change
+
+
+async def _adopt(call: Call, kind: Kind, row: contacts.Row | None) -> None:
+    """What was said with a contact's addresses before is theirs."""
+    if row is None:
+        return
+    async with call.services.database.as_caller(call.caller) as db:
+        country = await contacts.country(db, call.organization_id)
+    await placing.adopt(
+        call.services.database,
+        call.organization_id,
+        kind,
+        row["id"],
+        addresses.all_of(row, country),
+    )
 
 
 def _refused(conflict: ConflictError) -> Problem:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
 import pydantic_core
 from aiohttp import web
 
-from gateway.accept import Idempotency, Replayed, Result, digest_of
+from gateway.accept import Replayed
 from gateway.api.endpoint import (
     Call,
     Endpoint,
-    as_bytes,
     parse_json,
     read_json,
     respond,
 )
+from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.draft import preview
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import messages, reports
-from gateway.store.messages import Row
 from gateway.store.reports import Event, event_id
 
 _BATCH = 1000
@@ -34,27 +30,27 @@ async def send(call: Call) -> web.Response:
     """Accept one message."""
     raw = await call.request.read()
     body = parse_json(raw)
-    idempotency = await _idempotency(call, "message", body, _one)
-    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
-        return _replay(known, 202)
+    key = await idempotency(call, "message", body, one)
+    if key and (known := await call.services.accepting.recall(call.caller, key)):
+        return replay(known, 202)
     request = read_json(shapes.SendRequest, raw)
-    results = await call.services.accepting.accept(call.caller, [request], idempotency)
+    results = await call.services.accepting.accept(call.caller, [request], key)
     if isinstance(results, Replayed):
-        return _replay(results, 202)
-    return _accepted(results)
+        return replay(results, 202)
+    return accepted(results)
 
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages, each judged by itself."""
     body = parse_json(await call.request.read())
-    idempotency = await _idempotency(call, "batch", body, _many)
-    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
-        return _replay(known, 207)
+    key = await idempotency(call, "batch", body, many)
+    if key and (known := await call.services.accepting.recall(call.caller, key)):
+        return replay(known, 207)
     requests = [_item(item) for item in _items(body)]
-    results = await call.services.accepting.accept(call.caller, requests, idempotency)
+    results = await call.services.accepting.accept(call.caller, requests, key)
     if isinstance(results, Replayed):
-        return _replay(results, 207)
-    return respond(_many(results), 207)
+        return replay(results, 207)
+    return respond(many(results), 207)
 
 
 async def check(call: Call) -> web.Response:
@@ -69,7 +65,7 @@ async def get(call: Call) -> web.Response:
         row = await messages.get(db, call.organization_id, call.id)
     if row is None:
         raise not_found("message")
-    return respond(_shown(row))
+    return respond(shown(row))
 
 
 async def events(call: Call) -> web.Response:
@@ -89,7 +85,7 @@ async def search(call: Call) -> web.Response:
     wanted = messages.MessageFilter(**query.model_dump(exclude={"limit", "cursor"}))
     async with call.services.database.as_caller(call.caller) as db:
         page = await messages.search(db, call.organization_id, wanted, call.cursor, query.limit)
-    return respond({"data": [_shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+    return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
 
 
 async def cancel(call: Call) -> web.Response:
@@ -121,18 +117,18 @@ async def cancel(call: Call) -> web.Response:
         row = await messages.get(db, call.organization_id, call.id)
     if row is None:
         raise not_found("message")
-    return respond(_shown(row))
+    return respond(shown(row))
 
 
 async def retry(call: Call) -> web.Response:
     """Send a failed message again, as a new one with `retry_of`."""
-    idempotency = await _idempotency(call, f"retry {call.id}", None, _one)
-    if idempotency and (known := await call.services.accepting.recall(call.caller, idempotency)):
-        return _replay(known, 202)
-    results = await call.services.accepting.retry(call.caller, call.id, idempotency)
+    key = await idempotency(call, f"retry {call.id}", None, one)
+    if key and (known := await call.services.accepting.recall(call.caller, key)):
+        return replay(known, 202)
+    results = await call.services.accepting.retry(call.caller, call.id, key)
     if isinstance(results, Replayed):
-        return _replay(results, 202)
-    return _accepted(results)
+        return replay(results, 202)
+    return accepted(results)
 
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
@@ -152,61 +148,6 @@ def _item(item: object) -> shapes.SendRequest | Problem:
         return read_json(shapes.SendRequest, pydantic_core.to_json(item))
     except Problem as problem:
         return problem
-
-
-async def _idempotency(
-    call: Call, kind: str, body: object, shown: Callable[[Sequence[Result]], dict[str, Any]]
-) -> Idempotency | None:
-    key = call.request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
-        raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII letters")])
-    # In a thread: a batch of ten megabytes takes its time.
-    digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
-    return Idempotency(key=key, digest=digest, answer=lambda results: as_bytes(shown(results)))
-
-
-def _accepted(results: Sequence[Result]) -> web.Response:
-    shown = _one(results)
-    return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
-
-
-def _replay(known: Replayed, status: int) -> web.Response:
-    headers = {"Idempotent-Replayed": "true"}
-    if status == 202:
-        headers["Location"] = f"/v1/messages/{orjson.loads(known.answer)['id']}"
-    return web.Response(
-        body=known.answer, status=status, content_type="application/json", headers=headers
-    )
-
-
-def _one(results: Sequence[Result]) -> dict[str, Any]:
-    (result,) = results
-    if isinstance(result, Problem):
-        raise result
-    return _shown(result)
-
-
-def _many(results: Sequence[Result]) -> dict[str, Any]:
-    return {
-        "data": [
-            {"status": result.status, "problem": result.as_json()}
-            if isinstance(result, Problem)
-            else {"status": 202, "message": _shown(result)}
-            for result in results
-        ]
-    }
-
-
-def _shown(row: Row) -> Row:
-    # Rows that were there before the gateway may hold null where the gateway writes a value.
-    return {
-        **row,
-        "attachments": row["attachments"] or [],
-        "metadata": row["metadata"] or {},
-        "status": row["status"] or "pending",
-    }
 
 
 ENDPOINTS = [

@@ -1,13 +1,24 @@
 """/v1: what internal services and staff can ask. One table of endpoints, from which routes and
 the OpenAPI description are made."""
 
-from gateway.api import accounts, contacts, keys, media, messages, senders, suppressions, templates
+from gateway.api import (
+    accounts,
+    contacts,
+    conversations,
+    keys,
+    media,
+    messages,
+    senders,
+    suppressions,
+    templates,
+)
 
 ENDPOINTS = [
     *messages.ENDPOINTS,
     *templates.ENDPOINTS,
     *media.ENDPOINTS,
     *contacts.ENDPOINTS,
+    *conversations.ENDPOINTS,
     *suppressions.ENDPOINTS,
     *accounts.ENDPOINTS,
     *senders.ENDPOINTS,
@@ -15,4 +26,4 @@ ENDPOINTS = [
 ]
 
 # Paths of the contract that later versions have: they answer 404 by name.
-NOT_BUILT = ("/v1/conversations", "/v1/events", "/v1/subscriptions")
+NOT_BUILT = ("/v1/events", "/v1/subscriptions")

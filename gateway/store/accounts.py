@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json
+from gateway.store.database import Connection, Staff, as_json
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -57,10 +57,10 @@ async def staff_by_email(db: Connection, email: str) -> Row | None:
     return dict(row) if row else None
 
 
-async def staff_by_auth_id(db: Connection, auth_id: UUID) -> tuple[UUID, str] | None:
-    """(organization, role) of an active member of staff, asked as that person."""
+async def staff_by_auth_id(db: Connection, auth_id: UUID) -> Staff | None:
+    """An active member of staff, asked as that person."""
     row = await db.fetchrow(_SQL["staff_by_auth_id"], auth_id)
-    return (row["organization_id"], row["role"]) if row else None
+    return Staff(auth_id=auth_id, **row) if row else None
 
 
 async def insert_api_key(

@@ -137,11 +137,14 @@ async def messages(
     return page(rows, limit)
 
 
-async def last_inbound(
-    db: Connection, organization_id: UUID, conversation_id: UUID, channel: str | None = None
+async def reply(
+    db: Connection, organization_id: UUID, conversation_id: UUID, channel: str | None
 ) -> Row | None:
-    """Their latest message, on a channel or on any: what a reply answers."""
-    row = await db.fetchrow(_SQL["last_inbound"], organization_id, conversation_id, channel)
+    """What a reply goes by (on a channel, or on any): the message, its address and our sender.
+
+    `id, channel, is_theirs, subject, their_address, our_address`; None where nothing was said.
+    """
+    row = await db.fetchrow(_SQL["reply"], organization_id, conversation_id, channel)
     return dict(row) if row else None
 
 

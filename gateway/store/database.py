@@ -77,8 +77,9 @@ class ApiKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Staff:
-    """A member of staff, by a Supabase JWT."""
+    """A member of staff; `id` is `auth_users.id`, `auth_id` the subject of their Supabase JWT."""
 
+    id: UUID
     auth_id: UUID
     organization_id: UUID
     role: str

@@ -13,7 +13,7 @@ SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower
 
 -- name: staff_by_auth_id
 -- Run as the caller: who is not active, or of no organization, sees no row.
-SELECT organization_id, role FROM auth_users
+SELECT id, organization_id, role FROM auth_users
 WHERE auth_id = $1 AND is_active AND organization_id IS NOT NULL;
 
 -- name: insert_api_key

@@ -89,15 +89,6 @@ WHERE organization_id = $1 AND conversation_id = $2
 ORDER BY created_at DESC, id DESC
 LIMIT $5;
 
--- name: last_inbound
--- What a reply answers: their latest message, on any channel or on the one of $3.
-SELECT id, channel, from_address, to_address, subject, created_at
-FROM messages
-WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
-  AND ($3::text IS NULL OR channel = $3)
-ORDER BY created_at DESC, id DESC
-LIMIT 1;
-
 -- name: change
 -- $3: json object; keys that it does not have keep their value. Read means nothing is unread;
 -- unread, that something is.
@@ -153,3 +144,33 @@ SELECT gateway.recount_conversation($1, $2);
 SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
 ORDER BY id FOR NO KEY UPDATE;
+
+-- name: reply
+-- What a reply goes by: their latest message ($3: on that channel), else our latest to them; and of
+-- the addresses that it came to or went from, the one that is a sender.
+WITH candidates AS (
+  (SELECT true AS is_theirs, m.* FROM messages m
+    WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
+      AND ($3::text IS NULL OR m.channel = $3)
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1)
+  UNION ALL
+  (SELECT false, m.* FROM messages m
+    WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'outbound'
+      AND ($3::text IS NULL OR m.channel = $3)
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1)
+)
+SELECT c.id, c.channel, c.is_theirs, c.subject,
+  CASE WHEN c.is_theirs THEN c.from_address ELSE c.to_address END AS their_address,
+  (SELECT s.address FROM gateway.senders s
+    JOIN gateway.provider_accounts a
+      ON a.organization_id = s.organization_id AND a.id = s.account_id
+    WHERE s.organization_id = $1 AND s.channel = c.channel AND s.is_active AND a.is_active
+      AND gateway.address_key(s.address) IN (
+        SELECT gateway.address_key(CASE WHEN o.is_theirs THEN o.to_address ELSE o.from_address END)
+        FROM candidates o WHERE o.channel = c.channel)
+    ORDER BY gateway.address_key(s.address) =
+      gateway.address_key(CASE WHEN c.is_theirs THEN c.to_address ELSE c.from_address END) DESC
+    LIMIT 1) AS our_address
+FROM candidates c
+ORDER BY c.is_theirs DESC
+LIMIT 1;

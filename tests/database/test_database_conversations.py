@@ -1,4 +1,4 @@
-"""Where messages belong: one conversation per contact, whatever the order and whoever is at once."""
+"""Where messages belong: one conversation per contact, whatever the order, whoever is at once."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ async def test_a_lead_that_became_a_client(two: Connection) -> None:
 
 
 async def test_two_named_people_stay_two(two: Connection) -> None:
-    """A telephone that a second lead has, too, stays the first one's; neither is renamed or joined."""
+    """A telephone that a second lead has, too, stays the first one's; nobody is joined."""
     ann, ben = await lead(two, ANN), await lead(two, ANN, "ben@example.com")
     (one,) = await place(two, at(ANN, lead_id=ann))
     (other,) = await place(two, at("ben@example.com", lead_id=ben))

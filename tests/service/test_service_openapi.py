@@ -215,6 +215,34 @@ async def walk_messages(go: Walk) -> None:
         await go("POST", "/v1/messages/{at}/cancel", id=later["id"])
 
 
+async def walk_conversations(go: Walk, lead_id: str) -> None:
+    """List, read, reply, change, link, merge and unlink, and what goes wrong."""
+    for to in ("+447700900501", "+447700900502"):
+        await go("POST", "/v1/messages", SMS | {"to": to})
+    for query in ("", "?limit=1", "?limit=0", "?channel=sms&status=open&unread=false"):
+        listed = await go("GET", f"/v1/conversations{query}")
+    first, second = [each["id"] for each in listed["data"][:2]]
+    one = "/v1/conversations/{at}"
+    for at in (first, "nothing", lead_id):
+        await go("GET", one, id=at)
+        await go("GET", f"{one}/messages", id=at)
+        await go("GET", f"{one}/messages?limit=x", id=at)
+        for body in ({"body": "Hello"}, {"channel": "fax"}, {"to": "+447700900502", "body": "x"}):
+            await go("POST", f"{one}/messages", body, id=at)
+        for change in ({"status": "closed", "read": True}, {"assigned_to": lead_id}, {"x": 1}):
+            await go("PATCH", one, change, id=at)
+        for link in ({"lead_id": lead_id}, {"client_id": lead_id}, {}):
+            await go("POST", f"{one}/link", link, id=at)
+        for other in (second, first, lead_id, 7):
+            await go("POST", f"{one}/merge", {"conversation_id": other}, id=at)
+        for address in ("+447700900502", "+447700900502", ""):
+            await go("POST", f"{one}/unlink", {"address": address}, id=at)
+    others = await go("GET", "/v1/conversations?limit=200")
+    await go("GET", "/v1/conversations?cursor=x")
+    for each in others["data"]:
+        await go("POST", f"{one}/link", {"lead_id": lead_id}, id=each["id"])
+
+
 async def walk_resource(
     go: Walk, kind: str, new: Any, change: Any, *, goes: bool = True, key: str | None = None
 ) -> Any:
@@ -243,6 +271,8 @@ async def test_answers_are_as_described(
     await walk_messages(go)
     lead = {"first_name": "Ada", "custom_fields": {"a": 1}, "tags": ["x"]}
     await walk_resource(go, "leads", lead, {"lead_score": 7.0, "ai_score": 1.5}, goes=False)
+    one = await go("POST", "/v1/leads", {"first_name": "Eve"})
+    await walk_conversations(go, one["id"])
     client = {"email": "a@example.com", "date_of_birth": "1990-01-31"}
     await walk_resource(go, "clients", client, {"membership_end_date": "2030-01-01"}, goes=False)
     template = {"name": "t", "type": "sms", "content": "{{ a }}", "tags": ["x"]}

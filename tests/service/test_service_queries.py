@@ -36,7 +36,7 @@ CALLERS = {
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
     *(
         ("conversations", name)
-        for name in ("get", "list", "last_messages", "messages", "last_inbound", "change")
+        for name in ("get", "list", "last_messages", "messages", "reply", "change")
     ),
 }
 

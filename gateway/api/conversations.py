@@ -1,0 +1,267 @@
+"""/v1/conversations: one history per contact, over all channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway import replying
+from gateway.accept import Replayed
+from gateway.api.endpoint import Call, Endpoint, parse_json, read_json, respond
+from gateway.api.sending import accepted, idempotency, one, replay, shown
+from gateway.api.shapes import conversations as shapes
+from gateway.api.shapes.base import Listed, PageQuery
+from gateway.api.shapes.messages import Message
+from gateway.ids import new_id
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.store import conversations
+from gateway.store.conversations import ConversationFilter, Row
+from gateway.store.database import ConflictError, Connection, Staff
+
+
+async def search(call: Call) -> web.Response:
+    """One page of conversations that pass every filter, the latest first."""
+    query: shapes.ConversationQuery = call.query
+    async with call.services.database.as_caller(call.caller) as db:
+        wanted = ConversationFilter(
+            channel=query.channel,
+            assigned_to=_assignee(call, query.assigned_to),
+            status=query.status,
+            unread=query.unread,
+        )
+        page = await conversations.search(
+            db, call.organization_id, wanted, call.cursor, query.limit
+        )
+    return respond({"data": [_shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+
+
+async def get(call: Call) -> web.Response:
+    """One conversation."""
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+    return respond(_shown(row))
+
+
+async def messages(call: Call) -> web.Response:
+    """One page of what was said, newest first."""
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+        page = await conversations.messages(
+            db, call.organization_id, row["id"], call.cursor, call.query.limit
+        )
+    return respond({"data": [shown(each) for each in page.rows], "next_cursor": page.next_cursor})
+
+
+async def reply(call: Call) -> web.Response:
+    """Send a message into the conversation."""
+    raw = await call.request.read()
+    body = parse_json(raw)
+    key = await idempotency(call, f"reply {call.id}", body, one)
+    if key and (known := await call.services.accepting.recall(call.caller, key)):
+        return replay(known, 202)
+    request = read_json(shapes.ReplyRequest, raw)
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+        sending = await replying.complete(db, call.organization_id, row, request)
+    results = await call.services.accepting.accept(
+        call.caller, [sending], key, conversation_id=row["id"]
+    )
+    return replay(results, 202) if isinstance(results, Replayed) else accepted(results)
+
+
+async def change(call: Call) -> web.Response:
+    """Close or open it, assign it, mark it as read or unread."""
+    changes = call.body.model_dump(mode="json", exclude_unset=True)
+    try:
+        async with call.services.database.as_caller(call.caller) as db:
+            row = await _known(call, db)
+            await conversations.change(db, call.organization_id, row["id"], changes)
+            row = await _known(call, db)
+    except ConflictError:
+        text = "is no member of staff of your organization"
+        raise invalid([FieldError("assigned_to", text)]) from None
+    return respond(_shown(row))
+
+
+async def link(call: Call) -> web.Response:
+    """Say which lead or client it is with."""
+    changes: Mapping[str, UUID | None] = call.body.model_dump(exclude_unset=True)
+    if not changes:
+        raise invalid([FieldError("lead_id", "is missing: give a lead_id, a client_id, or both")])
+    database = call.services.database
+    async with database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+    try:
+        async with database.as_service(on_behalf=call.caller) as db:
+            await conversations.link(db, call.organization_id, row["id"], changes)
+    except ConflictError as conflict:
+        raise await _not_linked(call, conflict, changes) from None
+    async with database.as_caller(call.caller) as db:
+        return respond(_shown(await _known(call, db)))
+
+
+async def merge(call: Call) -> web.Response:
+    """Make another conversation part of this one."""
+    other: UUID = call.body.conversation_id
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+        merged = await conversations.get(db, call.organization_id, other)
+    if merged is None:
+        text = "there is none of that id in your organization"
+        raise invalid([FieldError("conversation_id", text)])
+    if merged["id"] == row["id"]:
+        raise invalid([FieldError("conversation_id", "is this conversation itself")])
+    async with call.services.database.as_service(on_behalf=call.caller) as db:
+        done = await conversations.merge(
+            db, call.organization_id, merged=merged["id"], kept=row["id"]
+        )
+    if not done:
+        raise Problem(409, "One of them was merged meanwhile: read them again.")
+    async with call.services.database.as_caller(call.caller) as db:
+        return respond(_shown(await _known(call, db)))
+
+
+async def unlink(call: Call) -> web.Response:
+    """Move an address that is somebody else's into a conversation of its own."""
+    new = new_id()
+    async with call.services.database.as_caller(call.caller) as db:
+        row = await _known(call, db)
+    async with call.services.database.as_service(on_behalf=call.caller) as db:
+        if not await conversations.set_apart(
+            db, call.organization_id, row["id"], call.body.address, new
+        ):
+            raise invalid([FieldError("address", "is none of this conversation's addresses")])
+    async with call.services.database.as_caller(call.caller) as db:
+        made = await conversations.get(db, call.organization_id, new)
+    if made is None:
+        raise not_found("conversation")
+    return respond(_shown(made), 201, {"Location": f"/v1/conversations/{new}"})
+
+
+async def _known(call: Call, db: Connection) -> Row:
+    row = await conversations.get(db, call.organization_id, call.id)
+    if row is None:
+        raise not_found("conversation")
+    return row
+
+
+def _assignee(call: Call, wanted: UUID | str | None) -> UUID | None:
+    if not isinstance(wanted, str):
+        return wanted
+    if not isinstance(call.caller, Staff):
+        raise invalid([FieldError("assigned_to", "me: an API key is no member of staff")])
+    return call.caller.id
+
+
+async def _not_linked(
+    call: Call, conflict: ConflictError, changes: Mapping[str, UUID | None]
+) -> Problem:
+    name = "client_id" if "client" in conflict.constraint else "lead_id"
+    if "fkey" in conflict.constraint:
+        return invalid([FieldError(name, "there is none of that id in your organization")])
+    async with call.services.database.as_caller(call.caller) as db:
+        other = await conversations.of_contact(
+            db,
+            call.organization_id,
+            lead_id=changes.get("lead_id") if name == "lead_id" else None,
+            client_id=changes.get("client_id") if name == "client_id" else None,
+        )
+    return Problem(
+        409,
+        f"This {name.removesuffix('_id')} has another conversation, {other}: "
+        f"POST /v1/conversations/{other}/merge makes one of both.",
+    )
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    contact = ("lead_id", "client_id", "name", "addresses")
+    kept = {k: v for k, v in row.items() if k not in (*contact, "last_message_id")}
+    last = row["last_message"]
+    return {
+        **kept,
+        "contact": {name: row[name] for name in contact},
+        "last_message": shown(last) if last else None,
+    }
+
+
+_ONE = "/v1/conversations/{id}"
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/conversations",
+        handler=search,
+        summary="Conversations, the latest first",
+        query=shapes.ConversationQuery,
+        answer=Listed[shapes.Conversation],
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path=_ONE,
+        handler=get,
+        summary="One conversation",
+        answer=shapes.Conversation,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="PATCH",
+        path=_ONE,
+        handler=change,
+        summary="Close, assign, mark as read",
+        body=shapes.ConversationPatch,
+        answer=shapes.Conversation,
+        problems=(400, 404, 413, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{_ONE}/messages",
+        handler=messages,
+        summary="What was said, newest first",
+        query=PageQuery,
+        answer=Listed[Message],
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_ONE}/messages",
+        handler=reply,
+        status=202,
+        summary="Reply",
+        body=shapes.ReplyRequest,
+        answer=Message,
+        reads_body_itself=True,
+        headers=("Idempotency-Key",),
+        problems=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_ONE}/link",
+        handler=link,
+        summary="Say which lead or client it is with",
+        body=shapes.LinkRequest,
+        answer=shapes.Conversation,
+        problems=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_ONE}/merge",
+        handler=merge,
+        summary="Make another conversation part of this one",
+        body=shapes.MergeRequest,
+        answer=shapes.Conversation,
+        problems=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_ONE}/unlink",
+        handler=unlink,
+        status=201,
+        summary="Move an address of somebody else's into a conversation of its own",
+        body=shapes.UnlinkRequest,
+        answer=shapes.Conversation,
+        problems=(400, 404, 413, 422),
+    ),
+]

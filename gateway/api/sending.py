@@ -1,0 +1,76 @@
+"""What sending answers, whether it is one message, a batch, a retry or a reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway.accept import Idempotency, Replayed, Result, digest_of
+from gateway.api.endpoint import Call, as_bytes, respond
+from gateway.problems import FieldError, Problem, invalid
+from gateway.store.messages import Row
+
+
+async def idempotency(
+    call: Call, kind: str, body: object, answer: Callable[[Sequence[Result]], dict[str, Any]]
+) -> Idempotency | None:
+    """The request's Idempotency-Key, if it has one; raises `Problem` 422 for one that is none."""
+    key = call.request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        raise invalid([FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII letters")])
+    # In a thread: a batch of ten megabytes takes its time.
+    digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
+    return Idempotency(key=key, digest=digest, answer=lambda results: as_bytes(answer(results)))
+
+
+def accepted(results: Sequence[Result]) -> web.Response:
+    """202 with the one message; raises its `Problem`."""
+    shown = one(results)
+    return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
+
+
+def replay(known: Replayed, status: int) -> web.Response:
+    """The answer that was given under this key before."""
+    headers = {"Idempotent-Replayed": "true"}
+    if status == 202:
+        headers["Location"] = f"/v1/messages/{orjson.loads(known.answer)['id']}"
+    return web.Response(
+        body=known.answer, status=status, content_type="application/json", headers=headers
+    )
+
+
+def one(results: Sequence[Result]) -> dict[str, Any]:
+    """The one message as it is shown; raises its `Problem`."""
+    (result,) = results
+    if isinstance(result, Problem):
+        raise result
+    return shown(result)
+
+
+def many(results: Sequence[Result]) -> dict[str, Any]:
+    """The messages of a batch, each with its status."""
+    return {
+        "data": [
+            {"status": result.status, "problem": result.as_json()}
+            if isinstance(result, Problem)
+            else {"status": 202, "message": shown(result)}
+            for result in results
+        ]
+    }
+
+
+def shown(row: Row) -> Row:
+    """A message as this API shows it."""
+    # Rows that were there before the gateway may hold null where the gateway writes a value.
+    return {
+        **row,
+        "attachments": row["attachments"] or [],
+        "metadata": row["metadata"] or {},
+        "status": row["status"] or "pending",
+    }

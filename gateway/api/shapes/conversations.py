@@ -1,0 +1,91 @@
+"""Conversations: everything said with one contact, over all channels."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from channels.model import Channel
+from gateway.api.shapes.base import Answer, Line, PageQuery, Shape
+from gateway.api.shapes.messages import Message, SendRequest
+
+ConversationStatus = Literal["open", "closed"]
+
+
+class Contact(Answer):
+    """With whom: a lead, a client (or both, of one person), or somebody without a name yet."""
+
+    lead_id: UUID | None
+    client_id: UUID | None
+    name: str | None
+    addresses: list[str] = Field(description="as they can be written to, on whatever channel")
+
+
+class Conversation(Answer):
+    """One for each contact; `channels` are those on which something was said."""
+
+    id: UUID
+    organization_id: UUID
+    contact: Contact
+    channels: list[Channel]
+    last_message: Message | None
+    last_message_at: datetime
+    last_inbound_at: datetime | None
+    unread_count: int
+    status: ConversationStatus
+    assigned_to: UUID | None
+    created_at: datetime
+
+
+class ConversationQuery(PageQuery):
+    """Filters; all that are given must hold."""
+
+    channel: Channel | None = None
+    assigned_to: UUID | Literal["me"] | None = Field(
+        None, description="`auth_users.id` of a member of staff; `me`: the one who asks"
+    )
+    status: ConversationStatus | None = None
+    unread: bool | None = None
+
+
+class ConversationPatch(Shape):
+    """Only what is given changes."""
+
+    status: ConversationStatus | None = None
+    assigned_to: UUID | None = Field(None, description="`auth_users.id`; null: nobody")
+    read: bool | None = Field(None, description="true: nothing is unread; false: something is")
+
+    @model_validator(mode="after")
+    def _no_nulls(self) -> ConversationPatch:
+        for name in ("status", "read"):
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise ValueError(f"{name} cannot be null")
+        return self
+
+
+class ReplyRequest(SendRequest):
+    """A message into this conversation; `channel`, `to` and `from` as in their last message."""
+
+    channel: Channel | None = None  # type: ignore[assignment]
+
+
+class LinkRequest(Shape):
+    """Who it is with; null takes the link away, what is not given stays."""
+
+    lead_id: UUID | None = None
+    client_id: UUID | None = None
+
+
+class MergeRequest(Shape):
+    """The conversation that becomes part of this one, with all its messages and addresses."""
+
+    conversation_id: UUID
+
+
+class UnlinkRequest(Shape):
+    """An address of this conversation that is somebody else's."""
+
+    address: Line = Field(min_length=1)
