@@ -1,0 +1,131 @@
+"""Batching: what concurrent callers want is done together, one flush at a time.
+
+No timer: the first wish is done at once, the next batch is what arrived while it was being done. So
+one caller alone waits for nobody, and under load a commit serves hundreds.
+
+- Nobody has an answer before the flush that did it has returned.
+- A wish that cannot be done fails alone: its batch is tried again in halves.
+- What fails for all (the database went away) fails each with an error of its own, and once: whether
+  it was done is not known.
+- A caller that goes away takes only its own wish along; one that is being done is done.
+- A full buffer refuses at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class FullError(Exception):
+    """More waits than can be done in time: the caller has to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish(Generic[T, R]):
+    item: T
+    size: int
+    answer: asyncio.Future[R]
+
+
+class Batching(Generic[T, R]):
+    """Does wishes together.
+
+    `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
+    `shared` are the errors that are nobody's own. A batch holds `most` units at most, but one item
+    of any size; `room` units may wait.
+    """
+
+    def __init__(
+        self,
+        do: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        shared: tuple[type[Exception], ...],
+        most: int = 200,
+        room: int = 20_000,
+    ) -> None:
+        self._do = do
+        self._shared = shared
+        self._most = most
+        self._room = room
+        self._waiting: deque[_Wish[T, R]] = deque()
+        self._waiting_size = 0
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: T, *, size: int = 1) -> R:
+        """What `do` answers for this item; raises its error, or `FullError` with nothing done."""
+        if self._waiting and self._waiting_size + size > self._room:
+            raise FullError("too much waits to be stored")
+        wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(wish)
+        self._waiting_size += size
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await wish.answer
+
+    async def close(self) -> None:
+        """Return when everything that waits has been done."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                if batch := self._next():
+                    await self._settle(batch)
+        finally:
+            self._flushing = None
+            # Only where the flush itself was cancelled: nobody comes for these any more.
+            while self._waiting:
+                self._waiting.popleft().answer.cancel()
+            self._waiting_size = 0
+
+    def _next(self) -> list[_Wish[T, R]]:
+        batch: list[_Wish[T, R]] = []
+        size = 0
+        while self._waiting and (not batch or size + self._waiting[0].size <= self._most):
+            wish = self._waiting.popleft()
+            self._waiting_size -= wish.size
+            if not wish.answer.done():  # its caller has not gone away
+                batch.append(wish)
+                size += wish.size
+        return batch
+
+    async def _settle(self, batch: Sequence[_Wish[T, R]]) -> None:
+        try:
+            answers = await self._do([wish.item for wish in batch])
+        except asyncio.CancelledError:
+            for wish in batch:
+                wish.answer.cancel()
+            raise
+        except self._shared as error:
+            for wish in batch:
+                own = type(error)(*error.args)
+                own.__cause__ = error
+                _fail(wish, own)
+        except Exception as error:  # noqa: BLE001 - it is raised where it belongs
+            if len(batch) == 1:
+                _fail(batch[0], error)
+                return
+            middle = len(batch) // 2
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
+        else:
+            for wish, answer in zip(batch, answers, strict=True):
+                _answer(wish, answer)
+
+
+def _answer(wish: _Wish[T, R], answer: R) -> None:
+    if not wish.answer.done():
+        wish.answer.set_result(answer)
+
+
+def _fail(wish: _Wish[T, R], error: Exception) -> None:
+    if not wish.answer.done():
+        wish.answer.set_exception(error)

@@ -1,0 +1,172 @@
+"""Batching: every caller gets its own right answer, whatever fails and whoever goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.batching import Batching, FullError
+
+
+class LostError(Exception):
+    """The connection was lost: nobody knows what was done."""
+
+
+class BadError(Exception):
+    """One item cannot be done."""
+
+
+class Store:
+    """All of a batch or nothing, as a transaction; fails as it is told."""
+
+    def __init__(
+        self, *, bad: frozenset[int] = frozenset(), lost: frozenset[int] = frozenset()
+    ) -> None:
+        self.bad, self.lost = bad, lost
+        self.rows: list[int] = []
+        self.sizes: list[int] = []
+        self.flushes = 0
+        self.at_once = 0
+
+    async def __call__(self, items: Sequence[int]) -> list[int]:
+        assert self.at_once == 0
+        self.at_once, self.flushes = 1, self.flushes + 1
+        self.sizes.append(len(items))
+        try:
+            await asyncio.sleep(0)
+            if self.flushes in self.lost:
+                raise LostError("the connection is gone")
+            if found := self.bad.intersection(items):
+                raise BadError(min(found))
+            self.rows += items
+            return [item * 10 for item in items]
+        finally:
+            self.at_once = 0
+
+
+def batching(store: Store, *, most: int = 5, room: int = 10_000) -> Batching[int, int]:
+    """Batches for a store."""
+    return Batching(store, shared=(LostError,), most=most, room=room)
+
+
+async def test_one_alone_waits_for_nobody() -> None:
+    """The first wish is a batch of one; the next batch is what came meanwhile, up to its size."""
+    store = Store()
+    do = batching(store)
+    assert 10 == await do(1)
+    first = asyncio.create_task(do(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [30, 40, 50, 60, 70, 80, 90] == await asyncio.gather(*(do(n) for n in range(3, 10)))
+    assert 20 == await first
+    assert [1, 1, 5, 2] == store.sizes
+
+
+async def test_a_bad_one_fails_alone() -> None:
+    """One item that cannot be done spoils no other of its batch."""
+    store = Store(bad=frozenset({3}))
+    answers = await asyncio.gather(*map(batching(store), range(5)), return_exceptions=True)
+    assert [0, 10, 20, 40] == [each for each in answers if isinstance(each, int)]
+    assert isinstance(answers[3], BadError)
+    assert [0, 1, 2, 4] == sorted(store.rows)
+
+
+async def test_a_lost_connection_fails_each_by_itself() -> None:
+    """Every caller of a batch that was lost has an error of its own; nothing is tried again."""
+    store = Store(lost=frozenset({1}))
+    do = batching(store)
+    answers = await asyncio.gather(*map(do, range(3)), return_exceptions=True)
+    assert [LostError] * 3 == [type(each) for each in answers]
+    assert 3 == len({id(each) for each in answers})
+    assert (1, []) == (store.flushes, store.rows)
+    assert 70 == await do(7)
+
+
+async def test_a_full_buffer_refuses() -> None:
+    """What does not fit is refused at once; an item larger than a batch goes by itself."""
+    store = Store()
+    do = batching(store, room=6)
+    tasks = [asyncio.create_task(do(n)) for n in range(6)]
+    await asyncio.sleep(0)
+    with pytest.raises(FullError):
+        await do(6)
+    assert [0, 10, 20, 30, 40, 50] == await asyncio.gather(*tasks)
+    assert 70 == await do(7, size=100)
+
+
+async def test_close_waits_for_what_is_wanted() -> None:
+    """Closing returns when everything has been done."""
+    store = Store()
+    do = batching(store)
+    tasks = [asyncio.create_task(do(n)) for n in range(12)]
+    await asyncio.sleep(0)
+    await do.close()
+    assert list(range(12)) == sorted(store.rows)
+    assert all([task.done() or await task is not None for task in tasks])
+    await do.close()
+
+
+async def test_a_flush_that_is_cancelled() -> None:
+    """Where the flush itself is cancelled, nobody waits for ever, and the next one begins anew."""
+    store = Store()
+    do = batching(store)
+    tasks = [asyncio.create_task(do(n)) for n in range(8)]
+    await asyncio.sleep(0)
+    flushing = do._flushing
+    assert flushing is not None
+    await asyncio.sleep(0)
+    flushing.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in answers)
+    assert 90 == await do(9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    items=st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=60),
+    bad=st.frozensets(st.integers(0, 59), max_size=8),
+    lost=st.frozensets(st.integers(1, 20), max_size=3),
+    most=st.integers(1, 12),
+)
+def test_any_mixture(
+    items: list[tuple[int, bool]], bad: frozenset[int], lost: frozenset[int], most: int
+) -> None:
+    """Random sizes, failures and callers that go away: each its own answer, nothing stored twice,
+    nothing answered unstored."""
+    asyncio.run(_mixture(items, bad, lost, most))
+
+
+async def _mixture(
+    items: list[tuple[int, bool]], bad: frozenset[int], lost: frozenset[int], most: int
+) -> None:
+    store = Store(bad=bad, lost=lost)
+    do = batching(store, most=most)
+    tasks = []
+    for n, (pauses, goes_away) in enumerate(items):
+        tasks.append(asyncio.create_task(do(n)))
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        if goes_away:
+            tasks[-1].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    await do.close()
+
+    assert all(count == 1 for count in Counter(store.rows).values())
+    for n, answer in enumerate(answers):
+        if isinstance(answer, int):
+            assert n * 10 == answer
+            assert n in store.rows
+        elif isinstance(answer, BadError):
+            assert n in bad
+            assert (n,) == answer.args
+            assert n not in store.rows
+        elif isinstance(answer, LostError):
+            assert n not in store.rows
+        else:
+            assert isinstance(answer, asyncio.CancelledError)
+            assert items[n][1]
