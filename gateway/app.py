@@ -17,6 +17,7 @@ from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
+from gateway.batching import FullError
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts
@@ -192,6 +193,9 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return Problem(
             503, "The database does not answer: try again.", headers={"Retry-After": "1"}
         )
+    if isinstance(error, FullError):
+        _log.warning("too much waits", path=request.path)
+        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
     if isinstance(error, VaultError):
         _log.error("credentials do not open", error=str(error), path=request.path)
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")

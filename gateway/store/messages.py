@@ -147,9 +147,17 @@ async def recall(db: Connection, organization_id: UUID, key: str) -> Remembered 
     return Remembered(row["request_hash"], row["answer"]) if row else None
 
 
-async def remember(
-    db: Connection, organization_id: UUID, key: str, request_hash: bytes, answer: bytes
-) -> bool:
-    """Keep an answer; False when another request with this key was first."""
-    kept = await db.fetchval(_SQL["remember"], organization_id, key, request_hash, answer)
-    return kept is not None
+async def claim_keys(
+    db: Connection, keys: Sequence[tuple[UUID, str, bytes]]
+) -> list[tuple[UUID, str]]:
+    """Claim idempotency keys (organization, key, digest); those that nobody had before."""
+    if not keys:
+        return []
+    rows = await db.fetch(_SQL["claim_keys"], *map(list, zip(*keys, strict=True)))
+    return [(row["organization_id"], row["key"]) for row in rows]
+
+
+async def answer(db: Connection, answers: Sequence[tuple[UUID, str, bytes]]) -> None:
+    """Keep the answers under keys (organization, key, answer) that were claimed."""
+    if answers:
+        await db.execute(_SQL["answer"], *map(list, zip(*answers, strict=True)))
