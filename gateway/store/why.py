@@ -9,7 +9,7 @@ from uuid import UUID
 from channels.model import Channel
 from gateway import addresses
 from gateway.store import media, messages
-from gateway.store.database import Connection
+from gateway.store.database import Connection, storable
 from gateway.store.sql import queries
 from gateway.why import File, Other, Queued, Reference, Story, reference
 
@@ -72,7 +72,7 @@ async def find(db: Connection, organization_id: UUID | None, text: str) -> list[
     caller can see.
     """
     rows = await db.fetch(_SQL["countries"], organization_id)
-    meant: Reference = reference(text, [row["country"] for row in rows])
+    meant: Reference = reference(storable(text), [row["country"] for row in rows])
     wanted: Sequence[tuple[str, Sequence[Any]]] = (
         (_SQL["by_id"], meant.ids),
         (_SQL["by_external_id"], meant.external_ids),
