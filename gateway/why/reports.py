@@ -13,14 +13,14 @@ _SMS: Final = {
     "delivered": "It arrived on the recipient's phone.",
 }
 _WHATSAPP: Final = {
-    "sent": "WhatsApp has it, and waits for the recipient's phone.",
+    "sent": "WhatsApp had it, and waited for the recipient's phone.",
     "delivered": "It arrived on the recipient's phone.",
     "deleted": "It was deleted in WhatsApp.",
 }
 _CALL: Final = {
-    "queued": "{who} is about to dial.",
-    "initiated": "{who} dials.",
-    "ringing": "The phone rings.",
+    "queued": "{who} was about to dial.",
+    "initiated": "{who} dialled.",
+    "ringing": "The phone rang.",
     "in-progress": "The call was answered.",
     "completed": "The call ended{duration}.",
     "answered_by": "{answered}",
@@ -35,12 +35,12 @@ _CALL: Final = {
     "transcription-failed": "The recording could not be put into words.",
     "cost": "{who} told what the call cost{price}.",
 }
-_DEFERRED = "The recipient's mail server did not take it yet; {who} keeps trying."
+_DEFERRED = "The recipient's mail server did not take it yet; {who} kept trying."
 _SPAM = "The recipient reported it as spam."
 _LEFT = "The recipient unsubscribed."
 _EMAIL: Final = {
     **dict.fromkeys(
-        ("processed", "accepted", "send", "sent"), "{who} has it, and is delivering it."
+        ("processed", "accepted", "send", "sent"), "{who} had it, and was delivering it."
     ),
     **dict.fromkeys(("delivered", "delivery", "relayed", "expanded"),
                     "The recipient's mail server took it."),
@@ -65,10 +65,10 @@ _EMAIL: Final = {
 }  # fmt: skip
 _ANY: Final = {
     "received": "It came in.",
-    "accepted": "{who} has it.",
-    "queued": "{who} has it, and will send it on.",
-    "scheduled": "{who} has it, to be sent later.",
-    "sending": "{who} is sending it on.",
+    "accepted": "{who} accepted it.",
+    "queued": "{who} put it in its queue.",
+    "scheduled": "{who} keeps it, to be sent later.",
+    "sending": "{who} was sending it on.",
     "partially_delivered": "A part of it arrived.",
     "read": "It was read.",
     "played": "It was listened to.",

@@ -13,9 +13,7 @@ from gateway.why.model import Reason
 from gateway.why.own_reasons import ADMIN
 
 _AGAIN = "Then send it again."
-_CHECK = (
-    "Compare the number with the person's own words, correct it in their record, and send it again."
-)
+_CHECK = "Check the number with the person, correct it in their record, and send it again."
 _OTHER_WAY = "Reach the person another way: by e-mail, or with a call."
 _LATER = "Send it again later. If others fail too, tell an administrator."
 _CREDENTIALS = f"{ADMIN}: renew the Twilio account's credentials. {_AGAIN}"

@@ -18,6 +18,7 @@ from channels import smtp_replies
 from channels.model import Status
 from channels.providers import meta, postmark, resend, ses
 from channels.providers.twilio import reasons as twilio
+from gateway.registry import PROVIDERS
 from gateway.why import Reason, failure, own_reasons
 from gateway.why.twilio_reasons import CALLS
 from webhooks import mail_reports
@@ -139,7 +140,7 @@ def test_no_text_says_two_things() -> None:
 @pytest.mark.parametrize(
     ("channel", "provider", "code", "words", "advice"),
     [
-        ("sms", "twilio", "21211", "number is not valid", "Compare the number"),
+        ("sms", "twilio", "21211", "number is not valid", "Check the number"),
         ("sms", "twilio", "21608", "trial account", "administrator"),
         ("sms", "twilio", "21610", "replied STOP", "START"),
         ("sms", "twilio", "21408", "country", "Geo Permissions"),
@@ -179,7 +180,7 @@ def test_no_text_says_two_things() -> None:
         ("call", "twilio", "no-answer", "Nobody answered", "another time"),
         ("call", "twilio", "failed", "not be connected", "Check the number"),
         ("call", "twilio", "486", "busy", "minutes"),
-        ("call", "twilio", "404", "does not exist", "Compare the number"),
+        ("call", "twilio", "404", "does not exist", "Check the number"),
         ("call", "twilio", "603", "rejected", "may be called"),
         ("call", "twilio", "503", "telephone network", "later"),
         ("call", None, "21215", "country", "Geo Permissions"),
@@ -229,6 +230,11 @@ def test_unknown_codes_are_honest() -> None:
     assert "The provider gave no reason (code 99999)." == failure("sms", None, "99999", None).text
     assert "Nobody gave a reason." == failure("fax", "nobody", None, "").text
     assert "Meta gave no reason (code 30003)." == failure("whatsapp", "meta", "30003", "").text
+
+
+def test_every_provider_has_a_name() -> None:
+    """Sentences name whom they are about."""
+    assert [] == [name for name, row in PROVIDERS.items() if row.title == "the provider"]
 
 
 def test_strangers_texts_are_harmless() -> None:

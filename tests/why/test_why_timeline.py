@@ -145,7 +145,13 @@ def is_ours(word: str, said: str) -> bool:
     [
         ("sms", "sent", "sent", None, "Twilio handed it to the recipient's network."),
         ("sms", "delivered", "delivered", None, "It arrived on the recipient's phone."),
-        ("whatsapp", "sent", "sent", None, "WhatsApp has it, and waits for the recipient's phone."),
+        (
+            "whatsapp",
+            "sent",
+            "sent",
+            None,
+            "WhatsApp had it, and waited",
+        ),
         ("whatsapp", "deleted", None, None, "It was deleted in WhatsApp."),
         ("call", "completed", "delivered", {"duration": "34"}, "The call ended after 34 seconds."),
         ("call", "completed", "delivered", {"duration": "?"}, "The call ended."),
@@ -180,7 +186,7 @@ def test_opens() -> None:
 
     assert "It was opened." == text("open", "read", **of)
     assert text("open", **of).startswith("A program opened it")
-    assert "not take it yet; Mailgun keeps trying" in text(
+    assert "not take it yet; Mailgun kept trying" in text(
         "failed", channel="email", provider="sendgrid", source="mailgun"
     )
 
@@ -224,7 +230,7 @@ def test_whole_seconds() -> None:
     processed["recorded_at"] = NOW + timedelta(seconds=4)
     found = steps(processed, attempt, channel="email", provider="sendgrid")
 
-    assert ["It was being sent.", "SendGrid has it, and is delivering it."] == [
+    assert ["It was being sent.", "SendGrid had it, and was delivering it."] == [
         step.text for step in found
     ]
 
