@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from channels.model import Channel
-from gateway import addresses
 from gateway.store import media, messages
 from gateway.store.database import Connection, storable
 from gateway.store.sql import queries
@@ -22,13 +20,11 @@ Row = dict[str, Any]
 
 async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Story | None:
     """All that is known of one message, or None where the caller can see none."""
+    # The queue before the row: what has left the queue has its new status by then. The other way
+    # round a message that is just being sent would seem to be lost.
+    around = await db.fetchrow(_SQL["around"], organization_id, message_id)
     row = await messages.get(db, organization_id, message_id)
-    if row is None:
-        return None
-    theirs = row["from_address" if row["direction"] == "inbound" else "to_address"]
-    forms = addresses.forms(Channel(row["channel"]), theirs)
-    around = await db.fetchrow(_SQL["around"], organization_id, message_id, list(forms))
-    if around is None:  # deleted in this very moment
+    if around is None or row is None:
         return None
     events = await messages.events(db, organization_id, message_id, None, MOST_EVENTS)
     files = await media.by_message(db, organization_id, message_id)

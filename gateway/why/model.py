@@ -89,9 +89,15 @@ class Story:
         return name_of(self.provider)
 
     @property
+    def metadata(self) -> Row:
+        """The message's metadata; rows of others may hold any JSON there."""
+        given = self.message["metadata"]
+        return given if isinstance(given, dict) else {}
+
+    @property
     def told(self) -> Row:
         """What the provider told of the message beyond its events."""
-        told = (self.message["metadata"] or {}).get("provider")
+        told = self.metadata.get("provider")
         return told if isinstance(told, dict) else {}
 
 

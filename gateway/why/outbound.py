@@ -52,7 +52,7 @@ def what(story: Story) -> str:
 def _with_suppressions(story: Story, advice: str | None) -> str | None:
     if not story.suppressions or story.message["error_code"] == "suppressed":
         return advice
-    why = ", ".join(SUPPRESSED.get(reason, reason) for reason in story.suppressions)
+    why = ", ".join(SUPPRESSED.get(reason, clean(reason)) for reason in story.suppressions)
     text = f"Further messages to this address are refused on this channel: {why}."
     return f"{advice} {text}" if advice else text
 
@@ -136,10 +136,10 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
     queued, who = story.queued, story.who
     lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."
     if queued is not None and queued.phase == "send":
-        return (
-            f"{opening(who)} does not have {_this(story)}, so it is sent once more.",
-            _BY_ITSELF,
-        )
+        latest = last_event(story, "refused_for_now", "not_found_at_provider")
+        if latest is not None and latest["type"] == "refused_for_now":
+            return _under_way(story, queued, zone)
+        return f"{opening(who)} does not have {_this(story)}, so it is sent once more.", _BY_ITSELF
     row = PROVIDERS.get(story.provider or "")
     if queued is not None and (row is None or row.can_be_asked):
         then = f", on {when(queued.run_at, zone)}" if queued.run_at > story.now + _STUCK else ""

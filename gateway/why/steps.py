@@ -35,8 +35,9 @@ def provider_of(story: Story, event: Row) -> str | None:
 
 def reason_of(story: Story, event: Row) -> str:
     """Why an event says that something went wrong."""
-    detail = event["detail"]
-    code, said = detail.get("error_code"), detail.get("error_message")
+    given = (event["detail"].get(name) for name in ("error_code", "error_message"))
+    # What a provider tells beside may have the same name and any form.
+    code, said = (value if isinstance(value, str) else None for value in given)
     return failure(story.channel, provider_of(story, event), code, said).text
 
 
@@ -82,7 +83,7 @@ def _before(story: Story, steps: list[Step]) -> Iterator[Step]:
     if retry_of is not None:
         text = "This is a new attempt at an earlier message that had failed."
         yield Step(at=first, text=text, source="gateway", detail={"message_id": str(retry_of)})
-    answered = (story.message["metadata"] or {}).get("reply_to")
+    answered = story.metadata.get("reply_to")
     if isinstance(answered, str) and story.message["direction"] == "inbound":
         text = "This answers an earlier message."
         yield Step(
@@ -142,7 +143,8 @@ def _accepted(story: Story, _event: Row, zone: tzinfo) -> str:
 
 def _attempt(_story: Story, event: Row, _zone: tzinfo) -> str:
     number = event["detail"].get("attempt")
-    return "It was being sent." if number in {1, None} else f"It was being sent, attempt {number}."
+    is_first = not isinstance(number, int) or number <= 1
+    return "It was being sent." if is_first else f"It was being sent, attempt {number}."
 
 
 def _sent(story: Story, _event: Row, _zone: tzinfo) -> str:

@@ -12,7 +12,10 @@ _NOUNS = {"sms": "SMS", "email": "e-mail", "whatsapp": "WhatsApp message", "call
 
 def when(at: datetime, zone: tzinfo) -> str:
     """A moment as people write it, to the minute: 26 Nov 2026, 14:02 UTC."""
-    there = at.astimezone(zone)
+    try:
+        there = at.astimezone(zone)
+    except OverflowError:  # at the end of the calendar
+        there = at
     name = there.tzname() or ""
     return f"{there.day} {_MONTHS[there.month - 1]} {there.year}, {there:%H:%M} {name}".strip()
 

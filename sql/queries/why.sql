@@ -1,7 +1,7 @@
 -- Why: what explains a message beside its row and events, and which messages somebody means.
 
 -- name: around
--- $1: organization, $2: message, $3: the forms of the address at its other end, as suppressed.
+-- $1: organization, $2: message.
 SELECT now() AS now,
   (SELECT a.provider FROM gateway.senders s
     JOIN gateway.provider_accounts a
@@ -13,12 +13,18 @@ SELECT now() AS now,
   CASE WHEN l.id IS NOT NULL THEN 'lead' WHEN k.id IS NOT NULL THEN 'client' END AS contact_kind,
   ARRAY(
     SELECT x.reason FROM gateway.suppressions x
-    WHERE x.organization_id = $1 AND x.channel = m.channel AND x.address = ANY ($3::text[])
+    WHERE x.organization_id = $1 AND x.channel = m.channel AND x.address IN (
+      theirs.address,
+      CASE m.channel WHEN 'email' THEN lower(theirs.address)
+        WHEN 'whatsapp' THEN gateway.address_key(theirs.address) END)
     ORDER BY x.reason
   ) AS suppressions,
   q.phase, q.run_at, q.attempts, q.refusals, q.is_held, q.was_held,
   next.id AS next_id, next.created_at AS next_at, next.is_answer
 FROM messages m
+CROSS JOIN LATERAL (
+  SELECT CASE m.direction WHEN 'inbound' THEN m.from_address ELSE m.to_address END AS address
+) theirs
 LEFT JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = m.conversation_id
 LEFT JOIN leads l ON l.organization_id = $1 AND l.id = coalesce(c.lead_id, m.lead_id)
 LEFT JOIN clients k ON k.organization_id = $1 AND k.id = coalesce(c.client_id, m.client_id)

@@ -71,7 +71,7 @@ LOOK_UPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], set[str]]] = {
     ),
     "what is around": (
         "around",
-        (ORG, "md5('message 30')::uuid", "'{+2}'"),
+        (ORG, "md5('message 30')::uuid"),
         (*CALLER, "service_role"),
         {"idx_messages_org_conversation_created"},
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -95,6 +96,14 @@ def test_given_back_by_whom_nobody_remembers() -> None:
     assert "is about to be sent" in said(status="sending", **about(queued=place))[0]
 
 
+def test_the_end_of_the_calendar() -> None:
+    """A time that no other zone has is told as it is."""
+    last = datetime.max.replace(tzinfo=UTC)
+    planned = story(send_at=last, **about(queued=queued(run_at=last)))
+
+    assert "31 Dec 9999, 23:59 UTC" in explain(planned, ZoneInfo("Australia/Sydney")).summary
+
+
 # Nobody knows
 
 
@@ -121,6 +130,16 @@ def test_unknown_and_sent_once_more() -> None:
     text, _ = said(status="unknown", **about(queued=queued(attempts=1, refusals=1)))
 
     assert "Twilio does not have this SMS to +447700900123, so it is sent once more." == text
+
+
+def test_unknown_and_refused_since() -> None:
+    """Sent once more, and not taken for now."""
+    refusal = event("refused_for_now", error_code="20429", next_attempt_after=90.0)
+    events = (event("not_found_at_provider"), refusal)
+    place = queued(run_at=ago(seconds=-90), attempts=2, refusals=2)
+    text, _ = said(status="unknown", **about(queued=place, events=events))
+
+    assert f"{TO} was not taken for now. Twilio asks to send more slowly." in text
 
 
 @pytest.mark.parametrize(
@@ -358,9 +377,10 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize("status", [None, "pending", "a word of somebody's"])
-def test_rows_of_others(status: str | None) -> None:
+@pytest.mark.parametrize("metadata", [None, [], {"provider": "x"}])
+def test_rows_of_others(status: str | None, metadata: Any) -> None:
     """A row that the gateway did not write is explained all the same."""
-    text, advice = said("sms", None, status=status, metadata=None)
+    text, advice = said("sms", None, status=status, metadata=metadata)
 
     assert "it is not in the queue" in text
     assert advice
