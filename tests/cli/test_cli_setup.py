@@ -54,6 +54,7 @@ def test_the_commands_of_the_contract() -> None:
         "account add",
         "sender add",
         "send",
+        "why",
         "export-supabase",
     } <= found.keys()
     runner = CliRunner()
