@@ -132,6 +132,16 @@ async def test_json(shell: Shell) -> None:
     assert "2026-11-26T14:30:00Z" == found["message"]["created_at"]
 
 
+async def test_nothing_to_do(shell: Shell, rows: Connection) -> None:
+    """Where all is well no advice is given."""
+    await rows.execute("UPDATE messages SET status = 'delivered' WHERE id = $1", ELSEWHERE)
+    async with shell.clerk() as clerk:
+        done = await ask(clerk, ELSEWHERE)
+
+    assert "arrived on the phone." in done.out
+    assert "What to do" not in done.out
+
+
 @pytest.mark.usefixtures("rows")
 async def test_nothing(shell: Shell) -> None:
     """What means no message is said in one line, with exit code 1; a wrong --org with 2."""
