@@ -63,14 +63,19 @@ WHERE ($1::uuid IS NULL OR organization_id = $1) AND external_id = ANY ($2::text
 ORDER BY created_at DESC, id DESC LIMIT 20;
 
 -- name: by_address
--- The latest messages with whoever has one of the addresses $2, on all channels.
-WITH keys AS MATERIALIZED (
-  SELECT DISTINCT gateway.address_key(each) AS address FROM unnest($2::text[]) AS each
-), found AS MATERIALIZED (
+-- The latest messages with whoever has one of the addresses $2, on all channels. One look-up in each
+-- organization: a join could be planned as a walk through all addresses.
+WITH found AS MATERIALIZED (
   SELECT DISTINCT a.organization_id, a.conversation_id
-  FROM organizations o, keys k, gateway.conversation_addresses a
-  WHERE ($1::uuid IS NULL OR o.id = $1)
-    AND a.organization_id = o.id AND a.address = k.address
+  FROM organizations o
+  CROSS JOIN LATERAL (
+    SELECT a.organization_id, a.conversation_id FROM gateway.conversation_addresses a
+    WHERE a.organization_id = o.id AND a.address = ANY (ARRAY(
+      SELECT gateway.address_key(each) FROM unnest($2::text[]) AS each
+    ))
+    LIMIT 100
+  ) a
+  WHERE $1::uuid IS NULL OR o.id = $1
 )
 SELECT m.* FROM found f
 CROSS JOIN LATERAL (
