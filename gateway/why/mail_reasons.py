@@ -17,17 +17,17 @@ _OTHER_WAY = "Reach the person another way, and ask for an address that works."
 
 GONE: Final = Reason(
     text="The address does not exist, or is no longer in use.",
-    advice=f"Look for a slip of the pen in the address and correct it in the person's record. "
+    advice=f"Look for a typing mistake in the address and correct it in the person's record. "
     f"{_OTHER_WAY}",
 )
 _NOT_TAKEN = Reason(
     text="The recipient's mail server takes no mail from us for this address.",
-    advice=f"Look for a slip of the pen in the address. If it is right, their server may be "
+    advice=f"Look for a typing mistake in the address. If it is right, their server may be "
     f"blocking us: tell an administrator. {_OTHER_WAY}",
 )
 _NO_DOMAIN = Reason(
     text="What stands behind the @ does not exist or takes no mail.",
-    advice=f"Look for a slip of the pen behind the @. {_OTHER_WAY}",
+    advice=f"Look for a typing mistake behind the @. {_OTHER_WAY}",
 )
 _DISABLED = Reason(text="The recipient's mailbox is closed.", advice=_OTHER_WAY)
 _FULL = Reason(
@@ -60,7 +60,7 @@ UNTRUSTED: Final = Reason(
 )
 _NO_ANSWER = Reason(
     text="The recipient's mail server did not answer for so long that delivery was given up.",
-    advice=f"Look for a slip of the pen behind the @, and try again tomorrow. {_OTHER_WAY}",
+    advice=f"Look for a typing mistake behind the @, and try again tomorrow. {_OTHER_WAY}",
 )
 _LATER = Reason(
     text="The recipient's mail server asked to wait for so long that delivery was given up.",

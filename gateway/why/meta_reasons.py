@@ -83,7 +83,24 @@ _ADVICE: Final = {
     "133016": f"{ADMIN}: wait until Meta allows to register the number again.",
 }
 
+_ACCESS = "Meta does not accept the gateway's access any more."
+_PERMISSION = "The gateway's access at Meta lacks a permission."
+_TOO_OFTEN = "The gateway asked Meta too often in a short time."
+
 _PLAINER: Final = {
+    "0": _ACCESS,
+    "190": _ACCESS,
+    "3": _PERMISSION,
+    "10": _PERMISSION,
+    "4": _TOO_OFTEN,
+    "613": _TOO_OFTEN,
+    "80007": _TOO_OFTEN,
+    "100": "Meta did not accept a part of the message.",
+    "132000": "The message does not have as many values as the template needs.",
+    "132001": "The template does not exist in this language, or Meta has not approved it.",
+    "132008": "A value of the template is not valid.",
+    "132012": "A value of the template has the wrong form.",
+    "131062": "WhatsApp needs a phone number for this message, and has only a user id.",
     "33": "The business number is no longer there at Meta.",
     "131005": "The gateway's access to this WhatsApp number is not permitted.",
     "131026": "WhatsApp cannot deliver to this person: the number is not on WhatsApp, or the app "
@@ -99,6 +116,6 @@ META: Final = {
     for code, advice in _ADVICE.items()
 } | {
     # 200 to 299 are all about permissions.
-    str(code): Reason(text=REASONS["10"], advice=_TOKEN)
+    str(code): Reason(text=_PERMISSION, advice=_TOKEN)
     for code in range(200, 300)
 }

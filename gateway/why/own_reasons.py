@@ -8,7 +8,7 @@ from typing import Final
 from gateway.why.model import Reason
 from gateway.why.words import opening, sentence
 
-ADMIN: Final = "This is for an administrator"
+ADMIN: Final = "Tell an administrator"
 _AGAIN = "Then send it again."
 
 # A text of None: the row's own, which says more (the file's name, the reason of the suppression).

@@ -95,6 +95,12 @@ _ADVICE: Final = {
 
 # Codes of which support staff would not understand the provider's words, or that have none there.
 _PLAINER: Final[dict[str, str | tuple[str, str]]] = {
+    "20003": "Twilio does not accept the gateway's access to the account.",
+    "21213": "The call has no number to call from.",
+    "30022": "Too many messages went to US phones in a short time.",
+    "30023": "The sender's messages to US phones for today are used up.",
+    "30410": "A network on the way did not answer Twilio in time.",
+    "63028": "The values do not fit the WhatsApp template.",
     "20404": "The account at Twilio is not set up correctly.",
     "20500": ("Twilio had an internal error.", _LATER),
     "20503": ("Twilio was not available for a moment.", _LATER),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.model import Channel, Direction, Status
@@ -90,6 +90,7 @@ stories = st.builds(
 codes = st.from_regex(r"[245](\.[0-9]{1,3}){2}|[0-9]{1,6}|http-[0-9]{3}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(stories)
 def test_any_story(story: Story) -> None:
     """It has a summary, and every step a sentence, on one line and fit to be shown."""
@@ -102,6 +103,7 @@ def test_any_story(story: Story) -> None:
     assert all(text.isprintable() for text in said), said
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.sampled_from([*Channel]), texts),
     st.one_of(st.none(), st.sampled_from([*PROVIDERS]), texts),
