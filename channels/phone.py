@@ -97,6 +97,8 @@ def sms_sender(text: str, country: str | None) -> str | None:
 
 
 def _digits(text: str) -> str:
+    if text.isascii():
+        return "".join(filter(str.isdigit, text))
     return "".join(str(int(character)) for character in text if character.isdecimal())
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -58,7 +58,7 @@ async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row])
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store inbound messages; the answer names (id, channel) of those that were new."""
-    rows = await db.fetch(_SQL["receive"], as_json(storable(list(messages))), organization_id)
+    rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
     return [dict(row) for row in rows]
 
 

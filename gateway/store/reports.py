@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.ids import derived_id
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.sql import queries
 
 _SQL = queries("reports")
@@ -71,7 +71,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     """Append events and advance their messages; messages that do not exist are left out."""
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_json(storable([asdict(event) for event in events])))
+    rows = await db.fetch(_SQL["record"], as_stored(list(events)))
     return [
         Advance(
             row["organization_id"],
@@ -124,7 +124,7 @@ async def addressees(
 
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
-    await db.execute(_SQL["keep_unmatched"], as_json(storable(list(reports))))
+    await db.execute(_SQL["keep_unmatched"], as_stored(list(reports)))
 
 
 async def take_unmatched(
