@@ -14,9 +14,11 @@ from channels.model import Channel
 from gateway import registry
 from gateway.api.auth import new_api_key
 from gateway.ids import new_id
-from gateway.store import accounts
+from gateway.store import accounts, sessions
 from gateway.store.database import ConflictError, Database
 from gateway.vault import Vault
+
+LINK_SECONDS = 900
 
 
 class SetupError(Exception):
@@ -72,6 +74,14 @@ async def create_staff(
         taken = "auth id" if "auth_id" in conflict.constraint else f"address {email}"
         raise SetupError(f"There is a member of staff with this {taken} already.") from None
     return user_id, auth_id
+
+
+async def new_link(database: Database, organization_id: UUID, auth_id: UUID) -> UUID:
+    """The id of a new link that signs a member of staff in, once, within `LINK_SECONDS`."""
+    link_id = new_id()
+    async with database.as_service() as db:
+        await sessions.insert_link(db, organization_id, link_id, auth_id, seconds=LINK_SECONDS)
+    return link_id
 
 
 async def create_key(
