@@ -123,9 +123,10 @@ def digest(token: str) -> bytes:
 def _signed_in(session: StaffSession, me: dict[str, Any], csrf: str) -> SignedIn:
     return SignedIn(
         staff=Staff(
+            id=me["id"],
             auth_id=session.auth_id,
             organization_id=session.organization_id,
-            role=me["role"] or "member",
+            role=me["role"],
         ),
         email=me["email"],
         name=me["full_name"] or me["email"],

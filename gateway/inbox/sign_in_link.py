@@ -85,7 +85,12 @@ async def _send(visit: Visit, email: str) -> None:
     if row is None or not row["is_active"] or row["organization_id"] is None:
         _log.info("a link was asked for nobody")
         return
-    staff = Staff(auth_id=row["auth_id"], organization_id=row["organization_id"], role=row["role"])
+    staff = Staff(
+        id=row["id"],
+        auth_id=row["auth_id"],
+        organization_id=row["organization_id"],
+        role=row["role"],
+    )
     async with services.database.as_claims(staff.auth_id) as db:
         me = await sessions.me(db, staff.auth_id)
     if me is None:

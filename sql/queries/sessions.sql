@@ -57,7 +57,7 @@ RETURNING bucket, count;
 
 -- name: me
 -- Run as the caller: who is not active, or of no organization, sees no row.
-SELECT u.organization_id, u.role, u.email, u.full_name, o.name AS organization,
+SELECT u.id, u.organization_id, u.role, u.email, u.full_name, o.name AS organization,
   o.settings ->> 'timezone' AS timezone
 FROM auth_users u JOIN organizations o ON o.id = u.organization_id
 WHERE u.auth_id = $1 AND u.is_active;
