@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.config import Settings
 from gateway.inbox import assets, errors, guard, home, sign_in, sign_in_link, words
+from gateway.inbox.admin import senders, suppressions, templates
 from gateway.inbox.session import SignedIn
 from gateway.inbox.visit import HEADERS, Visit, check_form, own_path, recognised
 from gateway.problems import Problem
@@ -31,6 +32,12 @@ class Route:
     admin: bool = False
 
 
+def _admin(path: str, show: Handler, act: Handler | None = None) -> Iterator[Route]:
+    yield Route(method="GET", path=path, handler=show, admin=True)
+    if act is not None:
+        yield Route(method="POST", path=path, handler=act, admin=True)
+
+
 ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="", handler=home.show),
     Route(method="GET", path="/sign-in", handler=sign_in.show, is_open=True),
@@ -41,6 +48,17 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/link/{token}", handler=sign_in_link.use, is_open=True),
     Route(method="POST", path="/sign-out", handler=sign_in.sign_out, is_open=True),
     Route(method="POST", path="/sign-out-everywhere", handler=sign_in.sign_out_everywhere),
+    *_admin("/templates", templates.show),
+    *_admin("/templates/new", templates.new, templates.create),
+    *_admin("/templates/{id}", templates.one, templates.change),
+    *_admin("/templates/{id}/delete", templates.ask_delete, templates.delete),
+    *_admin("/senders", senders.show),
+    *_admin("/senders/new", senders.new, senders.add),
+    *_admin("/senders/{id}", senders.one, senders.change),
+    *_admin("/senders/{id}/delete", senders.ask_delete, senders.delete),
+    *_admin("/suppressions", suppressions.show),
+    *_admin("/suppressions/new", suppressions.new, suppressions.add),
+    *_admin("/suppressions/{id}", suppressions.one, suppressions.lift),
 )
 
 

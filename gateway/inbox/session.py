@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -37,7 +37,7 @@ class SignedIn:
     name: str
     organization: str
     timezone: str | None
-    csrf: str
+    csrf: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,16 +11,15 @@ from uuid import UUID
 
 import aiohttp_jinja2
 from aiohttp import web
-from multidict import MultiDictProxy
 
 from gateway.inbox import assets, guard, session
 from gateway.inbox.clock import COOKIE, Clock, clock
+from gateway.inbox.forms import Fields
 from gateway.inbox.session import Cookie, SignedIn
 from gateway.problems import Problem
 from gateway.services import SERVICES, Services
 from gateway.store.database import Staff
-
-Fields = MultiDictProxy[str]
+from gateway.store.paging import Cursor
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
@@ -85,6 +84,19 @@ class Visit:
     def url(self, path: str = "") -> str:
         """A path of the inbox as the browser asks for it, behind what PUBLIC_URL begins with."""
         return inbox_url(self.services, path)
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where the page of a list begins; raises `Problem` 404 for a text that no page gave."""
+        given = self.request.query.get("cursor")
+        try:
+            return Cursor.read(given) if given else None
+        except ValueError:
+            raise Problem(404, "This list does not begin there.") from None
+
+    def query(self, **changes: str) -> str:
+        """The query of this page with changes: the filters stay."""
+        return urlencode({**self.request.query, **changes})
 
     async def form(self) -> Fields:
         """The fields of a form; raises `Problem` 400 for a body that is none."""

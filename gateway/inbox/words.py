@@ -1,6 +1,16 @@
-"""Findings of the API in the words of a page."""
+"""What the gateway calls by short names, in the words of a page."""
 
 from __future__ import annotations
+
+CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
+REASONS = {
+    "stop": "They said stop",
+    "hard_bounce": "The mailbox does not exist",
+    "complaint": "They complained",
+    "unsubscribe": "They unsubscribed",
+    "manual": "Put on the list by hand",
+}
+SOURCES = {"api": "a colleague, or a service of yours", "one-click": "the link in an e-mail"}
 
 _NAMES = {
     "account_id": "Account",

@@ -77,9 +77,14 @@ async def get(services: Services, caller: Caller, suppression_id: UUID) -> Row:
     return row
 
 
+def is_their_word(reason: str) -> bool:
+    """Whether the recipient said so, or their provider for them."""
+    return reason in _THEIR_WORD
+
+
 def may_lift(caller: Caller, reason: str) -> bool:
     """Whether this caller may lift a suppression for this reason."""
-    return reason not in _THEIR_WORD or (isinstance(caller, Staff) and caller.may_administer)
+    return not is_their_word(reason) or (isinstance(caller, Staff) and caller.may_administer)
 
 
 async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
