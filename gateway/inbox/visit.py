@@ -11,6 +11,7 @@ from uuid import UUID
 
 import aiohttp_jinja2
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.inbox import assets, guard, session
 from gateway.inbox.clock import COOKIE, Clock, clock
@@ -102,7 +103,7 @@ class Visit:
         """The fields of a form; raises `Problem` 400 for a body that is none."""
         try:
             posted = await self.request.post()
-        except ValueError:
+        except (ValueError, LookupError, HttpProcessingError):  # boundaries, charsets, headers
             raise Problem(400, "The form cannot be read.") from None
         if any(not isinstance(value, str) for value in posted.values()):
             raise Problem(400, "This form takes no files.")

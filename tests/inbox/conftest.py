@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from http.cookies import SimpleCookie
@@ -58,13 +58,23 @@ class Browser:
         """Open a page of the inbox."""
         return await self._ask("GET", path, None, headers)
 
-    async def post(self, path: str, fields: dict[str, str] | None = None, **headers: str) -> Shown:
+    async def post(
+        self, path: str, fields: Mapping[str, str] | None = None, **headers: str
+    ) -> Shown:
         """Send a form of our own page."""
         given = {"csrf": self.csrf, **(fields or {})} if self.csrf else dict(fields or {})
         return await self._ask("POST", path, given, {"Origin": ORIGIN, **headers})
 
+    async def raw(self, path: str, body: bytes, **headers: str) -> Shown:
+        """Send a body as it is."""
+        return await self._ask("POST", path, body, {"Origin": ORIGIN, **headers})
+
     async def _ask(
-        self, method: str, path: str, fields: dict[str, str] | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, str] | bytes | None,
+        headers: dict[str, str],
     ) -> Shown:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookies:
@@ -111,6 +121,16 @@ class Inbox:
         async with self.gateway.database.as_service() as db:
             row = await db.fetchrow("SELECT * FROM auth_users WHERE email = $1", email)
         return dict(row)
+
+    async def change(self, statement: str, *values: Any) -> None:
+        """Change what is stored, as the operator could."""
+        async with self.gateway.database.as_service() as db:
+            await db.execute(statement, *values)
+
+    async def value(self, statement: str, *values: Any) -> Any:
+        """One value that is stored."""
+        async with self.gateway.database.as_service() as db:
+            return await db.fetchval(statement, *values)
 
     async def link(self, email: str) -> str:
         """The path of a new link of somebody, behind /inbox."""
