@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo check test format lint
+.PHONY: demo check test format lint screenshots
 
 demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
 	$(VENV)/gateway demo
@@ -20,6 +20,11 @@ format: $(VENV)/gateway  ## write every file as the formatter wants it, mend wha
 
 lint: $(VENV)/gateway  ## format, lint, types and import contracts, without the tests
 	$(VENV)/python scripts/check.py format lint types imports
+
+screenshots: $(VENV)/gateway  ## pictures of the inbox in docs/screenshots, made by the tests that look at it
+	$(VENV)/pip install -q -c constraints.txt -e '.[dev,browser]'
+	mkdir -p docs/screenshots
+	GATEWAY_SCREENSHOTS=docs/screenshots $(VENV)/python -m pytest -q -n 2 tests/browser -k screens
 
 $(VENV)/gateway: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -129,6 +129,9 @@ class Accepting:
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
             )
+        before = parts.read(said)
+        if before.sign_in is not None:
+            raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
         is_mail = old["channel"] == Channel.EMAIL
         request = SendRequest.model_construct(
             channel=Channel(old["channel"]),
@@ -151,7 +154,6 @@ class Accepting:
                 if k not in ("provider", "reply_to")
             },
         )
-        before = parts.read(said)
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
             raise invalid(draft.errors)
@@ -163,6 +165,14 @@ class Accepting:
         row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
+
+    async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
+        """Store a mail that brings a link to sign in; raises `Problem` 422."""
+        (draft,) = await self._drafting.read(caller, [request])
+        if draft.errors:
+            raise invalid(draft.errors)
+        draft = replace(draft, parts=replace(draft.parts, sign_in=link_id))
+        await self._keep(caller, [await self._row(caller, request, draft)], None)
 
     async def _row(
         self,

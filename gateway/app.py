@@ -22,6 +22,8 @@ from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts
 from gateway.hooks import add_hooks
+from gateway.inbox.errors import as_page, is_page
+from gateway.inbox.routes import add_inbox
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
@@ -85,6 +87,7 @@ def build_app(settings: Settings) -> web.Application:
     add_links(app, settings.base_url)
     unsubscribe.add_routes(app, settings.base_url)
     operations.add_routes(app)
+    add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
     return app
 
@@ -113,7 +116,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         async with (
             Downloader() as downloader,
             Renderer() as renderer,
-            aiohttp.ClientSession() as session,
+            # A cookie that somebody's sign-in gets must not go with another's.
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
@@ -130,6 +134,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 accepting=Accepting(database, drafting, files, metrics, nudge),
                 hook_accounts=HookAccounts(database, vault, api_urls(settings)),
                 receiving=Receiving(database, vault, metrics, files),
+                http=session,
             )
             yield
             nudging.cancel()
@@ -159,16 +164,16 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error on every path is problem+json; what nobody expected is logged, not shown."""
+    """Every error is problem+json, and a page in the inbox; what nobody expected is logged."""
     started = time.perf_counter()
     try:
         response = await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _problem(_of_aiohttp(request, error))
+        response = _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
-        response = _problem(_of_any(request, error))
+        response = _problem(request, _of_any(request, error))
     if request.path == "/v1/messages" and request.method == "POST":
         request.app[SERVICES].metrics.accept_took(time.perf_counter() - started)
     return response
@@ -216,7 +221,9 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
 
 
-def _problem(problem: Problem) -> web.Response:
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    if is_page(request):
+        return as_page(request, problem)
     return web.Response(
         body=as_bytes(problem.as_json()),
         status=problem.status,

@@ -66,7 +66,7 @@ class Callers:
             raise _unauthorized("Send an API key or a token as 'Authorization: Bearer ...'.")
         if token.startswith("gw_"):
             return await self._by_key(token)
-        return await self._by_token(token)
+        return await self.by_token(token)
 
     async def _by_key(self, key: str) -> ApiKey:
         digest = _digest(key)
@@ -83,7 +83,8 @@ class Callers:
             found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
         return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]
 
-    async def _by_token(self, token: str) -> Staff:
+    async def by_token(self, token: str) -> Staff:
+        """The member of staff of a Supabase JWT; raises `Problem` 401, 403 or 503."""
         auth_id = await self._auth_id(token)
         async with self._database.as_claims(auth_id) as db:
             found = await accounts.staff_by_auth_id(db, auth_id)
