@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -11,6 +10,8 @@ from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.services import SERVICES
 
+# Where the inbox is, also behind the path of PUBLIC_URL; an application without it has no pages.
+STARTS: web.AppKey[tuple[str, ...]] = web.AppKey("inbox_starts", tuple)
 VISIT: web.RequestKey[Visit] = web.RequestKey("visit", Visit)
 
 _TITLES = {
@@ -29,11 +30,10 @@ _TITLES = {
 
 def is_page(request: web.Request) -> bool:
     """Whether a request is for the inbox: its errors are pages."""
-    prefix = urlsplit(request.app[SERVICES].settings.base_url).path
-    path = request.path
-    if prefix and path.startswith(prefix + "/"):
-        path = path.removeprefix(prefix)
-    return path == "/inbox" or path.startswith("/inbox/")
+    return any(
+        request.path == start or request.path.startswith(f"{start}/")
+        for start in request.app.get(STARTS, ())
+    )
 
 
 def as_page(request: web.Request, problem: Problem) -> web.Response:

@@ -77,7 +77,9 @@ def add_inbox(app: web.Application, settings: Settings) -> None:
     pages.filters["sentence"] = words.sentence
     pages.filters["field_name"] = words.field_name
     app.on_response_prepare.append(_hardened)
-    for start in dict.fromkeys(("", prefix)):
+    starts = tuple(dict.fromkeys(("", prefix)))
+    app[errors.STARTS] = tuple(f"{start}/inbox" for start in starts)
+    for start in starts:
         app.router.add_get(start + "/inbox/static/{digest}/{name:.+}", assets.serve)
         for route in ROUTES:
             methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
