@@ -17,6 +17,7 @@ _NAMES = {
     "address": "Address",
     "is_default": "Default",
     "html_body": "HTML",
+    "content": "Text",
     "all": "The form",
 }
 
