@@ -15,7 +15,9 @@ from aiohttp.test_utils import TestServer
 from gateway.app import build_app
 from gateway.config import Settings
 from gateway.inbox import assets
+from gateway.inbox.attempts import client_of
 from gateway.inbox.clock import clock
+from gateway.inbox.guard import is_own
 from gateway.inbox.session import Cookie
 from gateway.inbox.words import field_name, sentence
 from tests.inbox.conftest import Inbox
@@ -215,6 +217,43 @@ def test_the_cookie_by_public_url(public_url: str | None, name: str, path: str) 
     cookie = Cookie.of(Settings(public_url=public_url))
 
     assert (name, path, name.startswith("__")) == (cookie.name, cookie.path, cookie.is_secure)
+
+
+@pytest.mark.parametrize(
+    ("site", "origin", "is_ours"),
+    [
+        (None, None, True),
+        ("none", None, True),
+        ("same-origin", "http://127.0.0.1:8080", True),
+        (None, "http://127.0.0.1:8080", True),
+        (None, "http://localhost:8080", True),
+        (None, "http://localhost:9090", False),
+        (None, "https://localhost:8080", False),
+        ("cross-site", "http://localhost:8080", False),
+    ],
+)
+def test_forms_on_this_machine(site: str | None, origin: str | None, is_ours: bool) -> None:  # noqa: FBT001
+    """Without PUBLIC_URL our own pages are at any name of this machine, on our port."""
+    assert is_ours == is_own(Settings(), site, origin)
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "client"),
+    [
+        ("198.51.100.7", [], "198.51.100.7"),
+        ("8.8.8.8", ["192.0.2.1"], "8.8.8.8"),
+        ("10.0.0.1", ["192.0.2.1, 8.8.4.4"], "8.8.4.4"),
+        ("10.0.0.1", ["8.8.4.4", "192.0.2.1"], "192.0.2.1"),
+        ("10.0.0.1", ["nonsense"], "10.0.0.1"),
+        ("::ffff:8.8.8.8", [], "8.8.8.8"),
+        ("2a00:1450:4001:81b::200e", [], "2a00:1450:4001:81b::/64"),
+        ("", [], "unknown"),
+        (None, [], "unknown"),
+    ],
+)
+def test_who_is_counted(remote: str | None, forwarded: list[str], client: str) -> None:
+    """The last that a proxy of ours says; nobody else is believed about themselves."""
+    assert client == client_of(remote, forwarded)
 
 
 @pytest.mark.parametrize(
