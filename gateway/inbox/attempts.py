@@ -21,11 +21,7 @@ async def is_allowed(
     client = client_of(visit.request.remote, headers.getall(_FORWARDED, []))
     limits = {
         _bucket(what, "address", address.strip().lower()): of_address,
-        _bucket(
-            what,
-            "client",
-            client_of(visit.request.remote, visit.request.headers.getall(_FORWARDED, [])),
-        ): of_client,
+        _bucket(what, "client", client): of_client,
     }
     async with visit.services.database.as_service() as db:
         return await sessions.count_attempts(db, limits, seconds=SECONDS)

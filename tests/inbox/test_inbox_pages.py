@@ -273,6 +273,4 @@ def test_findings_are_sentences(text: str, said: str) -> None:
 def test_field_names() -> None:
     """As the labels say them."""
     names = ["options.reply_to", "account_id", "variables.first_name", "all"]
-    assert ["Reply to", "Account", "Variables.first name", "The form"] == [
-        field_name(name) for name in names
-    ]
+    assert ["Reply to", "Account", "first_name", "The form"] == [field_name(name) for name in names]
