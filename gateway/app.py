@@ -30,11 +30,12 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import Metrics
 from gateway.nudge import Nudge
-from gateway.problems import Problem
+from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
 from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.store.searching import SearchError
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
@@ -210,6 +211,8 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, DownloadError):
         _log.warning("a certificate was not had", error=str(error), path=request.path)
         return Problem(503, "The provider's certificate was not to be had: try again.")
+    if isinstance(error, SearchError):
+        return invalid([FieldError("q", str(error))])
     if isinstance(error, ConflictError):
         return Problem(409, "What this refers to was changed meanwhile: read it again.")
     if isinstance(error, web.RequestPayloadError):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
+from gateway.store.searching import searching
 from gateway.store.sql import queries
 
 _SQL = queries("messages")
@@ -95,11 +96,10 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
 async def search(
     db: Connection, organization_id: UUID, wanted: MessageFilter, cursor: Cursor | None, limit: int
 ) -> Page:
-    """One page of messages, newest first."""
+    """One page of messages, newest first; raises `SearchError` for a `q` that finds no end."""
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-    rows = await db.fetch(
-        _SQL["list"],
+    values = (
         organization_id,
         wanted.channel,
         wanted.direction,
@@ -110,14 +110,16 @@ async def search(
         wanted.conversation_id,
         wanted.external_id,
         wanted.reference,
-        wanted.q,
         wanted.since,
         wanted.until,
         cursor.at if cursor else None,
         cursor.id if cursor else None,
         limit + 1,
     )
-    return page(rows, limit)
+    if wanted.q is None:
+        return page(await db.fetch(_SQL["list"], *values), limit)
+    async with searching(db):
+        return page(await db.fetch(_SQL["search"], *values, wanted.q), limit)
 
 
 async def events(

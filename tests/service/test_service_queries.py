@@ -30,7 +30,7 @@ STAFF_ONLY = {
 } - {("accounts", "open_account")}
 CALLERS = {
     *(("templates", name) for name in queries("templates")),
-    *(("messages", name) for name in ("get", "list", "events", "parts")),
+    *(("messages", name) for name in ("get", "list", "search", "events", "parts")),
     *(("media", name) for name in ("by_message", "by_ids")),
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),

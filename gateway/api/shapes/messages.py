@@ -170,6 +170,10 @@ class MessageQuery(PageQuery):
     conversation_id: UUID | None = None
     external_id: Line | None = None
     reference: Line | None = None
-    q: Line | None = Field(None, description="full text over subject and body")
+    q: Line | None = Field(
+        None,
+        description='full text over subject and body: words that must all be there, "phrases", '
+        "beginnings*, -words that must not, or between choices",
+    )
     since: Moment | None = None
     until: Moment | None = None
