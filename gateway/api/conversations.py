@@ -20,6 +20,7 @@ from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import ConflictError, Connection, Staff
+from gateway.store.searching import conversations_matching
 
 
 async def search(call: Call) -> web.Response:
@@ -32,8 +33,9 @@ async def search(call: Call) -> web.Response:
             status=query.status,
             unread=query.unread,
         )
+        among = None if query.q is None else await conversations_matching(db, query.q)
         page = await conversations.search(
-            db, call.organization_id, wanted, call.cursor, query.limit
+            db, call.organization_id, wanted, call.cursor, query.limit, among=among
         )
     return respond({"data": [_shown(row) for row in page.rows], "next_cursor": page.next_cursor})
 

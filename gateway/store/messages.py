@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
-from gateway.store.searching import searching
+from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 
 _SQL = queries("messages")
@@ -99,6 +99,9 @@ async def search(
     """One page of messages, newest first; raises `SearchError` for a `q` that finds no end."""
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    conversation_id = wanted.conversation_id
+    if wanted.address is not None and conversation_id is None:
+        conversation_id = await corresponding(db, organization_id, wanted.address)
     values = (
         organization_id,
         wanted.channel,
@@ -107,7 +110,7 @@ async def search(
         wanted.address,
         wanted.lead_id,
         wanted.client_id,
-        wanted.conversation_id,
+        conversation_id,
         wanted.external_id,
         wanted.reference,
         wanted.since,

@@ -1,14 +1,17 @@
-"""What every search for words has in common: a bound in time, and a word for what cannot be found."""
+"""Searching for words: a bound in time for all of it, and who and what else it finds."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import asyncpg
 
 from gateway.store.database import Connection
+from gateway.store.sql import queries
 
+_SQL = queries("searching")
 _SECONDS = 5
 
 
@@ -31,3 +34,20 @@ async def searching(db: Connection) -> AsyncIterator[None]:
         raise SearchError(
             "finds too much to look through: add a word, or narrow it by time or another filter"
         ) from error
+
+
+async def conversations_matching(db: Connection, q: str) -> list[UUID]:
+    """The caller's conversations that words find: by the contact, or by what was said lately.
+
+    By the contact a thousand at most, by what was said those of the newest 400 messages. Raises
+    `SearchError`.
+    """
+    async with searching(db):
+        rows = await db.fetch(_SQL["conversations"], q)
+    return [row[0] for row in rows]
+
+
+async def corresponding(db: Connection, organization_id: UUID, address: str) -> UUID | None:
+    """The one conversation that every message from or to an address is in, where there is one."""
+    found: UUID | None = await db.fetchval(_SQL["corresponding"], organization_id, address)
+    return found

@@ -4,7 +4,7 @@ frequent, and both ways find what reading everything would."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -15,19 +15,35 @@ from tests.database.test_database_plans import indexes, nodes
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-# Two fifths are of one organization; "parcel" is in half of everything and "quince" in five messages of
-# it, "ember" in the oldest tenth alone, "middling" in one of fifty, and two write at each moment.
-MANY = """
+ORG = "md5('org 0')::uuid"
+
+# Two fifths are of one organization; "parcel" is in half of everything and "quince" in five
+# messages of it, "ember" in the oldest tenth alone, "middling" in one of fifty, and two write at
+# each moment.
+MANY = f"""
 INSERT INTO organizations (id, name)
   SELECT md5('org ' || n)::uuid, 'Org ' || n FROM generate_series(0, 9) n;
 INSERT INTO auth_users (auth_id, email, organization_id)
   SELECT id, name || '@example.com', id FROM organizations;
+INSERT INTO leads (id, organization_id, first_name, last_name, email, phone)
+  SELECT md5('lead ' || n)::uuid, {ORG}, 'Zelda', 'Number' || n, 'z.' || n || '@mail.example.com',
+    '07700 900' || 100 + n FROM generate_series(0, 4) n;
+INSERT INTO gateway.conversations (organization_id, id, name, lead_id)
+  SELECT o.id, md5('conversation ' || n)::uuid, CASE WHEN n > 9 THEN 'Quincy Adams-Smith' END,
+    CASE WHEN n < 5 AND o.id = {ORG} THEN md5('lead ' || n)::uuid END
+  FROM organizations o, generate_series(0, 12) n;
+INSERT INTO gateway.conversation_addresses (organization_id, address, conversation_id, written)
+  SELECT organization_id, '+4477009001' || n, id, '+4477009001' || n
+  FROM gateway.conversations, generate_series(10, 12) n
+  WHERE id = md5('conversation ' || n - 5)::uuid;
 INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, subject,
     body, status, reference, conversation_id, created_at)
-  SELECT md5('message ' || n)::uuid, md5('org ' || CASE WHEN n % 5 < 2 THEN 0 ELSE n % 10 END)::uuid,
+  SELECT md5('message ' || n)::uuid,
+    md5('org ' || CASE WHEN n % 5 < 2 THEN 0 ELSE n % 10 END)::uuid,
     CASE WHEN n % 3 = 0 THEN 'sms' ELSE 'email' END, 'outbound', '+1' || n % 7, '+2',
     CASE WHEN n % 3 > 0 THEN 'Case ' || n % 40 END,
-    'The ' || CASE WHEN n % 2 = 0 THEN 'parcel' ELSE 'letter' END || ' number' || n || ' for Zoë-Ann'
+    'The ' || CASE WHEN n % 2 = 0 THEN 'parcel' ELSE 'letter' END || ' number' || n
+      || ' for Zoë-Ann'
       || CASE WHEN n % 4000 = 5 THEN ' quince' ELSE '' END
       || CASE WHEN n % 50 = 11 THEN ' middling' ELSE '' END
       || CASE WHEN n < 2000 THEN ' ember' ELSE '' END,
@@ -35,8 +51,7 @@ INSERT INTO messages (id, organization_id, channel, direction, from_address, to_
     md5('conversation ' || n % 13)::uuid,
     timestamptz '2026-01-01' + n / 2 * interval '1 second'
   FROM generate_series(1, 20000) n;
-"""
-ORG = "md5('org 0')::uuid"
+"""  # noqa: S608
 
 CALL = (
     "SELECT id FROM gateway.search_messages($1, $2, $3, $4, NULL, NULL, $5, NULL, $6, $7,"
@@ -96,9 +111,7 @@ def quoted(text: str) -> str:
 
 
 @pytest.fixture
-async def db(
-    database: str, connect: Callable[[str], Awaitable[Connection]]
-) -> AsyncIterator[Connection]:
+async def db(database: str, connect: Callable[[str], Awaitable[Connection]]) -> Connection:
     """A connection as a member of staff of the big organization, over many messages."""
     connection = await connect(database)
     await connection.execute(MANY)
@@ -106,7 +119,7 @@ async def db(
     who = json.dumps({"sub": str(await connection.fetchval(f"SELECT {ORG}"))})
     await connection.execute("SELECT set_config('request.jwt.claims', $1, false)", who)
     await connection.execute("SET ROLE authenticated")
-    yield connection
+    return connection
 
 
 async def test_finds_what_is_there(db: Connection) -> None:
@@ -119,6 +132,59 @@ async def test_finds_what_is_there(db: Connection) -> None:
             actual = await db.fetch(called(CALL, {**values, 7: quoted(typed)}))
             assert expected == actual, (typed, narrowed)
             assert all(row in expected for row in actual)
+
+
+# What is typed, and whose messages it finds.
+CONTACTS = {
+    "zelda": range(5),
+    "ZELDA NUMB*": range(5),
+    "zelda number3": [3],
+    "z.1@mail.example.com": [1],
+    '"z 2"': [2],
+    "mail.example.com": range(5),
+    "quincy": [10, 11, 12],
+    '"adams smith"': [10, 11, 12],
+    "adams-sm*": [10, 11, 12],
+    "+44 7700 900110": [5],
+    "(07700) 900-111": [6],
+    "900112": [7],
+    "0112": [7],
+    "07700 900103": [3],
+    "770090011*": [5, 6, 7],
+    "zelda or quincy": [*range(5), 10, 11, 12],
+}
+OF_CONTACTS = f"""
+SELECT id FROM messages WHERE organization_id = {ORG} AND status = 'sent'
+  AND conversation_id = ANY (ARRAY(SELECT md5('conversation ' || n)::uuid FROM unnest($1::int[]) n))
+ORDER BY created_at DESC, id DESC LIMIT 60
+"""  # noqa: S608
+
+
+async def test_contacts_are_found(db: Connection) -> None:
+    """By name, mailbox or telephone number, written in whatever way: their messages, newest first,
+    and their conversations."""
+    for typed, contacts in CONTACTS.items():
+        expected = await db.fetch(OF_CONTACTS, list(contacts))
+        assert expected == await db.fetch(
+            called(CALL, {3: "'sent'", 7: quoted(typed), 12: "60"})
+        ), typed
+        found = await db.fetch("SELECT gateway.search_conversations($1) AS id", typed)
+        wanted = await db.fetch(
+            "SELECT md5('conversation ' || n)::uuid AS id FROM unnest($1::int[]) n", list(contacts)
+        )
+        assert {row["id"] for row in wanted} == {row["id"] for row in found}, typed
+
+
+async def test_conversations_by_what_was_said(db: Connection) -> None:
+    """A word of a message finds the conversation that it is in."""
+    found = await db.fetch("SELECT gateway.search_conversations('quince') AS id")
+    wanted = await db.fetch(
+        called(PLAIN, {7: "'quince'", 12: "60"})
+        .replace("SELECT id", "SELECT DISTINCT conversation_id AS id")
+        .replace("ORDER BY created_at DESC, id DESC", "")
+    )
+    assert {row["id"] for row in wanted} == {row["id"] for row in found}
+    assert 13 == len(await db.fetch("SELECT gateway.search_conversations('parcel')"))
 
 
 async def test_pages_join(db: Connection) -> None:
@@ -149,7 +215,8 @@ async def plans(db: Connection, statement: str) -> list[dict[str, Any]]:
 
     await db.execute("RESET ROLE")
     await db.execute(
-        "LOAD 'auto_explain'; SET client_min_messages = notice; SET auto_explain.log_level = notice;"
+        "LOAD 'auto_explain'; SET client_min_messages = notice;"
+        "SET auto_explain.log_level = notice;"
         "SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;"
         "SET auto_explain.log_analyze = on; SET auto_explain.log_format = json"
     )
@@ -171,7 +238,11 @@ def rows_read(plan: dict[str, Any]) -> int:
 
 
 # Through which indexes, and at most how many rows.
-BOTH = {"idx_messages_org_created", "idx_messages_words"}
+BOTH = {
+    "idx_messages_org_created",
+    "idx_messages_words",
+    "idx_messages_org_conversation_created",  # for contacts that have the word: none
+}
 WAYS = {
     "parcel": ({"idx_messages_org_created"}, 250),
     "quince": (BOTH, 210),
@@ -183,8 +254,8 @@ WAYS = {
 
 
 async def test_plans(db: Connection) -> None:
-    """A frequent word reads as many messages as it takes, a rare one asks the index of words; neither
-    reads the table, and only what matches is sorted."""
+    """A frequent word reads as many messages as it takes, a rare one asks the index of words;
+    neither reads the table, and only what matches is sorted."""
     for typed, (used, most) in WAYS.items():
         ran = await plans(db, called(CALL, {7: quoted(typed), 12: "51"}))
         assert used == set().union(*(indexes(plan) for plan in ran)), typed
@@ -234,7 +305,7 @@ ODD = [
 
 
 async def test_anything_may_be_typed(db: Connection) -> None:
-    """Quotes, operators and odd letters are words or nothing; never an error of PostgreSQL's own."""
+    """Quotes, operators and odd letters are words or nothing; never another error."""
     for typed in ODD:
         found = await db.fetch(called(CALL, {7: quoted(typed), 12: "51"}))
         assert len(found) <= 51, typed

@@ -172,8 +172,8 @@ class MessageQuery(PageQuery):
     reference: Line | None = None
     q: Line | None = Field(
         None,
-        description='full text over subject and body: words that must all be there, "phrases", '
-        "beginnings*, -words that must not, or between choices",
+        description="words that are all in subject and body, or all in the contact's names and "
+        'addresses: words, "phrases", beginnings*, -words that are not there, choices with `or`',
     )
     since: Moment | None = None
     until: Moment | None = None
