@@ -36,37 +36,13 @@ from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
 from gateway.store.database import ConflictError, Database, DatabaseAwayError
 from gateway.store.searching import SearchError
+from gateway.under_way import UNDER_WAY, UnderWay
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
 MAX_BODY = 10 * 2**20
 
-
-class UnderWay:
-    """How many requests are being answered, for a stop that waits for them."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def __enter__(self) -> None:
-        self._count += 1
-        self._none.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._none.set()
-
-    async def none(self) -> None:
-        """Return when no request is being answered."""
-        await self._none.wait()
-
-
-UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

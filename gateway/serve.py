@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from channels.download import Downloader
-from gateway.app import UNDER_WAY, api_urls, build_app
+from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
@@ -28,6 +28,7 @@ from gateway.outcomes import Pace
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
+from gateway.under_way import UNDER_WAY
 from gateway.vault import Vault
 from gateway.worker import Worker
 
@@ -78,7 +79,7 @@ async def serve_web(
         await stop.wait()
         # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
         await site.stop()
-        app[UNDER_WAY].stopping = True
+        app[UNDER_WAY].stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
     finally:

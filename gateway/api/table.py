@@ -5,6 +5,7 @@ from gateway.api import (
     accounts,
     contacts,
     conversations,
+    export,
     keys,
     media,
     messages,
@@ -15,6 +16,7 @@ from gateway.api import (
 )
 
 ENDPOINTS = [
+    *export.ENDPOINTS,  # before /v1/messages/{id}
     *messages.ENDPOINTS,
     *why.ENDPOINTS,
     *templates.ENDPOINTS,

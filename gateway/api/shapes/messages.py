@@ -158,7 +158,7 @@ class Event(Answer):
     detail: dict[str, Any]
 
 
-class MessageQuery(PageQuery):
+class MessageFilters(Shape):
     """Filters; all that are given must hold."""
 
     channel: Channel | None = None
@@ -177,3 +177,15 @@ class MessageQuery(PageQuery):
     )
     since: Moment | None = None
     until: Moment | None = None
+
+
+class MessageQuery(PageQuery, MessageFilters):
+    """One page of what the filters leave."""
+
+
+class ExportQuery(MessageFilters):
+    """All that the filters leave."""
+
+    format: Literal["csv", "jsonl"] = Field(
+        "csv", description="`csv` with a header line, or one JSON object a line"
+    )
