@@ -15,6 +15,7 @@ from gateway import operations, unsubscribe
 from gateway.accept import Accepting
 from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
+from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
 from gateway.batching import FullError
@@ -24,6 +25,7 @@ from gateway.hook_accounts import HookAccounts
 from gateway.hooks import add_hooks
 from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
+from gateway.live.hub import Live
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
@@ -66,6 +68,7 @@ def build_app(settings: Settings) -> web.Application:
     operations.add_routes(app)
     add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
+    app.on_shutdown.append(_stop)
     return app
 
 
@@ -99,7 +102,11 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
-            nudging = asyncio.create_task(nudge.run())
+            live = Live(database, settings.database_direct_url or dsn, render)
+            beside = [
+                asyncio.create_task(work)
+                for work in (nudge.run(), live.run(), _at_stop(app[UNDER_WAY], live.stop))
+            ]
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
@@ -112,12 +119,24 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 hook_accounts=HookAccounts(database, vault, api_urls(settings)),
                 receiving=Receiving(database, vault, metrics, files),
                 http=session,
+                live=live,
             )
             yield
-            nudging.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         await database.close()
 
     return run
+
+
+async def _at_stop(under_way: UnderWay, stop: Callable[[], None]) -> None:
+    await under_way.stopped()
+    stop()
+
+
+async def _stop(app: web.Application) -> None:
+    app[UNDER_WAY].stop()
 
 
 async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> None:
@@ -170,6 +189,23 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
 def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, SearchError):
+        return invalid([FieldError("q", str(error))])
+    if isinstance(error, ConflictError):
+        return Problem(409, "What this refers to was changed meanwhile: read it again.")
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(400, "The body is not encoded as its Content-Encoding says.")
+    if isinstance(error, ConnectionResetError):
+        # The caller went away in the middle of the body: nobody reads this answer.
+        return Problem(400, "The request ended before its body.")
+    if problem := _for_now(request, error):
+        return problem
+    _log.error("unexpected", path=request.path, method=request.method, exc_info=error)
+    return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
+
+
+def _for_now(request: web.Request, error: Exception) -> Problem | None:
+    """Something that we need is away: another time the same request is answered."""
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=request.path)
         return Problem(
@@ -187,17 +223,7 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, DownloadError):
         _log.warning("a certificate was not had", error=str(error), path=request.path)
         return Problem(503, "The provider's certificate was not to be had: try again.")
-    if isinstance(error, SearchError):
-        return invalid([FieldError("q", str(error))])
-    if isinstance(error, ConflictError):
-        return Problem(409, "What this refers to was changed meanwhile: read it again.")
-    if isinstance(error, web.RequestPayloadError):
-        return Problem(400, "The body is not encoded as its Content-Encoding says.")
-    if isinstance(error, ConnectionResetError):
-        # The caller went away in the middle of the body: nobody reads this answer.
-        return Problem(400, "The request ended before its body.")
-    _log.error("unexpected", path=request.path, method=request.method, exc_info=error)
-    return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
+    return None
 
 
 def _problem(request: web.Request, problem: Problem) -> web.Response:

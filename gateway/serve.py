@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -36,6 +37,7 @@ _log = logger(__name__)
 
 _SHUTDOWN = 10.0
 _CONNECTIONS = 1000
+_FILES = 65_536
 
 
 class PortTakenError(Exception):
@@ -67,6 +69,7 @@ async def serve_web(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Answer requests on a bound socket until `stop` is set."""
+    _allow_files()
     app = build_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
@@ -84,6 +87,14 @@ async def serve_web(
             await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
     finally:
         await runner.cleanup()
+
+
+def _allow_files() -> None:
+    """As many open connections as the system lets us: each stream of events is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:

@@ -5,6 +5,7 @@ from gateway.api import (
     accounts,
     contacts,
     conversations,
+    events,
     export,
     keys,
     media,
@@ -23,6 +24,7 @@ ENDPOINTS = [
     *media.ENDPOINTS,
     *contacts.ENDPOINTS,
     *conversations.ENDPOINTS,
+    *events.ENDPOINTS,
     *suppressions.ENDPOINTS,
     *accounts.ENDPOINTS,
     *senders.ENDPOINTS,
@@ -30,4 +32,4 @@ ENDPOINTS = [
 ]
 
 # Paths of the contract that later versions have: they answer 404 by name.
-NOT_BUILT = ("/v1/events", "/v1/subscriptions")
+NOT_BUILT = ("/v1/subscriptions",)

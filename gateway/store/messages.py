@@ -12,6 +12,7 @@ from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
+from gateway.store.telling import note
 
 _SQL = queries("messages")
 
@@ -54,12 +55,14 @@ async def hold_leads(db: Connection, organization_id: UUID, messages: Sequence[R
 async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store messages with their queue entries and first events; the rows, by id."""
     rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
+    note(db, [organization_id])
     return [dict(row) for row in rows]
 
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store inbound messages; the answer names (id, channel) of those that were new."""
     rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
+    note(db, [organization_id])
     return [dict(row) for row in rows]
 
 

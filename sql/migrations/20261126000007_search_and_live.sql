@@ -250,6 +250,67 @@ $$;
 GRANT EXECUTE ON FUNCTION gateway.contact_words(text, text, text)
   TO authenticated, service_role, gateway_api;
 
+-- ---------------------------------------------------------------- what happened since
+
+-- Which transaction an event came with. Transactions end in another order than they begin, so a place in
+-- the stream is a snapshot: what is new is what was not visible then and is now. (A number from a
+-- sequence would skip what commits late; docs/decisions has the cost.)
+ALTER TABLE gateway.message_events
+  ADD COLUMN IF NOT EXISTS position xid8 NOT NULL DEFAULT pg_current_xact_id();
+CREATE INDEX IF NOT EXISTS idx_message_events_org_position
+  ON gateway.message_events (organization_id, position);
+
+-- That staff changed a conversation; kept for some days. What messages change is told by their events.
+CREATE TABLE IF NOT EXISTS gateway.conversation_changes (
+  organization_id uuid NOT NULL REFERENCES public.organizations (id) ON DELETE CASCADE,
+  position xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  conversation_id uuid NOT NULL,
+  changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (organization_id, position, conversation_id)
+);
+CREATE INDEX IF NOT EXISTS idx_conversation_changes_changed
+  ON gateway.conversation_changes (changed_at);
+ALTER TABLE gateway.conversation_changes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gateway.conversation_changes FORCE ROW LEVEL SECURITY;
+REVOKE ALL ON gateway.conversation_changes FROM PUBLIC, anon, authenticated, gateway_api;
+DO $$
+DECLARE
+  mine CONSTANT text := 'organization_id = (SELECT gateway.current_organization())';
+BEGIN
+  PERFORM
+    gateway.set_policy(t, 'Gateway: service role', 'TO service_role USING (true) WITH CHECK (true)'),
+    gateway.set_policy(t, 'Gateway: staff view',
+      format('FOR SELECT TO authenticated USING (%s)', mine)),
+    gateway.set_policy(t, 'Gateway: API keys view',
+      format('FOR SELECT TO gateway_api USING (%s)', mine))
+  FROM to_regclass('gateway.conversation_changes') t;
+END
+$$;
+GRANT SELECT, INSERT, DELETE ON gateway.conversation_changes TO service_role;
+GRANT SELECT ON gateway.conversation_changes TO authenticated, gateway_api;
+
+-- SECURITY DEFINER: callers change conversations, but do not write what happened.
+CREATE OR REPLACE FUNCTION gateway.note_conversation_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO gateway.conversation_changes (organization_id, conversation_id)
+  VALUES (NEW.organization_id, NEW.id)
+  ON CONFLICT DO NOTHING; -- twice in one transaction
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION gateway.note_conversation_change() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER note_conversation_changes AFTER UPDATE ON gateway.conversations
+  FOR EACH ROW WHEN (
+    (OLD.status, OLD.assigned_to, OLD.lead_id, OLD.client_id, OLD.name, OLD.merged_into)
+    IS DISTINCT FROM
+    (NEW.status, NEW.assigned_to, NEW.lead_id, NEW.client_id, NEW.name, NEW.merged_into)
+    -- read by somebody, not counted with a message
+    OR OLD.unread_count <> NEW.unread_count
+      AND OLD.last_message_id IS NOT DISTINCT FROM NEW.last_message_id)
+  EXECUTE FUNCTION gateway.note_conversation_change();
+
 SELECT gateway.note_undo('20261126000007');
 
 -- migrate:down

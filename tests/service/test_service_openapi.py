@@ -212,6 +212,8 @@ async def walk_messages(go: Walk) -> None:
         await go("GET", f"/v1/messages{query}")
     for query in ("", "?format=jsonl&status=pending", "?format=xls"):
         await go("GET", f"/v1/messages/export{query}")
+    await go("GET", "/v1/events", key="")  # what has no end is looked at elsewhere
+    await go("GET", "/v1/events?last_event_id=x")
     for at in (sent["id"], "nothing", lead["id"]):
         await go("GET", "/v1/messages/{at}", id=at)
         await go("GET", "/v1/messages/{at}/events", id=at)
