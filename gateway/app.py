@@ -36,7 +36,7 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.store.database import ConflictError, Database, DatabaseAwayError, storable
 from gateway.store.searching import SearchError
 from gateway.under_way import UNDER_WAY, UnderWay
 from gateway.vault import Vault, VaultError
@@ -186,6 +186,12 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     return Problem(error.status, error.reason)
 
 
+def _path(request: web.Request) -> str:
+    """The path for the log, which must hold no link that signs somebody in."""
+    path: str = storable(request.path)
+    return path
+
+
 def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
@@ -200,28 +206,28 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return Problem(400, "The request ended before its body.")
     if problem := _for_now(request, error):
         return problem
-    _log.error("unexpected", path=request.path, method=request.method, exc_info=error)
+    _log.error("unexpected", path=_path(request), method=request.method, exc_info=error)
     return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
 
 
 def _for_now(request: web.Request, error: Exception) -> Problem | None:
     """Something that we need is away: another time the same request is answered."""
     if isinstance(error, DatabaseAwayError):
-        _log.warning("the database is away", error=str(error), path=request.path)
+        _log.warning("the database is away", error=str(error), path=_path(request))
         return Problem(
             503, "The database does not answer: try again.", headers={"Retry-After": "1"}
         )
     if isinstance(error, FullError):
-        _log.warning("too much waits", path=request.path)
+        _log.warning("too much waits", path=_path(request))
         return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
     if isinstance(error, VaultError):
-        _log.error("credentials do not open", error=str(error), path=request.path)
+        _log.error("credentials do not open", error=str(error), path=_path(request))
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")
     if isinstance(error, MediaStoreError):
-        _log.error("files cannot be kept", error=str(error), path=request.path)
+        _log.error("files cannot be kept", error=str(error), path=_path(request))
         return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
     if isinstance(error, DownloadError):
-        _log.warning("a certificate was not had", error=str(error), path=request.path)
+        _log.warning("a certificate was not had", error=str(error), path=_path(request))
         return Problem(503, "The provider's certificate was not to be had: try again.")
     return None
 
