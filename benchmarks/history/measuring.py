@@ -14,6 +14,8 @@ from benchmarks.history.questions import Question
 from gateway.store.database import Database, Staff
 
 _WARM = 10
+# The newest page of each of many contacts is sorted, never a conversation or an organization.
+_SORTED = 10_000
 # Staff are few, and there are no clients here.
 _LARGE = {"messages", "conversations", "conversation_addresses", "leads"}
 
@@ -44,7 +46,7 @@ async def measure(database: Database, dsn: str, question: Question, runs: int) -
     plans = await plans_of(dsn, question)
     wrong = [] if question.finds(count) else [f"it finds {count}"]
     wrong += [f"{table} is read whole" for table in sorted(set().union(*map(_whole, plans)))]
-    if (most := max((_sorted(plan) for plan in plans), default=0)) > 2000:
+    if (most := max((_sorted(plan) for plan in plans), default=0)) > _SORTED:
         wrong.append(f"{most} rows are sorted")
     return Measured(
         name=question.name,
@@ -84,7 +86,8 @@ async def plans_of(dsn: str, question: Question) -> list[dict[str, Any]]:
         connection.remove_log_listener(hear)
     finally:
         await connection.close()
-    return told
+    # What asyncpg asks about types on a new connection is none of ours.
+    return [plan for plan in told if not any(index.startswith("pg_") for index in _indexes(plan))]
 
 
 def _as(caller: Staff) -> str:
