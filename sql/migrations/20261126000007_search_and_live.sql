@@ -221,13 +221,17 @@ $$;
 CREATE OR REPLACE FUNCTION gateway.search_conversations(q text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-  WITH mine AS MATERIALIZED (SELECT gateway.current_organization() AS id)
+  WITH mine AS MATERIALIZED (
+    SELECT id, array(
+      SELECT f.id FROM gateway.find_messages(
+        id, gateway.words_query(q), '{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, 400) f) AS messages
+    FROM gateway.current_organization() AS id
+  )
   SELECT unnest(gateway.contacts_matching(mine.id, q)) FROM mine
   UNION
-  SELECT m.conversation_id FROM mine CROSS JOIN LATERAL gateway.find_messages(
-    mine.id, gateway.words_query(q), '{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL, NULL, NULL, 400) f
-  JOIN public.messages m ON m.organization_id = mine.id AND m.id = f.id
+  SELECT m.conversation_id FROM public.messages m
+  WHERE m.organization_id = (SELECT id FROM mine) AND m.id = ANY ((SELECT messages FROM mine)::uuid[])
 $$;
 
 DO $$
