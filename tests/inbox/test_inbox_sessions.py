@@ -304,7 +304,7 @@ async def test_a_form_without_its_token_does_nothing(inbox: Inbox, given: str | 
 
 
 async def test_a_body_that_is_no_form(inbox: Inbox) -> None:
-    """Files, and bodies that cannot be read, are refused and named."""
+    """Bodies that cannot be read are refused; a form with a file needs its token like any other."""
     browser = await inbox.signed_in(OWNER)
     multipart = {"Content_Type": "multipart/form-data; boundary=x"}
 
@@ -314,4 +314,4 @@ async def test_a_body_that_is_no_form(inbox: Inbox) -> None:
     form = {"Content_Type": "application/x-www-form-urlencoded; charset=nonsense"}
     charset = await browser.raw("/sign-out", b"csrf=1", **form)
 
-    assert [400, 400, 400] == [shown.status, with_file.status, charset.status]
+    assert [400, 403, 400] == [shown.status, with_file.status, charset.status]
