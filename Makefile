@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo check test format lint
+.PHONY: demo check test format lint bench
 
 demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
 	$(VENV)/gateway demo
@@ -20,6 +20,9 @@ format: $(VENV)/gateway  ## write every file as the formatter wants it, mend wha
 
 lint: $(VENV)/gateway  ## format, lint, types and import contracts, without the tests
 	$(VENV)/python scripts/check.py format lint types imports
+
+bench: $(VENV)/gateway  ## what every path carries, beside naive programs and PostgreSQL alone
+	$(VENV)/python -m benchmarks
 
 $(VENV)/gateway: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
