@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo check test format lint bench
+.PHONY: demo check test format lint bench screenshots
 
 demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
 	$(VENV)/gateway demo
@@ -23,6 +23,11 @@ lint: $(VENV)/gateway  ## format, lint, types and import contracts, without the 
 
 bench: $(VENV)/gateway  ## what every path carries, beside naive programs and PostgreSQL alone
 	$(VENV)/python -m benchmarks
+
+screenshots: $(VENV)/gateway  ## pictures of the inbox in docs/screenshots, made by the tests that look at it
+	$(VENV)/pip install -q -c constraints.txt -e '.[dev,browser]'
+	mkdir -p docs/screenshots
+	GATEWAY_SCREENSHOTS=docs/screenshots $(VENV)/python -m pytest -q -n 2 tests/browser -k screens
 
 $(VENV)/gateway: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

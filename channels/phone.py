@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import MatchType, NumberParseException, PhoneNumberFormat
@@ -29,6 +30,7 @@ _OPTIONAL_DIGIT = (
 )
 
 
+@lru_cache(maxsize=65_536)
 def to_e164(text: str, country: str | None) -> str | None:
     """The number in E.164, or None where `phonenumbers.is_possible_number` says that it is none.
 
@@ -95,6 +97,8 @@ def sms_sender(text: str, country: str | None) -> str | None:
 
 
 def _digits(text: str) -> str:
+    if text.isascii():
+        return "".join(filter(str.isdigit, text))
     return "".join(str(int(character)) for character in text if character.isdecimal())
 
 

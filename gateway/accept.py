@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
-from gateway import parts, placing, standing
+from gateway import parts, standing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
@@ -24,18 +24,17 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
-from gateway.store import conversations, media, messages, suppressions
-from gateway.store.conversations import Place, Placed
-from gateway.store.database import ApiKey, Caller, Connection, Database
+from gateway.store import messages
+from gateway.store.conversations import Place
+from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_id
+from gateway.storing import Accepted, Idempotency, Result, Storing
 
 _log = logger(__name__)
 
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
-
-Result = Row | Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,6 @@ class Replayed:
     """The answer that was given under this idempotency key before."""
 
     answer: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Idempotency:
-    """An Idempotency-Key, the digest of its request, and how the results become the answer."""
-
-    key: str
-    digest: bytes
-    answer: Callable[[Sequence[Result]], bytes]
 
 
 def digest_of(caller: Caller, kind: str, body: object) -> bytes:
@@ -76,6 +66,7 @@ class Accepting:
     ) -> None:
         self._database = database
         self._drafting = drafting
+        self._storing = Storing(database)
         self._kept = files
         self._metrics = metrics
         self._nudge = nudge
@@ -138,6 +129,9 @@ class Accepting:
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
             )
+        before = parts.read(said)
+        if before.sign_in is not None:
+            raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
         is_mail = old["channel"] == Channel.EMAIL
         request = SendRequest.model_construct(
             channel=Channel(old["channel"]),
@@ -160,7 +154,6 @@ class Accepting:
                 if k not in ("provider", "reply_to")
             },
         )
-        before = parts.read(said)
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
             raise invalid(draft.errors)
@@ -172,6 +165,14 @@ class Accepting:
         row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
+
+    async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
+        """Store a mail that brings a link to sign in; raises `Problem` 422."""
+        (draft,) = await self._drafting.read(caller, [request])
+        if draft.errors:
+            raise invalid(draft.errors)
+        draft = replace(draft, parts=replace(draft.parts, sign_in=link_id))
+        await self._keep(caller, [await self._row(caller, request, draft)], None)
 
     async def _row(
         self,
@@ -251,26 +252,16 @@ class Accepting:
     async def _keep(
         self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
     ) -> list[Result] | Replayed:
-        rows = [result for result in results if not isinstance(result, Problem)]
+        accepted = Accepted(caller=caller, results=results, idempotency=idempotency)
+        rows = accepted.rows
         if not rows:
             return list(results)
-        try:
-            async with self._database.as_service() as db:
-                stored, apart = await _store(db, caller, results, rows)
-                if idempotency and not await messages.remember(
-                    db,
-                    caller.organization_id,
-                    idempotency.key,
-                    idempotency.digest,
-                    idempotency.answer(stored),
-                ):
-                    raise _SecondError(idempotency)
-        except _SecondError as second:
-            replayed = await self.recall(caller, second.idempotency)
+        stored = await self._storing.store(accepted)
+        if stored is None:
+            replayed = await self.recall(caller, idempotency) if idempotency else None
             if replayed is None:
-                raise Problem(409, "A request with this Idempotency-Key is under way.") from None
+                raise Problem(409, "A request with this Idempotency-Key is under way.")
             return replayed
-        await placing.join(self._database, caller.organization_id, apart)
         for row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
             _log.info(
@@ -281,35 +272,6 @@ class Accepting:
             )
         self._nudge()
         return stored
-
-
-class _SecondError(Exception):
-    """A concurrent request with the same idempotency key was stored first."""
-
-    def __init__(self, idempotency: Idempotency) -> None:
-        super().__init__()
-        self.idempotency = idempotency
-
-
-async def _store(
-    db: Connection, caller: Caller, results: Sequence[Result], rows: Sequence[Row]
-) -> tuple[list[Result], list[Placed]]:
-    organization_id = caller.organization_id
-    await messages.hold_leads(db, organization_id, rows)
-    placed = await conversations.place(db, organization_id, [row["place"] for row in rows])
-    plain = [
-        {k: v for k, v in row.items() if k not in ("media", "written", "place")}
-        | {"conversation_id": placing.meant(row["place"], where)}
-        for row, where in zip(rows, placed, strict=True)
-    ]
-    stored = {row["id"]: row for row in await messages.accept(db, organization_id, plain)}
-    if files := [file for row in rows for file in row["media"]]:
-        await media.insert(db, files)
-    written = [row["written"] for row in rows if row["written"]]
-    await suppressions.wrote(db, organization_id, written)
-    return [
-        result if isinstance(result, Problem) else stored[result["id"]] for result in results
-    ], placed
 
 
 def _is_test(caller: Caller) -> bool:

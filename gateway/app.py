@@ -17,10 +17,13 @@ from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
+from gateway.batching import FullError
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts
 from gateway.hooks import add_hooks
+from gateway.inbox.errors import as_page, is_page
+from gateway.inbox.routes import add_inbox
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
@@ -84,6 +87,7 @@ def build_app(settings: Settings) -> web.Application:
     add_links(app, settings.base_url)
     unsubscribe.add_routes(app, settings.base_url)
     operations.add_routes(app)
+    add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
     return app
 
@@ -112,7 +116,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         async with (
             Downloader() as downloader,
             Renderer() as renderer,
-            aiohttp.ClientSession() as session,
+            # A cookie that somebody's sign-in gets must not go with another's.
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
@@ -129,6 +134,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 accepting=Accepting(database, drafting, files, metrics, nudge),
                 hook_accounts=HookAccounts(database, vault, api_urls(settings)),
                 receiving=Receiving(database, vault, metrics, files),
+                http=session,
             )
             yield
             nudging.cancel()
@@ -158,16 +164,16 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error on every path is problem+json; what nobody expected is logged, not shown."""
+    """Every error is problem+json, and a page in the inbox; what nobody expected is logged."""
     started = time.perf_counter()
     try:
         response = await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _problem(_of_aiohttp(request, error))
+        response = _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
-        response = _problem(_of_any(request, error))
+        response = _problem(request, _of_any(request, error))
     if request.path == "/v1/messages" and request.method == "POST":
         request.app[SERVICES].metrics.accept_took(time.perf_counter() - started)
     return response
@@ -192,6 +198,9 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return Problem(
             503, "The database does not answer: try again.", headers={"Retry-After": "1"}
         )
+    if isinstance(error, FullError):
+        _log.warning("too much waits", path=request.path)
+        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
     if isinstance(error, VaultError):
         _log.error("credentials do not open", error=str(error), path=request.path)
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")
@@ -212,7 +221,9 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
 
 
-def _problem(problem: Problem) -> web.Response:
+def _problem(request: web.Request, problem: Problem) -> web.Response:
+    if is_page(request):
+        return as_page(request, problem)
     return web.Response(
         body=as_bytes(problem.as_json()),
         status=problem.status,

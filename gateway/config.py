@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     gateway_secret_keys: Annotated[tuple[bytes, ...], NoDecode] = ()
     supabase_jwt_secret: str | None = None
     supabase_url: str | None = None
+    supabase_anon_key: str | None = None
     gateway_media_url: str | None = None
     provider_api_urls: dict[str, str] = Field(default_factory=dict)
     port: int = Field(default=8080, ge=1, le=65535)

@@ -79,10 +79,17 @@ async def _stage(
         try:
             await asyncio.wait_for(up.wait(), _START_S)
             async with aiohttp.ClientSession(at.result()) as sim:
-                key = await settle(ready, url, sim)
-                headers = {"Authorization": f"Bearer {key}"}
+                settled = await settle(ready, url, sim)
+                headers = {"Authorization": f"Bearer {settled.key}"}
                 async with aiohttp.ClientSession(url, headers=headers) as api:
-                    yield Stage(api=api, simulator=sim, key=key, url=url, simulator_url=at.result())
+                    yield Stage(
+                        api=api,
+                        simulator=sim,
+                        key=settled.key,
+                        url=url,
+                        simulator_url=at.result(),
+                        inbox=settled.inbox,
+                    )
         finally:
             over.set()
             await asyncio.gather(*serving, return_exceptions=True)
@@ -91,6 +98,8 @@ async def _stage(
 
 
 def _invite(stage: Stage, out: Console) -> None:
+    out.print("\nThe inbox of your staff; this link signs you in, once:\n")
+    out.print(f"  {stage.inbox}", markup=False)
     out.print(f"\nThe gateway answers at [bold]{stage.url}[/bold]; try it while it runs:\n")
     command = "gateway" if shutil.which("gateway") else sys.argv[0]
     out.print(f"  export GATEWAY_URL={stage.url} GATEWAY_API_KEY={stage.key}", markup=False)

@@ -22,6 +22,8 @@ from gateway.vault import Vault
 
 NAME = "Riverside Clinic"
 PROVIDERS = ("twilio", "sendgrid", "meta")
+# For as long as somebody may look at the demo.
+_LINK_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +36,16 @@ class _Account:
     senders: tuple[tuple[Channel, str], ...]
 
 
-async def settle(settings: Settings, url: str, simulator: aiohttp.ClientSession) -> str:
-    """Make the organization, tell the simulator of its accounts; the API key."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settled:
+    """What opens the demo's organization: an API key, and a link to its inbox."""
+
+    key: str
+    inbox: str
+
+
+async def settle(settings: Settings, url: str, simulator: aiohttp.ClientSession) -> Settled:
+    """Make the organization, tell the simulator of its accounts, and give what opens it."""
     held = [_twilio(), await _sendgrid(simulator), _meta()]
     database = await Database.connect(str(settings.database_url), size=2)
     try:
@@ -55,9 +65,12 @@ async def settle(settings: Settings, url: str, simulator: aiohttp.ClientSession)
             known = await ask(simulator, "POST", "/_sim/accounts", body)
             if account.provider == "meta":
                 await _shake_hands(simulator, known["id"])
+        email = f"you-{organization_id.hex[-12:]}@{MAILBOX.rpartition('@')[2]}"
+        await setup.create_staff(database, organization_id, email, "owner", full_name="You")
+        inbox = await setup.sign_in_url(database, vault, url, email, seconds=_LINK_SECONDS)
     finally:
         await database.close()
-    return key.key
+    return Settled(key=key.key, inbox=inbox)
 
 
 async def _organization(database: Database) -> UUID:

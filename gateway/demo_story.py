@@ -57,13 +57,14 @@ class NotAsPlannedError(Exception):
 
 @dataclass(kw_only=True, slots=True)
 class Stage:
-    """What the demo plays on; `waiting_for` says what has not come yet."""
+    """What the demo plays on; `inbox` signs in once; `waiting_for` says what has not come yet."""
 
     api: aiohttp.ClientSession
     simulator: aiohttp.ClientSession
     key: str
     url: str
     simulator_url: str
+    inbox: str
     waiting_for: str = "the beginning"
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from channels import email, phone, sms, whatsapp
+from channels import email, sms, whatsapp
 from channels.errors import ContentError
 from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
@@ -30,13 +30,13 @@ from gateway.compose import (
     provider_template,
     render_options,
 )
+from gateway.known import Known
+from gateway.lookups import Lookups
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.registry import PROVIDERS
-from gateway.store import contacts, suppressions
-from gateway.store.contacts import Context, Row
+from gateway.store.contacts import Row
 from gateway.store.database import Caller, Database
-from gateway.store.suppressions import Pair, Standing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class Drafting:
     """Makes drafts; stores nothing."""
 
     def __init__(self, database: Database, renderer: Renderer) -> None:
-        self._database = database
+        self._lookups = Lookups(database)
         self._renderer = renderer
 
     async def read(
@@ -78,32 +78,30 @@ class Drafting:
         """A draft of each request, in order; `repeats` are the parts of what is said once more."""
         if not requests:
             return []
-        wanted = _wanted(requests)
-        async with self._database.as_caller(caller) as db:
-            context = await contacts.context(db, caller.organization_id, wanted)
+        known = await self._lookups.known(caller, requests)
         now = datetime.now(UTC)
         drafts = []
         for request in requests:
-            draft = await self._read(request, context, now)
+            draft = await self._read(request, known, now)
             if repeats is not None:
                 said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
                 draft = replace(draft, parts=said)
             drafts.append(draft)
             await asyncio.sleep(0)  # a batch of a thousand is no reason for others to wait
-        standings = await self._standings(caller, requests, drafts, wanted, context)
+        standings = await self._lookups.standings(caller, requests, drafts, known)
         return [
             standing.judge(request, draft, how, now)
             for request, draft, how in zip(requests, drafts, standings, strict=True)
         ]
 
-    async def _read(self, request: SendRequest, context: Context, now: datetime) -> Draft:
+    async def _read(self, request: SendRequest, known: Known, now: datetime) -> Draft:
         errors = _shape_errors(request, now)
-        to_address, contact_errors = recipients.recipient(request, context)
-        sender, sender_errors = recipients.sender(request, context)
+        to_address, contact_errors = recipients.recipient(request, known)
+        sender, sender_errors = recipients.sender(request, known)
         characters = _characters(request.channel, sender)
-        composed = await self._compose(request, context, characters)
-        lead_id, client_id = recipients.links(request, to_address, context)
-        parts, answer_errors = _answering(request, composed, context)
+        composed = await self._compose(request, known, characters)
+        lead_id, client_id = recipients.links(request, to_address, known)
+        parts, answer_errors = _answering(request, composed, known)
         return Draft(
             errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
             from_address=sender["address"] if sender else None,
@@ -112,18 +110,18 @@ class Drafting:
             parts=parts,
             lead_id=lead_id,
             client_id=client_id,
-            owners=recipients.owners(request, to_address, context),
+            owners=recipients.owners(request, to_address, known),
             template_id=composed.template_id,
             sender_id=UUID(sender["id"]) if sender else None,
             provider=sender["provider"] if sender else None,
         )
 
     async def _compose(
-        self, request: SendRequest, context: Context, characters: int | None
+        self, request: SendRequest, known: Known, characters: int | None
     ) -> _Composed:
         template: Template | None = None
         if request.template is not None:
-            found = _template(request, context)
+            found = _template(request, known)
             if isinstance(found, FieldError):
                 return _Composed(errors=[found])
             template = found
@@ -175,40 +173,6 @@ class Drafting:
         )
         return _Composed(content=content, template_id=template.id, options=given)
 
-    async def _standings(
-        self,
-        caller: Caller,
-        requests: Sequence[SendRequest],
-        drafts: Sequence[Draft],
-        wanted: contacts.Wanted,
-        context: Context,
-    ) -> list[Standing]:
-        """How we stand with whom each draft goes to; for most SMS the context has told already."""
-        asked = frozenset(wanted.addresses)
-        pairs: dict[int, Pair] = {}
-        standings = []
-        for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
-            standings.append(standing.told(request.channel, draft.to_address, context))
-            if draft.to_address is None or draft.from_address is None:
-                continue
-            forms = addresses.forms(request.channel, draft.to_address)
-            is_asked = forms[0] in asked
-            if not is_asked or request.channel in (Channel.EMAIL, Channel.WHATSAPP):
-                pairs[n] = Pair(
-                    channel=request.channel,
-                    addresses=forms,
-                    our_address=addresses.key(request.channel, draft.from_address),
-                    topic=standing.topic(draft),
-                )
-        if pairs:
-            async with self._database.as_caller(caller) as db:
-                found = await suppressions.standing(
-                    db, caller.organization_id, list(pairs.values())
-                )
-            for n, how in zip(pairs, found, strict=True):
-                standings[n] = how
-        return standings
-
 
 def preview(channel: Channel, draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
@@ -240,32 +204,6 @@ def _characters(channel: Channel, sender: Row | None) -> int | None:
     """The limit for a text that the sender's provider has, where it has its own."""
     provider = PROVIDERS.get(sender["provider"]) if sender else None
     return provider.characters.get(channel) if provider else None
-
-
-def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
-    names = {r.template for r in requests if r.template is not None}
-    ids = {name: _uuid(name) for name in names}
-    tos = {r.to for r in requests if r.to is not None}
-    froms = {r.from_ for r in requests if r.from_ is not None}
-    numbers = [to for to in tos if "@" not in to]
-    read = {
-        (r.channel, address)
-        for r in requests
-        if r.to and (address := addresses.read(r.channel, r.to, None))
-    }
-    return contacts.Wanted(
-        lead_ids=list({r.lead_id for r in requests if r.lead_id}),
-        client_ids=list({r.client_id for r in requests if r.client_id}),
-        template_ids=[found for found in ids.values() if found],
-        template_names=[name for name, found in ids.items() if not found],
-        channels=[str(channel) for channel in {r.channel for r in requests}],
-        senders=[*froms, *(text.lower() for text in froms)],
-        sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
-        tails=list({tail for to in numbers if (tail := phone.tail(to))}),
-        emails=list({email.key(to) for to in tos if "@" in to}),
-        addresses=list({addresses.key(channel, address) for channel, address in read}),
-        answered=list({r.in_reply_to for r in requests if r.in_reply_to}),
-    )
 
 
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
@@ -306,14 +244,9 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
     return errors
 
 
-def _template(request: SendRequest, context: Context) -> Template | FieldError:
+def _template(request: SendRequest, known: Known) -> Template | FieldError:
     wanted = request.template or ""
-    by_id = _uuid(wanted)
-    rows = [
-        row
-        for row in context.templates
-        if (UUID(row["id"]) == by_id if by_id else row["name"] == wanted)
-    ]
+    rows = known.templates(wanted)
     if not rows:
         return FieldError("template", "there is no active template of that name or id")
     row = next((row for row in rows if row["type"] == request.channel), None)
@@ -349,7 +282,7 @@ def _named_template(rendered: Mapping[str, Any]) -> ProviderTemplate:
 
 
 def _answering(
-    request: SendRequest, composed: _Composed, context: Context
+    request: SendRequest, composed: _Composed, known: Known
 ) -> tuple[Parts, list[FieldError]]:
     """The parts of a message, with what it answers."""
     if composed.content is None:
@@ -365,7 +298,7 @@ def _answering(
         parts = replace(parts, thread=Thread(reply_to=reply_to, has_unsubscribe=has_unsubscribe))
     if request.in_reply_to is None:
         return parts, []
-    row = next((r for r in context.answered if UUID(r["id"]) == request.in_reply_to), None)
+    row = known.answered(request.in_reply_to)
     if row is None or row["channel"] != request.channel:
         text = f"there is no message of that id on {request.channel} in your organization"
         return parts, [FieldError("in_reply_to", text)]
@@ -375,10 +308,3 @@ def _answering(
         thread = replace(parts.thread, references=(theirs or own,))
         return replace(parts, thread=thread), []
     return replace(parts, quotes=row["external_id"]), []
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -1,15 +1,16 @@
-"""Links and addresses that carry a signed message id: to unsubscribe, and to answer to."""
+"""Links and addresses that carry signed ids: to unsubscribe, to answer to, and to sign in."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.vault import Vault
 
-_UNSUBSCRIBE, _REPLY = "unsubscribe", "reply"
+_UNSUBSCRIBE, _REPLY, _SIGN_IN = "unsubscribe", "reply", "sign in"
 _MAC = 16
 # Base 32, because mail systems fold the case of addresses; a local part has 64 characters at most.
 _REPLY_MAC = 10
@@ -18,21 +19,24 @@ _REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE)
 
 def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:
     """Where one click takes the recipient of a message off the list (RFC 8058)."""
-    named = organization_id.bytes + message_id.bytes
-    token = named + vault.sign(_UNSUBSCRIBE, named, _MAC)
-    return f"{base_url}/unsubscribe/{base64.urlsafe_b64encode(token).decode().rstrip('=')}"
+    return f"{base_url}/unsubscribe/{_token(vault, _UNSUBSCRIBE, organization_id, message_id)}"
 
 
 def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
     """(organization, message) of a token that we made; None for any other."""
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    named, mac = raw[:32], raw[32:]
-    if len(raw) != 32 + _MAC or not vault.is_signed(_UNSUBSCRIBE, named, mac):
-        return None
-    return UUID(bytes=named[:16]), UUID(bytes=named[16:])
+    return _read(vault, _UNSUBSCRIBE, token)
+
+
+def sign_in_url(vault: Vault, base_url: str, organization_id: UUID, link_id: UUID) -> str:
+    """Where a member of staff signs in, once: made when it leaves, kept nowhere."""
+    parts = urlsplit(base_url)  # it may carry the user and password that providers call with
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return f"{shown}/inbox/link/{_token(vault, _SIGN_IN, organization_id, link_id)}"
+
+
+def read_sign_in(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
+    """(organization, link) of a token that we made; None for any other."""
+    return _read(vault, _SIGN_IN, token)
 
 
 def reply_address(vault: Vault, domain: str, organization_id: UUID, message_id: UUID) -> str:
@@ -52,3 +56,20 @@ def read_reply(vault: Vault, organization_id: UUID, address: str) -> UUID | None
     if not vault.is_signed(_REPLY, organization_id.bytes + named, mac):
         return None
     return UUID(bytes=named)
+
+
+def _token(vault: Vault, purpose: str, organization_id: UUID, named_id: UUID) -> str:
+    named = organization_id.bytes + named_id.bytes
+    token = named + vault.sign(purpose, named, _MAC)
+    return base64.urlsafe_b64encode(token).decode().rstrip("=")
+
+
+def _read(vault: Vault, purpose: str, token: str) -> tuple[UUID, UUID] | None:
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    named, mac = raw[:32], raw[32:]
+    if len(raw) != 32 + _MAC or not vault.is_signed(purpose, named, mac):
+        return None
+    return UUID(bytes=named[:16]), UUID(bytes=named[16:])

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 
+import orjson
 import structlog
 
 
@@ -14,7 +15,7 @@ def configure(level: str, style: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if style == "console"
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -27,7 +28,8 @@ def configure(level: str, style: str) -> None:
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # what is below the level costs nothing
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -49,6 +51,10 @@ def configure(level: str, style: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs what it could not parse, addresses in the path included.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+
+
+def _json(line: object, **_: object) -> str:
+    return orjson.dumps(line, default=str).decode()
 
 
 def _without_data(

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
+from uuid import UUID
 
 from channels import email, phone, whatsapp
 from channels.errors import Refused
@@ -47,9 +49,9 @@ class Outbounds:
             from_address=claimed.from_address,
             to_address=claimed.to_address,
             content=Content(
-                body=claimed.body,
+                body=self._text(claimed, said),
                 subject=claimed.subject,
-                html_body=claimed.html_body,
+                html_body=self._html(claimed, said),
                 attachments=files,
                 template=said.template,
                 call=said.call,
@@ -57,6 +59,22 @@ class Outbounds:
             mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
             quotes=said.quotes,
         )
+
+    def _text(self, claimed: Claimed, said: Parts) -> str:
+        if said.sign_in is None:
+            return claimed.body
+        return claimed.body.replace(parts.SIGN_IN, self._sign_in_url(claimed, said.sign_in))
+
+    def _html(self, claimed: Claimed, said: Parts) -> str | None:
+        if said.sign_in is None or claimed.html_body is None:
+            return claimed.html_body
+        url = self._sign_in_url(claimed, said.sign_in)
+        return claimed.html_body.replace(
+            parts.SIGN_IN, f'<a href="{escape(url)}">{escape(url)}</a>'
+        )
+
+    def _sign_in_url(self, claimed: Claimed, link_id: UUID) -> str:
+        return links.sign_in_url(self._vault, self._base_url, claimed.organization_id, link_id)
 
     async def _attached(self, claimed: Claimed, channel: Channel) -> tuple[Attachment, ...]:
         """A mail carries its files; the other providers fetch them from us."""

@@ -1,7 +1,7 @@
 """What came of an attempt, recorded: the events, the row, and the entry's place in the queue.
 
-Each outcome is one transaction, tried until the database takes it: what a provider answered must
-not be forgotten because the database was away for a moment.
+Each is tried until the database takes it: what a provider answered must not be forgotten because
+the database was away for a moment. What providers took is stored together, as it comes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ import tenacity
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Channel, Sent, Status
 from gateway import addresses, standing
+from gateway.batching import Batching
 from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError
 from gateway.store.queue import Claimed
-from gateway.store.reports import Event, event_id
+from gateway.store.reports import Advance, Event, event_id
 from gateway.store.suppressions import Statement
 
 _log = logger(__name__)
 
 _AS_ASKED = 3
+# More than a worker has under way: what a provider took is never turned away.
+_ROOM = 1_000_000
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
 
@@ -61,10 +64,11 @@ class Outcomes:
         self._metrics = metrics
         self._lease_id = lease_id
         self._pace = pace
+        self._taking = Batching(self._take_all, shared=(DatabaseAwayError,), room=_ROOM)
 
     async def sent(self, claimed: Claimed, sent: Sent) -> None:
         """The provider took it; reports that came before this are applied with it."""
-        await self._save(lambda db: self._take(db, claimed, sent, "sent"))
+        await self._until_stored(lambda: self._taking((claimed, sent)))
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """The provider has it after all, under the first of these ids that no other message has."""
@@ -73,9 +77,12 @@ class Outcomes:
                 if await queue.may_adopt(
                     db, claimed.organization_id, sent.external_id, claimed.message_id
                 ):
-                    await self._take(db, claimed, sent, "found_at_provider")
-                    return True
-        return False
+                    advances = await self._take(db, [(claimed, sent)], "found_at_provider")
+                    break
+        else:
+            return False
+        self._taken([(claimed, sent)], advances)
+        return True
 
     async def pretended(self, claimed: Claimed) -> None:
         """A test key's message is done, without a request to anybody."""
@@ -208,32 +215,55 @@ class Outcomes:
         """They were claimed and not begun: as if nobody had."""
         await self._save(lambda db: queue.give_back(db, entries, self._lease_id))
 
-    async def _take(self, db: Connection, claimed: Claimed, sent: Sent, kind: str) -> None:
-        event = event_of(
-            claimed,
-            f"taken:{sent.external_id}",
-            kind,
-            Status.SENT,
-            external_id=sent.external_id,
-            provider=dict(sent.detail),
+    async def _take_all(self, batch: Sequence[tuple[Claimed, Sent]]) -> list[None]:
+        """What providers took, as many at a time as have come."""
+        async with self._database.as_service() as db:
+            advances = await self._take(db, batch, "sent")
+        self._taken(batch, advances)
+        return [None] * len(batch)
+
+    async def _take(
+        self, db: Connection, batch: Sequence[tuple[Claimed, Sent]], kind: str
+    ) -> list[Advance]:
+        advances = await reports.record(
+            db,
+            [
+                event_of(
+                    claimed,
+                    f"taken:{sent.external_id}",
+                    kind,
+                    Status.SENT,
+                    external_id=sent.external_id,
+                    provider=dict(sent.detail),
+                )
+                for claimed, sent in batch
+            ],
         )
-        await self._record(db, claimed, [event])
-        known_as = sent.detail.get("message_id")
-        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
-            ours = standing.written(
-                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
-            )
-            await suppressions.known_as(db, claimed.organization_id, ours, known_as)
-        _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
-        if claimed.account_id is not None:
-            early = await reports.take_unmatched(
-                db,
-                claimed.organization_id,
-                claimed.account_id,
-                sent.external_id,
-                claimed.message_id,
-            )
-            await self._record(db, claimed, early)
+        for claimed, sent in batch:
+            known_as = sent.detail.get("message_id")
+            if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
+                ours = standing.written(
+                    claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
+                )
+                await suppressions.known_as(db, claimed.organization_id, ours, known_as)
+        early = await reports.take_unmatched(
+            db,
+            [
+                (claimed.organization_id, claimed.account_id, sent.external_id, claimed.message_id)
+                for claimed, sent in batch
+                if claimed.account_id is not None
+            ],
+        )
+        return [*advances, *await reports.record(db, early)]
+
+    def _taken(self, batch: Sequence[tuple[Claimed, Sent]], advances: Sequence[Advance]) -> None:
+        """Numbers and log lines for what is stored."""
+        providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
+        now = datetime.now(UTC)
+        for advance in advances:
+            self._metrics.advanced(advance, providers[advance.message_id] or "none", now)
+        for claimed, _ in batch:
+            _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
 
     async def _postpone(
         self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
@@ -258,11 +288,17 @@ class Outcomes:
             self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def _save(self, save: Callable[[Connection], Awaitable[Any]]) -> None:
+        async def once() -> None:
+            async with self._database.as_service() as db:
+                await save(db)
+
+        await self._until_stored(once)
+
+    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
         wait = 0.1
         while True:
             try:
-                async with self._database.as_service() as db:
-                    await save(db)
+                await store()
             except DatabaseAwayError as error:
                 _log.warning("the database is away, an outcome waits", error=str(error))
                 await asyncio.sleep(wait)

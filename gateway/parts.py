@@ -10,6 +10,9 @@ from uuid import UUID
 
 from channels.model import CallPlan, Content, ProviderTemplate
 
+# What stands in a stored message where the link stands in the one that leaves.
+SIGN_IN = "[the link is in the e-mail itself]"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thread:
@@ -25,7 +28,8 @@ class Parts:
     """What `messages.parts` says.
 
     `outside` is the template to be sent instead of the text when WhatsApp's window, which was
-    known to be open until `window_until`, has closed.
+    known to be open until `window_until`, has closed. `sign_in` is the link that takes the place of
+    `SIGN_IN` in the text when the message leaves.
     """
 
     template: ProviderTemplate | None = None
@@ -34,6 +38,7 @@ class Parts:
     quotes: str | None = None
     window_until: datetime | None = None
     outside: ProviderTemplate | None = None
+    sign_in: UUID | None = None
 
     def as_json(self) -> dict[str, Any] | None:
         """What is not as it is without saying; None for an ordinary message."""
@@ -44,6 +49,7 @@ class Parts:
             "quotes": self.quotes,
             "window_until": self.window_until.isoformat() if self.window_until else None,
             "outside": _template(self.outside),
+            "sign_in": str(self.sign_in) if self.sign_in else None,
         }
         return {name: value for name, value in said.items() if value is not None} or None
 
@@ -76,6 +82,7 @@ def read(stored: Mapping[str, Any] | None) -> Parts:
     if not stored:
         return Parts()
     call, thread, until = stored.get("call"), stored.get("thread"), stored.get("window_until")
+    sign_in = stored.get("sign_in")
     return Parts(
         template=_read_template(stored.get("template")),
         call=CallPlan(**call) if call else None,
@@ -83,6 +90,7 @@ def read(stored: Mapping[str, Any] | None) -> Parts:
         quotes=stored.get("quotes"),
         window_until=datetime.fromisoformat(until) if until else None,
         outside=_read_template(stored.get("outside")),
+        sign_in=UUID(sign_in) if sign_in else None,
     )
 
 

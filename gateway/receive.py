@@ -11,13 +11,12 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from channels import email, phone
 from channels.model import Account, Attachment, Channel
-from gateway import incoming, links, placing
+from gateway import incoming, links, placing, reporting
 from gateway.attachments import as_rows
 from gateway.ids import derived_id, new_id
 from gateway.incoming import Row
@@ -25,6 +24,7 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS
+from gateway.reporting import Received, Reporting, Told
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database, storable
@@ -40,6 +40,7 @@ from webhooks.model import (
     NeedsCertificate,
     Reply,
     StatusReport,
+    Unknown,
     WebhookEvent,
     WebhookRequest,
 )
@@ -47,8 +48,6 @@ from webhooks.model import (
 _log = logger(__name__)
 
 _KNOWN_CERTIFICATES = 100
-# `record` looks through what it is given for each message: hundreds at once, not thousands.
-_AT_ONCE = 300
 _LARGE = 32 * 2**10
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
 
@@ -82,6 +81,7 @@ class Receiving:
         self._metrics = metrics
         self._files = files
         self._certificates: dict[str, bytes] = {}
+        self._reporting = Reporting(database, metrics)
 
     async def receive(self, account: Account, request: WebhookRequest) -> Reply:
         """Verify, read and store one request; the answer that its provider expects.
@@ -110,6 +110,11 @@ class Receiving:
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
+        told = [event for event in events if isinstance(event, StatusReport)]
+        received = Received(account, _raw(account, request), told)
+        if all(isinstance(event, StatusReport | Unknown) for event in events):
+            await self._reporting.store(received)
+            return
         additions = _of(events, Addition)
         # A digest of every file is in it: in a thread where they are large.
         inbound = await _aside(request, incoming.by_id, account, _of(events, Inbound))
@@ -118,31 +123,23 @@ class Receiving:
             for about, message in inbound.items()
         ]
         async with self._database.as_service() as db:
-            await reports.keep_request(db, _raw(account, request))
+            await reports.keep_requests(db, [received.request])
             new: list[Row] = []
             placed: list[Placed] = []
             if inbound:
                 new, placed = await self._store_inbound(db, account, inbound, files)
-            advances = await self._store_reports(db, account, _of(events, StatusReport))
+            advanced = await reporting.record(db, [received])
             for addition in additions:
-                advances += await self._add(db, account, addition)
+                advances = await self._add(db, account, addition)
+                advanced += [Told(account.provider, advance) for advance in advances]
             await self._store_consent(db, account, _of(events, ConsentChange))
             await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
         await placing.join(self._database, account.organization_id, placed)
-        self._count(account, new, advances)
+        self._reporting.count(advanced)
+        self._count(account, new)
 
-    def _count(self, account: Account, new: Sequence[Row], advances: Sequence[Advance]) -> None:
+    def _count(self, account: Account, new: Sequence[Row]) -> None:
         """Numbers and log lines for what is stored: a transaction that failed comes again."""
-        now = datetime.now(UTC)
-        for advance in advances:
-            self._metrics.advanced(advance, account.provider, now)
-            _log.info(
-                "reported",
-                message_id=str(advance.message_id),
-                organization_id=str(advance.organization_id),
-                provider=account.provider,
-                status=advance.status,
-            )
         for row in new:
             self._metrics.received(Channel(row["channel"]), account.provider)
             _log.info(
@@ -151,28 +148,6 @@ class Receiving:
                 organization_id=str(account.organization_id),
                 provider=account.provider,
             )
-
-    async def _store_reports(
-        self, db: Connection, account: Account, told: Sequence[StatusReport]
-    ) -> list[Advance]:
-        advances: list[Advance] = []
-        for start in range(0, len(told), _AT_ONCE):
-            some = told[start : start + _AT_ONCE]
-            found = await reports.resolve(
-                db, account.organization_id, [(r.message_id, r.external_id) for r in some]
-            )
-            advances += await reports.record(
-                db,
-                [incoming.report_event(account, some[n], about) for n, about in found.items()],
-            )
-            unmatched = [
-                incoming.unmatched(account, report)
-                for n, report in enumerate(some)
-                if n not in found and report.external_id is not None
-            ]
-            if unmatched:
-                await reports.keep_unmatched(db, unmatched)
-        return advances
 
     async def _store_inbound(
         self,
@@ -221,9 +196,8 @@ class Receiving:
         self, db: Connection, account: Account, external_id: str, about: UUID
     ) -> None:
         """What was told about a call before the call itself."""
-        for event in await reports.take_unmatched(
-            db, account.organization_id, account.id, external_id, about
-        ):
+        key = (account.organization_id, account.id, external_id, about)
+        for event in await reports.take_unmatched(db, [key]):
             addition = incoming.read_addition(external_id, event)
             if addition is not None:
                 await self._add(db, account, addition)
@@ -287,7 +261,7 @@ class Receiving:
         reached: dict[UUID, str] = {}
         if unnamed:
             meant = await reports.resolve(
-                db, account.organization_id, [(c.message_id, c.external_id) for c in unnamed]
+                db, [(account.organization_id, c.message_id, c.external_id) for c in unnamed]
             )
             reached = await reports.addressees(db, account.organization_id, list(meant.values()))
         theirs = {id(unnamed[n]): reached[about] for n, about in meant.items() if about in reached}

@@ -1,36 +1,39 @@
-"""To whom, and from where: the addresses of a request, read in its context."""
+"""To whom, and from where: the addresses of a request, read with what it refers to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from channels.model import Channel
 from gateway import addresses
 from gateway.api.shapes.messages import SendRequest
+from gateway.known import Known
 from gateway.problems import FieldError
-from gateway.store.contacts import Context, Row
+from gateway.store.contacts import Row
+
+Links = tuple[UUID | None, UUID | None]
 
 
-def recipient(request: SendRequest, context: Context) -> tuple[str | None, list[FieldError]]:
+def recipient(request: SendRequest, known: Known) -> tuple[str | None, list[FieldError]]:
     """The address to send to, from the request or from the contact that it names."""
     errors: list[FieldError] = []
     people: list[tuple[str, Row]] = []
-    for name, wanted, rows in (
-        ("lead_id", request.lead_id, context.leads),
-        ("client_id", request.client_id, context.clients),
+    for name, wanted, row in (
+        ("lead_id", request.lead_id, known.lead(request.lead_id)),
+        ("client_id", request.client_id, known.client(request.client_id)),
     ):
-        row = next((row for row in rows if wanted and UUID(row["id"]) == wanted), None)
         if row is not None:
             people.append((name, row))
         elif wanted is not None:
             errors.append(FieldError(name, "there is none of that id in your organization"))
     if request.to is not None:
-        address = addresses.read(request.channel, request.to, context.country)
+        address = addresses.read(request.channel, request.to, known.country)
         if address is None:
-            errors.append(FieldError("to", addresses.invalid(request.channel, context.country)))
+            errors.append(FieldError("to", addresses.invalid(request.channel, known.country)))
         return address, errors
     for _, row in people:
-        address = addresses.of_contact(request.channel, row, context.country)
+        address = addresses.of_contact(request.channel, row, known.country)
         if address is not None:
             return address, errors
     what = "e-mail address" if request.channel is Channel.EMAIL else "phone number"
@@ -40,50 +43,43 @@ def recipient(request: SendRequest, context: Context) -> tuple[str | None, list[
     return None, errors
 
 
-def sender(request: SendRequest, context: Context) -> tuple[Row | None, list[FieldError]]:
+def sender(request: SendRequest, known: Known) -> tuple[Row | None, list[FieldError]]:
     """The sender that a request names, or its channel's default."""
-    senders = [sender for sender in context.senders if sender["channel"] == request.channel]
     if request.from_ is None:
-        default = next((sender for sender in senders if sender["is_default"]), None)
+        default = known.default_sender(request.channel)
         missing = f"is missing, and the channel {request.channel} has no default sender"
         return default, [] if default else [FieldError("from", missing)]
-    read = addresses.read(request.channel, request.from_, context.country)
-    wanted = {
-        addresses.key(request.channel, address) for address in (request.from_, read) if address
-    }
-    found = next(
-        (each for each in senders if addresses.key(request.channel, each["address"]) in wanted),
-        None,
-    )
+    found = known.sender(request.channel, request.from_)
     unknown = f"is no active sender of your organization on {request.channel}"
     return found, [] if found else [FieldError("from", unknown)]
 
 
-def links(
-    request: SendRequest, to_address: str | None, context: Context
-) -> tuple[UUID | None, UUID | None]:
+def links(request: SendRequest, to_address: str | None, known: Known) -> Links:
     """The lead and the client of a message: those it names, else the newest with its address."""
-    known: dict[str, UUID] = {}
-    for row in context.known if to_address else ():
-        if addresses.is_contact(row, to_address or "", context.country):
-            known.setdefault(row["kind"], UUID(row["id"]))
-    return request.lead_id or known.get("lead"), request.client_id or known.get("client")
+    people = known.people(to_address) if to_address else ()
+    lead, client = _first(people, "lead"), _first(people, "client")
+    return request.lead_id or lead, request.client_id or client
 
 
-def owners(
-    request: SendRequest, to_address: str | None, context: Context
-) -> tuple[UUID | None, UUID | None]:
+def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
     """The lead and the client whose own address it is: those named, else the newest.
 
     Unlike `links`: a message may be about a lead and go to somebody else.
     """
-    found: dict[str, UUID] = {}
-    people = [
-        *(("lead", row) for row in context.leads if UUID(row["id"]) == request.lead_id),
-        *(("client", row) for row in context.clients if UUID(row["id"]) == request.client_id),
-        *((row["kind"], row) for row in context.known),
+    if to_address is None:
+        return None, None
+    people = list(known.people(to_address))
+    named = [
+        {"kind": kind, **row}
+        for kind, row in (
+            ("lead", known.lead(request.lead_id)),
+            ("client", known.client(request.client_id)),
+        )
+        if row is not None and addresses.is_contact(row, to_address, known.country)
     ]
-    for kind, row in people if to_address else ():
-        if addresses.is_contact(row, to_address or "", context.country):
-            found.setdefault(kind, UUID(row["id"]))
-    return found.get("lead"), found.get("client")
+    people = [*named, *people]
+    return _first(people, "lead"), _first(people, "client")
+
+
+def _first(people: Sequence[Row], kind: str) -> UUID | None:
+    return next((UUID(row["id"]) for row in people if row["kind"] == kind), None)

@@ -51,15 +51,16 @@ def no_credentials(_account: Account, _url: str) -> Mapping[str, str]:
 class Provider:
     """One row: what the provider carries, its halves, and its webhooks.
 
-    `status_event` is where reports about a channel's messages go, where a message can say so;
-    `retry_suffix` is put behind every webhook URL that the provider is given. `large_events` may
-    have bodies as large as mails. `authorize` gives the headers with which a URL at the provider
-    is fetched: those with credentials for the provider's own hosts alone. `url_secrets` names the
-    credential that an event's URL carries, where the provider does not sign; `characters` are its
-    own limits for a text; `can_be_asked` says whether `find` has an answer; `close` ends the
-    connections that the send half keeps. `file_url` reads where a file is, where the provider
-    answers for it with JSON. `sender_credential` is its own id of the account's sender: what
-    webhooks tell about others is not ours.
+    `title` is its name within a sentence, for people. `status_event` is where reports about a
+    channel's messages go, where a message can say so; `retry_suffix` is put behind every webhook
+    URL that the provider is given. `large_events` may have bodies as large as mails. `authorize`
+    gives the headers with which a URL at the provider is fetched: those with credentials for the
+    provider's own hosts alone. `url_secrets` names the credential that an event's URL carries,
+    where the provider does not sign; `characters` are its own limits for a text; `can_be_asked`
+    says whether `find` has an answer; `close` ends the connections that the send half keeps.
+    `file_url` reads where a file is, where the provider answers for it with JSON.
+    `sender_credential` is its own id of the account's sender: what webhooks tell about others is
+    not ours.
     """
 
     carries: tuple[Channel, ...]
@@ -67,6 +68,7 @@ class Provider:
     webhook: WebhookHalf
     check_credentials: Callable[[Mapping[str, str]], dict[str, str]]
     events: tuple[str, ...]
+    title: str = "the provider"
     status_event: Mapping[Channel, str] = field(default_factory=dict)
     retry_suffix: str = ""
     large_events: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Provider:
 
 PROVIDERS: dict[str, Provider] = {
     "twilio": Provider(
+        title="Twilio",
         carries=(Channel.SMS, Channel.WHATSAPP, Channel.CALL),
         send=twilio.half,
         webhook=webhooks.twilio,
@@ -108,6 +111,7 @@ PROVIDERS: dict[str, Provider] = {
         authorize=twilio.authorize,
     ),
     "meta": Provider(
+        title="Meta",
         carries=(Channel.WHATSAPP,),
         send=meta.half,
         can_be_asked=False,
@@ -119,6 +123,7 @@ PROVIDERS: dict[str, Provider] = {
         sender_credential="phone_number_id",
     ),
     "sendgrid": Provider(
+        title="SendGrid",
         carries=(Channel.EMAIL,),
         send=sendgrid.half,
         can_be_asked=False,
@@ -129,6 +134,7 @@ PROVIDERS: dict[str, Provider] = {
         url_secrets={"inbound": "inbound_secret"},
     ),
     "mailgun": Provider(
+        title="Mailgun",
         carries=(Channel.EMAIL,),
         send=mailgun.half,
         webhook=webhooks.mailgun,
@@ -138,6 +144,7 @@ PROVIDERS: dict[str, Provider] = {
         authorize=mailgun.authorize,
     ),
     "postmark": Provider(
+        title="Postmark",
         carries=(Channel.EMAIL,),
         send=postmark.half,
         webhook=webhooks.postmark,
@@ -147,6 +154,7 @@ PROVIDERS: dict[str, Provider] = {
         url_secrets={"events": "webhook_secret", "inbound": "webhook_secret"},
     ),
     "resend": Provider(
+        title="Resend",
         carries=(Channel.EMAIL,),
         send=resend.half,
         webhook=webhooks.resend,
@@ -155,6 +163,7 @@ PROVIDERS: dict[str, Provider] = {
         authorize=resend.authorize,
     ),
     "ses": Provider(
+        title="Amazon SES",
         carries=(Channel.EMAIL,),
         send=ses.half,
         can_be_asked=False,
@@ -164,6 +173,7 @@ PROVIDERS: dict[str, Provider] = {
         large_events=("inbound",),
     ),
     "smtp": Provider(
+        title="the mail server",
         carries=(Channel.EMAIL,),
         send=smtp.half,
         can_be_asked=False,

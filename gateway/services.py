@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import aiohttp
 from aiohttp import web
 
 from channels.render import Renderer
@@ -33,6 +34,7 @@ class Services:
     accepting: Accepting
     hook_accounts: HookAccounts
     receiving: Receiving
+    http: aiohttp.ClientSession
 
     def is_provider(self, name: str) -> bool:
         """Whether the registry has a row of that name."""

@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 
 from channels import phone
 from channels.model import Channel
-from gateway import registry
+from gateway import links, registry
 from gateway.api.auth import new_api_key
 from gateway.ids import new_id
-from gateway.store import accounts
+from gateway.store import accounts, sessions
 from gateway.store.database import ConflictError, Database
 from gateway.vault import Vault
+
+LINK_SECONDS = 900
 
 
 class SetupError(Exception):
@@ -72,6 +74,30 @@ async def create_staff(
         taken = "auth id" if "auth_id" in conflict.constraint else f"address {email}"
         raise SetupError(f"There is a member of staff with this {taken} already.") from None
     return user_id, auth_id
+
+
+async def new_link(
+    database: Database, organization_id: UUID, auth_id: UUID, *, seconds: float = LINK_SECONDS
+) -> UUID:
+    """The id of a new link that signs a member of staff in, once."""
+    link_id = new_id()
+    async with database.as_service() as db:
+        await sessions.insert_link(db, organization_id, link_id, auth_id, seconds=seconds)
+    return link_id
+
+
+async def sign_in_url(
+    database: Database, vault: Vault, base_url: str, email: str, *, seconds: float = LINK_SECONDS
+) -> str:
+    """A new link, whole, that signs the member of staff with this address in, once."""
+    async with database.as_service() as db:
+        row = await accounts.staff_by_email(db, email)
+    if row is None:
+        raise SetupError(f"There is no member of staff with the address {email}.")
+    if not row["is_active"] or row["organization_id"] is None:
+        raise SetupError(f"{email} is no active member of staff of an organization.")
+    link_id = await new_link(database, row["organization_id"], row["auth_id"], seconds=seconds)
+    return links.sign_in_url(vault, base_url, row["organization_id"], link_id)
 
 
 async def create_key(

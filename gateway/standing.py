@@ -14,9 +14,9 @@ from channels import email, whatsapp
 from channels.model import Channel
 from gateway import addresses
 from gateway.api.shapes.messages import SendRequest
+from gateway.known import Known
 from gateway.parts import mail_id
 from gateway.problems import FieldError
-from gateway.store.contacts import Context
 from gateway.store.suppressions import Standing, Written
 
 if TYPE_CHECKING:
@@ -49,16 +49,11 @@ def written(message_id: UUID, from_address: str, to_address: str, subject: str |
     )
 
 
-def told(channel: Channel, to_address: str | None, context: Context) -> Standing:
-    """What the context of a batch has already told of an address."""
+def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
+    """What is already known of an address."""
     if to_address is None:
         return Standing()
-    key = addresses.key(channel, to_address)
-    found = [
-        row["reason"]
-        for row in context.suppressed
-        if row["channel"] == channel and row["address"] == key
-    ]
+    found = known.reasons(channel, addresses.key(channel, to_address))
     return Standing(reasons=tuple(sorted(found)))
 
 

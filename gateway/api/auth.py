@@ -8,16 +8,19 @@ import hashlib
 import hmac
 import os
 import time
+from collections.abc import Sequence
 from uuid import UUID
 
 import aiohttp
 import jwt
 
+from gateway.batching import Batching
 from gateway.config import Settings
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import accounts
-from gateway.store.database import ApiKey, Caller, Database, Staff
+from gateway.store.accounts import Row
+from gateway.store.database import ApiKey, Caller, Database, DatabaseAwayError, Staff
 
 _log = logger(__name__)
 
@@ -50,6 +53,7 @@ class Callers:
         self, settings: Settings, database: Database, session: aiohttp.ClientSession
     ) -> None:
         self._database = database
+        self._by_prefix = Batching(self._look_up, shared=(DatabaseAwayError,))
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url}/auth/v1" if settings.supabase_url else None
         self._keys = _KeySet(f"{self._issuer}/.well-known/jwks.json", session)
@@ -62,20 +66,25 @@ class Callers:
             raise _unauthorized("Send an API key or a token as 'Authorization: Bearer ...'.")
         if token.startswith("gw_"):
             return await self._by_key(token)
-        return await self._by_token(token)
+        return await self.by_token(token)
 
     async def _by_key(self, key: str) -> ApiKey:
         digest = _digest(key)
-        async with self._database.as_service() as db:
-            rows = await accounts.api_keys_by_prefix(db, key[:_PREFIX_LENGTH])
-        for row in rows:
+        for row in await self._by_prefix(key[:_PREFIX_LENGTH]):
             if hmac.compare_digest(row["hash"], digest):
                 return ApiKey(
                     id=row["id"], organization_id=row["organization_id"], is_test=row["is_test"]
                 )
         raise _unauthorized("This API key is not known, or it has been revoked.")
 
-    async def _by_token(self, token: str) -> Staff:
+    async def _look_up(self, prefixes: Sequence[str]) -> list[list[Row]]:
+        """The keys with each of these prefixes: requests that come at once ask together."""
+        async with self._database.as_service() as db:
+            found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
+        return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]
+
+    async def by_token(self, token: str) -> Staff:
+        """The member of staff of a Supabase JWT; raises `Problem` 401, 403 or 503."""
         auth_id = await self._auth_id(token)
         async with self._database.as_claims(auth_id) as db:
             found = await accounts.staff_by_auth_id(db, auth_id)

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.accept import Idempotency, Replayed, Result, digest_of
+from gateway.accept import Replayed, digest_of
 from gateway.api.endpoint import Call, as_bytes, respond
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store.messages import Row
+from gateway.storing import Idempotency, Result
 
 
 async def idempotency(

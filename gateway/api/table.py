@@ -11,10 +11,12 @@ from gateway.api import (
     senders,
     suppressions,
     templates,
+    why,
 )
 
 ENDPOINTS = [
     *messages.ENDPOINTS,
+    *why.ENDPOINTS,
     *templates.ENDPOINTS,
     *media.ENDPOINTS,
     *contacts.ENDPOINTS,

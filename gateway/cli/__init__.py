@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from channels.errors import SendError
-from gateway.cli import database, organization, sending, serving
+from gateway.cli import database, organization, sending, serving, why
 from gateway.cli.output import err
 from gateway.config import SettingsError
 from gateway.embedded import EmbeddedError
@@ -27,6 +27,7 @@ _MENDABLE = (
     VaultError,
     SendError,
     sending.ApiError,
+    why.NothingFoundError,
     serving.PortTakenError,
 )
 
@@ -42,6 +43,7 @@ _commands: list[Callable[[typer.Typer], None]] = [
     database.add_to,
     organization.add_to,
     sending.add_to,
+    why.add_to,
 ]
 for _add in _commands:
     _add(app)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
+
+from gateway.store.database import as_json as json_of
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
@@ -18,7 +19,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a result."""
     if as_json:
-        typer.echo(orjson.dumps(data, option=orjson.OPT_UTC_Z).decode())
+        typer.echo(json_of(data))
         return
     width = max(len(name) for name in data)
     for name, value in data.items():

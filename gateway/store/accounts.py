@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -77,9 +78,10 @@ async def insert_api_key(
     await db.execute(_SQL["insert_api_key"], key_id, organization_id, name, prefix, digest, is_test)
 
 
-async def api_keys_by_prefix(db: Connection, prefix: str) -> list[Row]:
-    """Keys that are not revoked and begin so (one, but for the accident of equal prefixes)."""
-    return [dict(row) for row in await db.fetch(_SQL["api_keys_by_prefix"], prefix)]
+async def api_keys_by_prefix(db: Connection, prefixes: Sequence[str]) -> list[Row]:
+    """Keys that are not revoked and begin so (each one, but for the accident of equal prefixes)."""
+    rows = await db.fetch(_SQL["api_keys_by_prefix"], list(prefixes))
+    return [dict(row) for row in rows]
 
 
 async def list_api_keys(

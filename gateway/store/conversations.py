@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -53,8 +53,19 @@ class ConversationFilter:
 
 async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) -> list[Placed]:
     """The conversation of each, in order; made where there is none, and locked until the end."""
-    wanted = [{"n": n, **asdict(each)} for n, each in enumerate(places)]
-    rows = await db.fetch(_SQL["place"], organization_id, as_json(storable(wanted)))
+    wanted = [
+        {
+            "n": n,
+            "seed": each.seed,
+            "addresses": each.addresses,
+            "lead_id": each.lead_id,
+            "client_id": each.client_id,
+            "name": each.name,
+            "conversation_id": each.conversation_id,
+        }
+        for n, each in enumerate(places)
+    ]
+    rows = await db.fetch(_SQL["place"], organization_id, as_stored(wanted))
     found = {
         row["n"]: Placed(conversation_id=row["conversation_id"], joins=row["joins"]) for row in rows
     }

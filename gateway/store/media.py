@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_stored, storable
 from gateway.store.sql import queries
 
 _SQL = queries("media")
@@ -89,7 +89,7 @@ class Errand:
 async def insert(db: Connection, files: Sequence[NewMedia]) -> None:
     """Store files of messages that are stored, with errands for those that are to be fetched."""
     if files:
-        await db.execute(_SQL["insert"], as_json(storable([asdict(file) for file in files])))
+        await db.execute(_SQL["insert"], as_stored(list(files)))
 
 
 async def by_message(db: Connection, organization_id: UUID, message_id: UUID) -> list[Media]:
@@ -143,7 +143,7 @@ async def set_failed(db: Connection, errand: Errand, reason: str) -> None:
 async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> None:
     """Have things fetched; the same id is the same errand, once."""
     if errands:
-        await db.execute(_SQL["add_errands"], as_json(storable([asdict(one) for one in errands])))
+        await db.execute(_SQL["add_errands"], as_stored(list(errands)))
 
 
 async def claim_errands(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -58,7 +58,7 @@ async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row])
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store inbound messages; the answer names (id, channel) of those that were new."""
-    rows = await db.fetch(_SQL["receive"], as_json(storable(list(messages))), organization_id)
+    rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
     return [dict(row) for row in rows]
 
 
@@ -147,9 +147,17 @@ async def recall(db: Connection, organization_id: UUID, key: str) -> Remembered 
     return Remembered(row["request_hash"], row["answer"]) if row else None
 
 
-async def remember(
-    db: Connection, organization_id: UUID, key: str, request_hash: bytes, answer: bytes
-) -> bool:
-    """Keep an answer; False when another request with this key was first."""
-    kept = await db.fetchval(_SQL["remember"], organization_id, key, request_hash, answer)
-    return kept is not None
+async def claim_keys(
+    db: Connection, keys: Sequence[tuple[UUID, str, bytes]]
+) -> list[tuple[UUID, str]]:
+    """Claim idempotency keys (organization, key, digest); those that nobody had before."""
+    if not keys:
+        return []
+    rows = await db.fetch(_SQL["claim_keys"], *map(list, zip(*keys, strict=True)))
+    return [(row["organization_id"], row["key"]) for row in rows]
+
+
+async def answer(db: Connection, answers: Sequence[tuple[UUID, str, bytes]]) -> None:
+    """Keep the answers under keys (organization, key, answer) that were claimed."""
+    if answers:
+        await db.execute(_SQL["answer"], *map(list, zip(*answers, strict=True)))

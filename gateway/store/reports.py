@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.ids import derived_id
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.sql import queries
 
 _SQL = queries("reports")
@@ -71,7 +71,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     """Append events and advance their messages; messages that do not exist are left out."""
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_json(storable([asdict(event) for event in events])))
+    rows = await db.fetch(_SQL["record"], as_stored(list(events)))
     return [
         Advance(
             row["organization_id"],
@@ -90,14 +90,19 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
 
 
 async def resolve(
-    db: Connection, organization_id: UUID, keys: Sequence[tuple[UUID | None, str | None]]
+    db: Connection, keys: Sequence[tuple[UUID, UUID | None, str | None]]
 ) -> dict[int, UUID]:
-    """For each (message id, external id), by position, the message of ours that it means."""
+    """For each (organization, message id, external id), by position, the message that it means."""
     wanted = [
-        {"n": n, "message_id": message_id, "external_id": external_id}
-        for n, (message_id, external_id) in enumerate(keys)
+        {
+            "n": n,
+            "organization_id": organization_id,
+            "message_id": message_id,
+            "external_id": external_id,
+        }
+        for n, (organization_id, message_id, external_id) in enumerate(keys)
     ]
-    rows = await db.fetch(_SQL["resolve"], as_json(wanted), organization_id)
+    rows = await db.fetch(_SQL["resolve"], as_json(wanted))
     return {row["n"]: row["message_id"] for row in rows}
 
 
@@ -119,16 +124,19 @@ async def addressees(
 
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
-    await db.execute(_SQL["keep_unmatched"], as_json(storable(list(reports))))
+    await db.execute(_SQL["keep_unmatched"], as_stored(list(reports)))
 
 
 async def take_unmatched(
-    db: Connection, organization_id: UUID, account_id: UUID, external_id: str, message_id: UUID
+    db: Connection, known: Sequence[tuple[UUID, UUID, str, UUID]]
 ) -> list[Event]:
-    """Reports that came before their message's external id was known, as events to record."""
-    rows = await db.fetch(
-        _SQL["take_unmatched"], organization_id, account_id, external_id, message_id
-    )
+    """Reports that came before the external id of their message was known, as events to record.
+
+    `known` are (organization, account, external id, message).
+    """
+    if not known:
+        return []
+    rows = await db.fetch(_SQL["take_unmatched"], *map(list, zip(*known, strict=True)))
     return [_kept(row) for row in rows]
 
 
@@ -169,17 +177,23 @@ class RawRequest:
     body: bytes
 
 
-async def keep_request(db: Connection, request: RawRequest) -> None:
-    """Keep a verified request, for replay and for questions later."""
-    await db.execute(
-        _SQL["keep_request"],
-        request.organization_id,
-        request.id,
-        request.account_id,
-        request.provider,
-        request.event,
-        request.method,
-        request.url,
-        as_json(dict(request.headers)),
-        request.body,
+async def keep_requests(db: Connection, requests: Sequence[RawRequest]) -> None:
+    """Keep verified requests, for replay and for questions later."""
+    columns = zip(
+        *(
+            (
+                request.organization_id,
+                request.id,
+                request.account_id,
+                request.provider,
+                request.event,
+                request.method,
+                request.url,
+                as_json(dict(request.headers)),
+                request.body,
+            )
+            for request in requests
+        ),
+        strict=True,
     )
+    await db.execute(_SQL["keep_requests"], *map(list, columns))

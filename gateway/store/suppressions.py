@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, storable
+from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 
@@ -97,7 +97,7 @@ async def change(
         await db.execute(_SQL["on_behalf"], auth_id)
     keys = sorted({f"{organization_id}:{s.channel}:{s.address}" for s in said})
     await db.execute(_SQL["lock"], keys)
-    await db.execute(_SQL["change"], as_json(storable([asdict(s) for s in said])), organization_id)
+    await db.execute(_SQL["change"], as_stored(list(said)), organization_id)
 
 
 async def search(
@@ -160,7 +160,7 @@ async def wrote(db: Connection, organization_id: UUID, written: Sequence[Written
     """
     rows = [{"n": n, **asdict(each)} for n, each in enumerate(written) if _fits(each)]
     if rows:
-        await db.execute(_SQL["wrote"], as_json(storable(rows)), organization_id)
+        await db.execute(_SQL["wrote"], as_stored(rows), organization_id)
 
 
 def _fits(written: Written) -> bool:

@@ -115,7 +115,7 @@ $$;
 -- `joins` names another conversation of the same person: somebody has to merge them.
 CREATE OR REPLACE FUNCTION gateway.place(organization uuid, wanted json)
 RETURNS TABLE (n integer, conversation_id uuid, joins uuid)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off -- keys find all
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -125,11 +125,14 @@ DECLARE
     WHERE key IS NOT NULL);
   held uuid[] := '{}';
   there uuid[];
+  known bigint;
+  tells boolean;
+  hides boolean;
 BEGIN
   LOOP
-    there := ARRAY(
-      SELECT a.conversation_id FROM gateway.conversation_addresses a
-      WHERE a.organization_id = organization AND a.address = ANY (keys));
+    SELECT coalesce(array_agg(DISTINCT a.conversation_id), '{}'), count(*) INTO there, known
+    FROM gateway.conversation_addresses a
+    WHERE a.organization_id = organization AND a.address = ANY (keys);
     -- What waited here may have been merged or moved meanwhile: then it is looked at again.
     IF NOT there <@ held THEN
       PERFORM FROM gateway.conversations c
@@ -138,8 +141,7 @@ BEGIN
       held := held || there;
       CONTINUE;
     END IF;
-    EXIT WHEN (SELECT count(*) FROM gateway.conversation_addresses a
-      WHERE a.organization_id = organization AND a.address = ANY (keys)) = cardinality(keys);
+    EXIT WHEN known = cardinality(keys);
 
     -- Of several at once that bring a new address one makes its conversation: the same id for all.
     INSERT INTO gateway.conversations (organization_id, id, lead_id, client_id)
@@ -156,8 +158,14 @@ BEGIN
             ON a.organization_id = organization AND a.address = gateway.address_key(each.address))
         AND NOT EXISTS (
           SELECT FROM gateway.conversations c
-          WHERE c.organization_id = organization AND c.merged_into IS NULL
-            AND (c.id = w.conversation_id OR c.lead_id = w.lead_id OR c.client_id = w.client_id))
+          WHERE c.organization_id = organization AND c.id = w.conversation_id
+            AND c.merged_into IS NULL)
+        AND NOT EXISTS (
+          SELECT FROM gateway.conversations c
+          WHERE c.organization_id = organization AND c.lead_id = w.lead_id)
+        AND NOT EXISTS (
+          SELECT FROM gateway.conversations c
+          WHERE c.organization_id = organization AND c.client_id = w.client_id)
       ORDER BY id, w.n
     ) i
     -- two of one lead: the first makes it
@@ -187,51 +195,74 @@ BEGIN
     ORDER BY i.key, i.n ON CONFLICT DO NOTHING;
   END LOOP;
 
-  -- Who it is, where that has become known. Whose it was it stays: two leads may share a telephone.
-  UPDATE gateway.conversations c SET
-    lead_id = coalesce(c.lead_id, i.lead_id),
-    client_id = coalesce(c.client_id, i.client_id),
-    name = coalesce(i.name, c.name)
-  FROM (
-    SELECT DISTINCT ON (a.conversation_id) a.conversation_id, w.lead_id, w.client_id,
-      left(nullif(btrim(w.name), ''), 200) AS name
-    FROM json_to_recordset(wanted) AS w (
-      n integer, addresses text[], lead_id uuid, client_id uuid, name text
-    )
-    JOIN gateway.conversation_addresses a ON a.organization_id = organization
-      AND a.address = gateway.address_key(w.addresses[1])
-    ORDER BY a.conversation_id, w.n DESC
-  ) i
-  WHERE c.organization_id = organization AND c.id = i.conversation_id AND NOT c.is_linked
-    AND (c.lead_id IS NULL AND i.lead_id IS NOT NULL
-      OR c.client_id IS NULL AND i.client_id IS NOT NULL
-      OR i.name <> coalesce(c.name, ''))
-    AND NOT EXISTS (
-      SELECT FROM gateway.conversations other
-      WHERE other.organization_id = organization AND other.id <> c.id
-        AND (other.lead_id = i.lead_id OR other.client_id = i.client_id));
+  SELECT bool_or(w.lead_id IS NOT NULL OR w.client_id IS NOT NULL OR w.name IS NOT NULL),
+    bool_or(gateway.address_key(w.addresses[1]) IS NULL) INTO tells, hides
+  FROM json_to_recordset(wanted) AS w (
+    addresses text[], lead_id uuid, client_id uuid, name text
+  );
 
-  INSERT INTO gateway.conversations (organization_id, id)
-  SELECT organization, md5(organization || w.seed)::uuid
-  FROM json_to_recordset(wanted) AS w (seed text, addresses text[])
-  WHERE gateway.address_key(w.addresses[1]) IS NULL
-  ORDER BY 2 ON CONFLICT DO NOTHING;
+  -- Who it is, where that has become known. Whose it was it stays: two leads may share a telephone.
+  IF tells THEN
+    UPDATE gateway.conversations c SET
+      lead_id = coalesce(c.lead_id, i.lead_id),
+      client_id = coalesce(c.client_id, i.client_id),
+      name = coalesce(i.name, c.name)
+    FROM (
+      SELECT DISTINCT ON (a.conversation_id) a.conversation_id, w.lead_id, w.client_id,
+        left(nullif(btrim(w.name), ''), 200) AS name
+      FROM json_to_recordset(wanted) AS w (
+        n integer, addresses text[], lead_id uuid, client_id uuid, name text
+      )
+      JOIN gateway.conversation_addresses a ON a.organization_id = organization
+        AND a.address = gateway.address_key(w.addresses[1])
+      ORDER BY a.conversation_id, w.n DESC
+    ) i
+    WHERE c.organization_id = organization AND c.id = i.conversation_id AND NOT c.is_linked
+      AND (c.lead_id IS NULL AND i.lead_id IS NOT NULL
+        OR c.client_id IS NULL AND i.client_id IS NOT NULL
+        OR i.name <> coalesce(c.name, ''))
+      AND NOT EXISTS (
+        SELECT FROM gateway.conversations other
+        WHERE other.organization_id = organization AND other.lead_id = i.lead_id AND other.id <> c.id)
+      AND NOT EXISTS (
+        SELECT FROM gateway.conversations other
+        WHERE other.organization_id = organization AND other.client_id = i.client_id
+          AND other.id <> c.id);
+  END IF;
+
+  IF hides THEN
+    INSERT INTO gateway.conversations (organization_id, id)
+    SELECT organization, md5(organization || w.seed)::uuid
+    FROM json_to_recordset(wanted) AS w (seed text, addresses text[])
+    WHERE gateway.address_key(w.addresses[1]) IS NULL
+    ORDER BY 2 ON CONFLICT DO NOTHING;
+  END IF;
 
   RETURN QUERY
   SELECT w.n, coalesce(c.id, md5(organization || w.seed)::uuid),
-    (SELECT other.id FROM gateway.conversations other
-      WHERE other.organization_id = organization AND other.merged_into IS NULL AND other.id <> c.id
-        AND (other.lead_id = w.lead_id OR other.client_id = w.client_id OR other.id IN (
+    -- two people with names are two, whatever they share
+    CASE WHEN NOT c.is_linked
+      AND (w.lead_id IS NOT NULL OR w.client_id IS NOT NULL OR cardinality(w.addresses) > 1)
+    THEN (
+      SELECT other.id FROM gateway.conversations other
+      WHERE other.organization_id = organization AND other.id <> c.id
+        AND other.id = ANY (ARRAY(
+          SELECT l.id FROM gateway.conversations l
+          WHERE l.organization_id = organization AND l.lead_id = w.lead_id
+          UNION ALL
+          SELECT k.id FROM gateway.conversations k
+          WHERE k.organization_id = organization AND k.client_id = w.client_id
+          UNION ALL
           SELECT b.conversation_id FROM unnest(w.addresses) AS each (address)
           JOIN gateway.conversation_addresses b
             ON b.organization_id = organization AND b.address = gateway.address_key(each.address)))
-        -- two people with names are two, whatever they share
-        AND NOT c.is_linked AND NOT other.is_linked
+        AND other.merged_into IS NULL AND NOT other.is_linked
         AND (c.lead_id IS NULL AND c.client_id IS NULL
           OR other.lead_id IS NULL AND other.client_id IS NULL
           OR c.lead_id IS NULL AND other.client_id IS NULL
           OR c.client_id IS NULL AND other.lead_id IS NULL)
       ORDER BY other.id LIMIT 1)
+    END
   FROM json_to_recordset(wanted) AS w (
     n integer, seed text, addresses text[], lead_id uuid, client_id uuid
   )

@@ -21,8 +21,8 @@ INSERT INTO gateway.api_keys (id, organization_id, name, prefix, hash, is_test)
 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id;
 
 -- name: api_keys_by_prefix
-SELECT id, organization_id, hash, is_test FROM gateway.api_keys
-WHERE prefix = $1 AND revoked_at IS NULL;
+SELECT id, organization_id, prefix, hash, is_test FROM gateway.api_keys
+WHERE prefix = ANY ($1::text[]) AND revoked_at IS NULL;
 
 -- name: list_api_keys
 SELECT id, organization_id, name, prefix, is_test, created_at, revoked_at FROM gateway.api_keys

@@ -175,9 +175,16 @@ RETURNING message_id;
 SELECT request_hash, answer FROM gateway.idempotency_keys
 WHERE organization_id = $1 AND key = $2;
 
--- name: remember
--- Waits for a concurrent request with the same key; no row back means that one was first.
+-- name: claim_keys
+-- Waits for concurrent requests with the same keys; of those not in the answer one was first.
 INSERT INTO gateway.idempotency_keys (organization_id, key, request_hash, answer)
-VALUES ($1, $2, $3, $4)
+SELECT organization_id, key, request_hash, ''
+FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, request_hash)
+ORDER BY organization_id, key
 ON CONFLICT DO NOTHING
-RETURNING key;
+RETURNING organization_id, key;
+
+-- name: answer
+UPDATE gateway.idempotency_keys i SET answer = k.answer
+FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, answer)
+WHERE i.organization_id = k.organization_id AND i.key = k.key;

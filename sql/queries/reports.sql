@@ -101,18 +101,21 @@ SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
 FROM target t LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id;
 
 -- name: resolve
--- Which of our messages reports are about: $1: json array of {n, message_id, external_id},
--- $2: organization. Our own id wins over the provider's. One look-up each: a join could be planned
+-- Which of our messages reports are about: $1: json array of {n, organization_id, message_id,
+-- external_id}. Our own id wins over the provider's. One look-up each: a join could be planned
 -- as a walk through all messages of the organization.
 SELECT i.n, coalesce(own.id, known.id) AS message_id
-FROM json_to_recordset($1::json) AS i (n integer, message_id uuid, external_id text)
+FROM json_to_recordset($1::json) AS i (
+  n integer, organization_id uuid, message_id uuid, external_id text
+)
 LEFT JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE m.organization_id = $2 AND m.id = i.message_id AND m.direction = 'outbound' LIMIT 1
+  WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound' LIMIT 1
 ) own ON true
 LEFT JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE own.id IS NULL AND m.organization_id = $2 AND m.external_id = i.external_id
+  WHERE own.id IS NULL AND m.organization_id = i.organization_id
+    AND m.external_id = i.external_id
     AND m.direction = 'outbound'
   LIMIT 1
 ) known ON true
@@ -143,12 +146,15 @@ FROM json_to_recordset($1::json) AS i (
 ON CONFLICT DO NOTHING;
 
 -- name: take_unmatched
--- Reports of account $2 about external id $3, which is now that of message $4.
-DELETE FROM gateway.unmatched_reports
-WHERE organization_id = $1 AND account_id = $2 AND external_id = $3
-RETURNING organization_id, $4::uuid AS message_id, external_id, id, type, status,
-  coalesce(occurred_at, received_at) AS occurred_at, error_code, error_message, source, detail,
-  provider;
+-- Reports of accounts $2 about external ids $3, which are now those of messages $4.
+DELETE FROM gateway.unmatched_reports u
+USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[])
+  AS k (organization_id, account_id, external_id, message_id)
+WHERE u.organization_id = k.organization_id AND u.account_id = k.account_id
+  AND u.external_id = k.external_id
+RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status,
+  coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message, u.source,
+  u.detail, u.provider;
 
 -- name: take_missed
 -- Reports whose message was stored while they were kept, each unseen by the other's transaction:
@@ -172,8 +178,9 @@ RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status
   coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
   u.source, u.detail, u.provider;
 
--- name: keep_request
+-- name: keep_requests
 INSERT INTO gateway.webhook_requests (
   organization_id, id, account_id, provider, event, method, url, headers, body
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9);
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+  $7::text[], $8::jsonb[], $9::bytea[]);

@@ -157,10 +157,19 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
             *("--var", "name=Ada", "--var", "day=Monday", "--var", "time=9:30", "--wait", "--json"),
             **told,
         )
+        (link,) = (line.strip() for line in demo.lines if "/inbox/link/" in line)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+            async with browser.get(link) as asked:
+                offered = await asked.text()
+            async with browser.post(link) as shown:
+                inbox, title = str(shown.url), await shown.text()
         code = await demo.stop(signal.SIGINT)
 
     assert "delivered" == sent.json["status"]
     assert "Hi Ada, your appointment is on Monday at 9:30." in sent.json["body"]
+    assert "Riverside Clinic" in offered
+    assert f"http://127.0.0.1:{port}/inbox" == inbox
+    assert "Riverside Clinic" in title
     assert 0 == code
     await until(lambda: not users_of(folder), 15)
 

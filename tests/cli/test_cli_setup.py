@@ -50,10 +50,12 @@ def test_the_commands_of_the_contract() -> None:
         "org create",
         "staff create",
         "staff token",
+        "staff link",
         "key create",
         "account add",
         "sender add",
         "send",
+        "why",
         "export-supabase",
     } <= found.keys()
     runner = CliRunner()
@@ -246,6 +248,30 @@ async def test_staff_and_their_token(shell: Shell) -> None:
     assert "ada@example.com" in early.complaint
     assert "ada@example.com" in again.complaint
     assert "SUPABASE_JWT_SECRET" in secretless.complaint
+
+
+async def test_a_link_to_sign_in(shell: Shell, database: str) -> None:
+    """A link is of somebody who is there and active, at PUBLIC_URL; another one each time."""
+    asking = ("staff", "link", "--email", "ada@example.com")
+    public = {"PUBLIC_URL": "https://providers:secret@msg.example.org/gw"}
+    async with shell.clerk() as clerk:
+        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+        early = await clerk.run(*asking)
+        await clerk.run("staff", "create", "--org", org, "--email", "ada@example.com")
+        first = await clerk.run(*asking, "--json", **public)
+        second = await clerk.run(*asking, **public)
+        connection = await asyncpg.connect(database)
+        await connection.execute("UPDATE auth_users SET is_active = false")
+        await connection.close()
+        dismissed = await clerk.run(*asking)
+
+    start = "https://msg.example.org/gw/inbox/link/"
+    assert 900 == first.json["expires_in"]
+    assert first.json["url"].startswith(start)
+    assert second.out.startswith(start)
+    assert first.json["url"] != second.out.strip()
+    assert "ada@example.com" in early.complaint
+    assert "active" in dismissed.complaint
 
 
 async def test_mistakes_are_one_line(shell: Shell) -> None:

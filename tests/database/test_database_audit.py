@@ -21,7 +21,8 @@ UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gon
     "public.messages", "public.audit_logs", "gateway.queue", "gateway.sender_paces",
     "gateway.message_events", "gateway.webhook_requests", "gateway.unmatched_reports",
     "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
-    "gateway.correspondence", "gateway.media", "gateway.errands",
+    "gateway.correspondence", "gateway.media", "gateway.errands", "gateway.staff_sessions",
+    "gateway.staff_links",
     # every message writes there: triggers of their own note what somebody changed, and only that
     "gateway.conversations", "gateway.conversation_addresses",
 }  # fmt: skip

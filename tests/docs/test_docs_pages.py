@@ -31,7 +31,7 @@ from scripts.check import STEPS
 from webhooks.model import Reason
 
 # Named in the changelog as not there yet.
-_LATER = {"why", "replay"}
+_LATER = {"replay"}
 _SHOWN = {Channel.EMAIL: "e-mail", Channel.SMS: "SMS", Channel.WHATSAPP: "WhatsApp"}
 
 

@@ -210,6 +210,7 @@ async def walk_messages(go: Walk) -> None:
     for at in (sent["id"], "nothing", lead["id"]):
         await go("GET", "/v1/messages/{at}", id=at)
         await go("GET", "/v1/messages/{at}/events", id=at)
+        await go("GET", "/v1/messages/{at}/why", id=at)
         await go("POST", "/v1/messages/{at}/retry", id=at)
     for _ in range(2):
         await go("POST", "/v1/messages/{at}/cancel", id=later["id"])

@@ -34,6 +34,7 @@ CALLERS = {
     *(("media", name) for name in ("by_message", "by_ids")),
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
+    *(("why", name) for name in queries("why")),
     *(
         ("conversations", name)
         for name in ("get", "list", "last_messages", "messages", "reply", "change")

@@ -1,0 +1,34 @@
+"""/v1/messages/{id}/why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.api.shapes import why as shapes
+from gateway.problems import not_found
+from gateway.store import why as stored
+from gateway.why import explain
+
+
+async def why(call: Call) -> web.Response:
+    """What became of one message and what to do, in plain words."""
+    async with call.services.database.as_caller(call.caller) as db:
+        story = await stored.story(db, call.organization_id, call.id)
+    if story is None:
+        raise not_found("message")
+    return respond(asdict(explain(story)))
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/messages/{id}/why",
+        handler=why,
+        summary="What became of a message and what to do, in plain words",
+        answer=shapes.Explanation,
+        problems=(404,),
+    ),
+]

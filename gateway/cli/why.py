@@ -1,0 +1,149 @@
+"""`gateway why`: what became of a message and what to do, in plain words."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from gateway.cli.output import Json, out, show
+from gateway.config import Settings, read_settings
+from gateway.runtime import database_of
+from gateway.store import why as stored
+from gateway.store.database import Database
+from gateway.why import Explanation, Step, explain
+
+_WIDEST, _NARROWEST = 100, 40
+_INDENT = " " * 10
+# Of the technical part only what somebody would look for elsewhere; --json has all of it.
+_SHOWN = ("error_code", "external_id", "message_id")
+_OWN = ("api", "worker", "gateway")
+
+Row = dict[str, Any]
+Line = tuple[str, str]
+
+
+class NothingFoundError(Exception):
+    """No message is meant by what was given."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """The messages that are meant, latest first, and what became of the latest."""
+
+    rows: Sequence[Row]
+    explanation: Explanation
+
+
+def why(
+    ref: Annotated[
+        str, typer.Argument(help="A message's id, a provider's id of it, or somebody's address.")
+    ],
+    organization_id: Annotated[
+        UUID | None, typer.Option("--org", help="Look in this organization alone.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what became of a message and what to do, in plain words; of an address, the latest."""
+    found = asyncio.run(_find(read_settings(), organization_id, ref))
+    if as_json:
+        message, *others = found.rows
+        show({"message": message, **asdict(found.explanation), "others": others}, as_json=True)
+        return
+    for text, style in _lines(found, width(out)):
+        out.print(text, style=style, markup=False, emoji=False)
+
+
+async def _find(settings: Settings, organization_id: UUID | None, ref: str) -> _Found:
+    async with database_of(settings, needs_keys=False) as ready:
+        database = await Database.connect(str(ready.database_url), size=1)
+        try:
+            async with database.as_service() as db:
+                rows = await stored.find(db, organization_id, ref)
+                latest = rows[0] if rows else None
+                story = latest and await stored.story(db, latest["organization_id"], latest["id"])
+        finally:
+            await database.close()
+    if not story:
+        raise NothingFoundError(
+            "no message has this id, here or at a provider, and none went to or came from this "
+            "address; write numbers as +15551230001"
+        )
+    return _Found(rows=rows, explanation=explain(story))
+
+
+def width(console: Console) -> int:
+    """How wide lines may be: as the terminal is, within what can be read."""
+    return max(_NARROWEST, min(_WIDEST, console.width))
+
+
+def _lines(found: _Found, columns: int) -> Iterator[Line]:
+    """What is printed: (text, style)."""
+    latest = found.rows[0]
+    if len(found.rows) > 1:
+        yield f"{len(found.rows)} messages, the latest first (times are UTC):", "bold"
+        for row in found.rows:
+            yield _listed(row), ""
+        yield "", ""
+    yield from _wrapped(_head(latest), columns, style="dim")
+    yield "", ""
+    yield from _wrapped(found.explanation.summary, columns, style="bold")
+    if found.explanation.advice:
+        yield "", ""
+        yield from _wrapped(f"What to do: {found.explanation.advice}", columns)
+    yield "", ""
+    yield from _timeline(found.explanation.timeline, columns)
+
+
+def _head(row: Row) -> str:
+    return (
+        f"{row['channel']} {row['direction']} · {row['status'] or 'pending'} · {row['id']} · "
+        f"organization {row['organization_id']}"
+    )
+
+
+def _listed(row: Row) -> str:
+    at = row["created_at"].astimezone(UTC)
+    way = "in" if row["direction"] == "inbound" else "out"
+    status = row["status"] or "pending"
+    return f"{at:%Y-%m-%d %H:%M} {row['channel']:<8} {way:<3} {status:<9} {row['id']}"
+
+
+def _timeline(steps: Sequence[Step], columns: int) -> Iterator[Line]:
+    day = ""
+    for step in steps:
+        at = step.at.astimezone(UTC)
+        if day != (day := f"{at:%Y-%m-%d} (UTC)"):
+            yield day, "dim"
+        lines = textwrap.wrap(step.text, columns - len(_INDENT))
+        yield f"{at:%H:%M:%S}  {lines[0]}", ""
+        for line in lines[1:]:
+            yield _INDENT + line, ""
+        if technical := _technical(step):
+            yield from _wrapped(technical, columns, indent=_INDENT, style="dim")
+
+
+def _technical(step: Step) -> str:
+    """The provider's word and codes: apart, for those who look for them there."""
+    word = [] if step.source in _OWN else [f"{step.source}: {step.detail.get('type', '')}"]
+    named = [f"{name} {step.detail[name]}" for name in _SHOWN if name in step.detail]
+    said = step.detail.get("error_message", "")
+    quoted = [f'"{said}"'] if said and said not in step.text else []
+    return ", ".join([*word, *named, *quoted])
+
+
+def _wrapped(text: str, columns: int, *, indent: str = "", style: str = "") -> Iterator[Line]:
+    for line in textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent):
+        yield line, style
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(why)

@@ -1,0 +1,5 @@
+"""/inbox: the pages for support staff, rendered here; nothing of them needs JavaScript to be read.
+
+`routes` names every path, `visit` is what a handler gets, `templates/` and `static/` are what is
+shown.
+"""

@@ -1,0 +1,1 @@
+"""Pages for owners and admins: templates, senders, suppressions. Plain forms, with no script."""

@@ -1,0 +1,150 @@
+"""A template as a form: what each channel asks for, and what was typed as /v1 takes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from channels.model import Channel
+from gateway.inbox import forms
+from gateway.inbox.forms import Fields
+from gateway.problems import FieldError, invalid
+
+FIELDS = (
+    "name",
+    "subject",
+    "content",
+    "description",
+    "category",
+    "tags",
+    "is_active",
+    "options.unsubscribe",
+    "options.reply_to",
+    "options.content_sid",
+    "options.name",
+    "options.language",
+    "options.variables",
+    "options.parameters",
+    "options.components",
+    "options.voice",
+    "options.play",
+    "options.repeat",
+    "options.confirm",
+    "options.detect_machine",
+    "options.timeout",
+)
+_TEXTS: dict[Channel, tuple[str, ...]] = {
+    Channel.EMAIL: ("reply_to",),
+    Channel.SMS: (),
+    Channel.WHATSAPP: ("content_sid", "name", "language"),
+    Channel.CALL: ("voice", "language", "play", "confirm"),
+}
+_NUMBERS: dict[Channel, tuple[str, ...]] = {
+    Channel.EMAIL: (),
+    Channel.SMS: (),
+    Channel.WHATSAPP: ("parameters",),
+    Channel.CALL: ("repeat", "timeout"),
+}
+
+
+def columns(form: Fields, channel: Channel) -> dict[str, Any]:
+    """What was typed, as a request of /v1 says it; raises `Problem` 422 for what is unreadable."""
+    is_mail = channel is Channel.EMAIL
+    return {
+        "name": form.get("name", "").strip(),
+        "subject": forms.text(form, "subject") if is_mail else None,
+        "content": forms.lines(form, "content"),
+        "description": forms.lines(form, "description").strip() or None,
+        "category": forms.text(form, "category"),
+        "tags": [tag.strip() for tag in form.get("tags", "").split(",") if tag.strip()],
+        "is_active": forms.is_set(form, "is_active"),
+        "options": _options(form, channel),
+    }
+
+
+def typed(form: Fields) -> dict[str, Any]:
+    """What was typed, as the form shows it again."""
+    shown: dict[str, Any] = {name: forms.lines(form, name) for name in FIELDS}
+    for name in ("is_active", "options.unsubscribe", "options.detect_machine"):
+        shown[name] = forms.is_set(form, name)
+    return shown
+
+
+def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A stored template, or a new one, as the form shows it."""
+    row = row or {}
+    options: Mapping[str, Any] = row.get("options") or {}
+    found: dict[str, Any] = {
+        name: row.get(name) or "" for name in ("name", "subject", "content", "description")
+    }
+    found |= {
+        "category": row.get("category") or "",
+        "tags": ", ".join(row.get("tags") or []),
+        "is_active": row.get("is_active", True),
+    }
+    for name in FIELDS:
+        if name.startswith("options."):
+            found[name] = options.get(name.removeprefix("options."), "")
+    found["options.unsubscribe"] = options.get("unsubscribe", True)
+    variables = options.get("variables") or {}
+    found["options.variables"] = "\n".join(f"{name} = {text}" for name, text in variables.items())
+    components = options.get("components")
+    found["options.components"] = (
+        json.dumps(components, indent=2, ensure_ascii=False) if components else ""
+    )
+    return found
+
+
+def values(form: Fields) -> dict[str, Any]:
+    """The variables of a preview that were filled in; lists and objects are written as JSON."""
+    found: dict[str, Any] = {}
+    for field, text in form.items():
+        if field.startswith("variables.") and text.strip():
+            found[field.removeprefix("variables.")] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - any JSON
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _options(form: Fields, channel: Channel) -> dict[str, Any] | None:
+    said: dict[str, Any] = {
+        name: forms.text(form, f"options.{name}") for name in _TEXTS[channel]
+    } | {name: forms.number(form, f"options.{name}") for name in _NUMBERS[channel]}
+    said = {name: value for name, value in said.items() if value is not None}
+    if channel is Channel.EMAIL and not forms.is_set(form, "options.unsubscribe"):
+        said["unsubscribe"] = False
+    if channel is Channel.CALL and forms.is_set(form, "options.detect_machine"):
+        said["detect_machine"] = True
+    if channel is Channel.WHATSAPP:
+        said |= _whatsapp(form)
+    return said or None
+
+
+def _whatsapp(form: Fields) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    variables: dict[str, str] = {}
+    for line in forms.lines(form, "options.variables").splitlines():
+        name, equals, source = line.partition("=")
+        if not line.strip():
+            continue
+        if not equals or not name.strip():
+            text = "must have a line for each variable, as: 1 = {{ first_name }}"
+            raise invalid([FieldError("options.variables", text)])
+        variables[name.strip()] = source.strip()
+    if variables:
+        said["variables"] = variables
+    if components := forms.text(form, "options.components"):
+        try:
+            said["components"] = json.loads(components)
+        except (ValueError, RecursionError):
+            text = "must be a list in JSON, as Meta documents it"
+            raise invalid([FieldError("options.components", text)]) from None
+    return said

@@ -1,0 +1,55 @@
+"""How often somebody tries to sign in, counted in the database for all web processes."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+
+from aiohttp import web
+
+from gateway.inbox.visit import Visit
+from gateway.store import sessions
+
+SECONDS = 900
+
+
+async def is_allowed(
+    visit: Visit, what: str, address: str, *, of_address: int, of_client: int
+) -> bool:
+    """Count a try for an e-mail address and for where it comes from; whether both may go on."""
+    limits = {
+        _bucket(what, "address", address.strip().lower()): of_address,
+        _bucket(what, "client", client_of(visit.request)): of_client,
+    }
+    async with visit.services.database.as_service() as db:
+        return await sessions.count_attempts(db, limits, seconds=SECONDS)
+
+
+def client_of(request: web.Request) -> str:
+    """Where a request comes from: an IPv4 address, or the /64 that one household has of IPv6.
+
+    A proxy on the own network says it last in X-Forwarded-For; what stands before that, and what
+    comes straight from outside, is anybody's word.
+    """
+    peer = _ip(request.remote or "")
+    if peer is not None and peer.is_private:
+        told = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2]
+        peer = _ip(told.strip()) or peer
+    if peer is None:
+        return "unknown"
+    if isinstance(peer, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((peer, 64), strict=False))
+    return str(peer)
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def _bucket(*parts: str) -> bytes:
+    return hashlib.sha256("\x1f".join(parts).encode(errors="replace")).digest()

@@ -1,0 +1,76 @@
+"""Times as the viewer reads them, with the moment itself for machines beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+COOKIE = "gateway_zone"
+_LONGEST = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clock:
+    """A zone and the moment of the page; `is_theirs`: the viewer's browser named the zone."""
+
+    zone: tzinfo
+    name: str
+    is_theirs: bool
+    now: datetime
+
+    def moment(self, at: datetime) -> Markup:
+        """Day and time, as a `<time>`: today 14:05, else with its day."""
+        local = at.astimezone(self.zone)
+        text = f"{local:%H:%M}" if self._days_ago(local) == 0 else f"{self.day(at)}, {local:%H:%M}"
+        return self._time(at, local, text)
+
+    def short(self, at: datetime) -> Markup:
+        """What fits a list: today 14:05, this year 26 Nov, else 26 Nov 2025; as a `<time>`."""
+        local = at.astimezone(self.zone)
+        if self._days_ago(local) == 0:
+            return self._time(at, local, f"{local:%H:%M}")
+        year = "" if local.year == self.now.astimezone(self.zone).year else f" {local.year}"
+        return self._time(at, local, f"{local.day} {local:%b}{year}")
+
+    def time(self, at: datetime) -> Markup:
+        """The time of day alone, as a `<time>`: where the day stands above it."""
+        local = at.astimezone(self.zone)
+        return self._time(at, local, f"{local:%H:%M}")
+
+    def day(self, at: datetime) -> str:
+        """Today, Yesterday, or the day with its name; the year where it is another."""
+        local = at.astimezone(self.zone)
+        ago = self._days_ago(local)
+        if ago in (0, 1):
+            return ("Today", "Yesterday")[ago]
+        year = "" if local.year == self.now.astimezone(self.zone).year else f" {local.year}"
+        return f"{local:%A} {local.day} {local:%B}{year}"
+
+    def _days_ago(self, local: datetime) -> int:
+        return (self.now.astimezone(self.zone).date() - local.date()).days
+
+    def _time(self, at: datetime, local: datetime, text: str) -> Markup:
+        exact = at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        whole = f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S} ({self.name})"
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, whole, text)
+
+
+def clock(theirs: str | None, of_organization: str | None, now: datetime) -> Clock:
+    """The clock of a page: the zone of the viewer's cookie, else the organization's, else UTC."""
+    for name, is_theirs in ((theirs, True), (of_organization, False)):
+        zone = _zone(name)
+        if zone is not None and name is not None:
+            return Clock(zone=zone, name=name, is_theirs=is_theirs, now=now)
+    return Clock(zone=UTC, name="UTC", is_theirs=False, now=now)
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    if not name or len(name) > _LONGEST:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # a path, a folder, or no zone that there is
+        return None

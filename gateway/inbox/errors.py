@@ -1,0 +1,46 @@
+"""Errors as pages: what went wrong in plain words, what to do next, and a way back."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from gateway.inbox.visit import Visit
+from gateway.problems import Problem
+from gateway.services import SERVICES
+
+# Where the inbox is, also behind the path of PUBLIC_URL; an application without it has no pages.
+STARTS: web.AppKey[tuple[str, ...]] = web.AppKey("inbox_starts", tuple)
+VISIT: web.RequestKey[Visit] = web.RequestKey("visit", Visit)
+
+_TITLES = {
+    400: "That could not be read",
+    403: "This is not for you to open",
+    404: "There is nothing here",
+    405: "That is not possible here",
+    409: "Somebody was quicker",
+    413: "That is too large",
+    422: "Something is missing",
+    429: "Too many tries",
+    500: "The gateway made a mistake",
+    503: "Not available just now",
+}
+
+
+def is_page(request: web.Request) -> bool:
+    """Whether a request is for the inbox: its errors are pages."""
+    return any(
+        request.path == start or request.path.startswith(f"{start}/")
+        for start in request.app.get(STARTS, ())
+    )
+
+
+def as_page(request: web.Request, problem: Problem) -> web.Response:
+    """The page of a problem; for htmx its words alone, which it puts where its errors go."""
+    visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
+    template = "error_part.html" if visit.is_fragment else "error.html"
+    title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+    response = visit.page(template, status=problem.status, title=title, problem=problem)
+    response.headers.update(problem.headers)
+    return response

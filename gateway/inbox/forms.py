@@ -1,0 +1,76 @@
+"""What was typed into a form, what it means, and what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+from multidict import MultiDictProxy
+from pydantic import BaseModel
+
+from gateway.api.endpoint import as_bytes, read_json
+from gateway.problems import FieldError
+
+Fields = MultiDictProxy[str]
+
+M = TypeVar("M", bound=BaseModel)
+
+_NUMBER = re.compile(r"-?\d{1,12}(\.\d{1,6})?", re.ASCII)
+
+
+class Findings(dict[str, str]):
+    """What is wrong, by field; empty for a field with nothing wrong."""
+
+    def __missing__(self, field: str) -> str:
+        """Nothing is wrong with a field that is not here."""
+        return ""
+
+    @classmethod
+    def of(cls, errors: Iterable[FieldError], fields: Collection[str] = ()) -> Findings:
+        """The first message of each field; one that the page has no field for, at the nearest.
+
+        `options.components.0.text` is at `options.components`, what is nowhere is at `all`.
+        """
+        found = cls()
+        for error in errors:
+            found.setdefault(_place(error.field, fields), error.message)
+        return found
+
+
+def read(model: type[M], values: Mapping[str, object]) -> M:
+    """What a form means, as /v1 would read it; raises `Problem` 422 with every field."""
+    return read_json(model, as_bytes(values))
+
+
+def text(form: Fields, name: str) -> str | None:
+    """A line without the spaces around it; None for an empty one."""
+    return form.get(name, "").strip() or None
+
+
+def lines(form: Fields, name: str) -> str:
+    """A text of several lines, which browsers send with CRLF."""
+    return form.get(name, "").replace("\r\n", "\n")
+
+
+def number(form: Fields, name: str) -> float | int | str | None:
+    """A number; a text that is none stays one, and is refused where a number is wanted."""
+    given = form.get(name, "").strip().replace(",", ".")
+    if not given:
+        return None
+    if _NUMBER.fullmatch(given) is None:
+        return given
+    return float(given) if "." in given else int(given)
+
+
+def is_set(form: Fields, name: str) -> bool:
+    """Whether a box was ticked."""
+    return form.get(name) == "true"
+
+
+def _place(field: str, fields: Collection[str]) -> str:
+    if not fields or field.startswith("variables."):
+        return field
+    while field and field not in fields:
+        field = field.rpartition(".")[0]
+    return field or "all"

@@ -1,0 +1,41 @@
+"""Requests that change something come from our own pages: asked of the browser, and of the form.
+
+https://owasp.org/www-community/attacks/csrf: every browser since 2023 sends Sec-Fetch-Site to
+https and to this machine, and Origin with every POST. Who sends neither is no browser, and has no
+cookie that another page could use.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.config import Settings
+from gateway.problems import Problem
+
+SAFE = ("GET", "HEAD")
+HEADER = "X-CSRF-Token"
+FIELD = "csrf"
+_HERE = ("localhost", "127.0.0.1", "[::1]")
+
+
+def check_origin(settings: Settings, request: web.Request) -> None:
+    """Raise `Problem` 403 for a request that another site's page sent."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site == "same-origin":
+        return
+    if site in (None, "none") and (origin is None or origin in _origins(settings)):
+        return
+    raise Problem(
+        403, "This was sent from another site. Open the inbox at its own address and try again."
+    )
+
+
+def _origins(settings: Settings) -> tuple[str, ...]:
+    parts = urlsplit(settings.base_url)
+    own = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if settings.public_url is not None:
+        return (own,)
+    # Without PUBLIC_URL it is this machine's, by any of its names.
+    return (own, *(f"http://{host}:{settings.port}" for host in _HERE))

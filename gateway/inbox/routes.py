@@ -1,0 +1,146 @@
+"""Every path of the inbox, in one table, and the steps around each handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from gateway.config import Settings
+from gateway.inbox import assets, errors, guard, home, sign_in, sign_in_link, words
+from gateway.inbox.admin import senders, suppressions, templates
+from gateway.inbox.session import SignedIn
+from gateway.inbox.visit import HEADERS, Visit, check_form, own_path, recognised
+from gateway.problems import Problem
+
+Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """A page or an action: `path` is behind /inbox; `is_open` ones need nobody to be signed in."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    is_open: bool = False
+    admin: bool = False
+
+
+def _admin(path: str, show: Handler, act: Handler | None = None) -> Iterator[Route]:
+    yield Route(method="GET", path=path, handler=show, admin=True)
+    if act is not None:
+        yield Route(method="POST", path=path, handler=act, admin=True)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(method="GET", path="", handler=home.show),
+    Route(method="GET", path="/sign-in", handler=sign_in.show, is_open=True),
+    Route(method="POST", path="/sign-in/link", handler=sign_in_link.ask, is_open=True),
+    Route(method="POST", path="/sign-in/password", handler=sign_in.by_password, is_open=True),
+    Route(method="POST", path="/session", handler=sign_in.by_token, is_open=True),
+    Route(method="GET", path="/link/{token}", handler=sign_in_link.show, is_open=True),
+    Route(method="POST", path="/link/{token}", handler=sign_in_link.use, is_open=True),
+    Route(method="POST", path="/sign-out", handler=sign_in.sign_out, is_open=True),
+    Route(method="POST", path="/sign-out-everywhere", handler=sign_in.sign_out_everywhere),
+    *_admin("/templates", templates.show),
+    *_admin("/templates/new", templates.new, templates.create),
+    *_admin("/templates/{id}", templates.one, templates.change),
+    *_admin("/templates/{id}/delete", templates.ask_delete, templates.delete),
+    *_admin("/senders", senders.show),
+    *_admin("/senders/new", senders.new, senders.add),
+    *_admin("/senders/{id}", senders.one, senders.change),
+    *_admin("/senders/{id}/delete", senders.ask_delete, senders.delete),
+    *_admin("/suppressions", suppressions.show),
+    *_admin("/suppressions/new", suppressions.new, suppressions.add),
+    *_admin("/suppressions/{id}", suppressions.one, suppressions.lift),
+)
+
+
+def add_inbox(app: web.Application, settings: Settings) -> None:
+    """Add every path, also behind the path that PUBLIC_URL may have, whoever strips it."""
+    prefix = urlsplit(settings.base_url).path
+    pages = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.PackageLoader("gateway.inbox"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals["nav"] = nav
+    pages.filters["sentence"] = words.sentence
+    pages.filters["field_name"] = words.field_name
+    app.on_response_prepare.append(_hardened)
+    starts = tuple(dict.fromkeys(("", prefix)))
+    app[errors.STARTS] = tuple(f"{start}/inbox" for start in starts)
+    for start in starts:
+        app.router.add_get(start + "/inbox/static/{digest}/{name:.+}", assets.serve)
+        for route in ROUTES:
+            methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+            for method in methods:
+                app.router.add_route(method, f"{start}/inbox{route.path}", _bound(route))
+        app.router.add_route("*", start + "/inbox/{rest:.*}", _nothing)
+
+
+def nav(who: SignedIn) -> list[tuple[str, str]]:
+    """The pages that somebody can open, in order: path behind /inbox, and name."""
+    shown = [("", "Conversations")]
+    if who.staff.may_administer:
+        shown += [
+            ("/templates", "Templates"),
+            ("/senders", "Senders"),
+            ("/suppressions", "Suppressions"),
+        ]
+    return shown
+
+
+def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        visit = await recognised(request)
+        request[errors.VISIT] = visit
+        if visit.who is None and not route.is_open:
+            return _to_sign_in(visit)
+        if request.method not in guard.SAFE:
+            await check_form(visit)
+        if route.admin and not visit.staff.may_administer:
+            raise Problem(403, "Only an owner or admin of your organization may open this page.")
+        return await route.handler(visit)
+
+    return handle
+
+
+def _to_sign_in(visit: Visit) -> web.StreamResponse:
+    """Where to sign in; afterwards the way leads back to the page that was asked for."""
+    request = visit.request
+    if request.method not in guard.SAFE or visit.is_fragment:
+        response = visit.redirect("/sign-in")
+    else:
+        wanted = own_path(request.path, visit.services)
+        if request.query_string:
+            wanted += f"?{request.query_string}"
+        response = visit.redirect("/sign-in", **({"next": wanted} if wanted else {}))
+    if visit.cookie.token(request) is not None:
+        visit.cookie.clear(response)
+    return response
+
+
+async def _nothing(request: web.Request) -> web.StreamResponse:
+    visit = await recognised(request)
+    request[errors.VISIT] = visit
+    if visit.who is None:
+        return _to_sign_in(visit)
+    if own_path(request.path, visit.services) == "/":
+        return visit.redirect("")
+    raise Problem(404, "There is no page at this address.")
+
+
+async def _hardened(request: web.Request, response: web.StreamResponse) -> None:
+    if errors.is_page(request):
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)

@@ -1,0 +1,134 @@
+"""Signing in with a link that works once: asked for here, sent through the gateway's own e-mail.
+
+What waits in the database is the link's id; the link itself is made when the mail leaves
+(docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because programs
+that look after mail open every link; the button on its page does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from aiohttp import web
+
+from channels.model import Channel
+from gateway import links
+from gateway.api.shapes.messages import SendRequest
+from gateway.inbox import attempts, session
+from gateway.inbox.sign_in import arrived, is_address, page, too_many
+from gateway.inbox.visit import Visit
+from gateway.logs import logger
+from gateway.parts import SIGN_IN
+from gateway.problems import Problem
+from gateway.setup import LINK_SECONDS, new_link
+from gateway.store import accounts, sessions
+from gateway.store.database import Staff
+
+_log = logger(__name__)
+
+_TAKES = 0.5
+_TEXT = """Somebody asked to sign in to the inbox of {organization} as {email}.
+
+Open this link and press the button there:
+
+{link}
+
+It works once, within {minutes} minutes. If you did not ask for it, do nothing.
+"""
+
+
+async def ask(visit: Visit) -> web.StreamResponse:
+    """Send a link to a member of staff; the same answer, as quickly, whoever asks for whom."""
+    form = await visit.form()
+    email = form.get("email", "").strip()
+    if not is_address(email):
+        text = "Give your whole e-mail address, as name@example.org."
+        return page(visit, status=422, form=form, errors={"email": text})
+    if not await attempts.is_allowed(visit, "link", email, of_address=5, of_client=30):
+        return too_many(visit, form)
+    await asyncio.gather(_send(visit, email), asyncio.sleep(_TAKES))
+    return visit.page("link_sent.html", email=email, minutes=LINK_SECONDS // 60)
+
+
+async def show(visit: Visit) -> web.StreamResponse:
+    """The page behind a link: who it is for, and the button."""
+    organization_id, link_id = _named(visit)
+    async with visit.services.database.as_service() as db:
+        found = await sessions.find_link(db, organization_id, link_id)
+    if found is None:
+        return _over(visit)
+    return visit.page("link_use.html", found=found, token=visit.request.match_info["token"])
+
+
+async def use(visit: Visit) -> web.StreamResponse:
+    """Begin a session; the link, and every other that waits for this person, is used up."""
+    organization_id, link_id = _named(visit)
+    old = visit.cookie.token(visit.request)
+    async with visit.services.database.as_service() as db:
+        found = await sessions.find_link(db, organization_id, link_id)
+        auth_id = await sessions.use_link(db, organization_id, link_id)
+        if found is None or auth_id is None:
+            return _over(visit)
+        await sessions.end_links_of(db, organization_id, auth_id)
+        if old:
+            await sessions.end_session(db, session.digest(old))
+        token = await session.begin(db, organization_id, auth_id, "link")
+    return arrived(visit, token, auth_id, "link", "")
+
+
+async def _send(visit: Visit, email: str) -> None:
+    services = visit.services
+    async with services.database.as_service() as db:
+        row = await accounts.staff_by_email(db, email)
+    if row is None or not row["is_active"] or row["organization_id"] is None:
+        _log.info("a link was asked for nobody")
+        return
+    staff = Staff(
+        id=row["id"],
+        auth_id=row["auth_id"],
+        organization_id=row["organization_id"],
+        role=row["role"],
+    )
+    async with services.database.as_claims(staff.auth_id) as db:
+        me = await sessions.me(db, staff.auth_id)
+    if me is None:
+        return
+    link_id = await new_link(services.database, staff.organization_id, staff.auth_id)
+    # To the address that is stored, never to the one that was typed.
+    request = SendRequest.model_construct(
+        channel=Channel.EMAIL,
+        to=me["email"],
+        subject="Your link to sign in",
+        body=_TEXT.format(
+            organization=me["organization"],
+            email=me["email"],
+            link=SIGN_IN,
+            minutes=LINK_SECONDS // 60,
+        ),
+        options={"unsubscribe": False},
+        priority="high",
+        expires_at=datetime.now(UTC) + timedelta(seconds=LINK_SECONDS),
+        metadata={"purpose": "sign-in"},
+    )
+    try:
+        await services.accepting.accept_sign_in(staff, request, link_id)
+    except Problem as problem:
+        # The answer is the same, so the operator's log is the one place that says why.
+        _log.warning(
+            "no link was sent",
+            organization_id=str(staff.organization_id),
+            fields=[error.field for error in problem.errors],
+        )
+
+
+def _named(visit: Visit) -> tuple[UUID, UUID]:
+    named = links.read_sign_in(visit.services.vault, visit.request.match_info["token"])
+    if named is None:
+        raise Problem(404, "This link is not complete: open it from the e-mail itself.")
+    return named
+
+
+def _over(visit: Visit) -> web.Response:
+    return visit.page("link_over.html", status=410)

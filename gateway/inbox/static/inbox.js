@@ -1,0 +1,57 @@
+// The little that the inbox does in the browser beside htmx. Everything works without it.
+"use strict";
+
+(() => {
+  const body = document.body;
+  const base = body.dataset.inbox;
+
+  // The server writes times in the zone that this cookie names.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && zone !== body.dataset.zone) {
+    document.cookie =
+      `gateway_zone=${zone}; path=${base}; max-age=31536000; samesite=lax` +
+      (location.protocol === "https:" ? "; secure" : "");
+  }
+
+  // A notice of an error is put away by its button, or with Escape.
+  const problem = document.getElementById("problem");
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-close]")) problem.replaceChildren();
+    for (const menu of document.querySelectorAll("details.account[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    problem.replaceChildren();
+    for (const menu of document.querySelectorAll("details.account[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  // The server was not reached at all: htmx has nothing to show.
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    body.addEventListener(name, () => {
+      const notice = document.createElement("p");
+      notice.className = "notice bad";
+      notice.textContent = "The server was not reached. Look at your connection and try again.";
+      problem.replaceChildren(notice);
+    });
+  }
+
+  // A button that asks first, where a page of its own would be too much.
+  document.addEventListener("submit", (event) => {
+    const question = event.submitter?.dataset.ask;
+    if (question && !window.confirm(question)) event.preventDefault();
+  });
+
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+    window.addEventListener("pageshow", () => delete form.dataset.sent, { once: true });
+  });
+})();

@@ -1,0 +1,180 @@
+"""One request of a browser, recognised: what a handler of the inbox gets, and how it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+import aiohttp_jinja2
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.inbox import assets, guard, session
+from gateway.inbox.clock import COOKIE, Clock, clock
+from gateway.inbox.forms import Fields
+from gateway.inbox.session import Cookie, SignedIn
+from gateway.problems import Problem
+from gateway.services import SERVICES, Services
+from gateway.store.database import Staff
+from gateway.store.paging import Cursor
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # "no-referrer" would make the Origin of our own forms null.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request with what it needs; `who` is None on the pages before signing in."""
+
+    request: web.Request
+    services: Services
+    who: SignedIn | None
+
+    @property
+    def signed_in(self) -> SignedIn:
+        """Who is signed in; raises `Problem` 401 where nobody is."""
+        if self.who is None:
+            raise Problem(401, "Sign in first.")
+        return self.who
+
+    @property
+    def staff(self) -> Staff:
+        """The caller for the store: everything that is read runs under RLS as this person."""
+        return self.signed_in.staff
+
+    @property
+    def id(self) -> UUID:
+        """The `{id}` of the path; raises `Problem` 404 for a text that is none."""
+        try:
+            return UUID(self.request.match_info["id"])
+        except ValueError:
+            raise Problem(404, "There is nothing at this address.") from None
+
+    @property
+    def is_fragment(self) -> bool:
+        """Whether htmx asks for a part of a page; it asks for whole pages when it goes back."""
+        headers = self.request.headers
+        return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The time of this page, in the viewer's zone."""
+        theirs = self.request.cookies.get(COOKIE)
+        of_organization = self.who.timezone if self.who else None
+        return clock(theirs, of_organization, datetime.now(UTC))
+
+    @cached_property
+    def cookie(self) -> Cookie:
+        """The session's cookie."""
+        return Cookie.of(self.services.settings)
+
+    def url(self, path: str = "") -> str:
+        """A path of the inbox as the browser asks for it, behind what PUBLIC_URL begins with."""
+        return inbox_url(self.services, path)
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where the page of a list begins; raises `Problem` 404 for a text that no page gave."""
+        given = self.request.query.get("cursor")
+        try:
+            return Cursor.read(given) if given else None
+        except ValueError:
+            raise Problem(404, "This list does not begin there.") from None
+
+    def query(self, **changes: str) -> str:
+        """The query of this page with changes: the filters stay."""
+        return urlencode({**self.request.query, **changes})
+
+    async def form(self) -> Fields:
+        """The fields of a form; raises `Problem` 400 for a body that is none."""
+        try:
+            posted = await self.request.post()
+        except (ValueError, LookupError, HttpProcessingError):  # boundaries, charsets, headers
+            raise Problem(400, "The form cannot be read.") from None
+        if any(not isinstance(value, str) for value in posted.values()):
+            raise Problem(400, "This form takes no files.")
+        return posted  # type: ignore[return-value] # checked just now
+
+    def page(
+        self,
+        template: str,
+        status: int = 200,
+        *,
+        policy: str | None = None,
+        **context: Any,  # noqa: ANN401 - anything that a template shows
+    ) -> web.Response:
+        """A whole page, or a part of one, from a template."""
+        response = aiohttp_jinja2.render_template(
+            template, self.request, self.context() | context, status=status
+        )
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Vary"] = "Cookie, HX-Request"
+        if policy is not None:
+            response.headers["Content-Security-Policy"] = policy
+        return response
+
+    def context(self) -> dict[str, Any]:
+        """What every template can use."""
+        return {
+            "visit": self,
+            "who": self.who,
+            "url": self.url,
+            "asset": lambda name: self.url(assets.path_of(name)),
+            "clock": self.clock,
+            "path": own_path(self.request.path, self.services),
+        }
+
+    def redirect(self, path: str, **query: str) -> web.Response:
+        """Go on to another page of the inbox, by GET; also where htmx asked."""
+        found = self.url(path)
+        if query:
+            found += "?" + urlencode(query)
+        if self.is_fragment:
+            return web.Response(status=204, headers={"HX-Redirect": found})
+        return web.Response(status=303, headers={"Location": found})
+
+
+def inbox_url(services: Services, path: str) -> str:
+    """A path of the inbox behind the path of PUBLIC_URL."""
+    return f"{urlsplit(services.settings.base_url).path}/inbox{path}"
+
+
+def own_path(path: str, services: Services) -> str:
+    """The path of a request behind /inbox, whoever strips what PUBLIC_URL begins with."""
+    prefix = urlsplit(services.settings.base_url).path
+    return path.removeprefix(prefix).removeprefix("/inbox")
+
+
+async def recognised(request: web.Request) -> Visit:
+    """The visit of a request, with who is signed in."""
+    services = request.app[SERVICES]
+    token = Cookie.of(services.settings).token(request)
+    who = await session.recognise(services.database, services.vault, token)
+    return Visit(request, services, who)
+
+
+async def check_form(visit: Visit) -> None:
+    """Raise `Problem` 403 unless a request that changes something comes from our own page."""
+    guard.check_origin(visit.services.settings, visit.request)
+    token = visit.cookie.token(visit.request)
+    if visit.who is None or token is None:
+        return  # nothing that another page could use
+    given = visit.request.headers.get(guard.HEADER)
+    if given is None:
+        given = (await visit.form()).get(guard.FIELD, "")
+    if not session.is_form_of(visit.services.vault, token, given):
+        raise Problem(403, "This page is older than your session: load it again and try once more.")

@@ -1,0 +1,37 @@
+"""What the gateway calls by short names, in the words of a page."""
+
+from __future__ import annotations
+
+CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
+REASONS = {
+    "stop": "They said stop",
+    "hard_bounce": "The mailbox does not exist",
+    "complaint": "They complained",
+    "unsubscribe": "They unsubscribed",
+    "manual": "Put on the list by hand",
+}
+SOURCES = {"api": "a colleague, or a service of yours", "one-click": "the link in an e-mail"}
+
+_NAMES = {
+    "account_id": "Account",
+    "address": "Address",
+    "is_default": "Default",
+    "html_body": "HTML",
+    "all": "The form",
+}
+
+
+def sentence(text: str) -> str:
+    """A finding that follows a field's name ("is required") as a sentence of its own."""
+    text = text.strip()
+    if not text:
+        return text
+    if text.startswith(("is ", "must ", "cannot ", "belongs ", "has ", "contains ")):
+        text = f"This {text}"
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def field_name(name: str) -> str:
+    """A field's name as its label says it, roughly: `options.reply_to` is Reply to."""
+    last = name.rpartition(".")[2] if not name.startswith("variables.") else name
+    return _NAMES.get(name) or last.replace("_", " ").capitalize()

@@ -1,0 +1,107 @@
+"""What requests refer to, found at once: made once from all that was read for many of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from channels import email, phone
+from channels.model import Channel
+from gateway import addresses
+from gateway.store.contacts import Context, Row
+
+
+class Known:
+    """Leads, clients, templates, senders and suppressions by what requests name them by.
+
+    `asked` are the addresses of which it is known whether they are suppressed.
+    """
+
+    def __init__(self, context: Context, asked: Iterable[str]) -> None:
+        self.asked = frozenset(asked)
+        self.country = context.country
+        self._leads = {row["id"]: row for row in context.leads}
+        self._clients = {row["id"]: row for row in context.clients}
+        self._answered = {row["id"]: row for row in context.answered}
+        self._by_id: dict[str, Row] = {}
+        self._templates: dict[str, list[Row]] = defaultdict(list)
+        for row in context.templates:  # the newest first
+            self._by_id[row["id"]] = row
+            if row["is_active"]:
+                self._templates[row["name"]].append(row)
+        self._senders: dict[tuple[str, str], Row] = {}
+        self._defaults: dict[str, Row] = {}
+        for row in context.senders:
+            channel = Channel(row["channel"])
+            self._senders.setdefault((channel, addresses.key(channel, row["address"])), row)
+            if row["is_default"]:
+                self._defaults.setdefault(channel, row)
+        self._people: dict[str, list[Row]] = defaultdict(list)
+        for row in context.known:  # the newest first
+            for key in _keys(row, context.country):
+                self._people[key].append(row)
+        self._reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in context.suppressed:
+            self._reasons[row["channel"], row["address"]].append(row["reason"])
+
+    def lead(self, lead_id: UUID | None) -> Row | None:
+        """The lead of this id."""
+        return self._leads.get(str(lead_id))
+
+    def client(self, client_id: UUID | None) -> Row | None:
+        """The client of this id."""
+        return self._clients.get(str(client_id))
+
+    def answered(self, message_id: UUID) -> Row | None:
+        """The message that is answered."""
+        return self._answered.get(str(message_id))
+
+    def templates(self, name: str) -> Sequence[Row]:
+        """The template of an id, or the active ones of a name, the newest first."""
+        wanted = as_uuid(name)
+        if wanted is None:
+            return self._templates.get(name, ())
+        found = self._by_id.get(str(wanted))
+        return [found] if found else ()
+
+    def default_sender(self, channel: Channel) -> Row | None:
+        """The sender that a channel's messages go from unless they say another."""
+        return self._defaults.get(channel)
+
+    def sender(self, channel: Channel, written: str) -> Row | None:
+        """The sender with this address, as it is written or read."""
+        read = addresses.read(channel, written, self.country)
+        found = (
+            self._senders.get((channel, addresses.key(channel, address)))
+            for address in (written, read)
+            if address
+        )
+        return next((row for row in found if row), None)
+
+    def people(self, address: str) -> Sequence[Row]:
+        """Leads and clients whose own this address is, the newest first."""
+        return self._people.get(_key(address), ())
+
+    def reasons(self, channel: Channel, address: str) -> Sequence[str]:
+        """Why an address, in the form of suppressions, must not be written to."""
+        return self._reasons.get((channel, address), ())
+
+
+def _keys(row: Row, country: str | None) -> set[str]:
+    return {_key(address) for address in addresses.all_of(row, country)} | (
+        # an odd mailbox is still that of whoever has it
+        {_key(row["email"])} if "@" in (row["email"] or "") else set()
+    )
+
+
+def _key(address: str) -> str:
+    return email.key(address) if "@" in address else phone.canonical(address)
+
+
+def as_uuid(text: str) -> UUID | None:
+    """The id that a text is; None for a name."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,96 @@
+"""The addresses to send from, and the accounts that they belong to."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from gateway import registry
+from gateway.api.shapes.accounts import SenderIn, SenderPatch
+from gateway.ids import new_id
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.services import Services
+from gateway.store import accounts
+from gateway.store.database import Caller, ConflictError
+from gateway.store.paging import Cursor, Page
+
+Row = dict[str, Any]
+
+
+async def search(
+    services: Services, caller: Caller, channel: str | None, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of senders."""
+    async with services.database.as_caller(caller) as db:
+        return await accounts.list_senders(db, caller.organization_id, channel, cursor, limit)
+
+
+async def search_accounts(
+    services: Services, caller: Caller, cursor: Cursor | None, limit: int
+) -> Page:
+    """One page of provider accounts, without their secrets."""
+    async with services.database.as_caller(caller) as db:
+        return await accounts.list_accounts(db, caller.organization_id, cursor, limit)
+
+
+async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
+    """Store an address to send from; a default takes the place of the one before."""
+    sender_id = new_id()
+    try:
+        async with services.database.as_caller(caller) as db:
+            account = await accounts.get_account(db, caller.organization_id, wanted.account_id)
+            if account is None:
+                raise invalid([FieldError("account_id", "is no account of your organization")])
+            address = registry.sender_address(account["provider"], wanted.channel, wanted.address)
+            await accounts.insert_sender(
+                db,
+                sender_id,
+                caller.organization_id,
+                wanted.account_id,
+                wanted.channel,
+                address,
+                is_default=wanted.is_default,
+                rate=wanted.rate,
+            )
+            row = await accounts.get_sender(db, caller.organization_id, sender_id)
+    except registry.NotPossibleError as error:
+        raise invalid([FieldError(*problem) for problem in error.problems]) from None
+    except ConflictError:
+        raise Problem(409, "Your organization has this sender already.") from None
+    return _found(row)
+
+
+async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
+    """One sender."""
+    async with services.database.as_caller(caller) as db:
+        return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+
+
+async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
+    """Change default, use or rate; a rate of null means none."""
+    async with services.database.as_caller(caller) as db:
+        row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+        await accounts.update_sender(
+            db,
+            caller.organization_id,
+            sender_id,
+            row["channel"],
+            is_default=wanted.is_default,
+            is_active=wanted.is_active,
+            rate=wanted.rate,
+            set_rate="rate" in wanted.model_fields_set,
+        )
+        return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+
+
+async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
+    """Delete a sender; what waits to be sent from it will fail."""
+    async with services.database.as_caller(caller) as db:
+        if not await accounts.delete_sender(db, caller.organization_id, sender_id):
+            raise not_found("sender")
+
+
+def _found(row: Row | None) -> Row:
+    if row is None:
+        raise not_found("sender")
+    return row

@@ -1,0 +1,169 @@
+"""Message templates: stored only when their source compiles, with the variables that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from channels import email, sms
+from channels.model import Channel
+from channels.render import RendererBusy, RenderError
+from gateway.api.shapes import options
+from gateway.api.shapes.templates import TemplateIn, TemplatePatch
+from gateway.compose import ComposeError, Template, compose_template
+from gateway.draft import shown
+from gateway.ids import new_id
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.services import Services
+from gateway.store import templates
+from gateway.store.database import Caller, ConflictError
+from gateway.store.paging import Cursor, Page
+
+Row = dict[str, Any]
+
+
+async def search(
+    services: Services,
+    caller: Caller,
+    *,
+    type_: str | None,
+    name: str | None,
+    is_active: bool | None,
+    cursor: Cursor | None,
+    limit: int,
+) -> Page:
+    """One page of templates."""
+    async with services.database.as_caller(caller) as db:
+        page = await templates.search(
+            db,
+            caller.organization_id,
+            type_=type_,
+            name=name,
+            is_active=is_active,
+            cursor=cursor,
+            limit=limit,
+        )
+    return Page([_shown(row) for row in page.rows], page.next_cursor)
+
+
+async def create(services: Services, caller: Caller, wanted: TemplateIn) -> Row:
+    """Store a template whose source compiles; its variables are read from it."""
+    columns = wanted.model_dump(mode="json")
+    columns["variables"] = await variables(services, wanted.type, columns)
+    template_id = new_id()
+    try:
+        async with services.database.as_caller(caller) as db:
+            await templates.insert(db, caller.organization_id, template_id, columns)
+            row = await templates.get(db, caller.organization_id, template_id)
+    except ConflictError:
+        raise _taken(wanted.name, wanted.type) from None
+    return _found(row)
+
+
+async def get(services: Services, caller: Caller, template_id: UUID) -> Row:
+    """One template."""
+    async with services.database.as_caller(caller) as db:
+        return _found(await templates.get(db, caller.organization_id, template_id))
+
+
+async def change(
+    services: Services, caller: Caller, template_id: UUID, wanted: TemplatePatch
+) -> Row:
+    """Change a template; its variables follow its source."""
+    columns = wanted.model_dump(mode="json", exclude_unset=True)
+    nulls = [
+        name
+        for name in ("name", "type", "content", "is_active", "tags")
+        if name in columns and columns[name] is None
+    ]
+    if nulls:
+        raise invalid([FieldError(name, "cannot be null") for name in nulls])
+    new = await get(services, caller, template_id) | columns
+    columns["variables"] = await variables(services, Channel(new["type"]), new)
+    try:
+        async with services.database.as_caller(caller) as db:
+            await templates.update(db, caller.organization_id, template_id, columns)
+            row = await templates.get(db, caller.organization_id, template_id)
+    except ConflictError:
+        raise _taken(new["name"], new["type"]) from None
+    return _found(row)
+
+
+async def delete(services: Services, caller: Caller, template_id: UUID) -> None:
+    """Delete a template; messages that were made from it stay."""
+    async with services.database.as_caller(caller) as db:
+        if not await templates.delete(db, caller.organization_id, template_id):
+            raise not_found("template")
+
+
+async def render(services: Services, template: Template, values: Mapping[str, Any]) -> Row:
+    """What a template becomes with these variables, and for SMS what that costs."""
+    try:
+        content = await compose_template(services.renderer, template, values)
+    except ComposeError as error:
+        raise invalid(error.errors) from None
+    measured = sms.measure(content.body) if template.channel is Channel.SMS else None
+    return {
+        "parts": shown(content),
+        "encoding": measured.encoding if measured else None,
+        "segments": measured.segments if measured else None,
+        "forced_by": measured.forced_by if measured else None,
+    }
+
+
+def as_template(row: Mapping[str, Any]) -> Template:
+    """A stored template as it is rendered."""
+    return Template(
+        id=row["id"],
+        channel=Channel(row["type"]),
+        subject=row["subject"],
+        source=row["content"],
+        options=row["options"] or {},
+    )
+
+
+async def variables(services: Services, channel: Channel, columns: Mapping[str, Any]) -> list[str]:
+    """What the sources use; raises `Problem` 422 with line and reason."""
+    subject = columns["subject"]
+    errors = options.check(channel, columns["options"])
+    if subject is not None and channel is not Channel.EMAIL:
+        errors.append(FieldError("subject", "belongs to e-mail templates only"))
+    if subject is None and channel is Channel.EMAIL:
+        errors.append(FieldError("subject", "is missing: an e-mail has one"))
+    is_html = channel is Channel.EMAIL and email.looks_like_html(columns["content"])
+    sources = [("content", columns["content"], is_html)]
+    if subject is not None:
+        sources.append(("subject", subject, False))
+    sources += [(*source, False) for source in options.sources(channel, columns["options"])]
+    used: set[str] = set()
+    for name, source, html in sources:
+        try:
+            used |= set((await services.renderer.analyse(source, html=html)).variables)
+        except RendererBusy as busy:
+            raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
+        except RenderError as error:
+            errors.append(FieldError(name, str(error)))
+    if errors:
+        raise invalid(errors)
+    return sorted(used)
+
+
+def _taken(name: str, channel: str) -> Problem:
+    return Problem(409, f"There is a {channel} template with the name {name!r} already.")
+
+
+def _found(row: Row | None) -> Row:
+    if row is None:
+        raise not_found("template")
+    return _shown(row)
+
+
+def _shown(row: Row) -> Row:
+    return {
+        **row,
+        "variables": row["variables"] or [],
+        "tags": row["tags"] or [],
+        "is_active": row["is_active"] is not False,
+        "usage_count": row["usage_count"] or 0,
+    }

@@ -1,0 +1,99 @@
+"""Reporting: what providers tell of our messages, as many requests at a time as have come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from channels.model import Account
+from gateway import incoming
+from gateway.batching import Batching
+from gateway.logs import logger
+from gateway.metrics import Metrics
+from gateway.store import reports
+from gateway.store.database import Connection, Database, DatabaseAwayError
+from gateway.store.reports import Advance, RawRequest
+from webhooks.model import StatusReport
+
+_log = logger(__name__)
+
+# `record` looks through what it is given for each message: hundreds at once, not thousands.
+_AT_ONCE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One verified request with the reports in it."""
+
+    account: Account
+    request: RawRequest
+    told: Sequence[StatusReport]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a message advanced to, and who told it."""
+
+    provider: str
+    advance: Advance
+
+
+class Reporting:
+    """Stores reports and the requests that they came in."""
+
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE)
+
+    async def store(self, received: Received) -> None:
+        """Store a request that holds nothing but reports.
+
+        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        """
+        await self._batching(received, size=max(1, len(received.told)))
+
+    async def _store(self, batch: Sequence[Received]) -> list[None]:
+        async with self._database.as_service() as db:
+            await reports.keep_requests(db, [received.request for received in batch])
+            told = await record(db, batch)
+        self.count(told)
+        return [None] * len(batch)
+
+    def count(self, told: Sequence[Told]) -> None:
+        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        now = datetime.now(UTC)
+        for each in told:
+            self._metrics.advanced(each.advance, each.provider, now)
+            _log.info(
+                "reported",
+                message_id=str(each.advance.message_id),
+                organization_id=str(each.advance.organization_id),
+                provider=each.provider,
+                status=each.advance.status,
+            )
+
+
+async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
+    """Record the reports of requests; what is about a message that we do not know is kept."""
+    said = [(each.account, report) for each in batch for report in each.told]
+    told: list[Told] = []
+    for start in range(0, len(said), _AT_ONCE):
+        some = said[start : start + _AT_ONCE]
+        found = await reports.resolve(
+            db, [(account.organization_id, r.message_id, r.external_id) for account, r in some]
+        )
+        advances = await reports.record(
+            db, [incoming.report_event(*some[n], about) for n, about in found.items()]
+        )
+        providers = {about: some[n][0].provider for n, about in found.items()}
+        told += [Told(providers[advance.message_id], advance) for advance in advances]
+        unmatched = [
+            incoming.unmatched(account, report)
+            for n, (account, report) in enumerate(some)
+            if n not in found and report.external_id is not None
+        ]
+        if unmatched:
+            await reports.keep_unmatched(db, unmatched)
+    return told

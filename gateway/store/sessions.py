@@ -1,0 +1,92 @@
+"""Signing in to the inbox: sessions, links that open once, and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection
+from gateway.store.sql import queries
+
+_SQL = queries("sessions")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StaffSession:
+    """A session that holds: whose, and of which organization when it began."""
+
+    organization_id: UUID
+    id: UUID
+    auth_id: UUID
+
+
+async def insert_session(
+    db: Connection, session: StaffSession, digest: bytes, *, method: str, seconds: float
+) -> None:
+    """Begin a session, known by the digest of its token, for so many seconds at most."""
+    await db.execute(
+        _SQL["insert_session"],
+        session.organization_id,
+        session.id,
+        session.auth_id,
+        digest,
+        method,
+        seconds,
+    )
+
+
+async def find_session(db: Connection, digest: bytes, *, idle: float) -> StaffSession | None:
+    """The session of a token that was used within the last `idle` seconds; it has been seen now."""
+    row = await db.fetchrow(_SQL["find_session"], digest, idle)
+    return StaffSession(**row) if row else None
+
+
+async def end_session(db: Connection, digest: bytes) -> None:
+    """End the session of a token."""
+    await db.execute(_SQL["end_session"], digest)
+
+
+async def end_sessions_of(db: Connection, organization_id: UUID, auth_id: UUID) -> None:
+    """End every session of somebody, and the links that would begin another."""
+    await db.execute(_SQL["end_sessions_of"], organization_id, auth_id)
+    await db.execute(_SQL["end_links_of"], organization_id, auth_id)
+
+
+async def insert_link(
+    db: Connection, organization_id: UUID, link_id: UUID, auth_id: UUID, *, seconds: float
+) -> None:
+    """A link that signs somebody in, once, within so many seconds."""
+    await db.execute(_SQL["insert_link"], organization_id, link_id, auth_id, seconds)
+
+
+async def find_link(db: Connection, organization_id: UUID, link_id: UUID) -> Row | None:
+    """Whom a link that is still good signs in: `auth_id`, `email`, `organization`."""
+    row = await db.fetchrow(_SQL["find_link"], organization_id, link_id)
+    return dict(row) if row else None
+
+
+async def use_link(db: Connection, organization_id: UUID, link_id: UUID) -> UUID | None:
+    """The auth id of whom a link signs in, for the first who asks; None for everybody after."""
+    found: UUID | None = await db.fetchval(_SQL["use_link"], organization_id, link_id)
+    return found
+
+
+async def end_links_of(db: Connection, organization_id: UUID, auth_id: UUID) -> None:
+    """Let no link of somebody sign in any more."""
+    await db.execute(_SQL["end_links_of"], organization_id, auth_id)
+
+
+async def count_attempts(db: Connection, limits: Mapping[bytes, int], *, seconds: float) -> bool:
+    """Count one attempt in each bucket; whether all are within their limits of these seconds."""
+    rows = await db.fetch(_SQL["count_attempts"], list(limits), seconds)
+    return all(row["count"] <= limits[row["bucket"]] for row in rows)
+
+
+async def me(db: Connection, auth_id: UUID) -> Row | None:
+    """Who this is, asked as that person; None for somebody who is no active member of staff."""
+    row = await db.fetchrow(_SQL["me"], auth_id)
+    return dict(row) if row else None

@@ -1,0 +1,83 @@
+"""Why: all that is known of one message, and which messages somebody means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from gateway.store import media, messages
+from gateway.store.database import Connection, storable
+from gateway.store.sql import queries
+from gateway.why import File, Other, Queued, Reference, Story, reference
+
+_SQL = queries("why")
+
+MOST_EVENTS = 200
+
+Row = dict[str, Any]
+
+
+async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Story | None:
+    """All that is known of one message, or None where the caller can see none."""
+    # The queue before the row: what has left the queue has its new status by then. The other way
+    # round a message that is just being sent would seem to be lost.
+    around = await db.fetchrow(_SQL["around"], organization_id, message_id)
+    row = await messages.get(db, organization_id, message_id)
+    if around is None or row is None:
+        return None
+    events = await messages.events(db, organization_id, message_id, None, MOST_EVENTS)
+    files = await media.by_message(db, organization_id, message_id)
+    retries = await db.fetch(_SQL["retries"], organization_id, message_id)
+    return Story(
+        message=row,
+        now=around["now"],
+        events=tuple(reversed(events.rows)),
+        is_cut=events.next_cursor is not None,
+        provider=around["provider"],
+        contact=around["contact"],
+        contact_kind=around["contact_kind"],
+        queued=_queued(around),
+        suppressions=tuple(around["suppressions"]),
+        files=tuple(File(filename=f.filename, state=f.state, reason=f.reason) for f in files),
+        retries=tuple(Other(**retry) for retry in retries),
+        next=Other(id=around["next_id"], created_at=around["next_at"])
+        if around["next_id"]
+        else None,
+        is_answer=bool(around["is_answer"]),
+    )
+
+
+def _queued(around: Any) -> Queued | None:  # noqa: ANN401 - a row of asyncpg
+    if around["phase"] is None:
+        return None
+    return Queued(
+        phase=around["phase"],
+        run_at=around["run_at"],
+        attempts=around["attempts"],
+        refusals=around["refusals"],
+        is_held=around["is_held"],
+        was_held=around["was_held"],
+    )
+
+
+async def find(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
+    """The messages that somebody means by an id, a provider's id or an address, latest first.
+
+    At most 20; of an address those with its contact. `organization_id` None looks in all that the
+    caller can see.
+    """
+    rows = await db.fetch(_SQL["countries"], organization_id)
+    meant: Reference = reference(storable(text), [row["country"] for row in rows])
+    wanted: Sequence[tuple[str, Sequence[Any]]] = (
+        (_SQL["by_id"], meant.ids),
+        (_SQL["by_external_id"], meant.external_ids),
+        (_SQL["by_address"], meant.addresses),
+    )
+    # A generic plan cannot fold away an organization that is not given.
+    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    for sql, values in wanted:
+        found = await db.fetch(sql, organization_id, list(values)) if values else []
+        if found:
+            return [dict(row) for row in found]
+    return []

@@ -1,0 +1,237 @@
+"""Why mails come back: the codes of mail servers, and the words that providers have for them.
+
+https://www.iana.org/assignments/smtp-enhanced-status-codes and RFC 5321 §4.2; the words are those
+that `webhooks` stores of SendGrid, Mailgun, SES and Resend, and their refusals of a request.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gateway.why.model import Reason
+from gateway.why.own_reasons import ADMIN
+
+_AGAIN = "Then send it again."
+_OTHER_WAY = "Reach the person another way, and ask for an address that works."
+
+GONE: Final = Reason(
+    text="The address does not exist, or is no longer in use.",
+    advice=f"Look for a typing mistake in the address and correct it in the person's record. "
+    f"{_OTHER_WAY}",
+)
+_NOT_TAKEN = Reason(
+    text="The recipient's mail server takes no mail from us for this address.",
+    advice=f"Look for a typing mistake in the address. If it is right, their server may be "
+    f"blocking us: tell an administrator. {_OTHER_WAY}",
+)
+_NO_DOMAIN = Reason(
+    text="What stands behind the @ does not exist or takes no mail.",
+    advice=f"Look for a typing mistake behind the @. {_OTHER_WAY}",
+)
+_DISABLED = Reason(text="The recipient's mailbox is closed.", advice=_OTHER_WAY)
+_FULL = Reason(
+    text="The recipient's mailbox is full.",
+    advice="Try again in some days, or tell the person another way.",
+)
+_TOO_LARGE = Reason(
+    text="The mail is too large for the recipient's mail server.",
+    advice="Use fewer or smaller files, then send it again.",
+)
+REFUSED: Final = Reason(
+    text="The recipient's mail server refused the mail.",
+    advice="Try once more, perhaps with another text and without files. If it comes back again, "
+    "reach the person another way.",
+)
+BLOCKED: Final = Reason(
+    text="The recipient's mail server blocked this mail; the address itself may be good.",
+    advice="Try again later, with a plainer text and fewer links. If many mails are blocked, tell "
+    "an administrator: the sender's reputation may be bad.",
+)
+_POLICY = Reason(
+    text="The recipient's mail server refuses the mail by its rules.",
+    advice="Write it differently: plainer, with fewer links, without files. If many mails come "
+    "back so, tell an administrator.",
+)
+UNTRUSTED: Final = Reason(
+    text="The recipient's mail server does not believe that the mail is from us.",
+    advice=f"{ADMIN}: the sender domain's SPF, DKIM or DMARC records are missing or wrong. "
+    f"{_AGAIN}",
+)
+_NO_ANSWER = Reason(
+    text="The recipient's mail server did not answer for so long that delivery was given up.",
+    advice=f"Look for a typing mistake behind the @, and try again tomorrow. {_OTHER_WAY}",
+)
+_LATER = Reason(
+    text="The recipient's mail server asked to wait for so long that delivery was given up.",
+    advice="Send it again later. If it comes back once more, reach the person another way.",
+)
+_SENDER = Reason(
+    text="The address that the mail was to be sent from is not accepted.",
+    advice=f"{ADMIN}: the sender's address or domain has to be verified at the provider. {_AGAIN}",
+)
+_ACCESS = Reason(
+    text="The gateway's access to the mail provider was not accepted.",
+    advice=f"{ADMIN}: renew the account's credentials and what they permit. {_AGAIN}",
+)
+_REJECTED = Reason(
+    text="The mail provider rejected the mail.",
+    advice=f"{ADMIN}: usually an address is not verified at the provider, or the account may only "
+    f"write to its own addresses yet. {_AGAIN}",
+)
+_SUSPENDED = Reason(
+    text="The mail provider does not let this account send for now.",
+    advice=f"{ADMIN}: settle it with the provider. {_AGAIN}",
+)
+_QUOTA = Reason(
+    text="The account's mails at the provider are used up for now.",
+    advice="Send it again later. If that happens often, an administrator should change the plan.",
+)
+_INVALID = Reason(
+    text="The mail provider did not accept the mail as it is.",
+    advice="Look at the addresses, the subject and the files, correct them, and send it again.",
+)
+_BOUNCED_BEFORE = Reason(
+    text="The provider did not send it, because an earlier mail to this address came back.",
+    advice=f"{_OTHER_WAY} If the address is good after all, an administrator can take it from the "
+    "provider's list.",
+)
+SPAM: Final = Reason(
+    text="The provider did not send it, because the recipient reported an earlier mail as spam.",
+    advice="Respect it: write no more e-mails to this address. Reach the person another way.",
+)
+STOPPED: Final = Reason(
+    text="The provider did not send it, because the recipient wants no mails or was taken off.",
+    advice="Respect it. If the person wants mails again, an administrator can take the address "
+    "from the provider's list.",
+)
+_SPAM_CONTENT = Reason(
+    text="The mail looks like spam to the provider, so it was not sent.",
+    advice="Write it differently: plainer, with fewer links and capitals. Then send it again.",
+)
+VIRUS: Final = Reason(
+    text="The mail was refused because a file in it looks dangerous.",
+    advice="Check the file for viruses, or send it in another form, for example as PDF.",
+)
+NOT_CONFIRMED: Final = Reason(
+    text="The recipient has not confirmed yet that they want mails.",
+    advice="Ask the person to confirm, then send it again.",
+)
+_MAKING = Reason(
+    text="The provider could not put the mail together.",
+    advice=f"{ADMIN}: the technical details say what is wrong. {_AGAIN}",
+)
+_OURS = Reason(
+    text="The mail server did not accept the way in which the gateway spoke to it.",
+    advice=f"{ADMIN}: look at the account's settings. {_AGAIN}",
+)
+
+_ENHANCED: Final = {
+    "1.1": GONE,
+    "1.2": _NO_DOMAIN,
+    "1.3": GONE,
+    "1.6": GONE,
+    "1.7": _SENDER,
+    "1.8": _SENDER,
+    "1.10": _NO_DOMAIN,
+    "2.1": _DISABLED,
+    "2.2": _FULL,
+    "2.3": _TOO_LARGE,
+    "3.1": _FULL,
+    "3.4": _TOO_LARGE,
+    "4.1": _NO_ANSWER,
+    "4.2": _NO_ANSWER,
+    "4.4": _NO_DOMAIN,
+    "4.7": _LATER,
+    "7.1": _POLICY,
+    "7.8": _ACCESS,
+    **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26"), UNTRUSTED),
+}
+# By the middle digit, where the whole is not known.
+_SUBJECTS: Final = {
+    "0": REFUSED, "1": GONE, "2": _DISABLED, "3": REFUSED, "4": _NO_ANSWER, "5": _OURS,
+    "6": _INVALID, "7": _POLICY,
+}  # fmt: skip
+_REPLIES: Final = {
+    "421": _LATER, "450": _LATER, "451": _LATER, "452": _FULL, "454": _LATER, "530": _ACCESS,
+    "534": _ACCESS, "535": _ACCESS, "538": _ACCESS, "550": _NOT_TAKEN, "551": _NOT_TAKEN,
+    "552": _FULL, "553": _NOT_TAKEN, "554": _POLICY, "556": _NO_DOMAIN,
+    # Mailgun's own
+    "605": _BOUNCED_BEFORE, "606": STOPPED, "607": SPAM,
+}  # fmt: skip
+
+# In small letters.
+_WORDS: Final = {
+    # SendGrid
+    "bounce": _NOT_TAKEN,
+    "blocked": BLOCKED,
+    "dropped": _INVALID,
+    "bounced address": _BOUNCED_BEFORE,
+    "spam reporting address": SPAM,
+    "unsubscribed address": STOPPED,
+    "invalid": GONE,
+    "spam content": _SPAM_CONTENT,
+    # Mailgun
+    "suppress-bounce": _BOUNCED_BEFORE,
+    "suppress-complaint": SPAM,
+    "suppress-unsubscribe": STOPPED,
+    "old": _LATER,
+    "generic": REFUSED,
+    "failed": REFUSED,
+    "rejected": _SPAM_CONTENT,
+    # SES, and Resend, which is built on it
+    "general": REFUSED,
+    "noemail": GONE,
+    "suppressed": _BOUNCED_BEFORE,
+    "onaccountsuppressionlist": _BOUNCED_BEFORE,
+    "unsubscribedrecipient": STOPPED,
+    "mailboxfull": _FULL,
+    "messagetoolarge": _TOO_LARGE,
+    "contentrejected": _POLICY,
+    "attachmentrejected": VIRUS,
+    "permanent": REFUSED,
+    "reject": VIRUS,
+    "rendering failure": _MAKING,
+    "accessdenied": _ACCESS,
+    "invalidsignature": _ACCESS,
+    "unrecognizedclient": _ACCESS,
+    "accountsuspended": _SUSPENDED,
+    "sendingpaused": _SUSPENDED,
+    "mailfromdomainnotverified": _SENDER,
+    "messagerejected": _REJECTED,
+    "notfound": _ACCESS,
+    "badrequest": _INVALID,
+    **dict.fromkeys(
+        ("limitexceeded", "requestlimitexceeded", "requestthrottled", "throttling",
+         "toomanyrequests"),
+        _QUOTA,
+    ),
+    # Resend
+    "email.bounced": _NOT_TAKEN,
+    "email.failed": _INVALID,
+    "email.suppressed": _BOUNCED_BEFORE,
+    "validation_error": _INVALID,
+    "missing_required_field": _INVALID,
+    "invalid_attachment": VIRUS,
+    "invalid_from_address": _SENDER,
+    "not_found": _INVALID,
+    **dict.fromkeys(("missing_api_key", "invalid_api_key", "restricted_api_key"), _ACCESS),
+    **dict.fromkeys(
+        ("rate_limit_exceeded", "daily_quota_exceeded", "monthly_quota_exceeded"), _QUOTA
+    ),
+    "concurrent_idempotent_requests": _LATER,
+    "invalid_idempotent_request": _INVALID,
+}  # fmt: skip
+
+_CODE = re.compile(r"[245]\.(\d{1,3})\.(\d{1,3})")
+_REPLY = re.compile(r"[45]\d\d")
+
+
+def find(code: str) -> Reason | None:
+    """What a code of an e-mail means; None for one that we have no words for."""
+    if match := _CODE.fullmatch(code):
+        # 4.x.x is the same cause as 5.x.x: who reports it as failed has given up.
+        return _ENHANCED.get(f"{match[1]}.{match[2]}") or _SUBJECTS.get(match[1])
+    if _REPLY.fullmatch(code) or code in _REPLIES:
+        return _REPLIES.get(code) or (_LATER if code.startswith("4") else REFUSED)
+    return _WORDS.get(code.lower())

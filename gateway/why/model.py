@@ -1,0 +1,120 @@
+"""What an explanation is made from, and what it is. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.why.words import name_of
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a message failed, and what can be done: for somebody without technical knowledge."""
+
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queued:
+    """A message's place in the queue; `phase` is `send` or `ask`.
+
+    `is_held`: a worker is at it at this moment. `was_held`: one was, and has not come back.
+    """
+
+    phase: str
+    run_at: datetime
+    attempts: int
+    refusals: int
+    is_held: bool = False
+    was_held: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of a message; `state` is `waiting`, `stored` or `failed`, then with a `reason`."""
+
+    filename: str | None
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    """Another message that belongs to this one: a retry, or what was written next."""
+
+    id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """All that is known of one message.
+
+    `message` has the columns of GET /v1/messages/{id}, `events` those of its events, oldest first
+    (with `is_cut` the oldest are missing). `now` is the database's. `contact` is the name of the
+    other side, `contact_kind` is `lead` or `client` where it is one. `suppressions` are the reasons
+    why the other side must not be written to on this channel. `next` is the first message in the
+    other direction after this one, `is_answer` where it says so itself.
+    """
+
+    message: Row
+    now: datetime
+    events: Sequence[Row] = ()
+    is_cut: bool = False
+    provider: str | None = None
+    contact: str | None = None
+    contact_kind: str | None = None
+    queued: Queued | None = None
+    suppressions: Sequence[str] = ()
+    files: Sequence[File] = ()
+    retries: Sequence[Other] = ()
+    next: Other | None = None
+    is_answer: bool = False
+
+    @property
+    def channel(self) -> str:
+        """The word of `messages.channel`."""
+        return str(self.message["channel"])
+
+    @property
+    def who(self) -> str:
+        """The provider's name, as it stands within a sentence."""
+        return name_of(self.provider)
+
+    @property
+    def metadata(self) -> Row:
+        """The message's metadata; rows of others may hold any JSON there."""
+        given = self.message["metadata"]
+        return given if isinstance(given, dict) else {}
+
+    @property
+    def told(self) -> Row:
+        """What the provider told of the message beyond its events."""
+        told = self.metadata.get("provider")
+        return told if isinstance(told, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing that happened, in plain words; `source` told it, `detail` is the technical part."""
+
+    at: datetime
+    text: str
+    source: str
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """What became of a message: its state, what to do next (if anything), and how it came so."""
+
+    summary: str
+    advice: str | None
+    timeline: tuple[Step, ...] = ()

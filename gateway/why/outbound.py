@@ -1,0 +1,200 @@
+"""What became of a message of ours, and what to do, by its status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from gateway.registry import PROVIDERS
+from gateway.why import arrived
+from gateway.why.model import Queued, Story
+from gateway.why.reasons import failure
+from gateway.why.steps import last_event, reason_of
+from gateway.why.words import clean, how_long, noun, opening, when
+
+# State and advice.
+Said = tuple[str, str | None]
+
+_SOON = timedelta(seconds=2)
+# What is due for longer is not being looked after.
+_STUCK = timedelta(minutes=1)
+_NO_WORKER = (
+    "If it does not leave within a minute, tell an administrator: the process that sends (gateway "
+    "worker) may not be running."
+)
+_NOT_TWICE = "Do not send it again by hand before that: it might arrive twice."
+_BY_ITSELF = "Nothing has to be done: it goes on by itself."
+
+# Who must not be written to any more, whatever became of this one.
+SUPPRESSED: Final = {
+    "stop": "they asked for no more messages (STOP)",
+    "hard_bounce": "an earlier message came back",
+    "complaint": "they complained about a message",
+    "unsubscribe": "they unsubscribed",
+    "manual": "somebody put it on the list",
+}
+
+
+def explain(story: Story, zone: tzinfo) -> Said:
+    """The state in a sentence or two, and what to do next."""
+    state, advice = _BY_STATUS.get(story.message["status"] or "pending", _pending)(story, zone)
+    return state, _with_suppressions(story, advice)
+
+
+def what(story: Story) -> str:
+    """The message, as a sentence begins with it."""
+    address = clean(story.message["to_address"], 80)
+    to = f"{clean(story.contact, 80)} ({address})" if story.contact else address
+    return f"This {noun(story.channel)} to {to}"
+
+
+def _with_suppressions(story: Story, advice: str | None) -> str | None:
+    if not story.suppressions or story.message["error_code"] == "suppressed":
+        return advice
+    why = ", ".join(SUPPRESSED.get(reason, clean(reason)) for reason in story.suppressions)
+    text = f"Further messages to this address are refused on this channel: {why}."
+    return f"{advice} {text}" if advice else text
+
+
+# Not sent yet.
+
+
+def _pending(story: Story, zone: tzinfo) -> Said:
+    queued, send_at = story.queued, story.message["send_at"]
+    if queued is None:
+        return (
+            f"{what(story)} was stored, but it is not in the queue: it will not be sent.",
+            "Send it as a new message.",
+        )
+    if queued.phase == "send" and queued.attempts == 0 and not queued.is_held:
+        if send_at is not None and send_at > story.now:
+            return (
+                f"{what(story)} is planned for {when(send_at, zone)}, and waits until then.",
+                _held_back(story) or "Nothing has to be done. Until then it can be canceled.",
+            )
+        if queued.run_at > story.now + _SOON:
+            return (
+                (
+                    f"{what(story)} waits for its turn: its sender only sends so many messages a "
+                    f"second. It is due on {when(queued.run_at, zone)}."
+                ),
+                _BY_ITSELF,
+            )
+    return _under_way(story, queued, zone)
+
+
+def _held_back(story: Story) -> str | None:
+    """What keeps a planned message from being sent, as things stand."""
+    if not story.suppressions:
+        return None
+    return "As things stand it will fail then. Cancel it, or have the suppression lifted."
+
+
+def _sending(story: Story, zone: tzinfo) -> Said:
+    if story.queued is None:
+        return (
+            f"{what(story)} was taken up to be sent, and nothing was heard of it since.",
+            "Ask the person whether it arrived before it is sent again.",
+        )
+    return _under_way(story, story.queued, zone)
+
+
+def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
+    """Where it is in the queue."""
+    if queued.phase == "ask":
+        return _unknown(story, zone)
+    if queued.is_held:
+        return f"{what(story)} is being sent at this moment.", "Look again in a few seconds."
+    if queued.was_held:
+        text = f"{what(story)} was being sent when the process that sends it ended."
+        return f"{text} Another one looks after it.", _NO_WORKER
+    refusal = last_event(story, "refused_for_now")
+    if queued.refusals and refusal is not None:
+        return _refused_for_now(story, queued, reason_of(story, refusal), zone)
+    waited = story.now - queued.run_at
+    if waited >= _STUCK:
+        return (
+            f"{what(story)} has waited to be sent for {how_long(waited)}: nobody takes it up.",
+            "Tell an administrator: the process that sends (gateway worker) may not be running.",
+        )
+    return f"{what(story)} waits in the queue and is about to be sent.", _NO_WORKER
+
+
+def _refused_for_now(story: Story, queued: Queued, reason: str, zone: tzinfo) -> Said:
+    text = f"{what(story)} was not taken for now. {reason}"
+    if queued.run_at <= story.now + _SOON:
+        return f"{text} It is tried again at once.", _BY_ITSELF
+    in_ = how_long(queued.run_at - story.now)
+    return f"{text} It is tried again in {in_}, on {when(queued.run_at, zone)}.", _BY_ITSELF
+
+
+# Nobody knows.
+
+
+def _unknown(story: Story, zone: tzinfo) -> Said:
+    queued, who = story.queued, story.who
+    lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."
+    if queued is not None and queued.phase == "send":
+        latest = last_event(story, "refused_for_now", "not_found_at_provider")
+        if latest is not None and latest["type"] == "refused_for_now":
+            return _under_way(story, queued, zone)
+        return f"{opening(who)} does not have {_this(story)}, so it is sent once more.", _BY_ITSELF
+    row = PROVIDERS.get(story.provider or "")
+    if queued is not None and (row is None or row.can_be_asked):
+        then = f", on {when(queued.run_at, zone)}" if queued.run_at > story.now + _STUCK else ""
+        return (
+            f"{lost} {opening(who)} is being asked{then}.",
+            f"Wait until that is answered. {_NOT_TWICE}",
+        )
+    can_ask = "cannot be asked" if row is not None and not row.can_be_asked else "gave no answer"
+    return (
+        f"{lost} {opening(who)} {can_ask}, so it stays unknown until a report comes in.",
+        (
+            f"Ask the person whether it arrived, or let an administrator look into the account at "
+            f"{who}. {_NOT_TWICE}"
+        ),
+    )
+
+
+def _this(story: Story) -> str:
+    subject = what(story)
+    return subject[:1].lower() + subject[1:]
+
+
+# Ended.
+
+
+def _canceled(story: Story, zone: tzinfo) -> Said:
+    event = last_event(story, "canceled")
+    if event is not None and event["source"] in PROVIDERS:
+        by = f"was canceled by {story.who}"
+    else:
+        by = "was canceled before it was sent"
+    at = f" on {when(event['occurred_at'], zone)}" if event is not None else ""
+    return f"{what(story)} {by}{at}.", None
+
+
+def _failed(story: Story, zone: tzinfo) -> Said:
+    row = story.message
+    provider = story.provider
+    reason = failure(story.channel, provider, row["error_code"], row["error_message"])
+    failed_at: datetime | None = row["failed_at"]
+    at = f" on {when(failed_at, zone)}" if failed_at else ""
+    verb = "was not connected" if story.channel == "call" else "was not delivered"
+    text = f"{what(story)} failed{at} and {verb}. {reason.text}"
+    if story.retries:
+        return text, "It was sent again already: look at the new message, named below."
+    return text, reason.advice
+
+
+_BY_STATUS: Final[Mapping[str, Callable[[Story, tzinfo], Said]]] = {
+    "pending": _pending,
+    "sending": _sending,
+    "unknown": _unknown,
+    "sent": lambda story, zone: arrived.sent(story, what(story), zone),
+    "canceled": _canceled,
+    "failed": _failed,
+    "delivered": lambda story, zone: arrived.delivered(story, what(story), zone),
+    "read": lambda story, zone: arrived.read(story, what(story), zone),
+}

@@ -1,0 +1,57 @@
+"""Why a message failed and what to do about it, by its code: usable alone, beside any message."""
+
+from __future__ import annotations
+
+from gateway.why import mail_reasons, own_reasons
+from gateway.why.meta_reasons import META
+from gateway.why.model import Reason
+from gateway.why.postmark_reasons import POSTMARK
+from gateway.why.twilio_reasons import CALLS, TWILIO
+from gateway.why.words import clean, name_of, opening, sentence
+
+_TABLES = {"twilio": TWILIO, "meta": META, "postmark": POSTMARK}
+
+
+def failure(
+    channel: str, provider: str | None, error_code: str | None, error_message: str | None
+) -> Reason:
+    """Why a message failed, from the columns of its row; never empty.
+
+    `provider` helps where two providers mean different things by one code; None will do. For a
+    code that we do not know the provider's own text stands, and is said to be that.
+    """
+    code = (error_code or "").strip()
+    said = clean(error_message or "")
+    return (
+        own_reasons.find(code, said)
+        or _known(channel, provider, code)
+        or own_reasons.of_http(code, name_of(provider))
+        or _unknown(provider, code, said)
+    )
+
+
+def _known(channel: str, provider: str | None, code: str) -> Reason | None:
+    if provider in _TABLES and (found := _TABLES[provider].get(code)):
+        return found
+    if channel == "call":
+        return CALLS.get(code) or TWILIO.get(code)
+    if channel == "email":
+        return mail_reasons.find(code)
+    if provider is None:
+        # Whoever carries this channel: their numbers do not overlap.
+        return TWILIO.get(code) or (META.get(code) if channel == "whatsapp" else None)
+    return None
+
+
+def _unknown(provider: str | None, code: str, said: str) -> Reason:
+    who = opening(name_of(provider))
+    named = f" (code {clean(code, 64)})" if code else ""
+    if said:
+        text = f"{who} gave a reason that the gateway has no words for{named}: {sentence(said)}"
+    else:
+        text = f"{who} gave no reason{named}." if named else "Nobody gave a reason."
+    return Reason(
+        text=text,
+        advice="Try once more, or reach the person another way. If it happens again, show an "
+        "administrator this page: the code says more to them.",
+    )

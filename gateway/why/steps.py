@@ -1,0 +1,207 @@
+"""The timeline: each event of a message as one plain sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Final
+
+from gateway.registry import PROVIDERS
+from gateway.why.model import Other, Row, Step, Story
+from gateway.why.reasons import failure
+from gateway.why.reports import reported
+from gateway.why.words import clean, how_long, name_of, opening, sentence, when
+
+_MOST_DETAILS = 12
+# A provider's time in whole seconds may be any moment of that second.
+_SECOND = timedelta(seconds=1) - timedelta.resolution
+
+
+def timeline(story: Story, zone: tzinfo) -> tuple[Step, ...]:
+    """What happened, in the order in which it did."""
+    steps = [_step(story, event, zone) for event in sorted(story.events, key=_order)]
+    return (*_before(story, steps), *_merged(steps), *_after(story))
+
+
+def last_event(story: Story, *types: str) -> Row | None:
+    """The latest event of one of these types."""
+    return next((event for event in reversed(story.events) if event["type"] in types), None)
+
+
+def provider_of(story: Story, event: Row) -> str | None:
+    """Who is meant by an event: who told it, or else whose the sender is."""
+    return event["source"] if event["source"] in PROVIDERS else story.provider
+
+
+def reason_of(story: Story, event: Row) -> str:
+    """Why an event says that something went wrong."""
+    given = (event["detail"].get(name) for name in ("error_code", "error_message"))
+    # What a provider tells beside may have the same name and any form.
+    code, said = (value if isinstance(value, str) else None for value in given)
+    return failure(story.channel, provider_of(story, event), code, said).text
+
+
+def _order(event: Row) -> tuple[datetime, datetime]:
+    at, recorded = event["occurred_at"], event["recorded_at"]
+    if at.microsecond == 0:
+        at = max(at, min(at + _SECOND, recorded))
+    return at, recorded
+
+
+def _step(story: Story, event: Row, zone: tzinfo) -> Step:
+    own = _OWN.get(event["type"]) if event["source"] not in PROVIDERS else None
+    text = own(story, event, zone) if own else _said(story, event)
+    return Step(
+        at=event["occurred_at"],
+        text=text,
+        source=clean(event["source"], 64),
+        detail=_detail(event),
+    )
+
+
+def _said(story: Story, event: Row) -> str:
+    who = name_of(provider_of(story, event))
+    if event["status"] == "failed":
+        return f"{opening(who)} reports a failure. {reason_of(story, event)}"
+    return reported(story, event, who)
+
+
+def _detail(event: Row) -> dict[str, str]:
+    """The technical part: the word as it was told, and what is short enough to be read."""
+    found = {"type": clean(event["type"], 64)}
+    for name, value in event["detail"].items():
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+            found[clean(name, 64)] = clean(value)
+        if len(found) > _MOST_DETAILS:
+            break
+    return found
+
+
+def _before(story: Story, steps: list[Step]) -> Iterator[Step]:
+    retry_of = story.message["retry_of"]
+    first = steps[0].at if steps else story.message["created_at"]
+    if retry_of is not None:
+        text = "This is a new attempt at an earlier message that had failed."
+        yield Step(at=first, text=text, source="gateway", detail={"message_id": str(retry_of)})
+    answered = story.metadata.get("reply_to")
+    if isinstance(answered, str) and story.message["direction"] == "inbound":
+        text = "This answers an earlier message."
+        yield Step(
+            at=first, text=text, source="gateway", detail={"message_id": clean(answered, 64)}
+        )
+    if story.is_cut:
+        yield Step(at=first, text="What happened before is left out here.", source="gateway")
+
+
+def _after(story: Story) -> Iterator[Step]:
+    for retry in story.retries:
+        yield _pointer(retry, "It was sent again, as a new message.")
+    if story.next is not None:
+        is_inbound = story.message["direction"] == "inbound"
+        text = "We wrote to them after this." if is_inbound else "They wrote to us after this."
+        yield _pointer(story.next, "They answered it." if story.is_answer else text)
+
+
+def _pointer(other: Other, text: str) -> Step:
+    return Step(
+        at=other.created_at, text=text, source="gateway", detail={"message_id": str(other.id)}
+    )
+
+
+def _merged(steps: list[Step]) -> list[Step]:
+    """The same said by the same again and again, as opens of a mail are, is one step."""
+    found: list[Step] = []
+    counts: list[int] = []
+    for step in steps:
+        if found and (found[-1].text, found[-1].source) == (step.text, step.source):
+            counts[-1] += 1
+        else:
+            found.append(step)
+            counts.append(1)
+    return [
+        step
+        if count == 1
+        else Step(
+            at=step.at,
+            text=f"{step.text} ({count} times from then on.)",
+            source=step.source,
+            detail=step.detail,
+        )
+        for step, count in zip(found, counts, strict=True)
+    ]
+
+
+# What the gateway itself noted: api, worker, and what is stored with a message that comes in.
+
+
+def _accepted(story: Story, _event: Row, zone: tzinfo) -> str:
+    send_at = story.message["send_at"]
+    if send_at is not None and send_at > story.message["created_at"]:
+        return f"The gateway stored it, to be sent on {when(send_at, zone)}."
+    return "The gateway stored it, to be sent at once."
+
+
+def _attempt(_story: Story, event: Row, _zone: tzinfo) -> str:
+    number = event["detail"].get("attempt")
+    is_first = not isinstance(number, int) or number <= 1
+    return "It was being sent." if is_first else f"It was being sent, attempt {number}."
+
+
+def _sent(story: Story, _event: Row, _zone: tzinfo) -> str:
+    if story.told.get("test") is True:
+        return "A test key sent it: no provider was asked, and nobody got it."
+    return f"{opening(story.who)} took it."
+
+
+def _found(story: Story, _event: Row, _zone: tzinfo) -> str:
+    return f"{opening(story.who)} was asked, and has it: it was not sent twice."
+
+
+def _failed(story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"It failed. {reason_of(story, event)}"
+
+
+def _later(story: Story, event: Row, zone: tzinfo) -> str:
+    wait = event["detail"].get("next_attempt_after")
+    text = f"Not taken for now. {reason_of(story, event)}"
+    if isinstance(wait, int | float):
+        length = timedelta(seconds=wait)
+        then = f", on {when(event['occurred_at'] + length, zone)}" if wait >= 60 else ""
+        text += f" Next attempt in {how_long(length)}{then}."
+    return text
+
+
+def _lost(story: Story, event: Row, _zone: tzinfo) -> str:
+    cause = sentence(clean(event["detail"].get("error_message") or "No answer came"))
+    return f"Whether {story.who} took it is not known. {cause}"
+
+
+def _cannot_be_asked(story: Story, _event: Row, _zone: tzinfo) -> str:
+    return f"{opening(story.who)} cannot be asked whether it has it: only a report can tell."
+
+
+def _not_there(story: Story, _event: Row, _zone: tzinfo) -> str:
+    return f"{opening(story.who)} was asked, and does not have it: it is sent once more."
+
+
+def _canceled(_story: Story, _event: Row, _zone: tzinfo) -> str:
+    return "It was canceled before it was sent."
+
+
+def _delivered(_story: Story, _event: Row, _zone: tzinfo) -> str:
+    return "It counts as delivered: it was a test."
+
+
+_OWN: Final[Mapping[str, Any]] = {
+    "accepted": _accepted,
+    "attempt": _attempt,
+    "sent": _sent,
+    "found_at_provider": _found,
+    "failed": _failed,
+    "refused_for_now": _later,
+    "answer_lost": _lost,
+    "cannot_be_asked": _cannot_be_asked,
+    "not_found_at_provider": _not_there,
+    "canceled": _canceled,
+    "delivered": _delivered,
+}

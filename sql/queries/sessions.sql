@@ -1,0 +1,63 @@
+-- Signing in to the inbox: sessions, links that open once, attempts.
+
+-- name: insert_session
+INSERT INTO gateway.staff_sessions (organization_id, id, auth_id, digest, method, expires_at)
+VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) RETURNING id;
+
+-- name: find_session
+-- $2: seconds without a request after which a session is over. Seen is written once a minute at most,
+-- so that reading costs no write.
+WITH found AS (
+  SELECT organization_id, id, auth_id, last_seen_at FROM gateway.staff_sessions
+  WHERE digest = $1 AND expires_at > now() AND last_seen_at > now() - make_interval(secs => $2)
+), seen AS (
+  UPDATE gateway.staff_sessions s SET last_seen_at = now() FROM found f
+  WHERE s.organization_id = f.organization_id AND s.id = f.id
+    AND f.last_seen_at < now() - interval '1 minute'
+)
+SELECT organization_id, id, auth_id FROM found;
+
+-- name: end_session
+DELETE FROM gateway.staff_sessions WHERE digest = $1;
+
+-- name: end_sessions_of
+DELETE FROM gateway.staff_sessions WHERE organization_id = $1 AND auth_id = $2;
+
+-- name: insert_link
+INSERT INTO gateway.staff_links (organization_id, id, auth_id, expires_at)
+VALUES ($1, $2, $3, now() + make_interval(secs => $4)) RETURNING id;
+
+-- name: find_link
+-- Whom a link that is still good signs in.
+SELECT l.auth_id, u.email, o.name AS organization
+FROM gateway.staff_links l
+JOIN auth_users u ON u.auth_id = l.auth_id AND u.organization_id = l.organization_id AND u.is_active
+JOIN organizations o ON o.id = l.organization_id
+WHERE l.organization_id = $1 AND l.id = $2 AND l.expires_at > now();
+
+-- name: use_link
+-- Of two that use it at the same moment, one finds the row.
+DELETE FROM gateway.staff_links
+WHERE organization_id = $1 AND id = $2 AND expires_at > now() RETURNING auth_id;
+
+-- name: end_links_of
+DELETE FROM gateway.staff_links WHERE organization_id = $1 AND auth_id = $2;
+
+-- name: count_attempts
+-- $1: buckets, $2: how many seconds they count. In one order, so that two who count the same buckets
+-- never wait for each other.
+INSERT INTO gateway.sign_in_attempts AS a (bucket, count, begun_at)
+SELECT b, 1, now() FROM unnest($1::bytea[]) AS given(b) ORDER BY b
+ON CONFLICT (bucket) DO UPDATE SET
+  count = CASE WHEN a.begun_at > now() - make_interval(secs => $2)
+    THEN least(a.count, 1000000) + 1 ELSE 1 END,
+  begun_at = CASE WHEN a.begun_at > now() - make_interval(secs => $2)
+    THEN a.begun_at ELSE now() END
+RETURNING bucket, count;
+
+-- name: me
+-- Run as the caller: who is not active, or of no organization, sees no row.
+SELECT u.id, u.organization_id, u.role, u.email, u.full_name, o.name AS organization,
+  o.settings ->> 'timezone' AS timezone
+FROM auth_users u JOIN organizations o ON o.id = u.organization_id
+WHERE u.auth_id = $1 AND u.is_active;

@@ -1,0 +1,208 @@
+"""The inbox in a real browser: Debian's Chromium, a real server on a real port, a real database.
+
+Where Chromium or playwright (extra `browser`) is missing, the tests of this folder are skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from gateway import links, setup
+from gateway.config import Settings
+from gateway.serve import bind, serve_web
+from gateway.store import accounts
+from gateway.store.database import Database
+from gateway.vault import Vault
+from tests.service.conftest import SECRET, Tenant, make_tenant
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+IS_THERE = CHROMIUM.exists() and importlib.util.find_spec("playwright") is not None
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = {"width": 390, "height": 844}
+WIDE = {"width": 1360, "height": 850}
+OWNER = "owner@alpha.example.com"
+MEMBER = "member@alpha.example.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A gateway that a browser can open, and what is behind it."""
+
+    url: str
+    settings: Settings
+    database: Database
+    vault: Vault
+    a: Tenant
+    b: Tenant
+
+    async def link(self, email: str) -> str:
+        """The whole URL of a new link that signs somebody in."""
+        async with self.database.as_service() as db:
+            row = await accounts.staff_by_email(db, email)
+        assert row is not None
+        link_id = await setup.new_link(self.database, row["organization_id"], row["auth_id"])
+        return links.sign_in_url(
+            self.vault, self.settings.base_url, row["organization_id"], link_id
+        )
+
+
+@dataclass
+class Visitors:
+    """Opens pages in contexts of their own, and remembers what went wrong in them."""
+
+    browser: Browser
+    stage: Stage
+    stack: AsyncExitStack
+    complaints: list[str] = field(default_factory=list)
+
+    async def open(
+        self,
+        email: str | None = OWNER,
+        *,
+        phone: bool = False,
+        dark: bool = False,
+        js: bool = True,
+        path: str = "",
+        **more: Any,
+    ) -> Page:
+        """A page of a browser of its own, signed in as `email`; None signs nobody in."""
+        context = await self.browser.new_context(
+            base_url=self.stage.url,
+            viewport=PHONE if phone else WIDE,  # type: ignore[arg-type] # a dict as it wants one
+            has_touch=phone,
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=js,
+            **({"timezone_id": "Europe/London"} | more),
+        )
+        self.stack.push_async_callback(context.close)
+        context.set_default_timeout(10_000)
+        page = await context.new_page()
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", self._request)
+        if email is not None:
+            await page.goto(await self.stage.link(email))
+            await page.get_by_role("button", name="Sign in").click()
+            await page.wait_for_url("**/inbox")
+            if path:
+                await page.goto(f"/inbox{path}")
+        else:
+            await page.goto(f"/inbox{path}")
+        return page
+
+    def _console(self, message: Any) -> None:
+        # An answer of 4xx is a line there, too: tests ask for such answers.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if urlsplit(request.url).netloc not in (urlsplit(self.stage.url).netloc, ""):
+            self.complaints.append(f"asked another host: {request.url}")
+
+
+Axe = Callable[["Page"], Awaitable[None]]
+Shot = Callable[["Page", str], Awaitable[None]]
+
+
+@pytest.fixture
+async def stage(database: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A running gateway with tenants A and B, as `gateway web` runs it."""
+    bound = bind("127.0.0.1", 0)
+    settings = Settings(
+        database_url=database,
+        gateway_data=tmp_path,
+        gateway_secret_keys=(b"k" * 32,),
+        supabase_jwt_secret=SECRET,
+        port=bound.getsockname()[1],
+    )
+    pool, vault = await Database.connect(database), Vault(settings.gateway_secret_keys)
+    stop, is_ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(serve_web(settings, bound, stop, is_ready.set))
+    try:
+        a = await make_tenant(pool, vault, "Alpha", "+15551230001", country="GB")
+        b = await make_tenant(pool, vault, "Beta", "+15551230002")
+        await asyncio.wait_for(is_ready.wait(), 10)
+        yield Stage(url=settings.base_url, settings=settings, database=pool, vault=vault, a=a, b=b)
+    finally:
+        stop.set()
+        await serving
+        await pool.close()
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    if not IS_THERE:
+        pytest.skip("needs Debian's chromium and the extra 'browser'")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visitors(chromium: Browser, stage: Stage) -> AsyncIterator[Visitors]:
+    """Opens pages; in the end none of them may have complained or asked another host."""
+    async with AsyncExitStack() as stack:
+        made = Visitors(chromium, stage, stack)
+        yield made
+    assert made.complaints == []
+
+
+@pytest.fixture
+async def page(visitors: Visitors) -> Page:
+    """A wide page, signed in as the owner of A."""
+    return await visitors.open()
+
+
+@pytest.fixture
+def axe() -> Axe:
+    """Asserts that axe finds nothing serious or critical on a page as it stands."""
+
+    async def check(page: Page) -> None:
+        from axe_playwright_python.async_playwright import Axe as Runner
+
+        found = await Runner().run(page)
+        grave = [
+            f"{each['id']}: {each['help']}: {[node['target'] for node in each['nodes']]}"
+            for each in found.response["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert grave == [], page.url
+
+    return check
+
+
+@pytest.fixture
+def shot() -> Shot:
+    """Writes a screenshot where GATEWAY_SCREENSHOTS names a folder (`make screenshots`)."""
+
+    async def take(page: Page, name: str) -> None:
+        folder = os.environ.get("GATEWAY_SCREENSHOTS")
+        if folder:
+            await page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
+
+    return take
