@@ -32,13 +32,13 @@ class Spec:
     port: int
     connections: int
     seconds: float
-    requests: str
     status: int
+    requests: str = ""
     contains: str = ""
     warmup: float = 0.0
     rate: float | None = None
     repeat: bool = True
-    pause: float = 0.0
+    pause: float | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -160,7 +160,7 @@ class Load:
         self._number += 1
         connection.asked = due
         self.under_way += 1
-        if self.spec.pause:
+        if self.spec.pause is not None:
             self.outcome.begun.append(due)
         connection.write(request.replace(MARK, b"%010d" % self._number))
 
@@ -174,7 +174,7 @@ class Load:
         if self.begin <= now <= self.end:
             self.starts.append(connection.asked)
             self.latencies.append((now - connection.asked) * 1000)
-        if self.spec.pause:
+        if self.spec.pause is not None:
             asyncio.get_running_loop().call_later(self.spec.pause, self.ask, connection)
         else:
             self.ask(connection)

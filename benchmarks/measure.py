@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import subprocess
 import sys
@@ -15,8 +16,6 @@ import orjson
 from benchmarks.load import Outcome, Spec, pack
 from benchmarks.processes import ROOT, Child, NotMeasuredError, Usage, usage
 from benchmarks.stage import Stage
-
-MOST_WRONG = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +68,20 @@ class Loading:
     process: subprocess.Popen[bytes]
     watch: Watch
 
-    def finish(self) -> tuple[Outcome, Cost]:
-        """Wait until it is over; raises `NotMeasuredError` when an answer was wrong."""
+    def finish(self, look: Callable[[], None] | None = None) -> tuple[Outcome, Cost]:
+        """Wait until it is over, and `look` every second meanwhile.
+
+        Raises `NotMeasuredError` when an answer was wrong.
+        """
         assert self.process.stdout is not None  # noqa: S101 - it is a pipe
+        while look and not select.select([self.process.stdout], [], [], 1.0)[0]:
+            look()
         line = self.process.stdout.readline()
         cost = self.watch.end()
         if self.process.wait() or not line:
             raise NotMeasuredError("the load generator ended early")
         outcome = Outcome(**orjson.loads(line))
-        if outcome.wrong > MOST_WRONG:
+        if outcome.wrong:
             raise NotMeasuredError(f"{outcome.wrong} wrong answers, first: {outcome.first_wrong}")
         return outcome, cost
 
@@ -92,6 +96,7 @@ def loading(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) ->
         [sys.executable, "-m", "benchmarks.load", str(path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
+        bufsize=0,  # `finish` waits for the descriptor itself
         start_new_session=True,
     ) as process:
         try:

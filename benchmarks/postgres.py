@@ -68,11 +68,12 @@ class Postgres:
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.db = psycopg.connect(dsn, autocommit=True)
-        durable = self.value(
-            "SELECT current_setting('fsync') || current_setting('synchronous_commit')"
-        )
-        if durable != "onon":
-            raise NotMeasuredError("fsync or synchronous_commit is off: that is another race")
+
+    def must_be_durable(self) -> None:
+        """Raises `NotMeasuredError` where a commit may be lost: that is another race."""
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            if self.value("SELECT current_setting(%s)", name) == "off":
+                raise NotMeasuredError(f"{name} is off on this server")
 
     @property
     def pid(self) -> int | None:

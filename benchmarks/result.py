@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.load import Outcome
 from benchmarks.measure import Cost
 
-MIB = 2**20
+MB = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,21 +71,58 @@ def row_of(path: str, what: str, outcome: Outcome, cost: Cost, each: int = 1) ->
 
 
 HEADS = (
-    "path", "rate/s", "× naive", "of floor", "p50 ms", "p95 ms", "p99 ms",
-    "CPU web", "worker", "postgres", "RSS web", "worker", "goals",
+    "path", "a second", "times naive", "of floor", "p50 ms", "p95 ms", "p99 ms",
+    "CPU web", "CPU worker", "CPU postgres", "MB web", "MB worker",
 )  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown, columns aligned; CPU in ms a message, memory in MiB of one process."""
-    lines = [list(HEADS), *(_cells(row) for row in rows)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(HEADS))]
-    lines.insert(1, ["-" * width for width in widths])
+    """What was measured, in Markdown; CPU in ms a message, memory of the largest process."""
+    return _aligned(HEADS, [_cells(row) for row in rows])
+
+
+def goals(rows: Sequence[Row]) -> str:
+    """What was wanted and what came of it, in Markdown."""
+    lines = [
+        [
+            f"{row.path}: {row.what}",
+            goal.what,
+            f"{'≥' if goal.at_least else '≤'} {goal.limit:,g}",
+            f"{goal.value:,.0f}" if goal.value >= 100 else f"{goal.value:.3g}",
+            "met" if goal.is_met else "NOT MET",
+        ]
+        for row in rows
+        for goal in row.goals
+    ]
+    return _aligned(("path", "goal", "wanted", "measured", ""), lines)
+
+
+def memory(rows: Sequence[Row]) -> Row:
+    """Goal 7: the largest process of all paths."""
+    largest = {
+        name: max((row.peak.get(name, 0) for row in rows), default=0) for name in ("web", "worker")
+    }
+    limits = {"web": 150, "worker": 200}
+    return Row(
+        path="memory",
+        what="largest of all paths",
+        peak=largest,
+        goals=[
+            Goal(what=f"MB {name}", limit=limit, value=largest[name] / MB, at_least=False)
+            for name, limit in limits.items()
+            if largest[name]
+        ],
+    )
+
+
+def _aligned(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[n]) for line in (heads, *lines)) for n in range(len(heads))]
+    rule = ["-" * width for width in widths]
     return "\n".join(
         "| "
         + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         + " |"
-        for line in lines
+        for line in (heads, rule, *lines)
     )
 
 
@@ -95,22 +132,15 @@ def _cells(row: Row) -> list[str]:
         f"{row.rate:,.0f}" if row.rate else "",
         f"{row.rate / row.naive:.1f}" if row.naive else "",
         f"{row.rate / row.floor:.0%}" if row.floor else "",
-        *(("" if value is None else f"{value:.1f}") for value in (row.p50, row.p95, row.p99)),
-        *(_number(row.cpu.get(name), 3) for name in ("web", "worker", "postgres")),
-        *(_mib(row.peak.get(name)) for name in ("web", "worker")),
-        "; ".join(said(goal) for goal in row.goals),
+        *(_number(value, 1) for value in (row.p50, row.p95, row.p99)),
+        *(_number(row.cpu.get(name), 2) for name in ("web", "worker", "postgres")),
+        *(_mb(row.peak.get(name)) for name in ("web", "worker")),
     ]
-
-
-def said(goal: Goal) -> str:
-    """A goal as the table says it."""
-    sign, mark = "≥" if goal.at_least else "≤", "met" if goal.is_met else "NOT MET"
-    return f"{goal.what} {sign} {goal.limit:,g}: {goal.value:,.4g} {mark}"
 
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _mib(value: int | None) -> str:
-    return "" if value is None else f"{value / MIB:.0f}"
+def _mb(value: int | None) -> str:
+    return f"{value / MB:.0f}" if value else ""

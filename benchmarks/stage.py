@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.postgres import Postgres
 from benchmarks.processes import ROOT, Child, free_port
-from benchmarks.traffic import CONTACTS, SOURCE, TEMPLATE, Known, number
+from benchmarks.traffic import SOURCE, TEMPLATE, Known, number
 from channels.model import Channel
 from gateway import setup
 from gateway.ids import new_id
@@ -61,6 +61,7 @@ class Stage:
     folder: Path
     port: int
     provider_port: int
+    contacts: int
 
     def environment(self, **more: str) -> dict[str, str]:
         """What the processes are told."""
@@ -131,7 +132,9 @@ class Stage:
     def sent(self, channel: Channel, count: int) -> list[Known]:
         """Messages that a provider took a moment ago, stored at once."""
         mark = {Channel.SMS: "SM", Channel.EMAIL: "sg", Channel.WHATSAPP: "wamid."}[channel]
-        known = [Known(new_id(), mark + secrets.token_hex(16)) for _ in range(count)]
+        known = [
+            Known(new_id(), mark + secrets.token_hex(16), n % self.contacts) for n in range(count)
+        ]
         mine = str(self.tenant.organization_id)
         with (
             self.postgres.db.cursor() as cursor,
@@ -140,12 +143,13 @@ class Stage:
                 " to_address, body, status, external_id, conversation_id) FROM STDIN"
             ) as copy,
         ):
-            for n, one in enumerate(known):
-                to = f"person{n}@example.com" if channel is Channel.EMAIL else number(n % CONTACTS)
+            for one in known:
+                is_mail, n = channel is Channel.EMAIL, one.contact
+                to = f"person{n}@example.com" if is_mail else number(n)
                 copy.write_row((
                     str(one.id), mine, channel.value, "outbound", SENDERS[channel], to,
                     "Hello, your appointment is on Tuesday at 10:30.", "sending", one.external_id,
-                    conversation_of(self.tenant.organization_id, n % CONTACTS),
+                    conversation_of(self.tenant.organization_id, n),
                 ))  # fmt: skip
         self.postgres.db.execute("ANALYZE public.messages")
         return known
@@ -166,17 +170,18 @@ def running(child: Child) -> Iterator[Child]:
         child.stop()
 
 
-def make_stage(dsn: str, folder: Path) -> Stage:
+def make_stage(dsn: str, folder: Path, contacts: int) -> Stage:
     """A stage on a migrated database."""
     postgres = Postgres(dsn)
     tenant = asyncio.run(_tenant(dsn))
-    _fill(postgres, tenant)
+    _fill(postgres, tenant, contacts)
     return Stage(
         postgres=postgres,
         tenant=tenant,
         folder=folder,
         port=free_port(),
         provider_port=free_port(),
+        contacts=contacts,
     )
 
 
@@ -231,7 +236,7 @@ async def _tenant(dsn: str) -> Tenant:
     )
 
 
-def _fill(postgres: Postgres, tenant: Tenant) -> None:
+def _fill(postgres: Postgres, tenant: Tenant, contacts: int) -> None:
     """The template; and contacts that are known: their conversations, every fourth as a lead."""
     mine = tenant.organization_id
     postgres.db.execute(
@@ -243,18 +248,18 @@ def _fill(postgres: Postgres, tenant: Tenant) -> None:
         cursor.executemany(
             "INSERT INTO public.leads (organization_id, first_name, last_name, phone, email)"
             " VALUES (%s, 'Person', %s, %s, %s)",
-            [(mine, str(n), number(n), f"person{n}@example.com") for n in range(0, CONTACTS, 4)],
+            [(mine, str(n), number(n), f"person{n}@example.com") for n in range(0, contacts, 4)],
         )
         with cursor.copy(
             "COPY gateway.conversations (organization_id, id, channels) FROM STDIN"
         ) as copy:
-            for n in range(CONTACTS):
+            for n in range(contacts):
                 copy.write_row((mine, conversation_of(mine, n), "{sms,email,whatsapp}"))
         with cursor.copy(
             "COPY gateway.conversation_addresses (organization_id, address, conversation_id,"
             " written) FROM STDIN"
         ) as copy:
-            for n in range(CONTACTS):
+            for n in range(contacts):
                 copy.write_row((mine, number(n), conversation_of(mine, n), number(n)))
     postgres.db.execute(
         "UPDATE gateway.conversations c SET lead_id = l.id"

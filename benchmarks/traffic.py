@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.load import MARK
 
-CONTACTS = 20_000
 TEMPLATE = "appointment"
 SOURCE = (
     "Hello {{ name }}, your appointment with {{ doctor }} is on {{ day }} at {{ time }}. "
@@ -25,10 +24,11 @@ SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that was sent: our id and its provider's."""
+    """A message that was sent: our id, its provider's, and to whom."""
 
     id: UUID
     external_id: str
+    contact: int
 
 
 def number(contact: int) -> str:
@@ -40,7 +40,7 @@ def wanted(contact: int) -> dict[str, object]:
     """One message as a caller asks for it, with a text that no other has."""
     return {
         "channel": "sms",
-        "to": number(contact % CONTACTS),
+        "to": number(contact),
         "template": TEMPLATE,
         "variables": {
             "name": f"Person {contact}",
@@ -57,9 +57,9 @@ def single(port: int, key: str, contact: int) -> bytes:
     return _post(port, "/v1/messages", wanted(contact), {"Authorization": f"Bearer {key}"})
 
 
-def batch(port: int, key: str, first: int, size: int) -> bytes:
-    """POST /v1/messages/batch with `size` messages."""
-    body = {"messages": [wanted(first + n) for n in range(size)]}
+def batch(port: int, key: str, contacts: Sequence[int]) -> bytes:
+    """POST /v1/messages/batch with a message to each contact."""
+    body = {"messages": [wanted(contact) for contact in contacts]}
     return _post(port, "/v1/messages/batch", body, {"Authorization": f"Bearer {key}"})
 
 
@@ -88,11 +88,10 @@ def twilio_report(url: str, token: str, sid: str, word: str, to: str, sender: st
 def twilio_reports(url: str, token: str, sent: Sequence[Known]) -> Iterator[bytes]:
     """`sent` and then `delivered` of every message; `url` is that of the account's statuses."""
     for word in ("sent", "delivered"):
-        for n, known in enumerate(sent):
+        for known in sent:
             one = f"{url}?message_id={known.id}"
-            yield twilio_report(
-                one, token, known.external_id, word, number(n % CONTACTS), "+15551230001"
-            )
+            to = number(known.contact)
+            yield twilio_report(one, token, known.external_id, word, to, "+15551230001")
 
 
 def sendgrid_events(
@@ -103,7 +102,7 @@ def sendgrid_events(
         for start in range(0, len(sent), size):
             events = [
                 {
-                    "email": f"person{start + n}@example.com",
+                    "email": f"person{known.contact}@example.com",
                     "timestamp": now,
                     "smtp-id": f"<{known.external_id}@example.com>",
                     "event": word,
@@ -137,12 +136,12 @@ def meta_statuses(
                     "id": known.external_id,
                     "status": word,
                     "timestamp": str(now),
-                    "recipient_id": number((start + n) % CONTACTS)[1:],
+                    "recipient_id": number(known.contact)[1:],
                     "biz_opaque_callback_data": str(known.id),
                     "conversation": {"id": known.external_id[-16:], "origin": {"type": "service"}},
                     "pricing": {"billable": False, "pricing_model": "PMP", "category": "service"},
                 }
-                for n, known in enumerate(sent[start : start + size])
+                for known in sent[start : start + size]
             ]
             value = {"messaging_product": "whatsapp", "metadata": metadata, "statuses": statuses}
             changes = [{"value": value, "field": "messages"}]
