@@ -67,6 +67,8 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         for row in run.rows:
             if row.path == "circle":
                 given.plot.write_text(soak(row.more), encoding="utf-8")
+    if run.failures:
+        raise NotMeasuredError("; ".join(run.failures))
 
 
 def _size(given: argparse.Namespace) -> Size:

@@ -18,13 +18,13 @@ def accept(stage: Stage, seconds: float, naive: float | None, floor: float | Non
     """Single sends and batches, each with one web process and with two."""
     rows = []
     for processes in (1, 2):
-        row = _single(stage, seconds, processes)
+        row = single_sends(stage, seconds, processes)
         row.naive, row.floor = naive, floor
         if naive:
             row.goals.append(Goal(what="times naive", limit=20, value=row.rate / naive))
         rows.append(row)
     for processes in (1, 2):
-        row = _batches(stage, seconds, processes)
+        row = batch_sends(stage, seconds, processes)
         row.floor = floor
         rows.append(row)
     return rows
@@ -42,7 +42,8 @@ def batches(stage: Stage, messages: int) -> list[bytes]:
     return [batch(stage.port, stage.tenant.key, contacts[at : at + BATCH]) for at in starts]
 
 
-def _single(stage: Stage, seconds: float, processes: int) -> Row:
+def single_sends(stage: Stage, seconds: float, processes: int) -> Row:
+    """As many as so many web processes take."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,
@@ -66,7 +67,8 @@ def _single(stage: Stage, seconds: float, processes: int) -> Row:
     return row
 
 
-def _batches(stage: Stage, seconds: float, processes: int) -> Row:
+def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
+    """The same in requests of a hundred."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,

@@ -40,6 +40,7 @@ class Course:
 
     seconds: float
     asked: int
+    missed: int = 0
     delivered: int = 0
     rate: float = 0.0
     cost: Cost
@@ -122,6 +123,7 @@ def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
     return Course(
         seconds=outcome.seconds,
         asked=asked,
+        missed=outcome.missed,
         delivered=done(),
         rate=sum(count for _, count, _, _ in by_second) / outcome.seconds,
         cost=cost,
@@ -138,6 +140,7 @@ def as_json(course: Course) -> dict[str, Any]:
     """The course, for the JSON and the plot."""
     return {
         "asked": course.asked,
+        "missed": course.missed,
         "delivered": course.delivered,
         "refused_reports": course.refused_reports,
         "p99_accept": course.p99_accept,

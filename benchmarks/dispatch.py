@@ -20,7 +20,7 @@ def dispatch(
     stage: Stage, messages: int, slow: int, naive: float | None, floor: float | None
 ) -> list[Row]:
     """A backlog to a provider that answers at once, then one to a provider that is slow."""
-    row = _quick(stage, messages)
+    row = at_once(stage, messages)
     row.naive, row.floor = naive, floor
     if naive:
         row.goals.append(Goal(what="times naive", limit=10, value=row.rate / naive))
@@ -42,7 +42,8 @@ def _fill(stage: Stage, messages: int) -> None:
         load(stage, batches(stage, messages), spec, watch(stage, web=web))
 
 
-def _quick(stage: Stage, messages: int) -> Row:
+def at_once(stage: Stage, messages: int) -> Row:
+    """A backlog to a provider that answers at once."""
     _fill(stage, messages)
     with stage.provider() as provider, stage.worker(CONCURRENCY) as worker:
         over = watch(stage, worker=worker, provider=provider)

@@ -43,7 +43,10 @@ class Spec:
 
 @dataclass(kw_only=True, slots=True)
 class Outcome:
-    """What came of it; latencies in milliseconds, of what was asked after the warm-up."""
+    """What came of it; latencies in milliseconds, of what was answered after the warm-up.
+
+    `missed`: what a rate had wanted, and no connection was free for.
+    """
 
     answered: int = 0
     wrong: int = 0
@@ -55,6 +58,7 @@ class Outcome:
     per_second: list[tuple[int, float, float]] = field(default_factory=list)
     begun: list[float] = field(default_factory=list)
     all_answered: int = 0
+    missed: int = 0
 
 
 def pack(requests: Sequence[bytes], path: Path) -> str:
@@ -139,12 +143,16 @@ class Load:
                     self._waiting.append(due)
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
-        self._look_whether_over()
+        if self._free:
+            self.ask(self._free.pop())
 
     def ask(self, connection: Connection) -> None:
         """Have a free connection ask what is next, if anything is."""
         now = time.monotonic()
         if self.spec.rate is not None:
+            if now >= self.end:  # what has found no connection by now is not asked any more
+                self.outcome.missed += len(self._waiting)
+                self._waiting.clear()
             if self._waiting:
                 self._write(connection, self._waiting.popleft())
             else:

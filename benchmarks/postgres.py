@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -32,20 +32,27 @@ SETTINGS = (
 
 
 class Server(EmbeddedServer):
-    """The server that comes with the package, with these settings."""
+    """The server that comes with the package, with other settings."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, settings: Sequence[str] = SETTINGS) -> None:
         super().__init__(data)
-        self._settings = SETTINGS
+        self._settings = tuple(settings)
+
+
+@contextmanager
+def migrated(server: Server) -> Iterator[str]:
+    """Start a server; the DSN of its database."""
+    with server:
+        asyncio.run(migrate.up(server.dsn))
+        yield server.dsn
 
 
 @contextmanager
 def database(url: str | None, folder: Path) -> Iterator[str]:
     """A migrated database and its DSN: on the server of `url`, else on one of our own."""
     if url is None:
-        with Server(folder / "data") as server:
-            asyncio.run(migrate.up(server.dsn))
-            yield server.dsn
+        with migrated(Server(folder / "data")) as dsn:
+            yield dsn
         return
     name = f"gateway_bench_{secrets.token_hex(4)}"
     own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

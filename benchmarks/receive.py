@@ -23,36 +23,32 @@ def receive(
     """Twilio's reports one by one, SendGrid's and Meta's many in a request."""
     rows = []
     for provider, processes in (("twilio", 1), ("twilio", 2), ("sendgrid", 1), ("meta", 1)):
-        each = 1 if provider == "twilio" else EVENTS
-        requests = _requests(stage, provider, seconds)
-        with stage.web(processes) as web:
-            outcome, cost = load(
-                stage, requests, _spec(stage, provider, seconds), watch(stage, web=web)
-            )
-        stored = stage.postgres.count("SELECT count(*) FROM gateway.message_events")
-        words = (
-            f"{provider}, {each} a request, {processes} web"
-            if each > 1
-            else (f"{provider} status, {processes} web")
-        )
-        row = row_of("receive", words, outcome, cost, each)
+        row = reports(stage, provider, seconds, processes)
         row.naive, row.floor = naive.get(provider), floor
-        row.more = {"answered": outcome.all_answered * each, "stored": stored}
-        row.goals = [
-            Goal(
-                what="messages a second" if each == 1 else "events a second",
-                limit=4000 if each == 1 else 15_000,
-                value=row.rate,
-            ),
-            Goal(what="p99 in ms", limit=50, value=outcome.p99, at_least=False),
-            Goal(
-                what="stored of answered",
-                limit=1,
-                value=stored / (outcome.all_answered * each),
-            ),
-        ]
         rows.append(row)
     return rows
+
+
+def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
+    """As many of a provider's as so many web processes take."""
+    each = 1 if provider == "twilio" else EVENTS
+    requests = _requests(stage, provider, seconds)
+    with stage.web(processes) as web:
+        outcome, cost = load(
+            stage, requests, _spec(stage, provider, seconds), watch(stage, web=web)
+        )
+    stored = stage.postgres.count("SELECT count(*) FROM gateway.message_events")
+    words = "status" if each == 1 else f"{each} a request"
+    row = row_of("receive", f"{provider}, {words}, {processes} web", outcome, cost, each)
+    told = outcome.all_answered * each
+    row.more = {"answered": told, "stored": stored}
+    unit, limit = ("reports", 4000) if each == 1 else ("events", 15_000)
+    row.goals = [
+        Goal(what=f"{unit} a second", limit=limit, value=row.rate),
+        Goal(what="p99 in ms", limit=50, value=outcome.p99, at_least=False),
+        Goal(what="stored of answered", limit=1, value=stored / told),
+    ]
+    return row
 
 
 def naive_receive(stage: Stage, seconds: float) -> dict[str, float]:

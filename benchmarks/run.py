@@ -12,6 +12,7 @@ from benchmarks.circle import RATE, circle
 from benchmarks.cost import cost
 from benchmarks.dispatch import dispatch, naive_dispatch
 from benchmarks.floor import accept_floor, dispatch_floor, receive_floor
+from benchmarks.processes import NotMeasuredError
 from benchmarks.receive import naive_receive, receive
 from benchmarks.result import Row, memory
 from benchmarks.stage import Stage
@@ -56,13 +57,18 @@ class Run:
     with_naive: bool = True
     with_floor: bool = True
     rows: list[Row] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def measure(self, paths: list[str]) -> None:
         """Measure these paths."""
         for name in paths:
             begun = time.monotonic()
             print(f"{name} ...", end=" ", flush=True)
-            PATHS[name](self)
+            try:
+                PATHS[name](self)
+            except NotMeasuredError as error:
+                # What other paths have shown is not lost with this one.
+                self.failures.append(f"{name}: {error}")
             print(f"{time.monotonic() - begun:.0f} s", flush=True)
         self.rows.append(memory(self.rows))
 

@@ -62,6 +62,7 @@ class Stage:
     port: int
     provider_port: int
     contacts: int
+    profiles: Path | None = None  # where samples of web and worker go, if they are to be taken
 
     def environment(self, **more: str) -> dict[str, str]:
         """What the processes are told."""
@@ -82,7 +83,7 @@ class Stage:
     def web(self, concurrency: int = 1) -> Iterator[Child]:
         """`gateway web`, ready."""
         env = self.environment(WEB_CONCURRENCY=str(concurrency))
-        words = ["-m", "gateway", "web", "--host", "127.0.0.1"]
+        words = self._gateway("web", "--host", "127.0.0.1")
         with running(Child("web", words, env, self.folder)) as child:
             child.wait_until("web is ready", concurrency)
             yield child
@@ -91,7 +92,7 @@ class Stage:
     def worker(self, concurrency: int = 256) -> Iterator[Child]:
         """`gateway worker`, ready."""
         env = self.environment(WORKER_CONCURRENCY=str(concurrency))
-        with running(Child("worker", ["-m", "gateway", "worker"], env, self.folder)) as child:
+        with running(Child("worker", self._gateway("worker"), env, self.folder)) as child:
             child.wait_until("worker is ready")
             yield child
 
@@ -118,6 +119,11 @@ class Stage:
         ):
             child.wait_until("is ready")
             yield child
+
+    def _gateway(self, name: str, *words: str) -> list[str]:
+        if self.profiles is None:
+            return ["-m", "gateway", name, *words]
+        return ["-m", "benchmarks.profiled", str(self.profiles / name), name, *words]
 
     def stats(self) -> dict[str, Any]:
         """What the fake provider has seen."""
