@@ -13,7 +13,7 @@ from types import FrameType
 
 import orjson
 
-from benchmarks.machine import describe, said
+from benchmarks.machine import Others, describe, said
 from benchmarks.plot import soak
 from benchmarks.postgres import database
 from benchmarks.processes import NotMeasuredError
@@ -49,7 +49,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
             if not given.quick:
                 stage.postgres.must_be_durable()
             about = describe(stage.postgres)
-            print(said(about), flush=True)
+            others = Others(postgres=stage.postgres.pid)
             run = Run(
                 stage=stage,
                 size=size,
@@ -57,9 +57,10 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
                 with_floor=not given.no_floor,
             )
             run.measure(["circle"] if given.soak else given.only)
+            about["cores used by other programs meanwhile"] = others.share()
         finally:
             stage.postgres.close()
-    print(f"\n{table(run.rows)}\n\n{goals(run.rows)}")
+    print(f"\n{said(about)}\n\n{table(run.rows)}\n\n{goals(run.rows)}")
     if given.json:
         told = {"machine": about, "rows": [row.as_json() for row in run.rows]}
         given.json.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))

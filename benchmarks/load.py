@@ -143,7 +143,8 @@ class Load:
                     self._waiting.append(due)
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
-        if self._free:
+        await asyncio.sleep(max(0.0, self.end - time.monotonic()))
+        if self._free:  # else what is answered next looks whether it was the last
             self.ask(self._free.pop())
 
     def ask(self, connection: Connection) -> None:

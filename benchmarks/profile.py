@@ -62,7 +62,7 @@ def _profile(stage: Stage, name: str) -> None:
     session = Session.load(stage.profiles / process if stage.profiles else process)
     root = session.root_frame()
     if root is not None:
-        _print_functions(root)
+        _print_functions(_loop(root) or root)
     print("\nPostgreSQL, all statements: calls, ms together, ms each, and the beginning of each:\n")
     for row in stage.postgres.db.execute(
         "SELECT calls, total_exec_time, mean_exec_time,"
@@ -84,6 +84,13 @@ def _print_functions(root: Frame) -> None:
     for (one, its), (other, others) in list(zip(left, right, strict=False))[:LINES]:
         shown = other.removeprefix(OURS)
         print(f"{100 * its / busy:5.1f} {one:<60.60} | {100 * others / busy:5.1f} {shown}")
+
+
+def _loop(frame: Frame) -> Frame | None:
+    """Where the event loop runs: what is above it is the start."""
+    if frame.function == "run_loop":
+        return frame
+    return next((found for child in frame.children if (found := _loop(child))), None)
 
 
 def _most(times: dict[str, float]) -> list[tuple[str, float]]:
@@ -114,8 +121,8 @@ def _name(frame: Frame) -> str:
 
 
 def _is_idle(name: str) -> bool:
-    """Where the loop waits for something to do, and what calls it."""
-    return "run_until_complete" in name or name.endswith((" run", " <module>"))
+    """Where the loop waits for something to do (or reads and writes, which is not told apart)."""
+    return "run_until_complete" in name or name.endswith((" run", " run_loop"))
 
 
 if __name__ == "__main__":
