@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo check test format lint bench profile screenshots
+.PHONY: demo check test format lint bench bench-history profile screenshots
 
 demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
 	$(VENV)/gateway demo
@@ -31,6 +31,9 @@ screenshots: $(VENV)/gateway  ## pictures of the inbox in docs/screenshots, made
 	$(VENV)/pip install -q -c constraints.txt -e '.[dev,browser]'
 	mkdir -p docs/screenshots
 	GATEWAY_SCREENSHOTS=docs/screenshots $(VENV)/python -m pytest -q -n 2 tests/browser -k screens
+
+bench-history: $(VENV)/gateway  ## a history of two million messages: how fast it is read, and by which plans
+	$(VENV)/python -m benchmarks.history
 
 $(VENV)/gateway: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

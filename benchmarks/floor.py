@@ -36,7 +36,7 @@ WITH stored AS (
 INSERT INTO gateway.message_events
   (organization_id, message_id, id, type, status, occurred_at, source)
 SELECT organization_id, id, id, 'accepted', 'pending', now(), 'bench' FROM stored;
-"""  # noqa: S608 - no value of anybody's
+"""
 _CONTACT = "\\set contact random(1000, 9999)\n"
 _REPORT = f"""
 \\set start random(1, 40000)
@@ -49,7 +49,7 @@ WITH told AS (
 INSERT INTO gateway.message_events
   (organization_id, message_id, id, type, status, occurred_at, source)
 SELECT organization_id, id, {_ID}, 'delivered', 'delivered', now(), 'bench' FROM told;
-"""  # noqa: S608 - no value of anybody's
+"""
 _DISPATCH = f"""
 BEGIN;
 UPDATE gateway.queue SET lease_until = now() + interval '30 s', attempts = attempts + 1
@@ -72,7 +72,7 @@ WITH mine AS (
 INSERT INTO gateway.message_events
   (organization_id, message_id, id, type, status, occurred_at, source)
 SELECT organization_id, id, {_ID}, 'sent', 'sent', now(), 'bench' FROM sent;
-"""  # noqa: S608 - no value of anybody's
+"""
 _KNOWN: LiteralString = """
 INSERT INTO public.messages (organization_id, channel, direction, from_address, to_address, body,
   status, external_id)

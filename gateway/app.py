@@ -15,6 +15,7 @@ from gateway import operations, unsubscribe
 from gateway.accept import Accepting
 from gateway.api.auth import Callers
 from gateway.api.endpoint import as_bytes
+from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
 from gateway.batching import FullError
@@ -24,48 +25,26 @@ from gateway.hook_accounts import HookAccounts
 from gateway.hooks import add_hooks
 from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
+from gateway.live.hub import Live
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import Metrics
 from gateway.nudge import Nudge
-from gateway.problems import Problem
+from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.store.database import ConflictError, Database, DatabaseAwayError, storable
+from gateway.store.searching import SearchError
+from gateway.under_way import UNDER_WAY, UnderWay
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
 MAX_BODY = 10 * 2**20
 
-
-class UnderWay:
-    """How many requests are being answered, for a stop that waits for them."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def __enter__(self) -> None:
-        self._count += 1
-        self._none.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._none.set()
-
-    async def none(self) -> None:
-        """Return when no request is being answered."""
-        await self._none.wait()
-
-
-UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,6 +68,7 @@ def build_app(settings: Settings) -> web.Application:
     operations.add_routes(app)
     add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
+    app.on_shutdown.append(_stop)
     return app
 
 
@@ -122,7 +102,11 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
-            nudging = asyncio.create_task(nudge.run())
+            live = Live(database, settings.database_direct_url or dsn, render)
+            beside = [
+                asyncio.create_task(work)
+                for work in (nudge.run(), live.run(), _at_stop(app[UNDER_WAY], live.stop))
+            ]
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
@@ -135,12 +119,24 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 hook_accounts=HookAccounts(database, vault, api_urls(settings)),
                 receiving=Receiving(database, vault, metrics, files),
                 http=session,
+                live=live,
             )
             yield
-            nudging.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         await database.close()
 
     return run
+
+
+async def _at_stop(under_way: UnderWay, stop: Callable[[], None]) -> None:
+    await under_way.stopped()
+    stop()
+
+
+async def _stop(app: web.Application) -> None:
+    app[UNDER_WAY].stop()
 
 
 async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> None:
@@ -190,26 +186,17 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     return Problem(error.status, error.reason)
 
 
+def _path(request: web.Request) -> str:
+    """The path for the log, which must hold no link that signs somebody in."""
+    path: str = storable(request.path)
+    return path
+
+
 def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
-    if isinstance(error, DatabaseAwayError):
-        _log.warning("the database is away", error=str(error), path=request.path)
-        return Problem(
-            503, "The database does not answer: try again.", headers={"Retry-After": "1"}
-        )
-    if isinstance(error, FullError):
-        _log.warning("too much waits", path=request.path)
-        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
-    if isinstance(error, VaultError):
-        _log.error("credentials do not open", error=str(error), path=request.path)
-        return Problem(503, "The account's credentials cannot be opened: tell the operator.")
-    if isinstance(error, MediaStoreError):
-        _log.error("files cannot be kept", error=str(error), path=request.path)
-        return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
-    if isinstance(error, DownloadError):
-        _log.warning("a certificate was not had", error=str(error), path=request.path)
-        return Problem(503, "The provider's certificate was not to be had: try again.")
+    if isinstance(error, SearchError):
+        return invalid([FieldError("q", str(error))])
     if isinstance(error, ConflictError):
         return Problem(409, "What this refers to was changed meanwhile: read it again.")
     if isinstance(error, web.RequestPayloadError):
@@ -217,8 +204,32 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, ConnectionResetError):
         # The caller went away in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")
-    _log.error("unexpected", path=request.path, method=request.method, exc_info=error)
+    if problem := _for_now(request, error):
+        return problem
+    _log.error("unexpected", path=_path(request), method=request.method, exc_info=error)
     return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
+
+
+def _for_now(request: web.Request, error: Exception) -> Problem | None:
+    """Something that we need is away: another time the same request is answered."""
+    if isinstance(error, DatabaseAwayError):
+        _log.warning("the database is away", error=str(error), path=_path(request))
+        return Problem(
+            503, "The database does not answer: try again.", headers={"Retry-After": "1"}
+        )
+    if isinstance(error, FullError):
+        _log.warning("too much waits", path=_path(request))
+        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
+    if isinstance(error, VaultError):
+        _log.error("credentials do not open", error=str(error), path=_path(request))
+        return Problem(503, "The account's credentials cannot be opened: tell the operator.")
+    if isinstance(error, MediaStoreError):
+        _log.error("files cannot be kept", error=str(error), path=_path(request))
+        return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
+    if isinstance(error, DownloadError):
+        _log.warning("a certificate was not had", error=str(error), path=_path(request))
+        return Problem(503, "The provider's certificate was not to be had: try again.")
+    return None
 
 
 def _problem(request: web.Request, problem: Problem) -> web.Response:

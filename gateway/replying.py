@@ -56,7 +56,11 @@ def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
     """An e-mail without words of its own about it answers the last one, under its subject."""
     subject = None
     if request.subject is None and request.template is None and last["subject"]:
-        subject = last["subject"]
-        subject = subject if _REPLY.match(subject) else f"Re: {subject}"
+        subject = subject_of(last["subject"])
     is_answer = request.in_reply_to is None and last["is_theirs"]
     return {"subject": subject, "in_reply_to": last["id"] if is_answer else None}
+
+
+def subject_of(subject: str) -> str:
+    """The subject of an answer: with one Re: before it."""
+    return subject if _REPLY.match(subject) else f"Re: {subject}"

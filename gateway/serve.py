@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from channels.download import Downloader
-from gateway.app import UNDER_WAY, api_urls, build_app
+from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
@@ -28,6 +29,7 @@ from gateway.outcomes import Pace
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
+from gateway.under_way import UNDER_WAY
 from gateway.vault import Vault
 from gateway.worker import Worker
 
@@ -35,6 +37,7 @@ _log = logger(__name__)
 
 _SHUTDOWN = 10.0
 _CONNECTIONS = 1000
+_FILES = 65_536
 
 
 class PortTakenError(Exception):
@@ -66,6 +69,7 @@ async def serve_web(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Answer requests on a bound socket until `stop` is set."""
+    _allow_files()
     app = build_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
@@ -78,11 +82,19 @@ async def serve_web(
         await stop.wait()
         # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
         await site.stop()
-        app[UNDER_WAY].stopping = True
+        app[UNDER_WAY].stop()
         with suppress(TimeoutError):
             await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
     finally:
         await runner.cleanup()
+
+
+def _allow_files() -> None:
+    """As many open connections as the system lets us: each stream of events is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:

@@ -13,6 +13,7 @@ from gateway.api.auth import Callers
 from gateway.config import Settings
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts
+from gateway.live.hub import Live
 from gateway.metrics import Metrics
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
@@ -35,6 +36,7 @@ class Services:
     hook_accounts: HookAccounts
     receiving: Receiving
     http: aiohttp.ClientSession
+    live: Live
 
     def is_provider(self, name: str) -> bool:
         """Whether the registry has a row of that name."""

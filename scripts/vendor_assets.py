@@ -37,11 +37,6 @@ PACKAGES = (
         taken={"dist/htmx.min.js": "htmx.min.js", "LICENSE": "htmx.LICENSE"},
     ),
     Package(
-        name="htmx-ext-sse@2.2.4",
-        sha256="90b46f5ab915ba2f64e6348448c8dba509277a47e15c125ffb65754eb4f6b5dc",
-        taken={"dist/sse.min.js": "htmx-ext-sse.min.js", "LICENSE": "htmx-ext-sse.LICENSE"},
-    ),
-    Package(
         name="@picocss/pico@2.1.1",
         sha256="4affbb56f49df6d5325610b06762156f1dcdbc6ef57cea5c136d7e8a00a8cd24",
         taken={"css/pico.min.css": "pico.min.css", "LICENSE.md": "pico.LICENSE.md"},

@@ -68,6 +68,14 @@ class Callers:
             return await self._by_key(token)
         return await self.by_token(token)
 
+    @staticmethod
+    def expiry(authorization: str | None) -> float | None:
+        """When a caller's token ends (seconds since 1970); a key, which does not, has None."""
+        token = (authorization or "").strip().partition(" ")[2].strip()
+        if token.startswith("gw_"):
+            return None
+        return float(jwt.decode(token, options={"verify_signature": False})["exp"])
+
     async def _by_key(self, key: str) -> ApiKey:
         digest = _digest(key)
         for row in await self._by_prefix(key[:_PREFIX_LENGTH]):

@@ -20,6 +20,7 @@ from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import ConflictError, Connection, Staff
+from gateway.store.searching import conversations_matching
 
 
 async def search(call: Call) -> web.Response:
@@ -32,17 +33,18 @@ async def search(call: Call) -> web.Response:
             status=query.status,
             unread=query.unread,
         )
+        among = None if query.q is None else await conversations_matching(db, query.q)
         page = await conversations.search(
-            db, call.organization_id, wanted, call.cursor, query.limit
+            db, call.organization_id, wanted, call.cursor, query.limit, among=among
         )
-    return respond({"data": [_shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+    return respond({"data": [show(row) for row in page.rows], "next_cursor": page.next_cursor})
 
 
 async def get(call: Call) -> web.Response:
     """One conversation."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-    return respond(_shown(row))
+    return respond(show(row))
 
 
 async def messages(call: Call) -> web.Response:
@@ -83,7 +85,7 @@ async def change(call: Call) -> web.Response:
     except ConflictError:
         text = "is no member of staff of your organization"
         raise invalid([FieldError("assigned_to", text)]) from None
-    return respond(_shown(row))
+    return respond(show(row))
 
 
 async def link(call: Call) -> web.Response:
@@ -100,7 +102,7 @@ async def link(call: Call) -> web.Response:
     except ConflictError as conflict:
         raise await _not_linked(call, conflict, changes) from None
     async with database.as_caller(call.caller) as db:
-        return respond(_shown(await _known(call, db)))
+        return respond(show(await _known(call, db)))
 
 
 async def merge(call: Call) -> web.Response:
@@ -121,7 +123,7 @@ async def merge(call: Call) -> web.Response:
     if not done:
         raise Problem(409, "One of them was merged meanwhile: read them again.")
     async with call.services.database.as_caller(call.caller) as db:
-        return respond(_shown(await _known(call, db)))
+        return respond(show(await _known(call, db)))
 
 
 async def unlink(call: Call) -> web.Response:
@@ -138,7 +140,7 @@ async def unlink(call: Call) -> web.Response:
         made = await conversations.get(db, call.organization_id, new)
     if made is None:
         raise not_found("conversation")
-    return respond(_shown(made), 201, {"Location": f"/v1/conversations/{new}"})
+    return respond(show(made), 201, {"Location": f"/v1/conversations/{new}"})
 
 
 async def _known(call: Call, db: Connection) -> Row:
@@ -176,7 +178,7 @@ async def _not_linked(
     )
 
 
-def _shown(row: Row) -> dict[str, Any]:
+def show(row: Row) -> dict[str, Any]:
     contact = ("lead_id", "client_id", "name", "addresses")
     kept = {k: v for k, v in row.items() if k not in (*contact, "last_message_id")}
     last = row["last_message"]

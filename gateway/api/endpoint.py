@@ -63,7 +63,7 @@ class Endpoint:
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
-    handler: Callable[[Call], Awaitable[web.Response]]
+    handler: Callable[[Call], Awaitable[web.StreamResponse]]
     summary: str
     answer: type[BaseModel] | None = None
     status: int = 200
@@ -72,13 +72,14 @@ class Endpoint:
     admin: bool = False
     reads_body_itself: bool = False
     is_file: bool = False
+    streams: tuple[str, ...] = ()  # media types of an answer that is no JSON
     headers: tuple[str, ...] = ()
     problems: tuple[int, ...] = field(default=())
 
-    def bound(self, services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def bound(self, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler as aiohttp calls it: recognise, read, then do."""
 
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             caller = await services.callers.recognise(request.headers.get("Authorization"))
             if self.admin and not (isinstance(caller, Staff) and caller.may_administer):
                 raise Problem(403, "Only an owner or admin of the organization may do this.")

@@ -42,7 +42,7 @@ async def get(call: Call) -> web.Response:
         file = await media.get(db, call.organization_id, call.id)
     if file is None:
         raise not_found("file")
-    return await _answer(serving, file, call.request, any_origin=False)
+    return await respond(serving, file, call.request, any_origin=False)
 
 
 async def fetch(request: web.Request) -> web.Response:
@@ -56,12 +56,13 @@ async def fetch(request: web.Request) -> web.Response:
         file = await media.get(db, organization_id, media_id)
     if file is None:
         raise Problem(404, "This link is not valid, or its time is over.")
-    return await _answer(serving, file, request, any_origin=True)
+    return await respond(serving, file, request, any_origin=True)
 
 
-async def _answer(
+async def respond(
     serving: Serving, file: Media, request: web.Request, *, any_origin: bool
 ) -> web.Response:
+    """A file that the caller may see; raises `Problem` 404, 409 or 503 where it cannot be had."""
     if file.state == "waiting":
         raise Problem(
             409,

@@ -7,6 +7,7 @@ from typing import Any
 import pydantic_core
 from aiohttp import web
 
+from gateway import canceling
 from gateway.accept import Replayed
 from gateway.api.endpoint import (
     Call,
@@ -20,8 +21,7 @@ from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.draft import preview
 from gateway.problems import FieldError, Problem, invalid, not_found
-from gateway.store import messages, reports
-from gateway.store.reports import Event, event_id
+from gateway.store import messages
 
 _BATCH = 1000
 
@@ -90,33 +90,7 @@ async def search(call: Call) -> web.Response:
 
 async def cancel(call: Call) -> web.Response:
     """Cancel a message that no worker has taken up."""
-    async with call.services.database.as_caller(call.caller) as db:
-        row = await messages.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("message")
-    async with call.services.database.as_service() as db:
-        if not await messages.take_back(db, call.organization_id, call.id):
-            raise Problem(
-                409,
-                f"This message is {row['status']}: only one that is pending, and that no worker "
-                "has taken up, can be canceled.",
-            )
-        await reports.record(
-            db,
-            [
-                Event(
-                    organization_id=call.organization_id,
-                    message_id=call.id,
-                    id=event_id(call.id, "canceled"),
-                    type="canceled",
-                    status="canceled",
-                    source="api",
-                )
-            ],
-        )
-        row = await messages.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("message")
+    row = await canceling.cancel(call.services.database, call.caller, call.id, source="api")
     return respond(shown(row))
 
 

@@ -134,6 +134,8 @@ def _parameters(
 def _answer(endpoint: Endpoint, names: dict[type[BaseModel], str]) -> dict[str, Any]:
     if endpoint.is_file:
         return {"description": "The file", "content": {"*/*": {}}}
+    if endpoint.streams:
+        return {"description": endpoint.summary, "content": {each: {} for each in endpoint.streams}}
     if endpoint.answer is None:
         return {"description": "Done"}
     return {

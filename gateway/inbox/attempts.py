@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-
-from aiohttp import web
+from collections.abc import Sequence
 
 from gateway.inbox.visit import Visit
 from gateway.store import sessions
 
 SECONDS = 900
+_FORWARDED = "X-Forwarded-For"
 
 
 async def is_allowed(
     visit: Visit, what: str, address: str, *, of_address: int, of_client: int
 ) -> bool:
     """Count a try for an e-mail address and for where it comes from; whether both may go on."""
+    headers = visit.request.headers
+    client = client_of(visit.request.remote, headers.getall(_FORWARDED, []))
     limits = {
         _bucket(what, "address", address.strip().lower()): of_address,
-        _bucket(what, "client", client_of(visit.request)): of_client,
+        _bucket(what, "client", client): of_client,
     }
     async with visit.services.database.as_service() as db:
         return await sessions.count_attempts(db, limits, seconds=SECONDS)
 
 
-def client_of(request: web.Request) -> str:
+def client_of(remote: str | None, forwarded: Sequence[str]) -> str:
     """Where a request comes from: an IPv4 address, or the /64 that one household has of IPv6.
 
     A proxy on the own network says it last in X-Forwarded-For; what stands before that, and what
     comes straight from outside, is anybody's word.
     """
-    peer = _ip(request.remote or "")
+    peer = _ip(remote or "")
     if peer is not None and peer.is_private:
-        told = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2]
+        told = ",".join(forwarded).rpartition(",")[2]
         peer = _ip(told.strip()) or peer
     if peer is None:
         return "unknown"

@@ -37,6 +37,10 @@ class Findings(dict[str, str]):
             found.setdefault(_place(error.field, fields), error.message)
         return found
 
+    def placed(self, fields: Collection[str]) -> Findings:
+        """The same, each at the field of the page that is nearest."""
+        return Findings.of((FieldError(name, text) for name, text in self.items()), fields)
+
 
 def read(model: type[M], values: Mapping[str, object]) -> M:
     """What a form means, as /v1 would read it; raises `Problem` 422 with every field."""

@@ -22,14 +22,18 @@ _HERE = ("localhost", "127.0.0.1", "[::1]")
 
 def check_origin(settings: Settings, request: web.Request) -> None:
     """Raise `Problem` 403 for a request that another site's page sent."""
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    headers = request.headers
+    if not is_own(settings, headers.get("Sec-Fetch-Site"), headers.get("Origin")):
+        raise Problem(
+            403, "This was sent from another site. Open the inbox at its own address and try again."
+        )
+
+
+def is_own(settings: Settings, site: str | None, origin: str | None) -> bool:
+    """Whether a request with these headers comes from our own page, or from no browser."""
     if site == "same-origin":
-        return
-    if site in (None, "none") and (origin is None or origin in _origins(settings)):
-        return
-    raise Problem(
-        403, "This was sent from another site. Open the inbox at its own address and try again."
-    )
+        return True
+    return site in (None, "none") and (origin is None or origin in _origins(settings))
 
 
 def _origins(settings: Settings) -> tuple[str, ...]:

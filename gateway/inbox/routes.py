@@ -12,9 +12,10 @@ import jinja2
 from aiohttp import web
 
 from gateway.config import Settings
-from gateway.inbox import assets, errors, guard, home, sign_in, sign_in_link, words
+from gateway.inbox import assets, errors, guard, sign_in, sign_in_link, words
 from gateway.inbox.admin import senders, suppressions, templates
 from gateway.inbox.session import SignedIn
+from gateway.inbox.talk import actions, composer, contact, files, live, page, why
 from gateway.inbox.visit import HEADERS, Visit, check_form, own_path, recognised
 from gateway.problems import Problem
 
@@ -39,7 +40,26 @@ def _admin(path: str, show: Handler, act: Handler | None = None) -> Iterator[Rou
 
 
 ROUTES: tuple[Route, ...] = (
-    Route(method="GET", path="", handler=home.show),
+    Route(method="GET", path="", handler=page.home),
+    Route(method="GET", path="/live", handler=live.events),
+    Route(method="GET", path="/c/{id}", handler=page.show),
+    Route(method="POST", path="/c/{id}/compose", handler=composer.part),
+    Route(method="POST", path="/c/{id}/measure", handler=composer.measure),
+    Route(method="POST", path="/c/{id}/reply", handler=composer.reply),
+    Route(method="POST", path="/c/{id}/read", handler=actions.read),
+    Route(method="POST", path="/c/{id}/change", handler=actions.change),
+    Route(method="GET", path="/c/{id}/link", handler=contact.ask_link),
+    Route(method="POST", path="/c/{id}/link", handler=contact.link),
+    Route(method="POST", path="/c/{id}/unlink", handler=contact.unlink),
+    Route(method="GET", path="/c/{id}/merge", handler=contact.ask_merge),
+    Route(method="POST", path="/c/{id}/merge", handler=contact.merge),
+    Route(method="POST", path="/c/{id}/lift", handler=contact.lift),
+    Route(method="GET", path="/m/{id}", handler=page.message),
+    Route(method="GET", path="/m/{id}/why", handler=why.show),
+    Route(method="GET", path="/m/{id}/mail", handler=files.mail),
+    Route(method="POST", path="/m/{id}/cancel", handler=actions.cancel),
+    Route(method="POST", path="/m/{id}/retry", handler=actions.retry),
+    Route(method="GET", path="/media/{id}", handler=files.file),
     Route(method="GET", path="/sign-in", handler=sign_in.show, is_open=True),
     Route(method="POST", path="/sign-in/link", handler=sign_in_link.ask, is_open=True),
     Route(method="POST", path="/sign-in/password", handler=sign_in.by_password, is_open=True),
@@ -76,6 +96,7 @@ def add_inbox(app: web.Application, settings: Settings) -> None:
     pages.globals["nav"] = nav
     pages.filters["sentence"] = words.sentence
     pages.filters["field_name"] = words.field_name
+    pages.globals["channel_words"] = words.CHANNELS
     app.on_response_prepare.append(_hardened)
     starts = tuple(dict.fromkeys(("", prefix)))
     app[errors.STARTS] = tuple(f"{start}/inbox" for start in starts)

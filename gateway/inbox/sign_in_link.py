@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -82,19 +83,16 @@ async def _send(visit: Visit, email: str) -> None:
     services = visit.services
     async with services.database.as_service() as db:
         row = await accounts.staff_by_email(db, email)
-    if row is None or not row["is_active"] or row["organization_id"] is None:
+    me = await _active(visit, row["auth_id"]) if row else None
+    if row is None or me is None:
         _log.info("a link was asked for nobody")
         return
     staff = Staff(
-        id=row["id"],
+        id=me["id"],
         auth_id=row["auth_id"],
-        organization_id=row["organization_id"],
-        role=row["role"],
+        organization_id=me["organization_id"],
+        role=me["role"],
     )
-    async with services.database.as_claims(staff.auth_id) as db:
-        me = await sessions.me(db, staff.auth_id)
-    if me is None:
-        return
     link_id = await new_link(services.database, staff.organization_id, staff.auth_id)
     # To the address that is stored, never to the one that was typed.
     request = SendRequest.model_construct(
@@ -121,6 +119,11 @@ async def _send(visit: Visit, email: str) -> None:
             organization_id=str(staff.organization_id),
             fields=[error.field for error in problem.errors],
         )
+
+
+async def _active(visit: Visit, auth_id: UUID) -> dict[str, Any] | None:
+    async with visit.services.database.as_claims(auth_id) as db:
+        return await sessions.me(db, auth_id)
 
 
 def _named(visit: Visit) -> tuple[UUID, UUID]:

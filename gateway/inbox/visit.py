@@ -12,6 +12,8 @@ from uuid import UUID
 import aiohttp_jinja2
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import FileField
+from multidict import MultiDictProxy
 
 from gateway.inbox import assets, guard, session
 from gateway.inbox.clock import COOKIE, Clock, clock
@@ -99,12 +101,16 @@ class Visit:
         """The query of this page with changes: the filters stay."""
         return urlencode({**self.request.query, **changes})
 
-    async def form(self) -> Fields:
-        """The fields of a form; raises `Problem` 400 for a body that is none."""
+    async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
+        """The fields of a form, files among them; raises `Problem` 400 for a body that is none."""
         try:
-            posted = await self.request.post()
+            return await self.request.post()
         except (ValueError, LookupError, HttpProcessingError):  # boundaries, charsets, headers
             raise Problem(400, "The form cannot be read.") from None
+
+    async def form(self) -> Fields:
+        """The fields of a form without files; raises `Problem` 400."""
+        posted = await self.posted()
         if any(not isinstance(value, str) for value in posted.values()):
             raise Problem(400, "This form takes no files.")
         return posted  # type: ignore[return-value] # checked just now
@@ -175,6 +181,7 @@ async def check_form(visit: Visit) -> None:
         return  # nothing that another page could use
     given = visit.request.headers.get(guard.HEADER)
     if given is None:
-        given = (await visit.form()).get(guard.FIELD, "")
+        field = (await visit.posted()).get(guard.FIELD, "")
+        given = field if isinstance(field, str) else ""
     if not session.is_form_of(visit.services.vault, token, given):
         raise Problem(403, "This page is older than your session: load it again and try once more.")

@@ -17,6 +17,7 @@ _NAMES = {
     "address": "Address",
     "is_default": "Default",
     "html_body": "HTML",
+    "content": "Text",
     "all": "The form",
 }
 
@@ -33,5 +34,6 @@ def sentence(text: str) -> str:
 
 def field_name(name: str) -> str:
     """A field's name as its label says it, roughly: `options.reply_to` is Reply to."""
-    last = name.rpartition(".")[2] if not name.startswith("variables.") else name
-    return _NAMES.get(name) or last.replace("_", " ").capitalize()
+    if name.startswith("variables."):
+        return name.removeprefix("variables.")
+    return _NAMES.get(name) or name.rpartition(".")[2].replace("_", " ").capitalize()

@@ -10,6 +10,7 @@ from uuid import UUID
 from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.telling import note
 
 _SQL = queries("conversations")
 
@@ -74,11 +75,13 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
 
 async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool:
     """Make one of two conversations of one person; False where that has been done."""
+    note(db, [organization_id])
     return bool(await db.fetchval(_SQL["join"], organization_id, one, other))
 
 
 async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool:
     """Make one conversation part of another; False where one of them is none (any more)."""
+    note(db, [organization_id])
     return bool(await db.fetchval(_SQL["merge"], organization_id, merged, kept))
 
 
@@ -166,6 +169,7 @@ async def change(
 
     Raises `ConflictError` for an assignee who is not staff of the organization.
     """
+    note(db, [organization_id])
     changed = await db.fetchval(_SQL["change"], organization_id, conversation_id, as_json(changes))
     return changed is not None
 
@@ -177,6 +181,7 @@ async def link(
 
     Raises `ConflictError` for one that does not exist, or has another conversation.
     """
+    note(db, [organization_id])
     linked = await db.fetchval(
         _SQL["link"],
         organization_id,
@@ -201,6 +206,7 @@ async def set_apart(
     db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
 ) -> bool:
     """Move an address with its messages into a new conversation; False where it is not in this."""
+    note(db, [organization_id])
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:

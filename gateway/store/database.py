@@ -18,6 +18,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from gateway.store.sql import queries
+from gateway.store.telling import Noting, Telling, noted
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 else:  # asyncpg's classes take no parameters at run time
     Connection = Pool = Direct = Any
 
+_SQL = queries("telling")
 _STATEMENT_SECONDS = 20
 _LIMITS = f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s'"
 _SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
@@ -44,6 +48,7 @@ _AWAY = (
     # of a login or a database that is not there (yet)
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
+    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
     OSError,
     TimeoutError,
 )
@@ -146,6 +151,7 @@ class Database:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._telling = Telling(self._tell)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 8, pooled: bool = False) -> Database:
@@ -163,11 +169,13 @@ class Database:
             timeout=10,
             init=_prepare,
             reset=_reset,
+            connection_class=Noting,
         )
         return cls(pool)
 
     async def close(self) -> None:
         """Give every connection back, and cut those that do not come within seconds."""
+        await self._telling.close()
         try:
             await asyncio.wait_for(self._pool.close(), 5)
         except TimeoutError:
@@ -194,6 +202,7 @@ class Database:
     async def _transaction(self, opening: str) -> AsyncIterator[Connection]:
         with plainly():
             async with self._pool.acquire(timeout=10) as connection:
+                noted(connection).clear()
                 await _begin(connection, opening)
                 try:
                     yield connection
@@ -203,6 +212,12 @@ class Database:
                         await connection.execute("ROLLBACK")
                     raise
                 await connection.execute("COMMIT")
+                self._telling(noted(connection))
+
+    async def _tell(self, organizations: set[UUID]) -> None:
+        with suppress(DatabaseAwayError):
+            async with self.as_service() as db:
+                await db.execute(_SQL["tell"], list(organizations))
 
 
 @contextmanager

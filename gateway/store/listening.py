@@ -1,10 +1,10 @@
-"""A connection of a worker's own: it hears of new messages, and shows that the worker lives."""
+"""Connections that listen: a worker's, which also shows that it lives, and that of streams."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -44,6 +44,41 @@ async def listen(dsn: str, lease_id: UUID, alive: asyncio.Event, wake: Callable[
             raise ConnectionError("the server closed the connection")
         finally:
             alive.clear()
+            connection.terminate()
+
+
+async def hear(
+    dsn: str,
+    hearing: asyncio.Event,
+    told: Callable[[str], None],
+    *,
+    patience: float = _SECONDS,
+) -> None:
+    """Call `told` with the organization of new events, until the connection is lost.
+
+    `hearing` is set while it is sure that notifications arrive, within `patience` seconds: a
+    transaction pooler takes LISTEN and never passes one on. Raises `DatabaseAwayError`.
+    """
+    with plainly():
+        connection = await asyncpg.connect(
+            dsn, timeout=_SECONDS, command_timeout=_SECONDS, server_settings=_KEEPALIVE
+        )
+        try:
+            lost, echoed = asyncio.Event(), asyncio.Event()
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener("gateway_live", lambda *heard: told(str(heard[3])))
+            own = f"gateway_echo_{uuid4().hex}"
+            await connection.add_listener(own, lambda *_: echoed.set())
+            while not lost.is_set():
+                echoed.clear()
+                await connection.execute("SELECT pg_notify($1, '')", own)
+                if not await _happens(echoed, patience):
+                    raise ConnectionError("it passes on no notifications")
+                hearing.set()
+                await _happens(lost, _SECONDS)
+            raise ConnectionError("the server closed the connection")
+        finally:
+            hearing.clear()
             connection.terminate()
 
 

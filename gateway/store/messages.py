@@ -10,7 +10,9 @@ from uuid import UUID
 
 from gateway.store.database import Connection, as_json, as_stored, storable
 from gateway.store.paging import Cursor, Page, page
+from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
+from gateway.store.telling import note
 
 _SQL = queries("messages")
 
@@ -53,12 +55,14 @@ async def hold_leads(db: Connection, organization_id: UUID, messages: Sequence[R
 async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store messages with their queue entries and first events; the rows, by id."""
     rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
+    note(db, [organization_id])
     return [dict(row) for row in rows]
 
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
     """Store inbound messages; the answer names (id, channel) of those that were new."""
     rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
+    note(db, [organization_id])
     return [dict(row) for row in rows]
 
 
@@ -95,11 +99,13 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
 async def search(
     db: Connection, organization_id: UUID, wanted: MessageFilter, cursor: Cursor | None, limit: int
 ) -> Page:
-    """One page of messages, newest first."""
+    """One page of messages, newest first; raises `SearchError` for a `q` that finds no end."""
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-    rows = await db.fetch(
-        _SQL["list"],
+    conversation_id = wanted.conversation_id
+    if wanted.address is not None and conversation_id is None:
+        conversation_id = await corresponding(db, organization_id, wanted.address)
+    values = (
         organization_id,
         wanted.channel,
         wanted.direction,
@@ -107,17 +113,19 @@ async def search(
         wanted.address,
         wanted.lead_id,
         wanted.client_id,
-        wanted.conversation_id,
+        conversation_id,
         wanted.external_id,
         wanted.reference,
-        wanted.q,
         wanted.since,
         wanted.until,
         cursor.at if cursor else None,
         cursor.id if cursor else None,
         limit + 1,
     )
-    return page(rows, limit)
+    if wanted.q is None:
+        return page(await db.fetch(_SQL["list"], *values), limit)
+    async with searching(db):
+        return page(await db.fetch(_SQL["search"], *values, wanted.q), limit)
 
 
 async def events(

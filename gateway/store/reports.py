@@ -13,6 +13,7 @@ from asyncpg import Record
 from gateway.ids import derived_id
 from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.sql import queries
+from gateway.store.telling import note
 
 _SQL = queries("reports")
 
@@ -72,6 +73,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     if not events:
         return []
     rows = await db.fetch(_SQL["record"], as_stored(list(events)))
+    note(db, {row["organization_id"] for row in rows if row["fresh"]})
     return [
         Advance(
             row["organization_id"],

@@ -416,7 +416,8 @@ BEGIN
   UPDATE gateway.conversations c SET
     last_message_id = CASE WHEN NEW.created_at >= c.last_message_at OR c.last_message_id IS NULL
       THEN NEW.id ELSE c.last_message_id END,
-    last_message_at = greatest(c.last_message_at, NEW.created_at),
+    last_message_at = CASE WHEN c.last_message_id IS NULL THEN NEW.created_at
+      ELSE greatest(c.last_message_at, NEW.created_at) END,
     last_inbound_at = CASE NEW.direction WHEN 'inbound'
       THEN greatest(c.last_inbound_at, NEW.created_at) ELSE c.last_inbound_at END,
     channels = ARRAY(SELECT DISTINCT unnest(c.channels || NEW.channel) ORDER BY 1)

@@ -149,13 +149,24 @@ WHERE organization_id = $1
   AND ($8::uuid IS NULL OR conversation_id = $8)
   AND ($9::text IS NULL OR external_id = $9)
   AND ($10::text IS NULL OR reference = $10)
-  AND ($11::text IS NULL OR
-    gateway.message_words(subject, body) @@ websearch_to_tsquery('simple', $11))
-  AND ($12::timestamptz IS NULL OR created_at >= $12)
-  AND ($13::timestamptz IS NULL OR created_at < $13)
-  AND ($14::timestamptz IS NULL OR (created_at, id) < ($14, $15::uuid))
+  AND ($11::timestamptz IS NULL OR created_at >= $11)
+  AND ($12::timestamptz IS NULL OR created_at < $12)
+  AND ($13::timestamptz IS NULL OR (created_at, id) < ($13, $14::uuid))
 ORDER BY created_at DESC, id DESC
-LIMIT $16;
+LIMIT $15;
+
+-- name: search
+-- The same where words are asked for ($16): the function finds the ids, the caller's own policy
+-- decides once more about the rows.
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages
+WHERE organization_id = $1 AND id = ANY (ARRAY(
+  SELECT f.id FROM gateway.search_messages(
+    $2, $3, $4, $5, $6, $7, $8, $9, $10, $16, $11, $12, $13, $14, $15) f))
+ORDER BY created_at DESC, id DESC;
 
 -- name: events
 SELECT id, type, status, occurred_at, recorded_at, source, detail

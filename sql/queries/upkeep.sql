@@ -16,8 +16,8 @@ FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
 RETURNING t.id;
 
 -- name: forget_old
--- Retention: raw webhook requests 30 days, unmatched reports and idempotency keys 8 days; sessions,
--- links and attempts to sign in until they count no more.
+-- Retention: raw webhook requests 30 days, unmatched reports, idempotency keys and changes of
+-- conversations 8 days; sessions, links and attempts to sign in until they count no more.
 -- $1: how many rows of each at most, so that no transaction is long.
 WITH requests AS (
   DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
@@ -48,10 +48,17 @@ WITH requests AS (
     SELECT bucket FROM gateway.sign_in_attempts
     WHERE begun_at < now() - interval '1 day' LIMIT $1
   ) RETURNING 1
+), changes AS (
+  DELETE FROM gateway.conversation_changes
+  WHERE (organization_id, position, conversation_id) IN (
+    SELECT organization_id, position, conversation_id FROM gateway.conversation_changes
+    WHERE changed_at < now() - interval '8 days' LIMIT $1
+  ) RETURNING 1
 )
 SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM reports) AS reports,
   (SELECT count(*) FROM keys) AS keys, (SELECT count(*) FROM sessions) AS sessions,
-  (SELECT count(*) FROM links) AS links, (SELECT count(*) FROM attempts) AS attempts;
+  (SELECT count(*) FROM links) AS links, (SELECT count(*) FROM attempts) AS attempts,
+  (SELECT count(*) FROM changes) AS changes;
 
 -- name: migrations
 SELECT version FROM gateway.schema_migrations ORDER BY version;

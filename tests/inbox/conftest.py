@@ -12,13 +12,14 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
 from gateway import links, setup
 from gateway.config import Settings
 from gateway.vault import Vault
-from tests.service.conftest import Gateway, gateway, settings
+from tests.service.conftest import Gateway, api, ask, gateway, settings
 
-__all__ = ["gateway", "settings"]
+__all__ = ["api", "ask", "gateway", "settings"]
 
 ORIGIN = "https://msg.example.org"
 PREFIX = "/gw"
@@ -31,7 +32,7 @@ class Shown:
 
     status: int
     text: str
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     cookies: SimpleCookie
 
     @property
@@ -86,7 +87,7 @@ class Browser:
             shown = Shown(
                 status=response.status,
                 text=text,
-                headers=dict(response.headers),
+                headers=CIMultiDict(response.headers),
                 cookies=response.cookies,
             )
         for name, morsel in shown.cookies.items():

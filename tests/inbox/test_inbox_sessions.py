@@ -215,6 +215,16 @@ async def test_what_is_no_token_of_staff(inbox: Inbox) -> None:
     assert SECRET not in forms[0].text
 
 
+async def test_without_supabase_there_is_no_password(inbox: Inbox) -> None:
+    """Neither on the page nor behind it."""
+    page = await inbox.browser().get("/sign-in")
+    form = {"email": MEMBER, "password": "x"}
+    shown = await inbox.browser().post("/sign-in/password", form)
+
+    assert "With your password" not in page.words
+    assert 404 == shown.status
+
+
 @pytest.mark.parametrize(
     ("wanted", "leads"),
     [

@@ -83,7 +83,7 @@ class Gateway:
             more["json"] = body
         async with self.http.request(method, path, headers=headers, **more) as response:
             raw = await response.read()
-            is_json = "json" in response.content_type
+            is_json = response.content_type.endswith("json")
             return Answer(
                 status=response.status,
                 body=await response.json(content_type=None) if is_json and raw else raw.decode(),

@@ -30,7 +30,8 @@ STAFF_ONLY = {
 } - {("accounts", "open_account")}
 CALLERS = {
     *(("templates", name) for name in queries("templates")),
-    *(("messages", name) for name in ("get", "list", "events", "parts")),
+    *(("messages", name) for name in ("get", "list", "search", "events", "parts")),
+    *(("searching", name) for name in queries("searching")),
     *(("media", name) for name in ("by_message", "by_ids")),
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
@@ -73,8 +74,11 @@ async def test_every_block_prepares(connection: Connection) -> None:
         except asyncpg.PostgresError as error:
             wrong.append(f"{subject}.{name}: {error}")
 
-    # The one function that service_role has no need of: accept reads as the caller.
-    assert ["contacts.context: permission denied for function contacts_by_address"] == wrong
+    # Functions that service_role has no need of: accept and search read as the caller.
+    assert [
+        "contacts.context: permission denied for function contacts_by_address",
+        "searching.conversations: permission denied for function search_conversations",
+    ] == wrong
 
 
 async def test_callers_may_run_theirs(connection: Connection) -> None:

@@ -43,6 +43,11 @@ class Conversation(Answer):
 class ConversationQuery(PageQuery):
     """Filters; all that are given must hold."""
 
+    q: Line | None = Field(
+        None,
+        description="words of the contact's name or addresses, or of what was said lately, as in "
+        "`GET /v1/messages`",
+    )
     channel: Channel | None = None
     assigned_to: UUID | Literal["me"] | None = Field(
         None, description="`auth_users.id` of a member of staff; `me`: the one who asks"

@@ -158,7 +158,7 @@ class Event(Answer):
     detail: dict[str, Any]
 
 
-class MessageQuery(PageQuery):
+class MessageFilters(Shape):
     """Filters; all that are given must hold."""
 
     channel: Channel | None = None
@@ -170,6 +170,22 @@ class MessageQuery(PageQuery):
     conversation_id: UUID | None = None
     external_id: Line | None = None
     reference: Line | None = None
-    q: Line | None = Field(None, description="full text over subject and body")
+    q: Line | None = Field(
+        None,
+        description="words that are all in subject and body, or all in the contact's names and "
+        'addresses: words, "phrases", beginnings*, -words that are not there, choices with `or`',
+    )
     since: Moment | None = None
     until: Moment | None = None
+
+
+class MessageQuery(PageQuery, MessageFilters):
+    """One page of what the filters leave."""
+
+
+class ExportQuery(MessageFilters):
+    """All that the filters leave."""
+
+    format: Literal["csv", "jsonl"] = Field(
+        "csv", description="`csv` with a header line, or one JSON object a line"
+    )

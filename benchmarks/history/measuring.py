@@ -1,0 +1,127 @@
+"""How long questions take, and by which plans."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from benchmarks.history.questions import Question
+from gateway.store.database import Database, Staff
+
+_WARM = 10
+# The newest page of each of many contacts is sorted, never a conversation or an organization.
+_SORTED = 10_000
+# Staff are few, and there are no clients here.
+_LARGE = {"messages", "conversations", "conversation_addresses", "leads"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Milliseconds, what the plans read and sort, and what is wrong with any of it."""
+
+    name: str
+    limit: float
+    p50: float
+    p99: float
+    rows: int
+    indexes: list[str]
+    wrong: list[str] = field(default_factory=list)
+
+
+async def measure(database: Database, dsn: str, question: Question, runs: int) -> Measured:
+    """Ask so many times, each in a transaction of its own as the caller, from BEGIN to COMMIT."""
+    times = []
+    count = 0
+    for n in range(_WARM + runs):
+        began = time.perf_counter()
+        async with database.as_caller(question.caller) as db:
+            count = await question.ask(db)
+        if n >= _WARM:
+            times.append((time.perf_counter() - began) * 1000)
+    plans = await plans_of(dsn, question)
+    wrong = [] if question.finds(count) else [f"it finds {count}"]
+    wrong += [f"{table} is read whole" for table in sorted(set().union(*map(_whole, plans)))]
+    if (most := max((_sorted(plan) for plan in plans), default=0)) > _SORTED:
+        wrong.append(f"{most} rows are sorted")
+    return Measured(
+        name=question.name,
+        limit=question.limit,
+        p50=statistics.median(times),
+        p99=statistics.quantiles(times, n=100, method="inclusive")[98],
+        rows=sum(_read(plan) for plan in plans),
+        indexes=sorted({index for plan in plans for index in _indexes(plan)}),
+        wrong=wrong,
+    )
+
+
+async def plans_of(dsn: str, question: Question) -> list[dict[str, Any]]:
+    """The plans of all statements that a question runs, those inside of functions too."""
+    told: list[dict[str, Any]] = []
+
+    def hear(_: object, message: Any) -> None:  # noqa: ANN401 - asyncpg's own
+        if message.message.startswith("duration:"):
+            told.append(json.loads(message.message.partition("plan:")[2])["Plan"])
+
+    connection = await asyncpg.connect(dsn)
+    try:
+        for setting in (
+            "LOAD 'auto_explain'",
+            "SET client_min_messages = notice",
+            "SET auto_explain.log_level = notice",
+            "SET auto_explain.log_min_duration = 0",
+            "SET auto_explain.log_nested_statements = on",
+            "SET auto_explain.log_analyze = on",
+            "SET auto_explain.log_format = json",
+        ):
+            await connection.execute(setting)
+        connection.add_log_listener(hear)
+        async with connection.transaction():
+            await connection.execute(_as(question.caller))
+            await question.ask(connection)  # type: ignore[arg-type]
+        connection.remove_log_listener(hear)
+    finally:
+        await connection.close()
+    # What asyncpg asks about types on a new connection is none of ours.
+    return [plan for plan in told if not any(index.startswith("pg_") for index in _indexes(plan))]
+
+
+def _as(caller: Staff) -> str:
+    claims = json.dumps({"sub": str(caller.auth_id), "role": "authenticated"})
+    return f"SET LOCAL ROLE authenticated; SET LOCAL request.jwt.claims = '{claims}'"
+
+
+def _parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = plan.get("Plans", [])
+    return parts
+
+
+def _whole(plan: dict[str, Any]) -> set[str]:
+    # What was planned and never begun reads nothing.
+    is_whole = plan["Node Type"] == "Seq Scan" and plan.get("Actual Loops")
+    own = {plan["Relation Name"]} & _LARGE if is_whole else set()
+    return own.union(*(_whole(part) for part in _parts(plan)))
+
+
+def _indexes(plan: dict[str, Any]) -> set[str]:
+    own = {plan["Index Name"]} if "Index Name" in plan and plan.get("Actual Loops") else set()
+    return own.union(*(_indexes(part) for part in _parts(plan)))
+
+
+def _read(plan: dict[str, Any]) -> int:
+    own = 0.0
+    if plan["Node Type"] in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Seq Scan"):
+        own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    return int(own) + sum(_read(part) for part in _parts(plan))
+
+
+def _sorted(plan: dict[str, Any]) -> int:
+    """How many rows the largest sort takes in."""
+    own = 0.0
+    if plan["Node Type"] in ("Sort", "Incremental Sort"):
+        own = max(part["Actual Rows"] for part in _parts(plan))
+    return max([int(own), *(_sorted(part) for part in _parts(plan))])

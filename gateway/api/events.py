@@ -1,0 +1,90 @@
+"""/v1/events: what happens in the caller's organization, as server-sent events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.api import conversations
+from gateway.api.auth import Callers
+from gateway.api.endpoint import Call, Endpoint, as_bytes
+from gateway.api.sending import shown
+from gateway.api.shapes.events import EventsQuery
+from gateway.api.streaming import Stream
+from gateway.live.events import LiveEvent
+from gateway.live.subscription import EndedError
+from gateway.problems import FieldError, invalid
+from gateway.store.live import Happened
+from gateway.store.positions import Position
+
+_BEAT = 15.0
+_RETRY = 2000  # milliseconds until a client connects again
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "X-Accel-Buffering": "no",  # nginx would collect events before it passes them on
+}
+
+
+def render(name: str, happened: Happened) -> bytes:
+    """`data` of an event: {type, timestamp, data}."""
+    is_message = happened.kind == "message"
+    row = shown(happened.row) if is_message else conversations.show(happened.row)
+    return as_bytes({"type": name, "timestamp": happened.at, "data": row})
+
+
+async def events(call: Call) -> web.StreamResponse:
+    """Every event from now on, or after `Last-Event-ID`, each once and in order."""
+    headers = call.request.headers
+    expires_at = Callers.expiry(headers.get("Authorization"))
+    live = call.services.live
+    async with live.subscribe(call.caller, _after(call), expires_at=expires_at) as subscription:
+        stream = Stream(call.request, _HEADERS)
+        stream.response.force_close()
+        async with stream:
+            # With an id before the first event nothing is missed by who is cut off before it.
+            await stream.send(f"retry: {_RETRY}\n".encode() + _beat(subscription.position))
+            try:
+                while True:
+                    if happened := await subscription.next(_BEAT):
+                        await stream.send(b"".join(_event(each) for each in happened))
+                    else:
+                        await stream.send(_beat(subscription.position))
+            except EndedError as error:
+                await stream.send(f": {error}\n\n".encode())
+        return stream.response
+
+
+def _after(call: Call) -> Position | None:
+    query: EventsQuery = call.query
+    given = call.request.headers.get("Last-Event-ID") or query.last_event_id
+    if not given:
+        return None
+    try:
+        return Position.read(given)
+    except ValueError as error:
+        raise invalid([FieldError("Last-Event-ID", str(error))]) from None
+
+
+def _event(event: LiveEvent) -> bytes:
+    return f"id: {event.position}\nevent: {event.type}\ndata: ".encode() + event.data + b"\n\n"
+
+
+def _beat(position: Position) -> bytes:
+    # A comment, which no client hears of, and the place, which it keeps.
+    return f": live\nid: {position}\n\n".encode()
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/events",
+        handler=events,
+        summary="What happens, as server-sent events",
+        query=EventsQuery,
+        streams=("text/event-stream",),
+        headers=("Last-Event-ID",),
+        problems=(422,),
+    ),
+]

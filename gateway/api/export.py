@@ -1,0 +1,90 @@
+"""/v1/messages/export: all that the filters leave, as a file that is made while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from gateway.api.endpoint import Call, Endpoint
+from gateway.api.export_formats import FORMATS, Row
+from gateway.api.sending import shown
+from gateway.api.shapes import messages as shapes
+from gateway.api.streaming import Stream
+from gateway.logs import logger
+from gateway.problems import Problem
+from gateway.store import messages
+from gateway.store.callers import still_known
+from gateway.store.database import DatabaseAwayError
+from gateway.store.messages import MessageFilter
+from gateway.store.paging import Cursor
+from gateway.store.searching import SearchError
+
+_log = logger(__name__)
+
+# As many messages at a time as make about so many bytes, a few for the first time.
+_FIRST, _MOST = 50, 500
+_BYTES = 2 * 2**20
+
+
+async def export(call: Call) -> web.StreamResponse:
+    """The messages that pass every filter, newest first, as CSV or JSON lines.
+
+    Each part is a transaction of its own as the caller, with the limits of any other; none is open
+    while the client reads. What is stored after the request is not in it.
+    """
+    query: shapes.ExportQuery = call.query
+    form = FORMATS[query.format]
+    wanted = messages.MessageFilter(**query.model_dump(exclude={"format"}))
+    parts = _parts(call, wanted, form.lines)
+    first = await anext(parts)  # an error of the first is told as of any other request
+    name = f"messages-{datetime.now(UTC):%Y-%m-%d}.{query.format}"
+    headers = {
+        "Content-Type": form.media_type,
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    stream = Stream(call.request, headers)
+    async with aclosing(parts), stream:
+        await stream.send(form.head + first)
+        try:
+            async for part in parts:
+                await stream.send(part)
+        except (DatabaseAwayError, SearchError, Problem) as error:
+            # What was sent cannot be taken back: the client sees that the file has no end.
+            _log.warning("an export was cut", reason=str(error), path=call.request.path)
+            stream.cut()
+    return stream.response
+
+
+async def _parts(
+    call: Call, wanted: MessageFilter, lines: Callable[[Iterable[Row]], bytes]
+) -> AsyncGenerator[bytes, None]:
+    cursor: Cursor | None = None
+    limit = _FIRST
+    while True:
+        async with call.services.database.as_service() as db:
+            if not await still_known(db, [call.caller]):
+                raise Problem(403, "The caller may not read any more.")
+        async with call.services.database.as_caller(call.caller) as db:
+            page = await messages.search(db, call.organization_id, wanted, cursor, limit)
+        part = lines([shown(row) for row in page.rows])
+        yield part
+        if page.next_cursor is None:
+            return
+        cursor = Cursor.read(page.next_cursor)
+        limit = max(1, min(_MOST, _BYTES * len(page.rows) // len(part)))
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/messages/export",
+        handler=export,
+        summary="All messages that pass the filters, newest first, as a file",
+        query=shapes.ExportQuery,
+        streams=("text/csv", "application/jsonl"),
+        problems=(422,),
+    ),
+]

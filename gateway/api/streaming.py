@@ -1,0 +1,57 @@
+"""An answer that is sent in parts, to a client that may be slow, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import web
+
+from gateway.under_way import UNDER_WAY
+
+
+class GoneError(Exception):
+    """The client has gone away, or has read nothing for too long."""
+
+
+class Stream:
+    """The parts of one answer; nothing is held for the client but what it has not read yet.
+
+    One that reads nothing for a minute (`patience`, in seconds) is cut. Use as a context, in which
+    `send` is called; at its end the answer is complete, but where an error ended it: then the
+    client sees that it is cut.
+    """
+
+    def __init__(
+        self, request: web.Request, headers: Mapping[str, str], *, patience: float = 60
+    ) -> None:
+        self._request = request
+        self._patience = patience
+        self.response = web.StreamResponse(headers={"Cache-Control": "no-store", **headers})
+        self._watched = request.app[UNDER_WAY].streaming(self.cut)
+
+    async def __aenter__(self) -> Stream:
+        self._watched.__enter__()
+        await self.response.prepare(self._request)
+        return self
+
+    async def send(self, part: bytes) -> None:
+        """Send a part; raises `GoneError`."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.response.write(part)
+        except (ConnectionError, aiohttp.ClientError, TimeoutError) as error:
+            raise GoneError from error
+
+    def cut(self) -> None:
+        """End the connection at once: what was sent is not all."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._watched.__exit__(None, None, None)
+        if kind is None:
+            return False
+        self.cut()
+        return issubclass(kind, GoneError)

@@ -1,0 +1,40 @@
+"""Canceling: a message that no worker has taken up is taken back."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from gateway.problems import Problem, not_found
+from gateway.store import messages, reports
+from gateway.store.database import Caller, Database
+from gateway.store.messages import Row
+from gateway.store.reports import Event, event_id
+
+
+async def cancel(database: Database, caller: Caller, message_id: UUID, *, source: str) -> Row:
+    """The row of a message that is canceled now; raises `Problem` 404, or 409 when it is late."""
+    organization_id = caller.organization_id
+    async with database.as_caller(caller) as db:
+        row = await messages.get(db, organization_id, message_id)
+    if row is None:
+        raise not_found("message")
+    async with database.as_service() as db:
+        if not await messages.take_back(db, organization_id, message_id):
+            raise Problem(
+                409,
+                f"This message is {row['status']}: only one that is pending, and that no worker "
+                "has taken up, can be canceled.",
+            )
+        event = Event(
+            organization_id=organization_id,
+            message_id=message_id,
+            id=event_id(message_id, "canceled"),
+            type="canceled",
+            status="canceled",
+            source=source,
+        )
+        await reports.record(db, [event])
+        row = await messages.get(db, organization_id, message_id)
+    if row is None:
+        raise not_found("message")
+    return row

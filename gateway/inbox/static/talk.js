@@ -1,0 +1,203 @@
+// Conversations while somebody looks: what is new appears, keys lead through. All works without it.
+"use strict";
+
+(() => {
+  const base = document.body.dataset.inbox;
+  const middle = document.querySelector("[data-conversation]");
+  const conversation = middle?.dataset.conversation;
+  const scroll = document.getElementById("thread");
+  const messages = document.getElementById("messages");
+  const rows = document.getElementById("rows");
+  const said = document.getElementById("live");
+  const title = document.title.replace(/^\(\d+\+?\) /, "");
+  document.documentElement.classList.add("has-js");
+
+  // ------------------------------------------------------------- what is unread, and where one is
+
+  function showUnread(count) {
+    document.title = (count ? `(${count >= 100 ? "99+" : count}) ` : "") + title;
+  }
+
+  function isAtEnd() {
+    return scroll && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
+  }
+
+  function toEnd() {
+    if (scroll) scroll.scrollTop = scroll.scrollHeight;
+  }
+
+  let isMarked = !middle || middle.dataset.unreadHere === "0";
+  function markRead() {
+    if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
+    isMarked = true;
+    htmx.ajax("POST", middle.dataset.read, { swap: "none", values: { do: "read" } });
+    middle.querySelector("[data-unread-badge]")?.remove();
+  }
+
+  // The end stays in sight while pictures come in, until somebody looks further up.
+  if (scroll && !location.hash) {
+    let follows = true;
+    let isTouched = false;
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      scroll.addEventListener(kind, () => { isTouched = true; }, { passive: true });
+    }
+    scroll.addEventListener("scroll", () => { if (isTouched) follows = isAtEnd(); }, { passive: true });
+    new ResizeObserver(() => { if (follows) toEnd(); }).observe(messages);
+    new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
+    toEnd();
+  }
+  window.addEventListener("load", markRead);
+  window.addEventListener("focus", markRead);
+  document.addEventListener("visibilitychange", markRead);
+
+  // ------------------------------------------------------------- what is new
+
+  let waiting = 0;
+  function refreshList() {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const form = document.querySelector(".find");
+      const query = new URLSearchParams(new FormData(form));
+      const answer = await ask(`${base}?${query}`);
+      if (answer === null) return;
+      const place = rows.scrollTop;
+      const focused = document.activeElement?.closest("#rows li")?.id;
+      rows.innerHTML = answer;
+      htmx.process(rows);
+      rows.scrollTop = place;
+      markCurrent();
+      if (focused) document.getElementById(focused)?.querySelector("a")?.focus();
+    }, 250);
+  }
+
+  function markCurrent() {
+    if (!conversation) return;
+    document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
+  }
+
+  async function ask(url) {
+    try {
+      const answer = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+      return answer.ok ? await answer.text() : null;
+    } catch {
+      return null;
+    }
+  }
+
+  async function showMessage(id, isNew) {
+    const answer = await ask(`${base}/m/${id}`);
+    if (answer === null) return;
+    const holder = document.createElement("template");
+    holder.innerHTML = answer;
+    const item = holder.content.querySelector("li");
+    const known = document.getElementById(`m-${id}`);
+    const follow = isAtEnd();
+    if (known) {
+      for (const part of ["details.html", "details.quoted", "details.rest"]) {
+        const open = item.querySelector(part);
+        if (open) open.open = known.querySelector(part)?.open ?? false;
+      }
+      known.replaceWith(item);
+    } else {
+      messages.append(item);
+      scroll.querySelector(".empty")?.remove();
+    }
+    htmx.process(item);
+    if (follow) toEnd();
+    if (isNew && item.classList.contains("theirs")) {
+      said.textContent = `New message: ${item.querySelector(".text")?.textContent.slice(0, 200) ?? ""}`;
+    } else if (item.classList.contains("failed")) {
+      said.textContent = "A message was not delivered.";
+    }
+  }
+
+  // One message's news come close together: the last of them is what is shown.
+  const pending = new Map();
+  function later(id, isNew) {
+    const before = pending.get(id);
+    clearTimeout(before?.timer);
+    const fresh = isNew || (before?.isNew ?? false);
+    pending.set(id, {
+      isNew: fresh,
+      timer: setTimeout(() => { pending.delete(id); showMessage(id, fresh); }, 60),
+    });
+  }
+
+  function hear() {
+    const events = new EventSource(`${base}/live`);
+    events.onmessage = (event) => {
+      const told = JSON.parse(event.data);
+      if (typeof told.unread === "number") showUnread(told.unread);
+      refreshList();
+      if (told.message && told.conversation === conversation) {
+        const isNew = told.type === "message.received";
+        later(told.message, isNew);
+        if (isNew) { isMarked = false; markRead(); }
+      }
+    };
+    window.addEventListener("pagehide", () => events.close(), { once: true });
+  }
+  if (window.EventSource) hear();
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  // ------------------------------------------------------------- older messages keep the place
+
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.target.closest?.("#messages > .more")) scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
+  });
+  document.body.addEventListener("htmx:afterSettle", () => {
+    if (!scroll?.dataset.before) return;
+    scroll.scrollTop = scroll.scrollHeight - Number(scroll.dataset.before);
+    delete scroll.dataset.before;
+    const seen = new Set();  // the day that was begun above goes on below
+    for (const day of messages.querySelectorAll(".day")) {
+      if (seen.has(day.dataset.day)) day.remove();
+      seen.add(day.dataset.day);
+    }
+  });
+  document.body.addEventListener("sent", () => { toEnd(); document.getElementById("body")?.focus(); });
+
+  // Pictures of an e-mail from elsewhere, in its own frame.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-remote]");
+    if (!link) return;
+    event.preventDefault();
+    link.closest("details").querySelector("iframe").src = link.href;
+  });
+
+  // ------------------------------------------------------------- keys
+
+  const isField = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
+
+  function step(by) {
+    const links = [...rows.querySelectorAll("li > a:not(.button)")];
+    if (!links.length) return;
+    const now = links.indexOf(document.activeElement);
+    const current = links.findIndex((link) => link.hasAttribute("aria-current"));
+    const from = now >= 0 ? now : current;
+    const next = Math.min(Math.max(from + by, 0), links.length - 1);
+    links[next].focus();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const keys = document.getElementById("keys");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "body") {
+      event.preventDefault();
+      event.target.form.querySelector('button[value="send"]').click();
+      return;
+    }
+    if (event.key === "Escape" && isField(event.target)) { event.target.blur(); return; }
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isField(event.target) || keys?.open) return;
+    const act = {
+      j: () => step(1),
+      k: () => step(-1),
+      r: () => (document.getElementById("body") ?? document.querySelector("#composer select"))?.focus(),
+      "/": () => document.getElementById("q")?.focus(),
+      "?": () => keys?.showModal(),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+})();

@@ -1,0 +1,7 @@
+"""Conversations in the inbox: the list, the thread, the contact, and what is written there.
+
+listing   which conversations there are            page    the three panes together
+thread    what was said, as it is shown (view)     contact who it is with, and what is done of it
+composer  what is about to be said                 files   media, and e-mails in their frames
+actions   read, canceled, sent again               live    what changes while somebody looks
+"""

@@ -1,0 +1,60 @@
+"""What is done with a conversation or a message by one button."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway import canceling
+from gateway.inbox.talk import page, thread
+from gateway.inbox.visit import Visit
+from gateway.problems import Problem
+from gateway.store.database import ConflictError
+
+
+async def read(visit: Visit) -> web.StreamResponse:
+    """Mark a conversation as read, or as unread."""
+    form = await visit.form()
+    is_read = form.get("do") != "unread"
+    await page.changed(visit, {"read": is_read})
+    if visit.is_fragment:
+        return web.Response(status=204)
+    return visit.redirect("" if not is_read else f"/c/{visit.id}")
+
+
+async def change(visit: Visit) -> web.StreamResponse:
+    """Close or open it, give it to somebody."""
+    form = await visit.form()
+    changes: dict[str, object] = {}
+    if form.get("status") in ("open", "closed"):
+        changes["status"] = form["status"]
+    if "assigned_to" in form:
+        given = form["assigned_to"]
+        changes["assigned_to"] = None if not given else _id(given)
+    try:
+        await page.changed(visit, changes)
+    except ConflictError:
+        raise Problem(422, "This colleague is no member of staff any more.") from None
+    return visit.redirect(f"/c/{visit.id}", done="saved")
+
+
+async def cancel(visit: Visit) -> web.StreamResponse:
+    """Cancel a message that waits."""
+    where = await thread.at(visit, visit.id)
+    await canceling.cancel(visit.services.database, visit.staff, visit.id, source="inbox")
+    return visit.redirect(f"/c/{where}", done="canceled")
+
+
+async def retry(visit: Visit) -> web.StreamResponse:
+    """Send a failed message again."""
+    where = await thread.at(visit, visit.id)
+    await visit.services.accepting.retry(visit.staff, visit.id)
+    return visit.redirect(f"/c/{where}", done="again")
+
+
+def _id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise Problem(422, "This colleague is not known.") from None

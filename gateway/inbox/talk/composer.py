@@ -1,0 +1,253 @@
+"""What is about to be said: a form that knows its channel, a preview, and sending it once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from channels import sms, whatsapp
+from channels.model import Channel
+from gateway import addresses, replying
+from gateway.accept import digest_of
+from gateway.api.endpoint import as_bytes, read_json
+from gateway.api.sending import one as sent_answer
+from gateway.api.shapes.conversations import ReplyRequest
+from gateway.draft import preview
+from gateway.ids import new_id
+from gateway.inbox.forms import Findings
+from gateway.inbox.talk import thread
+from gateway.inbox.talk.typed import Typed
+from gateway.inbox.visit import Visit
+from gateway.inbox.words import CHANNELS
+from gateway.problems import Problem
+from gateway.store import conversations, desk, suppressions
+from gateway.store.conversations import Row
+from gateway.store.database import Connection
+from gateway.store.suppressions import Pair
+from gateway.storing import Idempotency
+
+FIELDS = (
+    "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composing:
+    """The form as it stands: what can be chosen, what is typed, what is wrong with it.
+
+    `window_until` is the end of WhatsApp's window, None where it is closed. `key` makes sending
+    the same form twice send one message.
+    """
+
+    channels: list[tuple[str, str]]
+    channel: str
+    their_addresses: list[str]
+    senders: list[str]
+    templates: list[Row]
+    template: Row | None
+    typed: Typed
+    key: str
+    window_until: datetime | None = None
+    subject: str = ""
+    errors: Findings = field(default_factory=Findings)
+    checked: Mapping[str, Any] | None = None
+
+    @property
+    def needs_template(self) -> bool:
+        """Whether WhatsApp takes nothing but a template just now."""
+        return self.channel == Channel.WHATSAPP and self.window_until is None
+
+
+async def begin(
+    visit: Visit,
+    db: Connection,
+    row: Row,
+    typed: Typed | None = None,
+    *,
+    errors: Findings | None = None,
+    checked: Mapping[str, Any] | None = None,
+) -> Composing:
+    """The form of a conversation, empty or as it was typed."""
+    organization_id = visit.staff.organization_id
+    senders = await desk.senders(db, organization_id)
+    possible = _possible(row, senders)
+    typed = typed or Typed.of(visit.request.query)
+    last = await conversations.reply(db, organization_id, row["id"], None)
+    channel = typed.channel if typed.channel in possible else ""
+    channel = channel or _default(possible, last)
+    templates = await desk.templates(db, organization_id, channel) if channel else []
+    here = await conversations.reply(db, organization_id, row["id"], channel) if channel else None
+    theirs = possible.get(channel, [])
+    if here and here["their_address"] in theirs:
+        theirs = [
+            here["their_address"],
+            *(each for each in theirs if each != here["their_address"]),
+        ]
+    ours = [each["address"] for each in senders if each["channel"] == channel]
+    if here and here["our_address"] in ours:
+        ours = _first(ours, here["our_address"])
+    return Composing(
+        channels=[(name, CHANNELS[name]) for name in possible],
+        channel=channel,
+        their_addresses=theirs,
+        senders=ours,
+        templates=templates,
+        template=next((each for each in templates if str(each["id"]) == typed.template), None),
+        typed=typed,
+        key=typed.key or str(new_id()),
+        window_until=await _window(db, organization_id, typed, theirs, ours)
+        if channel == Channel.WHATSAPP
+        else None,
+        subject=_subject(here),
+        errors=errors or Findings(),
+        checked=checked,
+    )
+
+
+async def part(visit: Visit) -> web.StreamResponse:
+    """The form alone, for another channel or template; what was typed stays."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        composing = await begin(visit, db, row, Typed.of(await visit.posted()))
+    return visit.page("talk/composer.html", row=row, composing=composing)
+
+
+async def measure(visit: Visit) -> web.StreamResponse:
+    """How many segments an SMS is, while it is typed."""
+    body = (await visit.form()).get("body", "").replace("\r\n", "\n")[: 2 * sms.CHARACTERS]
+    return visit.page("talk/measure.html", measured=sms.measure(body), most=sms.CHARACTERS)
+
+
+async def reply(visit: Visit) -> web.StreamResponse:
+    """Send what was typed, or show what it would be."""
+    from gateway.inbox.talk import page  # noqa: PLC0415 - the page holds this form
+
+    typed = Typed.of(await visit.posted())
+    checked: Mapping[str, Any] | None = None
+    errors = Findings()
+    try:
+        if typed.do == "send":
+            return await _sent(visit, typed)
+        if typed.do == "check":
+            checked = await _checked(visit, typed)
+            errors = Findings(
+                {each["field"]: each["message"] for each in checked["errors"]}
+            ).placed(FIELDS)
+    except Problem as problem:
+        if problem.status != 422:
+            raise
+        errors = Findings.of(problem.errors, FIELDS)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        composing = await begin(visit, db, row, typed, errors=errors, checked=checked)
+    status = 422 if errors and typed.do == "send" else 200
+    if visit.is_fragment:
+        return visit.page("talk/composer.html", status=status, row=row, composing=composing)
+    return await page.whole(visit, status=status, compose=composing)
+
+
+async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
+    row, request, files = await _request(visit, typed)
+    services = visit.services
+    digest = digest_of(visit.staff, f"inbox {row['id']}", [typed.as_json(visit.clock.zone), files])
+    key = Idempotency(
+        key=f"inbox:{typed.key or new_id()}",
+        digest=digest,
+        answer=lambda results: as_bytes(sent_answer(results)),
+    )
+    known = await services.accepting.recall(visit.staff, key)
+    if known is None:
+        async with services.database.as_caller(visit.staff) as db:
+            sending = await replying.complete(db, visit.staff.organization_id, row, request)
+        results = await services.accepting.accept(
+            visit.staff, [sending], key, conversation_id=row["id"]
+        )
+        if isinstance(results, list) and isinstance(results[0], Problem):
+            raise results[0]
+    if not visit.is_fragment:
+        return visit.redirect(f"/c/{row['id']}", done="sent")
+    async with services.database.as_caller(visit.staff) as db:
+        again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
+        composing = await begin(visit, db, row, again)
+    response = visit.page("talk/composer.html", row=row, composing=composing, is_sent=True)
+    response.headers["HX-Trigger"] = "sent"
+    return response
+
+
+async def _checked(visit: Visit, typed: Typed) -> Mapping[str, Any]:
+    row, request, _ = await _request(visit, typed)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        sending = await replying.complete(db, visit.staff.organization_id, row, request)
+    (draft,) = await visit.services.drafting.read(visit.staff, [sending])
+    return preview(sending.channel, draft)
+
+
+async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[str]]:
+    """The conversation, what was typed as /v1 reads it, and the digests of its files."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+    files = [
+        {
+            "content": base64.b64encode(file.content).decode(),
+            "filename": file.name,
+            "content_type": file.kind,
+        }
+        for file in typed.files
+    ]
+    values = typed.as_json(visit.clock.zone)
+    request = read_json(ReplyRequest, as_bytes(values | ({"attachments": files} if files else {})))
+    return row, request, [hashlib.sha256(file.content).hexdigest() for file in typed.files]
+
+
+def _possible(row: Row, senders: list[Row]) -> dict[str, list[str]]:
+    """The channels that this contact has an address on and the organization a sender."""
+    fitting = {
+        Channel.EMAIL: [each for each in row["addresses"] if "@" in each],
+        Channel.SMS: [each for each in row["addresses"] if each.startswith("+")],
+        Channel.WHATSAPP: [
+            each for each in row["addresses"] if each.startswith("+") or whatsapp.is_user_id(each)
+        ],
+        Channel.CALL: [each for each in row["addresses"] if each.startswith("+")],
+    }
+    sending = {each["channel"] for each in senders}
+    return {channel: theirs for channel, theirs in fitting.items() if theirs and channel in sending}
+
+
+def _default(possible: Mapping[str, list[str]], last: Row | None) -> str:
+    """The channel of their last message; a call is answered in writing where that is possible."""
+    if last and last["channel"] in possible and last["channel"] != Channel.CALL:
+        return str(last["channel"])
+    order = (Channel.SMS, Channel.WHATSAPP, Channel.EMAIL, Channel.CALL)
+    return next((channel for channel in order if channel in possible), "")
+
+
+def _first(options: list[str], one: str) -> list[str]:
+    return [one, *(each for each in options if each != one)]
+
+
+async def _window(
+    db: Connection, organization_id: UUID, typed: Typed, theirs: list[str], ours: list[str]
+) -> datetime | None:
+    """Until when WhatsApp takes a free text; None where it does not."""
+    to = typed.to if typed.to in theirs else next(iter(theirs), "")
+    from_ = typed.from_ if typed.from_ in ours else next(iter(ours), "")
+    pair = Pair(
+        channel=Channel.WHATSAPP,
+        addresses=addresses.forms(Channel.WHATSAPP, to),
+        our_address=addresses.key(Channel.WHATSAPP, from_),
+    )
+    (how,) = await suppressions.standing(db, organization_id, [pair])
+    until = how.last_inbound_at + whatsapp.WINDOW if how.last_inbound_at else None
+    return until if until and until > datetime.now(UTC) else None
+
+
+def _subject(last: Row | None) -> str:
+    """The subject under which an e-mail would answer."""
+    return replying.subject_of(last["subject"]) if last and last["subject"] else ""

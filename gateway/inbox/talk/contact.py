@@ -1,0 +1,221 @@
+"""Who a conversation is with: names, addresses, suppressions, and what is said about that."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from channels import phone
+from channels.model import Channel
+from gateway import addresses
+from gateway.ids import new_id
+from gateway.inbox.talk import listing, thread
+from gateway.inbox.visit import Visit
+from gateway.inbox.words import REASONS
+from gateway.manage import suppressions as managed
+from gateway.problems import Problem
+from gateway.store import contacts, conversations, desk, suppressions
+from gateway.store.contacts import Kind
+from gateway.store.conversations import Row
+from gateway.store.database import ConflictError, Connection
+
+_FIELDS = {
+    "lead": (
+        ("status", "Status"),
+        ("source", "Source"),
+        ("tags", "Tags"),
+        ("last_contacted_at", "Last contacted"),
+        ("notes", "Notes"),
+    ),
+    "client": (
+        ("membership_status", "Membership"),
+        ("membership_end_date", "Until"),
+        ("notes", "Notes"),
+    ),
+}
+_LONGEST = 600
+KINDS: tuple[Kind, ...] = ("lead", "client")
+
+
+async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
+    """What the contact's pane shows."""
+    organization_id = visit.staff.organization_id
+    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
+    held = await suppressions.search(
+        db,
+        organization_id,
+        channel=None,
+        addresses=keys,
+        reason=None,
+        cursor=None,
+        limit=50,
+    )
+    others = []
+    if row["name"]:
+        others = await desk.same_name(db, organization_id, row["id"], row["name"])
+    return {
+        "cards": [
+            card
+            for kind in KINDS
+            if (card := await _card(db, kind, organization_id, row[f"{kind}_id"]))
+        ],
+        "suppressed": [_suppression(visit, each) for each in held.rows],
+        "others": others,
+        "colleagues": await desk.staff(db, organization_id),
+    }
+
+
+async def ask_link(visit: Visit) -> web.StreamResponse:
+    """Look for the lead or client that it is with."""
+    q = visit.request.query.get("person", "").strip()[:100].replace("\x00", "")
+    found: list[Row] = []
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        if q:
+            tail = phone.tail(q) if "@" not in q else ""
+            found = await desk.people(
+                db, visit.staff.organization_id, q, tail if len(tail) >= 7 else ""
+            )
+    return visit.page("talk/link.html", row=row, name=listing.name_of(row), q=q, found=found)
+
+
+async def link(visit: Visit) -> web.StreamResponse:
+    """Say which lead or client it is with, or that it is not."""
+    form = await visit.form()
+    kind = form.get("kind", "")
+    if kind not in ("lead", "client"):
+        raise Problem(400, "The form does not say whether it is a lead or a client.")
+    wanted = _uuid(form["person_id"]) if form.get("person_id") else None
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+    try:
+        async with visit.services.database.as_service(on_behalf=visit.staff) as db:
+            await conversations.link(
+                db, visit.staff.organization_id, row["id"], {f"{kind}_id": wanted}
+            )
+    except ConflictError as conflict:
+        if "fkey" in conflict.constraint:
+            raise Problem(404, f"This {kind} is not there any more.") from None
+        return await _merge_instead(visit, row, kind, wanted)
+    return visit.redirect(f"/c/{row['id']}", done="saved")
+
+
+async def unlink(visit: Visit) -> web.StreamResponse:
+    """Move an address that is somebody else's into a conversation of its own."""
+    form = await visit.form()
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+    new = new_id()
+    async with visit.services.database.as_service(on_behalf=visit.staff) as db:
+        apart = await conversations.set_apart(
+            db, visit.staff.organization_id, row["id"], form.get("address", ""), new
+        )
+    if not apart:
+        raise Problem(409, "This address is not in this conversation any more.")
+    return visit.redirect(f"/c/{new}", done="apart")
+
+
+async def ask_merge(visit: Visit) -> web.StreamResponse:
+    """Whether two conversations are really with one person."""
+    other = _uuid(visit.request.query.get("other", ""))
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        merged = await conversations.get(db, visit.staff.organization_id, other)
+    if merged is None or merged["id"] == row["id"]:
+        raise Problem(404, "There is no such other conversation.")
+    return visit.page(
+        "talk/merge.html",
+        row=row,
+        name=listing.name_of(row),
+        other=merged,
+        other_name=listing.name_of(merged),
+    )
+
+
+async def merge(visit: Visit) -> web.StreamResponse:
+    """Make another conversation part of this one."""
+    form = await visit.form()
+    organization_id = visit.staff.organization_id
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        merged = await conversations.get(db, organization_id, _uuid(form.get("other", "")))
+    if merged is None:
+        raise Problem(404, "There is no such other conversation.")
+    async with visit.services.database.as_service(on_behalf=visit.staff) as db:
+        if not await conversations.merge(db, organization_id, merged=merged["id"], kept=row["id"]):
+            raise Problem(409, "Somebody has merged one of them meanwhile.")
+    return visit.redirect(f"/c/{row['id']}", done="merged")
+
+
+async def lift(visit: Visit) -> web.StreamResponse:
+    """Lift a suppression of the contact's, where this member of staff may."""
+    form = await visit.form()
+    await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
+    return visit.redirect(f"/c/{visit.id}", done="lifted")
+
+
+async def _merge_instead(
+    visit: Visit, row: Row, kind: str, wanted: UUID | None
+) -> web.StreamResponse:
+    """Who is linked to another conversation already: both may be one person's."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        other = await conversations.of_contact(
+            db,
+            visit.staff.organization_id,
+            lead_id=wanted if kind == "lead" else None,
+            client_id=wanted if kind == "client" else None,
+        )
+    return visit.redirect(f"/c/{row['id']}/merge", other=str(other))
+
+
+async def _card(
+    db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID | None
+) -> dict[str, Any] | None:
+    if contact_id is None:
+        return None
+    row = await contacts.get(db, kind, organization_id, contact_id)
+    if row is None:
+        return None
+    return {
+        "kind": kind,
+        "id": contact_id,
+        "name": row["name"],
+        "facts": [
+            (label, value)
+            for name, label in _FIELDS[kind]
+            if (value := _fact(row[name])) not in (None, "")
+        ],
+    }
+
+
+def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value[:_LONGEST] if isinstance(value, str) else value
+
+
+def _keys(address: str) -> set[str]:
+    if "@" in address:
+        return {addresses.key(Channel.EMAIL, address)}
+    return {address, *addresses.forms(Channel.WHATSAPP, address)}
+
+
+def _suppression(visit: Visit, row: Row) -> dict[str, Any]:
+    theirs = managed.is_their_word(row["reason"])
+    return {
+        "id": row["id"],
+        "channel": row["channel"],
+        "address": row["address"],
+        "reason": REASONS.get(row["reason"], row["reason"]),
+        "at": row["created_at"],
+        "can_lift": not theirs or visit.staff.may_administer,
+    }
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(404, "There is nothing of this id.") from None

@@ -1,0 +1,51 @@
+"""Files of messages for a signed-in browser, and e-mails in a frame where nothing runs."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.api.media import SERVING, respond
+from gateway.inbox.visit import Visit
+from gateway.problems import Problem
+from gateway.store import media, messages
+
+# Nothing but what the mail brings along: no script, no form, nothing from elsewhere that would tell
+# its sender that it was opened.
+_ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'"
+_REMOTE = f"{_ALONE} https:"
+_FRAME = "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-popups"
+_PAGE = (
+    '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light">'
+    '<meta name="viewport" content="width=device-width"><base target="_blank">'
+    "<style>body{{font-family:sans-serif;overflow-wrap:anywhere;margin:0.75rem}}"
+    "img{{max-width:100%;height:auto}}</style>{}"
+)
+
+
+async def file(visit: Visit) -> web.StreamResponse:
+    """A file, as the one who is signed in may see it."""
+    serving = visit.request.app[SERVING]
+    async with visit.services.database.as_caller(visit.staff) as db:
+        found = await media.get(db, visit.staff.organization_id, visit.id)
+    if found is None:
+        raise Problem(404, "There is no such file, or it is another organization's.")
+    return await respond(serving, found, visit.request, any_origin=False)
+
+
+async def mail(visit: Visit) -> web.StreamResponse:
+    """The HTML of an e-mail; pictures from elsewhere only where `remote` asks for them."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await messages.get(db, visit.staff.organization_id, visit.id)
+    if row is None or not row["html_body"]:
+        raise Problem(404, "There is no such e-mail, or it has no HTML.")
+    images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
+    return web.Response(
+        text=_PAGE.format(row["html_body"]),
+        content_type="text/html",
+        headers={
+            "Content-Security-Policy": images + _FRAME,
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

@@ -1,0 +1,139 @@
+"""What a message holds beside its text: files, and what WhatsApp and calls tell. Pure.
+
+Everything in it comes from strangers: what is not of the shape that it should be is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from gateway.media import kinds
+
+_OURS = re.compile(r"/v1/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_LONGEST = 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of a message: ours (`id`), to be fetched, given up (`reason`), or somewhere (`url`).
+
+    `show` is how it is shown: `image`, `audio`, `video` or `link`.
+    """
+
+    id: UUID | None
+    url: str | None
+    name: str
+    size: str | None
+    show: str
+    state: str
+    reason: str | None
+
+
+def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401
+    """An attachment of a row, with the state of what we keep of it."""
+    given = attachment if isinstance(attachment, dict) else {}
+    url = _text(given.get("url"))
+    found = _OURS.search(url)
+    file_id = UUID(found[1]) if found else None
+    kept = media.get(file_id) if file_id else None
+    kind = kinds.plain_type(_text(given.get("content_type")) or None)
+    state = kept["state"] if kept else ("away" if file_id is None else "stored")
+    return File(
+        id=file_id,
+        url=url if file_id is None and urlsplit(url).scheme in ("http", "https") else None,
+        name=_text(given.get("filename")) or "File",
+        size=_size(given.get("size")),
+        show=_show(kind) if file_id and state == "stored" else "link",
+        state=state,
+        reason=kept["reason"] if kept else None,
+    )
+
+
+def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
+    """The files of ours that messages show."""
+    found = (
+        _OURS.search(_text(each.get("url")))
+        for row in rows
+        for each in row["attachments"] or []
+        if isinstance(each, dict)
+    )
+    return [UUID(match[1]) for match in found if match]
+
+
+def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
+    """Lines that say what the text does not."""
+    if channel == "call":
+        return _call(told, is_ours=is_ours)
+    if channel == "whatsapp":
+        return _whatsapp(told)
+    return ["An automatic answer"] if told.get("auto_submitted") is True and not is_ours else []
+
+
+def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
+    lines = []
+    if digits := _text(told.get("digits")):
+        lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
+    seconds = told.get("duration")
+    if isinstance(seconds, int | float | str) and str(seconds).isdigit():
+        minutes, rest = divmod(int(seconds), 60)
+        lines.append(f"Lasted {minutes}:{rest:02}")
+    answered = _text(told.get("answered_by")).replace("_", " ")
+    if answered:
+        lines.append(f"Answered by: {answered}")
+    return lines
+
+
+def _whatsapp(told: Mapping[str, Any]) -> list[str]:
+    kind = _text(told.get("type"))
+    if kind == "location" or "Latitude" in told:
+        place = told.get("location")
+        place = place if isinstance(place, dict) else {}
+        where = [
+            _text(place.get(name, told.get(other)))
+            for name, other in (("name", "Label"), ("address", "Address"))
+        ]
+        at = [
+            _text(str(place.get(name, told.get(other, ""))))
+            for name, other in (("latitude", "Latitude"), ("longitude", "Longitude"))
+        ]
+        return [f"A place: {', '.join(each for each in (*where, ', '.join(at)) if each)}"]
+    words = {
+        "reaction": "A reaction to an earlier message",
+        "contacts": "A contact",
+        "interactive": "Chosen from what was offered",
+        "button": "A button was pressed",
+        "order": "An order",
+        "sticker": "A sticker",
+        "system": "A note by WhatsApp",
+        "unsupported": "A kind of message that WhatsApp does not pass on",
+        "edit": "An earlier message was changed to this",
+        "revoke": "An earlier message was taken back",
+    }
+    return [words[kind]] if kind in words else []
+
+
+def _show(kind: str) -> str:
+    if kind in _IMAGES:
+        return "image"
+    major = kind.partition("/")[0]
+    return major if major in ("audio", "video") and kind in kinds.INLINE else "link"
+
+
+def _size(value: object) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    if value < 1000:
+        return f"{value} B"
+    if value < 1_000_000:
+        return f"{value / 1000:.0f} kB"
+    return f"{value / 1_000_000:.1f} MB"
+
+
+def _text(value: object) -> str:
+    return value[:_LONGEST].strip() if isinstance(value, str) else ""

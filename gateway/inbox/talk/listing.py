@@ -1,0 +1,122 @@
+"""The list of conversations: filters from the query, rows as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from gateway.inbox.talk import view
+from gateway.inbox.visit import Visit
+from gateway.inbox.words import CHANNELS
+from gateway.store import conversations, desk, searching
+from gateway.store.conversations import ConversationFilter, Row
+from gateway.store.searching import SearchError
+
+_LIMIT = 40
+_FILTERS = ("q", "channel", "status", "who", "unread")
+STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What somebody looks for; what is not one of the choices counts as not chosen."""
+
+    q: str
+    channel: str
+    status: str
+    is_mine: bool
+    is_unread: bool
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Wanted:
+        """The filters of a query."""
+        channel, status = query.get("channel", ""), query.get("status", "open")
+        return cls(
+            q=query.get("q", "").strip()[:200].replace("\x00", ""),
+            channel=channel if channel in CHANNELS else "",
+            status=status if status in STATUSES else "open",
+            is_mine=query.get("who") == "me",
+            is_unread=query.get("unread") == "1",
+        )
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is left out beside what is closed."""
+        return bool(self.q or self.channel or self.is_mine or self.is_unread)
+
+    @property
+    def query(self) -> str:
+        """The same filters for a link, with a ? before them where there are any."""
+        chosen = {
+            "q": self.q,
+            "channel": self.channel,
+            "status": "" if self.status == "open" else self.status,
+            "who": "me" if self.is_mine else "",
+            "unread": "1" if self.is_unread else "",
+        }
+        kept = {name: value for name, value in chosen.items() if value}
+        return f"?{urlencode(kept)}" if kept else ""
+
+    def filter(self, staff_id: UUID) -> ConversationFilter:
+        """As the store reads it."""
+        return ConversationFilter(
+            channel=self.channel or None,
+            assigned_to=staff_id if self.is_mine else None,
+            status=None if self.status == "all" else self.status,
+            unread=True if self.is_unread else None,
+        )
+
+
+async def context(visit: Visit) -> dict[str, Any]:
+    """What the list's templates show."""
+    wanted = Wanted.of(visit.request.query)
+    organization_id = visit.staff.organization_id
+    among, wrong = await _found(visit, wanted)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        page = await conversations.search(
+            db, organization_id, wanted.filter(visit.staff.id), visit.cursor, _LIMIT, among=among
+        )
+        unread_total = await desk.unread(db, organization_id)
+    return {
+        "wanted": wanted,
+        "statuses": list(STATUSES.items()),
+        "channels": list(CHANNELS.items()),
+        "rows": [_row(visit, row) for row in page.rows],
+        "next_cursor": page.next_cursor,
+        "unread_total": unread_total,
+        "search_error": wrong,
+    }
+
+
+def name_of(row: Row) -> str:
+    """Who it is: the name, else the address, else that nobody knows."""
+    return row["name"] or next(iter(row["addresses"]), "") or "Somebody without a number"
+
+
+def _row(visit: Visit, row: Row) -> dict[str, Any]:
+    last = row["last_message"]
+    return {
+        "id": row["id"],
+        "name": name_of(row),
+        "channel": last["channel"] if last else next(iter(row["channels"]), ""),
+        "is_ours": bool(last) and last["direction"] == "outbound",
+        "snippet": view.snippet(last),
+        "status": view.status(last, visit.clock.now) if last else None,
+        "at": row["last_message_at"],
+        "unread_count": row["unread_count"],
+        "is_closed": row["status"] == "closed",
+    }
+
+
+async def _found(visit: Visit, wanted: Wanted) -> tuple[list[UUID] | None, str]:
+    """The conversations that the words find (None: all), and what is wrong with the words."""
+    if not wanted.q:
+        return None, ""
+    try:
+        async with visit.services.database.as_caller(visit.staff) as db:
+            return await searching.conversations_matching(db, wanted.q), ""
+    except SearchError as error:
+        return [], f"What you look for {error}."

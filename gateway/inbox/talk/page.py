@@ -1,0 +1,77 @@
+"""The three panes: the list, the conversation, and who it is with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.inbox.talk import composer, contact, listing, thread
+from gateway.inbox.visit import Visit
+from gateway.store import conversations
+
+_DONE = {
+    "sent": "Your message is on its way.",
+    "canceled": "The message is canceled.",
+    "again": "The message is sent again.",
+    "saved": "Saved.",
+    "apart": "The address has a conversation of its own now: this one.",
+    "merged": "Both are one conversation now.",
+    "lifted": "They can be written to again.",
+}
+
+
+async def home(visit: Visit) -> web.StreamResponse:
+    """The list; for htmx its rows alone."""
+    context = await listing.context(visit)
+    if visit.is_fragment:
+        return visit.page("talk/rows.html", **context)
+    return visit.page("talk/home.html", **context)
+
+
+async def show(visit: Visit) -> web.StreamResponse:
+    """A conversation; for htmx the messages before a cursor."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        if visit.is_fragment:
+            said = await thread.context(visit, db, row)
+            return visit.page("talk/days.html", row=row, **said)
+    if row["id"] != visit.id:
+        return visit.redirect(f"/c/{row['id']}")  # it was merged
+    return await whole(visit)
+
+
+async def whole(
+    visit: Visit, *, status: int = 200, compose: composer.Composing | None = None
+) -> web.Response:
+    """The page of a conversation, with what is being written there."""
+    services, staff = visit.services, visit.staff
+    listed = await listing.context(visit)
+    async with services.database.as_caller(staff) as db:
+        row = await thread.known(visit, db)
+        said = await thread.context(visit, db, row)
+        who = await contact.context(visit, db, row)
+        composing = compose or await composer.begin(visit, db, row)
+    return visit.page(
+        "talk/conversation.html",
+        status=status,
+        row=row,
+        name=listing.name_of(row),
+        composing=composing,
+        done=_DONE.get(visit.request.query.get("done", "")),
+        **(listed | said | who),
+    )
+
+
+async def message(visit: Visit) -> web.StreamResponse:
+    """One message as it stands in the thread: for what changes while somebody looks."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        shown = await thread.one(visit, db, visit.id)
+    return visit.page("talk/one.html", message=shown)
+
+
+async def changed(visit: Visit, changes: dict[str, Any]) -> bool:
+    """Change what staff may change of a conversation; False where there is none."""
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        return await conversations.change(db, visit.staff.organization_id, row["id"], changes)

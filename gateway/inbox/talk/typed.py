@@ -1,0 +1,115 @@
+"""What was typed into the composer, and what it says as a request of /v1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from uuid import UUID
+
+from aiohttp.web import FileField
+from multidict import MultiMapping
+
+from gateway.problems import FieldError, invalid
+
+_VARIABLE = "variables."
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was chosen."""
+
+    name: str
+    kind: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Typed:
+    """The fields of the form as they stand; `send_at` as a browser writes a local time."""
+
+    channel: str = ""
+    from_: str = ""
+    to: str = ""
+    template: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
+    body: str = ""
+    send_at: str = ""
+    key: str = ""
+    do: str = ""
+    files: Sequence[Upload] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | MultiMapping[Any]) -> Typed:
+        """What a form, or a query, holds; what is not of it is left out."""
+
+        def text(name: str) -> str:
+            value = given.get(name)
+            return value.replace("\x00", "") if isinstance(value, str) else ""
+
+        return cls(
+            channel=text("channel"),
+            from_=text("from").strip(),
+            to=text("to").strip(),
+            template=text("template"),
+            variables={
+                name.removeprefix(_VARIABLE): value
+                for name, value in given.items()
+                if name.startswith(_VARIABLE) and isinstance(value, str)
+            },
+            subject=text("subject").strip(),
+            body=text("body").replace("\r\n", "\n"),
+            send_at=text("send_at").strip(),
+            key=_uuid(text("key")),
+            do=text("do"),
+            files=_files(given),
+        )
+
+    def as_json(self, zone: tzinfo) -> dict[str, Any]:
+        """The request that it is, but for its files; raises `Problem` 422 for an odd time."""
+        said: dict[str, Any] = {
+            "channel": self.channel or None,
+            "from": self.from_ or None,
+            "to": self.to or None,
+            "send_at": self._moment(zone),
+        }
+        if self.template:
+            # a field that is left empty is a variable that is missing
+            filled = {name: value for name, value in self.variables.items() if value.strip()}
+            said |= {"template": self.template, "variables": filled}
+        elif self.body.strip():
+            said["body"] = self.body
+        if self.subject and self.channel == "email":
+            said["subject"] = self.subject
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _moment(self, zone: tzinfo) -> str | None:
+        if not self.send_at:
+            return None
+        try:
+            local = datetime.fromisoformat(self.send_at)
+            at = local.replace(tzinfo=zone) if local.tzinfo is None else local
+            return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        except (ValueError, OverflowError):
+            raise invalid([FieldError("send_at", "is no time that there is")]) from None
+
+
+def _files(given: Mapping[str, Any] | MultiMapping[Any]) -> list[Upload]:
+    chosen = [
+        value
+        for name, value in given.items()
+        if name == "attachments" and isinstance(value, FileField) and value.filename
+    ]
+    return [
+        Upload(file.filename, file.content_type or "application/octet-stream", file.file.read())
+        for file in chosen
+    ]
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""

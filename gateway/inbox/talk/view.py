@@ -1,0 +1,152 @@
+"""A message as people read it: from the row to words, files and reasons. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.inbox.talk.kinds import File, details, file_of
+from gateway.why import Reason, failure
+
+Row = Mapping[str, Any]
+
+# Word, what the colour behind it says, and the sign that repeats it, by status.
+_STATUS = {
+    "pending": ("Waiting to be sent", "", "◷"),
+    "sending": ("Being sent", "", "◷"),
+    "unknown": ("Not known whether it was sent", "warn", "?"),
+    "sent": ("Sent", "", "✓"),
+    "canceled": ("Canceled", "", "⊘"),
+    "failed": ("Not delivered", "bad", "!"),
+    "delivered": ("Delivered", "good", "✓✓"),
+    "read": ("Read", "good", "✓✓"),
+    "received": ("Received", "", ""),
+}
+_CALL = {
+    "sent": ("Calling", "", "◷"),
+    "delivered": ("Call ended", "good", "✓"),
+    "failed": ("Not reached", "bad", "!"),
+}
+_PREVIEW = 140
+_FOLDED = 1500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """A status in a word, with the kind of badge and a sign."""
+
+    word: str
+    kind: str
+    sign: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """One message of a thread.
+
+    `folded` is what of a long text stands behind "Show all"; `quoted` what an e-mail quotes;
+    `details` are further lines (a place, a digit that was pressed). `send_at` is there while it
+    waits for it.
+    """
+
+    id: UUID
+    is_ours: bool
+    channel: str
+    status: Status
+    at: datetime
+    from_address: str
+    to_address: str
+    subject: str | None
+    body: str
+    folded: str
+    quoted: str | None
+    has_html: bool
+    files: Sequence[File]
+    details: Sequence[str]
+    failure: Reason | None
+    send_at: datetime | None
+    is_retry: bool
+    can_cancel: bool
+    can_retry: bool
+
+
+def shown(row: Row, now: datetime, media: Mapping[UUID, Row]) -> Shown:
+    """A message; `media` are the states of its files by their ids."""
+    told = provider(row)
+    is_ours = row["direction"] == "outbound"
+    state = row["status"] or "pending"
+    send_at = row["send_at"] if state == "pending" and row["send_at"] else None
+    body, folded = _fold(row["body"] or "")
+    return Shown(
+        id=row["id"],
+        is_ours=is_ours,
+        channel=row["channel"],
+        status=status(row, now),
+        at=row["created_at"],
+        from_address=row["from_address"],
+        to_address=row["to_address"],
+        subject=row["subject"],
+        body=body,
+        folded=folded,
+        quoted=_text(told.get("quoted_text")),
+        has_html=bool(row["html_body"]),
+        files=[file_of(each, media) for each in row["attachments"] or []],
+        details=details(row["channel"], told, is_ours=is_ours),
+        failure=failure(row["channel"], None, row["error_code"], row["error_message"])
+        if state == "failed"
+        else None,
+        send_at=send_at if send_at and send_at > now else None,
+        is_retry=row["retry_of"] is not None,
+        can_cancel=is_ours and state == "pending",
+        can_retry=is_ours and state == "failed",
+    )
+
+
+def status(row: Row, now: datetime) -> Status:
+    """The status of a message in a word."""
+    state = row["status"] or "pending"
+    if state == "pending" and row["send_at"] and row["send_at"] > now:
+        return Status(word="Scheduled", kind="", sign="◷")
+    known = (_CALL if row["channel"] == "call" else {}).get(state) or _STATUS.get(state)
+    word, kind, sign = known or (state.capitalize(), "", "")
+    return Status(word=word, kind=kind, sign=sign)
+
+
+def snippet(row: Row | None) -> str:
+    """The beginning of a message, on one line: for the list."""
+    if row is None:
+        return ""
+    text = " ".join((row["body"] or "").split())
+    if row["subject"]:
+        text = f"{row['subject']}: {text}" if text else row["subject"]
+    if not text:
+        files = row["attachments"] or []
+        lines = details(row["channel"], provider(row), is_ours=row["direction"] == "outbound")
+        text = next(iter(lines), "") or (_files(len(files)) if files else "")
+    return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW].rstrip()}…"
+
+
+def provider(row: Row) -> Mapping[str, Any]:
+    """What the provider told of a message beside its status."""
+    told = (row["metadata"] or {}).get("provider")
+    return told if isinstance(told, dict) else {}
+
+
+def _files(count: int) -> str:
+    return "A file" if count == 1 else f"{count} files"
+
+
+def _fold(body: str) -> tuple[str, str]:
+    """A long text in two: what is shown at once, and the rest."""
+    if len(body) <= _FOLDED + 300:
+        return body, ""
+    end = body.rfind(" ", _FOLDED - 200, _FOLDED)
+    end = _FOLDED if end < 0 else end
+    return body[:end], body[end:]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

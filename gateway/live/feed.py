@@ -1,0 +1,104 @@
+"""What happens in one organization, read once for all streams of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.live.events import LiveEvent, Render, live_event
+from gateway.live.subscription import Missed, Subscription
+from gateway.logs import logger
+from gateway.store.database import DatabaseAwayError
+from gateway.store.live import Told
+from gateway.store.positions import Position, Snapshot
+
+_log = logger(__name__)
+
+_PAUSE = 0.03
+_AWAY = 1.0
+
+# From a place (None: only say where we are), and not beyond a snapshot.
+Read = Callable[[Position | None, Snapshot | None], Awaitable[Told]]
+
+
+class Feed:
+    """Reads when it is woken, and pushes to its subscribers."""
+
+    def __init__(self, read: Read, render: Render, patience: float) -> None:
+        self._read = read
+        self._render = render
+        self._patience = patience
+        self._position: Position | None = None
+        self._is_amid = False  # of a transaction that is read in parts
+        self._wake = asyncio.Event()
+        self._asked = self._done = 0
+        self._progress = asyncio.Condition()
+        self.users = 0
+        self.subscribers: set[Subscription] = set()
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._over)
+
+    def wake(self) -> None:
+        """Something may have happened."""
+        self._asked += 1
+        self._wake.set()
+
+    async def here(self) -> Position:
+        """Read what there is; the place behind it, until the next `await`.
+
+        Raises `DatabaseAwayError`.
+        """
+        self.wake()
+        asked = self._asked
+        try:
+            async with asyncio.timeout(self._patience), self._progress:
+                while self._position is None or self._is_amid or self._done < asked:
+                    await self._progress.wait()
+                return self._position
+        except TimeoutError:
+            raise DatabaseAwayError("the events cannot be read") from None
+
+    async def missed(self, place: Position, until: Snapshot) -> Missed:
+        """A part of what happened between a place and a snapshot."""
+        told = await self._read(place, until)
+        return self._rendered(told), told.position, told.is_more
+
+    def close(self) -> None:
+        """Read no more."""
+        self._task.cancel()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a feed of events ended", exc_info=task.exception())
+        for subscriber in self.subscribers:
+            subscriber.end("the server made a mistake")
+
+    def _rendered(self, told: Told) -> list[LiveEvent]:
+        return [live_event(each, self._render) for each in told.events]
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            asked, began = self._asked, loop.time()
+            try:
+                told = await self._read(self._position, None)
+            except DatabaseAwayError as error:
+                _log.warning("events cannot be read", error=str(error))
+                self._wake.set()
+                await asyncio.sleep(_AWAY)
+                continue
+            self._position, self._is_amid = told.position, told.is_more
+            events = self._rendered(told)
+            for subscriber in self.subscribers:
+                subscriber.push(events, told.position)
+            if told.is_more:
+                self._wake.set()
+                continue
+            async with self._progress:
+                self._done = asked
+                self._progress.notify_all()
+            # Who is read slowly, is read less often: a long transaction makes us look at the same
+            # events again each time.
+            await asyncio.sleep(max(_PAUSE, 2 * (loop.time() - began)))

@@ -1,0 +1,203 @@
+"""All streams of this process: who may have one, what wakes them, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+from gateway.live.events import Render
+from gateway.live.feed import Feed, Read
+from gateway.live.subscription import Missed, Subscription
+from gateway.logs import logger
+from gateway.problems import Problem
+from gateway.store import live
+from gateway.store.callers import still_known
+from gateway.store.database import ApiKey, Caller, Database, DatabaseAwayError
+from gateway.store.listening import hear
+from gateway.store.live import Told
+from gateway.store.positions import Position, Snapshot
+
+_log = logger(__name__)
+
+_STREAMS = 5000
+_STREAMS_OF_ONE = 2000
+_AT_ONCE = 100
+_READERS = 3
+
+_CHECK = 20.0
+_AGAIN = 1.0
+# How often feeds look by themselves: where nobody wakes them, and where only a lost word could be.
+_DEAF, _LISTENING = 1.0, 5.0
+
+
+class Live:
+    """Subscriptions of this process; `run` serves them until it is cancelled.
+
+    `dsn` is a direct way to the database, as LISTEN needs it. It has `streams` at most,
+    `streams_of_one` organization, and waits `patience` seconds for the database.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        dsn: str,
+        render: Render,
+        *,
+        streams: int = _STREAMS,
+        streams_of_one: int = _STREAMS_OF_ONE,
+        patience: float = 10,
+    ) -> None:
+        self._database = database
+        self._streams = streams
+        self._streams_of_one = streams_of_one
+        self._patience = patience
+        self._dsn = dsn
+        self._render = render
+        self._feeds: dict[UUID, Feed] = {}
+        self._count = 0
+        self._stopping = False
+        self._wanted = asyncio.Event()
+        self._hearing = asyncio.Event()
+        self._readers = asyncio.Semaphore(_READERS)
+
+    @asynccontextmanager
+    async def subscribe(
+        self, caller: Caller, after: Position | None = None, *, expires_at: float | None = None
+    ) -> AsyncIterator[Subscription]:
+        """Events of the caller's organization, from now on or after a place.
+
+        `expires_at` (seconds since 1970) ends it. Raises `Problem` 503 where there are too many, or
+        the process is about to stop, and `DatabaseAwayError`.
+        """
+        feed = self._admit(caller.organization_id)
+        subscription: Subscription | None = None
+        try:
+            # Read first: then a place that somebody else's feed gave is not in front of ours.
+            here = await feed.here()
+
+            async def missed(place: Position) -> Missed:
+                return await feed.missed(place, here.snapshot)
+
+            subscription = Subscription(
+                caller,
+                after or here,
+                expires_at=expires_at,
+                missed=missed if after else None,
+            )
+            feed.subscribers.add(subscription)
+            yield subscription
+        finally:
+            self._leave(caller.organization_id, feed, subscription)
+
+    def stop(self) -> None:
+        """End every stream and admit none."""
+        self._stopping = True
+        self._end_all("the server is about to stop")
+
+    async def run(self) -> None:
+        """Wake the feeds, and look after those who read."""
+        async with asyncio.TaskGroup() as group:
+            for task in (self._listen, self._look, self._check):
+                group.create_task(task())
+
+    def _admit(self, organization_id: UUID) -> Feed:
+        feed = self._feeds.get(organization_id)
+        if self._stopping:
+            raise _busy("The server is about to stop: connect again.")
+        if self._count >= self._streams:
+            raise _busy(f"This server has {self._streams} event streams, as many as it may.")
+        if feed is not None and feed.users >= self._streams_of_one:
+            raise _busy(
+                f"Your organization has {feed.users} event streams here, as many as it may."
+            )
+        if feed is None:
+            feed = self._feeds[organization_id] = Feed(
+                self._reader(organization_id), self._render, self._patience
+            )
+        self._count += 1
+        feed.users += 1
+        self._wanted.set()
+        return feed
+
+    def _leave(self, organization_id: UUID, feed: Feed, subscription: Subscription | None) -> None:
+        self._count -= 1
+        feed.users -= 1
+        if subscription is not None:
+            feed.subscribers.discard(subscription)
+        if not feed.users:
+            feed.close()
+            del self._feeds[organization_id]
+
+    def _reader(self, organization_id: UUID) -> Read:
+        # Every stream of the organization may see the same: it is read as a key of it would.
+        caller = ApiKey(id=organization_id, organization_id=organization_id, is_test=False)
+
+        async def read(place: Position | None, until: Snapshot | None) -> Told:
+            async with self._readers, self._database.as_caller(caller) as db:
+                if place is None:
+                    return Told(events=[], position=await live.here(db), is_more=False)
+                return await live.since(db, organization_id, place, _AT_ONCE, until=until)
+
+        return read
+
+    async def _listen(self) -> None:
+        heard_nothing = False
+        while True:
+            await self._wanted.wait()
+            try:
+                await hear(self._dsn, self._hearing, self._heard)
+            except DatabaseAwayError as error:
+                if not heard_nothing:
+                    _log.warning("no connection hears of events", error=str(error))
+                heard_nothing = not self._hearing.is_set()
+            self._wake_all()
+            await asyncio.sleep(_AGAIN)
+
+    def _heard(self, organization: str) -> None:
+        with suppress(ValueError, KeyError):  # anybody may notify, of anything
+            self._feeds[UUID(organization)].wake()
+
+    async def _look(self) -> None:
+        while True:
+            waited = 0.0
+            while waited < (_LISTENING if self._hearing.is_set() else _DEAF):
+                await asyncio.sleep(_DEAF)
+                waited += _DEAF
+            self._wake_all()
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK)
+            try:
+                await self.check()
+            except DatabaseAwayError as error:
+                _log.warning("callers cannot be checked", error=str(error))
+
+    async def check(self) -> None:
+        """End the streams of those who may read no more."""
+        streams = [each for feed in self._feeds.values() for each in feed.subscribers]
+        callers = {each.caller for each in streams}
+        if not callers:
+            return
+        async with self._database.as_service() as db:
+            known = await still_known(db, callers)
+        for each in streams:
+            if each.caller not in known:
+                each.end("its key is revoked, or its reader is no active staff")
+            elif each.has_expired:
+                each.end("its token has expired")
+
+    def _wake_all(self) -> None:
+        for feed in self._feeds.values():
+            feed.wake()
+
+    def _end_all(self, reason: str) -> None:
+        for feed in self._feeds.values():
+            for subscription in feed.subscribers:
+                subscription.end(reason)
+
+
+def _busy(detail: str) -> Problem:
+    return Problem(503, detail, headers={"Retry-After": "5"})

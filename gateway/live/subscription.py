@@ -1,0 +1,110 @@
+"""One stream's share of a feed: what it has not been given yet, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from gateway.live.events import LiveEvent
+from gateway.store.database import Caller
+from gateway.store.positions import Position
+
+# Shared by all streams of an organization, so what one stream is behind costs little but time.
+_EVENTS = 1000
+_BYTES = 16 * 2**20
+
+# One part of what was missed: the events, the place behind them, and whether there is more.
+Missed = tuple[Sequence[LiveEvent], Position, bool]
+
+
+class EndedError(Exception):
+    """The stream is over; the text says why, and it can be resumed where it stopped."""
+
+
+class Subscription:
+    """Events of the caller's organization from a place on, each once and in order.
+
+    First what was missed, read in parts as they are asked for, then what the feed brings. Whoever
+    falls a thousand events (or 16 MiB) behind the feed is cut, and reads on from its place.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        position: Position,
+        *,
+        expires_at: float | None = None,
+        missed: Callable[[Position], Awaitable[Missed]] | None = None,
+    ) -> None:
+        self.caller = caller
+        self.position = position
+        self._expires_at = expires_at
+        self._missed = missed
+        self._waiting: deque[LiveEvent] = deque()
+        self._size = 0
+        self._reached: Position | None = None
+        self._wake = asyncio.Event()
+        self._ended: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it brings nothing more."""
+        return self._ended is not None
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the credentials that it was opened with are past their time."""
+        return self._expires_at is not None and time.time() >= self._expires_at
+
+    def push(self, events: Sequence[LiveEvent], reached: Position) -> None:
+        """What the feed has read, up to a place."""
+        if self.is_over:
+            return
+        self._reached = reached
+        self._waiting.extend(events)
+        self._size += sum(len(event.data) for event in events)
+        if len(self._waiting) > _EVENTS or self._size > _BYTES:
+            self.end("it reads too slowly")
+        elif events:
+            self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Bring nothing more."""
+        if not self.is_over:
+            self._ended = reason
+            self._waiting.clear()
+            self._wake.set()
+
+    async def next(self, seconds: float) -> list[LiveEvent]:
+        """The next events, none after so many seconds without any; raises `EndedError`.
+
+        `position` is the place behind them, also where there were none.
+        """
+        while self._missed is not None and not self.is_over:
+            missed, self.position, is_more = await self._missed(self.position)
+            if not is_more:
+                self._missed = None
+            if missed:
+                return list(missed)
+        if not self._waiting and not self.is_over:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
+        if self._ended is not None:
+            raise EndedError(self._ended)
+        events = list(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        self.position = self._reached or self.position
+        return events
+
+    async def __aiter__(self) -> AsyncIterator[LiveEvent]:
+        try:
+            while True:
+                for event in await self.next(60):
+                    yield event
+        except EndedError:
+            return

@@ -1,0 +1,32 @@
+"""Callers who stay for longer than one request."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.store.database import ApiKey, Caller, Connection, Staff
+from gateway.store.sql import queries
+
+_SQL = queries("callers")
+
+
+async def still_known(db: Connection, callers: Collection[Caller]) -> set[Caller]:
+    """Those of the callers whose key is not revoked, or who are active staff where they were."""
+    keys = [caller for caller in callers if isinstance(caller, ApiKey)]
+    staff = [caller for caller in callers if isinstance(caller, Staff)]
+    known = _pairs(await db.fetch(_SQL["keys"], [key.id for key in keys])) if keys else set()
+    if staff:
+        known |= _pairs(await db.fetch(_SQL["staff"], [one.auth_id for one in staff]))
+    return {
+        caller
+        for caller in callers
+        if (caller.id if isinstance(caller, ApiKey) else caller.auth_id, caller.organization_id)
+        in known
+    }
+
+
+def _pairs(rows: Sequence[Record]) -> set[tuple[UUID, UUID]]:
+    return {(row[0], row[1]) for row in rows}

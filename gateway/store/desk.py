@@ -1,0 +1,55 @@
+"""What staff need around a conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection
+from gateway.store.sql import queries
+
+_SQL = queries("desk")
+
+Row = dict[str, Any]
+
+
+async def staff(db: Connection, organization_id: UUID) -> list[Row]:
+    """`id, name` of colleagues that a conversation can be given to, by name."""
+    return [dict(row) for row in await db.fetch(_SQL["staff"], organization_id)]
+
+
+async def unread(db: Connection, organization_id: UUID) -> int:
+    """How many conversations have something unread, a hundred at most."""
+    count: int = await db.fetchval(_SQL["unread"], organization_id)
+    return count
+
+
+async def senders(db: Connection, organization_id: UUID) -> list[Row]:
+    """`channel, address, is_default, provider` of what can be sent from."""
+    return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]
+
+
+async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
+    """`id, name, subject, content, variables` of a channel's active templates, by name."""
+    return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
+
+
+async def conversation_of(db: Connection, organization_id: UUID, message_id: UUID) -> UUID | None:
+    """The conversation that a message is in; None where the caller sees no such message."""
+    found: UUID | None = await db.fetchval(_SQL["message"], organization_id, message_id)
+    return found
+
+
+async def same_name(
+    db: Connection, organization_id: UUID, conversation_id: UUID, name: str
+) -> list[Row]:
+    """`id, last_message_at, channels` of other conversations with somebody of this name."""
+    rows = await db.fetch(_SQL["same_name"], organization_id, conversation_id, name)
+    return [dict(row) for row in rows]
+
+
+async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
+    """`kind, id, name, email, phone` of leads and clients that begin so, or end with a number."""
+    escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = await db.fetch(_SQL["people"], organization_id, f"{escaped}%", tail or None)
+    return [dict(row) for row in rows]

@@ -1,0 +1,112 @@
+"""What happened since a place in the stream of an organization's events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.store import conversations
+from gateway.store.database import Connection
+from gateway.store.positions import Position, Snapshot
+from gateway.store.sql import queries
+
+_SQL = queries("live")
+
+# An event is recorded at most so long before its transaction ends.
+_LONGEST = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happened:
+    """One event: of a `message` or a `conversation`, whose row is that of now.
+
+    `status` is None where it changed none; `position` is the place behind it.
+    """
+
+    kind: str
+    type: str
+    status: str | None
+    at: datetime
+    row: dict[str, Any]
+    position: Position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """Events in their order, the place behind them, and whether there is more."""
+
+    events: list[Happened]
+    position: Position
+    is_more: bool
+
+
+async def here(db: Connection) -> Position:
+    """The place where the stream is now."""
+    (row,) = await db.fetch(_SQL["here"])
+    return Position(row["at"], Snapshot.read(row["snapshot"]))
+
+
+async def since(
+    db: Connection,
+    organization_id: UUID,
+    place: Position,
+    limit: int,
+    *,
+    until: Snapshot | None = None,
+) -> Told:
+    """What happened since a place (and could be seen in a later snapshot), `limit` at most."""
+    rows = await db.fetch(
+        _SQL["since"],
+        organization_id,
+        str(place.snapshot),
+        [str(transaction) for transaction, _ in place.within],
+        [event for _, event in place.within],
+        place.at - _LONGEST,
+        None if until is None else str(until),
+        limit,
+        str(place.snapshot.xmin),
+    )
+    now = until or Snapshot.read(rows[0]["snapshot"])
+    reached = Position(rows[0]["at"], now)
+    told = [row for row in rows if row["kind"] is not None]
+    is_more = len(told) == limit
+    about = await _about(db, organization_id, told)
+    events = []
+    for n, row in enumerate(told):
+        last = n == len(told) - 1 and not is_more
+        position = reached if last else place.behind(int(row["position"]), row["id"], now)
+        if (row["kind"], row["about"]) in about:
+            events.append(
+                Happened(
+                    kind=row["kind"],
+                    type=row["type"],
+                    status=row["status"],
+                    at=row["occurred_at"],
+                    row=about[row["kind"], row["about"]],
+                    position=position,
+                )
+            )
+    if is_more:
+        reached = place.behind(int(told[-1]["position"]), told[-1]["id"], now)
+    return Told(events=events, position=reached, is_more=is_more)
+
+
+async def _about(
+    db: Connection, organization_id: UUID, told: Collection[Record]
+) -> dict[tuple[str, UUID], dict[str, Any]]:
+    # What is gone by now (with its lead, its organization) has nothing left to tell.
+    found: dict[tuple[str, UUID], dict[str, Any]] = {}
+    ids = list({row["about"] for row in told if row["kind"] == "message"})
+    if ids:
+        for row in await db.fetch(_SQL["messages"], organization_id, ids):
+            found["message", row["id"]] = dict(row)
+    for changed in {row["about"] for row in told if row["kind"] == "conversation"}:
+        conversation = await conversations.get(db, organization_id, changed)
+        if conversation is not None:
+            found["conversation", changed] = conversation
+    return found

@@ -1,0 +1,99 @@
+"""Places in a stream of events, as `paging` has them in a list: what was told before, what not yet.
+
+Transactions end in another order than they begin, so a place is PostgreSQL's snapshot (which
+transactions had ended then), and where a transaction is half told, the last of it that was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LENGTH = 4000
+_TEXT = re.compile(
+    r"(\d{1,16})/(\d{1,18}):(\d{1,18}):((?:\d{1,18},)*\d{1,18})?((?:/\d{1,18}/[0-9a-f]{32})*)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Below `xmin` all transactions had ended, from `xmax` on none, between them not `running`."""
+
+    xmin: int
+    xmax: int
+    running: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
+
+    @classmethod
+    def read(cls, text: str) -> Snapshot:
+        """The snapshot again, from PostgreSQL's text of it."""
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), tuple(map(int, filter(None, running.split(",")))))
+
+    def sees(self, transaction: int) -> bool:
+        """Whether a transaction had ended."""
+        if transaction >= self.xmax:
+            return False
+        return transaction < self.xmin or transaction not in self.running
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether PostgreSQL would take it."""
+        inner = all(self.xmin <= each < self.xmax for each in self.running)
+        return 0 < self.xmin <= self.xmax and inner and _ascends(self.running)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place, reached `at`; `within` are transactions that are told up to one of their events.
+
+    These are more than one where some that began earlier ended later, and were told in parts, too.
+    """
+
+    at: datetime
+    snapshot: Snapshot
+    within: tuple[tuple[int, UUID], ...] = ()
+
+    def __str__(self) -> str:
+        micros = (self.at - _EPOCH) // _MICROSECOND
+        inner = "".join(f"/{transaction}/{event.hex}" for transaction, event in self.within)
+        return f"{micros}/{self.snapshot}{inner}"
+
+    @classmethod
+    def read(cls, text: str) -> Position:
+        """The place again; raises `ValueError` for a text that no stream gave."""
+        found = _TEXT.fullmatch(text) if len(text) <= _LENGTH else None
+        if found is None:
+            raise ValueError("is not an id of this stream")
+        micros, xmin, xmax, running, inner = found.groups()
+        parts = inner.split("/")[1:]
+        position = cls(
+            _EPOCH + int(micros) * _MICROSECOND,
+            Snapshot.read(f"{xmin}:{xmax}:{running or ''}"),
+            tuple((int(x), UUID(event)) for x, event in zip(parts[::2], parts[1::2], strict=True)),
+        )
+        if not position.snapshot.is_sound:
+            raise ValueError("is not an id of this stream")
+        return position
+
+    def behind(self, transaction: int, event: UUID, now: Snapshot) -> Position:
+        """The place behind an event that was told, in order, of all that is new in `now`."""
+        before = self.snapshot
+        untold = {x for x in before.running if x >= transaction or not now.sees(x)}
+        untold |= {x for x in now.running if before.xmax <= x < transaction}
+        running = tuple(sorted(untold | {transaction}))
+        snapshot = Snapshot(running[0], max(before.xmax, transaction + 1), running)
+        others = (each for each in self.within if each[0] != transaction and each[0] in untold)
+        return Position(self.at, snapshot, (*others, (transaction, event)))
+
+
+def _ascends(values: Collection[int]) -> bool:
+    return list(values) == sorted(set(values))

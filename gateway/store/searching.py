@@ -1,0 +1,53 @@
+"""Searching for words: a bound in time for all of it, and who and what else it finds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+
+from gateway.store.database import Connection
+from gateway.store.sql import queries
+
+_SQL = queries("searching")
+_SECONDS = 5
+
+
+class SearchError(ValueError):
+    """Words that cannot be searched for; the text completes "q ..."."""
+
+
+@asynccontextmanager
+async def searching(db: Connection) -> AsyncIterator[None]:
+    """Give the statements within a few seconds; raises `SearchError` for what needs more.
+
+    The transaction is at its end then: PostgreSQL has broken it off.
+    """
+    await db.execute(f"SET LOCAL statement_timeout = '{_SECONDS}s'")
+    try:
+        yield
+    except asyncpg.InvalidParameterValueError as error:
+        raise SearchError(error.message) from error
+    except asyncpg.QueryCanceledError as error:
+        raise SearchError(
+            "finds too much to look through: add a word, or narrow it by time or another filter"
+        ) from error
+
+
+async def conversations_matching(db: Connection, q: str) -> list[UUID]:
+    """The caller's conversations that words find: by the contact, or by what was said lately.
+
+    By the contact a thousand at most, by what was said those of the newest 400 messages. Raises
+    `SearchError`.
+    """
+    async with searching(db):
+        rows = await db.fetch(_SQL["conversations"], q)
+    return [row[0] for row in rows]
+
+
+async def corresponding(db: Connection, organization_id: UUID, address: str) -> UUID | None:
+    """The one conversation that every message from or to an address is in, where there is one."""
+    found: UUID | None = await db.fetchval(_SQL["corresponding"], organization_id, address)
+    return found

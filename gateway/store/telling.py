@@ -1,0 +1,66 @@
+"""Telling those who stream events that there are new ones: after the commit, a few times a second.
+
+A notification inside of the transaction would make PostgreSQL commit them one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+
+if TYPE_CHECKING:
+    Base = asyncpg.Connection[asyncpg.Record]
+else:
+    Base = asyncpg.Connection
+
+_PAUSE = 0.05
+
+
+class Noting(Base):
+    """A connection that keeps in mind of which organizations its transaction stored events."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as asyncpg makes them
+        super().__init__(*args, **kwargs)
+        self.noted: set[UUID] = set()
+
+
+def note(db: object, organizations: Iterable[UUID]) -> None:
+    """Events of these organizations are stored in the transaction of this connection."""
+    noted(db).update(organizations)
+
+
+def noted(db: object) -> set[UUID]:
+    """What is noted of this connection's transaction; of one that is not the pool's, nothing."""
+    kept: set[UUID] = getattr(db, "noted", set())
+    return kept
+
+
+class Telling:
+    """Tells together what several transactions stored; what is lost of it, clocks find."""
+
+    def __init__(self, tell: Callable[[set[UUID]], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._waiting: set[UUID] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, organizations: Iterable[UUID]) -> None:
+        """Events of these organizations are stored."""
+        self._waiting.update(organizations)
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while self._waiting:
+            told, self._waiting = self._waiting, set()
+            await self._tell(told)
+            await asyncio.sleep(_PAUSE)
+
+    async def close(self) -> None:
+        """Tell the last, within a second."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=1)
+            self._task.cancel()

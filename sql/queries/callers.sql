@@ -1,0 +1,10 @@
+-- Whether those who were recognised some time ago would still be. Both name their organization too, so
+-- that somebody who has moved to another one is a stranger to the first.
+
+-- name: keys
+SELECT id, organization_id FROM gateway.api_keys
+WHERE id = ANY ($1::uuid[]) AND revoked_at IS NULL;
+
+-- name: staff
+SELECT auth_id, organization_id FROM auth_users
+WHERE auth_id = ANY ($1::uuid[]) AND is_active;

@@ -1,0 +1,63 @@
+-- What staff need around a conversation, each under their own policies.
+
+-- name: staff
+-- Colleagues that a conversation can be given to.
+SELECT id, coalesce(nullif(full_name, ''), email) AS name FROM auth_users
+WHERE organization_id = $1 AND is_active ORDER BY 2, 1 LIMIT 500;
+
+-- name: unread
+-- How many conversations have something unread, a hundred at most.
+SELECT count(*)::integer FROM (
+  SELECT FROM gateway.conversations
+  WHERE organization_id = $1 AND merged_into IS NULL AND unread_count > 0 LIMIT 100
+) AS counted;
+
+-- name: senders
+-- From where messages can go.
+SELECT s.channel, s.address, s.is_default, a.provider
+FROM gateway.senders s
+JOIN gateway.provider_accounts a ON a.organization_id = s.organization_id AND a.id = s.account_id
+WHERE s.organization_id = $1 AND s.is_active AND a.is_active
+ORDER BY s.channel, s.is_default DESC, s.address LIMIT 500;
+
+-- name: templates
+-- The templates of a channel, by name.
+SELECT id, name, subject, content, variables FROM message_templates
+WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
+
+-- name: message
+-- A message, where it is in a conversation.
+SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
+
+-- name: same_name
+-- Other conversations of leads or clients with this name.
+SELECT c.id, c.last_message_at, c.channels
+FROM gateway.conversations c
+LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
+LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
+WHERE c.organization_id = $1 AND c.merged_into IS NULL AND c.id <> $2
+  AND c.id IN (
+    SELECT x.id FROM gateway.conversations x JOIN leads n
+      ON n.organization_id = x.organization_id AND n.id = x.lead_id
+    WHERE x.organization_id = $1 AND n.name = $3
+    UNION
+    SELECT x.id FROM gateway.conversations x JOIN clients n
+      ON n.organization_id = x.organization_id AND n.id = x.client_id
+    WHERE x.organization_id = $1 AND n.name = $3
+    UNION
+    SELECT x.id FROM gateway.conversations x WHERE x.organization_id = $1 AND x.name = $3)
+ORDER BY c.last_message_at DESC, c.id LIMIT 10;
+
+-- name: people
+-- Leads and clients by the beginning of a name, or by an address; $3: last digits of a number.
+SELECT * FROM (
+  (SELECT 'lead' AS kind, id, name, email, phone FROM leads
+    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(email) LIKE $2
+      OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
+    ORDER BY created_at DESC, id LIMIT 10)
+  UNION ALL
+  (SELECT 'client', id, name, email, phone FROM clients
+    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(email) LIKE $2
+      OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
+    ORDER BY created_at DESC, id LIMIT 10)
+) AS found;

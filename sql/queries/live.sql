@@ -1,0 +1,50 @@
+-- What happened since a place in the stream of an organization's events.
+
+-- name: since
+-- What was not visible in snapshot $2 and is now ($6: or was in that later one), in the order of the
+-- transactions. Of transactions $3 what stands behind $4 only: places in the middle of them. Nothing that
+-- was recorded before $5: a database that was restored has events with numbers of transactions that are
+-- yet to come. One row without an event where nothing happened: it says where we are.
+WITH here AS MATERIALIZED (
+  SELECT pg_current_snapshot() AS snapshot, now() AS at
+), told AS (
+  (SELECT 'message' AS kind, e.position, e.id, e.message_id AS about, e.type, e.status, e.occurred_at
+  FROM gateway.message_events e
+  WHERE e.organization_id = $1 AND e.position >= $8::text::xid8
+    AND NOT pg_visible_in_snapshot(e.position, $2::text::pg_snapshot)
+    AND NOT EXISTS (
+      SELECT FROM unnest($3::text[], $4::uuid[]) AS w (position, id)
+      WHERE w.position::xid8 = e.position AND w.id >= e.id)
+    AND e.recorded_at >= $5
+    AND ($6::text IS NULL OR pg_visible_in_snapshot(e.position, $6::text::pg_snapshot))
+    AND e.position < (SELECT pg_snapshot_xmax(snapshot) FROM here)
+  ORDER BY e.position, e.id LIMIT $7)
+  UNION ALL
+  (SELECT 'conversation', c.position, c.conversation_id, c.conversation_id, 'updated', NULL,
+    c.changed_at
+  FROM gateway.conversation_changes c
+  WHERE c.organization_id = $1 AND c.position >= $8::text::xid8
+    AND NOT pg_visible_in_snapshot(c.position, $2::text::pg_snapshot)
+    AND NOT EXISTS (
+      SELECT FROM unnest($3::text[], $4::uuid[]) AS w (position, id)
+      WHERE w.position::xid8 = c.position AND w.id >= c.conversation_id)
+    AND c.changed_at >= $5
+    AND ($6::text IS NULL OR pg_visible_in_snapshot(c.position, $6::text::pg_snapshot))
+    AND c.position < (SELECT pg_snapshot_xmax(snapshot) FROM here)
+  ORDER BY c.position, c.conversation_id LIMIT $7)
+  ORDER BY position, id LIMIT $7
+)
+SELECT h.snapshot::text AS snapshot, h.at, t.kind, t.position::text AS position, t.id, t.about, t.type,
+  t.status, t.occurred_at
+FROM here h LEFT JOIN told t ON true
+ORDER BY t.position, t.id;
+
+-- name: here
+SELECT pg_current_snapshot()::text AS snapshot, now() AS at;
+
+-- name: messages
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);

@@ -1,0 +1,317 @@
+"""A desk as it looks on a working day: people, and what was said with them, in every odd shape."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import wave
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from channels.download import Downloader
+from channels.model import Channel
+from gateway import setup
+from gateway.ids import new_id
+from gateway.media.files import Files
+from gateway.media.links import MediaLinks
+from gateway.media.store import open_store
+from gateway.store import media
+from gateway.store.database import as_json
+from gateway.store.media import NewMedia
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Stage
+
+OURS = {
+    "sms": "+15551230001",
+    "whatsapp": "+15551230009",
+    "call": "+15551230001",
+    "email": "desk@alpha.example.com",
+}
+ADA = ("+447700900123", "ada@lovelace.example")
+MAIL = """<div style="font-family:Georgia"><h1 style="color:#1c6b3c">Your check-up</h1>
+<p>Dear Ada,</p><p>your check-up is on <b>Monday at 9:00</b>.</p>
+<p><img src="https://pictures.example/logo.png" alt="Logo" width="120" height="40"></p>
+<p><a href="https://clinic.example/visit">See your visit</a></p></div>"""
+
+
+class Scene:
+    """Puts people and messages into the organization of a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._at = datetime.now(UTC) - timedelta(days=3)
+        self._files = Files(
+            stage.database,
+            open_store(None, stage.settings.gateway_data),
+            MediaLinks(stage.vault, stage.settings.base_url),
+            Downloader(),
+        )
+
+    async def senders(self) -> None:
+        """A sender on every channel."""
+        stage = self._stage
+        account = stage.a.account_id
+        for channel in (Channel.WHATSAPP, Channel.CALL):
+            await setup.add_sender(
+                stage.database, account, channel, OURS[channel], is_default=True, rate=None
+            )
+        smtp = await setup.add_account(
+            stage.database,
+            stage.vault,
+            stage.a.organization_id,
+            "smtp",
+            {"host": "127.0.0.1", "port": "1", "tls": "none"},
+        )
+        await setup.add_sender(
+            stage.database, smtp, Channel.EMAIL, OURS["email"], is_default=True, rate=None
+        )
+
+    async def template(self, kind: str, name: str, content: str, variables: list[str]) -> None:
+        """A template."""
+        async with self._stage.database.as_service() as db:
+            await db.execute(
+                "INSERT INTO message_templates (organization_id, name, type, content, variables)"
+                " VALUES ($1, $2, $3, $4, $5)",
+                self._stage.a.organization_id,
+                name,
+                kind,
+                content,
+                variables,
+            )
+
+    async def lead(self, first: str, last: str | None, phone: str | None, **more: Any) -> UUID:
+        """A lead."""
+        columns = {"first_name": first, "last_name": last, "phone": phone, **more}
+        names = ", ".join(columns)
+        places = ", ".join(f"${n}" for n in range(2, len(columns) + 2))
+        async with self._stage.database.as_service() as db:
+            found: UUID = await db.fetchval(
+                f"INSERT INTO leads (organization_id, {names}) VALUES ($1, {places}) RETURNING id",  # noqa: S608 - names of ours
+                self._stage.a.organization_id,
+                *columns.values(),
+            )
+        return found
+
+    async def said(
+        self,
+        channel: str,
+        theirs: str,
+        body: str,
+        *,
+        ours: bool = False,
+        status: str | None = None,
+        minutes: float = 7,
+        unread: bool = False,
+        files: tuple[tuple[str, str, bytes], ...] = (),
+        told: dict[str, Any] | None = None,
+        **columns: Any,
+    ) -> UUID:
+        """A message, some minutes after the one before it."""
+        self._at = min(self._at + timedelta(minutes=minutes), datetime.now(UTC))
+        message_id = new_id()
+        stage = self._stage
+        kept = [
+            await self._files.keep(
+                NewMedia(
+                    organization_id=stage.a.organization_id,
+                    id=new_id(),
+                    message_id=message_id,
+                    position=n,
+                    filename=name,
+                    content_type=kind,
+                ),
+                content,
+            )
+            for n, (name, kind, content) in enumerate(files)
+        ]
+        shown = [
+            {"url": self._files.url(one.id), "filename": name, "content_type": kind, "size": size}
+            for one, (name, kind, size) in zip(
+                kept, [(n, k, len(c)) for n, k, c in files], strict=True
+            )
+        ]
+        row = {
+            "id": message_id,
+            "organization_id": stage.a.organization_id,
+            "channel": channel,
+            "direction": "outbound" if ours else "inbound",
+            "from_address": OURS[channel] if ours else theirs,
+            "to_address": theirs if ours else OURS[channel],
+            "body": body,
+            "status": status or ("delivered" if ours else "received"),
+            "created_at": self._at,
+            "attachments": as_json(shown),
+            "metadata": as_json({"provider": told or {}}),
+            **columns,
+        }
+        names = ", ".join(row)
+        places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
+        async with stage.database.as_service() as db:
+            await db.execute(
+                f"INSERT INTO messages ({names}) VALUES ({places})",  # noqa: S608 - names of ours
+                *row.values(),
+            )
+            await media.insert(db, kept)
+            if unread:
+                await db.execute(
+                    "UPDATE gateway.conversations SET unread_count = unread_count + 1"
+                    " WHERE id = (SELECT conversation_id FROM messages WHERE id = $1)",
+                    message_id,
+                )
+        return message_id
+
+    async def conversation(self, message_id: UUID) -> UUID:
+        """The conversation that a message is in."""
+        async with self._stage.database.as_service() as db:
+            found: UUID = await db.fetchval(
+                "SELECT conversation_id FROM messages WHERE id = $1", message_id
+            )
+        return found
+
+
+async def furnish(stage: Stage) -> dict[str, UUID]:
+    """A whole desk; the conversations by the name of whom they are with."""
+    scene = Scene(stage)
+    await scene.senders()
+    await scene.template(
+        "sms", "Reminder", "Hi {{ name }}, see you on {{ day }} at nine.", ["day", "name"]
+    )
+    await scene.template("email", "Welcome", "<p>Dear {{ name }}, welcome.</p>", ["name"])
+    where: dict[str, UUID] = {}
+    for number in range(24):
+        where["many"] = await _small(scene, number)
+    where["long"] = await _long(scene)
+    where["failed"] = await _failed(scene)
+    where["rtl"] = await _right_to_left(scene)
+    where["unknown"] = await _unknown(scene)
+    where["ada"] = await _ada(scene)
+    return where
+
+
+async def _small(scene: Scene, number: int) -> UUID:
+    names = ("Grace Hopper", "Alan Turing", "Mary Seacole", "José Raúl", "Zoë Ünal", "李小龍")
+    first, _, last = names[number % len(names)].partition(" ")
+    phone = f"+4477009003{number:02}"
+    await scene.lead(first, last or None, phone)
+    await scene.said("sms", phone, "Is there a place on Thursday?", minutes=3)
+    said = await scene.said("sms", phone, "Yes, at ten.", ours=True, status="read", minutes=4)
+    return await scene.conversation(said)
+
+
+async def _long(scene: Scene) -> UUID:
+    await scene.lead(
+        "Wolfeschlegelsteinhausenbergerdorff-Maximiliana-Theodora",
+        "von und zu Hohenlohe-Waldenburg-Schillingsfürst the Third",
+        "+447700900800",
+        email="an-extraordinarily-long-mailbox.that-goes-on-and-on@subdomain.of.a.long.example",
+    )
+    words = "Where does it hurt? " * 250
+    said = await scene.said("email", ADA[1].replace("ada", "wolfe"), "short", minutes=1)
+    said = await scene.said("sms", "+447700900800", words + "x" * 200, minutes=30)
+    await scene.said("sms", "+447700900800", "https://example.com/" + "a" * 300, ours=True)
+    return await scene.conversation(said)
+
+
+async def _failed(scene: Scene) -> UUID:
+    await scene.lead("Ben", "Nevis", "+447700900701", tags=["hot", "autumn"])
+    await scene.said("sms", "+447700900701", "Please call me back.", minutes=5)
+    said = await scene.said(
+        "sms",
+        "+447700900701",
+        "We tried to reach you. When does it suit you?",
+        ours=True,
+        status="failed",
+        error_code="30003",
+        error_message="Unreachable destination handset",
+        failed_at=datetime.now(UTC),
+    )
+    await scene.said("call", "+447700900701", "This is the clinic.", ours=True, status="failed",
+                     error_code="no-answer", failed_at=datetime.now(UTC))  # fmt: skip
+    return await scene.conversation(said)
+
+
+async def _right_to_left(scene: Scene) -> UUID:
+    await scene.lead("ليلى", "الحسن", "+447700900702")
+    said = await scene.said("whatsapp", "+447700900702", "مرحبا، هل يمكنني الحضور غدا الساعة 9؟")
+    await scene.said("whatsapp", "+447700900702", "שלום! 👋🏽 Yes — נתראה at 9:00.", ours=True)
+    await scene.said("whatsapp", "+447700900702", "👍🏾🎉👨‍👩‍👧‍👦", told={"type": "reaction"})
+    return await scene.conversation(said)
+
+
+async def _unknown(scene: Scene) -> UUID:
+    said = await scene.said(
+        "sms", "+447700900999", "Who is this? I got a call from you.", unread=True
+    )
+    await scene.said("sms", "+447700900999", "Hello??", unread=True, minutes=1)
+    return await scene.conversation(said)
+
+
+async def _ada(scene: Scene) -> UUID:
+    await scene.lead(
+        "Ada", "Lovelace", ADA[0], email=ADA[1], source="website", notes="Prefers mornings."
+    )
+    await scene.said(
+        "email", ADA[1], "Dear Ada,\n\nyour check-up is on Monday at 9:00.", ours=True,
+        subject="Your check-up on Monday", html_body=MAIL, status="read", minutes=600,
+    )  # fmt: skip
+    said = await scene.said(
+        "email", ADA[1], "9:00 is too early for me, could it be half past?\n\nAda",
+        subject="Re: Your check-up on Monday", minutes=60,
+        told={"quoted_text": "On Monday Alpha wrote:\n> your check-up is on Monday at 9:00."},
+        files=(("plan.txt", "text/plain", b"Monday: walk"),),
+    )  # fmt: skip
+    await scene.said("sms", ADA[0], "Half past nine it is.", ours=True, minutes=900)
+    await scene.said("whatsapp", ADA[0], "Here is the picture you asked for",
+                     files=(("knee.png", "image/png", picture()),), minutes=200)  # fmt: skip
+    await scene.said(
+        "call", ADA[0], "Hello Ada, we look forward to seeing you. Press 1 if you are coming.",
+        ours=True, told={"digits": "1", "duration": "21", "answered_by": "human"}, minutes=300,
+    )  # fmt: skip
+    await scene.said(
+        "call", ADA[0], "This is Ada. I am on my way, five minutes late.",
+        files=(("recording.wav", "audio/wav", sound()),), told={"duration": "7"}, unread=True,
+    )  # fmt: skip
+    await scene.said("sms", ADA[0], "See you soon!", ours=True, status="sent", minutes=2)
+    return await scene.conversation(said)
+
+
+def picture() -> bytes:
+    """A small PNG."""
+    size = 160
+    lines = b"".join(
+        b"\0" + bytes(
+            part
+            for x in range(size)
+            for part in (40 + x, 90 + y // 2, 160 - x // 3)
+        )
+        for y in range(size)
+    )  # fmt: skip
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+
+
+def sound() -> bytes:
+    """Half a second of a tone."""
+    held = io.BytesIO()
+    with wave.open(held, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        tone = (int(9000 * math.sin(n / 3)) for n in range(4000))
+        file.writeframes(b"".join(struct.pack("<h", value) for value in tone))
+    return held.getvalue()

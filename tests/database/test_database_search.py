@@ -1,0 +1,311 @@
+"""Words are found through the index where they are rare, on the way back in time where they are
+frequent, and both ways find what reading everything would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from tests.database.test_database_plans import indexes, nodes
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+ORG = "md5('org 0')::uuid"
+
+# Two fifths are of one organization; "parcel" is in half of everything and "quince" in five
+# messages of it, "ember" in the oldest tenth alone, "middling" in one of fifty, and two write at
+# each moment.
+MANY = f"""
+INSERT INTO organizations (id, name)
+  SELECT md5('org ' || n)::uuid, 'Org ' || n FROM generate_series(0, 9) n;
+INSERT INTO auth_users (auth_id, email, organization_id)
+  SELECT id, name || '@example.com', id FROM organizations;
+INSERT INTO leads (id, organization_id, first_name, last_name, email, phone)
+  SELECT md5('lead ' || n)::uuid, {ORG}, 'Zelda', 'Number' || n, 'z.' || n || '@mail.example.com',
+    '07700 900' || 100 + n FROM generate_series(0, 4) n;
+INSERT INTO gateway.conversations (organization_id, id, name, lead_id)
+  SELECT o.id, md5('conversation ' || n)::uuid, CASE WHEN n > 9 THEN 'Quincy Adams-Smith' END,
+    CASE WHEN n < 5 AND o.id = {ORG} THEN md5('lead ' || n)::uuid END
+  FROM organizations o, generate_series(0, 12) n;
+INSERT INTO gateway.conversation_addresses (organization_id, address, conversation_id, written)
+  SELECT organization_id, '+4477009001' || n, id, '+4477009001' || n
+  FROM gateway.conversations, generate_series(10, 12) n
+  WHERE id = md5('conversation ' || n - 5)::uuid;
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, subject,
+    body, status, reference, conversation_id, created_at)
+  SELECT md5('message ' || n)::uuid,
+    md5('org ' || CASE WHEN n % 5 < 2 THEN 0 ELSE n % 10 END)::uuid,
+    CASE WHEN n % 3 = 0 THEN 'sms' ELSE 'email' END, 'outbound', '+1' || n % 7, '+2',
+    CASE WHEN n % 3 > 0 THEN 'Case ' || n % 40 END,
+    'The ' || CASE WHEN n % 2 = 0 THEN 'parcel' ELSE 'letter' END || ' number' || n
+      || ' for Zoë-Ann'
+      || CASE WHEN n % 4000 = 5 THEN ' quince' ELSE '' END
+      || CASE WHEN n % 50 = 11 THEN ' middling' ELSE '' END
+      || CASE WHEN n < 2000 THEN ' ember' ELSE '' END,
+    CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'sent' END, CASE WHEN n % 10 = 0 THEN 'r' || n END,
+    md5('conversation ' || n % 13)::uuid,
+    timestamptz '2026-01-01' + n / 2 * interval '1 second'
+  FROM generate_series(1, 20000) n;
+"""  # noqa: S608
+
+CALL = (
+    "SELECT id FROM gateway.search_messages($1, $2, $3, $4, NULL, NULL, $5, NULL, $6, $7,"
+    " $8, $9, $10, $11, $12)"
+)
+# What reading everything would find; the words as PostgreSQL itself reads them.
+PLAIN = f"""
+SELECT id FROM messages WHERE organization_id = {ORG}
+  AND ($1::text IS NULL OR channel = $1) AND ($2::text IS NULL OR direction = $2)
+  AND ($3::text IS NULL OR status = $3) AND ($4::text IS NULL OR $4 IN (from_address, to_address))
+  AND ($5::uuid IS NULL OR conversation_id = $5) AND ($6::text IS NULL OR reference = $6)
+  AND to_tsvector('simple', concat_ws(' ', subject, body)) @@ $7::text::tsquery
+  AND ($8::timestamptz IS NULL OR created_at >= $8) AND ($9::timestamptz IS NULL OR created_at < $9)
+  AND ($10::timestamptz IS NULL OR (created_at, id) < ($10, $11::uuid))
+ORDER BY created_at DESC, id DESC LIMIT $12
+"""  # noqa: S608
+# As it is typed, and as PostgreSQL writes it.
+WORDS = {
+    "parcel": "parcel",
+    "quince": "quince",
+    "Ember": "ember",
+    "middling": "middling",
+    "absent": "absent",
+    "numb*": "numb:*",
+    "number77*": "number77:*",
+    '"parcel number700"': "parcel <-> number700",
+    '"the parcel numb*"': "the <-> parcel <-> numb:*",
+    "zoë-a*": "'zoë-a':* <-> zoë:* <-> a:*",
+    "letter quince": "letter & quince",
+    "quince or number8 ember": "quince | number8 & ember",
+    "ember -parcel": "ember & !parcel",
+    'quince -"letter number5"': "quince & !(letter <-> number5)",
+    '"case 7" parcel': "case <-> 7 & parcel",
+}
+NARROWED: list[dict[int, str]] = [
+    {},
+    {1: "'sms'"},
+    {3: "'failed'"},
+    {4: "'+13'"},
+    {5: "md5('conversation 4')::uuid"},
+    {6: "'r1000'"},
+    {8: "'2026-01-01 02:00Z'", 9: "'2026-01-01 02:30Z'"},
+    {2: "'inbound'"},
+]
+
+
+def called(text: str, values: dict[int, str]) -> str:
+    """A statement with literals for its parameters, NULL for those that are not given."""
+    for n in range(12, 0, -1):
+        text = text.replace(f"${n}", values.get(n, "NULL"))
+    return text
+
+
+def quoted(text: str) -> str:
+    """A literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@pytest.fixture
+async def db(database: str, connect: Callable[[str], Awaitable[Connection]]) -> Connection:
+    """A connection as a member of staff of the big organization, over many messages."""
+    connection = await connect(database)
+    await connection.execute(MANY)
+    await connection.execute("VACUUM ANALYZE messages")
+    who = json.dumps({"sub": str(await connection.fetchval(f"SELECT {ORG}"))})
+    await connection.execute("SELECT set_config('request.jwt.claims', $1, false)", who)
+    await connection.execute("SET ROLE authenticated")
+    return connection
+
+
+async def test_finds_what_is_there(db: Connection) -> None:
+    """Every kind of words, with every filter: the same as reading all messages of the organization
+    would find, newest first."""
+    for typed, written in WORDS.items():
+        for narrowed in NARROWED:
+            values = {**narrowed, 12: "60"}
+            expected = await db.fetch(called(PLAIN, {**values, 7: quoted(written)}))
+            actual = await db.fetch(called(CALL, {**values, 7: quoted(typed)}))
+            assert expected == actual, (typed, narrowed)
+            assert all(row in expected for row in actual)
+
+
+# What is typed, and whose messages it finds.
+CONTACTS = {
+    "zelda": range(5),
+    "ZELDA NUMB*": range(5),
+    "zelda number3": [3],
+    "z.1@mail.example.com": [1],
+    '"z 2"': [2],
+    "mail.example.com": range(5),
+    "quincy": [10, 11, 12],
+    '"adams smith"': [10, 11, 12],
+    "adams-sm*": [10, 11, 12],
+    "+44 7700 900110": [5],
+    "(07700) 900-111": [6],
+    "900112": [7],
+    "0112": [7],
+    "07700 900103": [3],
+    "770090011*": [5, 6, 7],
+    "zelda or quincy": [*range(5), 10, 11, 12],
+}
+OF_CONTACTS = f"""
+SELECT id FROM messages WHERE organization_id = {ORG} AND status = 'sent'
+  AND conversation_id = ANY (ARRAY(SELECT md5('conversation ' || n)::uuid FROM unnest($1::int[]) n))
+ORDER BY created_at DESC, id DESC LIMIT 60
+"""  # noqa: S608
+
+
+async def test_contacts_are_found(db: Connection) -> None:
+    """By name, mailbox or telephone number, written in whatever way: their messages, newest first,
+    and their conversations."""
+    for typed, contacts in CONTACTS.items():
+        expected = await db.fetch(OF_CONTACTS, list(contacts))
+        assert expected == await db.fetch(
+            called(CALL, {3: "'sent'", 7: quoted(typed), 12: "60"})
+        ), typed
+        found = await db.fetch("SELECT gateway.search_conversations($1) AS id", typed)
+        wanted = await db.fetch(
+            "SELECT md5('conversation ' || n)::uuid AS id FROM unnest($1::int[]) n", list(contacts)
+        )
+        assert {row["id"] for row in wanted} == {row["id"] for row in found}, typed
+
+
+async def test_conversations_by_what_was_said(db: Connection) -> None:
+    """A word of a message finds the conversation that it is in."""
+    found = await db.fetch("SELECT gateway.search_conversations('quince') AS id")
+    wanted = await db.fetch(
+        called(PLAIN, {7: "'quince'", 12: "60"})
+        .replace("SELECT id", "SELECT DISTINCT conversation_id AS id")
+        .replace("ORDER BY created_at DESC, id DESC", "")
+    )
+    assert {row["id"] for row in wanted} == {row["id"] for row in found}
+    assert 13 == len(await db.fetch("SELECT gateway.search_conversations('parcel')"))
+
+
+async def test_pages_join(db: Connection) -> None:
+    """Pages that begin where the one before ended give each message once, in order."""
+    for typed in ("parcel", "quince", "middling", "ember"):
+        wanted = await db.fetch(called(PLAIN, {7: quoted(typed), 12: "450"}))
+        found: list[Any] = []
+        after: dict[int, str] = {}
+        while len(found) < 450:
+            part = await db.fetch(called(CALL, {7: quoted(typed), 12: "90", **after}))
+            found += part
+            if len(part) < 90:
+                break
+            last = part[-1]["id"]
+            at = await db.fetchval("SELECT created_at FROM messages WHERE id = $1", last)
+            after = {10: quoted(str(at)), 11: quoted(str(last))}
+
+        assert wanted == found[:450], typed
+
+
+async def plans(db: Connection, statement: str) -> list[dict[str, Any]]:
+    """The plans of what a function ran, in order, with how many rows each part of them gave."""
+    told: list[dict[str, Any]] = []
+
+    def hear(_: object, message: Any) -> None:
+        if message.message.startswith("duration:"):
+            told.append(json.loads(message.message.partition("plan:")[2]))
+
+    await db.execute("RESET ROLE")
+    await db.execute(
+        "LOAD 'auto_explain'; SET client_min_messages = notice;"
+        "SET auto_explain.log_level = notice;"
+        "SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;"
+        "SET auto_explain.log_analyze = on; SET auto_explain.log_format = json"
+    )
+    await db.execute("SET ROLE authenticated")
+    db.add_log_listener(hear)
+    await db.execute(statement)
+    db.remove_log_listener(hear)
+    return [one["Plan"] for one in told if "idx_messages" in json.dumps(one)]
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows the scans of a plan gave, those that a filter refused included."""
+    here = 0
+    if plan["Node Type"] in ("Index Scan", "Bitmap Heap Scan", "Seq Scan", "Index Only Scan"):
+        here = int(
+            (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+        )
+    return here + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+# Through which indexes, and at most how many rows.
+BOTH = {
+    "idx_messages_org_created",
+    "idx_messages_words",
+    "idx_messages_org_conversation_created",  # for contacts that have the word: none
+}
+WAYS = {
+    "parcel": ({"idx_messages_org_created"}, 250),
+    "quince": (BOTH, 210),
+    "absent": (BOTH, 200),
+    "number77*": (BOTH, 300),
+    # In a tenth of all, but in none of the newest: once through the index.
+    "ember": (BOTH, 1010),
+}
+
+
+async def test_plans(db: Connection) -> None:
+    """A frequent word reads as many messages as it takes, a rare one asks the index of words;
+    neither reads the table, and only what matches is sorted."""
+    for typed, (used, most) in WAYS.items():
+        ran = await plans(db, called(CALL, {7: quoted(typed), 12: "51"}))
+        assert used == set().union(*(indexes(plan) for plan in ran)), typed
+        assert "Seq Scan" not in set().union(*(nodes(plan) for plan in ran)), typed
+        assert sum(rows_read(plan) for plan in ran) <= most, typed
+
+
+HOSTILE = {
+    "": "names no word to look for",
+    " ": "names no word to look for",
+    '"': "names no word to look for",
+    '""""': "names no word to look for",
+    "!!&|<->:*": "names no word to look for",
+    "-parcel": "names no word to look for",
+    "parcel or -letter": "names no word to look for",
+    "\\' | ' & !": "names no word to look for",
+    "or or or": "names no word to look for",
+    "😀" * 1000: "names no word to look for",
+    "é" * 1000 + "é": "is too long: 1,000 characters at most",
+    "word " * 10_000: "is too long: 1,000 characters at most",
+    "-".join("ab" * 100): "names too many words: 40 at most",
+    " ".join(f"a{n}" for n in range(100)): "names too many words: 40 at most",
+}
+
+
+async def test_what_cannot_be_searched_for(db: Connection) -> None:
+    """Whatever holds no word, or too many, is refused in plain words."""
+    for typed, reason in HOSTILE.items():
+        with pytest.raises(asyncpg.InvalidParameterValueError) as refused:
+            await db.fetch(called(CALL, {7: quoted(typed), 12: "51"}))
+        assert reason == refused.value.message
+
+
+ODD = [
+    "'; DROP TABLE messages; --",
+    "parcel\\ ':*",
+    '"unbalanced',
+    'x"y"z*',
+    "<-> parcel",
+    "ا" * 900 + "*",
+    "a:b:c",
+    "(parcel",
+    "parcel:A",
+    "https://example.com/" + "a/" * 400,
+    "- - -x y",
+]
+
+
+async def test_anything_may_be_typed(db: Connection) -> None:
+    """Quotes, operators and odd letters are words or nothing; never another error."""
+    for typed in ODD:
+        found = await db.fetch(called(CALL, {7: quoted(typed), 12: "51"}))
+        assert len(found) <= 51, typed

@@ -1,0 +1,206 @@
+"""GET /v1/messages/export: all of what the filters leave, as a file, in constant memory."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from gateway.api.export_formats import COLUMNS, csv_lines
+from gateway.api.streaming import GoneError, Stream
+from gateway.serve import bind
+from gateway.under_way import UNDER_WAY, UnderWay
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def accepted(ask: Ask, count: int, **more: Any) -> list[str]:
+    """The ids of that many messages, in the order in which they were accepted."""
+    messages = [{**SMS, "body": f"number {n}", **more} for n in range(count)]
+    answer = await ask("POST", "/v1/messages/batch", {"messages": messages})
+    return [one["message"]["id"] for one in answer.body["data"]]
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV file by its header."""
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+async def test_everything_in_both_formats(ask: Ask) -> None:
+    """Every message is there once, newest first, with the columns that the list shows."""
+    ids = await accepted(ask, 333)
+    listed = await ask("GET", "/v1/messages?limit=1")
+    lines = await ask("GET", "/v1/messages/export?format=jsonl")
+    rows = [json.loads(line) for line in lines.body.splitlines()]
+    assert sorted(ids) == sorted(row["id"] for row in rows)
+    assert rows == sorted(rows, key=lambda row: (row["created_at"], row["id"]), reverse=True)
+    assert listed.body["data"] == rows[:1]
+    assert "application/jsonl; charset=utf-8" == lines.headers["Content-Type"]
+
+    table = await ask("GET", "/v1/messages/export?format=csv")
+    assert "text/csv; charset=utf-8; header=present" == table.headers["Content-Type"]
+    assert table.headers["Content-Disposition"].startswith('attachment; filename="messages-2')
+    assert table.headers["Content-Disposition"].endswith('.csv"')
+    assert [row["id"] for row in rows] == [row["id"] for row in read_csv(table.body)]
+    assert ",".join(f'"{name}"' for name in COLUMNS) == table.body.partition("\r\n")[0]
+    first = read_csv(table.body)[0]
+    assert rows[0]["created_at"] == first["created_at"]
+    assert ("{}", "[]", "", "+447700900123") == (
+        first["metadata"],
+        first["attachments"],
+        first["sent_at"],
+        first["to_address"],
+    )
+
+
+async def test_filters(ask: Ask, gateway: Gateway) -> None:
+    """The filters are those of the list; another organization has none of it."""
+    await accepted(ask, 3)
+    (wanted,) = await accepted(ask, 1, to="+447700900124", body="a parcel")
+    conversation = (await ask("GET", f"/v1/messages/{wanted}")).body["conversation_id"]
+    for query in (
+        "q=parcel",
+        f"conversation_id={conversation}",
+        "address=%2B447700900124",
+        "q=parcel&channel=sms",
+    ):
+        answer = await ask("GET", f"/v1/messages/export?format=jsonl&{query}")
+        assert [wanted] == [json.loads(line)["id"] for line in answer.body.splitlines()], query
+    nothing = await ask("GET", "/v1/messages/export?format=jsonl", key=gateway.b.key)
+    assert "" == nothing.body
+    header = await ask("GET", "/v1/messages/export", key=gateway.b.member)
+    assert 1 == len(header.body.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("format=xls", "format"), ("limit=1", "limit"), ("cursor=x", "cursor"), ("q=-", "q")],
+)
+async def test_what_it_does_not_take(ask: Ask, query: str, field: str) -> None:
+    """A wrong parameter is a 422 that names it, not half a file."""
+    answer = await ask("GET", f"/v1/messages/export?{query}")
+
+    assert (422, {field}) == (answer.status, set(answer.fields()))
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        (" =1+1", "' =1+1"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2", "'-2"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("+447700900123", "+447700900123"),
+        ('He said "=1", ok;=2', 'He said "=1", ok;=2'),
+        ("Zoë ✓ مرحبا", "Zoë ✓ مرحبا"),
+        ("a\nb\r\nc", "a\nb\r\nc"),
+    ],
+)
+def test_no_cell_is_a_formula(text: str, cell: str) -> None:
+    """What a spreadsheet would run stands behind an apostrophe; all else is as it was."""
+    row = dict.fromkeys(COLUMNS) | {"body": text}
+    (read,) = csv.reader(io.StringIO(csv_lines([row]).decode(), newline=""))
+
+    assert cell == read[COLUMNS.index("body")]
+    assert csv_lines([row]).count(b'"') - 2 * text.count('"') == 2 * len(COLUMNS)
+
+
+async def test_a_revoked_key_reads_no_further(ask: Ask, gateway: Gateway) -> None:
+    """Who may no longer read is cut off while the file is made, and sees that it has no end."""
+    (one,) = await accepted(ask, 1)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+            " body, conversation_id) SELECT organization_id, channel, direction, from_address,"
+            " to_address, repeat('x', 500000), conversation_id FROM messages,"
+            " generate_series(1, 100) WHERE id = $1",
+            UUID(one),
+        )
+    headers = {"Authorization": f"Bearer {gateway.a.key}"}
+    async with gateway.http.get("/v1/messages/export", headers=headers) as response:
+        await response.content.readexactly(1000)
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE gateway.api_keys SET revoked_at = now()")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
+class Endless:
+    """A server whose one answer has no end, and what became of it."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.under_way = UnderWay()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Send until it is cut."""
+        stream = Stream(request, {}, patience=self.patience)
+        async with stream:
+            try:
+                while True:
+                    await stream.send(b"x" * 100_000)
+            except GoneError as error:
+                self.ended.set_result(type(error.__cause__).__name__)
+                raise
+        return stream.response
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        """Its address, while it is served as the gateway is: nobody cancels a handler."""
+        app = web.Application()
+        app[UNDER_WAY] = self.under_way
+        app.router.add_get("/", self.answer)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        with closing(bind("127.0.0.1", 0)) as bound:
+            await web.SockSite(runner, bound).start()
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
+            await runner.cleanup()
+
+
+async def test_who_reads_nothing_is_cut(session: aiohttp.ClientSession) -> None:
+    """A client that keeps its connection and reads nothing is cut after its time."""
+    endless = Endless(patience=0.2)
+    async with endless.served() as url, session.get(url) as response:
+        assert "TimeoutError" == await asyncio.wait_for(endless.ended, 5)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+
+
+async def test_who_goes_away_ends_it(session: aiohttp.ClientSession) -> None:
+    """When the client goes away, the making of the file ends."""
+    endless = Endless(patience=60)
+    async with endless.served() as url:
+        async with session.get(url) as response:
+            await response.content.readexactly(10)
+            response.close()
+        assert "Connection" in await asyncio.wait_for(endless.ended, 5)
+
+
+async def test_a_stop_cuts_it(session: aiohttp.ClientSession) -> None:
+    """A process that stops gives a long answer two seconds."""
+    endless = Endless(patience=60)
+    async with endless.served() as url, session.get(url) as response:
+        await response.content.readexactly(10)
+        endless.under_way.stop()
+        endless.under_way.stop()
+        await endless.under_way.stopped()
+        assert "Connection" in await asyncio.wait_for(endless.ended, 3)
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()

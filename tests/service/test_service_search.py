@@ -1,0 +1,144 @@
+"""GET /v1/messages?q= and GET /v1/conversations?q=: what callers find, and what they are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from gateway.store import messages
+from gateway.store.database import ApiKey
+from gateway.store.searching import SearchError, searching
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def said(ask: Ask, body: str, key: str | None = None, **more: Any) -> str:
+    """The id of a message that was accepted."""
+    sent = await ask("POST", "/v1/messages", {**SMS, "body": body, **more}, key=key)
+    assert 202 == sent.status, sent.body
+    return str(sent.body["id"])
+
+
+async def found(ask: Ask, q: str, **more: Any) -> list[str]:
+    """The ids of the messages that words find."""
+    answer = await ask("GET", f"/v1/messages?q={quote(q)}", **more)
+    assert 200 == answer.status, answer.body
+    return [one["id"] for one in answer.body["data"]]
+
+
+async def conversations(ask: Ask, q: str, **more: Any) -> list[str]:
+    """The ids of the conversations that words find."""
+    answer = await ask("GET", f"/v1/conversations?q={quote(q)}", **more)
+    assert 200 == answer.status, answer.body
+    return [one["id"] for one in answer.body["data"]]
+
+
+async def test_words_find_messages(ask: Ask, gateway: Gateway) -> None:
+    """Words, phrases, beginnings, words that must not be there and choices, for keys and staff."""
+    fox = await said(ask, "The quick brown fox")
+    hare = await said(ask, "A quick hare, brown as well")
+    for key in (gateway.a.key, gateway.a.member):
+        for q, expected in {
+            "quick": [hare, fox],
+            "QUICK brown": [hare, fox],
+            '"quick brown"': [fox],
+            "qui*": [hare, fox],
+            "quick -fox": [hare],
+            "fox or hare": [hare, fox],
+            "qui": [],
+        }.items():
+            assert expected == await found(ask, q, key=key), q
+
+
+async def test_contacts_find_messages_and_conversations(ask: Ask, gateway: Gateway) -> None:
+    """A contact is found by name, mailbox and number; in A's organization A's alone."""
+    lead = {"first_name": "Zelda", "last_name": "Fitz", "phone": "+447700900001"}
+    await ask("POST", "/v1/leads", lead)
+    await ask("POST", "/v1/leads", lead, key=gateway.b.key)
+    zelda = await said(ask, "one", to="+447700900001")
+    other = await said(ask, "two", to="+447700900002")
+    theirs = await said(ask, "three", to="+447700900001", key=gateway.b.key)
+    for q in ("zelda", "Zelda FITZ", "fitz*", "07700 900 001", "900001"):
+        assert [zelda] == await found(ask, q), q
+        assert [theirs] == await found(ask, q, key=gateway.b.key), q
+        assert 1 == len(await conversations(ask, q)), q
+        assert [] != await conversations(ask, q, key=gateway.b.member), q
+        assert await conversations(ask, q) != await conversations(ask, q, key=gateway.b.key), q
+    assert [other, zelda] == await found(ask, "7700900*")
+    assert 1 == len(await conversations(ask, "two"))
+    assert 2 == len(await conversations(ask, "one or two"))
+    assert [] == await conversations(ask, "three")
+
+
+async def test_pages_of_a_search(ask: Ask) -> None:
+    """A search has the same pages and the same cursor as the list, and keeps its filters."""
+    ids = [await said(ask, f"parcel {n}", reference=f"r{n % 2}") for n in range(7)]
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        answer = await ask("GET", f"/v1/messages?q=parcel&limit=3{cursor}")
+        seen += [one["id"] for one in answer.body["data"]]
+        if answer.body["next_cursor"] is None:
+            break
+        cursor = f"&cursor={answer.body['next_cursor']}"
+    assert ids[::-1] == seen
+    odd = await ask("GET", "/v1/messages?q=parcel&reference=r1&status=pending")
+    assert ids[5:0:-2] == [one["id"] for one in odd.body["data"]]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/conversations"])
+@pytest.mark.parametrize(
+    ("q", "reason"),
+    [
+        ("", "names no word to look for"),
+        ('"', "names no word to look for"),
+        ("-parcel", "names no word to look for"),
+        ("&|!():*", "names no word to look for"),
+        ("a " * 100, "names too many words: 40 at most"),
+        ("word " * 10_000, "String should have at most 1000 characters"),
+    ],
+)
+async def test_what_cannot_be_searched_for(ask: Ask, path: str, q: str, reason: str) -> None:
+    """A search that can find no end, or has no beginning, is a 422 that says so."""
+    answer = await ask("GET", f"{path}?q={quote(q[:3000])}")
+
+    assert (422, {"q": reason}) == (answer.status, answer.fields())
+
+
+async def test_a_search_that_takes_too_long(gateway: Gateway) -> None:
+    """What PostgreSQL cannot answer within the time is refused with what would help."""
+    caller = ApiKey(
+        id=gateway.a.account_id, organization_id=gateway.a.organization_id, is_test=False
+    )
+
+    async def slow() -> None:
+        async with gateway.database.as_caller(caller) as db, searching(db):
+            await db.execute("SET LOCAL statement_timeout = 20")
+            await db.execute("SELECT pg_sleep(5)")
+
+    with pytest.raises(SearchError, match="finds too much to look through: add a word"):
+        await slow()
+
+
+async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> None:
+    """Messages of a contact's address are looked for in its conversation alone; those of a sender,
+    or of an address that no conversation has, everywhere."""
+    sent = await said(ask, "one", to="+447700900001")
+    caller = ApiKey(
+        id=gateway.a.account_id, organization_id=gateway.a.organization_id, is_test=False
+    )
+    for address, expected in {
+        "+447700900001": [sent],
+        gateway.a.sender: [sent],
+        "+447700900009": [],
+    }.items():
+        async with gateway.database.as_caller(caller) as db:
+            page = await messages.search(
+                db, gateway.a.organization_id, messages.MessageFilter(address=address), None, 10
+            )
+        assert expected == [str(row["id"]) for row in page.rows]

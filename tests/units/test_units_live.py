@@ -1,0 +1,323 @@
+"""gateway/live and gateway/store/positions.py: places that skip nothing, and bounds that hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.live.events import LiveEvent, named
+from gateway.live.hub import Live
+from gateway.live.subscription import EndedError, Subscription
+from gateway.problems import Problem
+from gateway.store.database import ApiKey, Database, DatabaseAwayError
+from gateway.store.listening import hear
+from gateway.store.live import Happened
+from gateway.store.positions import Position, Snapshot
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+CALLER = ApiKey(id=UUID(int=1), organization_id=UUID(int=2), is_test=False)
+
+
+def snapshot(done: set[int], running: set[int]) -> Snapshot:
+    """What PostgreSQL would say while these transactions run and those have ended."""
+    xmax = max({*done, 0}) + 1
+    inner = tuple(sorted(x for x in running if x < xmax))
+    return Snapshot(min([*running, xmax]), max(xmax, 1), inner)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[str, int]]:
+    """Transactions that begin in order and end in any, with reads between."""
+    steps: list[tuple[str, int]] = []
+    running: list[int] = []
+    after = draw(st.integers(1, 5))
+    for _ in range(draw(st.integers(1, 40))):
+        kind = draw(st.sampled_from(("begin", "begin", "end", "end", "read")))
+        if kind == "begin":
+            after += draw(st.integers(1, 3))  # others are of another organization
+            running.append(after)
+            steps.append(("begin", after))
+        elif kind == "end" and running:
+            steps.append(("end", running.pop(draw(st.integers(0, len(running) - 1)))))
+        else:
+            steps.append(("read", draw(st.integers(1, 4))))
+    return steps
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_every_event_once(steps: list[tuple[str, int]], chance: random.Random) -> None:
+    """However transactions overlap, and wherever it reads on from, a reader is told each event of
+    each transaction that has ended exactly once."""
+    counts: dict[int, int] = {}
+    running: set[int] = set()
+    done: set[int] = set()
+    place = Position(AT, Snapshot(1, 1, ()))
+    told: list[tuple[int, int]] = []
+
+    def read(limit: int) -> None:
+        nonlocal place
+        now = snapshot(done, running)
+        new = sorted(
+            (x, e)
+            for x in done
+            for e in range(counts[x])
+            if not place.snapshot.sees(x)
+            and not any(x == part and e <= last.int for part, last in place.within)
+        )[:limit]
+        if len(new) < limit:
+            place = Position(AT, now)
+            told.extend(new)
+            return
+        for n, (x, e) in enumerate(new):
+            told.append((x, e))
+            behind = place.behind(x, UUID(int=e), now)
+            assert len(str(behind)) < 4000
+            if n == len(new) - 1 or chance.random() < 0.3:  # cut off here
+                place = Position.read(str(behind))
+                return
+
+    for kind, number in steps:
+        if kind == "begin":
+            counts[number] = chance.randint(0, 4)
+            running.add(number)
+        elif kind == "end":
+            running.discard(number)
+            done.add(number)
+        else:
+            read(number)
+    while len(told) < sum(counts[x] for x in done):
+        before = len(told)
+        read(3)
+        assert len(told) > before
+    read(3)
+
+    assert sorted((x, e) for x in done for e in range(counts[x])) == sorted(told)
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)),  # noqa: DTZ001 - made aware below
+    st.integers(1, 2**50),
+    st.sets(st.integers(0, 500)),
+    st.lists(st.tuples(st.integers(1, 2**50), st.uuids()), max_size=3),
+)
+def test_a_place_as_text(
+    at: datetime, xmin: int, running: set[int], within: list[tuple[int, UUID]]
+) -> None:
+    """A place is the same after it was sent and came back, and can stand in a header."""
+    inner = tuple(sorted(xmin + x for x in running))
+    xmax = max([xmin, *(x + 1 for x in inner)])
+    place = Position(at.replace(tzinfo=UTC), Snapshot(xmin, xmax, inner), tuple(within))
+
+    assert place == Position.read(str(place))
+    assert str(place).isascii()
+    assert str(place).isprintable()
+
+
+@given(st.text() | st.from_regex(r"\d{1,9}/\d{1,5}:\d{1,5}:(\d{1,3},){0,4}\d{1,3}", fullmatch=True))
+def test_any_text_is_a_place_or_none(text: str) -> None:
+    """What is no place is a ValueError; what is one, PostgreSQL takes for a snapshot."""
+    try:
+        place = Position.read(text)
+    except ValueError as error:
+        place, reason = None, str(error)
+    if place is None:
+        assert "is not an id of this stream" == reason
+        return
+    running = place.snapshot.running
+    assert 0 < place.snapshot.xmin <= place.snapshot.xmax
+    assert list(running) == sorted(set(running))
+    assert all(place.snapshot.xmin <= x < place.snapshot.xmax for x in running)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "name"),
+    [
+        ("pending", "accepted", "message.accepted"),
+        ("failed", "bounce", "message.failed"),
+        (None, "click", "message.click"),
+        (None, "unknown: Ünsub\nscribe", "message.unknown_nsub_scribe"),
+        (None, "x" * 999, "message." + "x" * 50),
+    ],
+)
+def test_names_of_events(status: str | None, kind: str, name: str) -> None:
+    """An event is named by its status, else by its type, in letters that need no care."""
+    place = Position(AT, Snapshot(1, 1, ()))
+    happened = Happened(kind="message", type=kind, status=status, at=AT, row={}, position=place)
+
+    assert name == named(happened)
+
+
+def event(n: int, size: int = 10) -> LiveEvent:
+    """An event at the place of transaction `n`."""
+    place = Position(AT, Snapshot(n, n, ()))
+    return LiveEvent(type="message.sent", position=place, row={"n": n}, data=b"x" * size)
+
+
+def place(n: int) -> Position:
+    """The place behind transaction `n - 1`."""
+    return Position(AT, Snapshot(n, n, ()))
+
+
+async def test_a_subscription_gives_what_was_pushed() -> None:
+    """What was pushed comes in order, then nothing; the place follows also where nothing comes."""
+    subscription = Subscription(CALLER, place(1))
+    assert [] == await subscription.next(0.01)
+    assert place(1) == subscription.position
+    subscription.push([event(2), event(3)], place(3))
+    subscription.push([], place(9))
+    assert [event(2), event(3)] == await subscription.next(1)
+    assert place(9) == subscription.position
+    subscription.end("over")
+    subscription.end("twice")
+    subscription.push([event(4)], place(10))
+    with pytest.raises(EndedError, match="over"):
+        await subscription.next(1)
+    assert [] == [each async for each in subscription]
+
+
+async def test_a_subscription_is_an_iterator() -> None:
+    """The inbox reads it as an iterator, which ends with it."""
+    subscription = Subscription(CALLER, place(1))
+    subscription.push([event(2), event(3)], place(3))
+    read: list[LiveEvent] = []
+    async for each in subscription:
+        read.append(each)
+        if len(read) == 2:
+            subscription.end("over")
+    assert [event(2), event(3)] == read
+
+
+@pytest.mark.parametrize(("count", "size"), [(1001, 1), (17, 2**20)])
+async def test_a_slow_reader_is_cut(count: int, size: int) -> None:
+    """Who is a thousand events or 16 MiB behind is cut at the place that it has reached."""
+    subscription = Subscription(CALLER, place(1))
+    subscription.push([event(2, size)], place(2))
+    await subscription.next(1)
+    for n in range(3, 3 + count):
+        subscription.push([event(n, size)], place(n))
+    with pytest.raises(EndedError, match="it reads too slowly"):
+        await subscription.next(1)
+    assert place(2) == subscription.position
+
+
+async def test_what_was_missed_comes_first() -> None:
+    """Parts of what was missed come one by one, empty ones unseen, and then what was pushed."""
+    parts = [([event(2)], place(2), True), ([], place(3), True), ([event(4)], place(5), False)]
+
+    async def missed(_: Position) -> Any:
+        return parts.pop(0)
+
+    subscription = Subscription(CALLER, place(1), missed=missed)
+    subscription.push([event(6)], place(6))
+    assert ([event(2)], place(2)) == (await subscription.next(1), subscription.position)
+    assert ([event(4)], place(5)) == (await subscription.next(1), subscription.position)
+    assert ([event(6)], place(6)) == (await subscription.next(1), subscription.position)
+
+
+@asynccontextmanager
+async def running(dsn: str, **bounds: Any) -> AsyncIterator[Live]:
+    """Streams of a process, over a database."""
+    database = await Database.connect(dsn)
+    live = Live(database, dsn, lambda *_: b"{}", **bounds)
+    task = asyncio.create_task(live.run())
+    try:
+        yield live
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await database.close()
+
+
+async def test_bounds_of_a_process(database: str) -> None:
+    """A process and an organization have so many streams and no more; one that ends makes room."""
+    other = ApiKey(id=UUID(int=3), organization_id=UUID(int=4), is_test=False)
+    async with running(database, streams=3, streams_of_one=2) as live, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(live.subscribe(CALLER))
+        with pytest.raises(Problem, match="Your organization has 2 event streams here"):
+            await stack.enter_async_context(live.subscribe(CALLER))
+        async with live.subscribe(other):
+            with pytest.raises(Problem, match="This server has 3 event streams"):
+                await stack.enter_async_context(live.subscribe(other))
+        await stack.enter_async_context(live.subscribe(other))
+
+
+async def test_no_database(unused_tcp_port: int) -> None:
+    """Without a database there is no stream, and nothing is left of the try."""
+    dsn = f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/x"
+    async with running(dsn, streams=1, patience=0.2) as live:
+        for _ in range(2):
+            with pytest.raises(DatabaseAwayError):
+                await AsyncExitStack().enter_async_context(live.subscribe(CALLER))
+
+
+async def test_anybody_may_notify(database: str) -> None:
+    """Words on the channel that are no organization's, or nobody's here, wake nobody and harm
+    nothing; those of an organization wake it."""
+    async with running(database) as live, live.subscribe(CALLER) as subscription:
+        connection = await asyncpg.connect(database)
+        for words in ("", "x", "00000000-0000-0000-0000-00000000000", str(UUID(int=9))):
+            await connection.execute("SELECT pg_notify('gateway_live', $1)", words)
+        before = subscription.position
+        await connection.execute("CREATE TEMP TABLE one AS SELECT 1")  # a transaction ends
+        await connection.execute(
+            "SELECT pg_notify('gateway_live', $1)", str(CALLER.organization_id)
+        )
+        assert [] == await subscription.next(0.3)
+        assert before.snapshot.xmax < subscription.position.snapshot.xmax
+        await connection.close()
+
+
+@asynccontextmanager
+async def deaf(database: str) -> AsyncIterator[str]:
+    """A way to the database that passes on everything but notifications, as a pooler does."""
+    serving: set[asyncio.Task[None]] = set()
+    where = parse_qs(urlsplit(database).query)
+    path = f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readexactly(5)
+                body = await reader.readexactly(int.from_bytes(head[1:]) - 4)
+                if head[:1] != b"A":  # NotificationResponse
+                    writer.write(head + body)
+        writer.close()
+        await writer.wait_closed()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())  # type: ignore[arg-type]
+        there_reader, there_writer = await asyncio.open_unix_connection(path)
+        answering = asyncio.create_task(answers(there_reader, writer))
+        with suppress(ConnectionError):
+            while some := await reader.read(65536):
+                there_writer.write(some)
+        there_writer.close()
+        await answering
+        await there_writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        name = urlsplit(database).path
+        yield f"postgresql://postgres@127.0.0.1:{port}{name}?sslmode=disable"
+        await asyncio.gather(*serving)
+
+
+async def test_a_pooler_that_passes_nothing_on(database: str) -> None:
+    """A connection on which no notification arrives is known for it, and never taken for one."""
+    hearing = asyncio.Event()
+    async with deaf(database) as dsn:
+        with pytest.raises(DatabaseAwayError, match="it passes on no notifications"):
+            await hear(dsn, hearing, lambda _: None, patience=0.3)
+    assert not hearing.is_set()
