@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo check test format lint bench-history screenshots
+.PHONY: demo check test format lint bench bench-history profile screenshots
 
 demo: $(VENV)/gateway  ## the whole way of a message, on this machine alone
 	$(VENV)/gateway demo
@@ -20,6 +20,12 @@ format: $(VENV)/gateway  ## write every file as the formatter wants it, mend wha
 
 lint: $(VENV)/gateway  ## format, lint, types and import contracts, without the tests
 	$(VENV)/python scripts/check.py format lint types imports
+
+bench: $(VENV)/gateway  ## what every path carries, beside naive programs and PostgreSQL alone
+	$(VENV)/python -m benchmarks --json bench.json
+
+profile: $(VENV)/gateway  ## where the time goes, in web, worker and PostgreSQL
+	$(VENV)/python -m benchmarks.profile
 
 screenshots: $(VENV)/gateway  ## pictures of the inbox in docs/screenshots, made by the tests that look at it
 	$(VENV)/pip install -q -c constraints.txt -e '.[dev,browser]'

@@ -1,0 +1,104 @@
+"""Goal 1: accept."""
+
+from __future__ import annotations
+
+from benchmarks.load import Spec
+from benchmarks.measure import load, watch
+from benchmarks.result import Goal, Row, row_of
+from benchmarks.stage import Stage
+from benchmarks.traffic import batch, single
+
+CONNECTIONS = 64
+BATCH = 100
+# A naive program in whose threads callers wait answers no more with more connections.
+NAIVE_CONNECTIONS = 16
+
+
+def accept(stage: Stage, seconds: float, naive: float | None, floor: float | None) -> list[Row]:
+    """Single sends and batches, each with one web process and with two."""
+    rows = []
+    for processes in (1, 2):
+        row = single_sends(stage, seconds, processes)
+        row.naive, row.floor = naive, floor
+        if naive:
+            row.goals.append(Goal(what="times naive", limit=20, value=row.rate / naive))
+        rows.append(row)
+    for processes in (1, 2):
+        row = batch_sends(stage, seconds, processes)
+        row.floor = floor
+        rows.append(row)
+    return rows
+
+
+def singles(stage: Stage) -> list[bytes]:
+    """A request for each contact."""
+    return [single(stage.port, stage.tenant.key, n) for n in range(stage.contacts)]
+
+
+def batches(stage: Stage, messages: int) -> list[bytes]:
+    """Requests for so many messages, a hundred in each."""
+    contacts = [n % stage.contacts for n in range(messages)]
+    starts = range(0, messages, BATCH)
+    return [batch(stage.port, stage.tenant.key, contacts[at : at + BATCH]) for at in starts]
+
+
+def single_sends(stage: Stage, seconds: float, processes: int) -> Row:
+    """As many as so many web processes take."""
+    stage.postgres.clear()
+    spec = Spec(
+        port=stage.port,
+        connections=CONNECTIONS,
+        seconds=seconds,
+        warmup=min(2.0, seconds / 2),
+        status=202,
+        contains='"status":"pending"',
+    )
+    with stage.web(processes) as web:
+        outcome, cost = load(stage, singles(stage), spec, watch(stage, web=web))
+    stored = stage.postgres.count("SELECT count(*) FROM public.messages")
+    what = f"single, template, {CONNECTIONS} connections, {processes} web"
+    row = row_of("accept", what, outcome, cost)
+    row.more = {"answered": outcome.all_answered, "stored": stored}
+    row.goals = [
+        Goal(what="messages a second", limit=4000, value=row.rate),
+        Goal(what="p99 in ms", limit=50, value=outcome.p99, at_least=False),
+        Goal(what="stored of answered", limit=1, value=stored / outcome.all_answered),
+    ]
+    return row
+
+
+def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
+    """The same in requests of a hundred."""
+    stage.postgres.clear()
+    spec = Spec(
+        port=stage.port,
+        connections=8,
+        seconds=seconds,
+        warmup=min(2.0, seconds / 2),
+        status=207,
+        contains='"status":202',
+    )
+    with stage.web(processes) as web:
+        requests = batches(stage, max(BATCH, stage.contacts))
+        outcome, cost = load(stage, requests, spec, watch(stage, web=web))
+    stored = stage.postgres.count("SELECT count(*) FROM public.messages")
+    row = row_of("accept", f"batches of {BATCH}, {processes} web", outcome, cost, BATCH)
+    row.more = {"answered": outcome.all_answered * BATCH, "stored": stored}
+    row.goals = [Goal(what="messages a second", limit=12_000, value=row.rate)]
+    return row
+
+
+def naive_accept(stage: Stage, seconds: float) -> float:
+    """What the naive program takes a second: it sends in the request, as people write it."""
+    stage.postgres.clear()
+    spec = Spec(
+        port=stage.port,
+        connections=NAIVE_CONNECTIONS,
+        seconds=seconds,
+        warmup=min(1.0, seconds / 2),
+        status=202,
+        contains='"status":"sent"',
+    )
+    with stage.provider(), stage.naive("app") as web:
+        outcome, _ = load(stage, singles(stage), spec, watch(stage, web=web))
+    return outcome.answered / outcome.seconds

@@ -1,0 +1,169 @@
+"""Goal 4: the full circle, accept → send → sent and delivered reports → rows, for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.accept import singles
+from benchmarks.load import Spec
+from benchmarks.measure import Cost, loading, until, watch
+from benchmarks.processes import resident
+from benchmarks.result import Goal, Row
+from benchmarks.stage import Stage
+
+RATE = 1000
+CONNECTIONS = 64
+CONCURRENCY = 256
+_MINUTE = 60
+
+_BY_SECOND = """
+SELECT floor(extract(epoch FROM e.recorded_at) - %s)::integer AS second, count(*),
+  percentile_cont(0.5) WITHIN GROUP (ORDER BY e.recorded_at - m.created_at),
+  percentile_cont(0.99) WITHIN GROUP (ORDER BY e.recorded_at - m.created_at)
+FROM gateway.message_events e
+JOIN public.messages m ON m.organization_id = e.organization_id AND m.id = e.message_id
+WHERE e.status = 'delivered' AND m.metadata ->> 'before' IS NULL
+GROUP BY 1 ORDER BY 1
+"""
+_HOT = """
+SELECT coalesce(n_tup_hot_upd::float8 / nullif(n_tup_upd, 0), 0) FROM pg_stat_user_tables
+WHERE schemaname = 'public' AND relname = 'messages'
+"""
+
+
+@dataclass(kw_only=True)
+class Course:
+    """What a circle did, second by second; latencies in milliseconds, memory in bytes."""
+
+    seconds: float
+    asked: int
+    missed: int = 0
+    delivered: int = 0
+    rate: float = 0.0
+    cost: Cost
+    accept: Sequence[Sequence[float]] = ()
+    circle: list[tuple[int, int, float, float]] = field(default_factory=list)
+    memory: list[dict[str, float]] = field(default_factory=list)
+    refused_reports: int = 0
+    p99_accept: float = 0.0
+    hot: float = 0.0
+
+
+def circle(stage: Stage, seconds: float, rate: int = RATE) -> Row:
+    """One web process and one worker at a steady rate."""
+    stage.postgres.clear()
+    course = run_circle(stage, seconds, rate)
+    latencies = [(p50, p99) for _, _, p50, p99 in course.circle]
+    row = Row(
+        path="circle",
+        what=f"{rate}/s asked for {seconds:.0f} s: accepted, sent, delivered",
+        rate=course.rate,
+        p50=_middle([p50 for p50, _ in latencies]),
+        p99=_middle([p99 for _, p99 in latencies]),
+        cpu=course.cost.per_message(course.rate * course.seconds),
+        peak=course.cost.peak,
+        goals=[
+            # What is on its way at the end is not lost, but not counted.
+            Goal(what="delivered a second", limit=rate * 0.98, value=course.rate),
+            Goal(what="delivered of accepted", limit=1, value=course.delivered / course.asked),
+        ],
+        more=as_json(course),
+    )
+    if seconds > 2 * _MINUTE:
+        row.goals += _flat(course)
+    return row
+
+
+def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
+    """Run it, and wait until everything that was accepted is delivered."""
+    spec = Spec(
+        port=stage.port,
+        connections=CONNECTIONS,
+        seconds=seconds,
+        warmup=min(3.0, seconds / 2),
+        rate=rate,
+        status=202,
+        contains='"status":"pending"',
+    )
+    before = stage.postgres.count("SELECT count(*) FROM public.messages WHERE status = 'delivered'")
+    memory: list[dict[str, float]] = []
+    with (
+        stage.provider("--token", stage.tenant.token),
+        stage.web() as web,
+        stage.worker(CONCURRENCY) as worker,
+    ):
+        with loading(stage, singles(stage), spec, watch(stage, web=web, worker=worker)) as load:
+            begun, started = time.time(), time.monotonic()
+
+            def look() -> None:
+                at = time.monotonic() - started
+                memory.append({"at": at, "web": resident(web.pid), "worker": resident(worker.pid)})
+
+            outcome, cost = load.finish(look)
+        asked = outcome.all_answered
+
+        def done() -> int:
+            return (
+                stage.postgres.count(
+                    "SELECT count(*) FROM public.messages WHERE status = 'delivered'"
+                )
+                - before
+            )
+
+        until(lambda: done() >= asked, 60 + seconds, "all that was accepted is delivered")
+        stats = stage.stats()
+    by_second = [
+        (int(second), int(count), p50.total_seconds() * 1000, p99.total_seconds() * 1000)
+        for second, count, p50, p99 in stage.postgres.db.execute(_BY_SECOND, (begun,))
+        if 0 <= second < seconds
+    ]
+    return Course(
+        seconds=outcome.seconds,
+        asked=asked,
+        missed=outcome.missed,
+        delivered=done(),
+        rate=sum(count for _, count, _, _ in by_second) / outcome.seconds,
+        cost=cost,
+        accept=outcome.per_second,
+        circle=by_second,
+        memory=memory,
+        refused_reports=stats["refused_reports"],
+        p99_accept=outcome.p99,
+        hot=float(stage.postgres.value(_HOT) or 0),
+    )
+
+
+def as_json(course: Course) -> dict[str, Any]:
+    """The course, for the JSON and the plot."""
+    return {
+        "asked": course.asked,
+        "missed": course.missed,
+        "delivered": course.delivered,
+        "refused_reports": course.refused_reports,
+        "p99_accept": course.p99_accept,
+        "hot_updates": course.hot,
+        "accept_per_second": [list(each) for each in course.accept],
+        "circle_per_second": [list(each) for each in course.circle],
+        "memory": course.memory,
+    }
+
+
+def _flat(course: Course) -> list[Goal]:
+    """Memory and latency of the last minute against those of the second."""
+    goals = []
+    for name in ("web", "worker"):
+        early = [at[name] for at in course.memory if _MINUTE <= at["at"] < 2 * _MINUTE]
+        late = [at[name] for at in course.memory if at["at"] >= course.seconds - _MINUTE]
+        grown = max(late) / max(early)
+        goals.append(Goal(what=f"memory of {name}, ×", limit=1.05, value=grown, at_least=False))
+    early = [p50 for at, _, p50, _ in course.circle if _MINUTE <= at < 2 * _MINUTE]
+    late = [p50 for at, _, p50, _ in course.circle if at >= course.seconds - _MINUTE]
+    slower = _middle(late) / _middle(early)
+    return [*goals, Goal(what="latency, ×", limit=1.3, value=slower, at_least=False)]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0

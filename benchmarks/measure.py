@@ -1,0 +1,125 @@
+"""One measurement: the load runs, and what it costs each process is read beside it."""
+
+from __future__ import annotations
+
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+
+import orjson
+
+from benchmarks.load import Outcome, Spec, pack
+from benchmarks.processes import ROOT, Child, NotMeasuredError, Usage, usage
+from benchmarks.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Seconds of CPU of each process over a time, and the most memory that one of it had."""
+
+    seconds: float
+    cpu: dict[str, float]
+    peak: dict[str, int]
+
+    def per_message(self, messages: float) -> dict[str, float]:
+        """Milliseconds of CPU for one message, of each process."""
+        return {name: 1000 * cpu / messages for name, cpu in self.cpu.items()} if messages else {}
+
+
+@dataclass
+class Watch:
+    """What processes used between `begin` and `end`."""
+
+    pids: dict[str, int]
+    _at: float = 0.0
+    _before: dict[str, Usage] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._before = {name: usage(pid) for name, pid in self.pids.items()}
+        self._at = time.monotonic()
+
+    def end(self) -> Cost:
+        """What was used since."""
+        after = {name: usage(pid) for name, pid in self.pids.items()}
+        return Cost(
+            seconds=time.monotonic() - self._at,
+            cpu={name: after[name].cpu - self._before[name].cpu for name in after},
+            peak={name: each.peak for name, each in after.items()},
+        )
+
+
+def watch(stage: Stage, **children: Child) -> Watch:
+    """A watch over these processes and PostgreSQL, where that runs here."""
+    pids = {name: child.pid for name, child in children.items()}
+    server = stage.postgres.pid
+    return Watch(pids if server is None else pids | {"postgres": server})
+
+
+@dataclass(kw_only=True)
+class Loading:
+    """A load under way; after `finish` its outcome and its cost."""
+
+    process: subprocess.Popen[bytes]
+    watch: Watch
+
+    def finish(self, look: Callable[[], None] | None = None) -> tuple[Outcome, Cost]:
+        """Wait until it is over, and `look` every second meanwhile.
+
+        Raises `NotMeasuredError` when an answer was wrong.
+        """
+        assert self.process.stdout is not None  # noqa: S101 - it is a pipe
+        while look and not select.select([self.process.stdout], [], [], 1.0)[0]:
+            look()
+        line = self.process.stdout.readline()
+        cost = self.watch.end()
+        if self.process.wait() or not line:
+            raise NotMeasuredError("the load generator ended early")
+        outcome = Outcome(**orjson.loads(line))
+        if outcome.wrong:
+            raise NotMeasuredError(f"{outcome.wrong} wrong answers, first: {outcome.first_wrong}")
+        return outcome, cost
+
+
+@contextmanager
+def loading(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) -> Iterator[Loading]:
+    """Start a load in a process of its own; inside the block its warm-up is over."""
+    spec = replace(spec, requests=pack(requests, stage.folder / "requests"))
+    path = stage.folder / "spec.json"
+    path.write_bytes(orjson.dumps(asdict(spec)))
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load", str(path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        bufsize=0,  # `finish` waits for the descriptor itself
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            if process.stdout.readline() != b"begin\n":
+                raise NotMeasuredError("the load generator did not begin")
+            over.begin()
+            yield Loading(process=process, watch=over)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+
+
+def load(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) -> tuple[Outcome, Cost]:
+    """Run a load to its end."""
+    with loading(stage, requests, spec, over) as under_way:
+        return under_way.finish()
+
+
+def until(done: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for something; raises `NotMeasuredError` when it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise NotMeasuredError(f"in {seconds:.0f} s it did not come to this: {what}")
+        time.sleep(0.02)

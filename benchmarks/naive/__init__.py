@@ -1,0 +1,1 @@
+"""What people write first: short, honest, and measured beside the gateway on the same tables."""

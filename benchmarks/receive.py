@@ -1,0 +1,92 @@
+"""Goal 3: receive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from benchmarks.load import Spec
+from benchmarks.measure import load, watch
+from benchmarks.result import Goal, Row, row_of
+from benchmarks.stage import Stage
+from benchmarks.traffic import meta_statuses, sendgrid_events, twilio_reports
+from channels.model import Channel
+
+EVENTS = 50
+CONNECTIONS = 64
+BATCH_CONNECTIONS = 8
+
+
+def receive(
+    stage: Stage, seconds: float, naive: dict[str, float], floor: float | None
+) -> list[Row]:
+    """Twilio's reports one by one, SendGrid's and Meta's many in a request."""
+    rows = []
+    for provider, processes in (("twilio", 1), ("twilio", 2), ("sendgrid", 1), ("meta", 1)):
+        row = reports(stage, provider, seconds, processes)
+        row.naive, row.floor = naive.get(provider), floor
+        rows.append(row)
+    return rows
+
+
+def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
+    """As many of a provider's as so many web processes take."""
+    each = 1 if provider == "twilio" else EVENTS
+    requests = _requests(stage, provider, seconds)
+    with stage.web(processes) as web:
+        outcome, cost = load(
+            stage, requests, _spec(stage, provider, seconds), watch(stage, web=web)
+        )
+    stored = stage.postgres.count("SELECT count(*) FROM gateway.message_events")
+    words = "status" if each == 1 else f"{each} a request"
+    row = row_of("receive", f"{provider}, {words}, {processes} web", outcome, cost, each)
+    told = outcome.all_answered * each
+    row.more = {"answered": told, "stored": stored}
+    unit, limit = ("reports", 4000) if each == 1 else ("events", 15_000)
+    row.goals = [
+        Goal(what=f"{unit} a second", limit=limit, value=row.rate),
+        Goal(what="p99 in ms", limit=50, value=outcome.p99, at_least=False),
+        Goal(what="stored of answered", limit=1, value=stored / told),
+    ]
+    return row
+
+
+def naive_receive(stage: Stage, seconds: float) -> dict[str, float]:
+    """What the naive program takes of each provider a second."""
+    rates = {}
+    for provider in ("twilio", "sendgrid", "meta"):
+        requests = _requests(stage, provider, seconds)
+        spec = _spec(stage, provider, seconds)
+        with stage.naive("app") as web:
+            outcome, _ = load(stage, requests, spec, watch(stage, web=web))
+        each = 1 if provider == "twilio" else EVENTS
+        rates[provider] = outcome.answered * each / outcome.seconds
+    return rates
+
+
+def _spec(stage: Stage, provider: str, seconds: float) -> Spec:
+    return Spec(
+        port=stage.port,
+        connections=CONNECTIONS if provider == "twilio" else BATCH_CONNECTIONS,
+        seconds=seconds,
+        warmup=min(1.0, seconds / 2),
+        status=200,
+        repeat=False,
+    )
+
+
+def _requests(stage: Stage, provider: str, seconds: float) -> Sequence[bytes]:
+    """Reports about messages that are there, more than can be taken in the time."""
+    stage.postgres.clear()
+    tenant, now = stage.tenant, int(time.time())
+    if provider == "twilio":
+        sent = stage.sent(Channel.SMS, int(4_000 * (seconds + 1)))
+        url = stage.hook("twilio", tenant.twilio, "status")
+        return list(twilio_reports(url, tenant.token, sent))
+    if provider == "sendgrid":
+        sent = stage.sent(Channel.EMAIL, int(10_000 * (seconds + 1)) // EVENTS * EVENTS)
+        url = stage.hook("sendgrid", tenant.sendgrid, "events")
+        return list(sendgrid_events(url, tenant.mail_key, sent, EVENTS, now))
+    sent = stage.sent(Channel.WHATSAPP, int(10_000 * (seconds + 1)) // EVENTS * EVENTS)
+    url = stage.hook("meta", tenant.meta, "events")
+    return list(meta_statuses(url, tenant.app_secret, tenant.phone_number_id, sent, EVENTS, now))

@@ -1,0 +1,46 @@
+"""HTTP/1.1 with nothing that a measurement does not need: heads, bodies with a length."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+
+class Wire(asyncio.Protocol):
+    """One connection: whole requests or answers go to `got`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._given = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep where to write; uvloop's transports are no subclass of asyncio's."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the other side is gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Take up what came."""
+        self._given = self._given + data if self._given else data
+        while (end := self._given.find(b"\r\n\r\n")) >= 0:
+            head = self._given[:end]
+            size = _content_length(head)
+            if len(self._given) < end + 4 + size:
+                return
+            body = self._given[end + 4 : end + 4 + size]
+            self._given = self._given[end + 4 + size :]
+            self.got(head, body)
+
+    def got(self, head: bytes, body: bytes) -> None:
+        """One whole request or answer."""
+        raise NotImplementedError
+
+
+def _content_length(head: bytes) -> int:
+    at = head.find(b"Content-Length:")
+    if at < 0:
+        at = head.lower().find(b"content-length:")
+    return 0 if at < 0 else int(head[at + 15 :].split(b"\r\n", 1)[0])
