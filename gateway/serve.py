@@ -102,7 +102,8 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
     dsn = str(settings.database_url)
     pooled = settings.database_direct_url is not None
     database = await Database.connect(dsn, pooled=pooled)
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+    # as many as may be under way, and those that fetch files beside them
+    connector = aiohttp.TCPConnector(limit=max(_CONNECTIONS, 2 * settings.worker_concurrency))
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
     try:
         async with (
