@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
@@ -283,8 +283,14 @@ async def test_anybody_may_notify(database: str) -> None:
 async def deaf(database: str) -> AsyncIterator[str]:
     """A way to the database that passes on everything but notifications, as a pooler does."""
     serving: set[asyncio.Task[None]] = set()
-    where = parse_qs(urlsplit(database).query)
-    path = f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
+    there = urlsplit(database)
+    folder = parse_qs(there.query).get("host", [""])[0]
+    port = parse_qs(there.query).get("port", [there.port or 5432])[0]
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if folder:
+            return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
+        return await asyncio.open_connection(there.hostname, int(port))
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -298,7 +304,7 @@ async def deaf(database: str) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.current_task())  # type: ignore[arg-type]
-        there_reader, there_writer = await asyncio.open_unix_connection(path)
+        there_reader, there_writer = await connect()
         answering = asyncio.create_task(answers(there_reader, writer))
         with suppress(ConnectionError):
             while some := await reader.read(65536):
@@ -308,9 +314,9 @@ async def deaf(database: str) -> AsyncIterator[str]:
         await there_writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        name = urlsplit(database).path
-        yield f"postgresql://postgres@127.0.0.1:{port}{name}?sslmode=disable"
+        user = f"{there.netloc.rpartition('@')[0]}@" if "@" in there.netloc else ""
+        here = f"{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield urlunsplit(there._replace(netloc=here, query="sslmode=disable"))
         await asyncio.gather(*serving)
 
 
