@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.live.events import LiveEvent, named
+from gateway.live.feed import Feed
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
 from gateway.problems import Problem
 from gateway.store.database import ApiKey, Database, DatabaseAwayError
 from gateway.store.listening import hear
-from gateway.store.live import Happened
+from gateway.store.live import Happened, Told
 from gateway.store.positions import Position, Snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -277,6 +278,34 @@ async def test_anybody_may_notify(database: str) -> None:
         assert [] == await subscription.next(0.3)
         assert before.snapshot.xmax < subscription.position.snapshot.xmax
         await connection.close()
+
+
+async def test_callers_are_checked(database: str) -> None:
+    """Who is no caller any more is cut without being asked."""
+    async with running(database, check=0.05) as live, live.subscribe(CALLER) as subscription:
+        with pytest.raises(EndedError, match="its key is revoked"):
+            await subscription.next(5)
+
+
+async def test_a_feed_that_breaks() -> None:
+    """A mistake in a feed ends its streams with a word, and does not leave them without events."""
+
+    def broken(*_: object) -> bytes:
+        raise ZeroDivisionError
+
+    reads = [Told(events=[], position=place(1), is_more=False)]
+    happened = Happened(kind="message", type="x", status=None, at=AT, row={}, position=place(2))
+    reads.append(Told(events=[happened], position=place(2), is_more=False))
+
+    async def read(*_: object) -> Told:
+        return reads.pop(0)
+
+    feed = Feed(read, broken, 1)
+    subscription = Subscription(CALLER, await feed.here())
+    feed.subscribers.add(subscription)
+    feed.wake()
+    with pytest.raises(EndedError, match="the server made a mistake"):
+        await subscription.next(5)
 
 
 @asynccontextmanager
