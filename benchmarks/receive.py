@@ -18,16 +18,11 @@ BATCH_CONNECTIONS = 8
 
 
 def receive(
-    stage: Stage,
-    seconds: float,
-    naive: dict[str, float],
-    floor: float | None,
-    webs: Sequence[int] = (1, 2),
+    stage: Stage, seconds: float, naive: dict[str, float], floor: float | None
 ) -> list[Row]:
     """Twilio's reports one by one, SendGrid's and Meta's many in a request."""
     rows = []
-    measured = [("twilio", processes) for processes in webs] + [("sendgrid", 1), ("meta", 1)]
-    for provider, processes in measured:
+    for provider, processes in (("twilio", 1), ("twilio", 2), ("sendgrid", 1), ("meta", 1)):
         row = reports(stage, provider, seconds, processes)
         row.naive, row.floor = naive.get(provider), floor
         rows.append(row)
@@ -59,14 +54,13 @@ def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
 def naive_receive(stage: Stage, seconds: float) -> dict[str, float]:
     """What the naive program takes of each provider a second."""
     rates = {}
-    with stage.naive("app") as web:
-        for provider in ("twilio", "sendgrid", "meta"):
-            requests = _requests(stage, provider, seconds)
-            outcome, _ = load(
-                stage, requests, _spec(stage, provider, seconds), watch(stage, web=web)
-            )
-            each = 1 if provider == "twilio" else EVENTS
-            rates[provider] = outcome.answered * each / outcome.seconds
+    for provider in ("twilio", "sendgrid", "meta"):
+        requests = _requests(stage, provider, seconds)
+        spec = _spec(stage, provider, seconds)
+        with stage.naive("app") as web:
+            outcome, _ = load(stage, requests, spec, watch(stage, web=web))
+        each = 1 if provider == "twilio" else EVENTS
+        rates[provider] = outcome.answered * each / outcome.seconds
     return rates
 
 
