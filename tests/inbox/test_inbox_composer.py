@@ -1,4 +1,4 @@
-"""Conversations in the inbox: answered on every channel, read, closed, given, and whose they are."""
+"""Conversations in the inbox: answered on every channel, read, closed, given; whose they are."""
 
 from __future__ import annotations
 
