@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -36,6 +36,10 @@ from gateway.storing import Idempotency
 FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
 )  # fmt: skip
+
+
+class _UsedError(Exception):
+    """The form was sent before, and something else was typed into it since: by going back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,11 @@ async def reply(visit: Visit) -> web.StreamResponse:
             errors = Findings(
                 {each["field"]: each["message"] for each in checked["errors"]}
             ).placed(FIELDS)
+    except _UsedError:
+        typed = replace(typed, key="")
+        errors = Findings(
+            all="was sent already, with something else: send this, too, if you mean it"
+        )
     except Problem as problem:
         if problem.status != 422:
             raise
@@ -162,7 +171,10 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         digest=digest,
         answer=lambda results: as_bytes(sent_answer(results)),
     )
-    known = await services.accepting.recall(visit.staff, key)
+    try:
+        known = await services.accepting.recall(visit.staff, key)
+    except Problem:
+        raise _UsedError from None
     if known is None:
         async with services.database.as_caller(visit.staff) as db:
             sending = await replying.complete(db, visit.staff.organization_id, row, request)

@@ -35,7 +35,7 @@ class Wanted:
         """The filters of a query."""
         channel, status = query.get("channel", ""), query.get("status", "open")
         return cls(
-            q=query.get("q", "").strip()[:200].replace("\x00", ""),
+            q=query.get("q", "").replace("\x00", "")[:200].strip(),
             channel=channel if channel in CHANNELS else "",
             status=status if status in STATUSES else "open",
             is_mine=query.get("who") == "me",
