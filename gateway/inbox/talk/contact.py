@@ -107,11 +107,15 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-    new = new_id()
-    async with visit.services.database.as_service(on_behalf=visit.staff) as db:
-        apart = await conversations.set_apart(
-            db, visit.staff.organization_id, row["id"], form.get("address", ""), new
-        )
+    address, new = form.get("address", ""), new_id()
+    if row["addresses"] == [address]:
+        raise Problem(409, "This is the only address here: there is nothing to take it out of.")
+    apart = False
+    if address in row["addresses"]:
+        async with visit.services.database.as_service(on_behalf=visit.staff) as db:
+            apart = await conversations.set_apart(
+                db, visit.staff.organization_id, row["id"], address, new
+            )
     if not apart:
         raise Problem(409, "This address is not in this conversation any more.")
     return visit.redirect(f"/c/{new}", done="apart")
