@@ -146,9 +146,8 @@ async def test_a_preview_sends_nothing(browser: Browser, talk: Talk, inbox: Inbo
     assert "See you <b>Monday</b>" == (await talk.last())["body"]
 
 
-async def test_segments_are_counted(browser: Browser, talk: Talk) -> None:
+async def test_segments_are_counted(browser: Browser) -> None:
     """As the gateway counts them when it sends."""
-    where = await talk.conversation(await talk.hears("hello"))
     for body, words in (
         ("", ""),
         ("x" * 161, "2 segments, GSM-7, 161 of 1600 characters"),
