@@ -127,8 +127,6 @@ async def part(visit: Visit) -> web.StreamResponse:
 
 async def measure(visit: Visit) -> web.StreamResponse:
     """How many segments an SMS is, while it is typed."""
-    async with visit.services.database.as_caller(visit.staff) as db:
-        await thread.known(visit, db)
     body = (await visit.form()).get("body", "").replace("\r\n", "\n")[: 2 * sms.CHARACTERS]
     return visit.page("talk/measure.html", measured=sms.measure(body), most=sms.CHARACTERS)
 

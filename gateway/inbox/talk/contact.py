@@ -87,7 +87,7 @@ async def link(visit: Visit) -> web.StreamResponse:
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
     kind = form.get("kind", "")
-    if kind not in ("lead", "client"):
+    if kind not in KINDS:
         raise Problem(400, "The form does not say whether it is a lead or a client.")
     wanted = _uuid(form["person_id"]) if form.get("person_id") else None
     try:
