@@ -63,7 +63,9 @@ async def test_a_conversation_over_all_channels(desk: Desk) -> None:
         ("SMS", "Delivered"), ("WhatsApp", "Delivered"), ("E-mail", "Delivered"),
         ("Call", "Call ended"),
     ):  # fmt: skip
+        await page.locator("#composer").evaluate("form => { form.dataset.old = '' }")
         await page.get_by_label("Channel").last.select_option(label=channel)
+        await api.expect(page.locator("#composer[data-old]")).to_have_count(0)
         send = page.get_by_role("button", name="Call" if channel == "Call" else "Send", exact=True)
         await api.expect(send).to_be_visible()
         if channel == "E-mail":

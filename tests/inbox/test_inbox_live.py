@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,10 +16,14 @@ from tests.inbox.talk import Talk
 
 
 @asynccontextmanager
-async def listening(browser: Browser, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
+async def listening(
+    browser: Browser, after: str = "", **headers: str
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """An open stream of what happens."""
     cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    async with browser.http.get("/inbox/live", headers={"Cookie": cookies, **headers}) as response:
+    sent = {"Cookie": cookies, **headers}
+    query = {"after": after} if after else None
+    async with browser.http.get("/inbox/live", params=query, headers=sent) as response:
         assert 200 == response.status
         assert "text/event-stream" in response.headers["Content-Type"]
         yield response
@@ -65,6 +70,12 @@ async def test_what_happens_is_told_once(inbox: Inbox) -> None:
         while told["type"] != "message.received":
             _, told = await event(stream)
     assert second == told["message"]
+    place = re.search(r'data-after="([^"]+)"', (await browser.get("")).text)
+    assert place is not None
+    third = await talk.hears("between the page and its stream")
+    async with listening(browser, after=place[1]) as stream:
+        _, told = await event(stream)
+    assert third == told["message"]
     async with listening(browser, **{"Last-Event-ID": "no place"}) as stream:
         assert await begun(stream)
 

@@ -136,7 +136,7 @@
   }
 
   function hear() {
-    const events = new EventSource(`${base}/live`);
+    const events = new EventSource(`${base}/live?after=${encodeURIComponent(rows.dataset.after)}`);
     events.onmessage = (event) => {
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);
