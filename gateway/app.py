@@ -86,8 +86,7 @@ def _lazily(bind: Callable[[Services], Handler]) -> Handler:
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def run(app: web.Application) -> AsyncIterator[None]:
-        pooled = settings.database_direct_url is not None
-        database = await Database.connect(dsn, pooled=pooled)
+        database = await Database.connect(dsn, pooled=settings.is_pooled)
         vault = Vault(settings.gateway_secret_keys)
         metrics = Metrics(metrics_folder())
         store = open_store(settings.gateway_media_url, settings.gateway_data)

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         """What providers call, without a slash at the end."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether `database_url` is a transaction pooler, with a direct way beside it."""
+        return self.database_direct_url is not None
+
     def api_url(self, provider: str) -> str | None:
         """Another base address of a provider, where the environment names one."""
         return self.provider_api_urls.get(provider)

@@ -19,9 +19,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from gateway.paths import sql_folder
+from gateway.store.pooler import NO_SESSION, keeps_session
 
 TABLE = "gateway.schema_migrations"
 CONNECT_SECONDS = 30.0
+SESSION_SECONDS = 2.0
 
 _FILE = re.compile(r"^(?P<version>\d+)_(?P<name>.+)\.sql$")
 _APPLIED = re.compile(r"^Applied: (\d+)_", re.MULTILINE)
@@ -153,7 +155,12 @@ def _version(path: Path) -> str:
 
 async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
     try:
-        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=CONNECT_SECONDS,
+            statement_cache_size=0,  # a few statements, and perhaps a pooler that forgets them
+        )
     except asyncpg.InvalidCatalogNameError as error:
         raise DatabaseMissingError(_one_line(str(error), url)) from None
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -186,6 +193,9 @@ async def _checked(url: str) -> str:
     except DatabaseMissingError:
         connection = await _create(url)
     try:
+        # dbmate holds a lock of its session, which a transaction pooler would keep for ever.
+        if not await keeps_session(connection, url, SESSION_SECONDS):
+            raise MigrationError(f"{NO_SESSION}: set DATABASE_OWNER_URL to the server itself")
         found = await connection.fetchrow(
             """
             SELECT current_user AS login, rolsuper OR rolbypassrls AS may,

@@ -100,8 +100,7 @@ def _allow_files() -> None:
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
     """Send what is due until `stop` is set."""
     dsn = str(settings.database_url)
-    pooled = settings.database_direct_url is not None
-    database = await Database.connect(dsn, pooled=pooled)
+    database = await Database.connect(dsn, pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
     connector = aiohttp.TCPConnector(limit=max(_CONNECTIONS, 2 * settings.worker_concurrency))
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request

@@ -17,7 +17,6 @@ _WARM = 10
 # The newest page of each of many contacts is sorted, never a conversation or an organization.
 _SORTED = 10_000
 # Staff are few, and there are no clients here.
-_SMALL = 5_000
 _LARGE = {"messages", "conversations", "conversation_addresses", "leads"}
 
 
@@ -102,8 +101,8 @@ def _parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _whole(plan: dict[str, Any]) -> set[str]:
-    # What was planned and never begun reads nothing, and of a small table all is soonest read.
-    is_whole = plan["Node Type"] == "Seq Scan" and _read(plan) > _SMALL
+    # What was planned and never begun reads nothing.
+    is_whole = plan["Node Type"] == "Seq Scan" and plan.get("Actual Loops")
     own = {plan["Relation Name"]} & _LARGE if is_whole else set()
     return own.union(*(_whole(part) for part in _parts(plan)))
 

@@ -19,6 +19,7 @@ from gateway.problems import FieldError, invalid
 from gateway.store.live import Happened
 from gateway.store.positions import Position
 
+_BEAT = 15.0
 _RETRY = 2000  # milliseconds until a client connects again
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -46,7 +47,7 @@ async def events(call: Call) -> web.StreamResponse:
             await stream.send(f"retry: {_RETRY}\n".encode() + _beat(subscription.position))
             try:
                 while True:
-                    if happened := await subscription.next(live.beat):
+                    if happened := await subscription.next(_BEAT):
                         await stream.send(b"".join(_event(each) for each in happened))
                     else:
                         await stream.send(_beat(subscription.position))

@@ -78,7 +78,8 @@ async def _up(url: str) -> tuple[list[str], list[str]]:
 
 
 async def _with_owner(settings: Settings, do: Callable[[str], Awaitable[T]]) -> T:
-    url = settings.database_owner_url or settings.database_url
+    # dbmate holds a lock of its session, which a transaction pooler would keep for others.
+    url = settings.database_owner_url or settings.database_direct_url or settings.database_url
     if url is not None:
         return await do(url)
     async with EmbeddedServer(settings.gateway_data) as server:

@@ -202,7 +202,7 @@ async def _database(
     settings: Settings, *, needs_keys: bool = False
 ) -> AsyncIterator[tuple[Settings, Database]]:
     async with database_of(settings, needs_keys=needs_keys) as ready:
-        database = await Database.connect(str(ready.database_url), size=1)
+        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
         try:
             yield ready, database
         finally:

@@ -63,7 +63,7 @@ def why(
 
 async def _find(settings: Settings, organization_id: UUID | None, ref: str) -> _Found:
     async with database_of(settings, needs_keys=False) as ready:
-        database = await Database.connect(str(ready.database_url), size=1)
+        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
         try:
             async with database.as_service() as db:
                 rows = await stored.find(db, organization_id, ref)

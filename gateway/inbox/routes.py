@@ -44,7 +44,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/live", handler=live.events),
     Route(method="GET", path="/c/{id}", handler=page.show),
     Route(method="POST", path="/c/{id}/compose", handler=composer.part),
-    Route(method="POST", path="/c/{id}/measure", handler=composer.measure),
+    Route(method="POST", path="/measure", handler=composer.measure),
     Route(method="POST", path="/c/{id}/reply", handler=composer.reply),
     Route(method="POST", path="/c/{id}/read", handler=actions.read),
     Route(method="POST", path="/c/{id}/change", handler=actions.change),

@@ -26,6 +26,7 @@ _STREAMS_OF_ONE = 2000
 _AT_ONCE = 100
 _READERS = 3
 
+_CHECK = 20.0
 _AGAIN = 1.0
 # How often feeds look by themselves: where nobody wakes them, and where only a lost word could be.
 _DEAF, _LISTENING = 1.0, 5.0
@@ -35,9 +36,7 @@ class Live:
     """Subscriptions of this process; `run` serves them until it is cancelled.
 
     `dsn` is a direct way to the database, as LISTEN needs it. It has `streams` at most,
-    `streams_of_one` organization, and waits `patience` seconds for the database. Every `check`
-    seconds it looks whether its callers may still read; a stream without events shows after `beat`
-    seconds that it lives.
+    `streams_of_one` organization, and waits `patience` seconds for the database.
     """
 
     def __init__(
@@ -49,14 +48,11 @@ class Live:
         streams: int = _STREAMS,
         streams_of_one: int = _STREAMS_OF_ONE,
         patience: float = 10,
-        check: float = 20,
     ) -> None:
         self._database = database
         self._streams = streams
         self._streams_of_one = streams_of_one
         self._patience = patience
-        self._check_seconds = check
-        self.beat = 15.0
         self._dsn = dsn
         self._render = render
         self._feeds: dict[UUID, Feed] = {}
@@ -173,7 +169,7 @@ class Live:
 
     async def _check(self) -> None:
         while True:
-            await asyncio.sleep(self._check_seconds)
+            await asyncio.sleep(_CHECK)
             try:
                 await self.check()
             except DatabaseAwayError as error:

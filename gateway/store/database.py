@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from gateway.store.pooler import Opener
 from gateway.store.sql import queries
 from gateway.store.telling import Noting, Telling, noted
 
@@ -51,6 +52,11 @@ _AWAY = (
     asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
     OSError,
     TimeoutError,
+)
+# A pooler gave the statement to another connection than the one that it was prepared on.
+_PREPARED_ELSEWHERE = (
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
 )
 _NOT_MIGRATED = (
     asyncpg.UndefinedTableError,
@@ -158,13 +164,14 @@ class Database:
         """Open the pool; it connects when it is used, so a database that is away is no obstacle.
 
         `pooled`: behind a transaction pooler, where the next statement may meet another server
-        connection, which knows nothing of what was prepared.
+        connection, which knows nothing of what was prepared (PgBouncer is found out without it).
         """
         pool = await asyncpg.create_pool(
             dsn,
             min_size=0,
             max_size=size,
-            statement_cache_size=0 if pooled else 200,
+            connect=Opener(pooled=pooled),
+            statement_cache_size=200,
             command_timeout=_STATEMENT_SECONDS + 5,
             timeout=10,
             init=_prepare,
@@ -230,6 +237,10 @@ def plainly() -> Iterator[None]:
     except _NOT_MIGRATED as error:
         raise DatabaseAwayError(
             f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
+        ) from error
+    except _PREPARED_ELSEWHERE as error:
+        raise DatabaseAwayError(
+            f"DATABASE_URL is a transaction pooler, set DATABASE_DIRECT_URL ({_one_line(error)})"
         ) from error
     except _AWAY as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import asyncpg
 
-from gateway.store.database import plainly
+from gateway.store.database import DatabaseAwayError, plainly
+from gateway.store.pooler import NO_SESSION, happens, keeps_session
 from gateway.store.sql import queries
+
+if TYPE_CHECKING:
+    from gateway.store.database import Direct
 
 _SQL = queries("queue")
 _SECONDS = 10
-# A server that cannot reach us any more shall let go of the lock within half a minute.
-_KEEPALIVE = {
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
+# A server that cannot reach us any more shall let go of the lock within half a minute. Not told at
+# the login, where PgBouncer refuses every setting that it does not know.
+_KEEPALIVE = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
 
 
-async def listen(dsn: str, lease_id: UUID, alive: asyncio.Event, wake: Callable[[], None]) -> None:
+async def listen(
+    dsn: str,
+    lease_id: UUID,
+    alive: asyncio.Event,
+    wake: Callable[[], None],
+    *,
+    patience: float = _SECONDS,
+) -> None:
     """Call `wake` for every new message, until the connection is lost.
 
     `alive` is set while everybody can see, by a lock, that the worker of these leases lives.
-    Raises `DatabaseAwayError` when there is no connection, or it was lost.
+    Raises `DatabaseAwayError` when there is no connection, or it was lost, or within `patience`
+    seconds it is not sure that a session is ours.
     """
-    with plainly():
-        connection = await asyncpg.connect(
-            dsn, timeout=_SECONDS, command_timeout=_SECONDS, server_settings=_KEEPALIVE
-        )
+    async with _session(dsn, patience) as connection:
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
@@ -39,12 +49,11 @@ async def listen(dsn: str, lease_id: UUID, alive: asyncio.Event, wake: Callable[
                 raise ConnectionError("the lock of this worker's leases is still held elsewhere")
             alive.set()
             wake()
-            while not await _happens(lost, _SECONDS):
+            while not await happens(lost, _SECONDS):
                 await connection.fetchval("SELECT 1")
             raise ConnectionError("the server closed the connection")
         finally:
             alive.clear()
-            connection.terminate()
 
 
 async def hear(
@@ -59,10 +68,7 @@ async def hear(
     `hearing` is set while it is sure that notifications arrive, within `patience` seconds: a
     transaction pooler takes LISTEN and never passes one on. Raises `DatabaseAwayError`.
     """
-    with plainly():
-        connection = await asyncpg.connect(
-            dsn, timeout=_SECONDS, command_timeout=_SECONDS, server_settings=_KEEPALIVE
-        )
+    async with _session(dsn, patience) as connection:
         try:
             lost, echoed = asyncio.Event(), asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
@@ -72,19 +78,26 @@ async def hear(
             while not lost.is_set():
                 echoed.clear()
                 await connection.execute("SELECT pg_notify($1, '')", own)
-                if not await _happens(echoed, patience):
+                if not await happens(echoed, patience):
                     raise ConnectionError("it passes on no notifications")
                 hearing.set()
-                await _happens(lost, _SECONDS)
+                await happens(lost, _SECONDS)
             raise ConnectionError("the server closed the connection")
         finally:
             hearing.clear()
+
+
+@asynccontextmanager
+async def _session(dsn: str, patience: float) -> AsyncIterator[Direct]:
+    """A connection that stays with one of the server's; raises `DatabaseAwayError`."""
+    with plainly():
+        connection = await asyncpg.connect(
+            dsn, timeout=_SECONDS, command_timeout=_SECONDS, statement_cache_size=0
+        )
+        try:
+            if not await keeps_session(connection, dsn, patience):
+                raise DatabaseAwayError(f"{NO_SESSION}: set DATABASE_DIRECT_URL")
+            await connection.execute(_KEEPALIVE)
+            yield connection
+        finally:
             connection.terminate()
-
-
-async def _happens(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

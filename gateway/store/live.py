@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from gateway.store import conversations, messages
+from gateway.store import conversations
 from gateway.store.database import Connection
 from gateway.store.positions import Position, Snapshot
 from gateway.store.sql import queries
@@ -101,10 +101,10 @@ async def _about(
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
     # What is gone by now (with its lead, its organization) has nothing left to tell.
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
-    ids = {row["about"] for row in told if row["kind"] == "message"}
+    ids = list({row["about"] for row in told if row["kind"] == "message"})
     if ids:
-        for row in await messages.by_ids(db, organization_id, ids):
-            found["message", row["id"]] = row
+        for row in await db.fetch(_SQL["messages"], organization_id, ids):
+            found["message", row["id"]] = dict(row)
     for changed in {row["about"] for row in told if row["kind"] == "conversation"}:
         conversation = await conversations.get(db, organization_id, changed)
         if conversation is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,6 +106,7 @@ async def search(
     if wanted.address is not None and conversation_id is None:
         conversation_id = await corresponding(db, organization_id, wanted.address)
     values = (
+        organization_id,
         wanted.channel,
         wanted.direction,
         wanted.status,
@@ -122,17 +123,9 @@ async def search(
         limit + 1,
     )
     if wanted.q is None:
-        return page(await db.fetch(_SQL["list"], organization_id, *values), limit)
+        return page(await db.fetch(_SQL["list"], *values), limit)
     async with searching(db):
-        found = await db.fetch(_SQL["search"], *values, wanted.q)
-    # The function has found the ids; the caller's own policy decides once more about the rows.
-    ids = [row["id"] for row in found]
-    return page(await db.fetch(_SQL["by_ids"], organization_id, ids), limit)
-
-
-async def by_ids(db: Connection, organization_id: UUID, ids: Collection[UUID]) -> list[Row]:
-    """Those of the messages that are there, newest first."""
-    return [dict(row) for row in await db.fetch(_SQL["by_ids"], organization_id, list(ids))]
+        return page(await db.fetch(_SQL["search"], *values, wanted.q), limit)
 
 
 async def events(

@@ -90,12 +90,10 @@ AS $$
 DECLARE
   digits CONSTANT text := CASE WHEN q ~ '^[-\d\s()+./*]+$'
     THEN substr(ltrim(regexp_replace(q, '\D', '', 'g'), '0'), 1, 20) END;
-  words tsquery := gateway.words_query(q);
+  words CONSTANT tsquery := gateway.words_query(q)
+    || CASE WHEN length(digits) >= 4 THEN (digits || ':*')::tsquery ELSE '' END;
   found uuid[];
 BEGIN
-  IF length(digits) >= 4 THEN
-    words := words || (digits || ':*')::tsquery;
-  END IF;
   EXECUTE $sql$
     SELECT array(
       SELECT c.id FROM gateway.conversations c
@@ -187,37 +185,19 @@ BEGIN
     step := total * (wanted - found) / greatest(found, 1) + 20; -- as many as it should take
     EXIT WHEN found = 0 OR total + step > 2000 + 20 * wanted;
   END LOOP;
-  wanted := wanted - found;
-  EXECUTE format($sql$
-    WITH matching AS MATERIALIZED (SELECT id, created_at FROM public.messages WHERE %s AND %s AND %s),
-    newest AS (SELECT * FROM matching ORDER BY created_at DESC, id DESC LIMIT $16)
-    SELECT array(SELECT id FROM newest), array(SELECT created_at FROM newest)
+  RETURN QUERY EXECUTE format($sql$
+    WITH matching AS MATERIALIZED (
+      SELECT id, created_at FROM public.messages WHERE %1$s AND %2$s AND %3$s
+      UNION
+      SELECT m.id, m.created_at FROM unnest($16) AS c (contact), LATERAL (
+        SELECT id, created_at FROM public.messages
+        WHERE %1$s AND %2$s AND conversation_id = c.contact
+        ORDER BY created_at DESC, id DESC LIMIT $17) m
+    )
+    SELECT * FROM matching ORDER BY created_at DESC, id DESC LIMIT $17
     $sql$, place, suits, matches)
-  INTO found_ids, found_ats
   USING organization, place_at, place_id, until, since, lead, client, conversation, external,
-    reference, channel, direction, status, address, words, wanted;
-  -- What was said with the contacts, fifty at a time, those first with whom something was said last:
-  -- when nothing was said with the next one since the last message of the page, the page is whole.
-  FOR n IN 1 .. cardinality(contacts) BY 50 LOOP
-    EXIT WHEN cardinality(found_ids) = wanted AND found_ats[wanted] > (
-      SELECT c.last_message_at FROM gateway.conversations c
-      WHERE c.organization_id = organization AND c.id = contacts[n]);
-    EXECUTE format($sql$
-      WITH together AS (
-        SELECT * FROM unnest($16, $17) AS f (id, created_at)
-        UNION
-        SELECT m.id, m.created_at FROM unnest($15) AS c (contact), LATERAL (
-          SELECT id, created_at FROM public.messages
-          WHERE %s AND %s AND conversation_id = c.contact
-          ORDER BY created_at DESC, id DESC LIMIT $18) m
-      ), newest AS (SELECT * FROM together ORDER BY created_at DESC, id DESC LIMIT $18)
-      SELECT array(SELECT id FROM newest), array(SELECT created_at FROM newest)
-      $sql$, place, suits)
-    INTO found_ids, found_ats
-    USING organization, place_at, place_id, until, since, lead, client, conversation, external,
-      reference, channel, direction, status, address, contacts[n:n + 49], found_ids, found_ats, wanted;
-  END LOOP;
-  RETURN QUERY SELECT * FROM unnest(found_ids, found_ats);
+    reference, channel, direction, status, address, words, contacts, wanted - found;
 END
 $$;
 
@@ -236,7 +216,7 @@ AS $$
     wanted) f
 $$;
 
--- The caller's conversations whose contact has the words, and those of the newest four hundred
+-- The caller's conversations whose contact has the words, and those of the newest two hundred
 -- messages that hold them.
 CREATE OR REPLACE FUNCTION gateway.search_conversations(q text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -245,7 +225,7 @@ AS $$
     SELECT id, array(
       SELECT f.id FROM gateway.find_messages(
         id, gateway.words_query(q), '{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, NULL, NULL, 400) f) AS messages
+        NULL, NULL, NULL, NULL, 200) f) AS messages
     FROM gateway.current_organization() AS id
   )
   SELECT unnest(gateway.contacts_matching(mine.id, q)) FROM mine

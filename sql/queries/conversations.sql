@@ -44,8 +44,7 @@ WHERE asked.organization_id = $1 AND asked.id = $2;
 
 -- name: list
 -- Newest first; every filter is optional: a custom plan folds the absent ones away. The page is
--- found before anything is looked up for it, row by row: a join may read all leads. $9: ids to
--- choose from, of a search.
+-- found before anything is joined to it. $9: ids to choose from, of a search.
 WITH page AS MATERIALIZED (
   SELECT c.* FROM gateway.conversations c
   WHERE c.organization_id = $1 AND c.merged_into IS NULL
@@ -59,16 +58,15 @@ WITH page AS MATERIALIZED (
   LIMIT $8
 )
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,
-  coalesce(
-    nullif((SELECT l.name FROM leads l WHERE l.organization_id = $1 AND l.id = c.lead_id), 'Unknown'),
-    (SELECT k.name FROM clients k WHERE k.organization_id = $1 AND k.id = c.client_id), c.name
-  ) AS name, c.status, c.assigned_to,
+  coalesce(nullif(l.name, 'Unknown'), k.name, c.name) AS name, c.status, c.assigned_to,
   c.last_message_id, c.last_message_at, c.last_inbound_at, c.unread_count, c.channels,
   c.created_at,
   ARRAY(SELECT a.written FROM gateway.conversation_addresses a
     WHERE a.organization_id = c.organization_id AND a.conversation_id = c.id
     ORDER BY a.created_at, a.written) AS addresses
 FROM page c
+LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
+LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
 ORDER BY c.last_message_at DESC, c.id DESC;
 
 -- name: last_messages

@@ -41,3 +41,10 @@ ORDER BY t.position, t.id;
 
 -- name: here
 SELECT pg_current_snapshot()::text AS snapshot, now() AS at;
+
+-- name: messages
+SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+  retry_of, metadata, created_at, updated_at
+FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);

@@ -156,18 +156,16 @@ ORDER BY created_at DESC, id DESC
 LIMIT $15;
 
 -- name: search
--- The same where words are asked for ($16): which messages, newest first. A statement of its own: in
--- another one PostgreSQL need not ask it, where there is nothing to find, and say what is wrong with $16.
-SELECT id FROM gateway.search_messages(
-  $1, $2, $3, $4, $5, $6, $7, $8, $9, $15, $10, $11, $12, $13, $14);
-
--- name: by_ids
--- Newest first.
+-- The same where words are asked for ($16): the function finds the ids, the caller's own policy
+-- decides once more about the rows.
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
   conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
   failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
   retry_of, metadata, created_at, updated_at
-FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+FROM messages
+WHERE organization_id = $1 AND id = ANY (ARRAY(
+  SELECT f.id FROM gateway.search_messages(
+    $2, $3, $4, $5, $6, $7, $8, $9, $10, $16, $11, $12, $13, $14, $15) f))
 ORDER BY created_at DESC, id DESC;
 
 -- name: events

@@ -208,14 +208,18 @@ class Stage:
 
 
 @asynccontextmanager
-async def new_stage(dsn: str, *, seed: int = 1) -> AsyncIterator[Stage]:
-    """A stage on a migrated database: web and simulator run, a worker does not yet."""
+async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> AsyncIterator[Stage]:
+    """A stage on a migrated database: web and simulator run, a worker does not yet.
+
+    The gateway goes `through` a pooler where one is given, and directly for what it must.
+    """
     async with AsyncExitStack() as stack:
         simulator_url = await stack.enter_async_context(running_simulator(seed=seed))
         with bind("127.0.0.1", 0) as free:
             port = free.getsockname()[1]
         settings = Settings(
-            database_url=dsn,
+            database_url=through or dsn,
+            database_direct_url=dsn if through else None,
             port=port,
             public_url=f"http://127.0.0.1:{port}",
             gateway_secret_keys=(SECRET_KEY,),

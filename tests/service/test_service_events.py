@@ -21,7 +21,6 @@ from aiohttp.test_utils import TestServer
 from gateway.app import build_app
 from gateway.services import SERVICES
 from gateway.store import reports
-from gateway.store.positions import Position
 from gateway.store.reports import Event, event_id
 from tests.service.conftest import token
 
@@ -156,18 +155,6 @@ async def test_a_life_of_a_message(gateway: Gateway, ask: Ask) -> None:
         assert [each["occurred_at"] for each in reversed(happened)] == [
             each.data["timestamp"] for each in events
         ]
-
-
-async def test_a_quiet_stream_lives(gateway: Gateway, ask: Ask) -> None:
-    """A stream without events sends comments, which no client hears of, and a fresh place."""
-    async with another(gateway) as (url, live):
-        live.beat = 0.1
-        async with reading(gateway, url=url) as reader:
-            before = reader.last_id
-            await send(ask, key=gateway.b.key)
-            assert await reader.nothing(5.5)
-            assert {"live"} == set(reader.comments)
-            assert Position.read(before).snapshot.xmin < Position.read(reader.last_id).snapshot.xmin
 
 
 async def test_organizations_are_apart(gateway: Gateway, ask: Ask) -> None:

@@ -30,7 +30,7 @@ STAFF_ONLY = {
 } - {("accounts", "open_account")}
 CALLERS = {
     *(("templates", name) for name in queries("templates")),
-    *(("messages", name) for name in ("get", "list", "search", "by_ids", "events", "parts")),
+    *(("messages", name) for name in ("get", "list", "search", "events", "parts")),
     *(("searching", name) for name in queries("searching")),
     *(("media", name) for name in ("by_message", "by_ids")),
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
@@ -77,7 +77,6 @@ async def test_every_block_prepares(connection: Connection) -> None:
     # Functions that service_role has no need of: accept and search read as the caller.
     assert [
         "contacts.context: permission denied for function contacts_by_address",
-        "messages.search: permission denied for function search_messages",
         "searching.conversations: permission denied for function search_conversations",
     ] == wrong
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -17,13 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.live.events import LiveEvent, named
-from gateway.live.feed import Feed
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
 from gateway.problems import Problem
 from gateway.store.database import ApiKey, Database, DatabaseAwayError
 from gateway.store.listening import hear
-from gateway.store.live import Happened, Told
+from gateway.store.live import Happened
 from gateway.store.positions import Position, Snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -280,46 +279,12 @@ async def test_anybody_may_notify(database: str) -> None:
         await connection.close()
 
 
-async def test_callers_are_checked(database: str) -> None:
-    """Who is no caller any more is cut without being asked."""
-    async with running(database, check=0.05) as live, live.subscribe(CALLER) as subscription:
-        with pytest.raises(EndedError, match="its key is revoked"):
-            await subscription.next(5)
-
-
-async def test_a_feed_that_breaks() -> None:
-    """A mistake in a feed ends its streams with a word, and does not leave them without events."""
-
-    def broken(*_: object) -> bytes:
-        raise ZeroDivisionError
-
-    reads = [Told(events=[], position=place(1), is_more=False)]
-    happened = Happened(kind="message", type="x", status=None, at=AT, row={}, position=place(2))
-    reads.append(Told(events=[happened], position=place(2), is_more=False))
-
-    async def read(*_: object) -> Told:
-        return reads.pop(0)
-
-    feed = Feed(read, broken, 1)
-    subscription = Subscription(CALLER, await feed.here())
-    feed.subscribers.add(subscription)
-    feed.wake()
-    with pytest.raises(EndedError, match="the server made a mistake"):
-        await subscription.next(5)
-
-
 @asynccontextmanager
 async def deaf(database: str) -> AsyncIterator[str]:
     """A way to the database that passes on everything but notifications, as a pooler does."""
     serving: set[asyncio.Task[None]] = set()
-    there = urlsplit(database)
-    folder = parse_qs(there.query).get("host", [""])[0]
-    port = parse_qs(there.query).get("port", [there.port or 5432])[0]
-
-    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if folder:
-            return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
-        return await asyncio.open_connection(there.hostname, int(port))
+    where = parse_qs(urlsplit(database).query)
+    path = f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -333,7 +298,7 @@ async def deaf(database: str) -> AsyncIterator[str]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.current_task())  # type: ignore[arg-type]
-        there_reader, there_writer = await connect()
+        there_reader, there_writer = await asyncio.open_unix_connection(path)
         answering = asyncio.create_task(answers(there_reader, writer))
         with suppress(ConnectionError):
             while some := await reader.read(65536):
@@ -343,9 +308,9 @@ async def deaf(database: str) -> AsyncIterator[str]:
         await there_writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        user = f"{there.netloc.rpartition('@')[0]}@" if "@" in there.netloc else ""
-        here = f"{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield urlunsplit(there._replace(netloc=here, query="sslmode=disable"))
+        port = server.sockets[0].getsockname()[1]
+        name = urlsplit(database).path
+        yield f"postgresql://postgres@127.0.0.1:{port}{name}?sslmode=disable"
         await asyncio.gather(*serving)
 
 

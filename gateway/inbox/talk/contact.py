@@ -84,12 +84,12 @@ async def ask_link(visit: Visit) -> web.StreamResponse:
 async def link(visit: Visit) -> web.StreamResponse:
     """Say which lead or client it is with, or that it is not."""
     form = await visit.form()
-    kind = form.get("kind", "")
-    if kind not in ("lead", "client"):
-        raise Problem(400, "The form does not say whether it is a lead or a client.")
-    wanted = _uuid(form["person_id"]) if form.get("person_id") else None
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
+    kind = form.get("kind", "")
+    if kind not in KINDS:
+        raise Problem(400, "The form does not say whether it is a lead or a client.")
+    wanted = _uuid(form["person_id"]) if form.get("person_id") else None
     try:
         async with visit.services.database.as_service(on_behalf=visit.staff) as db:
             await conversations.link(

@@ -11,7 +11,7 @@ from gateway.store import media, messages
 
 # Nothing but what the mail brings along: no script, no form, nothing from elsewhere that would tell
 # its sender that it was opened.
-_ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'"
+_ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _REMOTE = f"{_ALONE} https:"
 _FRAME = "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-popups"
 _PAGE = (

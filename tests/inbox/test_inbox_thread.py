@@ -1,0 +1,181 @@
+"""Conversations in the inbox: the list, what was said, files, and what strangers write."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from uuid import uuid4
+
+from channels.model import Channel
+from tests.inbox.conftest import Inbox
+from tests.inbox.talking import ANN, MEMBER, send, stored
+from tests.service.conftest import Ask
+from tests.service.wires import connect
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
+HARM = (
+    "<script>alert", "<img src=x", "<i>quoted", "<u>1", "<em>", "<b>x", 'href="java', "src=\"java",
+)  # fmt: skip
+
+
+async def test_the_list(inbox: Inbox, ask: Ask) -> None:
+    """Who, what, on which channel; filters, words, pages, and what is shown where nothing is."""
+    browser = await inbox.signed_in()
+    assert "All done" in (await browser.get("")).words
+    await ask("POST", "/v1/leads", {"first_name": "Ann", "last_name": "Smith", "phone": ANN})
+    await send(ask, body="The quick brown fox")
+    for n in range(45):
+        await stored(inbox, from_address=f"+4477009002{n:02}", body=f"number {n}")
+
+    page = await browser.get("")
+    assert 40 == page.text.count('<li id="c-')
+    more = re.search(r'class="more" hx-get="[^"]*/inbox\?([^"]*)"', page.text)
+    assert more is not None
+    rest = await browser.get(f"?{unescape(more[1])}", HX_Request="true")
+    assert 6 == rest.text.count('<li id="c-')
+    assert "<html" not in rest.text
+    for query, expected in {
+        "?q=quick+fox": "You: The quick brown fox",
+        "?q=Smith": "Ann Smith",
+        "?q=%2B447700900123": "Ann Smith",
+        "?q=absent": "Nothing found",
+        "?channel=email": "Nothing found",
+        "?who=me": "Nothing found",
+        "?unread=1": "Nothing found",
+        "?status=closed": "Nothing is closed",
+        "?status=odd&channel=odd&cursor=": "number 44",
+    }.items():
+        shown = await browser.get(query)
+        assert 200 == shown.status, query
+        assert expected in shown.words, query
+    assert 404 == (await browser.get("?cursor=nonsense")).status
+    odd = await browser.get("?q=" + "%22" * 50)
+    assert 200 == odd.status
+
+
+async def test_a_thread(inbox: Inbox, ask: Ask) -> None:
+    """Days, channels and statuses in words; older messages behind a link, and as a part."""
+    browser = await inbox.signed_in(MEMBER)
+    browser.cookies["gateway_zone"] = "Asia/Tokyo"
+    at = datetime(2026, 1, 31, 14, 30, tzinfo=UTC)
+    for n in range(50):
+        await stored(inbox, body=f"message {n}.", created_at=at + timedelta(hours=n))
+    sent = await send(ask, body="And goodbye")
+    path = f"/c/{sent['conversation_id']}"
+
+    page = await browser.get(path)
+    assert "message 49." in page.words
+    assert "message 5." not in page.words
+    assert "Today" in page.words
+    assert "February" in page.words
+    assert re.search(r"And goodbye.*SMS.*Waiting to be sent", page.words)
+    older = re.search(r'class="more" hx-get="[^"]*\?cursor=([^"&]*)"', page.text)
+    assert older is not None
+    part = await browser.get(f"{path}?cursor={older[1]}", HX_Request="true")
+    assert "message 5." in part.words
+    # half past two in the afternoon of the 31st is the 31st in Tokyo, too; an hour more is not
+    assert "Saturday 31 January" in part.words
+    whole = await browser.get(f"{path}?cursor={older[1]}")
+    assert ("message 5." in whole.words, "<html" in whole.text) == (True, True)
+    for wrong in (f"/c/{uuid4()}", "/c/nonsense", f"{path}?cursor=x", f"/m/{uuid4()}"):
+        assert 404 == (await browser.get(wrong)).status, wrong
+    one = await browser.get(f"/m/{sent['id']}")
+    assert "And goodbye" in one.words
+    assert "<html" not in one.text
+
+
+async def test_a_merged_conversation_leads_on(inbox: Inbox, ask: Ask) -> None:
+    """The old address of a conversation leads to the one that it is part of."""
+    one, other = await send(ask), await send(ask, "+447700900124")
+    browser = await inbox.signed_in()
+    path = f"/c/{one['conversation_id']}"
+    asked = await browser.get(f"{path}/merge?other={other['conversation_id']}")
+    assert "Are these one person?" in asked.words
+
+    merged = await browser.post(f"{path}/merge", {"other": other["conversation_id"]})
+    assert merged.location.endswith(f"{path}?done=merged")
+    assert "Both are one conversation now" in (await browser.get(f"{path}?done=merged")).words
+    led = await browser.get(f"/c/{other['conversation_id']}")
+    assert (303, True) == (led.status, led.location.endswith(path))
+    for wrong in (one["conversation_id"], str(uuid4()), "x"):
+        assert 404 == (await browser.get(f"{path}/merge?other={wrong}")).status
+    assert 404 == (await browser.post(f"{path}/merge", {"other": str(uuid4())})).status
+
+
+async def test_what_strangers_write_is_text(inbox: Inbox, ask: Ask) -> None:
+    """Names, subjects, bodies, files, details and words to look for run nothing."""
+    smtp = await connect(inbox.gateway, "smtp", Channel.EMAIL)
+    assert smtp
+    lead = {"first_name": HOSTILE, "phone": ANN, "notes": HOSTILE, "tags": [HOSTILE]}
+    await ask("POST", "/v1/leads", lead)
+    await ask("POST", "/v1/templates", {"name": HOSTILE, "type": "sms", "content": "x"})
+    row = await stored(
+        inbox,
+        channel="email",
+        from_address="ann@c.example",
+        subject=HOSTILE,
+        body=HOSTILE,
+        html_body=f"<p>{HOSTILE}</p>",
+        attachments=f'[{{"url": "javascript:alert(3)", "filename": "{"<b>x"}"}}, 7, {{}}]',
+        metadata='{"provider": {"quoted_text": "<i>quoted</i>", "auto_submitted": true}}',
+    )
+    await stored(
+        inbox, channel="call", metadata='{"provider": {"digits": "<u>1", "duration": "x"}}'
+    )
+    failed = await stored(
+        inbox, direction="outbound", from_address="+1", to_address=ANN, status="failed",
+        error_code="<em>", error_message=HOSTILE,
+    )  # fmt: skip
+    browser = await inbox.signed_in()
+    for path in (
+        "", f"?q={HOSTILE.replace('<', '%3C').replace('>', '%3E').replace('&', '')}",
+        f"/c/{row['conversation_id']}", f"/c/{failed['conversation_id']}",
+        f"/m/{row['id']}", f"/m/{row['id']}/why", f"/m/{failed['id']}/why",
+        f"/c/{failed['conversation_id']}/link?person=%3Cscript%3E",
+    ):  # fmt: skip
+        shown = await browser.get(path)
+        assert 200 == shown.status, path
+        for harm in HARM:
+            assert harm not in shown.text, (path, harm)
+    assert "{{ 7*7 }}" in (await browser.get(f"/m/{row['id']}")).text
+
+
+async def test_mail_in_a_frame(inbox: Inbox) -> None:
+    """The HTML of a mail is alone in a sandbox; pictures from elsewhere only when asked for."""
+    row = await stored(
+        inbox, channel="email", from_address="a@c.example", html_body="<p>Hi</p><script>1</script>"
+    )
+    browser = await inbox.signed_in()
+    page = await browser.get(f"/c/{row['conversation_id']}")
+    assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in page.text
+    framed = await browser.get(f"/m/{row['id']}/mail")
+    policy = framed.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox allow-popups" in policy
+    assert "allow-scripts" not in policy
+    assert "https:" not in policy
+    assert "allow-same-origin" not in policy
+    remote = await browser.get(f"/m/{row['id']}/mail?remote=1")
+    assert "img-src data: https:" in remote.headers["Content-Security-Policy"]
+    plain = await stored(inbox)
+    assert 404 == (await browser.get(f"/m/{plain['id']}/mail")).status
+
+
+async def test_files(inbox: Inbox, ask: Ask) -> None:
+    """A file of ours is shown to who may see it; what cannot be had is said."""
+    file = {"content": "aGVsbG8=", "filename": "a.txt", "content_type": "text/plain"}
+    sent = await send(ask, attachments=[file])
+    browser = await inbox.signed_in(MEMBER)
+    page = await browser.get(f"/c/{sent['conversation_id']}")
+    found = re.search(r'href="/gw/inbox(/media/[0-9a-f-]{36})"', page.text)
+    assert found is not None
+    shown = await browser.get(found[1])
+    assert (200, "hello") == (shown.status, shown.text)
+    assert shown.headers["Content-Disposition"].startswith("attachment")
+    await inbox.change("UPDATE gateway.media SET state = 'failed', reason = 'It is gone.'")
+    assert "could not be fetched. It is gone." in (await browser.get(f"/m/{sent['id']}")).words
+    await inbox.change("UPDATE gateway.media SET state = 'waiting'")
+    assert "is being fetched" in (await browser.get(f"/m/{sent['id']}")).words
+    assert 409 == (await browser.get(found[1])).status
+    assert 404 == (await browser.get(f"/media/{uuid4()}")).status
