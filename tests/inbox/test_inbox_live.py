@@ -1,99 +1,139 @@
-"""What happens while somebody looks: each hears their own organization, from where they left."""
+"""What an open page hears: which message of which conversation, of its own organization alone."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 
 from tests.inbox.conftest import Browser, Inbox
-from tests.inbox.talk import Talk
+from tests.inbox.talking import ANN, MEMBER, send, stored
+from tests.service.conftest import Ask
+
+OWNER_B = "owner@beta.example.com"
+
+
+class Stream:
+    """What a page reads of its stream."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+        self.last_id = ""
+
+    async def next(self, seconds: float = 10) -> Any:
+        """What the next event tells; raises `EOFError` at the end."""
+        told = None
+        async with asyncio.timeout(seconds):
+            async for raw in self.response.content:
+                name, _, value = raw.decode().rstrip("\n").partition(": ")
+                if name == "id":
+                    self.last_id = value
+                elif name == "data":
+                    told = json.loads(value)
+                elif not name and told is not None:
+                    return told
+        raise EOFError
 
 
 @asynccontextmanager
-async def listening(
-    browser: Browser, after: str = "", **headers: str
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """An open stream of what happens."""
-    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    sent = {"Cookie": cookies, **headers}
-    query = {"after": after} if after else None
-    async with browser.http.get("/inbox/live", params=query, headers=sent) as response:
-        assert 200 == response.status
-        assert "text/event-stream" in response.headers["Content-Type"]
-        yield response
+async def listening(browser: Browser, after: str = "") -> AsyncIterator[Stream]:
+    """A stream that is open."""
+    headers = {
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+        **({"Last-Event-ID": after} if after else {}),
+    }
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with browser.http.get("/inbox/live", headers=headers, timeout=timeout) as response:
+        assert (200, "text/event-stream") == (response.status, response.content_type)
+        stream = Stream(response)
+        while not stream.last_id:
+            line = (await response.content.readline()).decode().rstrip("\n")
+            if line.startswith("id: "):
+                stream.last_id = line[4:]
+        yield stream
 
 
-async def event(response: aiohttp.ClientResponse) -> tuple[str, dict[str, Any]]:
-    """The next event: its id and what it tells."""
-    position = ""
-    while True:
-        line = (await asyncio.wait_for(response.content.readline(), 10)).decode()
-        assert line, "the stream ended"
-        name, _, value = line.rstrip("\n").partition(": ")
-        if name == "id":
-            position = value
-        elif name == "data":
-            return position, json.loads(value)
-
-
-async def begun(response: aiohttp.ClientResponse) -> str:
-    """Where the stream begins."""
-    while True:
-        line = (await asyncio.wait_for(response.content.readline(), 10)).decode()
-        if line.startswith("id: "):
-            return line.removeprefix("id: ").strip()
-
-
-async def test_what_happens_is_told_once(inbox: Inbox) -> None:
-    """A message that comes in is told with its conversation and what is unread now; after a
-    break the stream goes on where it was left."""
-    talk, browser = Talk(inbox), await inbox.signed_in("member@alpha.example.com")
+async def test_an_event_names_what_changed(inbox: Inbox, ask: Ask) -> None:
+    """The message, its conversation, and how many are unread; nothing that was said."""
+    row = await stored(inbox)
+    await inbox.change("UPDATE gateway.conversations SET unread_count = 2")
+    browser = await inbox.signed_in(MEMBER)
     async with listening(browser) as stream:
-        await begun(stream)
-        message = await talk.hears("hello")
-        position, told = await event(stream)
-        while told["type"] != "message.received":
-            position, told = await event(stream)
-    assert (message, await talk.conversation(message), 1) == (
-        told["message"], told["conversation"], told["unread"],
-    )  # fmt: skip
+        sent = await send(ask, body="a secret")
+        told = await stream.next()
+        while not told["type"].startswith("message."):
+            told = await stream.next()
+        assert {
+            "type": told["type"],
+            "unread": 1,
+            "message": sent["id"],
+            "conversation": str(row["conversation_id"]),
+        } == told
 
-    second = await talk.hears("are you there?")
-    async with listening(browser, **{"Last-Event-ID": position}) as stream:
-        _, told = await event(stream)
-        while told["type"] != "message.received":
-            _, told = await event(stream)
-    assert second == told["message"]
-    place = re.search(r'data-after="([^"]+)"', (await browser.get("")).text)
-    assert place is not None
-    third = await talk.hears("between the page and its stream")
-    async with listening(browser, after=place[1]) as stream:
-        _, told = await event(stream)
-    assert third == told["message"]
-    async with listening(browser, **{"Last-Event-ID": "no place"}) as stream:
-        assert await begun(stream)
+        await browser.post(f"/c/{row['conversation_id']}/read", {"do": "read"})
+        while told["type"] != "conversation.updated" or told["unread"]:
+            told = await stream.next()
+        assert (None, str(row["conversation_id"])) == (told["message"], told["conversation"])
 
 
-async def test_others_hear_nothing(inbox: Inbox) -> None:
-    """B's stream tells what happens at B, and not a byte of A."""
-    talk, browser = Talk(inbox), await inbox.signed_in("owner@beta.example.com")
-    async with listening(browser) as stream:
-        await begun(stream)
-        await talk.hears("hidden-of-a")
-        made = await inbox.gateway.ask(
+async def test_each_organization_hears_its_own(inbox: Inbox, ask: Ask) -> None:
+    """What A sends is told to A, and what B sends to B, though both listen."""
+    theirs = await inbox.signed_in(OWNER_B)
+    async with listening(await inbox.signed_in()) as a, listening(theirs) as b:
+        of_a = await send(ask)
+        answer = await ask(
             "POST",
             "/v1/messages",
-            {"channel": "sms", "to": "+447700900125", "body": "of b"},
+            {"channel": "sms", "to": ANN, "body": "Hello"},
             key=inbox.gateway.b.key,
         )
-        assert 202 == made.status
-        _, told = await event(stream)
-    assert made.body["id"] in (told["message"], None)
-    mine = await inbox.value("SELECT conversation_id FROM messages WHERE body = 'of b'")
-    assert str(mine) == told["conversation"]
+        for stream, row in ((a, of_a), (b, answer.body)):
+            told = [await stream.next()]
+            while told[-1]["message"] is None:
+                told.append(await stream.next())
+            assert row["id"] == told[-1]["message"]
+            assert {row["conversation_id"]} == {each["conversation"] for each in told}
+
+
+async def test_a_stream_goes_on_where_it_was(inbox: Inbox, ask: Ask) -> None:
+    """What happened meanwhile is told first; a place that no stream gave is from now on."""
+    browser = await inbox.signed_in()
+    async with listening(browser) as stream:
+        place = stream.last_id
+    missed = await send(ask, body="missed")
+    async with listening(browser, place) as stream:
+        told = await stream.next()
+        while told["message"] is None:
+            told = await stream.next()
+        assert missed["id"] == told["message"]
+    for nonsense in ("nonsense", "1/0:0:", "9" * 5000):
+        async with listening(browser, nonsense) as stream:
+            later = await send(ask, "+447700900124", body="later")
+            told = await stream.next()
+            while told["message"] is None:
+                told = await stream.next()
+            assert later["id"] == told["message"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "DELETE FROM gateway.staff_sessions",
+        "UPDATE auth_users SET is_active = false",
+    ],
+)
+async def test_it_ends_with_the_session(inbox: Inbox, ask: Ask, end: str) -> None:
+    """Who is signed out or dismissed hears of nothing more, however much happens."""
+    browser = await inbox.signed_in(MEMBER)
+    async with listening(browser) as stream:
+        await inbox.change(end)
+        await send(ask)
+        with pytest.raises(EOFError):
+            await stream.next()
+    shown = await browser.get("/live")
+    assert (303, True) == (shown.status, "/inbox/sign-in" in shown.location)

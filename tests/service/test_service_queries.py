@@ -27,7 +27,7 @@ STAFF_ONLY = {
     ("accounts", name)
     for name in queries("accounts")
     if name.endswith(("_api_keys", "_api_key", "_accounts", "_account", "_senders", "_sender"))
-} - {("accounts", "open_account")}
+} - {("accounts", "open_account")} | {("desk", "staff")}
 CALLERS = {
     *(("templates", name) for name in queries("templates")),
     *(("messages", name) for name in ("get", "list", "search", "events", "parts")),
@@ -36,6 +36,7 @@ CALLERS = {
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
     *(("why", name) for name in queries("why")),
+    *(("desk", name) for name in queries("desk") if name != "staff"),
     *(
         ("conversations", name)
         for name in ("get", "list", "last_messages", "messages", "reply", "change")

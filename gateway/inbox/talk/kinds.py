@@ -16,7 +16,9 @@ from gateway.media import kinds
 
 _OURS = re.compile(r"/v1/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_SECONDS = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST = 300
+_LARGEST = 10**15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,12 @@ class File:
     reason: str | None
 
 
+def attachments(row: Mapping[str, Any]) -> list[Any]:
+    """The attachments of a row, whatever another program has stored there."""
+    given = row["attachments"]
+    return given if isinstance(given, list) else []
+
+
 def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401
     """An attachment of a row, with the state of what we keep of it."""
     given = attachment if isinstance(attachment, dict) else {}
@@ -46,7 +54,7 @@ def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  
     state = kept["state"] if kept else ("away" if file_id is None else "stored")
     return File(
         id=file_id,
-        url=url if file_id is None and urlsplit(url).scheme in ("http", "https") else None,
+        url=url if file_id is None and _is_of_the_web(url) else None,
         name=_text(given.get("filename")) or "File",
         size=_size(given.get("size")),
         show=_show(kind) if file_id and state == "stored" else "link",
@@ -60,7 +68,7 @@ def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
     found = (
         _OURS.search(_text(each.get("url")))
         for row in rows
-        for each in row["attachments"] or []
+        for each in attachments(row)
         if isinstance(each, dict)
     )
     return [UUID(match[1]) for match in found if match]
@@ -80,8 +88,10 @@ def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     if digits := _text(told.get("digits")):
         lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
     seconds = told.get("duration")
-    if isinstance(seconds, int | float | str) and str(seconds).isdigit():
-        minutes, rest = divmod(int(seconds), 60)
+    if isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
+        seconds = int(seconds)
+    if isinstance(seconds, int) and not isinstance(seconds, bool) and 0 <= seconds < _LARGEST:
+        minutes, rest = divmod(seconds, 60)
         lines.append(f"Lasted {minutes}:{rest:02}")
     answered = _text(told.get("answered_by")).replace("_", " ")
     if answered:
@@ -102,7 +112,8 @@ def _whatsapp(told: Mapping[str, Any]) -> list[str]:
             _text(str(place.get(name, told.get(other, ""))))
             for name, other in (("latitude", "Latitude"), ("longitude", "Longitude"))
         ]
-        return [f"A place: {', '.join(each for each in (*where, ', '.join(at)) if each)}"]
+        known = [each for each in (*where, ", ".join(filter(None, at))) if each]
+        return [f"A place: {', '.join(known)}" if known else "A place"]
     words = {
         "reaction": "A reaction to an earlier message",
         "contacts": "A contact",
@@ -118,6 +129,13 @@ def _whatsapp(told: Mapping[str, Any]) -> list[str]:
     return [words[kind]] if kind in words else []
 
 
+def _is_of_the_web(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
+
+
 def _show(kind: str) -> str:
     if kind in _IMAGES:
         return "image"
@@ -126,7 +144,7 @@ def _show(kind: str) -> str:
 
 
 def _size(value: object) -> str | None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST:
         return None
     if value < 1000:
         return f"{value} B"

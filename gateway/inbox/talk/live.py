@@ -33,8 +33,8 @@ async def events(visit: Visit) -> web.StreamResponse:
             try:
                 while True:
                     happened = await subscription.next(_BEAT)
-                    if not happened and not await _is_here(visit):
-                        break
+                    if not await _is_here(visit):
+                        break  # also while there is no silence in which it would show
                     counted = await _unread(visit, visit.staff) if happened else None
                     parts = [_event(each, counted) for each in happened]
                     await stream.send(b"".join(parts) or _beat(subscription.position))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.inbox.talk.kinds import File, details, file_of
+from gateway.inbox.talk.kinds import File, attachments, details, file_of
 from gateway.why import Reason, failure
 
 Row = Mapping[str, Any]
@@ -93,7 +93,7 @@ def shown(row: Row, now: datetime, media: Mapping[UUID, Row]) -> Shown:
         folded=folded,
         quoted=_text(told.get("quoted_text")),
         has_html=bool(row["html_body"]),
-        files=[file_of(each, media) for each in row["attachments"] or []],
+        files=[file_of(each, media) for each in attachments(row)],
         details=details(row["channel"], told, is_ours=is_ours),
         failure=failure(row["channel"], None, row["error_code"], row["error_message"])
         if state == "failed"
@@ -123,7 +123,7 @@ def snippet(row: Row | None) -> str:
     if row["subject"]:
         text = f"{row['subject']}: {text}" if text else row["subject"]
     if not text:
-        files = row["attachments"] or []
+        files = attachments(row)
         lines = details(row["channel"], provider(row), is_ours=row["direction"] == "outbound")
         text = next(iter(lines), "") or (_files(len(files)) if files else "")
     return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW].rstrip()}…"
@@ -131,7 +131,8 @@ def snippet(row: Row | None) -> str:
 
 def provider(row: Row) -> Mapping[str, Any]:
     """What the provider told of a message beside its status."""
-    told = (row["metadata"] or {}).get("provider")
+    kept = row["metadata"]
+    told = kept.get("provider") if isinstance(kept, dict) else None
     return told if isinstance(told, dict) else {}
 
 
