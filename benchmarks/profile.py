@@ -16,6 +16,7 @@ from pyinstrument.frame import Frame
 from pyinstrument.session import Session
 
 from benchmarks.accept import batch_sends, single_sends
+from benchmarks.circle import circle
 from benchmarks.dispatch import at_once
 from benchmarks.postgres import SETTINGS, Server, migrated
 from benchmarks.processes import ROOT
@@ -24,13 +25,14 @@ from benchmarks.stage import Stage, make_stage
 
 LINES = 30
 OURS = "~ "
-PATHS: dict[str, tuple[str, Callable[[Stage], object]]] = {
-    "accept": ("web", lambda stage: single_sends(stage, 5, 1)),
-    "batch": ("web", lambda stage: batch_sends(stage, 5, 1)),
-    "twilio": ("web", lambda stage: reports(stage, "twilio", 5, 1)),
-    "sendgrid": ("web", lambda stage: reports(stage, "sendgrid", 5, 1)),
-    "meta": ("web", lambda stage: reports(stage, "meta", 5, 1)),
-    "dispatch": ("worker", lambda stage: at_once(stage, 8_000)),
+PATHS: dict[str, tuple[tuple[str, ...], Callable[[Stage], object]]] = {
+    "accept": (("web",), lambda stage: single_sends(stage, 5, 1)),
+    "batch": (("web",), lambda stage: batch_sends(stage, 5, 1)),
+    "twilio": (("web",), lambda stage: reports(stage, "twilio", 5, 1)),
+    "sendgrid": (("web",), lambda stage: reports(stage, "sendgrid", 5, 1)),
+    "meta": (("web",), lambda stage: reports(stage, "meta", 5, 1)),
+    "dispatch": (("worker",), lambda stage: at_once(stage, 8_000)),
+    "circle": (("web", "worker"), lambda stage: circle(stage, 10, 300)),
 }
 
 
@@ -49,20 +51,20 @@ def main() -> None:
             stage.postgres.db.execute("CREATE EXTENSION pg_stat_statements")
             try:
                 for name in given.paths or PATHS:
-                    _profile(stage, name)
+                    _profile(stage, name, Path(folder))
             finally:
                 stage.postgres.close()
 
 
-def _profile(stage: Stage, name: str) -> None:
-    process, do = PATHS[name]
+def _profile(stage: Stage, name: str, folder: Path) -> None:
+    processes, do = PATHS[name]
     stage.postgres.db.execute("SELECT pg_stat_statements_reset()")
     do(stage)
-    print(f"\n## {name}\n\nThe {process} process, in % of the time in which it did something:\n")
-    session = Session.load(stage.profiles / process if stage.profiles else process)
-    root = session.root_frame()
-    if root is not None:
-        _print_functions(_loop(root) or root)
+    for process in processes:
+        print(f"\n## {name}: {process}\n\nIn % of the time in which it did something:\n")
+        root = Session.load(str(folder / process)).root_frame()
+        if root is not None:
+            _print_functions(_loop(root) or root)
     print("\nPostgreSQL, all statements: calls, ms together, ms each, and the beginning of each:\n")
     for row in stage.postgres.db.execute(
         "SELECT calls, total_exec_time, mean_exec_time,"

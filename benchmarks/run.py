@@ -105,7 +105,7 @@ class Run:
 
     def cost(self) -> None:
         """Goal 6."""
-        self.rows += cost(self.stage, self.size.seconds, self.size.rows)
+        self.rows += cost(self.stage, self.size.seconds, self.size.rate, self.size.rows)
 
     def _baselines(
         self, path: str, floor: dict[str, float], naive: Mapping[str, float | None]

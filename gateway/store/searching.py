@@ -39,7 +39,7 @@ async def searching(db: Connection) -> AsyncIterator[None]:
 async def conversations_matching(db: Connection, q: str) -> list[UUID]:
     """The caller's conversations that words find: by the contact, or by what was said lately.
 
-    By the contact a thousand at most, by what was said those of the newest 400 messages. Raises
+    By the contact a thousand at most, by what was said those of the newest 200 messages. Raises
     `SearchError`.
     """
     async with searching(db):

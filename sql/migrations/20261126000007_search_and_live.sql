@@ -216,7 +216,7 @@ AS $$
     wanted) f
 $$;
 
--- The caller's conversations whose contact has the words, and those of the newest four hundred
+-- The caller's conversations whose contact has the words, and those of the newest two hundred
 -- messages that hold them.
 CREATE OR REPLACE FUNCTION gateway.search_conversations(q text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -225,7 +225,7 @@ AS $$
     SELECT id, array(
       SELECT f.id FROM gateway.find_messages(
         id, gateway.words_query(q), '{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, NULL, NULL, 400) f) AS messages
+        NULL, NULL, NULL, NULL, 200) f) AS messages
     FROM gateway.current_organization() AS id
   )
   SELECT unnest(gateway.contacts_matching(mine.id, q)) FROM mine

@@ -193,7 +193,14 @@ async def furnish(stage: Stage) -> dict[str, UUID]:
 
 
 async def _small(scene: Scene, number: int) -> UUID:
-    names = ("Grace Hopper", "Alan Turing", "Mary Seacole", "José Raúl", "Zoë Ünal", "李小龍")
+    names = (
+        "Grace Hopper",
+        "Alan Turing",
+        "Mary Seacole",
+        "José Raúl",
+        "Zoë Ünal",
+        "Олена Шевченко",
+    )
     first, _, last = names[number % len(names)].partition(" ")
     phone = f"+4477009003{number:02}"
     await scene.lead(first, last or None, phone)

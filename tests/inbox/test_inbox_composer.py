@@ -127,7 +127,7 @@ async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> No
             200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))).status
         )
         page = await reply(browser, path, do="change", channel="whatsapp")
-        assert "takes a free text until" in page.words
+        assert "WhatsApp takes a free text for" in page.words
         fields = {}
     else:
         await setup.add_sender(
@@ -198,7 +198,7 @@ async def test_who_it_is(inbox: Inbox, ask: Ask) -> None:
         assert status == (await browser.post(f"{path}/link", wrong)).status
     merged = await browser.post(f"{path}/merge", {"other": other["conversation_id"]})
     assert 303 == merged.status
-    assert "Somebody else's" in (await browser.get(path)).words
+    assert "Not theirs" in (await browser.get(path)).words
     apart = await browser.post(f"{path}/unlink", {"address": "+447700900777"})
     assert "done=apart" in apart.location
     assert 409 == (await browser.post(f"{path}/unlink", {"address": "+447700900777"})).status

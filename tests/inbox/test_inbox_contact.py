@@ -1,132 +1,150 @@
-"""Who a conversation is with: cards, namesakes, clients, and forms that come too late."""
+"""Who a conversation is with: linked, merged, parted, written to again; each by those who may."""
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from tests.inbox.conftest import Inbox
-from tests.inbox.talking import ANN, MEMBER, send, stored
-from tests.service.conftest import Ask
+from tests.inbox.conftest import Browser, Inbox
+from tests.inbox.talk import ANN, Talk
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-
-
-async def test_cards_of_lead_and_client(inbox: Inbox, ask: Ask) -> None:
-    """What is known of them, in words; what is not is left out, and nothing of it runs."""
-    lead = {
-        "first_name": "Ann", "last_name": HOSTILE, "phone": ANN, "source": "website",
-        "tags": ["hot", "<i>x"], "notes": "n" * 2000,
-    }  # fmt: skip
-    await ask("POST", "/v1/leads", lead)
-    sent = await send(ask)
-    path = f"/c/{sent['conversation_id']}"
-    await inbox.change("UPDATE leads SET last_contacted_at = '2026-01-31T15:30:00Z'")
-    browser = await inbox.signed_in(MEMBER)
-    browser.cookies["gateway_zone"] = "Asia/Tokyo"
-    page = await browser.get(path)
-    for words in ("Source website", "Tags hot, <i>x", "1 February, 00:30", "Not this lead"):
-        assert words in page.words, words
-    assert "n" * 600 in page.words
-    assert "n" * 601 not in page.words
-    for harm in ("<script>alert", "<img src=x", "<i>x"):
-        assert harm not in page.text
-
-    client = (
-        await ask("POST", "/v1/clients", {"first_name": "Bea", "phone": "+447700900555"})
-    ).body
-    found = await browser.get(f"{path}/link?person=bea")
-    assert f'name="person_id" value="{client["id"]}"' in found.text
-    chosen = {"kind": "client", "person_id": client["id"]}
-    assert 303 == (await browser.post(f"{path}/link", chosen)).status
-    both = await browser.get(path)
-    assert ("Not this lead" in both.words, "Not this client" in both.words) == (True, True)
-    assert "Link another lead or client" in both.words
-    await inbox.change("DELETE FROM clients")
-    assert "Not this client" not in (await browser.get(path)).words
+OTHER = "+447700900124"
 
 
-async def test_others_of_this_name(inbox: Inbox, ask: Ask) -> None:
-    """Namesakes are shown with a way to say that they are one; other organizations' are not."""
-    paths = []
-    for n in range(2):
-        phone = f"+44770090010{n}"
-        await ask("POST", "/v1/leads", {"first_name": "Ann", "last_name": "Smith", "phone": phone})
-        paths.append(f"/c/{(await send(ask, phone))['conversation_id']}")
-    key = inbox.gateway.b.key
-    await ask(
-        "POST", "/v1/leads", {"first_name": "Ann", "last_name": "Smith", "phone": ANN}, key=key
+@pytest.fixture
+def talk(inbox: Inbox) -> Talk:
+    """Somebody talks with tenant A."""
+    return Talk(inbox)
+
+
+@pytest.fixture
+async def browser(inbox: Inbox) -> Browser:
+    """A member of A, signed in."""
+    return await inbox.signed_in("member@alpha.example.com")
+
+
+async def person(inbox: Inbox, table: str, name: str, **more: str | None) -> str:
+    """A lead or client of A who is not linked to anything yet."""
+    columns = {"first_name": name, "phone": None, "email": None} | more
+    names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(2, len(columns) + 2))
+    made = await inbox.value(
+        f"INSERT INTO {table} (organization_id, {names}) VALUES ($1, {places}) RETURNING id",  # noqa: S608
+        inbox.gateway.a.organization_id,
+        *columns.values(),
     )
-    theirs = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "x"}, key=key)
-    browser = await inbox.signed_in(MEMBER)
-    page = await browser.get(paths[0])
-    assert "Others of this name" in page.words
-    assert f"{paths[0]}/merge?other={paths[1][3:]}" in page.text
-    assert theirs.body["conversation_id"] not in page.text
-    for method in ("get", "post"):
-        other = theirs.body["conversation_id"]
-        shown = (
-            await browser.get(f"{paths[0]}/merge?other={other}")
-            if method == "get"
-            else await browser.post(f"{paths[0]}/merge", {"other": other})
+    return str(made)
+
+
+async def test_somebody_gets_a_name(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """Looked for by name, mailbox or number, linked, shown with the lead's fields, and let go."""
+    lead = await person(inbox, "leads", "Ann", email="ann@example.com", notes="Left-handed")
+    where = await talk.conversation(await talk.hears("hello"))
+
+    for words in ("an", "ANN@ex"):
+        found = await browser.get(f"/c/{where}/link?person={words}")
+        assert lead in found.text, words
+    for words in ("%25", "_nn", "n"):
+        found = await browser.get(f"/c/{where}/link?person={words}")
+        assert "Nobody found" in found.words, words
+    done = await browser.post(f"/c/{where}/link", {"kind": "lead", "person_id": lead})
+    assert (303, f"/gw/inbox/c/{where}?done=saved") == (done.status, done.location)
+    shown = await browser.get(f"/c/{where}?done=saved")
+    assert "Saved." in shown.words
+    assert "Lead Ann" in shown.words
+    assert "Left-handed" in shown.words
+    await browser.post(f"/c/{where}/link", {"kind": "lead"})
+    assert "Left-handed" not in (await browser.get(f"/c/{where}")).words
+
+
+async def test_odd_links_are_refused(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """Nobody is linked whom there is not, or who is of another organization."""
+    where = await talk.conversation(await talk.hears("hello"))
+    stranger = await inbox.value(
+        "INSERT INTO leads (organization_id, first_name) VALUES ($1, 'Hidden') RETURNING id",
+        inbox.gateway.b.organization_id,
+    )
+    for person_id in (str(uuid4()), str(stranger), "nobody"):
+        odd = await browser.post(f"/c/{where}/link", {"kind": "lead", "person_id": person_id})
+        assert 404 == odd.status, person_id
+    assert 400 == (await browser.post(f"/c/{where}/link", {"kind": "dog"})).status
+    assert "Hidden" not in (await browser.get(f"/c/{where}/link?person=hid")).text
+
+
+async def test_two_become_one(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """Linking to somebody with a conversation asks whether both are one; then they are, and an
+    address can be taken out again."""
+    await person(inbox, "leads", "Ann", phone=ANN)
+    where = await talk.conversation(await talk.hears("of the garden"))
+    lead = await inbox.value("SELECT id FROM leads")
+    other = await talk.conversation(await talk.hears("of the kitchen", OTHER))
+
+    asked = await browser.post(f"/c/{other}/link", {"kind": "lead", "person_id": str(lead)})
+    assert (303, f"/gw/inbox/c/{other}/merge?other={where}") == (asked.status, asked.location)
+    question = await browser.get(f"/c/{other}/merge?other={where}")
+    assert "Are these one person?" in question.words
+    assert ANN in question.words
+    for odd in (other, str(uuid4()), "x"):
+        assert 404 == (await browser.get(f"/c/{other}/merge?other={odd}")).status
+    assert 404 == (await browser.post(f"/c/{other}/merge", {"other": str(uuid4())})).status
+
+    done = await browser.post(f"/c/{other}/merge", {"other": where})
+
+    assert (303, f"/gw/inbox/c/{other}?done=merged") == (done.status, done.location)
+    shown = await browser.get(f"/c/{other}")
+    assert "of the garden" in shown.words
+    assert "of the kitchen" in shown.words
+    moved = await browser.get(f"/c/{where}")
+    assert (303, f"/gw/inbox/c/{other}") == (moved.status, moved.location)
+    assert 409 == (await browser.post(f"/c/{other}/merge", {"other": where})).status
+
+    apart = await browser.post(f"/c/{other}/unlink", {"address": ANN})
+    assert 303 == apart.status
+    assert "done=apart" in apart.location
+    parted = (await browser.get(apart.location.removeprefix("/gw/inbox"))).text
+    assert "of the garden" in parted.partition('id="messages"')[2]
+    assert "of the kitchen" not in parted.partition('id="messages"')[2]
+    assert 409 == (await browser.post(f"/c/{other}/unlink", {"address": ANN})).status
+
+
+async def test_others_of_the_same_name(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """A second conversation of somebody of this name is offered, not joined."""
+    await person(inbox, "leads", "Ann", phone=ANN)
+    await person(inbox, "clients", "Ann", phone=OTHER, email="ann@example.com")
+    where = await talk.conversation(await talk.hears("hello"))
+    other = await talk.conversation(await talk.hears("hello", OTHER))
+
+    shown = await browser.get(f"/c/{where}")
+
+    assert where != other
+    assert "Others of this name" in shown.words
+    assert f"/c/{where}/merge?other={other}" in shown.text
+
+
+async def test_suppressions_are_seen_and_lifted(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """A member lifts what a colleague put there; what they said themselves, only an owner."""
+    where = await talk.conversation(await talk.hears("hello"))
+    made = [
+        await inbox.value(
+            "INSERT INTO gateway.suppressions (organization_id, id,"
+            " channel, address, reason, source)"
+            " VALUES ($1, gen_random_uuid(), $2, $3, $4, 'api') RETURNING id",
+            inbox.gateway.a.organization_id, channel, ANN, reason,
         )
-        assert 404 == shown.status, method
+        for channel, reason in (("sms", "manual"), ("whatsapp", "stop"))
+    ]  # fmt: skip
+    shown = await browser.get(f"/c/{where}")
+    assert "Must not be written to" in shown.words
+    assert "Put on the list by hand (SMS, +447700900123 )" in shown.words
+    assert "They said stop (WhatsApp, +447700900123 )" in shown.words
+    assert 1 == shown.text.count('name="suppression_id"')
 
+    async def lift(who: Browser, found: UUID) -> int:
+        return (await who.post(f"/c/{where}/lift", {"suppression_id": str(found)})).status
 
-async def test_nobody_of_another_organization_is_linked(inbox: Inbox, ask: Ask) -> None:
-    """Their leads are neither found nor taken, and their staff look after nothing of ours."""
-    lead = {"first_name": "Zed", "phone": "+447700900666"}
-    theirs = (await ask("POST", "/v1/leads", lead, key=inbox.gateway.b.key)).body
-    row = await stored(inbox)
-    path = f"/c/{row['conversation_id']}"
-    browser = await inbox.signed_in()
-    assert "Nobody found" in (await browser.get(f"{path}/link?person=zed")).words
-    chosen = {"kind": "lead", "person_id": theirs["id"]}
-    assert 404 == (await browser.post(f"{path}/link", chosen)).status
-    stranger = await inbox.value("SELECT id FROM auth_users WHERE email = 'owner@beta.example.com'")
-    given = await browser.post(f"{path}/change", {"assigned_to": str(stranger)})
-    assert (422, True) == (given.status, "no member of staff" in given.words)
-    assert "beta.example.com" not in (await browser.get(path)).text
-
-
-@pytest.mark.parametrize(
-    ("action", "fields", "status"),
-    [
-        ("link", {}, 400),
-        ("link", {"kind": "lead", "person_id": "x"}, 404),
-        ("unlink", {}, 409),
-        ("unlink", {"address": ANN}, 409),  # the only one
-        ("unlink", {"address": "nobody\x00"}, 409),
-        ("merge", {}, 404),
-        ("lift", {}, 404),
-        ("lift", {"suppression_id": str(uuid4())}, 404),
-        ("change", {"status": "odd"}, 303),
-        ("read", {"do": "odd"}, 303),
-    ],
-)
-async def test_forms_that_nobody_filled_in(
-    inbox: Inbox, action: str, fields: dict[str, str], status: int
-) -> None:
-    """What a form does not say, or says too late, is answered by a page, and changes nothing."""
-    row = await stored(inbox)
-    browser = await inbox.signed_in()
-    shown = await browser.post(f"/c/{row['conversation_id']}/{action}", fields)
-    assert status == shown.status, shown.words
-    assert 1 == await inbox.gateway.count("gateway.conversations")
-
-
-async def test_merging_with_itself(inbox: Inbox, ask: Ask) -> None:
-    """A conversation is not made part of itself, whichever of its ids is named."""
-    one, other = await send(ask), await send(ask, "+447700900124")
-    path = f"/c/{one['conversation_id']}"
-    browser = await inbox.signed_in()
-    assert 409 == (await browser.post(f"{path}/merge", {"other": path[3:]})).status
-    fields = {"other": other["conversation_id"]}
-    assert 303 == (await browser.post(f"{path}/merge", fields)).status
-    assert 409 == (await browser.post(f"{path}/merge", fields)).status
-    old = f"/c/{other['conversation_id']}"
-    for action, given in (("read", {"do": "unread"}), ("change", {"status": "closed"})):
-        assert 303 == (await browser.post(f"{old}/{action}", given)).status
-    (left,) = (await ask("GET", "/v1/conversations")).body["data"]
-    assert ("closed", path[3:]) == (left["status"], left["id"])
+    assert [303, 403] == [await lift(browser, each) for each in made]
+    assert 404 == (await browser.post(f"/c/{where}/lift", {"suppression_id": "x"})).status
+    owner = await inbox.signed_in()
+    assert 2 > (await owner.get(f"/c/{where}")).text.count('name="suppression_id"') > 0
+    assert 303 == await lift(owner, made[1])
+    assert "Must not be written to" not in (await browser.get(f"/c/{where}")).words

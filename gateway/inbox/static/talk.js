@@ -32,6 +32,9 @@
     isMarked = true;
     htmx.ajax("POST", middle.dataset.read, { swap: "none", values: { do: "read" } });
     middle.querySelector("[data-unread-badge]")?.remove();
+    const button = middle.querySelector(".mark button");
+    button.value = "unread";
+    button.textContent = "Mark as unread";
   }
 
   // The end stays in sight while pictures come in, until somebody looks further up.
@@ -99,6 +102,15 @@
       }
       known.replaceWith(item);
     } else {
+      const days = messages.querySelectorAll(".day");
+      if (days[days.length - 1]?.dataset.day !== item.dataset.day) {
+        const day = document.createElement("li");
+        day.className = "day";
+        day.dataset.day = item.dataset.day;
+        day.append(document.createElement("h2"));
+        day.firstChild.textContent = item.dataset.day;
+        messages.append(day);
+      }
       messages.append(item);
       scroll.querySelector(".empty")?.remove();
     }
@@ -124,7 +136,7 @@
   }
 
   function hear() {
-    const events = new EventSource(`${base}/live`);
+    const events = new EventSource(`${base}/live?after=${encodeURIComponent(rows.dataset.after)}`);
     events.onmessage = (event) => {
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);

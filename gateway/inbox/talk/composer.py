@@ -68,6 +68,15 @@ class Composing:
         """Whether WhatsApp takes nothing but a template just now."""
         return self.channel == Channel.WHATSAPP and self.window_until is None
 
+    def window_left(self, now: datetime) -> str:
+        """How long WhatsApp's window stays open, in words."""
+        minutes = (
+            max(int((self.window_until - now).total_seconds()) // 60, 0) if self.window_until else 0
+        )
+        if minutes < 60:
+            return f"{minutes} min"
+        return f"{minutes // 60} h {minutes % 60} min"
+
 
 async def begin(
     visit: Visit,
@@ -90,10 +99,7 @@ async def begin(
     here = await conversations.reply(db, organization_id, row["id"], channel) if channel else None
     theirs = possible.get(channel, [])
     if here and here["their_address"] in theirs:
-        theirs = [
-            here["their_address"],
-            *(each for each in theirs if each != here["their_address"]),
-        ]
+        theirs = _first(theirs, here["their_address"])
     ours = [each["address"] for each in senders if each["channel"] == channel]
     if here and here["our_address"] in ours:
         ours = _first(ours, here["our_address"])

@@ -11,7 +11,7 @@ from uuid import UUID
 from gateway.inbox.talk import view
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
-from gateway.store import conversations, desk, searching
+from gateway.store import conversations, desk, live, searching
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.searching import SearchError
 
@@ -74,6 +74,8 @@ async def context(visit: Visit) -> dict[str, Any]:
     """What the list's templates show."""
     wanted = Wanted.of(visit.request.query)
     organization_id = visit.staff.organization_id
+    async with visit.services.database.as_caller(visit.staff) as db:
+        here = await live.here(db)  # what happens from now on, the page hears of
     among, wrong = await _found(visit, wanted)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
@@ -87,6 +89,7 @@ async def context(visit: Visit) -> dict[str, Any]:
         "rows": [_row(visit, row) for row in page.rows],
         "next_cursor": page.next_cursor,
         "unread_total": unread_total,
+        "here": str(here),
         "search_error": wrong,
     }
 

@@ -23,7 +23,7 @@ _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Bufferi
 
 
 async def events(visit: Visit) -> web.StreamResponse:
-    """Every event of the organization from now on, or after `Last-Event-ID`."""
+    """Every event of the organization since the page was made, or after `Last-Event-ID`."""
     live = visit.services.live
     async with live.subscribe(visit.staff, _after(visit)) as subscription:
         stream = Stream(visit.request, _HEADERS)
@@ -55,7 +55,7 @@ async def _unread(visit: Visit, staff: Staff) -> int:
 
 
 def _after(visit: Visit) -> Position | None:
-    given = visit.request.headers.get("Last-Event-ID")
+    given = visit.request.headers.get("Last-Event-ID") or visit.request.query.get("after")
     try:
         return Position.read(given) if given else None
     except ValueError:
