@@ -21,6 +21,8 @@ async def test_screens(visitors: Visitors, axe: Axe, shot: Shot, look: str) -> N
     for name in ("ada", "failed", "long", "rtl", "unknown"):
         await page.goto(f"/inbox/c/{where[name]}")
         await api.expect(page.locator("#composer")).to_be_visible()
+        unread = page.locator(".conversations [aria-current] .count")
+        await api.expect(unread).to_have_count(0)
         await axe(page)
         await shot(page, f"{shots.get(name) or f'odd/{name}'}-{look}")
     await page.goto(f"/inbox/c/{where['failed']}")
