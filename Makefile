@@ -30,7 +30,7 @@ profile: $(VENV)/gateway  ## where the time goes, in web, worker and PostgreSQL
 screenshots: $(VENV)/gateway  ## pictures of the inbox in docs/screenshots, made by the tests that look at it
 	$(VENV)/pip install -q -c constraints.txt -e '.[dev,browser]'
 	mkdir -p docs/screenshots
-	GATEWAY_SCREENSHOTS=docs/screenshots $(VENV)/python -m pytest -q -n 2 tests/browser -k screens
+	GATEWAY_SCREENSHOTS=docs/screenshots $(VENV)/python -m pytest -q -n 2 tests/browser/test_browser_screens.py
 
 bench-history: $(VENV)/gateway  ## a history of two million messages: how fast it is read, and by which plans
 	$(VENV)/python -m benchmarks.history

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
-import struct
-import wave
-import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,8 +16,10 @@ from gateway.media.store import open_store
 from gateway.store import media
 from gateway.store.database import as_json
 from gateway.store.media import NewMedia
+from tests.browser.samples import picture, sound
 
 if TYPE_CHECKING:
+    from gateway.store.database import Connection
     from tests.browser.conftest import Stage
 
 OURS = {
@@ -146,6 +143,7 @@ class Scene:
             "created_at": self._at,
             "attachments": as_json(shown),
             "metadata": as_json({"provider": told or {}}),
+            **({"failed_at": self._at + timedelta(seconds=34)} if status == "failed" else {}),
             **columns,
         }
         names = ", ".join(row)
@@ -162,7 +160,34 @@ class Scene:
                     " WHERE id = (SELECT conversation_id FROM messages WHERE id = $1)",
                     message_id,
                 )
+            if ours:
+                await self._happened(db, row)
         return message_id
+
+    async def _happened(self, db: Connection, row: dict[str, Any]) -> None:
+        """What is recorded of a message of ours until its status."""
+        failed = row["status"] == "failed"
+        told = {"error_code": row["error_code"]} if failed else {}
+        steps: list[tuple[str, str | None, str, float, dict[str, Any]]] = [
+            ("accepted", "pending", "api", 0, {}),
+            ("attempt", None, "worker", 0.2, {"attempt": 1}),
+            ("sent", "sent", "worker", 0.6, {}),
+        ]
+        if row["status"] != "sent":
+            word = "undelivered" if failed else row["status"]
+            steps.append((word, row["status"], "twilio", 34, told))
+        await db.executemany(
+            "INSERT INTO gateway.message_events (organization_id, message_id, id, type, status,"
+            " source, occurred_at, recorded_at, detail)"
+            " VALUES ($1, $2, gen_random_uuid(), $3, $4, $5, $6, $6, $7)",
+            [
+                (
+                    row["organization_id"], row["id"], kind, status, source,
+                    row["created_at"] + timedelta(seconds=after), as_json(detail),
+                )
+                for kind, status, source, after, detail in steps
+            ],
+        )  # fmt: skip
 
     async def conversation(self, message_id: UUID) -> UUID:
         """The conversation that a message is in."""
@@ -234,10 +259,9 @@ async def _failed(scene: Scene) -> UUID:
         status="failed",
         error_code="30003",
         error_message="Unreachable destination handset",
-        failed_at=datetime.now(UTC),
     )
     await scene.said("call", "+447700900701", "This is the clinic.", ours=True, status="failed",
-                     error_code="no-answer", failed_at=datetime.now(UTC))  # fmt: skip
+                     error_code="no-answer")  # fmt: skip
     return await scene.conversation(said)
 
 
@@ -284,41 +308,3 @@ async def _ada(scene: Scene) -> UUID:
     )  # fmt: skip
     await scene.said("sms", ADA[0], "See you soon!", ours=True, status="sent", minutes=2)
     return await scene.conversation(said)
-
-
-def picture() -> bytes:
-    """A small PNG."""
-    size = 160
-    lines = b"".join(
-        b"\0" + bytes(
-            part
-            for x in range(size)
-            for part in (40 + x, 90 + y // 2, 160 - x // 3)
-        )
-        for y in range(size)
-    )  # fmt: skip
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(lines))
-        + chunk(b"IEND", b"")
-    )
-
-
-def sound() -> bytes:
-    """Half a second of a tone."""
-    held = io.BytesIO()
-    with wave.open(held, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        tone = (int(9000 * math.sin(n / 3)) for n in range(4000))
-        file.writeframes(b"".join(struct.pack("<h", value) for value in tone))
-    return held.getvalue()
