@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.load import Spec
 from benchmarks.measure import load, watch
 from benchmarks.result import Goal, Row, row_of
@@ -14,16 +16,22 @@ BATCH = 100
 NAIVE_CONNECTIONS = 16
 
 
-def accept(stage: Stage, seconds: float, naive: float | None, floor: float | None) -> list[Row]:
-    """Single sends and batches, each with one web process and with two."""
+def accept(
+    stage: Stage,
+    seconds: float,
+    naive: float | None,
+    floor: float | None,
+    webs: Sequence[int] = (1, 2),
+) -> list[Row]:
+    """Single sends and batches, each with so many web processes."""
     rows = []
-    for processes in (1, 2):
+    for processes in webs:
         row = single_sends(stage, seconds, processes)
         row.naive, row.floor = naive, floor
         if naive:
             row.goals.append(Goal(what="times naive", limit=20, value=row.rate / naive))
         rows.append(row)
-    for processes in (1, 2):
+    for processes in webs:
         row = batch_sends(stage, seconds, processes)
         row.floor = floor
         rows.append(row)

@@ -90,10 +90,10 @@ def _measured(stage: Stage, seconds: float, rate: int, rows: int) -> Row:
 
 def _idle(stage: Stage, seconds: float) -> Row:
     with stage.web() as web, stage.worker() as worker:
-        time.sleep(2)
+        time.sleep(min(2.0, seconds))
         over = watch(stage, web=web, worker=worker)
         over.begin()
-        time.sleep(max(3.0, seconds))
+        time.sleep(seconds)
         used = over.end()
     share = 100 * (used.cpu["web"] + used.cpu["worker"]) / used.seconds
     return Row(

@@ -32,6 +32,7 @@ class Size:
     rows: int = 100_000
     contacts: int = 20_000
     rate: int = RATE
+    webs: tuple[int, ...] = (1, 2)
 
 
 QUICK = Size(
@@ -45,6 +46,7 @@ QUICK = Size(
     rows=1000,
     contacts=500,
     rate=20,
+    webs=(1,),
 )
 
 
@@ -77,7 +79,8 @@ class Run:
         floor = accept_floor(self.stage, self.size.floor) if self.with_floor else {}
         naive = naive_accept(self.stage, self.size.naive) if self.with_naive else None
         self._baselines("accept", floor, {"it sends in the request": naive})
-        self.rows += accept(self.stage, self.size.seconds, naive, floor.get("many"))
+        size = self.size
+        self.rows += accept(self.stage, size.seconds, naive, floor.get("many"), size.webs)
 
     def dispatch(self) -> None:
         """Goal 2."""
@@ -93,7 +96,8 @@ class Run:
         floor = receive_floor(self.stage, self.size.floor) if self.with_floor else {}
         naive = naive_receive(self.stage, self.size.naive) if self.with_naive else {}
         self._baselines("receive", floor, naive)
-        self.rows += receive(self.stage, self.size.seconds, naive, floor.get("many"))
+        size = self.size
+        self.rows += receive(self.stage, size.seconds, naive, floor.get("many"), size.webs)
 
     def circle(self) -> None:
         """Goal 4."""
