@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import Axe, Shot, Visitors
-from tests.browser.scene import furnish
+from tests.browser.people import furnish
 
 api = pytest.importorskip("playwright.async_api")
 
