@@ -12,7 +12,8 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from tests.browser.conftest import MEMBER, Visitors
-from tests.browser.scene import ADA, OURS, Scene, furnish
+from tests.browser.people import ADA, furnish
+from tests.browser.scene import OURS, Scene
 from tests.service.conftest import AUTH_TOKEN
 
 if TYPE_CHECKING:
