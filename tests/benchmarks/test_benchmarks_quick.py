@@ -68,7 +68,7 @@ def test_every_path_is_measured_beside_its_floor_and_its_naive_program(tmp_path:
         if goal["what"] in ("stored of answered", "sent, each once", "delivered of accepted")
     ]
     assert {True} == {goal["is_met"] for goal in stored}
-    assert all(row["rate"] > 0 for row in rows if row["path"] == "dispatch")
+    assert all(row["more"]["taken"] > 0 for row in rows if row["path"] == "dispatch")
     assert all(sum(row["cpu"].values()) > 0 for row in rows if row["path"] == "circle")
     assert b"| accept: single" in said
     assert drawn.read_text().startswith("<svg ")
