@@ -84,7 +84,8 @@ async def serve_web(
         await site.stop()
         app[UNDER_WAY].stop()
         with suppress(TimeoutError):
-            await asyncio.wait_for(app[UNDER_WAY].none(), _SHUTDOWN)
+            async with asyncio.timeout(_SHUTDOWN):
+                await app[UNDER_WAY].none()
     finally:
         await runner.cleanup()
 

@@ -131,7 +131,8 @@ class Worker:
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _listen(self) -> None:
         """Be woken by accept; the same connection shows that this worker's leases are alive."""

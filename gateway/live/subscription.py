@@ -92,7 +92,8 @@ class Subscription:
         if not self._waiting and not self.is_over:
             self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
         if self._ended is not None:
             raise EndedError(self._ended)
         events = list(self._waiting)

@@ -90,7 +90,9 @@ class Opener:
 async def happens(event: asyncio.Event, seconds: float) -> bool:
     """Whether something happens in time."""
     try:
-        await asyncio.wait_for(event.wait(), seconds)
+        # not wait_for: Python 3.11's forgets an end that comes in the very same moment
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         return False
     return True
