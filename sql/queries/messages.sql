@@ -157,16 +157,25 @@ LIMIT $15;
 
 -- name: search
 -- The same where words are asked for ($16): the function finds the ids, the caller's own policy
--- decides once more about the rows.
-SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
-  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
-  retry_of, metadata, created_at, updated_at
-FROM messages
-WHERE organization_id = $1 AND id = ANY (ARRAY(
-  SELECT f.id FROM gateway.search_messages(
-    $2, $3, $4, $5, $6, $7, $8, $9, $10, $16, $11, $12, $13, $14, $15) f))
-ORDER BY created_at DESC, id DESC;
+-- decides once more about the rows. LATERAL and OFFSET 0 have the function called first, and so
+-- always: words that cannot be searched for are refused also where there is no row to compare.
+SELECT m.*
+FROM (
+  SELECT ARRAY(
+    SELECT f.id FROM gateway.search_messages(
+      $2, $3, $4, $5, $6, $7, $8, $9, $10, $16, $11, $12, $13, $14, $15) f) AS ids
+  OFFSET 0
+) found
+CROSS JOIN LATERAL (
+  SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+    conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+    failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+    retry_of, metadata, created_at, updated_at
+  FROM messages
+  WHERE organization_id = $1 AND id = ANY (found.ids)
+  OFFSET 0
+) m
+ORDER BY m.created_at DESC, m.id DESC;
 
 -- name: events
 SELECT id, type, status, occurred_at, recorded_at, source, detail

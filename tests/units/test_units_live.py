@@ -285,7 +285,7 @@ async def deaf(database: str) -> AsyncIterator[str]:
     """A way to the database that passes on everything but notifications, as a pooler does."""
     serving: set[asyncio.Task[None]] = set()
     where = parse_qs(urlsplit(database).query)
-    path = f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}"
+    path = f"{where['host'][0]}/.s.PGSQL.{where.get('port', ['5432'])[0]}"
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
