@@ -78,6 +78,7 @@ async def test_every_block_prepares(connection: Connection) -> None:
     # Functions that service_role has no need of: accept and search read as the caller.
     assert [
         "contacts.context: permission denied for function contacts_by_address",
+        "messages.search: permission denied for function search_messages",
         "searching.conversations: permission denied for function search_conversations",
     ] == wrong
 
