@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import cast
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol, ABC):
     """One connection: whole requests or answers go to `got`."""
 
     def __init__(self) -> None:
@@ -34,9 +35,9 @@ class Wire(asyncio.Protocol):
             self._given = self._given[end + 4 + size :]
             self.got(head, body)
 
+    @abstractmethod
     def got(self, head: bytes, body: bytes) -> None:
         """One whole request or answer."""
-        raise NotImplementedError
 
 
 def _content_length(head: bytes) -> int:

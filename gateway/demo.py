@@ -36,7 +36,8 @@ async def run_demo(
     with err.status("Starting PostgreSQL ...") as status:
         async with _stage(settings, 0 if once else port, status.update) as stage:
             try:
-                conversation = await asyncio.wait_for(play(stage, status.update), _PATIENCE_S)
+                async with asyncio.timeout(_PATIENCE_S):
+                    conversation = await play(stage, status.update)
             except (TimeoutError, NotAsPlannedError, aiohttp.ClientError) as error:
                 status.stop()
                 why = f"{error}" or f"it was not over after {_PATIENCE_S:.0f} s"
@@ -77,7 +78,8 @@ async def _stage(
             asyncio.create_task(serve_worker(ready, over)),
         ]
         try:
-            await asyncio.wait_for(up.wait(), _START_S)
+            async with asyncio.timeout(_START_S):
+                await up.wait()
             async with aiohttp.ClientSession(at.result()) as sim:
                 settled = await settle(ready, url, sim)
                 headers = {"Authorization": f"Bearer {settled.key}"}

@@ -122,7 +122,8 @@ class State:
             if held is None or held.is_closing():
                 return
             try:
-                await asyncio.wait_for(released.wait(), HOLD_POLL_S)
+                async with asyncio.timeout(HOLD_POLL_S):
+                    await released.wait()
             except TimeoutError:
                 continue
             return

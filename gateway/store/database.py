@@ -184,7 +184,8 @@ class Database:
         """Give every connection back, and cut those that do not come within seconds."""
         await self._telling.close()
         try:
-            await asyncio.wait_for(self._pool.close(), 5)
+            async with asyncio.timeout(5):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 

@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-import aiohttp
 import asyncpg
 import pytest
-from aiohttp.test_utils import TestServer
 
-from gateway.app import build_app
 from gateway.config import Settings
 from gateway.store.database import ApiKey, Database, DatabaseAwayError, Staff
-from gateway.vault import Vault
-from tests.service.conftest import PUBLIC, SECRET, Gateway, Tenant, make_tenant
+from tests.service.conftest import PUBLIC, SECRET, Gateway, Tenant, running
 from tests.service.test_service_events import reading
 from tests.service.wires import from_twilio
 
@@ -47,25 +43,8 @@ async def gateway(database: str, bouncer: Bouncer, tmp_path: Path) -> AsyncItera
         gateway_secret_keys=(b"k" * 32,),
         supabase_jwt_secret=SECRET,
     )
-    direct = await Database.connect(database)
-    vault = Vault(settings.gateway_secret_keys)
-    try:
-        a = await make_tenant(direct, vault, "Alpha", "+15551230001", country="GB")
-        b = await make_tenant(direct, vault, "Beta", "+15551230002")
-        async with (
-            TestServer(build_app(settings)) as server,
-            aiohttp.ClientSession(str(server.make_url("/"))) as http,
-        ):
-            yield Gateway(
-                url=str(server.make_url("")),
-                http=http,
-                database=direct,
-                settings=settings,
-                a=a,
-                b=b,
-            )
-    finally:
-        await direct.close()
+    async with running(settings, database) as gateway:
+        yield gateway
 
 
 def organizations(found: Any) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +160,14 @@ def settings(database: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """A running gateway with tenants A (in Great Britain) and B."""
-    database = await Database.connect(str(settings.database_url))
+    async with running(settings, str(settings.database_url)) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def running(settings: Settings, dsn: str) -> AsyncIterator[Gateway]:
+    """A gateway of these settings with its two tenants; the test itself goes to `dsn`."""
+    database = await Database.connect(dsn)
     vault = Vault(settings.gateway_secret_keys)
     try:
         a = await make_tenant(database, vault, "Alpha", "+15551230001", country="GB")
