@@ -185,14 +185,23 @@ BEGIN
     step := total * (wanted - found) / greatest(found, 1) + 20; -- as many as it should take
     EXIT WHEN found = 0 OR total + step > 2000 + 20 * wanted;
   END LOOP;
+  -- Of many contacts those with the newest messages fill the page: the n-th of them cannot have
+  -- more places than those before it leave, who have a newer message each.
   RETURN QUERY EXECUTE format($sql$
-    WITH matching AS MATERIALIZED (
+    WITH latest AS MATERIALIZED (
+      SELECT c.contact, row_number() OVER (ORDER BY m.created_at DESC, m.id DESC) AS n
+      FROM unnest($16) AS c (contact), LATERAL (
+        SELECT created_at, id FROM public.messages
+        WHERE %1$s AND %2$s AND conversation_id = c.contact
+        ORDER BY created_at DESC, id DESC LIMIT 1) m
+      ORDER BY n LIMIT $17
+    ), matching AS MATERIALIZED (
       SELECT id, created_at FROM public.messages WHERE %1$s AND %2$s AND %3$s
       UNION
-      SELECT m.id, m.created_at FROM unnest($16) AS c (contact), LATERAL (
+      SELECT m.id, m.created_at FROM latest l, LATERAL (
         SELECT id, created_at FROM public.messages
-        WHERE %1$s AND %2$s AND conversation_id = c.contact
-        ORDER BY created_at DESC, id DESC LIMIT $17) m
+        WHERE %1$s AND %2$s AND conversation_id = l.contact
+        ORDER BY created_at DESC, id DESC LIMIT $17 - l.n + 1) m
     )
     SELECT * FROM matching ORDER BY created_at DESC, id DESC LIMIT $17
     $sql$, place, suits, matches)

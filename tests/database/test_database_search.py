@@ -175,6 +175,31 @@ async def test_contacts_are_found(db: Connection) -> None:
         assert {row["id"] for row in wanted} == {row["id"] for row in found}, typed
 
 
+OLD_FRIENDS = f"""
+INSERT INTO gateway.conversations (organization_id, id, name)
+  SELECT {ORG}, md5('friend ' || n)::uuid, 'Yolanda' FROM generate_series(0, 8) n;
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
+    status, conversation_id, created_at)
+  SELECT md5('old ' || n)::uuid, {ORG}, CASE WHEN n % 7 = 0 THEN 'sms' ELSE 'email' END, 'outbound',
+    '+1', '+2', 'Long ago', 'sent', md5('friend ' || floor(sqrt(n))::int)::uuid,
+    timestamptz '2025-01-01' + n * n % 41 * interval '1 day'
+  FROM generate_series(0, 80) n;
+"""  # noqa: S608
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 8, 9, 60, 100])
+async def test_many_contacts_with_few_on_the_page(db: Connection, wanted: int) -> None:
+    """Of contacts who were last written to long ago, the newest messages of all of them together,
+    whether there are more contacts than the page has places or fewer."""
+    await db.execute("RESET ROLE")
+    await db.execute(OLD_FRIENDS)
+    await db.execute("SET ROLE authenticated")
+    for narrowed in ({}, {1: "'sms'"}, {8: "'2025-01-05'", 9: "'2025-02-01'"}):
+        values = {**narrowed, 12: str(wanted)}
+        expected = await db.fetch(called(PLAIN, {**values, 7: "'long & ago'"}))
+        assert expected == await db.fetch(called(CALL, {**values, 7: "'yolanda'"})), narrowed
+
+
 async def test_conversations_by_what_was_said(db: Connection) -> None:
     """A word of a message finds the conversation that it is in."""
     found = await db.fetch("SELECT gateway.search_conversations('quince') AS id")
