@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 from channels.errors import ContentError
 from channels.model import CallPlan, Content
+from channels.text import units
 
 CHARACTERS: Final = 4000
 ACTION_CHARACTERS: Final = 300
@@ -46,7 +47,7 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
     content = Content(body=text, call=plan)
     # A character beyond the first 65,536 counts as two, the stricter reading of Twilio's limit.
     said = twiml(content, gather_url="x" * ACTION_CHARACTERS)
-    characters = len(said) + sum(character > "\uffff" for character in said)
+    characters = units(said)
     if characters > CHARACTERS:
         raise _too_long(characters, plan)
     return content

@@ -20,6 +20,7 @@ from channels.html import (
     to_text,
 )
 from channels.model import Attachment, Content
+from channels.text import is_sendable
 
 __all__ = ["compose", "key", "looks_like_html", "to_mailbox", "to_text", "topic"]
 
@@ -151,7 +152,7 @@ def _text(text: str, field: str, limit: int) -> str:
     """The text with simple line ends, within the limit and fit to be stored."""
     if len(text) > limit or len(text.encode(errors="replace")) > limit:
         raise ContentError(field, f"It is larger than {limit // 2**20} MiB.")
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_sendable(text):
         raise ContentError(field, "It has characters that are none (NUL, half a surrogate pair).")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -28,6 +28,7 @@ _OPTIONAL_DIGIT = (
     # A landline's eight digits begin with 2 to 5, and never had a ninth.
     (re.compile(r"55(\d{2})(?:9)?([6-9]\d{7})"), r"55\1\2", r"55\g<1>9\2"),
 )
+_OPTIONAL_DIGIT_CODES = ("+52", "+54", "+55")
 
 
 @lru_cache(maxsize=65_536)
@@ -73,7 +74,7 @@ def variants(number: str) -> tuple[str, ...]:
     begin with + stands for itself alone.
     """
     number = number.strip()
-    if number.startswith("+"):
+    if number.startswith(_OPTIONAL_DIGIT_CODES):
         for pattern, without, with_it in _OPTIONAL_DIGIT:
             if match := pattern.fullmatch(_digits(number)):
                 return "+" + match.expand(without), "+" + match.expand(with_it)

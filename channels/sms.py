@@ -11,6 +11,7 @@ from typing import Literal
 
 from channels.errors import ContentError
 from channels.model import Attachment, Content
+from channels.text import is_sendable, units
 
 CHARACTERS = 1600
 """Twilio's limit for a body (https://www.twilio.com/docs/api/errors/21617).
@@ -41,11 +42,11 @@ class Segments:
 def measure(text: str) -> Segments:
     """The encoding of a text, its number of segments, and the character that forces UCS-2."""
     forced_by = next((c for c in text if c not in _BASIC and c not in _EXTENSION), None)
-    characters = sum(_units(text))
+    characters = units(text)
     if forced_by is None:
         segments = _count((2 if c in _EXTENSION else 1 for c in text), _GSM_SINGLE, _GSM_PART)
         return Segments(encoding="GSM-7", segments=segments, characters=characters, forced_by=None)
-    segments = _count(_units(text), _UCS_SINGLE, _UCS_PART)
+    segments = _count((2 if c > "\uffff" else 1 for c in text), _UCS_SINGLE, _UCS_PART)
     return Segments(encoding="UCS-2", segments=segments, characters=characters, forced_by=forced_by)
 
 
@@ -55,9 +56,9 @@ def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
         raise _too_long(len(text))
     if not text.strip() and not attachments:
         raise ContentError("body", "The text is empty.")
-    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if not is_sendable(text):
         raise ContentError("body", "The text holds a character that cannot be sent.")
-    characters = sum(_units(text))
+    characters = units(text)
     if characters > CHARACTERS:
         raise _too_long(characters)
     return Content(body=text, attachments=tuple(attachments))
@@ -67,10 +68,6 @@ def _too_long(characters: int) -> ContentError:
     return ContentError(
         "body", f"The text has {characters} characters; an SMS holds at most {CHARACTERS}."
     )
-
-
-def _units(text: str) -> Iterable[int]:
-    return (2 if c > "\uffff" else 1 for c in text)
 
 
 def _count(sizes: Iterable[int], single: int, part: int) -> int:

@@ -16,6 +16,7 @@ from typing import Final
 from channels import phone
 from channels.errors import ContentError
 from channels.model import Attachment, Content, ProviderTemplate
+from channels.text import is_sendable, units
 
 WINDOW = timedelta(hours=24)
 """How long after a person's last message anything but a template may be sent to them."""
@@ -119,10 +120,10 @@ def compose(
     if not body.strip() and not attachments and template is None:
         raise ContentError("body", "The text is empty.")
     most = min(characters, CAPTION_CHARACTERS) if attachments else characters
-    if len(body) > most or _units(body) > most:
+    if units(body) > most:
         what = "the caption of a file" if attachments else "a WhatsApp message"
         raise ContentError("body", f"The text is too long; {what} holds {most} characters.")
-    if "\0" in body or any("\ud800" <= c <= "\udfff" for c in body):
+    if not is_sendable(body):
         raise ContentError("body", "The text holds a character that cannot be sent.")
     for attachment in attachments:
         shown = kind(attachment)
@@ -176,11 +177,7 @@ def _check_variables(variables: Mapping[str, str], declared: int | None) -> None
                 "variables",
                 f"The template's variable {name} has a new line, a tab or five spaces in a row.",
             )
-        if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        if not is_sendable(value):
             raise ContentError(
                 "variables", f"The template's variable {name} holds what cannot be sent."
             )
-
-
-def _units(text: str) -> int:
-    return len(text) + sum(1 for c in text if c > "\uffff")

@@ -287,7 +287,7 @@ def _answering(
     """The parts of a message, with what it answers."""
     if composed.content is None:
         return Parts(), []
-    parts = replace(of_content(composed.content), outside=composed.outside)
+    parts = of_content(composed.content, composed.outside)
     if request.channel is Channel.EMAIL:
         wanted = composed.options.get("reply_to")
         reply_to = email.to_mailbox(wanted) if wanted is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from uuid import UUID
 
 from channels import email, phone
@@ -37,10 +38,7 @@ class Known:
             self._senders.setdefault((channel, addresses.key(channel, row["address"])), row)
             if row["is_default"]:
                 self._defaults.setdefault(channel, row)
-        self._people: dict[str, list[Row]] = defaultdict(list)
-        for row in context.known:  # the newest first
-            for key in _keys(row, context.country):
-                self._people[key].append(row)
+        self._known = context.known  # the newest first
         self._reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in context.suppressed:
             self._reasons[row["channel"], row["address"]].append(row["reason"])
@@ -81,22 +79,34 @@ class Known:
 
     def people(self, address: str) -> Sequence[Row]:
         """Leads and clients whose own this address is, the newest first."""
-        return self._people.get(_key(address), ())
+        if "@" in address:
+            return self._by_mailbox.get(email.key(address), ())
+        return self._by_number.get(phone.canonical(address), ())
 
     def reasons(self, channel: Channel, address: str) -> Sequence[str]:
         """Why an address, in the form of suppressions, must not be written to."""
         return self._reasons.get((channel, address), ())
 
+    # Each made when it is first asked for: who writes SMS needs no mailboxes read.
+    @cached_property
+    def _by_number(self) -> dict[str, list[Row]]:
+        people: dict[str, list[Row]] = defaultdict(list)
+        for row in self._known:
+            if number := addresses.of_contact(Channel.SMS, row, self.country):
+                people[phone.canonical(number)].append(row)
+        return people
 
-def _keys(row: Row, country: str | None) -> set[str]:
-    return {_key(address) for address in addresses.all_of(row, country)} | (
-        # an odd mailbox is still that of whoever has it
-        {_key(row["email"])} if "@" in (row["email"] or "") else set()
-    )
-
-
-def _key(address: str) -> str:
-    return email.key(address) if "@" in address else phone.canonical(address)
+    @cached_property
+    def _by_mailbox(self) -> dict[str, list[Row]]:
+        people: dict[str, list[Row]] = defaultdict(list)
+        for row in self._known:
+            mailbox = addresses.of_contact(Channel.EMAIL, row, self.country)
+            # an odd mailbox is still that of whoever has it
+            for key in {
+                email.key(each) for each in (mailbox, row["email"]) if each and "@" in each
+            }:
+                people[key].append(row)
+        return people
 
 
 def as_uuid(text: str) -> UUID | None:

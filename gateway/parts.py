@@ -72,9 +72,9 @@ def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None
 
 
-def of_content(content: Content) -> Parts:
+def of_content(content: Content, outside: ProviderTemplate | None = None) -> Parts:
     """The parts that composing gave."""
-    return Parts(template=content.template, call=content.call)
+    return Parts(template=content.template, call=content.call, outside=outside)
 
 
 def read(stored: Mapping[str, Any] | None) -> Parts:

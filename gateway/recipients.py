@@ -57,6 +57,8 @@ def sender(request: SendRequest, known: Known) -> tuple[Row | None, list[FieldEr
 def links(request: SendRequest, to_address: str | None, known: Known) -> Links:
     """The lead and the client of a message: those it names, else the newest with its address."""
     people = known.people(to_address) if to_address else ()
+    if not people:
+        return request.lead_id, request.client_id
     lead, client = _first(people, "lead"), _first(people, "client")
     return request.lead_id or lead, request.client_id or client
 
@@ -69,6 +71,8 @@ def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
     if to_address is None:
         return None, None
     people = list(known.people(to_address))
+    if not people and request.lead_id is None and request.client_id is None:
+        return None, None
     named = [
         {"kind": kind, **row}
         for kind, row in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,10 +53,49 @@ async def hold_leads(db: Connection, organization_id: UUID, messages: Sequence[R
 
 
 async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
-    """Store messages with their queue entries and first events; the rows, by id."""
-    rows = await db.fetch(_SQL["accept"], as_json(messages), organization_id)
+    """Store messages with their queue entries and first events; the rows as `get` shows them."""
+    at = await db.fetchval(_SQL["accept"], as_json(messages), organization_id)
     note(db, [organization_id])
-    return [dict(row) for row in rows]
+    return [_pending(message, organization_id, at) for message in messages]
+
+
+def _pending(message: Row, organization_id: UUID, at: datetime) -> Row:
+    """A message that has just been stored, not read once more: all of it is known."""
+    return {
+        "id": message["id"],
+        "organization_id": organization_id,
+        "channel": message["channel"],
+        "direction": "outbound",
+        "from_address": message["from_address"],
+        "to_address": message["to_address"],
+        "lead_id": message["lead_id"],
+        "client_id": message["client_id"],
+        "conversation_id": message["conversation_id"],
+        "subject": message["subject"],
+        "body": message["body"],
+        "html_body": message["html_body"],
+        "attachments": message["attachments"],
+        "status": "pending",
+        "sent_at": None,
+        "delivered_at": None,
+        "read_at": None,
+        "failed_at": None,
+        "error_code": None,
+        "error_message": None,
+        "external_id": None,
+        "template_id": message["template_id"],
+        "reference": message["reference"],
+        "send_at": _utc(message["send_at"]),
+        "expires_at": _utc(message["expires_at"]),
+        "retry_of": message["retry_of"],
+        "metadata": message["metadata"],
+        "created_at": at,
+        "updated_at": at,
+    }
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.astimezone(UTC) if at else None
 
 
 async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:

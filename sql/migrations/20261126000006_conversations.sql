@@ -15,9 +15,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
   WHEN octet_length(address) > 1000 THEN 'md5:' || md5(address) -- an index holds 2,704 bytes
   WHEN address LIKE '%@%' THEN lower(btrim(address))
-  WHEN address ~ '^\+521?[0-9]{10}$' THEN '+52' || right(address, 10)
-  WHEN address ~ '^\+549?[0-9]{10}$' THEN '+54' || right(address, 10)
-  WHEN address ~ '^\+55[0-9]{2}9?[6-9][0-9]{7}$'
+  WHEN address LIKE '+52%' AND address ~ '^\+521?[0-9]{10}$' THEN '+52' || right(address, 10)
+  WHEN address LIKE '+54%' AND address ~ '^\+549?[0-9]{10}$' THEN '+54' || right(address, 10)
+  WHEN address LIKE '+55%' AND address ~ '^\+55[0-9]{2}9?[6-9][0-9]{7}$'
     THEN '+55' || substr(address, 4, 2) || right(address, 8)
   -- https://help.twilio.com/articles/223179988: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE
   WHEN lower(btrim(address)) IN ('', 'anonymous', 'restricted', 'blocked', 'unknown', 'unavailable',
@@ -119,16 +119,33 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off 
 AS $$
 #variable_conflict use_column
 DECLARE
-  keys CONSTANT text[] := ARRAY(
-    SELECT DISTINCT key FROM json_to_recordset(wanted) AS w (addresses text[]),
-      unnest(w.addresses) AS a (address), gateway.address_key(a.address) AS key
-    WHERE key IS NOT NULL);
+  -- What is wanted, read once: most of it is known, and then nothing else is to be done.
+  ns integer[];
+  seeds text[];
+  firsts text[]; -- keys of their first addresses
+  leads uuid[];
+  clients uuid[];
+  names text[];
+  more boolean[]; -- which have other addresses beside it
+  keys text[];
   held uuid[] := '{}';
   there uuid[];
   known bigint;
-  tells boolean;
-  hides boolean;
 BEGIN
+  SELECT array_agg(w.n), array_agg(w.seed), array_agg(gateway.address_key(w.addresses[1])),
+    array_agg(w.lead_id), array_agg(w.client_id), array_agg(nullif(btrim(w.name), '')),
+    array_agg(cardinality(w.addresses) > 1)
+  INTO ns, seeds, firsts, leads, clients, names, more
+  FROM json_to_recordset(wanted) AS w (
+    n integer, seed text, addresses text[], lead_id uuid, client_id uuid, name text
+  );
+  keys := ARRAY(SELECT DISTINCT key FROM unnest(firsts) AS key WHERE key IS NOT NULL);
+  IF true = ANY (more) THEN
+    keys := ARRAY(
+      SELECT DISTINCT key FROM json_to_recordset(wanted) AS w (addresses text[]),
+        unnest(w.addresses) AS a (address), gateway.address_key(a.address) AS key
+      WHERE key IS NOT NULL);
+  END IF;
   LOOP
     SELECT coalesce(array_agg(DISTINCT a.conversation_id), '{}'), count(*) INTO there, known
     FROM gateway.conversation_addresses a
@@ -195,26 +212,21 @@ BEGIN
     ORDER BY i.key, i.n ON CONFLICT DO NOTHING;
   END LOOP;
 
-  SELECT bool_or(w.lead_id IS NOT NULL OR w.client_id IS NOT NULL OR w.name IS NOT NULL),
-    bool_or(gateway.address_key(w.addresses[1]) IS NULL) INTO tells, hides
-  FROM json_to_recordset(wanted) AS w (
-    addresses text[], lead_id uuid, client_id uuid, name text
-  );
-
   -- Who it is, where that has become known. Whose it was it stays: two leads may share a telephone.
-  IF tells THEN
+  IF 0 < cardinality(array_remove(leads || clients, NULL))
+    + cardinality(array_remove(names, NULL))
+  THEN
     UPDATE gateway.conversations c SET
       lead_id = coalesce(c.lead_id, i.lead_id),
       client_id = coalesce(c.client_id, i.client_id),
       name = coalesce(i.name, c.name)
     FROM (
       SELECT DISTINCT ON (a.conversation_id) a.conversation_id, w.lead_id, w.client_id,
-        left(nullif(btrim(w.name), ''), 200) AS name
-      FROM json_to_recordset(wanted) AS w (
-        n integer, addresses text[], lead_id uuid, client_id uuid, name text
-      )
+        left(w.name, 200) AS name
+      FROM unnest(ns, firsts, leads, clients, names) AS w (n, key, lead_id, client_id, name)
       JOIN gateway.conversation_addresses a ON a.organization_id = organization
-        AND a.address = gateway.address_key(w.addresses[1])
+        AND a.address = w.key
+      WHERE w.lead_id IS NOT NULL OR w.client_id IS NOT NULL OR w.name IS NOT NULL
       ORDER BY a.conversation_id, w.n DESC
     ) i
     WHERE c.organization_id = organization AND c.id = i.conversation_id AND NOT c.is_linked
@@ -230,11 +242,11 @@ BEGIN
           AND other.id <> c.id);
   END IF;
 
-  IF hides THEN
+  IF array_position(firsts, NULL) IS NOT NULL THEN
     INSERT INTO gateway.conversations (organization_id, id)
     SELECT organization, md5(organization || w.seed)::uuid
-    FROM json_to_recordset(wanted) AS w (seed text, addresses text[])
-    WHERE gateway.address_key(w.addresses[1]) IS NULL
+    FROM unnest(seeds, firsts) AS w (seed, key)
+    WHERE w.key IS NULL
     ORDER BY 2 ON CONFLICT DO NOTHING;
   END IF;
 
@@ -242,7 +254,9 @@ BEGIN
   SELECT w.n, coalesce(c.id, md5(organization || w.seed)::uuid),
     -- two people with names are two, whatever they share
     CASE WHEN NOT c.is_linked
-      AND (w.lead_id IS NOT NULL OR w.client_id IS NOT NULL OR cardinality(w.addresses) > 1)
+      AND (w.lead_id <> c.lead_id OR w.lead_id IS NOT NULL AND c.lead_id IS NULL
+        OR w.client_id <> c.client_id OR w.client_id IS NOT NULL AND c.client_id IS NULL
+        OR w.more)
     THEN (
       SELECT other.id FROM gateway.conversations other
       WHERE other.organization_id = organization AND other.id <> c.id
@@ -253,9 +267,12 @@ BEGIN
           SELECT k.id FROM gateway.conversations k
           WHERE k.organization_id = organization AND k.client_id = w.client_id
           UNION ALL
-          SELECT b.conversation_id FROM unnest(w.addresses) AS each (address)
+          SELECT b.conversation_id
+          FROM json_to_recordset(wanted) AS same (n integer, addresses text[]),
+            unnest(same.addresses) AS each (address)
           JOIN gateway.conversation_addresses b
-            ON b.organization_id = organization AND b.address = gateway.address_key(each.address)))
+            ON b.organization_id = organization AND b.address = gateway.address_key(each.address)
+          WHERE same.n = w.n))
         AND other.merged_into IS NULL AND NOT other.is_linked
         AND (c.lead_id IS NULL AND c.client_id IS NULL
           OR other.lead_id IS NULL AND other.client_id IS NULL
@@ -263,11 +280,10 @@ BEGIN
           OR c.client_id IS NULL AND other.lead_id IS NULL)
       ORDER BY other.id LIMIT 1)
     END
-  FROM json_to_recordset(wanted) AS w (
-    n integer, seed text, addresses text[], lead_id uuid, client_id uuid
-  )
+  FROM unnest(ns, seeds, firsts, leads, clients, more)
+    AS w (n, seed, key, lead_id, client_id, more)
   LEFT JOIN gateway.conversation_addresses a ON a.organization_id = organization
-    AND a.address = gateway.address_key(w.addresses[1])
+    AND a.address = w.key
   LEFT JOIN gateway.conversations c ON c.organization_id = organization AND c.id = a.conversation_id;
 END
 $$;

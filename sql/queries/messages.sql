@@ -10,7 +10,7 @@ ORDER BY id FOR NO KEY UPDATE;
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, the lead's last contact, the conversation's (which is placed and locked before).
--- $1: json array of messages, $2: organization.
+-- $1: json array of messages, $2: organization. The answer is when they were stored.
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
@@ -29,7 +29,6 @@ WITH incoming AS MATERIALIZED (
     conversation_id, subject, body, html_body, attachments, 'pending', metadata, template_id,
     reference, send_at, expires_at, retry_of, parts
   FROM incoming
-  RETURNING *
 ), queued AS (
   INSERT INTO gateway.queue (
     organization_id, message_id, sender_id, channel, priority, run_at, is_test
@@ -61,12 +60,7 @@ WITH incoming AS MATERIALIZED (
   ) i
   WHERE c.organization_id = $2 AND c.id = i.conversation_id
 )
-SELECT s.id, s.organization_id, s.channel, s.direction, s.from_address, s.to_address, s.lead_id,
-  s.client_id, s.conversation_id, s.subject, s.body, s.html_body, s.attachments, s.status,
-  s.sent_at, s.delivered_at, s.read_at, s.failed_at, s.error_code, s.error_message,
-  s.external_id, s.template_id, s.reference, s.send_at, s.expires_at, s.retry_of, s.metadata,
-  s.created_at, s.updated_at
-FROM stored s ORDER BY s.id;
+SELECT now();
 
 -- name: receive
 -- Inbound messages of one account; the id is derived from the provider's, so a redelivery

@@ -10,6 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from channels.model import Channel
+from gateway import setup
+from gateway.vault import Vault
+
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
 
@@ -39,6 +43,42 @@ async def test_accepted_message_is_the_row(gateway: Gateway, ask: Ask) -> None:
         "conversation_id": read.body["conversation_id"],
         "sent_at": None,
     }.items() <= sent.body.items()
+
+
+async def test_the_answer_is_what_is_stored(gateway: Gateway, ask: Ask) -> None:
+    """The 202 says of every field what a later look at the message says, however it was written."""
+    account = await setup.add_account(
+        gateway.database,
+        Vault(gateway.settings.gateway_secret_keys),
+        gateway.a.organization_id,
+        "resend",
+        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
+    )
+    clinic = "clinic@example.com"
+    await setup.add_sender(
+        gateway.database, account, Channel.EMAIL, clinic, is_default=True, rate=None
+    )
+    for request in (
+        SMS
+        | {
+            "send_at": "2030-01-01T09:00:00.123456+02:00",
+            "expires_at": "2030-01-02T00:00:00-05:30",
+            "reference": "r",
+            "metadata": {"b": 1.50, "a": [1e3, None, "é"], "deep": {"x": {}}, "n": 10**15},
+        },
+        SMS | {"attachments": [{"url": "https://example.com/a.png", "filename": "a.png"}]},
+        {
+            "channel": "email",
+            "to": "Ada@Example.com",
+            "subject": "Hello",
+            "html_body": "<p>Hello <b>Ada</b></p>",
+            "attachments": [{"content": "eA==", "filename": "a.txt", "content_type": "text/plain"}],
+        },
+    ):
+        accepted = await ask("POST", "/v1/messages", request)
+        assert 202 == accepted.status, accepted.body
+        stored = await ask("GET", f"/v1/messages/{accepted.body['id']}")
+        assert stored.body == accepted.body
 
 
 @pytest.mark.parametrize(

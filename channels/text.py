@@ -1,0 +1,18 @@
+"""What a text is made of: UTF-16 code units, and characters that no message can hold."""
+
+from __future__ import annotations
+
+import re
+
+_BEYOND = re.compile("[\U00010000-\U0010ffff]")
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def units(text: str) -> int:
+    """How many UTF-16 code units a text has: providers count a character beyond U+FFFF as two."""
+    return len(text) if text.isascii() else len(text) + len(_BEYOND.findall(text))
+
+
+def is_sendable(text: str) -> bool:
+    """Whether a text holds neither NUL nor half a surrogate pair."""
+    return _UNSENDABLE.search(text) is None
