@@ -9,6 +9,7 @@ from uuid import UUID
 
 from gateway import placing
 from gateway.batching import Batching
+from gateway.growth import Growth
 from gateway.problems import Problem
 from gateway.store import conversations, media, messages, suppressions
 from gateway.store.conversations import Placed
@@ -63,6 +64,7 @@ class Storing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._grew = Growth(database)
         self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_MOST)
 
     async def store(self, accepted: Accepted) -> list[Result] | None:
@@ -93,6 +95,7 @@ class Storing:
                     if accepted.idempotency and accepted.claim
                 ],
             )
+        self._grew(len(stored))
         return [
             (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch

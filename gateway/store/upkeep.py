@@ -21,6 +21,12 @@ async def forget_old(db: Connection) -> dict[str, int]:
     return dict(row or {})
 
 
+async def analyse_new_tables(db: Connection) -> list[str]:
+    """Have tables of a size that PostgreSQL knows nothing of analysed; which they were."""
+    found: list[str] = await db.fetchval(_SQL["analyse_new_tables"])
+    return found
+
+
 async def migrations(db: Connection) -> list[str]:
     """Versions that have been applied, oldest first."""
     return [row["version"] for row in await db.fetch(_SQL["migrations"])]

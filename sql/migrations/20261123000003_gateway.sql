@@ -165,6 +165,7 @@ CREATE TABLE IF NOT EXISTS gateway.queue (
   attempted_at timestamptz,
   is_test boolean NOT NULL DEFAULT false,
   asked smallint NOT NULL DEFAULT 0,
+  PRIMARY KEY (organization_id, message_id),
   FOREIGN KEY (organization_id, message_id)
     REFERENCES public.messages (organization_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
@@ -172,15 +173,6 @@ CREATE TABLE IF NOT EXISTS gateway.queue (
   autovacuum_analyze_threshold = 10000);
 CREATE INDEX IF NOT EXISTS idx_queue_org_priority_run_at
   ON gateway.queue (organization_id, priority, run_at);
--- The key comes last, as the newest of what costs the same.
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_index
-    WHERE indrelid = 'gateway.queue'::regclass AND indisprimary) THEN
-    ALTER TABLE gateway.queue ADD PRIMARY KEY (organization_id, message_id);
-  END IF;
-END
-$$;
 
 -- ---------------------------------------------------------------- what happened
 
@@ -224,20 +216,13 @@ CREATE TABLE IF NOT EXISTS gateway.webhook_requests (
   headers jsonb NOT NULL,
   body bytea NOT NULL,
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (organization_id, id),
   FOREIGN KEY (organization_id, account_id)
     REFERENCES gateway.provider_accounts (organization_id, id) ON DELETE CASCADE
 );
 CREATE INDEX IF NOT EXISTS idx_webhook_requests_org_account_received
   ON gateway.webhook_requests (organization_id, account_id, received_at);
 CREATE INDEX IF NOT EXISTS idx_webhook_requests_received ON gateway.webhook_requests (received_at);
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_index
-    WHERE indrelid = 'gateway.webhook_requests'::regclass AND indisprimary) THEN
-    ALTER TABLE gateway.webhook_requests ADD PRIMARY KEY (organization_id, id);
-  END IF;
-END
-$$;
 
 -- Reports that came before we knew the provider's id; applied as soon as it is stored.
 CREATE TABLE IF NOT EXISTS gateway.unmatched_reports (
@@ -289,12 +274,11 @@ CREATE INDEX IF NOT EXISTS idx_template_uses_org_template
 -- The last seven digits are the same in every way of writing a number; the caller compares the rest.
 CREATE INDEX IF NOT EXISTS idx_leads_org_phone_tail ON public.leads
   (organization_id, right(regexp_replace(phone, '\D', '', 'g'), 7)) WHERE phone IS NOT NULL;
-CREATE INDEX IF NOT EXISTS idx_leads_org_lower_email
-  ON public.leads (organization_id, lower(email)) WHERE email IS NOT NULL;
+CREATE INDEX IF NOT EXISTS idx_leads_org_lower_email ON public.leads (organization_id, lower(email));
 CREATE INDEX IF NOT EXISTS idx_clients_org_phone_tail ON public.clients
   (organization_id, right(regexp_replace(phone, '\D', '', 'g'), 7)) WHERE phone IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_clients_org_lower_email
-  ON public.clients (organization_id, lower(email)) WHERE email IS NOT NULL;
+  ON public.clients (organization_id, lower(email));
 
 CREATE OR REPLACE FUNCTION gateway.contacts_by_address(
   organization uuid, tails text[], emails text[]

@@ -92,18 +92,11 @@ CREATE TABLE IF NOT EXISTS gateway.media (
   reason text,
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (organization_id, id),
   FOREIGN KEY (organization_id, message_id)
     REFERENCES public.messages (organization_id, id) ON DELETE CASCADE
 );
 CREATE INDEX IF NOT EXISTS idx_media_org_message ON gateway.media (organization_id, message_id);
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_index
-    WHERE indrelid = 'gateway.media'::regclass AND indisprimary) THEN
-    ALTER TABLE gateway.media ADD PRIMARY KEY (organization_id, id);
-  END IF;
-END
-$$;
 
 -- What a worker has to fetch at a provider: a message's file (`media`), what a webhook only pointed
 -- at (`parse`), a confirmation (`visit`). Gone when it is done.

@@ -445,10 +445,8 @@ REVOKE ALL ON FUNCTION gateway.place_message() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER place_messages BEFORE INSERT ON public.messages
   FOR EACH ROW WHEN (NEW.conversation_id IS NULL) EXECUTE FUNCTION gateway.place_message();
 
--- Not of those that have none: an index of all would be taken for the key's while the table is new.
 CREATE INDEX IF NOT EXISTS idx_messages_org_conversation_created
-  ON public.messages (organization_id, conversation_id, created_at DESC, id DESC)
-  WHERE conversation_id IS NOT NULL;
+  ON public.messages (organization_id, conversation_id, created_at DESC, id DESC);
 
 -- The messages that were there before are placed, too. Nobody changed them: their triggers rest.
 DO $$

@@ -60,5 +60,8 @@ SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM report
   (SELECT count(*) FROM links) AS links, (SELECT count(*) FROM attempts) AS attempts,
   (SELECT count(*) FROM changes) AS changes;
 
+-- name: analyse_new_tables
+SELECT gateway.analyse_new_tables();
+
 -- name: migrations
 SELECT version FROM gateway.schema_migrations ORDER BY version;

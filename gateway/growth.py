@@ -1,0 +1,43 @@
+"""Growth: a table that is new gets its statistics when it has grown, not when autovacuum comes by."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.logs import logger
+from gateway.store import upkeep
+from gateway.store.database import Database, DatabaseAwayError
+
+_log = logger(__name__)
+
+# Rows of this process after which it looks, and so many times as many until it looks again.
+_FIRST = 2000
+_TIMES = 10
+
+
+class Growth:
+    """Counts what a process stores, and has new tables analysed when it is worth it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows = 0
+        self._next = _FIRST
+        self._looking: asyncio.Task[None] | None = None
+
+    def __call__(self, rows: int) -> None:
+        """So many more rows are stored."""
+        self._rows += rows
+        if self._rows >= self._next:
+            self._next = self._rows * _TIMES
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            async with self._database.as_service() as db:
+                analysed = await upkeep.analyse_new_tables(db)
+        except DatabaseAwayError as error:
+            # Autovacuum does the same within a minute or so.
+            _log.warning("new tables were not analysed", error=str(error))
+            return
+        if analysed:
+            _log.info("new tables were analysed", tables=analysed)
