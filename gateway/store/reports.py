@@ -72,7 +72,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     """Append events and advance their messages; messages that do not exist are left out."""
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_stored(list(events)))
+    rows = await db.fetch(_SQL["record"], as_stored([_event_row(event) for event in events]))
     note(db, {row["organization_id"] for row in rows if row["fresh"]})
     return [
         Advance(
@@ -89,6 +89,32 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
         )
         for row in rows
     ]
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    """An event as `record` takes it: what names it and what went wrong stand in its detail, too."""
+    external_id, code, words = event.external_id, event.error_code, event.error_message
+    detail = dict(event.detail) if event.detail else {}
+    if external_id is not None:
+        detail["external_id"] = external_id
+    if code is not None:
+        detail["error_code"] = code
+    if words is not None:
+        detail["error_message"] = words
+    return {
+        "organization_id": event.organization_id,
+        "message_id": event.message_id,
+        "id": event.id,
+        "type": event.type,
+        "status": event.status,
+        "occurred_at": event.occurred_at,
+        "source": event.source,
+        "external_id": external_id,
+        "error_code": code,
+        "error_message": words,
+        "detail": detail,
+        "provider": event.provider,
+    }
 
 
 async def resolve(
