@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
@@ -57,6 +59,22 @@ def test_json_lines(lines: Lines) -> None:
     } == {name: value for name, value in ours.items() if name != "timestamp"}
     assert ours["timestamp"].endswith("Z")
     assert ("it happens", "warning") == (theirs["event"], theirs["level"])
+
+
+class Gone(io.StringIO):
+    """Standard error whose reader has gone away."""
+
+    def write(self, _: str) -> int:
+        """Fail as a pipe does."""
+        raise BrokenPipeError
+
+
+def test_nobody_reads(lines: Lines) -> None:
+    """A line that cannot be written fails nobody: what it tells of is done."""
+    with redirect_stderr(Gone()):
+        configure("info", "json")
+    logger("ours").info("reported", message_id="m")
+    assert lines() == []
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
