@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
@@ -89,7 +90,7 @@ class Metrics:
 
     def accepted(self, channel: str, provider: str) -> None:
         """A message was stored, to be sent through a provider."""
-        self._accepted.labels(channel, provider).inc()
+        _counter(self._accepted, channel, provider).inc()
 
     def accept_took(self, seconds: float) -> None:
         """A request to send was answered."""
@@ -97,28 +98,28 @@ class Metrics:
 
     def send_took(self, provider: str, seconds: float) -> None:
         """A provider answered, or did not within its time."""
-        self._send_seconds.labels(provider).observe(seconds)
+        _histogram(self._send_seconds, provider).observe(seconds)
 
     def advanced(self, advance: Advance, provider: str, now: datetime) -> None:
         """A message was sent, delivered or has failed, each counted the first time."""
         labels = (advance.channel, provider)
         if advance.is_sent:
-            self._sent.labels(*labels).inc()
+            _counter(self._sent, *labels).inc()
         if advance.has_failed:
-            self._failed.labels(*labels).inc()
+            _counter(self._failed, *labels).inc()
         if advance.is_delivered:
-            self._delivered.labels(*labels).inc()
+            _counter(self._delivered, *labels).inc()
             age = (now - advance.created_at).total_seconds()
-            self._callback_delay.labels(*labels).observe(age)
+            _histogram(self._callback_delay, *labels).observe(age)
 
     def received(self, channel: Channel, provider: str) -> None:
         """An inbound message was stored."""
-        self._received.labels(channel, provider).inc()
+        _counter(self._received, channel, provider).inc()
 
     def hook_answered(self, provider: str, status: int, seconds: float) -> None:
         """A webhook request was answered."""
-        self._hooks.labels(provider, str(status)).inc()
-        self._hook_seconds.labels(provider).observe(seconds)
+        _counter(self._hooks, provider, str(status)).inc()
+        _histogram(self._hook_seconds, provider).observe(seconds)
 
     def page(self, depth: Iterable[tuple[str, int, float]]) -> bytes:
         """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest)."""
@@ -129,6 +130,17 @@ class Metrics:
         queue = CollectorRegistry()
         queue.register(_Queue(list(depth)))
         return generate_latest(registry) + generate_latest(queue)
+
+
+# The library looks a child up under a lock, anew for each number; there are as many as names.
+@cache
+def _counter(counter: Counter, *labels: str) -> Counter:
+    return counter.labels(*labels)
+
+
+@cache
+def _histogram(histogram: Histogram, *labels: str) -> Histogram:
+    return histogram.labels(*labels)
 
 
 class _Queue(Collector):
