@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from channels.model import Account
 from gateway import incoming
 from gateway.batching import Batching
-from gateway.logs import logger
+from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import reports
 from gateway.store.database import Connection, Database, DatabaseAwayError
@@ -66,13 +66,16 @@ class Reporting:
         now = datetime.now(UTC)
         for each in told:
             self._metrics.advanced(each.advance, each.provider, now)
-            _log.info(
-                "reported",
-                message_id=str(each.advance.message_id),
-                organization_id=str(each.advance.organization_id),
-                provider=each.provider,
-                status=each.advance.status,
-            )
+        info_each(_log, "reported", map(_line, told))
+
+
+def _line(told: Told) -> dict[str, str]:
+    return {
+        "message_id": str(told.advance.message_id),
+        "organization_id": str(told.advance.organization_id),
+        "provider": told.provider,
+        "status": told.advance.status,
+    }
 
 
 async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
