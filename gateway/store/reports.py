@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from gateway.ids import derived_id
+from gateway.ids import derived_id, derived_text
 from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -46,7 +46,7 @@ def report_id(key: str) -> UUID:
 
 def event_id(message_id: UUID, key: str) -> UUID:
     """The id of the event that `key` names among those of its message."""
-    return derived_id(message_id, report_id(key))
+    return derived_id(message_id, derived_text(f"report\x1f{key}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from webhooks.model import Unreadable, WebhookRequest
 
 FORM = "application/x-www-form-urlencoded"
 DETAILS, DETAIL_CHARACTERS = 40, 1000
+# One parameter in which nothing is encoded, as in the callback URLs that we give.
+_PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 Given = Mapping[str, str]
 
@@ -42,6 +44,8 @@ def read_parameters(request: WebhookRequest) -> dict[str, str]:
 
 def stored(text: str) -> str:
     """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
@@ -62,11 +66,15 @@ def _from_json(body: bytes) -> dict[str, str]:
 def pairs_of(body: bytes) -> list[tuple[bytes, bytes]]:
     """The parameters of a form, in order, decoded but not yet read as text."""
     pairs: list[tuple[bytes, bytes]] = []
-    for part in body.split(b"&"):
+    for part in body.replace(b"+", b" ").split(b"&"):
         if part:
-            name, _, value = part.replace(b"+", b" ").partition(b"=")
-            pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+            name, _, value = part.partition(b"=")
+            pairs.append((_unquoted(name), _unquoted(value)))
     return pairs
+
+
+def _unquoted(text: bytes) -> bytes:
+    return unquote_to_bytes(text) if b"%" in text else text
 
 
 def as_bytes(text: str) -> bytes:
@@ -95,8 +103,12 @@ def message_id(url: str) -> UUID | None:
 def in_query(url: str, name: str) -> list[str]:
     """The values of a parameter in a URL's query; none where the query is no query of ours."""
     _, _, query = url.partition("?")
+    query, _, _ = query.partition("#")
+    if _PLAIN.fullmatch(query):
+        given, _, value = query.partition("=")
+        return [value] if given == name else []
     try:
-        return parse_qs(query.partition("#")[0], max_num_fields=100).get(name, [])
+        return parse_qs(query, max_num_fields=100).get(name, [])
     except ValueError:
         return []
 
