@@ -45,7 +45,7 @@ class Reporting:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE)
+        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE, lanes=2)
 
     async def store(self, received: Received) -> None:
         """Store a request that holds nothing but reports.
