@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
@@ -63,18 +64,18 @@ def _from_json(body: bytes) -> dict[str, str]:
     }
 
 
-def pairs_of(body: bytes) -> list[tuple[bytes, bytes]]:
+# Once for the signature and once for what it says, one after the other.
+@lru_cache(maxsize=1)
+def pairs_of(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """The parameters of a form, in order, decoded but not yet read as text."""
-    pairs: list[tuple[bytes, bytes]] = []
-    for part in body.replace(b"+", b" ").split(b"&"):
-        if part:
-            name, _, value = part.partition(b"=")
-            pairs.append((_unquoted(name), _unquoted(value)))
-    return pairs
+    return tuple(_pair(part) for part in body.replace(b"+", b" ").split(b"&") if part)
 
 
-def _unquoted(text: bytes) -> bytes:
-    return unquote_to_bytes(text) if b"%" in text else text
+def _pair(part: bytes) -> tuple[bytes, bytes]:
+    name, _, value = part.partition(b"=")
+    if b"%" in part:
+        return unquote_to_bytes(name), unquote_to_bytes(value)
+    return name, value
 
 
 def as_bytes(text: str) -> bytes:
