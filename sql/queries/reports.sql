@@ -142,6 +142,8 @@ FROM json_to_recordset($1::json) AS i (
   occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb,
   provider jsonb
 )
+-- Two that keep the same reports wait for each other, and never in a circle.
+ORDER BY organization_id, account_id, external_id, id
 ON CONFLICT DO NOTHING;
 
 -- name: take_unmatched
