@@ -93,15 +93,8 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
 
 def _event_row(event: Event) -> dict[str, Any]:
     """An event as `record` takes it: what names it and what went wrong stand in its detail, too."""
-    external_id, code, words = event.external_id, event.error_code, event.error_message
     detail = dict(event.detail) if event.detail else {}
-    if external_id is not None:
-        detail["external_id"] = external_id
-    if code is not None:
-        detail["error_code"] = code
-    if words is not None:
-        detail["error_message"] = words
-    return {
+    row = {
         "organization_id": event.organization_id,
         "message_id": event.message_id,
         "id": event.id,
@@ -109,12 +102,18 @@ def _event_row(event: Event) -> dict[str, Any]:
         "status": event.status,
         "occurred_at": event.occurred_at,
         "source": event.source,
-        "external_id": external_id,
-        "error_code": code,
-        "error_message": words,
         "detail": detail,
-        "provider": event.provider,
     }
+    # What is not told is not named: most reports tell of no error, and PostgreSQL reads each word.
+    if event.external_id is not None:
+        row["external_id"] = detail["external_id"] = event.external_id
+    if event.error_code is not None:
+        row["error_code"] = detail["error_code"] = event.error_code
+    if event.error_message is not None:
+        row["error_message"] = detail["error_message"] = event.error_message
+    if event.provider is not None:
+        row["provider"] = event.provider
+    return row
 
 
 async def resolve(
