@@ -1,4 +1,4 @@
-"""Batching: what concurrent callers want is done together, one flush at a time.
+"""Batching: what concurrent callers want is done together, one flush or a few at a time.
 
 No timer: the first wish is done at once, the next batch is what arrived while it was being done. So
 one caller alone waits for nobody, and under load a commit serves hundreds.
@@ -39,7 +39,9 @@ class Batching(Generic[T, R]):
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
     `shared` are the errors that are nobody's own. A batch holds `most` units at most, but one item
-    of any size; `room` units may wait.
+    of any size; `room` units may wait. With several `lanes` another batch sets out beside those
+    that are being done once it is as large as they are: it need not wait for their commit, and no
+    batch is small only because a lane is free.
     """
 
     def __init__(
@@ -49,14 +51,17 @@ class Batching(Generic[T, R]):
         shared: tuple[type[Exception], ...],
         most: int = 200,
         room: int = 20_000,
+        lanes: int = 1,
     ) -> None:
         self._do = do
         self._shared = shared
         self._most = most
         self._room = room
+        self._lanes = lanes
         self._waiting: deque[_Wish[T, R]] = deque()
         self._waiting_size = 0
-        self._flushing: asyncio.Task[None] | None = None
+        self._doing_size = 0
+        self._flushing: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: T, *, size: int = 1) -> R:
         """What `do` answers for this item; raises its error, or `FullError` with nothing done."""
@@ -65,26 +70,39 @@ class Batching(Generic[T, R]):
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
         self._waiting.append(wish)
         self._waiting_size += size
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
+        has_lane = len(self._flushing) < self._lanes
+        if not self._flushing or (has_lane and self._is_full_enough()):
+            self._flushing.add(asyncio.create_task(self._flush()))
         return await wish.answer
 
     async def close(self) -> None:
         """Return when everything that waits has been done."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
+        while self._flushing:
+            await asyncio.wait(self._flushing)
+
+    def _is_full_enough(self) -> bool:
+        return self._waiting_size >= self._doing_size
 
     async def _flush(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and (len(self._flushing) == 1 or self._is_full_enough()):
                 if batch := self._next():
-                    await self._settle(batch)
+                    await self._do_now(batch)
         finally:
-            self._flushing = None
-            # Only where the flush itself was cancelled: nobody comes for these any more.
-            while self._waiting:
-                self._waiting.popleft().answer.cancel()
-            self._waiting_size = 0
+            self._flushing -= {asyncio.current_task()}
+            # Only where the last flush itself was cancelled: nobody comes for these any more.
+            while self._waiting and not self._flushing:
+                wish = self._waiting.popleft()
+                self._waiting_size -= wish.size
+                wish.answer.cancel()
+
+    async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
+        size = sum(wish.size for wish in batch)
+        self._doing_size += size
+        try:
+            await self._settle(batch)
+        finally:
+            self._doing_size -= size
 
     def _next(self) -> list[_Wish[T, R]]:
         batch: list[_Wish[T, R]] = []

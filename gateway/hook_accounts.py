@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from channels.model import Account
@@ -19,6 +20,9 @@ _KNOWN_ACCOUNTS = 10_000
 
 class UnknownHookError(Exception):
     """No such provider, event or account, or an account of another provider."""
+
+
+_uuid = lru_cache(_KNOWN_ACCOUNTS)(UUID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class HookAccounts:
         if row is None or event not in row.events:
             raise UnknownHookError
         try:
-            wanted = UUID(account_id)
+            wanted = _uuid(account_id)
         except ValueError:
             raise UnknownHookError from None
         account = await self._by_id(wanted)

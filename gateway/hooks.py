@@ -6,6 +6,7 @@ Checked in this order: 404 (no such hook), 413 (too large), 403 (not signed), 40
 from __future__ import annotations
 
 import time
+from functools import cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -98,9 +99,14 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
     )
 
 
+@cache
+def _path_of(base_url: str) -> str:
+    return urlsplit(base_url).path
+
+
 def _public_url(base_url: str, raw_path: str) -> str:
     # As text: a URL object would quote the query anew, and the signature is over what was sent.
-    prefix = urlsplit(base_url).path
+    prefix = _path_of(base_url)
     if prefix and raw_path.startswith(prefix + "/webhooks/"):
         raw_path = raw_path.removeprefix(prefix)
     return base_url + raw_path

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from channels.model import Account
 from gateway import incoming
 from gateway.batching import Batching
-from gateway.logs import logger
+from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import reports
 from gateway.store.database import Connection, Database, DatabaseAwayError
@@ -45,7 +46,7 @@ class Reporting:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE)
+        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE, lanes=2)
 
     async def store(self, received: Received) -> None:
         """Store a request that holds nothing but reports.
@@ -66,34 +67,49 @@ class Reporting:
         now = datetime.now(UTC)
         for each in told:
             self._metrics.advanced(each.advance, each.provider, now)
-            _log.info(
-                "reported",
-                message_id=str(each.advance.message_id),
-                organization_id=str(each.advance.organization_id),
-                provider=each.provider,
-                status=each.advance.status,
-            )
+        info_each(_log, "reported", map(_line, told))
+
+
+def _line(told: Told) -> dict[str, str]:
+    return {
+        "message_id": str(told.advance.message_id),
+        "organization_id": str(told.advance.organization_id),
+        "provider": told.provider,
+        "status": told.advance.status,
+    }
 
 
 async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
     """Record the reports of requests; what is about a message that we do not know is kept."""
     said = [(each.account, report) for each in batch for report in each.told]
+    found: dict[int, UUID] = {}
+    for start in range(0, len(said), _AT_ONCE):
+        some = said[start : start + _AT_ONCE]
+        keys = [(account.organization_id, r.message_id, r.external_id) for account, r in some]
+        known = await reports.resolve(db, keys)
+        found |= {start + n: about for n, about in known.items()}
+    told = await _record_known(db, [(*said[n], about) for n, about in found.items()])
+    unmatched = [
+        incoming.unmatched(account, report)
+        for n, (account, report) in enumerate(said)
+        if n not in found and report.external_id is not None
+    ]
+    if unmatched:
+        await reports.keep_unmatched(db, unmatched)
+    return told
+
+
+async def _record_known(
+    db: Connection, said: list[tuple[Account, StatusReport, UUID]]
+) -> list[Told]:
+    if len(said) > _AT_ONCE:
+        # A statement locks its rows in the order of their ids, and so do several together: two
+        # requests about the same messages wait for each other, and never in a circle.
+        said.sort(key=lambda each: each[2])
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        found = await reports.resolve(
-            db, [(account.organization_id, r.message_id, r.external_id) for account, r in some]
-        )
-        advances = await reports.record(
-            db, [incoming.report_event(*some[n], about) for n, about in found.items()]
-        )
-        providers = {about: some[n][0].provider for n, about in found.items()}
+        advances = await reports.record(db, [incoming.report_event(*each) for each in some])
+        providers = {about: account.provider for account, _, about in some}
         told += [Told(providers[advance.message_id], advance) for advance in advances]
-        unmatched = [
-            incoming.unmatched(account, report)
-            for n, (account, report) in enumerate(some)
-            if n not in found and report.external_id is not None
-        ]
-        if unmatched:
-            await reports.keep_unmatched(db, unmatched)
     return told

@@ -38,6 +38,9 @@ LONGEST_NUMBER: Final = 18
 # Codecs of Python that no mail is written in, and that take long or read something else.
 NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 
+_MOMENT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+_SIZED = (str, list, dict)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
@@ -151,6 +154,8 @@ def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") ->
 
 def stored(text: str) -> str:
     """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
@@ -183,7 +188,11 @@ def members(value: object) -> Mapping[str, Any]:
 
 def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
     """A text or number as one line of text, bounded; empty for everything else."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, str):
+        # As most ids, addresses and names are: one word, with nothing in it to take out.
+        if len(value) <= length and value.isascii() and value.isprintable() and " " not in value:
+            return value
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
     return " ".join(stored(str(value)[: 4 * length]).split())[:length]
 
@@ -191,7 +200,7 @@ def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
 def moment(value: object) -> datetime | None:
     """A time in seconds since 1970, as number or text; None where there is none to read."""
     digits = word(value, 32)
-    if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", digits) is None:
+    if _MOMENT.fullmatch(digits) is None:
         return None
     return datetime.fromtimestamp(float(digits), UTC)
 
@@ -208,7 +217,7 @@ def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, 
     """What else was said, under the provider's own names, bounded in number and length."""
     found: dict[str, Any] = {}
     for name, value in given.items():
-        if name in leave_out or value is None or value in ("", [], {}):
+        if name in leave_out or value is None or (not value and isinstance(value, _SIZED)):
             continue
         if len(found) == DETAILS:
             break
@@ -217,10 +226,12 @@ def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, 
 
 
 def _bounded(value: object) -> object:
-    if isinstance(value, bool | int | float):
+    if isinstance(value, str):
+        return stored(value[:DETAIL_CHARACTERS])
+    if isinstance(value, (int, float)):  # and so a bool
         return value
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         text = "..."
     return stored(text[:DETAIL_CHARACTERS])

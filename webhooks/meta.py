@@ -188,7 +188,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
 def _message_id(value: object) -> UUID | None:
     """Our id of the message, that the send gave along."""
     try:
-        return UUID(_text(value, 64))
+        return UUID(_text(value, 64)) if value else None
     except ValueError:
         return None
 

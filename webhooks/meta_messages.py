@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -36,6 +37,8 @@ PARTS: Final = (
     "system", "edit", "revoke", "unsupported",
 )  # fmt: skip
 
+_MOMENT = re.compile(r"[0-9]{1,11}")
+
 
 def obj(value: object) -> Given:
     """A JSON object, an empty one for anything else."""
@@ -49,10 +52,12 @@ def items(value: object) -> list[Any]:
 
 def text(value: object, most: int | None = None) -> str:
     """A text as PostgreSQL can hold it, empty for anything else: no NUL, no halves of pairs."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         return ""
+    if value.isascii() and "\0" not in value:
+        return value[:most]
     return value.replace("\0", "").encode(errors="replace").decode()[:most]
 
 
@@ -64,14 +69,14 @@ def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
         return value if math.isfinite(value) else None
     if isinstance(value, int) and abs(value) >= 2**63:
         return None
-    if isinstance(value, dict | list) and depth == 0:
+    if depth == 0 and isinstance(value, (dict, list)):
         return None
     if isinstance(value, list):
         return [detail(each, depth - 1) for each in value[:ENTRIES]]
     if isinstance(value, dict):
         return {
             text(name, ID_CHARACTERS): detail(each, depth - 1)
-            for name, each in list(value.items())[:ENTRIES]
+            for name, each in islice(value.items(), ENTRIES)
         }
     return value
 
@@ -81,16 +86,17 @@ def filled(**given: object) -> dict[str, Any]:
     kept = {name: detail(value) for name, value in given.items()}
     kept = {name: value for name, value in kept.items() if value not in (None, "", [], {})}
     for name, value in kept.items():
-        if len(written := json.dumps(value)) > PART_CHARACTERS:
+        # Only what may be: a character takes twelve in JSON at most.
+        may_be = 12 * len(repr(value)) > PART_CHARACTERS
+        if may_be and len(written := json.dumps(value)) > PART_CHARACTERS:
             kept[name] = written[:DETAIL_CHARACTERS]
     return kept
 
 
 def moment(value: object) -> datetime | None:
     """A time in seconds since 1970, as a text or a number; None where it is none."""
-    if not re.fullmatch(r"[0-9]{1,11}", text(value, 32)):
-        return None
-    return datetime.fromtimestamp(int(text(value)), UTC)
+    digits = text(value, 32)
+    return datetime.fromtimestamp(int(digits), UTC) if _MOMENT.fullmatch(digits) else None
 
 
 def address(value: object) -> str:

@@ -17,6 +17,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import aiohttp
@@ -68,16 +69,19 @@ def _are_keys(text: str) -> bool:
 def public_keys(credentials: Mapping[str, str]) -> list[ec.EllipticCurvePublicKey]:
     """The keys that SendGrid may sign with; raises ValueError where one is none."""
     texts = [text for name in KEYS for text in credentials.get(name, "").split(",") if text]
-    keys = []
-    for text in texts:
-        try:
-            key = load_der_public_key(b64decode(text, validate=True))
-        except UnsupportedAlgorithm as error:
-            raise ValueError("not a key on an elliptic curve") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise ValueError("not a key on an elliptic curve")
-        keys.append(key)
-    return keys
+    return [_public_key(text) for text in texts]
+
+
+# To read a key takes as long as to verify with it.
+@lru_cache(maxsize=1000)
+def _public_key(text: str) -> ec.EllipticCurvePublicKey:
+    try:
+        key = load_der_public_key(b64decode(text, validate=True))
+    except UnsupportedAlgorithm as error:
+        raise ValueError("not a key on an elliptic curve") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("not a key on an elliptic curve")
+    return key
 
 
 def base_url(account: Account) -> str:

@@ -134,15 +134,17 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
     And without a link to sign in, which a report of a click names, and an answer to the mail
     quotes: colleagues read both.
     """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: storable(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value and "inbox" not in value:
+            return value
         text = value.replace("\x00", "").encode("utf-8", "replace").decode()
         return _SIGN_IN.sub(r"\1***", text) if "inbox" in text else text
     if isinstance(value, Mapping):
         return {storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: storable(getattr(value, each.name)) for each in fields(value)}
     return value
 
 

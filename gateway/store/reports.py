@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from gateway.ids import derived_id
+from gateway.ids import derived_id, derived_text
 from gateway.store.database import Connection, as_json, as_stored
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -46,7 +46,7 @@ def report_id(key: str) -> UUID:
 
 def event_id(message_id: UUID, key: str) -> UUID:
     """The id of the event that `key` names among those of its message."""
-    return derived_id(message_id, report_id(key))
+    return derived_id(message_id, derived_text(f"report\x1f{key}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
     """Append events and advance their messages; messages that do not exist are left out."""
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_stored(list(events)))
+    rows = await db.fetch(_SQL["record"], as_stored([_event_row(event) for event in events]))
     note(db, {row["organization_id"] for row in rows if row["fresh"]})
     return [
         Advance(
@@ -89,6 +89,31 @@ async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
         )
         for row in rows
     ]
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    """An event as `record` takes it: what names it and what went wrong stand in its detail, too."""
+    detail = dict(event.detail) if event.detail else {}
+    row = {
+        "organization_id": event.organization_id,
+        "message_id": event.message_id,
+        "id": event.id,
+        "type": event.type,
+        "status": event.status,
+        "occurred_at": event.occurred_at,
+        "source": event.source,
+        "detail": detail,
+    }
+    # What is not told is not named: most reports tell of no error, and PostgreSQL reads each word.
+    if event.external_id is not None:
+        row["external_id"] = detail["external_id"] = event.external_id
+    if event.error_code is not None:
+        row["error_code"] = detail["error_code"] = event.error_code
+    if event.error_message is not None:
+        row["error_message"] = detail["error_message"] = event.error_message
+    if event.provider is not None:
+        row["provider"] = event.provider
+    return row
 
 
 async def resolve(

@@ -16,7 +16,7 @@ WITH incoming AS MATERIALIZED (
   ORDER BY organization_id, message_id, id, occurred_at
 ), target AS MATERIALIZED (
   SELECT m.organization_id, m.id, m.status, m.channel, m.created_at, m.sent_at, m.delivered_at,
-    m.failed_at
+    m.failed_at, m.error_code, m.error_message
   FROM messages m
   WHERE (m.organization_id, m.id) IN (SELECT organization_id, message_id FROM incoming)
   ORDER BY m.id
@@ -26,29 +26,34 @@ WITH incoming AS MATERIALIZED (
     organization_id, message_id, id, type, status, occurred_at, source, detail
   )
   SELECT i.organization_id, i.message_id, i.id, i.type, i.status, coalesce(i.occurred_at, now()),
-    i.source,
-    coalesce(i.detail, '{}') || jsonb_strip_nulls(jsonb_build_object(
-      'external_id', i.external_id, 'error_code', i.error_code, 'error_message', i.error_message
-    ))
+    i.source, i.detail
   FROM incoming i JOIN target t ON t.organization_id = i.organization_id AND t.id = i.message_id
   ON CONFLICT DO NOTHING
   RETURNING organization_id, message_id, id, occurred_at
 ), fresh AS MATERIALIZED (
   SELECT i.*, a.occurred_at AS at
   FROM appended a JOIN incoming i USING (organization_id, message_id, id)
-), folded AS (
-  SELECT organization_id, message_id,
-    (array_agg(status ORDER BY gateway.status_rank(status) DESC)
-      FILTER (WHERE status IS NOT NULL))[1] AS status,
+), folded AS MATERIALIZED (
+  SELECT organization_id, message_id, array_agg(id) AS ids,
+    -- the status of the highest rank, which is one digit of every status that can be stored
+    substr(max((gateway.status_rank(status) || status) COLLATE "C"), 2) AS status,
     min(at) FILTER (WHERE status = 'sent') AS sent_at,
     min(at) FILTER (WHERE status = 'delivered') AS delivered_at,
     min(at) FILTER (WHERE status = 'read') AS read_at,
     min(external_id) AS external_id
   FROM fresh GROUP BY organization_id, message_id
 ), failure AS (
+  -- Of several failures the earliest counts; at one instant the order of their texts decides,
+  -- so that the order of arrival never does.
   SELECT DISTINCT ON (organization_id, message_id) organization_id, message_id,
     at AS failed_at, error_code, error_message
-  FROM fresh WHERE status = 'failed'
+  FROM (
+    SELECT organization_id, message_id, at, error_code, error_message
+    FROM fresh WHERE status = 'failed'
+    UNION ALL
+    SELECT organization_id, id, failed_at, error_code, error_message
+    FROM target WHERE failed_at IS NOT NULL
+  ) AS known
   ORDER BY organization_id, message_id, at, error_code, error_message
 ), told AS (
   SELECT organization_id, message_id, gateway.merge_provider(provider) AS provider
@@ -62,16 +67,9 @@ WITH incoming AS MATERIALIZED (
     sent_at = least(m.sent_at, f.sent_at),
     delivered_at = least(m.delivered_at, f.delivered_at),
     read_at = least(m.read_at, f.read_at),
-    -- Of several failures the earliest counts; at one instant the order of their texts decides,
-    -- so that the order of arrival never does.
-    (failed_at, error_code, error_message) = (
-      SELECT c.failed_at, c.error_code, c.error_message
-      FROM (VALUES
-        (m.failed_at, m.error_code, m.error_message),
-        (x.failed_at, x.error_code, x.error_message)
-      ) AS c (failed_at, error_code, error_message)
-      ORDER BY c.failed_at NULLS LAST, c.error_code, c.error_message LIMIT 1
-    ),
+    failed_at = x.failed_at,
+    error_code = CASE WHEN x.failed_at IS NULL THEN m.error_code ELSE x.error_code END,
+    error_message = CASE WHEN x.failed_at IS NULL THEN m.error_message ELSE x.error_message END,
     external_id = coalesce(m.external_id, f.external_id),
     metadata = CASE WHEN t.provider IS NULL THEN m.metadata
       ELSE coalesce(m.metadata, '{}') || jsonb_build_object(
@@ -96,9 +94,10 @@ SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
   t.sent_at IS NULL AND a.sent_at IS NOT NULL AS is_sent,
   t.delivered_at IS NULL AND a.delivered_at IS NOT NULL AS is_delivered,
   t.failed_at IS NULL AND a.failed_at IS NOT NULL AS has_failed,
-  array(SELECT e.id FROM appended e
-    WHERE e.organization_id = t.organization_id AND e.message_id = t.id) AS fresh
-FROM target t LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id;
+  coalesce(f.ids, '{}') AS fresh
+FROM target t
+LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id
+LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t.id;
 
 -- name: resolve
 -- Which of our messages reports are about: $1: json array of {n, organization_id, message_id,
@@ -143,6 +142,8 @@ FROM json_to_recordset($1::json) AS i (
   occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb,
   provider jsonb
 )
+-- Two that keep the same reports wait for each other, and never in a circle.
+ORDER BY organization_id, account_id, external_id, id
 ON CONFLICT DO NOTHING;
 
 -- name: take_unmatched

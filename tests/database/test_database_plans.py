@@ -166,6 +166,23 @@ async def test_plans(db: Connection) -> None:
     assert "\n".join(wrong) == ""
 
 
+async def test_reports_of_neighbours_stay_in_their_pages(db: Connection) -> None:
+    """All messages of some pages change in one transaction, as when their reports come together."""
+    await db.execute(MANY)
+    async with db.transaction():
+        await db.execute(
+            "UPDATE messages SET status = 'sent', sent_at = now()"
+            " WHERE ctid = ANY (ARRAY(SELECT ctid FROM messages ORDER BY ctid LIMIT 300))"
+        )
+        counted = await db.fetchrow(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'public.messages'::regclass"
+        )
+    assert counted is not None
+    assert counted["n_tup_upd"] == 300
+    assert counted["n_tup_hot_upd"] >= 0.95 * counted["n_tup_upd"]
+
+
 async def test_updates_stay_in_their_page(db: Connection) -> None:
     """A change of status, and a lease, touch no index: every such update is HOT."""
     await db.execute(MANY)

@@ -25,33 +25,38 @@ class Store:
     """All of a batch or nothing, as a transaction; fails as it is told."""
 
     def __init__(
-        self, *, bad: frozenset[int] = frozenset(), lost: frozenset[int] = frozenset()
+        self,
+        *,
+        bad: frozenset[int] = frozenset(),
+        lost: frozenset[int] = frozenset(),
+        lanes: int = 1,
     ) -> None:
-        self.bad, self.lost = bad, lost
+        self.bad, self.lost, self.lanes = bad, lost, lanes
         self.rows: list[int] = []
         self.sizes: list[int] = []
         self.flushes = 0
         self.at_once = 0
 
     async def __call__(self, items: Sequence[int]) -> list[int]:
-        assert self.at_once == 0
-        self.at_once, self.flushes = 1, self.flushes + 1
+        assert self.at_once < self.lanes
+        self.at_once, self.flushes = self.at_once + 1, self.flushes + 1
+        flush = self.flushes
         self.sizes.append(len(items))
         try:
             await asyncio.sleep(0)
-            if self.flushes in self.lost:
+            if flush in self.lost:
                 raise LostError("the connection is gone")
             if found := self.bad.intersection(items):
                 raise BadError(min(found))
             self.rows += items
             return [item * 10 for item in items]
         finally:
-            self.at_once = 0
+            self.at_once -= 1
 
 
 def batching(store: Store, *, most: int = 5, room: int = 10_000) -> Batching[int, int]:
     """Batches for a store."""
-    return Batching(store, shared=(LostError,), most=most, room=room)
+    return Batching(store, shared=(LostError,), most=most, room=room, lanes=store.lanes)
 
 
 async def test_one_alone_waits_for_nobody() -> None:
@@ -99,6 +104,54 @@ async def test_a_full_buffer_refuses() -> None:
     assert 70 == await do(7, size=100)
 
 
+class Slow:
+    """A store whose flushes end when they are told to."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[list[int], asyncio.Event]] = []
+
+    async def __call__(self, items: Sequence[int]) -> list[int]:
+        self.begun.append((list(items), asyncio.Event()))
+        await self.begun[-1][1].wait()
+        return list(items)
+
+    @property
+    def batches(self) -> list[list[int]]:
+        """What each flush was given."""
+        return [items for items, _ in self.begun]
+
+
+async def test_another_lane() -> None:
+    """A second batch sets out beside the first when it is as large, and not a third."""
+    slow = Slow()
+    do = Batching(slow, shared=(), most=10, lanes=2)
+    tasks = [asyncio.create_task(do(n)) for n in range(3)]
+    await turns()
+    assert [[0, 1, 2]] == slow.batches
+    for n in range(3, 12):
+        tasks.append(asyncio.create_task(do(n)))
+        await turns()
+        assert [[0, 1, 2], [3, 4, 5]][: 1 + (n >= 5)] == slow.batches
+    slow.begun[1][1].set()
+    await turns()
+    assert [6, 7, 8, 9, 10, 11] == slow.batches[2]
+    tasks += [asyncio.create_task(do(n)) for n in (12, 13)]
+    slow.begun[0][1].set()
+    await turns()
+    assert 3 == len(slow.batches)
+    slow.begun[2][1].set()
+    await turns()
+    assert [12, 13] == slow.batches[3]
+    slow.begun[3][1].set()
+    assert list(range(14)) == await asyncio.gather(*tasks)
+
+
+async def turns() -> None:
+    """Let everybody do what they can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_close_waits_for_what_is_wanted() -> None:
     """Closing returns when everything has been done."""
     store = Store()
@@ -117,8 +170,7 @@ async def test_a_flush_that_is_cancelled() -> None:
     do = batching(store)
     tasks = [asyncio.create_task(do(n)) for n in range(8)]
     await asyncio.sleep(0)
-    flushing = do._flushing
-    assert flushing is not None
+    (flushing,) = do._flushing
     await asyncio.sleep(0)
     flushing.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,19 +184,21 @@ async def test_a_flush_that_is_cancelled() -> None:
     bad=st.frozensets(st.integers(0, 59), max_size=8),
     lost=st.frozensets(st.integers(1, 20), max_size=3),
     most=st.integers(1, 12),
+    lanes=st.integers(1, 3),
 )
 def test_any_mixture(
-    items: list[tuple[int, bool]], bad: frozenset[int], lost: frozenset[int], most: int
+    items: list[tuple[int, bool]],
+    bad: frozenset[int],
+    lost: frozenset[int],
+    most: int,
+    lanes: int,
 ) -> None:
     """Random sizes, failures and callers that go away: each its own answer, nothing stored twice,
     nothing answered unstored."""
-    asyncio.run(_mixture(items, bad, lost, most))
+    asyncio.run(_mixture(items, Store(bad=bad, lost=lost, lanes=lanes), most))
 
 
-async def _mixture(
-    items: list[tuple[int, bool]], bad: frozenset[int], lost: frozenset[int], most: int
-) -> None:
-    store = Store(bad=bad, lost=lost)
+async def _mixture(items: list[tuple[int, bool]], store: Store, most: int) -> None:
     do = batching(store, most=most)
     tasks = []
     for n, (pauses, goes_away) in enumerate(items):
@@ -162,7 +216,7 @@ async def _mixture(
             assert n * 10 == answer
             assert n in store.rows
         elif isinstance(answer, BadError):
-            assert n in bad
+            assert n in store.bad
             assert (n,) == answer.args
             assert n not in store.rows
         elif isinstance(answer, LostError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.logs import configure, logger
+from gateway.logs import configure, info_each, logger
 
 Lines = Callable[[], list[str]]
 
@@ -59,6 +60,40 @@ def test_json_lines(lines: Lines) -> None:
     } == {name: value for name, value in ours.items() if name != "timestamp"}
     assert ours["timestamp"].endswith("Z")
     assert ("it happens", "warning") == (theirs["event"], theirs["level"])
+
+
+class Gone(io.StringIO):
+    """Standard error whose reader has gone away."""
+
+    def write(self, _: str) -> int:
+        """Fail as a pipe does."""
+        raise BrokenPipeError
+
+
+def test_nobody_reads(lines: Lines) -> None:
+    """A line that cannot be written fails nobody: what it tells of is done."""
+    with redirect_stderr(Gone()):
+        configure("info", "json")
+    logger("ours").info("reported", message_id="m")
+    assert lines() == []
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_lines_at_once(lines: Lines, style: str) -> None:
+    """Many lines of one event are those that it would be one by one; none where it is too low."""
+    rows = [{"message_id": "m1", "status": "sent"}, {"message_id": "m2", "status": "read"}]
+    configure("info", style)
+    info_each(logger("ours"), "reported", rows)
+    for row in rows:
+        logger("ours").info("reported", **row)
+    info_each(logger("ours"), "reported", [])
+
+    written = [re.sub(r"[0-9-]{10}T[0-9:.]{8,15}Z", "", line) for line in lines()]
+    assert len(written) == 4
+    assert written[2:] == written[:2]
+    configure("warning", style)
+    info_each(logger("ours"), "reported", rows)
+    assert lines() == []
 
 
 class Gone(io.StringIO):

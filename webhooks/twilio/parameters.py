@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
@@ -13,6 +14,8 @@ from webhooks.model import Unreadable, WebhookRequest
 
 FORM = "application/x-www-form-urlencoded"
 DETAILS, DETAIL_CHARACTERS = 40, 1000
+# One parameter in which nothing is encoded, as in the callback URLs that we give.
+_PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 Given = Mapping[str, str]
 
@@ -42,6 +45,8 @@ def read_parameters(request: WebhookRequest) -> dict[str, str]:
 
 def stored(text: str) -> str:
     """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode(errors="replace").decode()
 
 
@@ -59,14 +64,18 @@ def _from_json(body: bytes) -> dict[str, str]:
     }
 
 
-def pairs_of(body: bytes) -> list[tuple[bytes, bytes]]:
+# Once for the signature and once for what it says, one after the other.
+@lru_cache(maxsize=1)
+def pairs_of(body: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """The parameters of a form, in order, decoded but not yet read as text."""
-    pairs: list[tuple[bytes, bytes]] = []
-    for part in body.split(b"&"):
-        if part:
-            name, _, value = part.replace(b"+", b" ").partition(b"=")
-            pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
-    return pairs
+    return tuple(_pair(part) for part in body.replace(b"+", b" ").split(b"&") if part)
+
+
+def _pair(part: bytes) -> tuple[bytes, bytes]:
+    name, _, value = part.partition(b"=")
+    if b"%" in part:
+        return unquote_to_bytes(name), unquote_to_bytes(value)
+    return name, value
 
 
 def as_bytes(text: str) -> bytes:
@@ -95,8 +104,12 @@ def message_id(url: str) -> UUID | None:
 def in_query(url: str, name: str) -> list[str]:
     """The values of a parameter in a URL's query; none where the query is no query of ours."""
     _, _, query = url.partition("?")
+    query, _, _ = query.partition("#")
+    if _PLAIN.fullmatch(query):
+        given, _, value = query.partition("=")
+        return [value] if given == name else []
     try:
-        return parse_qs(query.partition("#")[0], max_num_fields=100).get(name, [])
+        return parse_qs(query, max_num_fields=100).get(name, [])
     except ValueError:
         return []
 
