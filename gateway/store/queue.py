@@ -20,6 +20,7 @@ class Claimed:
 
     `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
+    `has_more`: more entries of its organization may be due.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
@@ -60,6 +61,7 @@ class Claimed:
     provider: str | None
     credentials: bytes | None
     settings: dict[str, Any] | None
+    has_more: bool
 
 
 async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:
