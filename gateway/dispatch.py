@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -31,9 +31,9 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.outbound import Outbounds
-from gateway.outcomes import Outcomes, Pace, event_of, ids
+from gateway.outcomes import Outcomes, Pace, ids
 from gateway.registry import PROVIDERS, status_url
-from gateway.store import queue, reports
+from gateway.store import queue
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
@@ -94,29 +94,12 @@ class Dispatching:
         async with self._database.as_service() as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
             turns = await self._in_turn(db, claimed, deadline)
-            advances = await reports.record(
-                db,
-                [
-                    event_of(
-                        turn.claimed,
-                        f"attempt:{turn.claimed.attempts}",
-                        "attempt",
-                        Status.SENDING,
-                        detail={"attempt": turn.claimed.attempts},
-                    )
-                    for turn in turns
-                    if _is_new_attempt(turn.claimed)
-                ],
-            )
+            begun = [turn.claimed for turn in turns if _is_new_attempt(turn.claimed)]
+            found = await queue.begin(db, begun)
         # A report that was stored while this claim was made: its row is known better by now.
-        taken = {a.message_id: a.old_status for a in advances if a.old_status in _TAKEN}
+        taken = {message_id: status for message_id, status in found.items() if status in _TAKEN}
         return Turns(
-            (
-                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
-                if turn.claimed.message_id in taken
-                else turn
-                for turn in turns
-            ),
+            (_as_found(turn, taken) for turn in turns),
             has_more=any(entry.has_more for entry in claimed),
         )
 
@@ -304,6 +287,11 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=claimed.settings or {},
         )
+
+
+def _as_found(turn: Turn, taken: Mapping[UUID, str]) -> Turn:
+    status = taken.get(turn.claimed.message_id)
+    return turn if status is None else replace(turn, claimed=replace(turn.claimed, status=status))
 
 
 def _is_taken(claimed: Claimed) -> bool:
