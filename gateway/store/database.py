@@ -203,6 +203,12 @@ class Database:
             return self._transaction(f"{_SERVICE}; {_claims(on_behalf.auth_id)}")
         return self._transaction(_SERVICE)
 
+    async def at_once(self, statement: str) -> None:
+        """One statement of the gateway itself, without values: one round trip instead of three."""
+        with plainly():
+            async with self._pool.acquire(timeout=10) as connection:
+                await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
+
     def as_caller(self, caller: Caller) -> Any:  # noqa: ANN401
         """A transaction under Row Level Security as the caller."""
         return self._transaction(_opening(caller))

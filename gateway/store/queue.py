@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection
+from gateway.store.database import Connection, Database
 from gateway.store.reports import event_id
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -181,9 +181,9 @@ async def known_external_ids(
     return frozenset(row["external_id"] for row in rows)
 
 
-async def wake(db: Connection) -> None:
+async def wake(database: Database) -> None:
     """Tell the workers that something is due."""
-    await db.execute(_SQL["wake"])
+    await database.at_once(_SQL["wake"])
 
 
 async def live_leases(db: Connection) -> frozenset[int]:
