@@ -26,12 +26,13 @@ import aiohttp
 from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound, Status
 from gateway import standing
+from gateway.happenings import ids
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.outbound import Outbounds
-from gateway.outcomes import Outcomes, Pace, ids
+from gateway.outcomes import Outcomes, Pace
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue
 from gateway.store.database import Connection, Database

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from channels.model import Status
+from gateway.happenings import event_of
 from gateway.ids import new_id
-from gateway.outcomes import event_of
 from gateway.store import queue, reports
 from gateway.store.database import Connection
 
