@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -26,7 +26,7 @@ import aiohttp
 from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound, Status
 from gateway import standing
-from gateway.happenings import ids
+from gateway.happenings import event_of, ids
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -34,7 +34,7 @@ from gateway.metrics import Metrics
 from gateway.outbound import Outbounds
 from gateway.outcomes import Outcomes, Pace
 from gateway.registry import PROVIDERS, status_url
-from gateway.store import queue
+from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
@@ -95,12 +95,29 @@ class Dispatching:
         async with self._database.as_service() as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
             turns = await self._in_turn(db, claimed, deadline)
-            begun = [turn.claimed for turn in turns if _is_new_attempt(turn.claimed)]
-            found = await queue.begin(db, begun)
+            advances = await reports.record(
+                db,
+                [
+                    event_of(
+                        turn.claimed,
+                        f"attempt:{turn.claimed.attempts}",
+                        "attempt",
+                        Status.SENDING,
+                        detail={"attempt": turn.claimed.attempts},
+                    )
+                    for turn in turns
+                    if _is_new_attempt(turn.claimed)
+                ],
+            )
         # A report that was stored while this claim was made: its row is known better by now.
-        taken = {message_id: status for message_id, status in found.items() if status in _TAKEN}
+        taken = {a.message_id: a.old_status for a in advances if a.old_status in _TAKEN}
         return Turns(
-            (_as_found(turn, taken) for turn in turns),
+            (
+                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
+                if turn.claimed.message_id in taken
+                else turn
+                for turn in turns
+            ),
             has_more=any(entry.has_more for entry in claimed),
         )
 
@@ -288,11 +305,6 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=claimed.settings or {},
         )
-
-
-def _as_found(turn: Turn, taken: Mapping[UUID, str]) -> Turn:
-    status = taken.get(turn.claimed.message_id)
-    return turn if status is None else replace(turn, claimed=replace(turn.claimed, status=status))
 
 
 def _is_taken(claimed: Claimed) -> bool:

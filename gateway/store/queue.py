@@ -9,9 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection, Database
-from gateway.store.reports import event_id
 from gateway.store.sql import queries
-from gateway.store.telling import note
 
 _SQL = queries("queue")
 
@@ -70,21 +68,6 @@ async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> l
     """Take up to `limit` due entries for `seconds`, fairly between organizations."""
     rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds)
     return [Claimed(**row) for row in rows]
-
-
-async def begin(db: Connection, entries: Sequence[Claimed]) -> dict[UUID, str]:
-    """Note that requests of these are about to leave; by message, the status it was found in."""
-    if not entries:
-        return {}
-    rows = await db.fetch(
-        _SQL["begin"],
-        [entry.organization_id for entry in entries],
-        [entry.message_id for entry in entries],
-        [event_id(entry.message_id, f"attempt:{entry.attempts}") for entry in entries],
-        [entry.attempts for entry in entries],
-    )
-    note(db, {entry.organization_id for entry in entries})
-    return {row["id"]: row["status"] for row in rows}
 
 
 async def take_turns(

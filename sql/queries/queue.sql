@@ -79,36 +79,6 @@ LEFT JOIN gateway.provider_accounts a
   ON a.organization_id = s.organization_id AND a.id = s.account_id
 ORDER BY t.priority, t.run_at;
 
--- name: begin
--- Notes that requests of messages are about to leave: events $3 of attempts $4, and rows that are at
--- least `sending`. What `record` of reports.sql makes of such events, for the one kind that comes
--- with every message, comes first and says nothing else: a fifth of its plan. Rows are locked in the
--- order of their ids, too. The answer is the status that each row was found in.
-WITH attempt AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[])
-    AS a (organization_id, message_id, id, number)
-), target AS MATERIALIZED (
-  SELECT m.organization_id, m.id, m.status
-  FROM messages m
-  WHERE (m.organization_id, m.id) IN (SELECT organization_id, message_id FROM attempt)
-  ORDER BY m.id
-  FOR NO KEY UPDATE
-), noted AS (
-  INSERT INTO gateway.message_events (
-    organization_id, message_id, id, type, status, occurred_at, source, detail
-  )
-  SELECT a.organization_id, a.message_id, a.id, 'attempt', 'sending', now(), 'worker',
-    jsonb_build_object('attempt', a.number)
-  FROM attempt a JOIN target t ON t.organization_id = a.organization_id AND t.id = a.message_id
-  ON CONFLICT DO NOTHING
-), advanced AS (
-  UPDATE messages m SET status = 'sending'
-  FROM target t
-  WHERE m.organization_id = t.organization_id AND m.id = t.id
-    AND gateway.status_rank(t.status) < gateway.status_rank('sending')
-)
-SELECT id, status FROM target;
-
 -- name: open_pace
 INSERT INTO gateway.sender_paces (organization_id, sender_id, next_at)
 VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
