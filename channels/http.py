@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -23,6 +23,8 @@ from channels.errors import AnswerLost, RefusedForNow
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
 _YEARS = (1970, 2200)
+# Every byte of a text as it stands in a form: `str.translate` takes a third of `quote_plus`.
+_IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,19 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}
+
+
+def form_body(form: Mapping[str, object]) -> bytes:
+    """A form as `application/x-www-form-urlencoded`; a list is the same field several times."""
+    return "&".join(
+        f"{_in_form(name)}={_in_form(str(each))}"
+        for name, value in form.items()
+        for each in (value if isinstance(value, list) else (value,))
+    ).encode()
+
+
+def _in_form(text: str) -> str:
+    return text.encode(errors="replace").decode("latin-1").translate(_IN_FORMS)
 
 
 def leads_to(url: str, hosts: re.Pattern[str], api_url: str | None) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -26,12 +26,13 @@ import aiohttp
 from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound, Status
 from gateway import standing
+from gateway.happenings import event_of, ids
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.outbound import Outbounds
-from gateway.outcomes import Outcomes, Pace, event_of, ids
+from gateway.outcomes import Outcomes, Pace
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
@@ -52,6 +53,14 @@ class Turn:
     claimed: Claimed
     not_before: float
     deadline: float
+
+
+class Turns(list[Turn]):
+    """The turns of one claim; `has_more`: there may be more that are due."""
+
+    def __init__(self, turns: Iterable[Turn] = (), *, has_more: bool = False) -> None:
+        super().__init__(turns)
+        self.has_more = has_more
 
 
 class Dispatching:
@@ -80,7 +89,7 @@ class Dispatching:
         self._pace = pace or Pace()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
-    async def claim(self, limit: int) -> list[Turn]:
+    async def claim(self, limit: int) -> Turns:
         """Take up to `limit` due entries; those about to be sent are `sending` from now on."""
         deadline = time.monotonic() + self._pace.latest_start
         async with self._database.as_service() as db:
@@ -102,12 +111,15 @@ class Dispatching:
             )
         # A report that was stored while this claim was made: its row is known better by now.
         taken = {a.message_id: a.old_status for a in advances if a.old_status in _TAKEN}
-        return [
-            replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
-            if turn.claimed.message_id in taken
-            else turn
-            for turn in turns
-        ]
+        return Turns(
+            (
+                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
+                if turn.claimed.message_id in taken
+                else turn
+                for turn in turns
+            ),
+            has_more=any(entry.has_more for entry in claimed),
+        )
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

@@ -28,8 +28,7 @@ class Nudge:
             await self._wanted.wait()
             self._wanted.clear()
             try:
-                async with self._database.as_service() as db:
-                    await queue.wake(db)
+                await queue.wake(self._database)
             except DatabaseAwayError:
                 continue  # workers look by themselves twice a second
             await asyncio.sleep(_PAUSE)

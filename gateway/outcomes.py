@@ -18,16 +18,15 @@ import tenacity
 
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Channel, Sent, Status
-from gateway import addresses, standing
+from gateway import standing
 from gateway.batching import Batching
-from gateway.ids import derived_id
+from gateway.happenings import event_of, ids, opted_out
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError
 from gateway.store.queue import Claimed
-from gateway.store.reports import Advance, Event, event_id
-from gateway.store.suppressions import Statement
+from gateway.store.reports import Advance, Event
 
 _log = logger(__name__)
 
@@ -113,7 +112,7 @@ class Outcomes:
         async def save(db: Connection) -> None:
             await self._record(db, claimed, [event])
             if isinstance(error, OptedOut):
-                said = _opted_out(claimed, error)
+                said = opted_out(claimed, error)
                 await suppressions.change(db, claimed.organization_id, [said])
 
         await self._save(save)
@@ -305,59 +304,6 @@ class Outcomes:
                 wait = min(wait * 2, 2.0)
             else:
                 return
-
-
-def event_of(
-    claimed: Claimed,
-    key: str,
-    kind: str,
-    status: Status | None,
-    *,
-    external_id: str | None = None,
-    error_code: str | None = None,
-    error_message: str | None = None,
-    detail: dict[str, Any] | None = None,
-    provider: dict[str, Any] | None = None,
-) -> Event:
-    """An event of ours about an entry; the same `key` is the same event."""
-    return Event(
-        organization_id=claimed.organization_id,
-        message_id=claimed.message_id,
-        id=event_id(claimed.message_id, key),
-        type=kind,
-        status=status,
-        source="worker",
-        external_id=external_id,
-        error_code=error_code,
-        error_message=error_message,
-        detail=detail,
-        provider=provider,
-    )
-
-
-def _opted_out(claimed: Claimed, error: OptedOut) -> Statement:
-    channel = Channel(claimed.channel)
-    return Statement(
-        id=derived_id(claimed.message_id, "opted_out", str(error.code)),
-        channel=channel,
-        address=addresses.key(channel, claimed.to_address),
-        reason="stop",
-        is_lifted=False,
-        source=claimed.provider or "worker",
-        detail={
-            "message_id": str(claimed.message_id),
-            "code": error.code,
-            "message": error.message,
-        },
-    )
-
-
-def ids(claimed: Claimed) -> dict[str, str]:
-    """What a log line says about an entry: never an address, never a text."""
-    return {
-        "message_id": str(claimed.message_id),
-        "organization_id": str(claimed.organization_id),
-    }
 
 
 def _wait(refusal: int, retry_after: float | None) -> float:

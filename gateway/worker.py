@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from gateway.dispatch import Dispatching, Turn
+from gateway.dispatch import Dispatching, Turn, Turns
 from gateway.errands import Errands
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
@@ -20,7 +20,9 @@ from gateway.store.listening import listen
 
 _log = logger(__name__)
 
+# Seconds: nothing was due; nothing was, but a moment ago there was more than could be taken.
 _POLL = 0.5
+_GLANCE = 0.05
 _GATHER = 0.02
 _BATCH = 100
 _STOP = 25.0
@@ -43,6 +45,7 @@ class Worker:
         self._direct_url = direct_url
         self._concurrency = concurrency
         self._wake = asyncio.Event()
+        self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -53,6 +56,7 @@ class Worker:
         """Begin to stop; `run` returns when everything under way has ended."""
         self._stopping.set()
         self._wake.set()
+        self._freed.set()
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -83,26 +87,13 @@ class Worker:
             await asyncio.gather(*beside, *self._under_way, return_exceptions=True)
 
     async def _claim_until_stopped(self) -> None:
+        had_more = False
         while not self._stopping.is_set():
             self._wake.clear()
-            free = self._concurrency - len(self._under_way)
-            turns: list[Turn] = []
-            if 0 < free < self._concurrency // 4:
-                # A claim costs the same for one entry as for many: let a few more places be free.
-                await self._rest(_GATHER)
-                free = self._concurrency - len(self._under_way)
-            # What is claimed while nobody can see that this worker lives, another takes for dead.
-            if free > 0 and self._known_alive.is_set():
-                try:
-                    turns = await self._dispatching.claim(min(free, _BATCH))
-                except DatabaseAwayError as error:
-                    _log.warning("the database is away", error=str(error))
-                    await self._rest(1.0)
-                    continue
-                except Exception:  # noqa: BLE001 - one entry's defect must not stop all
-                    _log.exception("entries could not be claimed")
-                    await self._rest(1.0)
-                    continue
+            free = await self._free_places()
+            if free == 0:
+                continue
+            turns = await self._claim(min(free, _BATCH))
             if self._stopping.is_set() and turns:
                 await self._dispatching.give_back(turns)
                 return
@@ -110,8 +101,36 @@ class Worker:
                 task = asyncio.create_task(self._work(turn))
                 self._under_way.add(task)
                 task.add_done_callback(self._done)
-            if not turns:
-                await self._rest(_POLL)
+            if not turns.has_more:
+                # Messages that end wake nobody: a claim that finds nothing costs as much as any.
+                # What another worker was just claiming looks like nothing, though.
+                await self._until(self._wake, _GLANCE if had_more else _POLL)
+            had_more = turns.has_more
+
+    async def _free_places(self) -> int:
+        """How many more may be under way.
+
+        A claim costs the same for one entry as for many: where few are free, it is waited for a
+        moment until there are more.
+        """
+        if self._concurrency - len(self._under_way) < max(1, self._concurrency // 4):
+            self._freed.clear()
+            await self._until(self._freed, _GATHER)
+        return self._concurrency - len(self._under_way)
+
+    async def _claim(self, limit: int) -> Turns:
+        """What is due, or nothing while that cannot be had."""
+        # What is claimed while nobody can see that this worker lives, another takes for dead.
+        if not self._known_alive.is_set():
+            return Turns()
+        try:
+            return await self._dispatching.claim(limit)
+        except DatabaseAwayError as error:
+            _log.warning("the database is away", error=str(error))
+        except Exception:  # noqa: BLE001 - one entry's defect must not stop all
+            _log.exception("entries could not be claimed")
+        await asyncio.sleep(_POLL)
+        return Turns()
 
     async def _work(self, turn: Turn) -> None:
         try:
@@ -127,12 +146,12 @@ class Worker:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         if len(self._under_way) <= self._concurrency * 3 // 4:
-            self._wake.set()
+            self._freed.set()
 
-    async def _rest(self, seconds: float) -> None:
+    async def _until(self, event: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._wake.wait()
+                await event.wait()
 
     async def _listen(self) -> None:
         """Be woken by accept; the same connection shows that this worker's leases are alive."""

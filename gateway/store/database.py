@@ -33,7 +33,12 @@ else:  # asyncpg's classes take no parameters at run time
 
 _SQL = queries("telling")
 _STATEMENT_SECONDS = 20
-_LIMITS = f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s'"
+# No statement of ours runs long enough to be worth compiling; by the estimates for a long queue the
+# claim is, and takes twenty times as long (where PostgreSQL has its compiler, as Debian's does).
+_LIMITS = (
+    f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
+    " SET LOCAL jit = off"
+)
 _SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
 
 # Errors of the connection or of a server that is going, starting or full: not of the statement.
@@ -199,6 +204,12 @@ class Database:
         if isinstance(on_behalf, Staff):
             return self._transaction(f"{_SERVICE}; {_claims(on_behalf.auth_id)}")
         return self._transaction(_SERVICE)
+
+    async def at_once(self, statement: str) -> None:
+        """One statement of the gateway itself, without values: one round trip instead of three."""
+        with plainly():
+            async with self._pool.acquire(timeout=10) as connection:
+                await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
     def as_caller(self, caller: Caller) -> Any:  # noqa: ANN401
         """A transaction under Row Level Security as the caller."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection
+from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
 
 _SQL = queries("queue")
@@ -20,6 +20,7 @@ class Claimed:
 
     `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
+    `has_more`: more entries of its organization may be due.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
@@ -60,6 +61,7 @@ class Claimed:
     provider: str | None
     credentials: bytes | None
     settings: dict[str, Any] | None
+    has_more: bool
 
 
 async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:
@@ -162,9 +164,9 @@ async def known_external_ids(
     return frozenset(row["external_id"] for row in rows)
 
 
-async def wake(db: Connection) -> None:
+async def wake(database: Database) -> None:
     """Tell the workers that something is due."""
-    await db.execute(_SQL["wake"])
+    await database.at_once(_SQL["wake"])
 
 
 async def live_leases(db: Connection) -> frozenset[int]:

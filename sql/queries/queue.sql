@@ -4,6 +4,7 @@
 -- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization that has something due
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
+-- `has_more`: its organization was given all of its share, so more of its entries may be due.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -19,7 +20,8 @@ WITH RECURSIVE organizations AS (
       SELECT FROM gateway.queue q
       WHERE q.organization_id = o.organization_id AND q.priority = p.priority
         AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-      LIMIT 1
+      -- in the index's order: without it a backlog is read whole for each priority that has nothing
+      ORDER BY q.run_at LIMIT 1
     ) AS one
   )
 ), share AS (
@@ -67,7 +69,8 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   ) AS suppressed,
   s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials,
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
-    WHERE o.id = t.organization_id) AS settings
+    WHERE o.id = t.organization_id) AS settings,
+  count(*) OVER (PARTITION BY t.organization_id) >= (SELECT size FROM share) AS has_more
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
 LEFT JOIN gateway.senders s

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
+from gateway.store.sql import queries
+
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
@@ -181,6 +183,28 @@ async def test_reports_of_neighbours_stay_in_their_pages(db: Connection) -> None
     assert counted is not None
     assert counted["n_tup_upd"] == 300
     assert counted["n_tup_hot_upd"] >= 0.95 * counted["n_tup_upd"]
+
+
+def read_whole(plan: dict[str, Any]) -> set[str]:
+    """The tables that a plan reads from their beginning to their end."""
+    own = {plan["Relation Name"]} if "Seq Scan" == plan["Node Type"] else set()
+    return own.union(*(read_whole(part) for part in plan.get("Plans", ())))
+
+
+async def test_a_claim_does_not_read_the_backlog(db: Connection) -> None:
+    """However much one organization has waiting, all of it in one priority: the index is walked."""
+    await db.execute(MANY)
+    await db.execute("DELETE FROM gateway.queue")
+    await db.execute(
+        "INSERT INTO gateway.queue (organization_id, message_id, channel, run_at)"
+        " SELECT organization_id, id, channel, now() - interval '1 hour' FROM messages"
+        " WHERE organization_id = md5('org 0')::uuid"
+    )
+    await db.execute("ANALYZE")
+    claim = queries("queue")["claim"]
+    await db.execute(f"PREPARE claim (integer, uuid, double precision) AS {claim}")
+    text = await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE claim (100, {BIG}, 30)")
+    assert not {"queue", "messages"} & read_whole(json.loads(text)[0]["Plan"])
 
 
 async def test_updates_stay_in_their_page(db: Connection) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gateway.dispatch import Dispatching
+from gateway.dispatch import Dispatching, Turn, Turns
 from gateway.errands import Errands
 from gateway.ids import new_id
 from gateway.worker import Worker
@@ -22,9 +22,9 @@ class Slow:
         self.lease_id = new_id()
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, _: int) -> list[object]:
+    async def claim(self, _: int) -> Turns:
         """The message, once."""
-        return [] if self.begun.is_set() else [object()]
+        return Turns([] if self.begun.is_set() else [cast("Turn", object())])
 
     async def work(self, _: object) -> None:
         """Send it."""

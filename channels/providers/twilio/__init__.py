@@ -26,7 +26,7 @@ from channels.providers.twilio.answers import read
 from channels.providers.twilio.calls import sibling
 from channels.providers.twilio.messages import PREFIX
 from channels.providers.twilio.reasons import OPT_OUTS, explain
-from channels.providers.twilio.transport import API, PAGES, authorize, client, resource, search
+from channels.providers.twilio.transport import API, PAGES, authorize, client, post, search
 
 __all__ = (
     "API", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build", "explain",
@@ -81,9 +81,8 @@ class Twilio:
     ) -> Sent:
         """Hand a message or call to Twilio with one POST; raises a `SendError`."""
         form = build(account, outbound, callback_url)
-        asking = client(account, session, self.limits)
         name = "Calls" if outbound.channel is Channel.CALL else "Messages"
-        return read(await asking.request_async("POST", resource(account, name), data=form))
+        return read(await post(account, session, self.limits, name, form))
 
     async def find(
         self,

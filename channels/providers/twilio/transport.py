@@ -1,6 +1,7 @@
 """How Twilio's API is asked: its library's `Client`, over a client of ours.
 
-The library's own client sends a POST again on a 500, and its exceptions lose Retry-After.
+The library's own client sends a POST again on a 500, and its exceptions lose Retry-After. What
+sends asks the `Client` for its headers alone, and once: they do not change.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -18,7 +20,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from channels.errors import AnswerLost, Refused
-from channels.http import Limits, ask, leads_to, parse_date
+from channels.http import Limits, ask, form_body, leads_to, parse_date
 from channels.model import Account, Sent
 from channels.providers.twilio.answers import Record, read_page, read_record
 
@@ -56,14 +58,13 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not t
         sent = dict(headers or {})
         if auth:
             sent["Authorization"] = aiohttp.encode_basic_auth(*auth)
-        body = urlencode(data, doseq=True, errors="replace").encode() if data else None
         answer = await ask(
             self._session,
             method,
             url,
             provider="Twilio",
             headers=sent,
-            body=body,
+            body=form_body(data) if data else None,
             limits=self._limits,
         )
         return Response(answer.status, answer.text, answer.headers)
@@ -71,12 +72,50 @@ class HttpClient(AsyncHttpClient):  # type: ignore[misc]  # the library is not t
 
 def client(account: Account, session: aiohttp.ClientSession, limits: Limits) -> Client:
     """The library's client for an account; raises `Refused` where it cannot authenticate."""
+    user, password, sid = _login(account)
+    transport = HttpClient(session, account.api_url, limits)
+    # An environment of its own, not empty: else the library reads the process's.
+    return Client(user, password, sid, http_client=transport, environment={"TWILIO": ""})
+
+
+async def post(
+    account: Account,
+    session: aiohttp.ClientSession,
+    limits: Limits,
+    name: str,
+    form: Mapping[str, object],
+) -> Response:
+    """Whatever Twilio answers to one POST to a resource of the account; raises a `SendError`."""
+    user, password, _ = _login(account)
+    authorization = aiohttp.encode_basic_auth(user, password)
+    url = (account.api_url or API).rstrip("/") + resource(account, name).removeprefix(API)
+    answer = await ask(
+        session,
+        "POST",
+        url,
+        provider="Twilio",
+        headers={**_library_headers(), "Authorization": authorization},
+        body=form_body(form),
+        limits=limits,
+    )
+    return Response(answer.status, answer.text, answer.headers)
+
+
+@cache
+def _library_headers() -> Mapping[str, str]:
+    """What the library says of itself and of what it sends; the same of every account."""
+    said: dict[str, str] = Client("none", "none", environment={"TWILIO": ""}).get_headers(
+        "POST", None
+    )
+    return said
+
+
+def _login(account: Account) -> tuple[str, str, str]:
+    """User, password and account; raises `Refused` where there is none."""
     auth, sid = _auth(account), account.credentials.get("account_sid")
     if auth is None or not sid:
         raise Refused("The Twilio account's credentials are incomplete.", code="credentials")
-    transport = HttpClient(session, account.api_url, limits)
-    # An environment of its own, not empty: else the library reads the process's.
-    return Client(*auth, sid, http_client=transport, environment={"TWILIO": ""})
+    return *auth, sid
 
 
 def authorize(account: Account, url: str) -> Mapping[str, str]:

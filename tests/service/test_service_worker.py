@@ -1,0 +1,98 @@
+"""How often a worker asks for what is due: its claims are counted, none of them is real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+from gateway.dispatch import Dispatching, Turn, Turns
+from gateway.ids import new_id
+from gateway.worker import Worker
+
+if TYPE_CHECKING:
+    from gateway.errands import Errands
+    from tests.service.conftest import Gateway
+
+TURN = cast("Turn", object())
+# Shorter than the half second after which a worker that was told nothing looks by itself.
+MOMENT = 0.3
+
+
+class Counted:
+    """Hands out claims as they are prepared, then empty ones; each of its messages takes a bit."""
+
+    def __init__(self, *prepared: Turns) -> None:
+        self.lease_id = new_id()
+        self.prepared = list(prepared)
+        self.limits: list[int] = []
+        self.asked = asyncio.Event()
+        self.worked = 0
+
+    async def claim(self, limit: int) -> Turns:
+        """The next one, not before the clock has moved on."""
+        await asyncio.sleep(0)
+        self.limits.append(limit)
+        self.asked.set()
+        return self.prepared.pop(0) if self.prepared else Turns()
+
+    async def work(self, _: Turn) -> None:
+        """Be under way for a moment, no two for the same time."""
+        self.worked += 1
+        await asyncio.sleep(0.02 + self.worked % 16 / 200)
+
+    async def give_back(self, _: Turns) -> None:
+        """Nobody looks."""
+
+
+class NoErrands:
+    """Has none to fetch."""
+
+    async def run(self) -> None:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def working(gateway: Gateway, dispatching: Counted, concurrency: int) -> AsyncIterator[None]:
+    """A worker that runs for a moment and whatever the block takes."""
+    worker = Worker(
+        gateway.database,
+        cast("Dispatching", dispatching),
+        cast("Errands", NoErrands()),
+        str(gateway.settings.database_url),
+        concurrency,
+    )
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(10):
+        await dispatching.asked.wait()
+    await asyncio.sleep(MOMENT)
+    yield
+    worker.stop()
+    await running
+
+
+async def test_messages_that_end_ask_for_none(gateway: Gateway) -> None:
+    """After a claim that left nothing, forty messages end and nobody asks for more."""
+    dispatching = Counted(Turns([TURN] * 40))
+    async with working(gateway, dispatching, 100):
+        assert 40 == dispatching.worked
+        assert [100] == dispatching.limits
+
+
+async def test_what_is_left_is_claimed_at_once(gateway: Gateway) -> None:
+    """While a claim leaves more the next one follows, as many as there is room for."""
+    dispatching = Counted(*(Turns([TURN] * 8, has_more=True) for _ in range(10)))
+    async with working(gateway, dispatching, 8):
+        assert not dispatching.prepared
+    assert 80 == dispatching.worked
+    # Never one by one: a claim costs the same for one entry as for many.
+    assert len(dispatching.limits) < 80 / 2
+
+
+async def test_what_another_worker_holds_is_looked_for_soon(gateway: Gateway) -> None:
+    """Nothing, where there was more a moment ago: another worker was just claiming it."""
+    dispatching = Counted(Turns([TURN], has_more=True), Turns(), Turns([TURN]))
+    async with working(gateway, dispatching, 8):
+        assert 2 == dispatching.worked
