@@ -1,4 +1,4 @@
-"""Growth: a table that is new gets its statistics when it has grown, not when autovacuum comes by."""
+"""Growth: a new table gets its statistics when it has grown, not when autovacuum comes by."""
 
 from __future__ import annotations
 

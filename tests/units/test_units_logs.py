@@ -96,22 +96,6 @@ def test_lines_at_once(lines: Lines, style: str) -> None:
     assert lines() == []
 
 
-class Gone(io.StringIO):
-    """Standard error whose reader has gone away."""
-
-    def write(self, _: str) -> int:
-        """Fail as a pipe does."""
-        raise BrokenPipeError
-
-
-def test_nobody_reads(lines: Lines) -> None:
-    """A line that cannot be written fails nobody: what it tells of is done."""
-    with redirect_stderr(Gone()):
-        configure("info", "json")
-    logger("ours").info("reported", message_id="m")
-    assert lines() == []
-
-
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_errors_quote_nothing(lines: Lines, style: str) -> None:
     """A traceback says where and what kind, never the text, of an error or of its cause."""
