@@ -143,7 +143,8 @@ class Load:
                     self._waiting.append(due)
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
-        await asyncio.sleep(max(0.0, self.end - time.monotonic()))
+        while (left := self.end - time.monotonic()) > 0:  # a loop may wake a moment too early
+            await asyncio.sleep(left)
         if self._free:  # else what is answered next looks whether it was the last
             self.ask(self._free.pop())
 

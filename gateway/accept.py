@@ -20,7 +20,7 @@ from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
 from gateway.ids import derived_id, new_id
-from gateway.logs import logger
+from gateway.logs import info_each, logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
@@ -264,12 +264,19 @@ class Accepting:
             return replayed
         for row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
-            _log.info(
-                "accepted",
-                message_id=str(row["id"]),
-                organization_id=str(caller.organization_id),
-                channel=row["channel"],
-            )
+        organization_id = str(caller.organization_id)
+        info_each(
+            _log,
+            "accepted",
+            [
+                {
+                    "message_id": str(row["id"]),
+                    "organization_id": organization_id,
+                    "channel": row["channel"],
+                }
+                for row in rows
+            ],
+        )
         self._nudge()
         return stored
 

@@ -111,6 +111,8 @@ class Known:
 
 def as_uuid(text: str) -> UUID | None:
     """The id that a text is; None for a name."""
+    if len(text) < 32:  # as most names are: an exception takes its time
+        return None
     try:
         return UUID(text)
     except ValueError:

@@ -58,5 +58,5 @@ async def test_export_supabase(lone_shell: Shell) -> None:
     ]
     for path in written:
         text = (lone_shell.folder / path).read_text()
-        assert "CREATE" in text
+        assert "INSERT INTO gateway.schema_migrations" in text
         assert "migrate:down" not in text

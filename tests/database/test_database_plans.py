@@ -30,6 +30,7 @@ INSERT INTO clients (id, organization_id, phone, email)
   SELECT md5('client ' || n)::uuid, organization_id, '+1 666 ' || (1000000 + n),
     'client' || n || '@example.com'
   FROM share WHERE n % 4 = 1;
+SET session_replication_role = replica; -- no conversation to be found for each
 INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
     created_at, lead_id, client_id, reference)
   SELECT md5('message ' || n)::uuid, s.organization_id, 'sms', 'outbound', '+1', '+2',
@@ -41,6 +42,7 @@ INSERT INTO messages (id, organization_id, channel, direction, from_address, to_
   FROM share s;
 INSERT INTO gateway.queue (organization_id, message_id, channel, priority, run_at)
   SELECT organization_id, id, channel, abs(hashtext(id::text)) % 3, created_at FROM messages;
+RESET session_replication_role;
 """
 BIG, SMALL = ("md5('org 0')::uuid", "md5('org 7')::uuid")
 
