@@ -143,8 +143,7 @@ class Load:
                     self._waiting.append(due)
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
-        while (left := self.end - time.monotonic()) > 0:  # a loop may wake a moment too early
-            await asyncio.sleep(left)
+        await asyncio.sleep(max(0.0, self.end - time.monotonic()) + 0.001)  # not a moment too early
         if self._free:  # else what is answered next looks whether it was the last
             self.ask(self._free.pop())
 
