@@ -65,7 +65,7 @@ class Storing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._grew = Growth(database)
-        # In the second lane what has come is read and sent while the first one's batch is committed.
+        # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_MOST, lanes=2)
 
     async def store(self, accepted: Accepted) -> list[Result] | None:
