@@ -40,7 +40,7 @@ class Batching(Generic[T, R]):
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
     `shared` are the errors that are nobody's own. A batch holds `most` units at most, but one item
     of any size; `room` units may wait. With several `lanes` another batch sets out beside those
-    that are being done once it is as large as they are: it need not wait for their commit, and no
+    that are being done once as much waits as they hold: it need not wait for their commit, and no
     batch is small only because a lane is free.
     """
 

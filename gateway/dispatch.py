@@ -118,7 +118,8 @@ class Dispatching:
                 else turn
                 for turn in turns
             ),
-            has_more=any(entry.has_more for entry in claimed),
+            # What its sender's rate has given back is no reason to come again at once.
+            has_more=any(turn.claimed.has_more for turn in turns),
         )
 
     async def work(self, turn: Turn) -> None:

@@ -38,6 +38,8 @@ class Growth:
         except DatabaseAwayError as error:
             # Autovacuum does the same within a minute or so.
             _log.warning("new tables were not analysed", error=str(error))
-            return
-        if analysed:
-            _log.info("new tables were analysed", tables=analysed)
+        except Exception:  # noqa: BLE001 - nobody waits for this task
+            _log.exception("new tables cannot be analysed")
+        else:
+            if analysed:
+                _log.info("new tables were analysed", tables=analysed)

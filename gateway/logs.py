@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -11,6 +12,9 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
+
+# So much a pipe takes in one piece: processes that share it do not write into each other's lines.
+_PIPE_BYTES = 4096
 
 
 def configure(level: str, style: str) -> None:
@@ -58,16 +62,25 @@ def configure(level: str, style: str) -> None:
 def info_each(
     log: structlog.stdlib.BoundLogger, event: str, rows: Iterable[Mapping[str, object]]
 ) -> None:
-    """A line for each row, as `log.info(event, **row)` writes it, but all of them at once."""
+    """A line for each row, as `log.info(event, **row)` writes it, but many of them at once."""
     if not log.is_enabled_for(logging.INFO):
         return
     *steps, render = structlog.get_config()["processors"]
     shared: Any = {"event": event}
     for step in steps:
         shared = step(log, "info", shared)
-    lines = [str(render(log, "info", {**row, **shared})) for row in rows]
-    if lines:
-        structlog.get_config()["logger_factory"]().msg("\n".join(lines))
+    write = structlog.get_config()["logger_factory"]().msg
+    together: list[str] = []
+    size = 0
+    for row in rows:
+        line = str(render(log, "info", {**row, **shared}))
+        size += len(line.encode()) + 1
+        if together and size > _PIPE_BYTES:
+            write("\n".join(together))
+            together, size = [], len(line.encode()) + 1
+        together.append(line)
+    if together:
+        write("\n".join(together))
 
 
 class _Lines:
@@ -85,7 +98,10 @@ class _Lines:
 
 
 def _json(line: object, **_: object) -> str:
-    return orjson.dumps(line, default=str).decode()
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # half a surrogate pair, or a number without bounds: others' words
+        return json.dumps(line, default=str)
 
 
 def _without_data(

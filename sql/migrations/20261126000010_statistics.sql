@@ -22,7 +22,6 @@ BEGIN
       WHERE c.relnamespace IN ('public'::regnamespace, 'gateway'::regnamespace) AND c.relkind = 'r'
         AND c.reltuples < 0 AND pg_relation_size(c.oid) >= 16 * 8192
         AND pg_has_role(c.relowner, 'USAGE')
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_statistic s WHERE s.starelid = c.oid)
       ORDER BY c.oid
     LOOP
       EXECUTE format('ANALYZE %s', one);

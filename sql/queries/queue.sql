@@ -70,7 +70,9 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials,
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
     WHERE o.id = t.organization_id) AS settings,
-  count(*) OVER (PARTITION BY t.organization_id) >= (SELECT size FROM share) AS has_more
+  -- Counted before others' locks are left out: what they hold hides what is behind it.
+  (SELECT count(*) FROM candidates c WHERE c.organization_id = t.organization_id)
+    >= (SELECT size FROM share) AS has_more
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
 LEFT JOIN gateway.senders s

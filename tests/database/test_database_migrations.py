@@ -16,6 +16,7 @@ import pytest
 from gateway import migrate
 from gateway.embedded import EmbeddedServer
 from tests.database import document
+from tests.database.test_database_statistics import SOME
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -343,7 +344,8 @@ async def test_a_login_that_may_not(empty_database: str, login: str) -> None:
 
 
 async def test_a_bypassing_login_may(empty_database: str, login: str, connect: Connect) -> None:
-    """A login with BYPASSRLS that is no superuser migrates its own database, up and down."""
+    """A login with BYPASSRLS that is no superuser migrates its own database, up and down, and what
+    it owns may be analysed."""
     admin = await connect(empty_database)
     await admin.execute(f"ALTER ROLE {login} BYPASSRLS CREATEROLE")
     name = urlsplit(empty_database).path[1:]
@@ -361,6 +363,10 @@ async def test_a_bypassing_login_may(empty_database: str, login: str, connect: C
         async with theirs.transaction():
             await theirs.execute(f"SET LOCAL ROLE {role}")
             assert await theirs.fetchval("SELECT count(*) FROM public.messages") == 0
+    await theirs.execute(SOME)
+    async with theirs.transaction():
+        await theirs.execute("SET LOCAL ROLE service_role")
+        assert "public.messages" in await theirs.fetchval("SELECT gateway.analyse_new_tables()")
     assert VERSIONS[::-1] == await migrate.down(url, "0")
     await admin.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER')
 

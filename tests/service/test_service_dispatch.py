@@ -304,6 +304,19 @@ async def test_paced_sender(gateway: Gateway, ask: Ask, provider: Provider) -> N
     assert 200 == canceled.status
 
 
+async def test_paced_backlog(gateway: Gateway, ask: Ask, provider: Provider) -> None:
+    """A claim of which nothing has a turn is no reason to come again at once:
+    each would move another part of the backlog on by a second."""
+    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
+    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 1}, key=gateway.a.owner)
+    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 12})
+    claims = [await provider.worker(gateway).claim(4) for _ in range(3)]
+
+    assert claims[0]
+    assert claims[0].has_more
+    assert [] == [claim for claim in claims if claim.has_more and not claim]
+
+
 async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """What a dead worker had begun is not given back as if nobody had: it may have been sent."""
     await ask("POST", "/v1/messages", SMS)

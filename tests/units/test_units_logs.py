@@ -78,6 +78,35 @@ def test_nobody_reads(lines: Lines) -> None:
     assert lines() == []
 
 
+def test_words_of_others(lines: Lines) -> None:
+    """What orjson cannot write is written all the same, and raises nothing where it is told."""
+    configure("info", "json")
+    logger("ours").info("told", error="half \ud800", number=2**70)
+    (line,) = lines()
+    assert {"error": "half \ud800", "number": 2**70}.items() <= json.loads(line).items()
+
+
+class Pipe(io.StringIO):
+    """Standard error that remembers how large its writes were."""
+
+    largest = 0
+
+    def write(self, text: str) -> int:
+        """Take it."""
+        self.largest = max(self.largest, len(text.encode()))
+        return super().write(text)
+
+
+def test_lines_do_not_mix() -> None:
+    """Many lines at once are written in pieces that a pipe takes whole, and none is cut."""
+    pipe = Pipe()
+    with redirect_stderr(pipe):
+        configure("info", "json")
+    info_each(logger("ours"), "reported", [{"message_id": "ö" * 100} for _ in range(300)])
+    assert 300 == len([json.loads(line) for line in pipe.getvalue().splitlines()])
+    assert 2000 < pipe.largest <= 4096
+
+
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_lines_at_once(lines: Lines, style: str) -> None:
     """Many lines of one event are those that it would be one by one; none where it is too low."""
