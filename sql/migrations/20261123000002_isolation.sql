@@ -424,8 +424,9 @@ ALTER TABLE public.messages SET (fillfactor = 80);
 
 -- The words of a message. An index over an expression, not a column: it rewrites no table, and a
 -- change of status stays a HOT update. What waits to be put into it is put there by whoever adds the
--- last of it, and read by each search: a megabyte takes 20 ms, the usual four 100. A tsvector holds 1 MB at most, so the text is cut where even
--- four-byte letters, each word kept twice, stay below that: a longer body must not fail to be stored.
+-- last of it, and read by each search: a megabyte takes 20 ms, the usual four 100. A tsvector holds
+-- 1 MB at most, so the text is cut where even four-byte letters, each word kept twice, stay below
+-- that: a longer body must not fail to be stored.
 CREATE OR REPLACE FUNCTION gateway.message_words(subject text, body text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_tsvector('simple'::regconfig, left(coalesce(subject, '') || ' ' || body, 100000));

@@ -4,7 +4,7 @@
 -- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization that has something due
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
--- `has_more`: its organization was given all of its share, so more of its entries may be due.
+-- `has_more`: as much of its organization was due as its share, so more of its entries may be.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -61,8 +61,8 @@ WITH RECURSIVE organizations AS (
     q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
 )
 SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
-  coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
-  m.attachments, m.external_id, m.status, m.created_at, m.parts,
+  coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address,
+  m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
   (SELECT min(x.reason) FROM gateway.suppressions x
     WHERE x.organization_id = t.organization_id AND x.channel = m.channel
       AND x.address = CASE m.channel WHEN 'email' THEN lower(m.to_address) ELSE m.to_address END
