@@ -31,13 +31,18 @@ _OPTIONAL_DIGIT = (
 _OPTIONAL_DIGIT_CODES = ("+52", "+54", "+55")
 
 
-@lru_cache(maxsize=65_536)
 def to_e164(text: str, country: str | None) -> str | None:
     """The number in E.164, or None where `phonenumbers.is_possible_number` says that it is none.
 
     A number without + is read in `country`, an ISO 3166 code of two letters.
     """
     text = text.strip()
+    # One that names its country itself is the same in all of them: it is read once.
+    return _to_e164(text, None if text.startswith(("+", "＋")) else country)
+
+
+@lru_cache(maxsize=65_536)
+def _to_e164(text: str, country: str | None) -> str | None:
     if _WRITTEN.fullmatch(text) is None:
         return None
     try:
