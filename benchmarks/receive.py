@@ -28,11 +28,11 @@ def receive(
 ) -> list[Row]:
     """Twilio's reports one by one, SendGrid's and Meta's many in a request."""
     rows = []
-    measured = [("twilio", processes) for processes in webs] + [("sendgrid", 1), ("meta", 1)]
-    for provider, processes in measured:
-        row = reports(stage, provider, seconds, processes)
-        row.naive, row.floor = naive.get(provider), floor
-        rows.append(row)
+    for provider in ("twilio", "sendgrid", "meta"):
+        for processes in webs:
+            row = reports(stage, provider, seconds, processes)
+            row.naive, row.floor = naive.get(provider), floor
+            rows.append(row)
     return rows
 
 

@@ -124,6 +124,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+        metrics.write()
         await database.close()
 
     return run

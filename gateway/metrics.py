@@ -11,12 +11,13 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from channels.model import Channel
+from gateway.metrics_files import Growth, use_files
 from gateway.store.reports import Advance
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -28,9 +29,9 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        self._growth = Growth()
         if folder is not None:
-            # It chose where numbers live when it was imported, before the folder was named.
-            values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+            use_files(self._growth)
         self._registry = registry = CollectorRegistry()
         labels = ("channel", "provider")
         self._accepted = Counter(
@@ -121,10 +122,15 @@ class Metrics:
         _counter(self._hooks, provider, str(status)).inc()
         _histogram(self._hook_seconds, provider).observe(seconds)
 
+    def write(self) -> None:
+        """Write what was counted in the last moment to where other processes read it."""
+        self._growth.write()
+
     def page(self, depth: Iterable[tuple[str, int, float]]) -> bytes:
         """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest)."""
         registry = self._registry
         if self._folder is not None:
+            self.write()
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         queue = CollectorRegistry()

@@ -52,10 +52,10 @@ def items(value: object) -> list[Any]:
 
 def text(value: object, most: int | None = None) -> str:
     """A text as PostgreSQL can hold it, empty for anything else: no NUL, no halves of pairs."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
     if not isinstance(value, str):
-        return ""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return ""
+        value = str(value)
     if value.isascii() and "\0" not in value:
         return value[:most]
     return value.replace("\0", "").encode(errors="replace").decode()[:most]
@@ -65,29 +65,33 @@ def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
     """Any JSON, bounded in depth, number and length, without what PostgreSQL cannot hold."""
     if isinstance(value, str):
         return text(value, DETAIL_CHARACTERS)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return None
-    if depth == 0 and isinstance(value, (dict, list)):
-        return None
-    if isinstance(value, list):
-        return [detail(each, depth - 1) for each in value[:ENTRIES]]
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
+        if depth == 0:
+            return None
+        if isinstance(value, list):
+            return [detail(each, depth - 1) for each in value[:ENTRIES]]
         return {
             text(name, ID_CHARACTERS): detail(each, depth - 1)
             for name, each in islice(value.items(), ENTRIES)
         }
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return None
     return value
 
 
 def filled(**given: object) -> dict[str, Any]:
     """Details without the empty ones; of a part that is too large the beginning of its JSON."""
-    kept = {name: detail(value) for name, value in given.items()}
-    kept = {name: value for name, value in kept.items() if value not in (None, "", [], {})}
+    kept = {
+        name: value
+        for name, each in given.items()
+        if each is not None and (value := detail(each)) not in (None, "", [], {})
+    }
     for name, value in kept.items():
-        # Only what may be: a character takes twelve in JSON at most.
-        may_be = 12 * len(repr(value)) > PART_CHARACTERS
+        # Only what may be: a character takes twelve in JSON at most, and texts are bounded.
+        is_part = isinstance(value, (dict, list))
+        may_be = is_part and 12 * len(repr(value)) > PART_CHARACTERS
         if may_be and len(written := json.dumps(value)) > PART_CHARACTERS:
             kept[name] = written[:DETAIL_CHARACTERS]
     return kept

@@ -62,7 +62,8 @@ class WebhookRequest:
     certificates: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Not frozen, as the others are: there are thousands a second, and it would take four times as long.
+@dataclass(kw_only=True, slots=True)
 class StatusReport:
     """The provider says what became of a message.
 

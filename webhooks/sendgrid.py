@@ -84,6 +84,8 @@ WORDS: Final = {
     "invalid": "SendGrid did not send it: the address is not valid.",
     "spam content": "SendGrid did not send it: its content looks like spam.",
 }
+# What makes a report another one.
+KEY: Final = ("sg_message_id", "timestamp", "email", "url", "attempt", "type", "asm_group_id")
 # What stands elsewhere in an event, and is not repeated in its detail.
 READ: Final = frozenset({"event", "timestamp", "message_id"})
 
@@ -149,7 +151,7 @@ def _events(item: object) -> Iterator[WebhookEvent]:
     elif name not in CONSENT:
         yield Unknown(word=name, detail=detail(given, leave_out=READ))
     reason = _reason(given, name)
-    address = word(given.get("email"), 320) or None
+    address = (word(given.get("email"), 320) or None) if reason else None
     if reason and (address or external_id or message_id):
         yield ConsentChange(
             channel=Channel.EMAIL,
@@ -171,12 +173,15 @@ def _ids(given: Mapping[str, Any]) -> tuple[str | None, UUID | None]:
     A late bounce has only smtp-id, the Message-ID: one of ours begins with our id, one of
     SendGrid's with its own.
     """
-    local = word(given.get("smtp-id"), 998).strip("<>").partition("@")[0]
-    by_header = our_id(local)
     external_id, _, _ = word(given.get("sg_message_id"), 256).partition(".")
-    if not external_id and by_header is None:
-        external_id = local
-    return external_id[:128] or None, our_id(given.get("message_id")) or by_header
+    message_id = our_id(given.get("message_id"))
+    if not external_id or message_id is None:
+        local = word(given.get("smtp-id"), 998).strip("<>").partition("@")[0]
+        by_header = our_id(local)
+        if not external_id and by_header is None:
+            external_id = local
+        message_id = message_id or by_header
+    return external_id[:128] or None, message_id
 
 
 def _key(
@@ -186,8 +191,7 @@ def _key(
 
     https://github.com/sendgrid/sendgrid-nodejs/issues/1435
     """
-    parts = ("sg_message_id", "timestamp", "email", "url", "attempt", "type", "asm_group_id")
-    print_of = "\n".join(word(given.get(part)) for part in parts)
+    print_of = "\n".join([word(given[part]) if part in given else "" for part in KEY])
     digest = sha256(print_of.encode()).hexdigest()[:24]
     return f"sendgrid:{external_id or message_id or ''}:{name}:{digest}"
 

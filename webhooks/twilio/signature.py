@@ -43,7 +43,9 @@ def verify(request: WebhookRequest, account: Account) -> None:
 def _verify_body_hash(request: WebhookRequest) -> None:
     """What is no form is signed through its hash in the URL; a hash must always be right."""
     _, _, query = request.url.partition("?")
-    hashes = [part[11:] for part in query.split("&") if part.startswith("bodySHA256=")]
+    hashes = []
+    if "bodySHA256=" in query:
+        hashes = [part[11:] for part in query.split("&") if part.startswith("bodySHA256=")]
     if hashes:
         right = sha256(request.body).hexdigest().encode()
         if not hmac.compare_digest(right, hashes[0].encode(errors="replace")):
@@ -72,8 +74,8 @@ def _urls(url: str) -> Iterator[str]:
     with ' as %27 in the query (https://github.com/twilio/twilio-node, validateRequest).
     """
     url, _, _ = url.partition("#")
-    for each in (url, _other_port(url)):
-        yield each
+    for form in (str, _other_port):
+        yield (each := form(url))
         path, mark, query = each.partition("?")
         if "'" in query:
             yield path + mark + query.replace("'", "%27")
