@@ -6,7 +6,8 @@ one caller alone waits for nobody, and under load a commit serves hundreds.
 - Nobody has an answer before the flush that did it has returned.
 - A wish that cannot be done fails alone: its batch is tried again in halves.
 - What fails for all (the database went away) fails each with an error of its own, and once: whether
-  it was done is not known.
+  it was done is not known. Where it surely was not (two transactions waited for each other, and one
+  had to end), it is done once more.
 - A caller that goes away takes only its own wish along; one that is being done is done.
 - A full buffer refuses at once.
 """
@@ -38,7 +39,8 @@ class Batching(Generic[T, R]):
     """Does wishes together.
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
-    `shared` are the errors that are nobody's own. A batch holds `most` units at most, but one item
+    `shared` are the errors that are nobody's own, `undone` those among them after which nothing is
+    done, whatever moment they come at. A batch holds `most` units at most, but one item
     of any size; `room` units may wait. With several `lanes` another batch sets out beside those
     that are being done once as much waits as they hold: it need not wait for their commit, and no
     batch is small only because a lane is free.
@@ -49,12 +51,14 @@ class Batching(Generic[T, R]):
         do: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
         shared: tuple[type[Exception], ...],
+        undone: tuple[type[Exception], ...] = (),
         most: int = 200,
         room: int = 20_000,
         lanes: int = 1,
     ) -> None:
         self._do = do
         self._shared = shared
+        self._undone = undone
         self._most = most
         self._room = room
         self._lanes = lanes
@@ -115,9 +119,15 @@ class Batching(Generic[T, R]):
                 size += wish.size
         return batch
 
+    async def _done(self, items: Sequence[T]) -> Sequence[R]:
+        try:
+            return await self._do(items)
+        except self._undone:
+            return await self._do(items)
+
     async def _settle(self, batch: Sequence[_Wish[T, R]]) -> None:
         try:
-            answers = await self._do([wish.item for wish in batch])
+            answers = await self._done([wish.item for wish in batch])
         except asyncio.CancelledError:
             for wish in batch:
                 wish.answer.cancel()

@@ -24,7 +24,7 @@ from gateway.happenings import event_of, ids, opted_out
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
-from gateway.store.database import Connection, Database, DatabaseAwayError
+from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 
@@ -63,7 +63,9 @@ class Outcomes:
         self._metrics = metrics
         self._lease_id = lease_id
         self._pace = pace
-        self._taking = Batching(self._take_all, shared=(DatabaseAwayError,), room=_ROOM)
+        self._taking = Batching(
+            self._take_all, shared=(DatabaseAwayError,), undone=(RolledBackError,), room=_ROOM
+        )
 
     async def sent(self, claimed: Claimed, sent: Sent) -> None:
         """The provider took it; reports that came before this are applied with it."""

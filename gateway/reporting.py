@@ -13,7 +13,7 @@ from gateway.batching import Batching
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import reports
-from gateway.store.database import Connection, Database, DatabaseAwayError
+from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
 from gateway.store.reports import Advance, RawRequest
 from webhooks.model import StatusReport
 
@@ -46,7 +46,13 @@ class Reporting:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._batching = Batching(self._store, shared=(DatabaseAwayError,), most=_AT_ONCE, lanes=2)
+        self._batching = Batching(
+            self._store,
+            shared=(DatabaseAwayError,),
+            undone=(RolledBackError,),
+            most=_AT_ONCE,
+            lanes=2,
+        )
 
     async def store(self, received: Received) -> None:
         """Store a request that holds nothing but reports.

@@ -63,6 +63,11 @@ _PREPARED_ELSEWHERE = (
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.InvalidSQLStatementNameError,
 )
+# Each waited for the other, or read what the other was writing.
+_ENDED_FOR_ANOTHER = (
+    asyncpg.exceptions.DeadlockDetectedError,
+    asyncpg.exceptions.SerializationError,
+)
 _NOT_MIGRATED = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
@@ -75,6 +80,10 @@ _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECAS
 
 class DatabaseAwayError(Exception):
     """PostgreSQL did not answer, or not in time: nothing is known to be stored, try again."""
+
+
+class RolledBackError(DatabaseAwayError):
+    """PostgreSQL ended the transaction so that another can go on: surely nothing is stored."""
 
 
 class ConflictError(Exception):
@@ -256,6 +265,8 @@ def plainly() -> Iterator[None]:
         raise DatabaseAwayError(
             f"DATABASE_URL is a transaction pooler, set DATABASE_DIRECT_URL ({_one_line(error)})"
         ) from error
+    except _ENDED_FOR_ANOTHER as error:
+        raise RolledBackError(f"it ended for another transaction ({_one_line(error)})") from error
     except _AWAY as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
             raise

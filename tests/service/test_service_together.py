@@ -10,6 +10,29 @@ from tests.service.wires import from_twilio, inbound_of
 ADA = "+447700900123"
 
 
+async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
+    """Two transactions that wait for each other: PostgreSQL ends the one that accepts, and it is
+    done once more when the other one is over."""
+    people = [f"+4477009001{n}" for n in range(20, 22)]
+    for person in people:
+        await ask("POST", "/v1/messages", {"channel": "sms", "to": person, "body": "x"})
+    async with gateway.database.as_service() as db:
+        first, second = await db.fetch("SELECT id FROM gateway.conversations ORDER BY id")
+    lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
+    async with gateway.database.as_service() as db:
+        # It waits for us behind the first one, which it has; a second later it would look why.
+        await db.fetch(lock, second["id"])
+        both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
+        batch = asyncio.create_task(ask("POST", "/v1/messages/batch", both))
+        await asyncio.sleep(0.3)
+        await db.fetch(lock, first["id"])
+        assert not batch.done()
+
+    answer = await batch
+    assert (207, [202, 202]) == (answer.status, [one["status"] for one in answer.body["data"]])
+    assert 4 == await gateway.count("messages")
+
+
 async def test_both_write_at_once(gateway: Gateway, ask: Ask) -> None:
     """What a lead writes and what is written to it at the same moment hold nobody up."""
     await ask("POST", "/v1/leads", {"first_name": "Ada", "phone": ADA})

@@ -17,6 +17,10 @@ class LostError(Exception):
     """The connection was lost: nobody knows what was done."""
 
 
+class UndoneError(LostError):
+    """Nothing was done: another transaction had to go on."""
+
+
 class BadError(Exception):
     """One item cannot be done."""
 
@@ -29,9 +33,10 @@ class Store:
         *,
         bad: frozenset[int] = frozenset(),
         lost: frozenset[int] = frozenset(),
+        undone: frozenset[int] = frozenset(),
         lanes: int = 1,
     ) -> None:
-        self.bad, self.lost, self.lanes = bad, lost, lanes
+        self.bad, self.lost, self.undone, self.lanes = bad, lost, undone, lanes
         self.rows: list[int] = []
         self.sizes: list[int] = []
         self.flushes = 0
@@ -46,6 +51,8 @@ class Store:
             await asyncio.sleep(0)
             if flush in self.lost:
                 raise LostError("the connection is gone")
+            if flush in self.undone:
+                raise UndoneError("another had to go on")
             if found := self.bad.intersection(items):
                 raise BadError(min(found))
             self.rows += items
@@ -56,7 +63,14 @@ class Store:
 
 def batching(store: Store, *, most: int = 5, room: int = 10_000) -> Batching[int, int]:
     """Batches for a store."""
-    return Batching(store, shared=(LostError,), most=most, room=room, lanes=store.lanes)
+    return Batching(
+        store,
+        shared=(LostError,),
+        undone=(UndoneError,),
+        most=most,
+        room=room,
+        lanes=store.lanes,
+    )
 
 
 async def test_one_alone_waits_for_nobody() -> None:
@@ -90,6 +104,18 @@ async def test_a_lost_connection_fails_each_by_itself() -> None:
     assert 3 == len({id(each) for each in answers})
     assert (1, []) == (store.flushes, store.rows)
     assert 70 == await do(7)
+
+
+async def test_what_was_undone_is_done_once_more() -> None:
+    """What surely was not done is tried a second time, and no third time."""
+    store = Store(undone=frozenset({1, 3, 4}))
+    do = batching(store)
+    assert [0, 10, 20] == await asyncio.gather(*map(do, range(3)))
+    assert (2, [0, 1, 2]) == (store.flushes, store.rows)
+    answers = await asyncio.gather(*map(do, range(3)), return_exceptions=True)
+    assert [UndoneError] * 3 == [type(each) for each in answers]
+    assert 3 == len({id(each) for each in answers})
+    assert (4, [0, 1, 2]) == (store.flushes, store.rows)
 
 
 async def test_a_full_buffer_refuses() -> None:
@@ -183,6 +209,7 @@ async def test_a_flush_that_is_cancelled() -> None:
     items=st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=60),
     bad=st.frozensets(st.integers(0, 59), max_size=8),
     lost=st.frozensets(st.integers(1, 20), max_size=3),
+    undone=st.frozensets(st.integers(1, 20), max_size=3),
     most=st.integers(1, 12),
     lanes=st.integers(1, 3),
 )
@@ -190,12 +217,13 @@ def test_any_mixture(
     items: list[tuple[int, bool]],
     bad: frozenset[int],
     lost: frozenset[int],
+    undone: frozenset[int],
     most: int,
     lanes: int,
 ) -> None:
     """Random sizes, failures and callers that go away: each its own answer, nothing stored twice,
     nothing answered unstored."""
-    asyncio.run(_mixture(items, Store(bad=bad, lost=lost, lanes=lanes), most))
+    asyncio.run(_mixture(items, Store(bad=bad, lost=lost, undone=undone, lanes=lanes), most))
 
 
 async def _mixture(items: list[tuple[int, bool]], store: Store, most: int) -> None:
