@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -187,7 +188,7 @@ class Dispatching:
         if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
             return None
         try:
-            async with asyncio.timeout(_FILES):
+            async with asyncio.timeout(_FILES) if has_files else nullcontext():
                 outbound = await self._outbounds.make(claimed, account)
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
@@ -200,7 +201,8 @@ class Dispatching:
             if not await self._hold(claimed, self._pace.lease):
                 return None
             deadline = time.monotonic() + self._pace.latest_start
-        await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
+        if (wait := turn.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
         if time.monotonic() > deadline:
             # A machine that was frozen: another worker may hold the lease, or be sure that the
             # provider does not have the message, before this request arrives.

@@ -21,7 +21,7 @@ from channels.model import Channel, Sent, Status
 from gateway import standing
 from gateway.batching import Batching
 from gateway.happenings import event_of, ids, opted_out
-from gateway.logs import logger
+from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError
@@ -261,8 +261,14 @@ class Outcomes:
         now = datetime.now(UTC)
         for advance in advances:
             self._metrics.advanced(advance, providers[advance.message_id] or "none", now)
-        for claimed, _ in batch:
-            _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
+        info_each(
+            _log,
+            "sent",
+            (
+                {"provider": claimed.provider, "attempt": claimed.attempts, **ids(claimed)}
+                for claimed, _ in batch
+            ),
+        )
 
     async def _postpone(
         self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
