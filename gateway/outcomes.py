@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
+from gateway.store.suppressions import Written
 
 _log = logger(__name__)
 
@@ -238,13 +239,7 @@ class Outcomes:
                 for claimed, sent in batch
             ],
         )
-        for claimed, sent in batch:
-            known_as = sent.detail.get("message_id")
-            if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
-                ours = standing.written(
-                    claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
-                )
-                await suppressions.known_as(db, claimed.organization_id, ours, known_as)
+        await suppressions.known_as(db, _renamed(batch))
         early = await reports.take_unmatched(
             db,
             [
@@ -310,6 +305,17 @@ class Outcomes:
                 wait = min(wait * 2, 2.0)
             else:
                 return
+
+
+def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
+    """Mails that left under a Message-ID of their provider's: whose, as written down, and which."""
+    for claimed, sent in batch:
+        known_as = sent.detail.get("message_id")
+        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
+            ours = standing.written(
+                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
+            )
+            yield claimed.organization_id, ours, known_as
 
 
 def _wait(refusal: int, retry_after: float | None) -> float:
