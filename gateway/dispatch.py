@@ -44,6 +44,10 @@ _log = logger(__name__)
 
 # Seconds: a mail's files are had within this, or not this time.
 _FILES = 120.0
+# Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
+# that looks that seldom loses none; and after this at the latest, for a rate can be changed.
+_EARLY = 0.5
+_LATEST = 60.0
 _TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
 
@@ -291,10 +295,13 @@ class Dispatching:
                 Turn(entry, now + wait + n / rate, deadline)
                 for n, entry in enumerate(entries[:granted])
             ]
-            # Those that have no turn make room: the backlog of a slow sender is not claimed again
-            # and again.
-            later = wait + granted / rate
-            await queue.give_back(db, entries[granted:], self.lease_id, later)
+            # Those that have no turn make room until about theirs: the backlog of a slow sender is
+            # not claimed again and again.
+            later = [
+                (entry, min(wait + n / rate - _EARLY, _LATEST))
+                for n, entry in enumerate(entries[granted:], granted)
+            ]
+            await queue.give_back(db, later, self.lease_id)
         return turns
 
     def _account(self, claimed: Claimed) -> Account:

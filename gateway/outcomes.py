@@ -213,7 +213,8 @@ class Outcomes:
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
         """They were claimed and not begun: as if nobody had."""
-        await self._save(lambda db: queue.give_back(db, entries, self._lease_id))
+        at_once = [(entry, 0.0) for entry in entries]
+        await self._save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
     async def _take_all(self, batch: Sequence[tuple[Claimed, Sent]]) -> list[None]:
         """What providers took, as many at a time as have come."""

@@ -106,11 +106,13 @@ WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: give_back
--- Entries that were claimed and not begun, due again in $4 seconds.
+-- Entries that were claimed and not begun, each due again in its number of seconds of $4.
 UPDATE gateway.queue q SET
-  lease_id = NULL, lease_until = NULL, run_at = greatest(q.run_at, now() + make_interval(secs => $4)),
+  lease_id = NULL, lease_until = NULL,
+  run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
   attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
-FROM unnest($1::uuid[], $2::uuid[]) AS g (organization_id, message_id)
+FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
+  AS g (organization_id, message_id, seconds)
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone
