@@ -71,8 +71,10 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
     WHERE o.id = t.organization_id) AS settings,
   -- Counted before others' locks are left out: what they hold hides what is behind it.
-  (SELECT count(*) FROM candidates c WHERE c.organization_id = t.organization_id)
-    >= (SELECT size FROM share) AS has_more
+  t.organization_id IN (
+    SELECT c.organization_id FROM candidates c
+    GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
+  ) AS has_more
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
 LEFT JOIN gateway.senders s
