@@ -20,11 +20,12 @@ def dispatch(
     stage: Stage, messages: int, slow: int, naive: float | None, floor: float | None
 ) -> list[Row]:
     """A backlog to a provider that answers at once, then one to a provider that is slow."""
-    row = at_once(stage, messages)
-    row.naive, row.floor = naive, floor
-    if naive:
-        row.goals.append(Goal(what="times naive", limit=10, value=row.rate / naive))
-    return [row, _slow(stage, slow)]
+    rows = [at_once(stage, messages), at_once(stage, messages, workers=2)]
+    for row in rows:
+        row.naive, row.floor = naive, floor
+        if naive:
+            row.goals.append(Goal(what="times naive", limit=10, value=row.rate / naive))
+    return [*rows, _slow(stage, slow)]
 
 
 def _fill(stage: Stage, messages: int) -> None:
@@ -42,25 +43,26 @@ def _fill(stage: Stage, messages: int) -> None:
         load(stage, batches(stage, messages), spec, watch(stage, web=web))
 
 
-def at_once(stage: Stage, messages: int) -> Row:
+def at_once(stage: Stage, messages: int, workers: int = 1) -> Row:
     """A backlog to a provider that answers at once."""
     _fill(stage, messages)
-    with stage.provider() as provider, stage.worker(CONCURRENCY) as worker:
-        over = watch(stage, worker=worker, provider=provider)
+    with stage.provider() as provider, stage.workers(workers, CONCURRENCY) as children:
+        over = watch(stage, worker=children, provider=provider)
         _until_sending(stage)
         over.begin()
         at_first = stage.stats()["taken"]
         until(lambda: stage.stats()["taken"] >= messages * 0.95, 180, "95 % are sent")
         cost, at_last = over.end(), stage.stats()["taken"]
-        _until_recorded(stage, worker)
+        _until_recorded(stage, *children)
         taken = stage.stats()["taken"]
     sent = stage.postgres.count(
         "SELECT count(DISTINCT external_id) FROM public.messages WHERE status = 'sent'"
     )
     rate = (at_last - at_first) / cost.seconds
+    by = f"WORKER_CONCURRENCY={CONCURRENCY}" if workers == 1 else f"{workers} workers"
     return Row(
         path="dispatch",
-        what=f"provider answers at once, WORKER_CONCURRENCY={CONCURRENCY}",
+        what=f"provider answers at once, {by}",
         rate=rate,
         cpu=cost.per_message(at_last - at_first),
         peak=cost.peak,
@@ -106,11 +108,12 @@ def _until_sending(stage: Stage) -> None:
     until(lambda: stage.stats()["taken"] >= 50, 60, "something is sent")
 
 
-def _until_recorded(stage: Stage, worker: Child) -> None:
+def _until_recorded(stage: Stage, *workers: Child) -> None:
     waiting = "SELECT count(*) FROM (SELECT FROM gateway.queue LIMIT 1) AS one"
 
     def done() -> bool:
         time.sleep(0.1)
         return stage.postgres.count(waiting) == 0
 
-    until(done, 180, f"the queue is empty: {worker.last_words()[-300:]}")
+    words = " ".join(worker.last_words()[-300:] for worker in workers)
+    until(done, 180, f"the queue is empty: {words}")

@@ -33,32 +33,42 @@ class Cost:
 
 @dataclass
 class Watch:
-    """What processes used between `begin` and `end`."""
+    """What processes used between `begin` and `end`; those of one name are counted together."""
 
-    pids: dict[str, int]
+    pids: dict[str, list[int]]
     _at: float = 0.0
     _before: dict[str, Usage] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Count from now on."""
-        self._before = {name: usage(pid) for name, pid in self.pids.items()}
+        self._before = self._usages()
         self._at = time.monotonic()
 
     def end(self) -> Cost:
         """What was used since."""
-        after = {name: usage(pid) for name, pid in self.pids.items()}
+        after = self._usages()
         return Cost(
             seconds=time.monotonic() - self._at,
             cpu={name: after[name].cpu - self._before[name].cpu for name in after},
             peak={name: each.peak for name, each in after.items()},
         )
 
+    def _usages(self) -> dict[str, Usage]:
+        return {name: _together([usage(pid) for pid in pids]) for name, pids in self.pids.items()}
 
-def watch(stage: Stage, **children: Child) -> Watch:
+
+def _together(usages: Sequence[Usage]) -> Usage:
+    return Usage(cpu=sum(each.cpu for each in usages), peak=max(each.peak for each in usages))
+
+
+def watch(stage: Stage, **children: Child | Sequence[Child]) -> Watch:
     """A watch over these processes and PostgreSQL, where that runs here."""
-    pids = {name: child.pid for name, child in children.items()}
+    pids = {
+        name: [given.pid] if isinstance(given, Child) else [child.pid for child in given]
+        for name, given in children.items()
+    }
     server = stage.postgres.pid
-    return Watch(pids if server is None else pids | {"postgres": server})
+    return Watch(pids if server is None else pids | {"postgres": [server]})
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ import os
 import secrets
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,23 @@ class Stage:
     @contextmanager
     def worker(self, concurrency: int = 256) -> Iterator[Child]:
         """`gateway worker`, ready."""
-        env = self.environment(WORKER_CONCURRENCY=str(concurrency))
-        with running(Child("worker", self._gateway("worker"), env, self.folder)) as child:
-            child.wait_until("worker is ready")
+        with self.workers(1, concurrency) as (child,):
             yield child
+
+    @contextmanager
+    def workers(self, count: int, concurrency: int) -> Iterator[list[Child]]:
+        """Some of them, started together and ready."""
+        env = self.environment(WORKER_CONCURRENCY=str(concurrency))
+        with ExitStack() as stack:
+            children = [
+                stack.enter_context(
+                    running(Child(f"worker{n}", self._gateway("worker"), env, self.folder))
+                )
+                for n in range(count)
+            ]
+            for child in children:
+                child.wait_until("worker is ready")
+            yield children
 
     @contextmanager
     def provider(self, *words: str) -> Iterator[Child]:

@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -43,6 +44,10 @@ _log = logger(__name__)
 
 # Seconds: a mail's files are had within this, or not this time.
 _FILES = 120.0
+# Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
+# that looks that seldom loses none; and after this at the latest, for a rate can be changed.
+_EARLY = 0.5
+_LATEST = 60.0
 _TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
 
@@ -187,7 +192,7 @@ class Dispatching:
         if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
             return None
         try:
-            async with asyncio.timeout(_FILES):
+            async with asyncio.timeout(_FILES) if has_files else nullcontext():
                 outbound = await self._outbounds.make(claimed, account)
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
@@ -200,7 +205,8 @@ class Dispatching:
             if not await self._hold(claimed, self._pace.lease):
                 return None
             deadline = time.monotonic() + self._pace.latest_start
-        await asyncio.sleep(max(0.0, turn.not_before - time.monotonic()))
+        if (wait := turn.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
         if time.monotonic() > deadline:
             # A machine that was frozen: another worker may hold the lease, or be sure that the
             # provider does not have the message, before this request arrives.
@@ -289,10 +295,13 @@ class Dispatching:
                 Turn(entry, now + wait + n / rate, deadline)
                 for n, entry in enumerate(entries[:granted])
             ]
-            # Those that have no turn make room: the backlog of a slow sender is not claimed again
-            # and again.
-            later = wait + granted / rate
-            await queue.give_back(db, entries[granted:], self.lease_id, later)
+            # Those that have no turn make room until about theirs: the backlog of a slow sender is
+            # not claimed again and again.
+            later = [
+                (entry, min(wait + n / rate - _EARLY, _LATEST))
+                for n, entry in enumerate(entries[granted:], granted)
+            ]
+            await queue.give_back(db, later, self.lease_id)
         return turns
 
     def _account(self, claimed: Claimed) -> Account:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,12 +21,13 @@ from channels.model import Channel, Sent, Status
 from gateway import standing
 from gateway.batching import Batching
 from gateway.happenings import event_of, ids, opted_out
-from gateway.logs import logger
+from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
+from gateway.store.suppressions import Written
 
 _log = logger(__name__)
 
@@ -214,7 +215,8 @@ class Outcomes:
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
         """They were claimed and not begun: as if nobody had."""
-        await self._save(lambda db: queue.give_back(db, entries, self._lease_id))
+        at_once = [(entry, 0.0) for entry in entries]
+        await self._save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
     async def _take_all(self, batch: Sequence[tuple[Claimed, Sent]]) -> list[None]:
         """What providers took, as many at a time as have come."""
@@ -240,13 +242,7 @@ class Outcomes:
                 for claimed, sent in batch
             ],
         )
-        for claimed, sent in batch:
-            known_as = sent.detail.get("message_id")
-            if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
-                ours = standing.written(
-                    claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
-                )
-                await suppressions.known_as(db, claimed.organization_id, ours, known_as)
+        await suppressions.known_as(db, _renamed(batch))
         early = await reports.take_unmatched(
             db,
             [
@@ -263,8 +259,14 @@ class Outcomes:
         now = datetime.now(UTC)
         for advance in advances:
             self._metrics.advanced(advance, providers[advance.message_id] or "none", now)
-        for claimed, _ in batch:
-            _log.info("sent", provider=claimed.provider, attempt=claimed.attempts, **ids(claimed))
+        info_each(
+            _log,
+            "sent",
+            (
+                {"provider": claimed.provider, "attempt": claimed.attempts, **ids(claimed)}
+                for claimed, _ in batch
+            ),
+        )
 
     async def _postpone(
         self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
@@ -306,6 +308,17 @@ class Outcomes:
                 wait = min(wait * 2, 2.0)
             else:
                 return
+
+
+def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
+    """Mails that left under a Message-ID of their provider's: whose, as written down, and which."""
+    for claimed, sent in batch:
+        known_as = sent.detail.get("message_id")
+        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
+            ours = standing.written(
+                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
+            )
+            yield claimed.organization_id, ours, known_as
 
 
 def _wait(refusal: int, retry_after: float | None) -> float:

@@ -81,16 +81,19 @@ async def take_turns(
 
 
 async def give_back(
-    db: Connection, entries: Sequence[Claimed], lease_id: UUID, seconds: float = 0
+    db: Connection, entries: Sequence[tuple[Claimed, float]], lease_id: UUID
 ) -> None:
-    """Return entries that were claimed and not begun, due again in `seconds`.
+    """Return entries that were claimed and not begun, each due again in so many seconds.
 
     What a dead worker had begun stays leased: whoever claims it next must see that.
     """
-    own = [entry for entry in entries if not entry.was_leased]
+    own = [
+        (entry.organization_id, entry.message_id, seconds)
+        for entry, seconds in entries
+        if not entry.was_leased
+    ]
     if own:
-        organizations = [entry.organization_id for entry in own]
-        ids = [entry.message_id for entry in own]
+        organizations, ids, seconds = map(list, zip(*own, strict=True))
         await db.execute(_SQL["give_back"], organizations, ids, lease_id, seconds)
 
 

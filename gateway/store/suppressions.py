@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -168,18 +168,26 @@ def _fits(written: Written) -> bool:
     return len(key.encode(errors="replace")) <= _KEY_BYTES
 
 
-async def known_as(db: Connection, organization_id: UUID, written: Written, mail_id: str) -> None:
-    """A mail of ours left under another Message-ID than the one that was written down."""
-    await db.execute(
-        _SQL["known_as"],
-        organization_id,
-        written.channel,
-        written.their_address,
-        written.our_address,
-        written.topic,
-        written.mail_id,
-        storable(mail_id),
-    )
+async def known_as(db: Connection, renamed: Iterable[tuple[UUID, Written, str]]) -> None:
+    """Mails of these organizations left under other Message-IDs than those written down."""
+    # The order in which `wrote` locks these rows: the two never wait for each other in a circle.
+    for organization_id, written, mail_id in sorted(renamed, key=_place):
+        await db.execute(
+            _SQL["known_as"],
+            organization_id,
+            written.channel,
+            written.their_address,
+            written.our_address,
+            written.topic,
+            written.mail_id,
+            storable(mail_id),
+        )
+
+
+def _place(renamed: tuple[UUID, Written, str]) -> tuple[UUID | str, ...]:
+    organization_id, written, _ = renamed
+    row = (written.channel, written.their_address, written.our_address, written.topic)
+    return (organization_id, *row)
 
 
 async def answered(

@@ -71,8 +71,10 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
     WHERE o.id = t.organization_id) AS settings,
   -- Counted before others' locks are left out: what they hold hides what is behind it.
-  (SELECT count(*) FROM candidates c WHERE c.organization_id = t.organization_id)
-    >= (SELECT size FROM share) AS has_more
+  t.organization_id IN (
+    SELECT c.organization_id FROM candidates c
+    GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
+  ) AS has_more
 FROM taken t
 JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
 LEFT JOIN gateway.senders s
@@ -106,11 +108,13 @@ WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: give_back
--- Entries that were claimed and not begun, due again in $4 seconds.
+-- Entries that were claimed and not begun, each due again in its number of seconds of $4.
 UPDATE gateway.queue q SET
-  lease_id = NULL, lease_until = NULL, run_at = greatest(q.run_at, now() + make_interval(secs => $4)),
+  lease_id = NULL, lease_until = NULL,
+  run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
   attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
-FROM unnest($1::uuid[], $2::uuid[]) AS g (organization_id, message_id)
+FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
+  AS g (organization_id, message_id, seconds)
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone

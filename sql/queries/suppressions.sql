@@ -107,7 +107,8 @@ FROM json_to_recordset($1::json) AS i (
   inbound_at timestamptz, mail_id text
 )
 GROUP BY channel, their_address, our_address, topic
-ORDER BY channel, their_address, our_address, topic
+-- in the order in which `known_as` is run, whatever the database's collation
+ORDER BY channel COLLATE "C", their_address COLLATE "C", our_address COLLATE "C", topic COLLATE "C"
 ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
   mail_ids = (c.mail_ids || excluded.mail_ids)[

@@ -317,6 +317,32 @@ async def test_paced_backlog(gateway: Gateway, ask: Ask, provider: Provider) -> 
     assert [] == [claim for claim in claims if claim.has_more and not claim]
 
 
+async def waits(gateway: Gateway) -> list[float]:
+    """In how many seconds each entry that nobody holds is due, the next first."""
+    async with gateway.database.as_service() as db:
+        rows = await db.fetch(
+            """SELECT extract(epoch FROM run_at - now())::double precision AS seconds
+            FROM gateway.queue WHERE lease_id IS NULL ORDER BY run_at"""
+        )
+    return [row["seconds"] for row in rows]
+
+
+async def test_paced_backlog_comes_back_one_by_one(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """What a rate holds back is due at its own turn, and in a minute at the latest: all of it at
+    once would be claimed and given back every second, and a rate can be raised meanwhile."""
+    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
+    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
+    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 140})
+    turns = await provider.worker(gateway).claim(140)
+    due = await waits(gateway)
+
+    assert (2, 138) == (len(turns), len(due))
+    assert all(0.4 < b - a < 0.6 for a, b in pairwise(due[:110]))
+    assert (0 < due[0] < 1.1, due[-1] <= 60) == (True, True)
+
+
 async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """What a dead worker had begun is not given back as if nobody had: it may have been sent."""
     await ask("POST", "/v1/messages", SMS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from channels.model import Channel, Sent
+from gateway.metrics import Metrics
+from gateway.outcomes import Outcomes, Pace
 from tests.service.conftest import Ask, Gateway
-from tests.service.wires import from_twilio, inbound_of
+from tests.service.wires import Api, connect, from_twilio, inbound_of, send
 
 ADA = "+447700900123"
 
@@ -23,7 +26,7 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
         # It waits for us behind the first one, which it has; a second later it would look why.
         await db.fetch(lock, second["id"])
         both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
-        batch = asyncio.create_task(ask("POST", "/v1/messages/batch", both))
+        batch = asyncio.ensure_future(ask("POST", "/v1/messages/batch", both))
         await asyncio.sleep(0.3)
         await db.fetch(lock, first["id"])
         assert not batch.done()
@@ -49,3 +52,34 @@ async def test_both_write_at_once(gateway: Gateway, ask: Ask) -> None:
     assert 72 == len(await inbound_of(ask, limit="200"))
     (lead,) = (await ask("GET", "/v1/leads")).body["data"]
     assert lead["last_contacted_at"] is not None
+
+
+async def test_mails_taken_together(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of mails that got other Message-IDs, rows are locked in the order in which accept does."""
+    await connect(gateway, "ses", Channel.EMAIL)
+    first, last = "ada@customer.example", "zoe@customer.example"
+    for to in (first, last):
+        await send(ask, "email", to, subject="Hello", body="x")
+    worker = api.worker(gateway)
+    claimed = {turn.claimed.to_address: turn.claimed for turn in await worker.claim(10)}
+    outcomes = Outcomes(gateway.database, Metrics(), worker.lease_id, Pace())
+    lock = "SELECT FROM gateway.correspondence WHERE their_address = $1 FOR UPDATE"
+    async with gateway.database.as_service() as holding:
+        await holding.execute(lock, first)
+        recording = asyncio.gather(
+            *(
+                outcomes.sent(claimed[to], Sent(external_id=to, detail={"message_id": f"1{to}"}))
+                for to in (last, first)
+            )
+        )
+        async with asyncio.timeout(10):
+            blocked = None
+            while blocked is None:
+                await asyncio.sleep(0.01)
+                blocked = await holding.fetchval(
+                    """SELECT pid FROM pg_locks
+                    WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)) LIMIT 1"""
+                )
+        async with gateway.database.as_service() as db:
+            await db.execute(f"{lock} NOWAIT", last)
+    await recording
