@@ -36,8 +36,9 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import ConflictError, Database, DatabaseAwayError, storable
+from gateway.store.database import ConflictError, Database, DatabaseAwayError
 from gateway.store.searching import SearchError
+from gateway.store.values import storable
 from gateway.under_way import UNDER_WAY, UnderWay
 from gateway.vault import Vault, VaultError
 

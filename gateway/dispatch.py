@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from uuid import UUID
+from dataclasses import replace
 
 import aiohttp
 
@@ -33,39 +31,19 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.outbound import Outbounds
-from gateway.outcomes import Outcomes, Pace
+from gateway.outcomes import Outcomes
+from gateway.pace import Pace
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
-from gateway.store.database import Connection, Database
+from gateway.store.database import Database
 from gateway.store.queue import Claimed
+from gateway.turns import TAKEN, Turn, Turns, in_turn, is_new_attempt, is_taken
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
 # Seconds: a mail's files are had within this, or not this time.
 _FILES = 120.0
-# Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
-# that looks that seldom loses none; and after this at the latest, for a rate can be changed.
-_EARLY = 0.5
-_LATEST = 60.0
-_TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A claimed entry, and by the monotonic clock, when it may be sent and until when."""
-
-    claimed: Claimed
-    not_before: float
-    deadline: float
-
-
-class Turns(list[Turn]):
-    """The turns of one claim; `has_more`: there may be more that are due."""
-
-    def __init__(self, turns: Iterable[Turn] = (), *, has_more: bool = False) -> None:
-        super().__init__(turns)
-        self.has_more = has_more
 
 
 class Dispatching:
@@ -99,7 +77,7 @@ class Dispatching:
         deadline = time.monotonic() + self._pace.latest_start
         async with self._database.as_service() as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
-            turns = await self._in_turn(db, claimed, deadline)
+            turns = await in_turn(db, self.lease_id, claimed, deadline)
             advances = await reports.record(
                 db,
                 [
@@ -111,11 +89,11 @@ class Dispatching:
                         detail={"attempt": turn.claimed.attempts},
                     )
                     for turn in turns
-                    if _is_new_attempt(turn.claimed)
+                    if is_new_attempt(turn.claimed)
                 ],
             )
         # A report that was stored while this claim was made: its row is known better by now.
-        taken = {a.message_id: a.old_status for a in advances if a.old_status in _TAKEN}
+        taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(
             (
                 replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
@@ -130,7 +108,7 @@ class Dispatching:
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
         claimed = turn.claimed
-        if _is_taken(claimed):
+        if is_taken(claimed):
             await self._outcomes.settled(claimed)
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
             await self._outcomes.pretended(claimed)  # whatever became of its first time
@@ -274,36 +252,6 @@ class Dispatching:
         else:
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
 
-    async def _in_turn(
-        self, db: Connection, claimed: Sequence[Claimed], deadline: float
-    ) -> list[Turn]:
-        """When each entry may go, at its sender's rate; what has no turn soon is given back."""
-        now = time.monotonic()
-        turns: list[Turn] = []
-        paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
-        for entry in claimed:
-            if _is_new_attempt(entry) and entry.rate is not None and entry.sender_id is not None:
-                paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
-            else:
-                turns.append(Turn(entry, now, deadline))
-        # One order for all workers: two that pace the same senders never wait for each other.
-        for (organization_id, sender_id, rate), entries in sorted(paced.items()):
-            wait, granted = await queue.take_turns(
-                db, organization_id, sender_id, len(entries), rate
-            )
-            turns += [
-                Turn(entry, now + wait + n / rate, deadline)
-                for n, entry in enumerate(entries[:granted])
-            ]
-            # Those that have no turn make room until about theirs: the backlog of a slow sender is
-            # not claimed again and again.
-            later = [
-                (entry, min(wait + n / rate - _EARLY, _LATEST))
-                for n, entry in enumerate(entries[granted:], granted)
-            ]
-            await queue.give_back(db, later, self.lease_id)
-        return turns
-
     def _account(self, claimed: Claimed) -> Account:
         if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:
             raise VaultError("its provider account was removed")
@@ -317,15 +265,7 @@ class Dispatching:
         )
 
 
-def _is_taken(claimed: Claimed) -> bool:
-    return claimed.external_id is not None or claimed.status in _TAKEN
-
-
 def _may_have_left(claimed: Claimed) -> bool:
     """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
     provider = PROVIDERS.get(claimed.provider or "")
     return provider is None or provider.can_be_asked or claimed.begun_at is not None
-
-
-def _is_new_attempt(claimed: Claimed) -> bool:
-    return claimed.phase == "send" and not claimed.was_leased and not _is_taken(claimed)

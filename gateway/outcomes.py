@@ -7,14 +7,10 @@ the database was away for a moment. What providers took is stored together, as i
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
-
-import tenacity
 
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Channel, Sent, Status
@@ -23,6 +19,7 @@ from gateway.batching import Batching
 from gateway.happenings import event_of, ids, opted_out
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
+from gateway.pace import Pace, wait_after
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
 from gateway.store.queue import Claimed
@@ -31,29 +28,8 @@ from gateway.store.suppressions import Written
 
 _log = logger(__name__)
 
-_AS_ASKED = 3
 # More than a worker has under way: what a provider took is never turned away.
 _ROOM = 1_000_000
-_backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """Times of dispatch, in seconds, and limits.
-
-    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer):
-    the lease outlasts that. `sure_after` the claim a provider that does not list the message
-    surely does not have it: by then the request has arrived, and its list has caught up; until
-    then it is asked every `ask_every`.
-    """
-
-    lease: float = 30
-    latest_start: float = 5
-    ask_every: float = 5
-    sure_after: float = 25
-    twin_wait: float = 3
-    most_refusals: int = 18
-    most_questions: int = 300
 
 
 class Outcomes:
@@ -127,7 +103,7 @@ class Outcomes:
             text = f"The provider did not take it in many attempts: {error.message}"
             await self.refused(claimed, Refused(text, code=error.code))
             return
-        seconds = _wait(claimed.refusals + 1, error.retry_after)
+        seconds = wait_after(claimed.refusals + 1, error.retry_after)
         event = event_of(
             claimed,
             f"refused:{claimed.attempts}",
@@ -135,7 +111,7 @@ class Outcomes:
             None,
             error_code=error.code,
             error_message=error.message,
-            detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
+            detail={"attempt": claimed.attempts, "wait_after_after": round(seconds, 1)},
         )
         await self._postpone(
             claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
@@ -319,18 +295,3 @@ def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Writ
                 claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
             )
             yield claimed.organization_id, ours, known_as
-
-
-def _wait(refusal: int, retry_after: float | None) -> float:
-    """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
-
-    A provider that says "in a second" again and again gets more time, too: so many attempts have
-    to span hours, not a busy minute.
-    """
-    state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
-    state.attempt_number = refusal
-    longer = _backoff(state)
-    if retry_after is None:
-        return longer
-    asked = max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
-    return asked if refusal <= _AS_ASKED else max(asked, longer)

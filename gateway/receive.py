@@ -8,7 +8,6 @@ that came with it are kept before; what it only points at is fetched later, by a
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
@@ -18,18 +17,19 @@ from channels import email, phone
 from channels.model import Account, Attachment, Channel
 from gateway import incoming, links, placing, reporting
 from gateway.attachments import as_rows
-from gateway.ids import derived_id, new_id
+from gateway.ids import derived_id
 from gateway.incoming import Row
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
+from gateway.raw_requests import raw_request
 from gateway.registry import PROVIDERS
 from gateway.reporting import Received, Reporting, Told
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import Connection, Database, storable
+from gateway.store.database import Connection, Database
 from gateway.store.media import NewErrand, NewMedia
-from gateway.store.reports import Advance, RawRequest
+from gateway.store.reports import Advance
 from gateway.store.suppressions import Answered
 from gateway.vault import Vault
 from webhooks.model import (
@@ -49,9 +49,6 @@ _log = logger(__name__)
 
 _KNOWN_CERTIFICATES = 100
 _LARGE = 32 * 2**10
-_KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
-
-_SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
 
 E = TypeVar("E", bound=WebhookEvent)
 T = TypeVar("T")
@@ -111,7 +108,7 @@ class Receiving:
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
         told = [event for event in events if isinstance(event, StatusReport)]
-        received = Received(account, _raw(account, request), told)
+        received = Received(account, raw_request(account, request), told)
         if len(told) + len(_of(events, Unknown)) == len(events):
             await self._reporting.store(received)
             return
@@ -319,26 +316,6 @@ async def _aside(request: WebhookRequest, do: Callable[P, T], *args: P.args, **m
 
 def _of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
-
-
-def _raw(account: Account, request: WebhookRequest) -> RawRequest:
-    return RawRequest(
-        organization_id=account.organization_id,
-        id=new_id(),
-        account_id=account.id,
-        provider=account.provider,
-        event=request.event,
-        method=request.method,
-        url=_without_secret(storable(request.url)),
-        headers={k: storable(request.headers[k]) for k in _KEPT_HEADERS if k in request.headers},
-        body=request.body,
-    )
-
-
-def _without_secret(url: str) -> str:
-    """A secret that rides in the URL does not rest in it."""
-    # Most have none; as the pattern, without regard to case.
-    return _SECRET.sub(r"\1***", url) if "secret" in url.casefold() else url
 
 
 def _errand(account: Account, fetch: Fetch) -> NewErrand:

@@ -26,7 +26,7 @@ from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.metrics import Metrics
-from gateway.outcomes import Pace
+from gateway.pace import Pace
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database

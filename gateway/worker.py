@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from gateway.dispatch import Dispatching, Turn, Turns
+from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import logger
 from gateway.store import queue, reports, upkeep
 from gateway.store.database import Database, DatabaseAwayError
 from gateway.store.listening import listen
+from gateway.turns import Turn, Turns
 
 _log = logger(__name__)
 

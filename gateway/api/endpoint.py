@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.api.shapes.base import PageQuery
 from gateway.problems import FieldError, Problem, invalid
-from gateway.store.database import Caller, Staff, as_json_bytes
+from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
+from gateway.store.values import as_json_bytes
 
 if TYPE_CHECKING:
     from gateway.services import Services

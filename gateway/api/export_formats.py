@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.api.shapes.messages import Message
-from gateway.store.database import as_json, as_json_bytes
+from gateway.store.values import as_json, as_json_bytes
 
 Row = Mapping[str, Any]
 

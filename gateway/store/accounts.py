@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, Staff, as_json
+from gateway.store.database import Connection, Staff
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.values import as_json
 
 _SQL = queries("accounts")
 

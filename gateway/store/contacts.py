@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any, Literal
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json
+from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.values import as_json
 
 _SQL = queries("contacts")
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, as_stored
+from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 from gateway.store.telling import note
+from gateway.store.values import as_json, as_stored
 
 _SQL = queries("conversations")
 

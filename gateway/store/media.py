@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_stored, storable
+from gateway.store.database import Connection
 from gateway.store.sql import queries
+from gateway.store.values import as_stored, storable
 
 _SQL = queries("media")
 

@@ -12,9 +12,10 @@ from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID as StoredUUID  # noqa: N811 - made ten times as fast
 
 from gateway.ids import derived_bytes, derived_id
-from gateway.store.database import Connection, as_json, as_stored
+from gateway.store.database import Connection
 from gateway.store.sql import queries
 from gateway.store.telling import note
+from gateway.store.values import as_json, as_stored
 
 _SQL = queries("reports")
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json, as_stored, storable
+from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.values import as_json, as_stored, storable
 
 _SQL = queries("suppressions")
 

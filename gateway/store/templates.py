@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from gateway.store.database import Connection, as_json
+from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.values import as_json
 
 _SQL = queries("templates")
 

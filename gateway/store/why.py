@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store import media, messages
-from gateway.store.database import Connection, storable
+from gateway.store.database import Connection
 from gateway.store.sql import queries
+from gateway.store.values import storable
 from gateway.why import File, Other, Queued, Reference, Story, reference
 
 _SQL = queries("why")

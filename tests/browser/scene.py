@@ -14,8 +14,8 @@ from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.store import media
-from gateway.store.database import as_json
 from gateway.store.media import NewMedia
+from gateway.store.values import as_json
 
 if TYPE_CHECKING:
     from gateway.store.database import Connection

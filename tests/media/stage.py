@@ -15,8 +15,9 @@ from gateway.ids import new_id
 from gateway.media.links import MediaLinks
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
-from gateway.store.database import Database, as_json
+from gateway.store.database import Database
 from gateway.store.media import Media, NewErrand, NewMedia
+from gateway.store.values import as_json
 from gateway.vault import Vault
 from webhooks.model import WebhookRequest
 

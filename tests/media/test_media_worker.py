@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from gateway.dispatch import Dispatching, Turn, Turns
+from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.ids import new_id
+from gateway.turns import Turn, Turns
 from gateway.worker import Worker
 from tests.media.conftest import FileServer, Names
 from tests.media.stage import Stage

@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway import app
 from gateway.batching import FullError
-from gateway.store.database import as_stored
+from gateway.store.values import as_stored
 from tests.service.conftest import Answer, Ask, Gateway
 from tests.service.wires import from_twilio
 

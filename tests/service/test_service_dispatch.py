@@ -14,10 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway import outcomes
 from gateway.dispatch import Dispatching
 from gateway.metrics import Metrics
-from gateway.outcomes import Pace
+from gateway.pace import Pace, wait_after
 from gateway.store import queue
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of
@@ -386,10 +385,10 @@ async def test_shares_when_there_is_little_room(
 
 def test_waits_grow() -> None:
     """The first retries come as the provider asks; so many of them span hours all the same."""
-    first = [outcomes._wait(n, 1) for n in (1, 2, 3)]
-    all_of_them = sum(outcomes._wait(n, 1) for n in range(1, 19))
+    first = [wait_after(n, 1) for n in (1, 2, 3)]
+    all_of_them = sum(wait_after(n, 1) for n in range(1, 19))
 
     assert all(1 <= wait <= 2 for wait in first)
-    assert outcomes._wait(1, None) <= 5
-    assert outcomes._wait(9, 7200) >= 7200
+    assert wait_after(1, None) <= 5
+    assert wait_after(9, 7200) >= 7200
     assert all_of_them > 3 * 3600

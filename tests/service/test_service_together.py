@@ -6,7 +6,8 @@ import asyncio
 
 from channels.model import Channel, Sent
 from gateway.metrics import Metrics
-from gateway.outcomes import Outcomes, Pace
+from gateway.outcomes import Outcomes
+from gateway.pace import Pace
 from tests.service.conftest import Ask, Gateway
 from tests.service.wires import Api, connect, from_twilio, inbound_of, send
 

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
-from gateway.dispatch import Dispatching, Turn, Turns
+from gateway.dispatch import Dispatching
 from gateway.ids import new_id
+from gateway.turns import Turn, Turns
 from gateway.worker import Worker
 
 if TYPE_CHECKING:

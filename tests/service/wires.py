@@ -27,7 +27,7 @@ from channels.model import Channel
 from gateway import setup
 from gateway.dispatch import Dispatching
 from gateway.metrics import Metrics
-from gateway.outcomes import Pace
+from gateway.pace import Pace
 from gateway.registry import PROVIDERS
 from gateway.vault import Vault
 from tests.service.conftest import AUTH_TOKEN, PUBLIC, files_of

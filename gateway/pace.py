@@ -1,0 +1,45 @@
+"""When a worker tries, asks and gives up."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import tenacity
+
+_AS_ASKED = 3
+_backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """Times of dispatch, in seconds, and limits.
+
+    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer):
+    the lease outlasts that. `sure_after` the claim a provider that does not list the message
+    surely does not have it: by then the request has arrived, and its list has caught up; until
+    then it is asked every `ask_every`.
+    """
+
+    lease: float = 30
+    latest_start: float = 5
+    ask_every: float = 5
+    sure_after: float = 25
+    twin_wait: float = 3
+    most_refusals: int = 18
+    most_questions: int = 300
+
+
+def wait_after(refusal: int, retry_after: float | None) -> float:
+    """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
+
+    A provider that says "in a second" again and again gets more time, too: so many attempts have
+    to span hours, not a busy minute.
+    """
+    state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+    state.attempt_number = refusal
+    longer = _backoff(state)
+    if retry_after is None:
+        return longer
+    asked = max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
+    return asked if refusal <= _AS_ASKED else max(asked, longer)

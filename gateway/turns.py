@@ -1,0 +1,77 @@
+"""When claimed entries may be sent: at once, or at the rate of their sender."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from channels.model import Status
+from gateway.store import queue
+from gateway.store.database import Connection
+from gateway.store.queue import Claimed
+
+# Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
+# that looks that seldom loses none; and after this at the latest, for a rate can be changed.
+_EARLY = 0.5
+_LATEST = 60.0
+
+TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A claimed entry, and by the monotonic clock, when it may be sent and until when."""
+
+    claimed: Claimed
+    not_before: float
+    deadline: float
+
+
+class Turns(list[Turn]):
+    """The turns of one claim; `has_more`: there may be more that are due."""
+
+    def __init__(self, turns: Iterable[Turn] = (), *, has_more: bool = False) -> None:
+        super().__init__(turns)
+        self.has_more = has_more
+
+
+async def in_turn(
+    db: Connection, lease_id: UUID, claimed: Sequence[Claimed], deadline: float
+) -> list[Turn]:
+    """When each entry may go, at its sender's rate; what has no turn soon is given back."""
+    now = time.monotonic()
+    turns: list[Turn] = []
+    paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
+    for entry in claimed:
+        if is_new_attempt(entry) and entry.rate is not None and entry.sender_id is not None:
+            paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
+        else:
+            turns.append(Turn(entry, now, deadline))
+    # One order for all workers: two that pace the same senders never wait for each other.
+    for (organization_id, sender_id, rate), entries in sorted(paced.items()):
+        wait, granted = await queue.take_turns(db, organization_id, sender_id, len(entries), rate)
+        turns += [
+            Turn(entry, now + wait + n / rate, deadline)
+            for n, entry in enumerate(entries[:granted])
+        ]
+        # Those that have no turn make room until about theirs: the backlog of a slow sender is
+        # not claimed again and again.
+        later = [
+            (entry, min(wait + n / rate - _EARLY, _LATEST))
+            for n, entry in enumerate(entries[granted:], granted)
+        ]
+        await queue.give_back(db, later, lease_id)
+    return turns
+
+
+def is_taken(claimed: Claimed) -> bool:
+    """Whether its message is known to have left, or will never leave."""
+    return claimed.external_id is not None or claimed.status in TAKEN
+
+
+def is_new_attempt(claimed: Claimed) -> bool:
+    """Whether it is about to be sent: nobody has begun, and nobody has to ask first."""
+    return claimed.phase == "send" and not claimed.was_leased and not is_taken(claimed)
