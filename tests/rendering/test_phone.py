@@ -1,10 +1,19 @@
 """Numbers as people write them, and as they are stored and compared."""
 
+import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.phone import canonical, same_number, sms_sender, tail, to_e164, variants
+from channels.phone import (
+    COUNTRIES,
+    canonical,
+    same_number,
+    sms_sender,
+    tail,
+    to_e164,
+    variants,
+)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +144,39 @@ def test_every_variant_has_the_same_canonical_form(start: str, rest: str) -> Non
     assert {variants(each) for each in variants(number)} == {variants(number)}
     assert number in variants(number)
     assert all(same_number(number, each) for each in variants(number))
+
+
+def _by_the_library(text: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+@settings(max_examples=2000)
+@given(
+    code=st.one_of(
+        st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)), st.integers(0, 1000)
+    ),
+    national=st.from_regex(r"[0-9]{1,14}", fullmatch=True),
+)
+def test_read_as_by_the_library(code: int, national: str) -> None:
+    """A number in E.164 is what `phonenumbers` reads, also where its own reading is not needed."""
+    text = f"+{code}{national}"
+    assert _by_the_library(text) == to_e164(text, "GB")
+
+
+@pytest.mark.parametrize("country", sorted(COUNTRIES))
+def test_examples_of_every_country(country: str) -> None:
+    """The library's example of each kind of number, also behind its country's own prefixes."""
+    for kind in phonenumbers.PhoneNumberType.values():
+        example = phonenumbers.example_number_for_type(country, kind)
+        if example is None:
+            continue
+        national = str(example.national_number)
+        for prefix in ("", "0", "1", "8", "06", "9", "15", "01"):
+            text = f"+{example.country_code}{prefix}{national}"
+            assert _by_the_library(text) == to_e164(text, None)
