@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 WIDTH, HEIGHT = 720, 180
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 28, 24
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 28, 24
 COLOURS = ("#0b7285", "#e8590c", "#5f3dc4")
 
 Line = tuple[str, Sequence[tuple[float, float]]]
