@@ -111,7 +111,7 @@ class Outcomes:
             None,
             error_code=error.code,
             error_message=error.message,
-            detail={"attempt": claimed.attempts, "wait_after_after": round(seconds, 1)},
+            detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
         await self._postpone(
             claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
