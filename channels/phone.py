@@ -44,8 +44,9 @@ def to_e164(text: str, country: str | None) -> str | None:
     A number without + is read in `country`, an ISO 3166 code of two letters.
     """
     text = text.strip()
-    # One that names its country itself is the same in all of them: it is read once.
-    return _to_e164(text, None if text.startswith(("+", "＋")) else country)
+    # One in E.164 is the same in every country: it is read once. Of others with a + the country may
+    # still tell: +00 44 is how some write 00 44.
+    return _to_e164(text, None if _E164.fullmatch(text) else country)
 
 
 @lru_cache(maxsize=65_536)
