@@ -40,10 +40,10 @@ class Batching(Generic[T, R]):
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
     `shared` are the errors that are nobody's own, `undone` those among them after which nothing is
-    done, whatever moment they come at. A batch holds `most` units at most, but one item
-    of any size; `room` units may wait. With several `lanes` another batch sets out beside those
-    that are being done once as much waits as they hold: it need not wait for their commit, and no
-    batch is small only because a lane is free.
+    done, whatever moment they come at. A batch holds `most` units at most, but one item of any
+    size; `room` units may wait. With several `lanes` another batch sets out beside those that are
+    being done once as much waits as they hold: it need not wait for their commit, and no batch is
+    small only because a lane is free.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Batching(Generic[T, R]):
                 size += wish.size
         return batch
 
-    async def _done(self, items: Sequence[T]) -> Sequence[R]:
+    async def _answers(self, items: Sequence[T]) -> Sequence[R]:
         try:
             return await self._do(items)
         except self._undone:
@@ -127,7 +127,7 @@ class Batching(Generic[T, R]):
 
     async def _settle(self, batch: Sequence[_Wish[T, R]]) -> None:
         try:
-            answers = await self._done([wish.item for wish in batch])
+            answers = await self._answers([wish.item for wish in batch])
         except asyncio.CancelledError:
             for wish in batch:
                 wish.answer.cancel()

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from channels.model import Channel
-from gateway.metrics_files import Growth, use_files
+from gateway.metrics_files import Buffer, use_files
 from gateway.store.reports import Advance
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -29,9 +29,9 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._growth = Growth()
+        self._buffer = Buffer()
         if folder is not None:
-            use_files(self._growth)
+            use_files(self._buffer)
         self._registry = registry = CollectorRegistry()
         labels = ("channel", "provider")
         self._accepted = Counter(
@@ -124,7 +124,7 @@ class Metrics:
 
     def write(self) -> None:
         """Write what was counted in the last moment to where other processes read it."""
-        self._growth.write()
+        self._buffer.write()
 
     def page(self, depth: Iterable[tuple[str, int, float]]) -> bytes:
         """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest)."""

@@ -14,34 +14,35 @@ from prometheus_client import values
 _PAUSE = 0.1
 
 
-class Growth:
+class Buffer:
     """What has been counted and is not in the files yet; of the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[Any, float] = {}
-        self._is_due = False
+        self._due_on: asyncio.AbstractEventLoop | None = None
 
     def add(self, value: Any, amount: float) -> None:  # noqa: ANN401 - a class of the library's
         """Write it with the others, at once where no event loop runs."""
         self._waiting[value] = self._waiting.get(value, 0.0) + amount
-        if not self._is_due:
-            try:
-                asyncio.get_running_loop().call_later(_PAUSE, self.write)
-            except RuntimeError:
-                self.write()
-            else:
-                self._is_due = True
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write()
+            return
+        if self._due_on is not loop:  # one that has ended keeps no appointment
+            loop.call_later(_PAUSE, self.write)
+            self._due_on = loop
 
     def write(self) -> None:
         """Write what waits."""
-        self._is_due = False
+        self._due_on = None
         waiting, self._waiting = self._waiting, {}
         for value, amount in waiting.items():
             value.write(amount)
 
 
-def use_files(growth: Growth) -> None:
-    """Have the library keep numbers in files from now on, through `growth`.
+def use_files(buffer: Buffer) -> None:
+    """Have the library keep numbers in files from now on, through `buffer`.
 
     It chose where numbers live when it was imported, before the folder was named.
     """
@@ -51,7 +52,7 @@ def use_files(growth: Growth) -> None:
         """A number in a file."""
 
         def inc(self, amount: float) -> None:
-            growth.add(self, amount)
+            buffer.add(self, amount)
 
         def write(self, amount: float) -> None:
             super().inc(amount)

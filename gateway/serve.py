@@ -157,8 +157,10 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             worker.stop()
-            await working
-            metrics.write()
+            try:
+                await working
+            finally:
+                metrics.write()
     finally:
         for provider in PROVIDERS.values():
             if provider.close:

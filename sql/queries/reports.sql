@@ -89,6 +89,7 @@ WITH incoming AS MATERIALIZED (
     FOR UPDATE OF q SKIP LOCKED
   )
 )
+-- in the order of the fields of `Advance`
 SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
   coalesce(a.status, t.status) AS status,
   t.sent_at IS NULL AND a.sent_at IS NOT NULL AS is_sent,

@@ -8,10 +8,23 @@ from channels.model import Channel, Sent
 from gateway.metrics import Metrics
 from gateway.outcomes import Outcomes
 from gateway.pace import Pace
+from gateway.store.database import Connection
 from tests.service.conftest import Ask, Gateway
 from tests.service.wires import Api, connect, from_twilio, inbound_of, send
 
 ADA = "+447700900123"
+
+
+async def until_somebody_waits(holding: Connection) -> None:
+    """Return when another transaction waits for a lock of this one."""
+    async with asyncio.timeout(10):
+        blocked = None
+        while blocked is None:
+            await asyncio.sleep(0.01)
+            blocked = await holding.fetchval(
+                """SELECT pid FROM pg_locks
+                WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)) LIMIT 1"""
+            )
 
 
 async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
@@ -28,7 +41,7 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
         await db.fetch(lock, second["id"])
         both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
         batch = asyncio.ensure_future(ask("POST", "/v1/messages/batch", both))
-        await asyncio.sleep(0.3)
+        await until_somebody_waits(db)
         await db.fetch(lock, first["id"])
         assert not batch.done()
 
@@ -73,14 +86,7 @@ async def test_mails_taken_together(gateway: Gateway, ask: Ask, api: Api) -> Non
                 for to in (last, first)
             )
         )
-        async with asyncio.timeout(10):
-            blocked = None
-            while blocked is None:
-                await asyncio.sleep(0.01)
-                blocked = await holding.fetchval(
-                    """SELECT pid FROM pg_locks
-                    WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)) LIMIT 1"""
-                )
+        await until_somebody_waits(holding)
         async with gateway.database.as_service() as db:
             await db.execute(f"{lock} NOWAIT", last)
     await recording
