@@ -8,11 +8,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.history.building import history, server
-from benchmarks.history.measuring import Measured, measure
+from benchmarks.history.measuring import Asked, Measured, measure
 from benchmarks.history.questions import questions
 from gateway.store.database import Database
 
@@ -22,32 +23,47 @@ _NOISE = 0.5  # milliseconds: less than this is no growth
 
 
 async def run(sizes: Sequence[int], runs: int, *, is_quick: bool) -> dict[int, list[Measured]]:
-    """What was measured, by size."""
-    results: dict[int, list[Measured]] = {}
-    async with server() as server_dsn:
+    """What was measured, by size; each question of all histories in turns."""
+    results: dict[int, list[Measured]] = {size: [] for size in sizes}
+    async with AsyncExitStack() as opened:
+        server_dsn = await opened.enter_async_context(server())
+        asked = []
         for size in sizes:
             began = time.monotonic()
-            async with history(server_dsn, size) as dsn:
-                say(f"\n{size:,} messages, built in {time.monotonic() - began:.0f} s")
-                say(f"{'':44}{'p50 ms':>9}{'p99 ms':>9}{'rows read':>11}  through")
-                database = await Database.connect(dsn)
-                results[size] = []
-                for question in await questions(database):
-                    before = results[sizes[0]][len(results[size])] if size != sizes[0] else None
-                    found = await measure(database, dsn, question, runs)
-                    # Others work on this machine, too: what is slow only once was their doing.
-                    for _ in range(0 if is_quick else _AGAIN):
-                        if judged(found, before).wrong:
-                            again = await measure(database, dsn, question, runs)
-                            found = replace(
-                                found, p50=min(found.p50, again.p50), p99=min(found.p99, again.p99)
-                            )
-                    if not is_quick:
-                        found = judged(found, before)
-                    results[size].append(found)
-                    say(line(found))
-                await database.close()
+            dsn = await opened.enter_async_context(history(server_dsn, size))
+            say(f"{size:,} messages, built in {time.monotonic() - began:.0f} s")
+            database = await Database.connect(dsn)
+            opened.push_async_callback(database.close)
+            asked.append(
+                [Asked(database=database, dsn=dsn, question=q) for q in await questions(database)]
+            )
+        say(f"\n{'':47}{'messages':>10}{'p50 ms':>9}{'p99 ms':>9}{'rows read':>11}  through")
+        for together in zip(*asked, strict=True):
+            found = await _measured(together, runs, is_quick=is_quick)
+            for size, each in zip(sizes, found, strict=True):
+                results[size].append(each)
+                say(line(size, each))
     return results
+
+
+async def _measured(asked: Sequence[Asked], runs: int, *, is_quick: bool) -> list[Measured]:
+    found = await measure(asked, runs)
+    if is_quick:
+        return found
+    # Others work on this machine, too: what is slow only once was their doing.
+    for _ in range(_AGAIN):
+        if any(one.wrong for one in compared(found)):
+            found = [
+                replace(one, p50=min(one.p50, again.p50), p99=min(one.p99, again.p99))
+                for one, again in zip(found, await measure(asked, runs), strict=True)
+            ]
+    return compared(found)
+
+
+def compared(found: Sequence[Measured]) -> list[Measured]:
+    """Each with what its times have against it; the first is of the smallest history."""
+    first, *larger = found
+    return [judged(first, None), *(judged(one, first) for one in larger)]
 
 
 def judged(found: Measured, before: Measured | None) -> Measured:
@@ -60,11 +76,12 @@ def judged(found: Measured, before: Measured | None) -> Measured:
     return replace(found, wrong=wrong)
 
 
-def line(found: Measured) -> str:
+def line(size: int, found: Measured) -> str:
     """One line of the table."""
     indexes = ", ".join(name.removeprefix("idx_") for name in found.indexes)
     verdict = "ok  " if not found.wrong else "FAIL"
-    text = f"{verdict} {found.name:39}{found.p50:9.2f}{found.p99:9.2f}{found.rows:11,}  {indexes}"
+    times = f"{found.p50:9.2f}{found.p99:9.2f}"
+    text = f"{verdict} {found.name:42}{size:10,}{times}{found.rows:11,}  {indexes}"
     return "\n".join([text, *(f"     {wrong}" for wrong in found.wrong)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,24 +34,41 @@ class Measured:
     wrong: list[str] = field(default_factory=list)
 
 
-async def measure(database: Database, dsn: str, question: Question, runs: int) -> Measured:
-    """Ask so many times, each in a transaction of its own as the caller, from BEGIN to COMMIT."""
-    times = []
-    count = 0
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question about one history, and where it is asked."""
+
+    database: Database
+    dsn: str
+    question: Question
+
+
+async def measure(asked: Sequence[Asked], runs: int) -> list[Measured]:
+    """Ask so many times, each in a transaction of its own as the caller, from BEGIN to COMMIT.
+
+    The histories are asked in turns: what slows the machine down for a minute slows all of them.
+    """
+    times: list[list[float]] = [[] for _ in asked]
     for n in range(_WARM + runs):
-        began = time.perf_counter()
-        async with database.as_caller(question.caller) as db:
-            count = await question.ask(db)
-        if n >= _WARM:
-            times.append((time.perf_counter() - began) * 1000)
-    plans = await plans_of(dsn, question)
-    wrong = [] if question.finds(count) else [f"it finds {count}"]
-    wrong += [f"{table} is read whole" for table in sorted(set().union(*map(_whole, plans)))]
+        for each, spent in zip(asked, times, strict=True):
+            began = time.perf_counter()
+            async with each.database.as_caller(each.question.caller) as db:
+                count = await each.question.ask(db)
+            if n >= _WARM:
+                spent.append((time.perf_counter() - began) * 1000)
+            elif not each.question.finds(count):
+                raise RuntimeError(f"{each.question.name}: it finds {count}")
+    return [await _judged(each, spent) for each, spent in zip(asked, times, strict=True)]
+
+
+async def _judged(asked: Asked, times: Sequence[float]) -> Measured:
+    plans = await plans_of(asked.dsn, asked.question)
+    wrong = [f"{table} is read whole" for table in sorted(set().union(*map(_whole, plans)))]
     if (most := max((_sorted(plan) for plan in plans), default=0)) > _SORTED:
         wrong.append(f"{most} rows are sorted")
     return Measured(
-        name=question.name,
-        limit=question.limit,
+        name=asked.question.name,
+        limit=asked.question.limit,
         p50=statistics.median(times),
         p99=statistics.quantiles(times, n=100, method="inclusive")[98],
         rows=sum(_read(plan) for plan in plans),
