@@ -75,7 +75,7 @@ class Dispatching:
     async def claim(self, limit: int) -> Turns:
         """Take up to `limit` due entries; those about to be sent are `sending` from now on."""
         deadline = time.monotonic() + self._pace.latest_start
-        async with self._database.as_service() as db:
+        async with self._database.as_service(planned_once=True) as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
             turns = await in_turn(db, self.lease_id, claimed, deadline)
             advances = await reports.record(

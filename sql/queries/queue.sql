@@ -5,6 +5,8 @@
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
 -- `has_more`: as much of its organization was due as its share, so more of its entries may be.
+-- It is planned once (its planning takes three times its work), so each table that grows is asked
+-- for one row or one share of rows at a time: by LATERAL, by place, or in an index's order.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -38,25 +40,28 @@ WITH RECURSIVE organizations AS (
     ORDER BY q.run_at LIMIT (SELECT size FROM share)
   ) AS c
 ), chosen AS MATERIALIZED (
-  SELECT q.organization_id, q.message_id, q.lease_until IS NOT NULL AS was_leased
-  FROM gateway.queue q
-  WHERE (q.organization_id, q.message_id) IN (
-      SELECT organization_id, message_id FROM candidates
-      WHERE turn <= (SELECT size FROM share)
-      -- by chance among organizations: with less room than organizations none is always first
-      ORDER BY turn, random() LIMIT $1
-    )
-    -- once more, on the row as it is when the lock is held
-    AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-  FOR UPDATE SKIP LOCKED
+  SELECT q.* FROM (
+    SELECT organization_id, message_id FROM candidates
+    WHERE turn <= (SELECT size FROM share)
+    -- by chance among organizations: with less room than organizations none is always first
+    ORDER BY turn, random() LIMIT $1
+  ) c
+  CROSS JOIN LATERAL (
+    SELECT q.ctid AS place, q.lease_until IS NOT NULL AS was_leased FROM gateway.queue q
+    WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
+      -- once more, on the row as it is when the lock is held
+      AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
+    FOR UPDATE SKIP LOCKED
+  ) q
 ), taken AS (
+  -- A row that somebody changed since this statement began is at a place that it does not see, and
+  -- stays for the next claim.
   UPDATE gateway.queue q SET
     lease_id = $2, lease_until = now() + make_interval(secs => $3),
     attempts = q.attempts + CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN 1 ELSE 0 END,
     attempted_at = CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN now()
       ELSE q.attempted_at END
-  FROM chosen c
-  WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
+  FROM chosen c WHERE q.ctid = c.place
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
     q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
 )
@@ -67,7 +72,7 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
     WHERE x.organization_id = t.organization_id AND x.channel = m.channel
       AND x.address = CASE m.channel WHEN 'email' THEN lower(m.to_address) ELSE m.to_address END
   ) AS suppressed,
-  s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials,
+  s.account_id, s.rate, s.is_active, s.provider, s.credentials,
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
     WHERE o.id = t.organization_id) AS settings,
   -- Counted before others' locks are left out: what they hold hides what is behind it.
@@ -76,11 +81,17 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
     GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
   ) AS has_more
 FROM taken t
-JOIN messages m ON m.organization_id = t.organization_id AND m.id = t.message_id
-LEFT JOIN gateway.senders s
-  ON s.organization_id = t.organization_id AND s.id = t.sender_id
-LEFT JOIN gateway.provider_accounts a
-  ON a.organization_id = s.organization_id AND a.id = s.account_id
+CROSS JOIN LATERAL (
+  SELECT * FROM messages m
+  WHERE m.organization_id = t.organization_id AND m.id = t.message_id OFFSET 0
+) m
+LEFT JOIN LATERAL (
+  SELECT s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
+  FROM gateway.senders s
+  LEFT JOIN gateway.provider_accounts a
+    ON a.organization_id = s.organization_id AND a.id = s.account_id
+  WHERE s.organization_id = t.organization_id AND s.id = t.sender_id OFFSET 0
+) s ON true
 ORDER BY t.priority, t.run_at;
 
 -- name: open_pace
