@@ -25,6 +25,8 @@ PATIENCE = 60.0
 
 # What the processes may know of the machine; what measures coverage is handed on too.
 INHERITED = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+# As long as this process lives: another test's server would take the port meanwhile.
+_HELD: list[socket.socket] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +191,13 @@ def shell_in(folder: Path, **variables: str) -> Shell:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that the system gives to nobody who asks for any."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _HELD.append(held)
+    port: int = held.getsockname()[1]
+    return port
 
 
 def users_of(folder: Path) -> list[str]:
@@ -209,7 +213,7 @@ def users_of(folder: Path) -> list[str]:
     return found
 
 
-async def until(true: Callable[[], Awaitable[object] | object], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], Awaitable[object] | object], seconds: float = 30.0) -> None:
     """Wait until something holds; fails after so many seconds."""
     async with asyncio.timeout(seconds):
         while True:

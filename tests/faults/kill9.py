@@ -178,8 +178,8 @@ async def run(
         simulator_url = await stack.enter_async_context(
             running_simulator(seed=plan.seed, retry_wait=0.35)
         )
-        with bind("127.0.0.1", 0) as free:
-            port = free.getsockname()[1]
+        # Held, and listened on by nobody: web may have it again and again, and nobody else once.
+        port = stack.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
         env = environment(
             port=port, simulator_url=simulator_url, data=data, dsn=None if embedded else dsn
         )

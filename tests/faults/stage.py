@@ -215,8 +215,8 @@ async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> A
     """
     async with AsyncExitStack() as stack:
         simulator_url = await stack.enter_async_context(running_simulator(seed=seed))
-        with bind("127.0.0.1", 0) as free:
-            port = free.getsockname()[1]
+        # Held, and listened on by nobody: web may have it again and again, and nobody else once.
+        port = stack.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
         settings = Settings(
             database_url=through or dsn,
             database_direct_url=dsn if through else None,
