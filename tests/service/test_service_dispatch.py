@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from gateway.dispatch import Dispatching
 from gateway.metrics import Metrics
 from gateway.pace import Pace, wait_after
 from gateway.store import queue
+from gateway.turns import Turn
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of
 
@@ -108,9 +109,10 @@ async def test_test_key_asks_nobody(gateway: Gateway, ask: Ask, provider: Provid
 
 async def test_expired(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """What was not sent in time is not sent: it has failed, code `expired`."""
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     sent = (await ask("POST", "/v1/messages", SMS | {"expires_at": soon})).body
-    await asyncio.sleep(1.1)
+    async with gateway.database.as_service() as db:  # the hour is over
+        await db.execute("UPDATE messages SET expires_at = expires_at - interval '1 hour 1 s'")
     await step(provider.worker(gateway))
     row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
 
@@ -138,11 +140,12 @@ async def test_account_that_is_gone(
 
 async def test_not_before_send_at(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """A scheduled message waits, and can be canceled until a worker takes it up."""
-    later = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     sent = (await ask("POST", "/v1/messages", SMS | {"send_at": later})).body
     worker = provider.worker(gateway)
     assert 0 == await step(worker)
-    await asyncio.sleep(1.6)
+    async with gateway.database.as_service() as db:  # the hour is over
+        await db.execute("UPDATE gateway.queue SET run_at = run_at - interval '1 hour'")
     (turn,) = await worker.claim(10)
     refused = await ask("POST", f"/v1/messages/{sent['id']}/cancel")
     await worker.work(turn)
@@ -286,17 +289,25 @@ async def test_frozen_machine(gateway: Gateway, ask: Ask, provider: Provider) ->
     assert 1 == len(provider.posts)
 
 
+def at_of(turns: list[Turn]) -> list[float]:
+    """When each of them may go."""
+    return [turn.not_before for turn in turns]
+
+
 async def test_paced_sender(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """A sender with a rate sends what fits into the next second; the rest stays pending."""
     senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
     await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
     await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 10})
+    began = time.monotonic()
     turns = await provider.worker(gateway).claim(10)
     again = await provider.worker(gateway).claim(10)
+    took = time.monotonic() - began  # a busy machine's time between the claims has turns, too
 
-    at = [turn.not_before for turn in [*turns, *again]]
-    assert (2, True) == (len(turns), len(again) <= 1)
-    assert all(0.4 < b - a < 0.6 for a, b in pairwise(at))
+    at = at_of([*turns, *again])
+    assert (2, True) == (len(turns), len(again) <= 1 + 2 * took)
+    assert all(0.4 - took < b - a < 0.6 + took for a, b in pairwise(at))
+    assert all(0.49 < b - a < 0.51 for some in (turns, again) for a, b in pairwise(at_of(some)))
     pending = (await ask("GET", "/v1/messages?status=pending")).body["data"]
     assert 10 == len(pending) + len(at)
     canceled = await ask("POST", f"/v1/messages/{pending[0]['id']}/cancel")
@@ -334,12 +345,14 @@ async def test_paced_backlog_comes_back_one_by_one(
     senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
     await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
     await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 140})
+    began = time.monotonic()
     turns = await provider.worker(gateway).claim(140)
     due = await waits(gateway)
+    took = time.monotonic() - began  # the first is due in half a second, whoever looks then
 
     assert (2, 138) == (len(turns), len(due))
     assert all(0.4 < b - a < 0.6 for a, b in pairwise(due[:110]))
-    assert (0 < due[0] < 1.1, due[-1] <= 60) == (True, True)
+    assert (0.4 - took < due[0] < 1.1, due[-1] <= 60) == (True, True)
 
 
 async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Provider) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 import asyncpg
 import jwt
 import pytest
+import time_machine
 from aiohttp.test_utils import TestServer
 
 from gateway.app import build_app
@@ -56,7 +57,7 @@ class Reader:
         self.last_id = ""
         self.comments: list[str] = []
 
-    async def next(self, seconds: float = 5) -> Sent:
+    async def next(self, seconds: float = 30) -> Sent:
         """The next event; what has an id alone is none."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(seconds):
@@ -278,12 +279,15 @@ async def test_who_may_read_no_more_is_cut(gateway: Gateway) -> None:
 async def test_a_stream_ends_with_its_token(gateway: Gateway) -> None:
     """A token that has expired reads no further; a check with nobody there is none."""
     claims = jwt.decode(gateway.a.owner, options={"verify_signature": False})
-    soon = token(claims["sub"], exp=int(time.time()) + 1)
+    end = int(time.time()) + 300
+    soon = token(claims["sub"], exp=end)
     async with another(gateway) as (url, live):
         await live.check()
         async with reading(gateway, soon, url=url) as reader:
-            await asyncio.sleep(1.1)
             await live.check()
+            assert await reader.nothing(0.1)
+            with time_machine.travel(end):
+                await live.check()
             assert "its token has expired" == await ended(reader)
 
 
