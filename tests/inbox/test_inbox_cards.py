@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -26,8 +27,9 @@ async def test_cards_of_lead_and_client(inbox: Inbox, ask: Ask) -> None:
     browser = await inbox.signed_in(MEMBER)
     browser.cookies["gateway_zone"] = "Asia/Tokyo"
     page = await browser.get(path)
-    for words in ("Source website", "Tags hot, <i>x", "1 February, 00:30", "Not this lead"):
+    for words in ("Source website", "Tags hot, <i>x", "Not this lead"):
         assert words in page.words, words
+    assert re.search(r"\b1 February(?: 2026)?, 00:30\b", page.words)  # other years are named
     assert "n" * 600 in page.words
     assert "n" * 601 not in page.words
     for harm in ("<script>alert", "<img src=x", "<i>x"):

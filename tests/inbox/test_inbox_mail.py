@@ -140,14 +140,17 @@ async def test_the_answer_tells_nobody_who_is_staff(inbox: Inbox, ask: Ask) -> N
     ]  # fmt: skip
     pages, times = [], []
     for email in emails:
-        begun = time.monotonic()
-        shown = await asked(inbox.browser(), email)
-        times.append(time.monotonic() - begun)
-        pages.append(shown.text.replace(email, "EMAIL"))
+        took = []
+        for _ in range(2):  # the quicker one has less of what else the machine is doing
+            begun = time.monotonic()
+            shown = await asked(inbox.browser(), email)
+            took.append(time.monotonic() - begun)
+            pages.append(shown.text.replace(email, "EMAIL"))
+        times.append(min(took))
 
     assert 1 == len(set(pages))
     assert all(0.5 <= each < 1.5 for each in times), times
-    assert [MEMBER] == [row["to_address"] for row in await messages(ask)]
+    assert [MEMBER] * 2 == [row["to_address"] for row in await messages(ask)]
 
 
 async def test_an_address_that_is_suppressed_gets_no_link(inbox: Inbox, ask: Ask) -> None:
