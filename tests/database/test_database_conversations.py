@@ -297,6 +297,7 @@ async def test_what_staff_change_is_audited(two: Connection) -> None:
     await conversations.merge(two, A, merged=one.conversation_id, kept=other.conversation_id)  # type: ignore[arg-type]
     rows = await two.fetch(
         "SELECT table_name, new_data FROM audit_logs WHERE table_name LIKE 'conversation%'"
+        " ORDER BY created_at"
     )
     told = [(row["table_name"], json.loads(row["new_data"])) for row in rows]
     assert ["closed"] == [new["status"] for table, new in told[:1]]
