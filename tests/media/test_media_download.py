@@ -22,7 +22,7 @@ from channels.http import Limits
 from channels.public import PublicResolver
 from tests.media.conftest import FileServer, Names
 
-QUICK = Limits(connect=1.0, total=2.0)
+PATIENT = Limits(connect=20.0, total=40.0)
 CDN = "http://cdn.example.com"
 API = "http://api.example.com"
 SECRET = {"Authorization": "Basic c2VjcmV0"}
@@ -31,8 +31,8 @@ Serve = Callable[[], Awaitable[FileServer]]
 
 
 async def get(downloader: Downloader, url: str, **more: Any) -> File:
-    """Download at most a thousand bytes, quickly."""
-    options: dict[str, Any] = {"max_bytes": 1000, "limits": QUICK} | more
+    """Download at most a thousand bytes."""
+    options: dict[str, Any] = {"max_bytes": 1000, "limits": PATIENT} | more
     return await downloader.get(url, **options)
 
 
@@ -344,7 +344,7 @@ async def test_slow_server(downloader: Downloader, files: FileServer, names: Nam
     files.answers["/a"] = drip
 
     assert (DownloadLater, "Its server did not answer in time.") == await refused(
-        downloader, f"{CDN}/a", limits=Limits(connect=1, total=0.3)
+        downloader, f"{CDN}/a", limits=Limits(connect=20, total=0.5)
     )
 
 
