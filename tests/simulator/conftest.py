@@ -104,7 +104,7 @@ class Hook:
         """Everything received, once it is `number` requests."""
         async with self._more:
             await asyncio.wait_for(
-                self._more.wait_for(lambda: len(self.received) >= number), timeout=5
+                self._more.wait_for(lambda: len(self.received) >= number), timeout=30
             )
         return self.received
 
@@ -168,7 +168,7 @@ class Sim:
 
     async def settled(self, number: int = 1) -> list[dict[str, Any]]:
         """The messages, once `number` callbacks are over."""
-        for _ in range(500):
+        for _ in range(3000):
             messages = await self.data("messages")
             done = [one for message in messages for one in message["callbacks"] if one["done"]]
             if len(done) >= number:
@@ -220,7 +220,7 @@ async def sim(bare_sim: Sim) -> Sim:
 @pytest.fixture
 def twilio(sim: Sim) -> Iterator[Client]:
     """Twilio's own client, pointed at the simulator; to be called in a thread."""
-    http = TwilioHttpClient(timeout=5)
+    http = TwilioHttpClient(timeout=30)
     client = Client(SID, TOKEN, http_client=http)
     client.api.base_url = sim.base
     yield client

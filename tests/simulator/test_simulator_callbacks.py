@@ -258,7 +258,7 @@ async def test_a_scheduled_message_leaves_at_its_time(
                 "MessagingServiceSid": SERVICE,
                 "Body": "Later",
                 "ScheduleType": "fixed",
-                "SendAt": (start + timedelta(seconds=0.2)).isoformat(),
+                "SendAt": (start + timedelta(seconds=1)).isoformat(),
             },
             headers={"Authorization": aiohttp.encode_basic_auth(SID, TOKEN)},
         ) as response:

@@ -41,7 +41,7 @@ async def _call(sim: Sim, **params: Any) -> tuple[int, Any]:
 
 async def _ended(sim: Sim, status: str) -> dict[str, Any]:
     """The only call, once it has that status and its callbacks are over."""
-    for _ in range(500):
+    for _ in range(3000):
         (call,) = await sim.data("messages")
         if call["status"] == status and all(one["done"] for one in call["callbacks"]):
             return call

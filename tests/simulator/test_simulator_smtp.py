@@ -30,10 +30,16 @@ class Mailing(Sim):
 
     port: int = 0
 
-    async def mail(self, *to: str, login: tuple[str, str] = LOGIN, raw: bytes = b"") -> Any:
+    async def mail(
+        self, *to: str, login: tuple[str, str] = LOGIN, raw: bytes = b"", patience: float = 30
+    ) -> Any:
         """Send a mail: what aiosmtplib says of it, or the code with which it was refused."""
         client = aiosmtplib.SMTP(
-            hostname="127.0.0.1", port=self.port, start_tls=False, timeout=2, local_hostname="test"
+            hostname="127.0.0.1",
+            port=self.port,
+            start_tls=False,
+            timeout=patience,
+            local_hostname="test",
         )
         try:
             async with client:
@@ -257,7 +263,7 @@ async def test_an_answer_is_lost(mailing: Mailing, fault: str, kept: int) -> Non
     """Before the mail was taken, or after: then it is there twice when it is sent again."""
     await mailing.plan(match=None, faults=[fault])
 
-    first, (errors, _) = await mailing.mail(), await mailing.mail()
+    first, (errors, _) = await mailing.mail(patience=2), await mailing.mail()
 
     assert isinstance(first, str)
     assert errors == {}
@@ -355,7 +361,7 @@ async def test_run_tells_where_mails_are_taken() -> None:
     """And stops listening when it is cancelled."""
     told: asyncio.Queue[str] = asyncio.Queue()
     task = asyncio.create_task(run("127.0.0.1", 0, smtp_port=0, mail_ready=told.put_nowait))
-    host, _, port = (await asyncio.wait_for(told.get(), 5)).rpartition(":")
+    host, _, port = (await asyncio.wait_for(told.get(), 30)).rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     greeting = await reader.readline()
 

@@ -26,7 +26,7 @@ async def _call(sim: Sim, **params: Any) -> tuple[int, Any]:
 
 async def _over(sim: Sim, number: int = 0) -> dict[str, Any]:
     """The call of that number, once it is over and `/_sim` has heard all answers."""
-    for _ in range(500):
+    for _ in range(3000):
         calls = await sim.data("messages")
         if len(calls) > number:
             call = calls[number]
