@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
+import hypothesis
 import pytest
 
 from gateway.embedded import EmbeddedServer
@@ -28,6 +29,15 @@ from gateway.embedded import EmbeddedServer
 # Nothing of a test run has to survive a power cut.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 PREFIX = "gateway-tests-"
+# No example is wrong because the machine had something else to do; all else is as the default is,
+# which in CI has the same examples each time.
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
 
 
