@@ -187,17 +187,17 @@ async def test_retry_after_is_kept(
 
 async def test_time_limits(twilio_api: FakeTwilio, session: aiohttp.ClientSession) -> None:
     """An answer that does not come in time is lost, whether nothing came or only its head."""
-    quick = Twilio(limits=Limits(total=0.15))
+    quick = Twilio(limits=Limits(total=0.5))
 
     async def never(_: web.Request) -> web.Response:
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
         return web.Response()
 
     async def half_an_answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=201, headers={"Content-Length": "100"})
         await response.prepare(request)
         await response.write(b'{"sid": "SM')
-        await asyncio.sleep(1)
+        await asyncio.sleep(10)
         return response
 
     for answer in (never, half_an_answer):
