@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -343,3 +343,34 @@ async def until_nothing(wrong: Callable[[], Awaitable[Sequence[str]]], seconds: 
     while found := await wrong():
         assert monotonic() < deadline, "\n".join(found[:20])
         await asyncio.sleep(0.03)
+
+
+@dataclass
+class Lateness:
+    """How late the event loop was at the most, in seconds: what a busy machine has added."""
+
+    seconds: float = 0.0
+
+    @property
+    def delta(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(seconds=self.seconds)
+
+
+@asynccontextmanager
+async def watched() -> AsyncIterator[Lateness]:
+    """Watch how late the loop is that web, simulator and workers are in."""
+    late, loop = Lateness(), asyncio.get_running_loop()
+
+    async def tick() -> None:
+        while True:
+            due = loop.time() + 0.02
+            await asyncio.sleep(0.02)
+            late.seconds = max(late.seconds, loop.time() - due)
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield late
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)

@@ -7,7 +7,17 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.faults.stage import Json, Stage, Tenant, by_message, message_id_of, moment, seeded, until
+from tests.faults.stage import (
+    Json,
+    Stage,
+    Tenant,
+    by_message,
+    message_id_of,
+    moment,
+    seeded,
+    until,
+    watched,
+)
 
 FAULTS = (
     "duplicate",
@@ -51,7 +61,8 @@ async def test_every_fault(stage: Stage, tenant: Tenant) -> None:
     )
     fault_of = {message_id: fault for message_id, (fault, _) in zip(ids, names, strict=True)}
     ends = {i: "sent" if fault == "drop" else "read" for i, fault in fault_of.items()}
-    await stage.until_statuses(ends, 40)
+    async with watched() as late:
+        await stage.until_statuses(ends, 40)
 
     asked = by_message(await stage.requests())
     assert {i: 2 if fault in REFUSING else 1 for i, fault in fault_of.items()} == {
@@ -65,9 +76,9 @@ async def test_every_fault(stage: Stage, tenant: Tenant) -> None:
         some = asked[message_id]
         if fault == "429":
             assert timedelta(seconds=1) <= moment(some[1]) - moment(some[0])
-            assert moment(some[1]) - moment(some[0]) <= timedelta(seconds=2) + LATE
+            assert moment(some[1]) - moment(some[0]) <= timedelta(seconds=2) + LATE + late.delta
         elif fault in {"500", "503"}:
-            assert moment(some[1]) - moment(some[0]) <= timedelta(seconds=5) + LATE
+            assert moment(some[1]) - moment(some[0]) <= timedelta(seconds=5) + LATE + late.delta
 
 
 async def test_faults_that_meet(stage: Stage, tenant: Tenant) -> None:

@@ -118,6 +118,15 @@ async def test_sources_that_break_compilers_are_refused(renderer: Renderer, sour
     await _costs(renderer, source, RenderError)
 
 
+async def _both_are_there(renderer: Renderer) -> None:
+    """Wait until both children wait for work."""
+    for _ in range(3000):
+        if len(renderer._pool.pids) == 2:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(renderer._pool.pids)
+
+
 async def test_others_render_while_one_is_refused(renderer: Renderer) -> None:
     """An expensive template holds up neither simple ones nor ones that need a child."""
     simple, loop = "Hi {{ name }}", "{% for i in items %}{{ i }}{% endfor %}"
@@ -128,7 +137,7 @@ async def test_others_render_while_one_is_refused(renderer: Renderer) -> None:
         with pytest.raises(TooExpensive):
             await renderer.render(NEST, {})
 
-    await asyncio.sleep(0.3)  # until the second child is there
+    await _both_are_there(renderer)
     attack = asyncio.create_task(hostile())
     await asyncio.sleep(0.02)
     async with measured() as cost:
@@ -166,9 +175,14 @@ async def test_a_killed_child_is_replaced(renderer: Renderer) -> None:
     """A child that something kills while it waits is replaced by the next rendering."""
     source = "{% for i in items %}{{ i }}{% endfor %}"
     assert await renderer.render(source, {"items": [1]}) == "1"
+    await _both_are_there(renderer)
+    waiting = [task.result() for task in renderer._pool._free if task]
     for pid in children():
         os.kill(pid, signal.SIGKILL)
-    await asyncio.sleep(0.1)
+    for _ in range(3000):
+        if not any(child.alive for child in waiting):
+            break
+        await asyncio.sleep(0.01)
     assert await renderer.render(source, {"items": [2]}) == "2"
 
 
@@ -204,7 +218,7 @@ async def test_no_child_outlives_its_parent() -> None:
     out, _ = await process.communicate()
     pids = [int(word) for word in out.split()]
     assert pids
-    for _ in range(100):
+    for _ in range(1500):
         if not any(_is_running(pid) for pid in pids):
             break
         await asyncio.sleep(0.02)
