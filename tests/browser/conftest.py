@@ -41,6 +41,7 @@ FLAGS = (
 )
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1360, "height": 850}
+PATIENCE = 30_000  # milliseconds: a browser beside other tests, on two processors
 OWNER = "owner@alpha.example.com"
 MEMBER = "member@alpha.example.com"
 
@@ -96,7 +97,7 @@ class Visitors:
             **({"timezone_id": "Europe/London"} | more),
         )
         self.stack.push_async_callback(context.close)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         page = await context.new_page()
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -142,7 +143,7 @@ async def stage(database: str, tmp_path: Path) -> AsyncIterator[Stage]:
     try:
         a = await make_tenant(pool, vault, "Alpha", "+15551230001", country="GB")
         b = await make_tenant(pool, vault, "Beta", "+15551230002")
-        await asyncio.wait_for(is_ready.wait(), 10)
+        await asyncio.wait_for(is_ready.wait(), 30)
         yield Stage(url=settings.base_url, settings=settings, database=pool, vault=vault, a=a, b=b)
     finally:
         stop.set()
@@ -155,8 +156,9 @@ async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
     if not IS_THERE:
         pytest.skip("needs Debian's chromium and the extra 'browser'")
-    from playwright.async_api import async_playwright
+    from playwright.async_api import async_playwright, expect
 
+    expect.set_options(timeout=PATIENCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         yield browser

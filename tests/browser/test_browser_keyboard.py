@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.browser.conftest import Axe, Visitors
@@ -89,6 +91,10 @@ async def test_nothing_runs_that_is_not_ours(visitors: Visitors) -> None:
     )
 
     assert not ran
+    for _ in range(1000):  # the console may be told a moment later
+        if visitors.complaints:
+            break
+        await asyncio.sleep(0.01)
     (complaint,) = visitors.complaints
     assert "Content Security Policy" in complaint
     visitors.complaints.clear()
