@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
 
 from channels.model import Channel, Sent
 from gateway.metrics import Metrics
@@ -27,6 +31,16 @@ async def until_somebody_waits(holding: Connection) -> None:
             )
 
 
+@pytest.fixture
+async def late_looks(database: str) -> None:
+    """Whoever waits for a lock looks for a circle only after three seconds."""
+    connection = await asyncpg.connect(database)
+    name = urlsplit(database).path[1:]
+    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '3s'")
+    await connection.close()
+
+
+@pytest.mark.usefixtures("late_looks")
 async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
     """Two transactions that wait for each other: PostgreSQL ends the one that accepts, and it is
     done once more when the other one is over."""
@@ -37,7 +51,7 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
         first, second = await db.fetch("SELECT id FROM gateway.conversations ORDER BY id")
     lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
     async with gateway.database.as_service() as db:
-        # It waits for us behind the first one, which it has; a second later it would look why.
+        # It waits for us behind the first one, which it has; three seconds later it looks why.
         await db.fetch(lock, second["id"])
         both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
         batch = asyncio.ensure_future(ask("POST", "/v1/messages/batch", both))
