@@ -65,6 +65,19 @@ _SEEN = (
     '"type": "accepted"',
 )
 
+# A reader's second is enough; a machine with other tests on it takes as long as it takes.
+_PATIENT = """
+sleep() {
+  local there='"status":"(delivered|read)"'
+  for one in "$id" ${mail-}; do
+    for _ in $(seq 300); do
+      [[ $(curl -s "$GATEWAY_URL/v1/messages/$one" -H "$key") =~ $there ]] && break
+      command sleep 0.1
+    done
+  done
+}
+"""
+
 
 @pytest.fixture
 def demo() -> Iterator[dict[str, str]]:
@@ -100,16 +113,14 @@ def test_the_tour_works(demo: dict[str, str], readme: str, root: Path) -> None:
     assert tour
     commands = "".join(re.findall(r"^```sh\n(.*?)^```$", tour[1], re.DOTALL | re.MULTILINE))
     commands = commands.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
-    # A reader waits until it is there; a machine with other tests on it takes longer.
-    commands = commands.replace("sleep 1\n", "sleep 4\n")
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail"],
-        input=commands.replace("python3 -", f"{sys.executable} -"),
+        input=_PATIENT + commands.replace("python3 -", f"{sys.executable} -"),
         capture_output=True,
         text=True,
         env=demo,
         cwd=root,
-        timeout=90,
+        timeout=180,
         check=False,
     )
     assert (0, "") == (done.returncode, done.stderr.replace("Waiting for its delivery ...", ""))
