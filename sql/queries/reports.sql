@@ -78,14 +78,25 @@ WITH incoming AS MATERIALIZED (
   LEFT JOIN failure x USING (organization_id, message_id)
   LEFT JOIN told t USING (organization_id, message_id)
   WHERE m.organization_id = f.organization_id AND m.id = f.message_id
-    -- an event that says nothing new about the row leaves the row alone
-    AND (f.status IS NOT NULL OR f.external_id IS NOT NULL OR t.provider IS NOT NULL)
+    -- What says nothing new leaves the row as it is: of a message that was sent, each provider says
+    -- so once more, and a row that is written anew costs as much as one that is new.
+    AND (
+      m.direction = 'outbound'
+        AND gateway.status_rank(f.status) > coalesce(gateway.status_rank(m.status), -1)
+      OR f.sent_at < coalesce(m.sent_at, 'infinity')
+      OR f.delivered_at < coalesce(m.delivered_at, 'infinity')
+      OR f.read_at < coalesce(m.read_at, 'infinity')
+      OR x.failed_at IS NOT NULL AND (x.failed_at, x.error_code, x.error_message)
+        IS DISTINCT FROM (m.failed_at, m.error_code, m.error_message)
+      OR m.external_id IS NULL AND f.external_id IS NOT NULL
+      OR t.provider IS NOT NULL)
   RETURNING m.organization_id, m.id, m.status, m.sent_at, m.delivered_at, m.failed_at
 ), settled AS (
   DELETE FROM gateway.queue WHERE (organization_id, message_id) IN (
     SELECT q.organization_id, q.message_id FROM gateway.queue q
-    JOIN advanced a ON a.organization_id = q.organization_id AND a.id = q.message_id
-    WHERE gateway.status_rank(a.status) >= gateway.status_rank('sent')
+    JOIN target t ON t.organization_id = q.organization_id AND t.id = q.message_id
+    LEFT JOIN advanced a ON a.organization_id = q.organization_id AND a.id = q.message_id
+    WHERE gateway.status_rank(coalesce(a.status, t.status)) >= gateway.status_rank('sent')
     FOR UPDATE OF q SKIP LOCKED
   )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -42,14 +43,20 @@ def received(gateway: Gateway, told: list[StatusReport]) -> Received:
     return Received(account, request, told)
 
 
-def report(message_id: UUID | None, external_id: str) -> StatusReport:
-    """A message was delivered."""
+def report(
+    message_id: UUID | None,
+    external_id: str,
+    status: Status = Status.DELIVERED,
+    occurred_at: datetime | None = None,
+) -> StatusReport:
+    """A message was delivered, or came so far."""
     return StatusReport(
         external_id=external_id,
         message_id=message_id,
-        status=Status.DELIVERED,
-        word="delivered",
-        key=f"test:{external_id}:delivered",
+        status=status,
+        word=str(status),
+        key=f"test:{external_id}:{status}:{occurred_at}",
+        occurred_at=occurred_at,
     )
 
 
@@ -81,3 +88,40 @@ async def test_large_requests_in_any_order(gateway: Gateway) -> None:
     assert MANY == await gateway.count("gateway.unmatched_reports")
     assert MANY == await gateway.count("messages WHERE status = 'delivered'")
     assert 12 == await gateway.count("gateway.webhook_requests")
+
+
+async def test_what_says_nothing_new_writes_no_row(gateway: Gateway) -> None:
+    """A report of what is known already is an event and leaves the row as it is; one that knows an
+    earlier time of it changes that. Either takes a message that was sent out of the queue."""
+    sent_at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    reporting = Reporting(gateway.database, Metrics())
+
+    async def version() -> tuple[str, str, datetime]:
+        async with gateway.database.as_service() as db:
+            return tuple(await db.fetchrow("SELECT ctid::text, status, sent_at FROM messages"))
+
+    async with gateway.database.as_service() as db:
+        message_id = await db.fetchval(
+            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+            " body, external_id, status, sent_at) SELECT $1, 'sms', 'outbound', '+15551230001',"
+            " '+15550000001', 'Hello', 'SM1', 'sent', $2 RETURNING id",
+            gateway.a.organization_id,
+            sent_at,
+        )
+        await db.execute(
+            "INSERT INTO gateway.queue (organization_id, message_id, channel)"
+            " SELECT organization_id, id, channel FROM messages"
+        )
+    before = await version()
+    for later in (0, 5):
+        told = report(message_id, "SM1", Status.SENT, sent_at + timedelta(seconds=later))
+        await reporting.store(received(gateway, [told]))
+    assert before == await version()
+    assert (2, 0) == (
+        await gateway.count("gateway.message_events"),
+        await gateway.count("gateway.queue"),
+    )
+
+    earlier = sent_at - timedelta(seconds=5)
+    await reporting.store(received(gateway, [report(message_id, "SM1", Status.SENT, earlier)]))
+    assert ("sent", earlier) == (await version())[1:]
