@@ -79,7 +79,9 @@ WITH incoming AS MATERIALIZED (
   LEFT JOIN told t USING (organization_id, message_id)
   WHERE m.organization_id = f.organization_id AND m.id = f.message_id
     -- What says nothing new leaves the row as it is: of a message that was sent, each provider says
-    -- so once more, and a row that is written anew costs as much as one that is new.
+    -- so once more, and a row that is written anew costs as much as one that is new. Each line is
+    -- one of the lines above, asked of the row as it was when the statement began: that is enough,
+    -- because nothing but this statement changes these columns, and never backwards.
     AND (
       m.direction = 'outbound'
         AND gateway.status_rank(f.status) > coalesce(gateway.status_rank(m.status), -1)
@@ -91,12 +93,16 @@ WITH incoming AS MATERIALIZED (
       OR m.external_id IS NULL AND f.external_id IS NOT NULL
       OR t.provider IS NOT NULL)
   RETURNING m.organization_id, m.id, m.status, m.sent_at, m.delivered_at, m.failed_at
+), done AS MATERIALIZED (
+  SELECT organization_id, id FROM target
+  WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
+  UNION
+  SELECT organization_id, id FROM advanced
+  WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
 ), settled AS (
   DELETE FROM gateway.queue WHERE (organization_id, message_id) IN (
     SELECT q.organization_id, q.message_id FROM gateway.queue q
-    JOIN target t ON t.organization_id = q.organization_id AND t.id = q.message_id
-    LEFT JOIN advanced a ON a.organization_id = q.organization_id AND a.id = q.message_id
-    WHERE gateway.status_rank(coalesce(a.status, t.status)) >= gateway.status_rank('sent')
+    JOIN done d ON d.organization_id = q.organization_id AND d.id = q.message_id
     FOR UPDATE OF q SKIP LOCKED
   )
 )

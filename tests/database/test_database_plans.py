@@ -239,11 +239,14 @@ def rows_read(plan: dict[str, Any]) -> int:
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bool) -> None:
     """However much one organization has waiting, all of it in one priority: the index is walked,
-    also by a plan that was made while nothing was there and no statistics have replaced."""
-    claim = queries("queue")["claim"]
+    and what is claimed is written by keys, also by plans that were made while nothing was there
+    and that no statistics have replaced."""
+    claim, record = queries("queue")["claim"], queries("reports")["record"]
     await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
     await db.execute(f"PREPARE claim (integer, uuid, double precision) AS {claim}")
+    await db.execute(f"PREPARE record (json) AS {record}")
     assert [] == await db.fetch(f"EXECUTE claim (100, {BIG}, 30)")
+    assert [] == await db.fetch("EXECUTE record ('[]')")
     await db.execute(MANY)
     await db.execute("DELETE FROM gateway.queue")
     await db.execute(
@@ -253,10 +256,26 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
     )
     if is_known:
         await db.execute("ANALYZE")
-    text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE claim (100, {BIG}, 30)")
-    plan = json.loads(text)[0]["Plan"]
-    assert not {"queue", "messages"} & read_whole(plan)
-    assert 1000 > rows_read(plan), text
+    claimed = await db.fetch("SELECT * FROM gateway.queue ORDER BY random() LIMIT 50")
+    attempts = json.dumps(
+        [
+            {
+                "organization_id": str(row["organization_id"]),
+                "message_id": str(row["message_id"]),
+                "id": str(row["message_id"]),
+                "type": "attempt",
+                "status": "sending",
+                "source": "worker",
+                "detail": {},
+            }
+            for row in claimed
+        ]
+    )
+    for statement in (f"claim (100, {BIG}, 30)", f"record ('{attempts}')"):
+        text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+        plan = json.loads(text)[0]["Plan"]
+        assert not {"queue", "messages"} & read_whole(plan), statement
+        assert 1000 > rows_read(plan), text
 
 
 async def test_updates_stay_in_their_page(db: Connection) -> None:

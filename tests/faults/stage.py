@@ -347,7 +347,10 @@ async def until_nothing(wrong: Callable[[], Awaitable[Sequence[str]]], seconds: 
 
 @dataclass
 class Lateness:
-    """How late the event loop was at the most, in seconds: what a busy machine has added."""
+    """How late the event loop was at the most, in seconds: what a busy machine has added.
+
+    No more than a second of it counts: what blocks the loop for longer is a defect of ours.
+    """
 
     seconds: float = 0.0
 
@@ -366,7 +369,7 @@ async def watched() -> AsyncIterator[Lateness]:
         while True:
             due = loop.time() + 0.02
             await asyncio.sleep(0.02)
-            late.seconds = max(late.seconds, loop.time() - due)
+            late.seconds = min(1.0, max(late.seconds, loop.time() - due))
 
     ticking = asyncio.create_task(tick())
     try:

@@ -78,18 +78,25 @@ async def test_a_worker_is_woken(stage: Stage) -> None:
     await stage.until_statuses(
         {(await stage.send(tenant, "+15557000001", "0"))["id"]: "delivered"}, 30
     )
-    took = []
-    for n in range(9):
-        began = monotonic()
-        sent = await stage.send(tenant, "+15557000001", str(n))
 
-        async def asked(message_id: str = sent["id"]) -> bool:
-            return bool(await stage.requests([message_id]))
+    async def half_of_nine_took() -> float:
+        took = []
+        for n in range(9):
+            began = monotonic()
+            sent = await stage.send(tenant, "+15557000001", str(n))
 
-        await until(asked, 30)
-        took.append(monotonic() - began)
-    # The first may come just before its clock; a busy machine may be late with some of the others.
-    assert sorted(took)[2] < 0.3, took
+            async def asked(message_id: str = sent["id"]) -> bool:
+                return bool(await stage.requests([message_id]))
+
+            await until(asked, 30)
+            took.append(monotonic() - began)
+        return sorted(took)[4]
+
+    # A busy machine is late with some of them, and not each time with most.
+    took = [await half_of_nine_took()]
+    while took[-1] >= 0.3 and len(took) < 3:
+        took.append(await half_of_nine_took())
+    assert took[-1] < 0.3, took
 
 
 async def test_what_must_be_direct(stage: Stage, bouncer: Bouncer, database: str) -> None:
