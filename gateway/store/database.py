@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -122,6 +122,7 @@ class Staff:
 
 
 Caller = ApiKey | Staff
+Transaction = AbstractAsyncContextManager[Connection]
 
 
 class Database:
@@ -161,7 +162,9 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    def as_service(self, *, on_behalf: Caller | None = None, planned_once: bool = False) -> Any:  # noqa: ANN401 - an async context manager of Connection
+    def as_service(
+        self, *, on_behalf: Caller | None = None, planned_once: bool = False
+    ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
         `on_behalf` is for whom: the audit trail names a member of staff for what is changed.
@@ -179,11 +182,11 @@ class Database:
             async with self._pool.acquire(timeout=10) as connection:
                 await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
-    def as_caller(self, caller: Caller) -> Any:  # noqa: ANN401
+    def as_caller(self, caller: Caller) -> Transaction:
         """A transaction under Row Level Security as the caller."""
         return self._transaction(_opening(caller))
 
-    def as_claims(self, auth_id: UUID) -> Any:  # noqa: ANN401
+    def as_claims(self, auth_id: UUID) -> Transaction:
         """A transaction as whoever this `auth_users.auth_id` is, before we know who that is."""
         return self._transaction(_opening_claims(auth_id))
 

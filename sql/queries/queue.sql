@@ -40,7 +40,7 @@ WITH RECURSIVE organizations AS (
     ORDER BY q.run_at LIMIT (SELECT size FROM share)
   ) AS c
 ), chosen AS MATERIALIZED (
-  SELECT q.* FROM (
+  SELECT locked.* FROM (
     SELECT organization_id, message_id FROM candidates
     WHERE turn <= (SELECT size FROM share)
     -- by chance among organizations: with less room than organizations none is always first
@@ -52,7 +52,7 @@ WITH RECURSIVE organizations AS (
       -- once more, on the row as it is when the lock is held
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
     FOR UPDATE SKIP LOCKED
-  ) q
+  ) locked
 ), taken AS (
   -- A row that somebody changed since this statement began is at a place that it does not see, and
   -- stays for the next claim.

@@ -121,7 +121,7 @@ class Inbox:
         """A member of staff as stored."""
         async with self.gateway.database.as_service() as db:
             row = await db.fetchrow("SELECT * FROM auth_users WHERE email = $1", email)
-        return dict(row)
+        return dict(row or {})
 
     async def change(self, statement: str, *values: Any) -> None:
         """Change what is stored, as the operator could."""

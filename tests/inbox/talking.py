@@ -39,7 +39,7 @@ async def stored(inbox: Inbox, **columns: Any) -> dict[str, Any]:
             f"INSERT INTO messages ({names}) VALUES ({places}) RETURNING *",  # noqa: S608
             *row.values(),
         )
-    return dict(found)
+    return dict(found or {})
 
 
 def hidden(shown: Shown, name: str) -> str:
