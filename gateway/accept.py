@@ -29,11 +29,12 @@ from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
-from gateway.store.reports import event_id
+from gateway.store.reports import event_of, report_id
 from gateway.storing import Accepted, Idempotency, Result, Storing
 
 _log = logger(__name__)
 
+_ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
 
 
@@ -66,7 +67,7 @@ class Accepting:
     ) -> None:
         self._database = database
         self._drafting = drafting
-        self._storing = Storing(database)
+        self._storing = Storing(database, self._stored)
         self._kept = files
         self._metrics = metrics
         self._nudge = nudge
@@ -210,7 +211,7 @@ class Accepting:
             "provider": draft.provider,
             "priority": _PRIORITIES[request.priority],
             "is_test": _is_test(caller),
-            "event_id": event_id(message_id, "accepted"),
+            "event_id": event_of(message_id, _ACCEPTED),
             "source": "api",
             "place": Place(
                 seed=message_id,
@@ -253,8 +254,7 @@ class Accepting:
         self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
     ) -> list[Result] | Replayed:
         accepted = Accepted(caller=caller, results=results, idempotency=idempotency)
-        rows = accepted.rows
-        if not rows:
+        if not accepted.rows:
             return list(results)
         stored = await self._storing.store(accepted)
         if stored is None:
@@ -262,9 +262,12 @@ class Accepting:
             if replayed is None:
                 raise Problem(409, "A request with this Idempotency-Key is under way.")
             return replayed
-        for row in rows:
+        return stored
+
+    def _stored(self, batch: Sequence[Accepted]) -> None:
+        rows = [(str(each.caller.organization_id), row) for each in batch for row in each.rows]
+        for _, row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
-        organization_id = str(caller.organization_id)
         info_each(
             _log,
             "accepted",
@@ -274,11 +277,10 @@ class Accepting:
                     "organization_id": organization_id,
                     "channel": row["channel"],
                 }
-                for row in rows
+                for organization_id, row in rows
             ],
         )
         self._nudge()
-        return stored
 
 
 def _is_test(caller: Caller) -> bool:

@@ -116,7 +116,7 @@ class Drafting:
             client_id=client_id,
             owners=recipients.owners(request, to_address, known),
             template_id=composed.template_id,
-            sender_id=UUID(sender["id"]) if sender else None,
+            sender_id=sender["id"] if sender else None,
             provider=sender["provider"] if sender else None,
         )
 
@@ -129,11 +129,12 @@ class Drafting:
             if isinstance(found, FieldError):
                 return _Composed(errors=[found])
             template = found
-        if errors := options.check(request.channel, _options(request, template)):
+        given = {**(template.options if template else {}), **(request.options or {})}
+        if errors := options.check(request.channel, given):
             return _Composed(errors=errors)
         try:
             files = attachments.read(request)
-            return await self._said(request, template, files, characters)
+            return await self._said(request, template, given, files, characters)
         except ComposeError as error:
             return _Composed(errors=error.errors)
 
@@ -141,10 +142,10 @@ class Drafting:
         self,
         request: SendRequest,
         template: Template | None,
+        given: Mapping[str, Any],
         files: tuple[Attachment, ...],
         characters: int | None,
     ) -> _Composed:
-        given = _options(request, template)
         if request.body is not None or request.html_body is not None or template is None:
             # A text; on WhatsApp perhaps with a template for when the window is closed.
             if request.body is None and request.html_body is None and not (files or given):
@@ -169,9 +170,9 @@ class Drafting:
                 options=given,
                 outside=outside,
             )
-        template = replace(template, options=given)
-        if request.subject is not None:
-            template = replace(template, subject=request.subject)
+        if request.options or request.subject is not None:
+            subject = template.subject if request.subject is None else request.subject
+            template = replace(template, options=given, subject=subject)
         content = await compose_template(
             self._renderer, template, request.variables, files, characters
         )
@@ -265,11 +266,6 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         source=row["content"],
         options=row["options"] or {},
     )
-
-
-def _options(request: SendRequest, template: Template | None) -> Mapping[str, Any]:
-    """Those of the template, and over them those of the request."""
-    return {**(template.options if template else {}), **(request.options or {})}
 
 
 def _named_template(rendered: Mapping[str, Any]) -> ProviderTemplate:

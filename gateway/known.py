@@ -33,7 +33,8 @@ class Known:
                 self._templates[row["name"]].append(row)
         self._senders: dict[tuple[str, str], Row] = {}
         self._defaults: dict[str, Row] = {}
-        for row in context.senders:
+        for found in context.senders:
+            row = {**found, "id": UUID(found["id"])}
             channel = Channel(row["channel"])
             self._senders.setdefault((channel, addresses.key(channel, row["address"])), row)
             if row["is_default"]:

@@ -37,7 +37,7 @@ class Lookups:
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
         """Everything that requests refer to (and perhaps what others of this caller do)."""
-        return await self._known((caller, _wanted(requests)), size=len(requests))
+        return await self._known((caller, requests), size=len(requests))
 
     async def standings(
         self,
@@ -68,17 +68,19 @@ class Lookups:
                 standings[n] = how
         return standings
 
-    async def _read_known(self, wishes: Sequence[tuple[Caller, contacts.Wanted]]) -> list[Known]:
+    async def _read_known(
+        self, wishes: Sequence[tuple[Caller, Sequence[SendRequest]]]
+    ) -> list[Known]:
         """What several refer to at once, for each caller in one round trip."""
-        by_caller: dict[Caller, list[contacts.Wanted]] = defaultdict(list)
-        for caller, wanted in wishes:
-            by_caller[caller].append(wanted)
+        by_caller: dict[Caller, list[SendRequest]] = defaultdict(list)
+        for caller, requests in wishes:
+            by_caller[caller] += requests
 
-        async def read(caller: Caller, wanted: Sequence[contacts.Wanted]) -> Known:
+        async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
+            wanted = _wanted(requests)
             async with self._database.as_caller(caller) as db:
-                together = contacts.together(wanted)
-                context = await contacts.context(db, caller.organization_id, together)
-            return Known(context, together.addresses)
+                context = await contacts.context(db, caller.organization_id, wanted)
+            return Known(context, wanted.addresses)
 
         found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
         known = dict(zip(by_caller, found, strict=True))

@@ -60,10 +60,11 @@ class Stored:
 
 
 class Storing:
-    """Stores accepted requests, those that come at once together."""
+    """Stores accepted requests, those that come at once together, and tells `stored` of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, stored: Callable[[Sequence[Accepted]], None]) -> None:
         self._database = database
+        self._stored = stored
         self._grew = Growth(database)
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
@@ -99,6 +100,7 @@ class Storing:
                 ],
             )
         self._grew(len(stored))
+        self._stored(firsts)
         return [
             (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch

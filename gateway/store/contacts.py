@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -34,16 +33,6 @@ class Wanted:
     emails: Sequence[str]
     addresses: Sequence[str]
     answered: Sequence[UUID]
-
-
-def together(wanted: Sequence[Wanted]) -> Wanted:
-    """What several batches refer to, each once."""
-    return Wanted(
-        **{
-            name: list(dict.fromkeys(chain.from_iterable(getattr(each, name) for each in wanted)))
-            for name in (each.name for each in fields(Wanted))
-        }
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

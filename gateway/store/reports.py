@@ -49,7 +49,11 @@ def report_id(key: str) -> UUID:
 
 def event_id(message_id: UUID, key: str) -> UUID:
     """The id of the event that `key` names among those of its message."""
-    report = StoredUUID(derived_bytes(f"report\x1f{key}"))
+    return event_of(message_id, StoredUUID(derived_bytes(f"report\x1f{key}")))
+
+
+def event_of(message_id: UUID, report: UUID) -> UUID:
+    """The same by the id of the report, which stays the same where the key does."""
     return StoredUUID(derived_bytes(f"{message_id}\x1f{report}"))
 
 

@@ -176,20 +176,20 @@ WHERE relname IN ('leads', 'clients')
 
 
 # The same with a hundredth of it, which PostgreSQL then takes for all there is.
-FEW = MANY.replace("20000", "200") + "ANALYZE; DROP TABLE share; DELETE FROM organizations;"
+FEW = MANY.replace("20000", "200") + "ANALYZE; DROP TABLE share; DELETE FROM organizations;"  # noqa: S608
 
 
-@pytest.mark.parametrize("before", ["SELECT", FEW], ids=["empty", "few"])
-@pytest.mark.parametrize("after", ["SELECT", "ANALYZE"], ids=["unknown", "analysed"])
-async def test_contacts_by_address(db: Connection, before: str, after: str) -> None:
+@pytest.mark.parametrize("earlier", ["SELECT", FEW], ids=["empty", "few"])
+@pytest.mark.parametrize("preparing", ["SELECT", "ANALYZE"], ids=["unknown", "analysed"])
+async def test_contacts_by_address(db: Connection, earlier: str, preparing: str) -> None:
     """Whose an address is, is found through the index of addresses, without reading anybody else.
 
     Also in tables of which PostgreSQL knows nothing yet, or that were small when it was asked.
     """
-    await db.execute(before)
+    await db.execute(earlier)
     await db.fetch(FOUND, await db.fetchval(f"SELECT {BIG}"), ["1000000"], ["a@example.com"])
     await db.execute(MANY)
-    await db.execute(after)
+    await db.execute(preparing)
     tails = [str(1000000 + n) for n in range(100)]
     mailboxes = [f"{kind}{n}@example.com" for kind in ("lead", "client") for n in range(100)]
     for organization, count in ((BIG, 19), (SMALL, 0)):
