@@ -52,9 +52,12 @@ def wanted(contact: int) -> dict[str, object]:
     }
 
 
-def single(port: int, key: str, contact: int) -> bytes:
-    """POST /v1/messages with one message."""
-    return _post(port, "/v1/messages", wanted(contact), {"Authorization": f"Bearer {key}"})
+def single(port: int, key: str, contact: int, *, is_keyed: bool = False) -> bytes:
+    """POST /v1/messages with one message, perhaps with an Idempotency-Key of its own."""
+    headers = {"Authorization": f"Bearer {key}"}
+    if is_keyed:
+        headers["Idempotency-Key"] = MARK.decode()
+    return _post(port, "/v1/messages", wanted(contact), headers)
 
 
 def batch(port: int, key: str, contacts: Sequence[int]) -> bytes:

@@ -7,10 +7,8 @@ else from the request.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +22,7 @@ from gateway.logs import info_each, logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
+from gateway.recalling import Recalling, Replayed
 from gateway.store import messages
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database
@@ -36,22 +35,6 @@ _log = logger(__name__)
 
 _ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """The answer that was given under this idempotency key before."""
-
-    answer: bytes
-
-
-def digest_of(caller: Caller, kind: str, body: object) -> bytes:
-    """The same for two bodies that are equal as parsed JSON.
-
-    A test key's answer never stands in for a live one: which it is belongs to the digest.
-    """
-    text = json.dumps([kind, _is_test(caller), _canonical(body)], sort_keys=True)
-    return hashlib.sha256(text.encode()).digest()
 
 
 class Accepting:
@@ -67,6 +50,7 @@ class Accepting:
     ) -> None:
         self._database = database
         self._drafting = drafting
+        self._recalling = Recalling(database)
         self._storing = Storing(database, self._stored)
         self._kept = files
         self._metrics = metrics
@@ -74,17 +58,7 @@ class Accepting:
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""
-        async with self._database.as_service() as db:
-            kept = await messages.recall(db, caller.organization_id, idempotency.key)
-        if kept is None:
-            return None
-        if kept.request_hash != idempotency.digest:
-            raise Problem(
-                409,
-                "This Idempotency-Key was used with another request: "
-                "use a new key for a new request.",
-            )
-        return Replayed(kept.answer)
+        return await self._recalling.recall(caller, idempotency)
 
     async def accept(
         self,
@@ -210,7 +184,7 @@ class Accepting:
             "sender_id": draft.sender_id,
             "provider": draft.provider,
             "priority": _PRIORITIES[request.priority],
-            "is_test": _is_test(caller),
+            "is_test": isinstance(caller, ApiKey) and caller.is_test,
             "event_id": event_of(message_id, _ACCEPTED),
             "source": "api",
             "place": Place(
@@ -281,18 +255,3 @@ class Accepting:
             ],
         )
         self._nudge()
-
-
-def _is_test(caller: Caller) -> bool:
-    return isinstance(caller, ApiKey) and caller.is_test
-
-
-def _canonical(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """JSON has one kind of number: 7.0 and 7 are the same."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value) if abs(value) < 2**53 else value
-    if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_canonical(item) for item in value]
-    return value

@@ -9,7 +9,6 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway import replying
-from gateway.accept import Replayed
 from gateway.api.endpoint import Call, Endpoint, parse_json, read_json, respond
 from gateway.api.sending import accepted, idempotency, one, replay, shown
 from gateway.api.shapes import conversations as shapes
@@ -17,6 +16,7 @@ from gateway.api.shapes.base import Listed, PageQuery
 from gateway.api.shapes.messages import Message
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.recalling import Replayed
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import ConflictError, Connection, Staff
@@ -61,7 +61,7 @@ async def reply(call: Call) -> web.Response:
     """Send a message into the conversation."""
     raw = await call.request.read()
     body = parse_json(raw)
-    key = await idempotency(call, f"reply {call.id}", body, one)
+    key = await idempotency(call, f"reply {call.id}", body, one, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 202)
     request = read_json(shapes.ReplyRequest, raw)

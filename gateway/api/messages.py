@@ -8,7 +8,6 @@ import pydantic_core
 from aiohttp import web
 
 from gateway import canceling
-from gateway.accept import Replayed
 from gateway.api.endpoint import (
     Call,
     Endpoint,
@@ -21,6 +20,7 @@ from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.draft import preview
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.recalling import Replayed
 from gateway.store import messages
 
 _BATCH = 1000
@@ -30,7 +30,7 @@ async def send(call: Call) -> web.Response:
     """Accept one message."""
     raw = await call.request.read()
     body = parse_json(raw)
-    key = await idempotency(call, "message", body, one)
+    key = await idempotency(call, "message", body, one, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 202)
     request = read_json(shapes.SendRequest, raw)
@@ -42,8 +42,9 @@ async def send(call: Call) -> web.Response:
 
 async def send_batch(call: Call) -> web.Response:
     """Accept up to 1,000 messages, each judged by itself."""
-    body = parse_json(await call.request.read())
-    key = await idempotency(call, "batch", body, many)
+    raw = await call.request.read()
+    body = parse_json(raw)
+    key = await idempotency(call, "batch", body, many, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 207)
     requests = [_item(item) for item in _items(body)]

@@ -189,10 +189,15 @@ async def take_back(db: Connection, organization_id: UUID, message_id: UUID) -> 
     return taken is not None
 
 
-async def recall(db: Connection, organization_id: UUID, key: str) -> Remembered | None:
-    """The answer that was given under an idempotency key."""
-    row = await db.fetchrow(_SQL["recall"], organization_id, key)
-    return Remembered(row["request_hash"], row["answer"]) if row else None
+async def recall(
+    db: Connection, keys: Sequence[tuple[UUID, str]]
+) -> dict[tuple[UUID, str], Remembered]:
+    """The answers that were given under idempotency keys (organization, key)."""
+    rows = await db.fetch(_SQL["recall"], *map(list, zip(*keys, strict=True)))
+    return {
+        (row["organization_id"], row["key"]): Remembered(row["request_hash"], row["answer"])
+        for row in rows
+    }
 
 
 async def claim_keys(

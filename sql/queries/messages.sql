@@ -186,8 +186,9 @@ WHERE organization_id = $1 AND message_id = $2 AND attempts = 0 AND lease_until 
 RETURNING message_id;
 
 -- name: recall
-SELECT request_hash, answer FROM gateway.idempotency_keys
-WHERE organization_id = $1 AND key = $2;
+SELECT organization_id, key, request_hash, answer
+FROM unnest($1::uuid[], $2::text[]) AS k (organization_id, key)
+JOIN gateway.idempotency_keys USING (organization_id, key);
 
 -- name: claim_keys
 -- Waits for concurrent requests with the same keys; of those not in the answer one was first.

@@ -15,7 +15,7 @@ from gateway import setup
 from gateway.vault import Vault
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Ask, Gateway
+    from tests.service.conftest import Answer, Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 
@@ -350,6 +350,29 @@ async def test_concurrent_requests_with_one_key(gateway: Gateway, ask: Ask) -> N
     assert 1 == len({answer.body["id"] for answer in answers})
     assert 1 == sum("Idempotent-Replayed" not in answer.headers for answer in answers)
     assert 1 == await gateway.count("messages")
+
+
+async def test_concurrent_requests_with_keys_of_their_own(gateway: Gateway, ask: Ask) -> None:
+    """Keys that are looked for together get each its own answer: new, replayed, or refused."""
+
+    async def send(n: int, text: str, key: str) -> Answer:
+        headers = {"Idempotency-Key": f"k-{n}"}
+        return await ask("POST", "/v1/messages", SMS | {"body": text}, headers=headers, key=key)
+
+    firsts = await asyncio.gather(*(send(n, f"of {n}", gateway.a.key) for n in range(10)))
+    wanted = [(n, f"of {n}" if n % 3 else "another") for n in range(20)]
+    own = asyncio.gather(*(send(n, text, gateway.a.key) for n, text in wanted))
+    foreign = asyncio.gather(*(send(n, text, gateway.b.key) for n, text in wanted))
+
+    for n, answer in enumerate(await own):
+        if n >= len(firsts):
+            assert (202, None) == (answer.status, answer.headers.get("Idempotent-Replayed"))
+        elif n % 3 == 0:
+            assert 409 == answer.status
+        else:
+            assert firsts[n].body == answer.body
+    assert {202} == {answer.status for answer in await foreign}
+    assert 10 + 10 + 20 == await gateway.count("messages")
 
 
 async def test_batch(gateway: Gateway, ask: Ask) -> None:

@@ -15,7 +15,6 @@ from aiohttp import web
 from channels import sms, whatsapp
 from channels.model import Channel
 from gateway import addresses, replying
-from gateway.accept import digest_of
 from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
 from gateway.api.shapes.conversations import ReplyRequest
@@ -27,6 +26,7 @@ from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
+from gateway.recalling import digest_of
 from gateway.store import conversations, desk, suppressions
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
