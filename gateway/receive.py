@@ -8,29 +8,26 @@ that came with it are kept before; what it only points at is fetched later, by a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from channels import email, phone
 from channels.model import Account, Attachment, Channel
-from gateway import incoming, links, placing, reporting
+from gateway import incoming, placing, reporting
+from gateway.arriving import Arrived, Arriving, KeptFiles
 from gateway.attachments import as_rows
 from gateway.ids import derived_id
-from gateway.incoming import Row
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.raw_requests import raw_request
 from gateway.registry import PROVIDERS
 from gateway.reporting import Received, Reporting, Told
-from gateway.store import contacts, conversations, media, messages, reports, suppressions
-from gateway.store.conversations import Placed
+from gateway.store import media, messages, reports, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.media import NewErrand, NewMedia
 from gateway.store.reports import Advance
-from gateway.store.suppressions import Answered
 from gateway.vault import Vault
 from webhooks.model import (
     Addition,
@@ -55,14 +52,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """The files of one message: as it shows them, and as they are kept or to be fetched."""
-
-    shown: list[Attachment] = field(default_factory=list)
-    media: list[NewMedia] = field(default_factory=list)
-
-
 class Receiving:
     """The coordinator of receive."""
 
@@ -74,11 +63,10 @@ class Receiving:
         files: Files,
     ) -> None:
         self._database = database
-        self._vault = vault
-        self._metrics = metrics
         self._files = files
         self._certificates: dict[str, bytes] = {}
         self._reporting = Reporting(database, metrics)
+        self._arriving = Arriving(database, vault, self._reporting, metrics)
 
     async def receive(self, account: Account, request: WebhookRequest) -> Reply:
         """Verify, read and store one request; the answer that its provider expects.
@@ -107,87 +95,39 @@ class Receiving:
     async def _store(
         self, account: Account, request: WebhookRequest, events: Sequence[WebhookEvent]
     ) -> None:
-        told = [event for event in events if isinstance(event, StatusReport)]
+        told = _of(events, StatusReport)
         received = Received(account, raw_request(account, request), told)
-        if len(told) + len(_of(events, Unknown)) == len(events):
+        rest = len(events) - len(told) - len(_of(events, Unknown))
+        if not rest:
             await self._reporting.store(received)
             return
-        additions = _of(events, Addition)
         # A digest of every file is in it: in a thread where they are large.
         inbound = await _aside(request, incoming.by_id, account, _of(events, Inbound))
-        files = [
-            await self._keep(account, about, "", message.attachments)
+        arrived = [
+            Arrived(
+                account, about, message, await self._keep(account, about, "", message.attachments)
+            )
             for about, message in inbound.items()
         ]
+        has_call = any(message.channel is Channel.CALL for message in inbound.values())
+        if rest == len(_of(events, Inbound)) and not has_call and len(request.body) < _LARGE:
+            await self._arriving.store(received, arrived)
+            return
         async with self._database.as_service() as db:
             await reports.keep_requests(db, [received.request])
-            new: list[Row] = []
-            placed: list[Placed] = []
-            if inbound:
-                new, placed = await self._store_inbound(db, account, inbound, files)
+            kept = await self._arriving.keep(db, account.organization_id, arrived)
+            for each in kept.new:
+                if each.message.channel is Channel.CALL:
+                    await self._take_additions(db, account, each.message.external_id, each.id)
             advanced = await reporting.record(db, [received])
-            for addition in additions:
+            for addition in _of(events, Addition):
                 advances = await self._add(db, account, addition)
                 advanced += [Told(account.provider, advance) for advance in advances]
             await self._store_consent(db, account, _of(events, ConsentChange))
             await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
-        await placing.join(self._database, account.organization_id, placed)
+        await placing.join(self._database, account.organization_id, list(kept.placed.values()))
         self._reporting.count(advanced)
-        self._count(account, new)
-
-    def _count(self, account: Account, new: Sequence[Row]) -> None:
-        """Numbers and log lines for what is stored: a transaction that failed comes again."""
-        for row in new:
-            self._metrics.received(Channel(row["channel"]), account.provider)
-            _log.info(
-                "received",
-                message_id=str(row["id"]),
-                organization_id=str(account.organization_id),
-                provider=account.provider,
-            )
-
-    async def _store_inbound(
-        self,
-        db: Connection,
-        account: Account,
-        by_id: Mapping[UUID, Inbound],
-        files: Sequence[_Files],
-    ) -> tuple[list[Row], list[Placed]]:
-        inbound = list(by_id.values())
-        senders = {message.from_address for message in inbound}
-        known = await contacts.by_address(
-            db,
-            account.organization_id,
-            [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
-            [email.key(address) for address in senders if "@" in address],
-        )
-        answered = await self._answered(db, account, inbound)
-        rows = [
-            incoming.inbound_row(account, own_id, message, each.shown, known, answered.get(n))
-            for n, ((own_id, message), each) in enumerate(zip(by_id.items(), files, strict=True))
-        ]
-        placed = await conversations.place(
-            db,
-            account.organization_id,
-            [incoming.place(own_id, message, known) for own_id, message in by_id.items()],
-        )
-        for row, where in zip(rows, placed, strict=True):
-            row["conversation_id"] = where.conversation_id
-        new = await messages.receive(db, account.organization_id, rows)
-        fresh = {row["id"] for row in new}
-        are_new = [row["id"] in fresh for row in rows]
-        kept = [each for each, is_new in zip(files, are_new, strict=True) if is_new]
-        await media.insert(db, [one for each in kept for one in each.media])
-        wrote = [
-            told
-            for n, (message, is_new) in enumerate(zip(inbound, are_new, strict=True))
-            if is_new and (told := incoming.written(message, answered.get(n)))
-        ]
-        await suppressions.wrote(db, account.organization_id, wrote)
-        for message, row, is_new in zip(inbound, rows, are_new, strict=True):
-            if is_new and message.channel is Channel.CALL:
-                await self._take_additions(db, account, message.external_id, row["id"])
-        return new, placed
+        self._arriving.count(kept.new)
 
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID
@@ -198,29 +138,6 @@ class Receiving:
             addition = incoming.read_addition(external_id, event)
             if addition is not None:
                 await self._add(db, account, addition)
-
-    async def _answered(
-        self, db: Connection, account: Account, inbound: Sequence[Inbound]
-    ) -> dict[int, Answered]:
-        """The message of ours that each answers: by our token, or by reference and sender."""
-        wanted: dict[int, tuple[list[UUID], list[str]]] = {}
-        tokens: dict[int, UUID] = {}
-        for n, message in enumerate(inbound):
-            ids, external = incoming.candidates(message)
-            for address in (message.to_address, *message.recipients):
-                token = links.read_reply(self._vault, account.organization_id, address)
-                if token is not None:
-                    tokens[n] = token
-                    ids.insert(0, token)
-            if ids or external:
-                wanted[n] = (ids, external)
-        found = await suppressions.answered(db, account.organization_id, wanted)
-        return {
-            n: known
-            for n, candidates in found.items()
-            for known in reversed(candidates)
-            if known.id == tokens.get(n) or incoming.is_theirs(inbound[n], known)
-        }
 
     async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
         """More of a message: files and text are added by whoever brings the event first."""
@@ -271,9 +188,9 @@ class Receiving:
 
     async def _keep(
         self, account: Account, about: UUID, part: str, given: Sequence[Attachment]
-    ) -> _Files:
+    ) -> KeptFiles:
         """Keep the files that came along; those that are pointed at are fetched by a worker."""
-        files = _Files()
+        files = KeptFiles()
         for position, file in enumerate(given):
             media_id = derived_id(about, "media", part, str(position))
             one = NewMedia(

@@ -63,24 +63,27 @@ WITH incoming AS MATERIALIZED (
 SELECT now();
 
 -- name: receive
--- Inbound messages of one account; the id is derived from the provider's, so a redelivery
--- meets its own row. $1: json array, $2: organization.
+-- Inbound messages of one organization, later ones in the order in which they came; an id is derived
+-- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization.
 WITH incoming AS MATERIALIZED (
-  SELECT * FROM json_to_recordset($1::json) AS i (
+  SELECT *, now() + ordinality * interval '1 microsecond' AS created_at
+  FROM ROWS FROM (json_to_recordset($1::json) AS (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     conversation_id uuid, subject text, body text, html_body text, attachments jsonb,
     external_id text, metadata jsonb, occurred_at timestamptz, event_id uuid, source text
-  )
+  )) WITH ORDINALITY
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-    conversation_id, subject, body, html_body, attachments, status, external_id, metadata
+    conversation_id, subject, body, html_body, attachments, status, external_id, metadata,
+    created_at
   )
   SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
-    conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata
+    conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata,
+    created_at
   FROM incoming
   ON CONFLICT DO NOTHING -- of any of its keys: two at once may meet at either
-  RETURNING id, channel, conversation_id
+  RETURNING id, channel, conversation_id, created_at
 ), noted AS (
   INSERT INTO gateway.message_events (
     organization_id, message_id, id, type, status, occurred_at, source
@@ -92,14 +95,15 @@ WITH incoming AS MATERIALIZED (
   UPDATE gateway.conversations c SET
     status = 'open',
     unread_count = c.unread_count + s.unread,
-    last_message_id = CASE WHEN c.last_message_at <= now() OR c.last_message_id IS NULL
+    last_message_id = CASE WHEN c.last_message_at <= s.created_at OR c.last_message_id IS NULL
       THEN s.id ELSE c.last_message_id END,
-    last_message_at = greatest(c.last_message_at, now()),
+    last_message_at = greatest(c.last_message_at, s.created_at),
     last_inbound_at = greatest(c.last_inbound_at, s.at),
     channels = CASE WHEN c.channels @> s.channels THEN c.channels
       ELSE ARRAY(SELECT DISTINCT unnest(c.channels || s.channels) ORDER BY 1) END
   FROM (
-    SELECT stored.conversation_id, (array_agg(id ORDER BY id DESC))[1] AS id,
+    SELECT stored.conversation_id,
+      (array_agg(id ORDER BY stored.created_at DESC))[1] AS id, max(stored.created_at) AS created_at,
       count(*)::integer AS unread, array_agg(DISTINCT stored.channel) AS channels,
       max(coalesce(i.occurred_at, now())) AS at
     FROM stored JOIN incoming i USING (id) GROUP BY stored.conversation_id
