@@ -16,7 +16,7 @@ from gateway.metrics import Metrics
 from gateway.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
+from gateway.store.database import UNDONE, Connection, Database, DatabaseAwayError
 from gateway.store.media import NewMedia
 from gateway.store.suppressions import Answered
 from gateway.vault import Vault
@@ -66,7 +66,7 @@ class Arriving:
         self._batching = Batching(
             self._store,
             shared=(DatabaseAwayError,),
-            undone=(RolledBackError,),
+            undone=UNDONE,
             most=_MOST,
             lanes=2,
         )

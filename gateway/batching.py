@@ -39,7 +39,7 @@ class Batching(Generic[T, R]):
     """Does wishes together.
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
-    `shared` are the errors that are nobody's own, `undone` those among them after which nothing is
+    `shared` are the errors that are nobody's own, `undone` those after which surely nothing is
     done, whatever moment they come at. A batch holds `most` units at most, but one item of any
     size; `room` units may wait. With several `lanes` another batch sets out beside those that are
     being done once as much waits as they hold: it need not wait for their commit, and no batch is
@@ -120,10 +120,7 @@ class Batching(Generic[T, R]):
         return batch
 
     async def _answers(self, items: Sequence[T]) -> Sequence[R]:
-        try:
-            return await self._do(items)
-        except self._undone:
-            return await self._do(items)
+        return await once_more(lambda: self._do(items), self._undone)
 
     async def _settle(self, batch: Sequence[_Wish[T, R]]) -> None:
         try:
@@ -147,6 +144,14 @@ class Batching(Generic[T, R]):
         else:
             for wish, answer in zip(batch, answers, strict=True):
                 _answer(wish, answer)
+
+
+async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
+    """Do it; and once more where an error says that surely nothing was done."""
+    try:
+        return await do()
+    except undone:
+        return await do()
 
 
 def _answer(wish: _Wish[T, R], answer: R) -> None:

@@ -16,7 +16,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES
-from gateway.store.database import DatabaseAwayError
+from gateway.store.database import ConflictError, DatabaseAwayError
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
 _log = logger(__name__)
@@ -89,6 +89,14 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
             403,
             "This request is not signed by the account's provider for this URL: compare "
             "PUBLIC_URL with the URL that the provider calls, and the account's secret.",
+        ) from None
+    except ConflictError as error:
+        # Never a 4xx, after which some providers do not come again.
+        _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
+        raise Problem(
+            503,
+            "What this is about was changed meanwhile: send it again.",
+            headers={"Retry-After": "1"},
         ) from None
     except Unreadable as error:
         raise Problem(400, f"This request cannot be read: {error}.") from None

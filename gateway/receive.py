@@ -17,6 +17,7 @@ from channels.model import Account, Attachment, Channel
 from gateway import incoming, placing, reporting
 from gateway.arriving import Arrived, Arriving, KeptFiles
 from gateway.attachments import as_rows
+from gateway.batching import once_more
 from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -25,7 +26,7 @@ from gateway.raw_requests import raw_request
 from gateway.registry import PROVIDERS
 from gateway.reporting import Received, Reporting, Told
 from gateway.store import media, messages, reports, suppressions
-from gateway.store.database import Connection, Database
+from gateway.store.database import UNDONE, Connection, Database
 from gateway.store.media import NewErrand, NewMedia
 from gateway.store.reports import Advance
 from gateway.vault import Vault
@@ -113,6 +114,13 @@ class Receiving:
         if rest == len(_of(events, Inbound)) and not has_call and len(request.body) < _LARGE:
             await self._arriving.store(received, arrived)
             return
+        await once_more(lambda: self._store_apart(received, events, arrived), UNDONE)
+
+    async def _store_apart(
+        self, received: Received, events: Sequence[WebhookEvent], arrived: Sequence[Arrived]
+    ) -> None:
+        """Store a request that holds more than messages and reports: it locks more than they do."""
+        account = received.account
         async with self._database.as_service() as db:
             await reports.keep_requests(db, [received.request])
             kept = await self._arriving.keep(db, account.organization_id, arrived)

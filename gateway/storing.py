@@ -13,7 +13,7 @@ from gateway.growth import Growth
 from gateway.problems import Problem
 from gateway.store import conversations, media, messages, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import Caller, Connection, Database, DatabaseAwayError, RolledBackError
+from gateway.store.database import UNDONE, Caller, Connection, Database, DatabaseAwayError
 from gateway.store.messages import Row
 
 # Rows in one transaction: more gain nothing, and would make the others wait.
@@ -68,7 +68,7 @@ class Storing:
         self._grew = Growth(database)
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
-            self._store, shared=(DatabaseAwayError,), undone=(RolledBackError,), most=_MOST, lanes=2
+            self._store, shared=(DatabaseAwayError,), undone=UNDONE, most=_MOST, lanes=2
         )
 
     async def store(self, accepted: Accepted) -> list[Result] | None:

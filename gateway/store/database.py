@@ -97,6 +97,10 @@ class ConflictError(Exception):
         self.constraint = constraint
 
 
+# After these surely nothing is stored, and another transaction has done what was in the way.
+UNDONE = (RolledBackError, ConflictError)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
     """An internal service; a test key's messages never leave the machine."""
