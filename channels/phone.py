@@ -6,13 +6,7 @@ import re
 from functools import cache, lru_cache
 
 import phonenumbers
-from phonenumbers import (
-    MatchType,
-    NumberParseException,
-    PhoneMetadata,
-    PhoneNumber,
-    PhoneNumberFormat,
-)
+from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat
 
 # Where national numbers can be read, by two letters.
 COUNTRIES = frozenset(phonenumbers.SUPPORTED_REGIONS)
@@ -89,19 +83,6 @@ def _national_prefix(code: int) -> re.Pattern[str]:
     return re.compile(prefix or "(?!)")  # without one nothing matches
 
 
-def same_number(a: str, b: str) -> bool:
-    """Whether two addresses reach the same phone, one of them perhaps in its national form."""
-    a, b = a.strip(), b.strip()
-    if a.casefold() == b.casefold():
-        return True
-    if not (_WRITTEN.fullmatch(a) and _WRITTEN.fullmatch(b)):
-        return False
-    if _canonical(a) == _canonical(b):
-        return True
-    match: int = phonenumbers.is_number_match(a, b)
-    return match in (MatchType.EXACT_MATCH, MatchType.NSN_MATCH)
-
-
 def tail(number: str) -> str:
     """The last seven digits: what numbers that are the same have in common, for an index."""
     return _digits(number)[-TAIL_DIGITS:]
@@ -141,11 +122,3 @@ def _digits(text: str) -> str:
     if text.isascii():
         return "".join(filter(str.isdigit, text))
     return "".join(str(int(character)) for character in text if character.isdecimal())
-
-
-def _canonical(text: str) -> str:
-    digits = _digits(text)
-    for pattern, without, _ in _OPTIONAL_DIGIT:
-        if match := pattern.fullmatch(digits):
-            return match.expand(without)
-    return digits

@@ -79,11 +79,6 @@ class Batching(Generic[T, R]):
             self._flushing.add(asyncio.create_task(self._flush()))
         return await wish.answer
 
-    async def close(self) -> None:
-        """Return when everything that waits has been done."""
-        while self._flushing:
-            await asyncio.wait(self._flushing)
-
     def _is_full_enough(self) -> bool:
         return self._waiting_size >= self._doing_size
 

@@ -71,7 +71,10 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
         ) from None
     if event in PROVIDERS[provider].large_events:
         request = request.clone(client_max_size=_MAX_MAIL)
-    body = await request.read()
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(413, f"The body is larger than {request.client_max_size} bytes.") from None
     public = WebhookRequest(
         method=request.method,
         url=_public_url(services.settings.base_url, request.raw_path),

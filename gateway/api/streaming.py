@@ -32,8 +32,9 @@ class Stream:
         self._watched = request.app[UNDER_WAY].streaming(self.cut)
 
     async def __aenter__(self) -> Stream:
-        self._watched.__enter__()
+        # First: where the client has gone away already it raises, and nobody leaves this context.
         await self.response.prepare(self._request)
+        self._watched.__enter__()
         return self
 
     async def send(self, part: bytes) -> None:

@@ -63,6 +63,11 @@ class Feed:
         told = await self._read(place, until)
         return self._rendered(told), told.position, told.is_more
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it reads no more: closed, or ended by a mistake."""
+        return self._task.done()
+
     def close(self) -> None:
         """Read no more."""
         self._task.cancel()

@@ -104,6 +104,8 @@ class Live:
 
     def _admit(self, organization_id: UUID) -> Feed:
         feed = self._feeds.get(organization_id)
+        if feed is not None and feed.is_over:
+            feed = None  # its streams have ended, but not all of them have left yet
         if self._stopping:
             raise _busy("The server is about to stop: connect again.")
         if self._count >= self._streams:
@@ -128,7 +130,8 @@ class Live:
             feed.subscribers.discard(subscription)
         if not feed.users:
             feed.close()
-            del self._feeds[organization_id]
+            if self._feeds.get(organization_id) is feed:  # and no other has taken its place
+                del self._feeds[organization_id]
 
     def _reader(self, organization_id: UUID) -> Read:
         # Every stream of the organization may see the same: it is read as a key of it would.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from gateway.live.events import LiveEvent
@@ -101,11 +101,3 @@ class Subscription:
         self._size = 0
         self.position = self._reached or self.position
         return events
-
-    async def __aiter__(self) -> AsyncIterator[LiveEvent]:
-        try:
-            while True:
-                for event in await self.next(60):
-                    yield event
-        except EndedError:
-            return

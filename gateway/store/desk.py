@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,14 @@ async def conversation_of(db: Connection, organization_id: UUID, message_id: UUI
     """The conversation that a message is in; None where the caller sees no such message."""
     found: UUID | None = await db.fetchval(_SQL["message"], organization_id, message_id)
     return found
+
+
+async def retries(
+    db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
+) -> dict[UUID, list[str]]:
+    """The statuses of the messages that were sent in place of failed ones, by the failed ones."""
+    rows = await db.fetch(_SQL["retries"], organization_id, message_ids)
+    return {row["retry_of"]: row["statuses"] for row in rows}
 
 
 async def same_name(

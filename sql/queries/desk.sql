@@ -29,6 +29,12 @@ WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 5
 -- A message, where it is in a conversation.
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
 
+-- name: retries
+-- What became of the messages that were sent in place of failed ones ($2), by the failed ones.
+SELECT retry_of, array_agg(coalesce(status, 'pending')) AS statuses FROM messages
+WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
+GROUP BY retry_of;
+
 -- name: same_name
 -- Other conversations of leads or clients with this name.
 SELECT c.id, c.last_message_at, c.channels

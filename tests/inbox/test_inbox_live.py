@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -38,6 +39,14 @@ class Stream:
                 elif not name and told is not None:
                     return told
         raise EOFError
+
+    async def rest(self) -> list[Any]:
+        """What is told until the end."""
+        told: list[Any] = []
+        with suppress(EOFError):
+            while True:
+                told.append(await self.next())
+        return told
 
 
 @asynccontextmanager
@@ -76,9 +85,39 @@ async def test_an_event_names_what_changed(inbox: Inbox, ask: Ask) -> None:
         } == told
 
         await browser.post(f"/c/{row['conversation_id']}/read", {"do": "read"})
-        while told["type"] != "conversation.updated" or told["unread"]:
+        while told["type"] != "conversation.updated":
             told = await stream.next()
         assert (None, str(row["conversation_id"])) == (told["message"], told["conversation"])
+        while told["unread"] is None:
+            told = await stream.next()
+        assert 0 == told["unread"]
+
+
+async def test_what_is_unread_is_counted_once_a_second(inbox: Inbox, ask: Ask) -> None:
+    """However fast events come, few bring the count; the last one comes, behind them by itself."""
+    await stored(inbox)
+    await inbox.change("UPDATE gateway.conversations SET unread_count = 1")
+    browser = await inbox.signed_in(MEMBER)
+    async with listening(browser) as stream:
+        began = time.monotonic()
+        told: list[Any] = []
+        for n in range(12):
+            sent = await send(ask, body=f"number {n}")
+            while not told or told[-1]["message"] != sent["id"]:
+                told.append(await stream.next())
+        took = time.monotonic() - began
+        counts = [each["unread"] for each in told if each["unread"] is not None]
+        assert 1 == told[0]["unread"]
+        assert len(counts) <= 1 + took
+
+        await inbox.change("UPDATE gateway.conversations SET unread_count = 0")
+        sent = await send(ask, body="the last")
+        told = [await stream.next(3)]
+        while told[-1]["unread"] != 0:
+            told.append(await stream.next(3))
+    alone = {"type": "unread", "unread": 0, "message": None, "conversation": None}
+    assert sent["id"] in {each["message"] for each in told}
+    assert told[-1] == alone or sent["id"] == told[-1]["message"]  # where the machine is slow
 
 
 async def test_each_organization_hears_its_own(inbox: Inbox, ask: Ask) -> None:
@@ -120,13 +159,16 @@ async def test_a_stream_goes_on_where_it_was(inbox: Inbox, ask: Ask) -> None:
             assert later["id"] == told["message"]
 
 
-@pytest.mark.parametrize(
+ENDS = pytest.mark.parametrize(
     "end",
     [
         "DELETE FROM gateway.staff_sessions",
         "UPDATE auth_users SET is_active = false",
     ],
 )
+
+
+@ENDS
 async def test_it_ends_with_the_session(inbox: Inbox, ask: Ask, end: str) -> None:
     """Who is signed out or dismissed hears of nothing more, however much happens."""
     browser = await inbox.signed_in(MEMBER)
@@ -137,3 +179,18 @@ async def test_it_ends_with_the_session(inbox: Inbox, ask: Ask, end: str) -> Non
             await stream.next()
     shown = await browser.get("/live")
     assert (303, True) == (shown.status, "/inbox/sign-in" in shown.location)
+
+
+@ENDS
+async def test_it_ends_within_seconds(inbox: Inbox, ask: Ask, end: str) -> None:
+    """Where the session was looked at just before it ended, its stream ends within seconds, also
+    where nothing more happens."""
+    browser = await inbox.signed_in(MEMBER)
+    async with listening(browser) as stream:
+        await send(ask, body="looked at with this one")
+        await stream.next()
+        await inbox.change(end)
+        began = time.monotonic()
+        await send(ask, body="perhaps told")
+        assert len(await stream.rest()) <= 2
+        assert time.monotonic() - began < 6

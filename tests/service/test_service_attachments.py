@@ -184,7 +184,7 @@ async def test_retry_keeps_files(gateway: Gateway, ask: Ask, api: Api) -> None:
 
 async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
     """A mail of 29 MB comes in within seconds, and nobody waits for it; one of more than 30 MiB
-    is a 413."""
+    is a 413 that names this limit."""
     account = await connect(gateway, "smtp", Channel.EMAIL)
     file = base64.encodebytes(bytes(range(256)) * 4096 * 21).replace(b"\n", b"\r\n")
     head = (
@@ -208,5 +208,8 @@ async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
         refused = await hook(gateway, "smtp", account, "inbound", query, data=io.BytesIO(too_large))
     except aiohttp.ClientConnectionError:  # it may answer, and hang up, before all is sent
         return
-    assert 413 == refused.status
+    assert (413, "The body is larger than 31457280 bytes.") == (
+        refused.status,
+        refused.body["detail"],
+    )
     assert 1 == len(await inbound_of(ask))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import io
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
@@ -165,7 +167,7 @@ class Endless:
         """Its address, while it is served as the gateway is: nobody cancels a handler."""
         app = web.Application()
         app[UNDER_WAY] = self.under_way
-        app.router.add_get("/", self.answer)
+        app.router.add_route("*", "/", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         with closing(bind("127.0.0.1", 0)) as bound:
@@ -191,6 +193,33 @@ async def test_who_goes_away_ends_it(session: aiohttp.ClientSession) -> None:
             await response.content.readexactly(10)
             response.close()
         assert "Connection" in await asyncio.wait_for(endless.ended, 30)
+
+
+class Late(Endless):
+    """A server that begins to answer when the connection is gone."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Try."""
+        stream = Stream(request, {})
+        self.kept = weakref.ref(stream)
+        stream.cut()
+        try:
+            async with stream:
+                await stream.send(b"x")
+        except ConnectionError as error:  # as the gateway: it answers, though nobody reads it
+            self.ended.set_result(type(error).__name__)
+        return web.Response(status=400)
+
+
+async def test_who_is_gone_before_it_begins_is_forgotten(session: aiohttp.ClientSession) -> None:
+    """Of a request whose client went away before the headers nothing is kept."""
+    late = Late(patience=60)
+    async with late.served() as url:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.post(url)  # which is not tried again, as a GET is
+        assert "ClientConnectionResetError" == await asyncio.wait_for(late.ended, 30)
+    gc.collect()
+    assert late.kept() is None
 
 
 async def test_a_stop_cuts_it(session: aiohttp.ClientSession) -> None:

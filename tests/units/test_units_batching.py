@@ -178,18 +178,6 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_close_waits_for_what_is_wanted() -> None:
-    """Closing returns when everything has been done."""
-    store = Store()
-    do = batching(store)
-    tasks = [asyncio.create_task(do(n)) for n in range(12)]
-    await asyncio.sleep(0)
-    await do.close()
-    assert list(range(12)) == sorted(store.rows)
-    assert all([task.done() or await task is not None for task in tasks])
-    await do.close()
-
-
 async def test_a_flush_that_is_cancelled() -> None:
     """Where the flush itself is cancelled, nobody waits for ever, and the next one begins anew."""
     store = Store()
@@ -236,7 +224,8 @@ async def _mixture(items: list[tuple[int, bool]], store: Store, most: int) -> No
         if goes_away:
             tasks[-1].cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    await do.close()
+    # Of callers that went away something may still be being done.
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     assert all(count == 1 for count in Counter(store.rows).values())
     for n, answer in enumerate(answers):

@@ -183,19 +183,6 @@ async def test_a_subscription_gives_what_was_pushed() -> None:
     subscription.push([event(4)], place(10))
     with pytest.raises(EndedError, match="over"):
         await subscription.next(1)
-    assert [] == [each async for each in subscription]
-
-
-async def test_a_subscription_is_an_iterator() -> None:
-    """The inbox reads it as an iterator, which ends with it."""
-    subscription = Subscription(CALLER, place(1))
-    subscription.push([event(2), event(3)], place(3))
-    read: list[LiveEvent] = []
-    async for each in subscription:
-        read.append(each)
-        if len(read) == 2:
-            subscription.end("over")
-    assert [event(2), event(3)] == read
 
 
 @pytest.mark.parametrize(("count", "size"), [(1001, 1), (17, 2**20)])

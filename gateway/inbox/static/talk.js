@@ -140,6 +140,7 @@
     events.onmessage = (event) => {
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);
+      if (told.type === "unread") return;  // what happened was told before, only not yet counted
       refreshList();
       if (told.message && told.conversation === conversation) {
         const isNew = told.type === "message.received";

@@ -7,10 +7,16 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway import canceling
+from gateway.api.endpoint import as_bytes
+from gateway.api.sending import one as sent_answer
 from gateway.inbox.talk import page, thread
+from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
+from gateway.recalling import digest_of
+from gateway.store import desk
 from gateway.store.database import ConflictError
+from gateway.storing import Idempotency
 
 
 async def read(visit: Visit) -> web.StreamResponse:
@@ -47,9 +53,23 @@ async def cancel(visit: Visit) -> web.StreamResponse:
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
-    """Send a failed message again."""
+    """Send a failed message again: once, however often and by however many it is pressed.
+
+    Where what was sent again has been canceled, it is sent once more.
+    """
     where = await thread.at(visit, visit.id)
-    await visit.services.accepting.retry(visit.staff, visit.id)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        found = await desk.retries(db, visit.staff.organization_id, [visit.id])
+    retries = found.get(visit.id, [])
+    if not is_sent_again(retries):
+        # Two who press at the same time see the same, and so have the same key.
+        what = f"inbox-retry:{visit.id}:{len(retries)}"
+        key = Idempotency(
+            key=what,
+            digest=digest_of(visit.staff, what, None),
+            answer=lambda results: as_bytes(sent_answer(results)),
+        )
+        await visit.services.accepting.retry(visit.staff, visit.id, key)
     return visit.redirect(f"/c/{where}", done="again")
 
 

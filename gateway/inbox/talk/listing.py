@@ -16,7 +16,6 @@ from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.searching import SearchError
 
 _LIMIT = 40
-_FILTERS = ("q", "channel", "status", "who", "unread")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 

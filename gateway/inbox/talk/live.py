@@ -2,9 +2,15 @@
 
 The browser asks for what is shown of it by itself: so nothing is rendered for nobody, and what it
 shows is always what the one who is signed in may see.
+
+Where much happens, events come thirty times a second, to every page that is open. So the session
+is looked at every three seconds, and what is unread is counted once a second: with the first events
+after a silence, and behind the last ones by itself.
 """
 
 from __future__ import annotations
+
+import time
 
 from aiohttp import web
 
@@ -13,12 +19,13 @@ from gateway.api.streaming import Stream
 from gateway.inbox import session
 from gateway.inbox.visit import Visit
 from gateway.live.events import LiveEvent
-from gateway.live.subscription import EndedError
+from gateway.live.subscription import EndedError, Subscription
 from gateway.store import desk
 from gateway.store.database import Staff
 from gateway.store.positions import Position
 
 _BEAT = 15.0
+_LOOK, _COUNT = 3.0, 1.0
 _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 
 
@@ -31,16 +38,53 @@ async def events(visit: Visit) -> web.StreamResponse:
         async with stream:
             await stream.send(b"retry: 2000\n" + _beat(subscription.position))
             try:
-                while True:
-                    happened = await subscription.next(_BEAT)
-                    if not await _is_here(visit):
-                        break  # also while there is no silence in which it would show
-                    counted = await _unread(visit, visit.staff) if happened else None
-                    parts = [_event(each, counted) for each in happened]
-                    await stream.send(b"".join(parts) or _beat(subscription.position))
+                await _tell(visit, subscription, stream)
             except EndedError as error:
                 await stream.send(f": {error}\n\n".encode())
         return stream.response
+
+
+async def _tell(visit: Visit, subscription: Subscription, stream: Stream) -> None:
+    """Send what happens until the session has ended."""
+    look, count = _Pace(_LOOK), _Pace(_COUNT)
+    while True:
+        happened = await subscription.next(min(look.rest, count.rest))
+        look.want()  # in silence, too
+        if happened:
+            count.want()
+        if look.is_due() and not await _is_here(visit):
+            return
+        unread = await _unread(visit, visit.staff) if count.is_due() else None
+        parts = [_event(each, unread) for each in happened]
+        if not happened and unread is not None:
+            parts.append(_counted(subscription.position, unread))
+        await stream.send(b"".join(parts) or _beat(subscription.position))
+
+
+class _Pace:
+    """What every push wants, done for the first of them at once, and then so many seconds apart."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_wanted = False
+        self._next = 0.0
+
+    def want(self) -> None:
+        """It is wanted: with the next `is_due`, or later."""
+        self._is_wanted = True
+
+    @property
+    def rest(self) -> float:
+        """For how many seconds nothing has to be done, so long as nobody wants more."""
+        return max(self._next - time.monotonic(), 0) if self._is_wanted else _BEAT
+
+    def is_due(self) -> bool:
+        """Whether it is wanted, and its time has come: then it counts as done."""
+        now = time.monotonic()
+        if not self._is_wanted or now < self._next:
+            return False
+        self._is_wanted, self._next = False, now + self._seconds
+        return True
 
 
 async def _is_here(visit: Visit) -> bool:
@@ -64,13 +108,24 @@ def _after(visit: Visit) -> Position | None:
 
 def _event(event: LiveEvent, unread: int | None) -> bytes:
     is_message = event.type.startswith("message.")
-    told = {
-        "type": event.type,
-        "unread": unread,
-        "message": event.row["id"] if is_message else None,
-        "conversation": event.row["conversation_id"] if is_message else event.row["id"],
-    }
-    return f"id: {event.position}\ndata: ".encode() + as_bytes(told) + b"\n\n"
+    return _told(
+        event.position,
+        {
+            "type": event.type,
+            "unread": unread,
+            "message": event.row["id"] if is_message else None,
+            "conversation": event.row["conversation_id"] if is_message else event.row["id"],
+        },
+    )
+
+
+def _counted(position: Position, unread: int) -> bytes:
+    told = {"type": "unread", "unread": unread, "message": None, "conversation": None}
+    return _told(position, told)
+
+
+def _told(position: Position, told: dict[str, object]) -> bytes:
+    return f"id: {position}\ndata: ".encode() + as_bytes(told) + b"\n\n"
 
 
 def _beat(position: Position) -> bytes:

@@ -49,13 +49,17 @@ async def one(visit: Visit, db: Connection, message_id: UUID) -> Shown:
 
 
 async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown]:
-    """Messages as they are shown, with the states of their files."""
+    """Messages as they are shown, with the states of their files and what was sent again."""
     wanted = media_ids(rows)
     kept = await media.by_ids(db, visit.staff.organization_id, wanted) if wanted else {}
     states = {
         file_id: {"state": file.state, "reason": file.reason} for file_id, file in kept.items()
     }
-    return [view.shown(row, visit.clock.now, states) for row in rows]
+    failed = [row["id"] for row in rows if row["status"] == "failed"]
+    again = await desk.retries(db, visit.staff.organization_id, failed) if failed else {}
+    return [
+        view.shown(row, visit.clock.now, states, retries=again.get(row["id"], ())) for row in rows
+    ]
 
 
 async def at(visit: Visit, message_id: UUID) -> UUID:

@@ -73,8 +73,13 @@ class Shown:
     can_retry: bool
 
 
-def shown(row: Row, now: datetime, media: Mapping[UUID, Row]) -> Shown:
-    """A message; `media` are the states of its files by their ids."""
+def shown(
+    row: Row, now: datetime, media: Mapping[UUID, Row], *, retries: Sequence[str] = ()
+) -> Shown:
+    """A message; `media` are the states of its files by their ids.
+
+    `retries` are the statuses of those that were sent in its place.
+    """
     told = provider(row)
     is_ours = row["direction"] == "outbound"
     state = row["status"] or "pending"
@@ -101,8 +106,13 @@ def shown(row: Row, now: datetime, media: Mapping[UUID, Row]) -> Shown:
         send_at=send_at if send_at and send_at > now else None,
         is_retry=row["retry_of"] is not None,
         can_cancel=is_ours and state == "pending",
-        can_retry=is_ours and state == "failed",
+        can_retry=is_ours and state == "failed" and not is_sent_again(retries),
     )
+
+
+def is_sent_again(retries: Sequence[str]) -> bool:
+    """Whether a failed message has another in its place: what was canceled is none."""
+    return any(status != "canceled" for status in retries)
 
 
 def status(row: Row, now: datetime) -> Status:
