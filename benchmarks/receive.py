@@ -9,7 +9,7 @@ from benchmarks.load import Spec
 from benchmarks.measure import load, watch
 from benchmarks.result import Goal, Row, row_of
 from benchmarks.stage import Stage
-from benchmarks.traffic import meta_statuses, sendgrid_events, twilio_reports
+from benchmarks.traffic import meta_statuses, sendgrid_events, twilio_message, twilio_reports
 from channels.model import Channel
 
 EVENTS = 50
@@ -33,6 +33,7 @@ def receive(
             row = reports(stage, provider, seconds, processes)
             row.naive, row.floor = naive.get(provider), floor
             rows.append(row)
+    rows.append(texts(stage, seconds, max(webs)))
     return rows
 
 
@@ -55,6 +56,23 @@ def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
         Goal(what="p99 in ms", limit=50, value=outcome.p99, at_least=False),
         Goal(what="stored of answered", limit=1, value=stored / told),
     ]
+    return row
+
+
+def texts(stage: Stage, seconds: float, processes: int) -> Row:
+    """What people write: as many SMS, one a request, as so many web processes take."""
+    stage.postgres.clear()
+    url = stage.hook("twilio", stage.tenant.twilio, "message")
+    token, most = stage.tenant.token, int(4_000 * (seconds + 1))
+    requests = [twilio_message(url, token, f"SM{n:032x}", n % stage.contacts) for n in range(most)]
+    with stage.web(processes) as web:
+        outcome, cost = load(
+            stage, requests, _spec(stage, "twilio", seconds), watch(stage, web=web)
+        )
+    stored = stage.postgres.count("SELECT count(*) FROM public.messages")
+    row = row_of("receive", f"twilio, message of a contact, {processes} web", outcome, cost)
+    row.more = {"answered": outcome.all_answered, "stored": stored}
+    row.goals = [Goal(what="stored of answered", limit=1, value=stored / outcome.all_answered)]
     return row
 
 
