@@ -55,8 +55,8 @@ async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
             row = await accounts.get_sender(db, caller.organization_id, sender_id)
     except registry.NotPossibleError as error:
         raise invalid([FieldError(*problem) for problem in error.problems]) from None
-    except ConflictError:
-        raise Problem(409, "Your organization has this sender already.") from None
+    except ConflictError as conflict:
+        raise _refused(conflict) from None
     return _found(row)
 
 
@@ -68,19 +68,22 @@ async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
 
 async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
     """Change default, use or rate; a rate of null means none."""
-    async with services.database.as_caller(caller) as db:
-        row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
-        await accounts.update_sender(
-            db,
-            caller.organization_id,
-            sender_id,
-            row["channel"],
-            is_default=wanted.is_default,
-            is_active=wanted.is_active,
-            rate=wanted.rate,
-            set_rate="rate" in wanted.model_fields_set,
-        )
-        return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+    try:
+        async with services.database.as_caller(caller) as db:
+            row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+            await accounts.update_sender(
+                db,
+                caller.organization_id,
+                sender_id,
+                row["channel"],
+                is_default=wanted.is_default,
+                is_active=wanted.is_active,
+                rate=wanted.rate,
+                set_rate="rate" in wanted.model_fields_set,
+            )
+            return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+    except ConflictError as conflict:
+        raise _refused(conflict) from None
 
 
 async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
@@ -88,6 +91,14 @@ async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
     async with services.database.as_caller(caller) as db:
         if not await accounts.delete_sender(db, caller.organization_id, sender_id):
             raise not_found("sender")
+
+
+def _refused(conflict: ConflictError) -> Problem:
+    if "account_id" in conflict.constraint:  # deleted since we looked
+        return invalid([FieldError("account_id", "is no account of your organization")])
+    if "default" in conflict.constraint:
+        return Problem(409, "Another default was just set for this channel: try again.")
+    return Problem(409, "Your organization has this sender already.")
 
 
 def _found(row: Row | None) -> Row:
