@@ -16,8 +16,9 @@ from gateway.store import accounts
 
 if TYPE_CHECKING:
     from gateway.store.database import Connection
-    from tests.service.conftest import Answer, Gateway
+    from tests.service.conftest import Answer, Ask, Gateway
 
+MAIL = {"name": "hello", "type": "email", "subject": "{{ a }}", "content": "{{ b }}"}
 NEW = "+44 7700 900999"
 # Whether somebody waits for the end of the transaction that asks.
 WAITS = """
@@ -109,6 +110,17 @@ async def test_the_command_says_the_same(gateway: Gateway) -> None:
         await accounts.delete_account(db, a.organization_id, a.account_id)
         asked = together.create_task(refusal())
     assert f"There is no account {a.account_id}." == asked.result()
+
+
+async def test_variables_are_those_of_the_source(ask: Ask) -> None:
+    """Subject and content that are changed at once leave the variables of both."""
+    made = (await ask("POST", "/v1/templates", MAIL)).body
+    path = f"/v1/templates/{made['id']}"
+    for n in range(10):
+        change = {"content": f"{{{{ b{n} }}}}"}, {"subject": f"{{{{ a{n} }}}}"}
+        answers = await asyncio.gather(*(ask("PATCH", path, each) for each in change))
+        assert [200, 200] == [answer.status for answer in answers]
+        assert [f"a{n}", f"b{n}"] == (await ask("GET", path)).body["variables"]
 
 
 def said(asked: asyncio.Task[Answer]) -> tuple[int, str]:
