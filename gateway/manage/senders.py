@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.services import Services
-from gateway.store import accounts
+from gateway.store import accounts, upkeep
 from gateway.store.database import Caller, ConflictError
 from gateway.store.paging import Cursor, Page
 
@@ -31,6 +32,38 @@ async def search_accounts(
     """One page of provider accounts, without their secrets."""
     async with services.database.as_caller(caller) as db:
         return await accounts.list_accounts(db, caller.organization_id, cursor, limit)
+
+
+async def delete_account(
+    services: Services, caller: Caller, account_id: UUID, *, seconds: float = 15.0
+) -> None:
+    """Delete an account with its senders and all that came in for it.
+
+    Raises `Problem` 503 where more came than can be deleted in so many seconds; what was deleted by
+    then stays so.
+    """
+    async with services.database.as_caller(caller) as db:
+        if await accounts.get_account(db, caller.organization_id, account_id) is None:
+            raise not_found("account")
+    # By itself the account would take what came along in one statement, which may take longer than
+    # a statement may.
+    ends = time.monotonic() + seconds
+    while True:
+        async with services.database.as_service() as db:
+            count = await accounts.forget_what_came(
+                db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
+            )
+        if count < upkeep.FORGET_AT_ONCE:
+            break
+        if time.monotonic() > ends:
+            raise Problem(
+                503,
+                "More came in for this account than can be deleted at once: try again.",
+                headers={"Retry-After": "1"},
+            )
+    async with services.database.as_caller(caller) as db:
+        if not await accounts.delete_account(db, caller.organization_id, account_id):
+            raise not_found("account")
 
 
 async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
