@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from gateway.ids import new_id
 from gateway.manage import senders
 from gateway.problems import Problem
+from gateway.store import media
 from gateway.store.database import ApiKey
+from gateway.store.media import NewMedia
 
 if TYPE_CHECKING:
     from gateway.services import Services
     from tests.service.conftest import Ask, Gateway
 
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 # Refuses a statement that deletes more than a step of what came in.
 SHORT = """
 CREATE FUNCTION only_so_many() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -83,3 +87,34 @@ async def test_nobody_deletes_what_came_in_for_another(busy: Gateway, ask: Ask) 
         answer = await ask("DELETE", f"/v1/accounts/{busy.a.account_id}", key=key)
         assert status == answer.status
     assert 22000 == await busy.count("gateway.webhook_requests")
+
+
+async def test_files_do_not_wait_for_it(gateway: Gateway, ask: Ask) -> None:
+    """What was still to be fetched with its credentials never will be, and says so."""
+    a, waits, kept = gateway.a, new_id(), new_id()
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    async with gateway.database.as_service() as db:
+        await media.insert(
+            db,
+            [
+                NewMedia(
+                    organization_id=a.organization_id,
+                    id=each,
+                    message_id=UUID(sent["id"]),
+                    position=n,
+                    source_url="https://api.twilio.com/x",
+                    account_id=a.account_id,
+                    state=state,
+                )
+                for n, (each, state) in enumerate(((waits, "waiting"), (kept, "stored")))
+            ],
+        )
+    before = await ask("GET", f"/v1/media/{waits}")
+
+    assert 204 == (await ask("DELETE", f"/v1/accounts/{a.account_id}", key=a.owner)).status
+    after = await ask("GET", f"/v1/media/{waits}")
+    assert (409, 404) == (before.status, after.status)
+    assert after.body["detail"].endswith("The account that it came in for was deleted.")
+    async with gateway.database.as_service() as db:
+        files = await media.by_ids(db, a.organization_id, [waits, kept])
+    assert ("failed", "stored") == (files[waits].state, files[kept].state)
