@@ -101,6 +101,9 @@ class Connections:
                 await client.rset(timeout=self.limits.connect)
             except (SMTPException, OSError):
                 client.close()
+            except BaseException:  # the time of the send is over: nobody else knows of it any more
+                client.close()
+                raise
             else:
                 return client
         return None

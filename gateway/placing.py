@@ -10,7 +10,7 @@ from gateway.problems import FieldError, invalid
 from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import ConflictError, Database, DatabaseAwayError
 
 _log = logger(__name__)
 
@@ -29,21 +29,29 @@ async def adopt(
     contact_id: UUID,
     addresses: Sequence[str],
 ) -> None:
-    """What was said before with the addresses of a lead or client becomes theirs."""
-    async with database.as_service() as db:
-        seen = await conversations.seen(db, organization_id, addresses)
-        if not seen:
-            return
-        places = [
-            Place(
-                seed=contact_id,
-                addresses=[address],
-                lead_id=contact_id if kind == "lead" else None,
-                client_id=contact_id if kind == "client" else None,
-            )
-            for address in seen
-        ]
-        placed = await conversations.place(db, organization_id, places)
+    """What was said before with the addresses of a lead or client becomes theirs.
+
+    After they are stored, so nothing of it reaches whoever stored them, and would do so again: what
+    fails here is theirs with their next message.
+    """
+    try:
+        async with database.as_service() as db:
+            seen = await conversations.seen(db, organization_id, addresses)
+            if not seen:
+                return
+            places = [
+                Place(
+                    seed=contact_id,
+                    addresses=[address],
+                    lead_id=contact_id if kind == "lead" else None,
+                    client_id=contact_id if kind == "client" else None,
+                )
+                for address in seen
+            ]
+            placed = await conversations.place(db, organization_id, places)
+    except (DatabaseAwayError, ConflictError) as error:
+        _log.warning("conversations were not adopted", contact_id=str(contact_id), error=str(error))
+        return
     await join(database, organization_id, placed)
 
 
@@ -58,5 +66,5 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
         try:
             async with database.as_service() as db:
                 await conversations.join(db, organization_id, one, other)
-        except DatabaseAwayError as error:
+        except (DatabaseAwayError, ConflictError) as error:
             _log.warning("conversations were not joined", error=str(error))

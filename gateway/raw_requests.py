@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_plus
 
 from channels.model import Account
 from gateway.ids import new_id
@@ -11,7 +12,11 @@ from gateway.store.values import storable
 from webhooks.model import WebhookRequest
 
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
-_SECRET = re.compile(r"([?&]secret=)[^&#]*", re.IGNORECASE)
+# What an account proves its webhooks by, as a parameter: our own, and that of Meta's handshake
+# https://developers.facebook.com/docs/graph-api/webhooks/getting-started
+_SECRETS = ("secret", "hub.verify_token")
+_PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=[^&#]*")
+_USER = re.compile(r"^(https?://)[^/?#]*@")
 
 
 def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
@@ -23,13 +28,21 @@ def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
         provider=account.provider,
         event=request.event,
         method=request.method,
-        url=_without_secret(storable(request.url)),
+        url=_without_secrets(storable(request.url)),
         headers={k: storable(request.headers[k]) for k in _KEPT_HEADERS if k in request.headers},
         body=request.body,
     )
 
 
-def _without_secret(url: str) -> str:
-    """A secret that rides in the URL does not rest in it."""
-    # Most have none; as the pattern, without regard to case.
-    return _SECRET.sub(r"\1***", url) if "secret" in url.casefold() else url
+def _without_secrets(url: str) -> str:
+    """A secret that rides in the URL does not rest in it, nor do user and password.
+
+    Nothing verifies a request again once it is kept.
+    """
+    return _PARAMETER.sub(_masked, _USER.sub(r"\1", url))
+
+
+def _masked(parameter: re.Match[str]) -> str:
+    # As verifying reads its name: however that is written.
+    is_secret = unquote_plus(parameter[1]).casefold() in _SECRETS
+    return f"{parameter[1]}=***" if is_secret else parameter[0]

@@ -173,7 +173,11 @@ async def add_sender(
             )
     except registry.NotPossibleError as error:
         raise SetupError(f"This sender cannot be added: {error}.") from None
-    except ConflictError:
+    except ConflictError as conflict:
+        if "account_id" in conflict.constraint:  # deleted since we looked
+            raise SetupError(f"There is no account {account_id}.") from None
+        if "default" in conflict.constraint:
+            raise SetupError(f"Another {channel} default was just set: try again.") from None
         raise SetupError(f"The organization has the {channel} sender {address} already.") from None
     return sender_id
 

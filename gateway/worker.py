@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
 
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import logger
-from gateway.store import queue, reports, upkeep
+from gateway.missed import MissedReports
+from gateway.store import queue, upkeep
 from gateway.store.database import Database, DatabaseAwayError
 from gateway.store.listening import listen
 from gateway.turns import Turn, Turns
@@ -51,7 +51,7 @@ class Worker:
         self._known_alive = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._seen: frozenset[int] | None = None
-        self._caught_up = False
+        self._missed = MissedReports(database)
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when everything under way has ended."""
@@ -66,7 +66,7 @@ class Worker:
             fetching,
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
-            asyncio.create_task(self._regularly(2.0, self._apply_missed_reports)),
+            asyncio.create_task(self._regularly(2.0, self._missed.apply)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -175,14 +175,6 @@ class Worker:
                     self._wake.set()
         self._seen = live
 
-    async def _apply_missed_reports(self) -> None:
-        # All at first, those of the last minutes from then on.
-        since = timedelta(minutes=10) if self._caught_up else timedelta(days=8)
-        async with self._database.as_service() as db:
-            missed = await reports.take_missed(db, since)
-            await reports.record(db, missed)
-        self._caught_up = self._caught_up or not missed
-
     async def _fold(self) -> None:
         async with self._database.as_service() as db:
             await upkeep.fold_template_uses(db)
@@ -193,7 +185,7 @@ class Worker:
             async with self._database.as_service() as db:
                 deleted = max((await upkeep.forget_old(db)).values())
 
-    async def _regularly(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+    async def _regularly(self, seconds: float, do: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
                 await do()

@@ -12,6 +12,7 @@ from gateway.api.endpoint import Call, Endpoint, respond
 from gateway.api.shapes import accounts as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.ids import new_id
+from gateway.manage import senders
 from gateway.problems import FieldError, invalid, not_found
 from gateway.store import accounts
 
@@ -80,10 +81,8 @@ async def change_account(call: Call) -> web.Response:
 
 
 async def delete_account(call: Call) -> web.Response:
-    """Delete an account with its senders."""
-    async with call.services.database.as_caller(call.caller) as db:
-        if not await accounts.delete_account(db, call.organization_id, call.id):
-            raise not_found("account")
+    """Delete an account with its senders and all that came in for it."""
+    await senders.delete_account(call.services, call.caller, call.id)
     call.services.hook_accounts.forget(call.id)
     return web.Response(status=204)
 

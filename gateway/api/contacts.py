@@ -48,9 +48,10 @@ def _create(kind: Kind) -> Handler:
             async with call.services.database.as_caller(call.caller) as db:
                 await contacts.insert(db, kind, call.organization_id, contact_id, columns)
                 row = await contacts.get(db, kind, call.organization_id, contact_id)
+                country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
-        await _adopt(call, kind, row)
+        await _adopt(call, kind, row, country)
         return respond(row, 201, {"Location": f"/v1/{kind}s/{contact_id}"})
 
     return create
@@ -77,20 +78,19 @@ def _change(kind: Kind) -> Handler:
                 if not await contacts.update(db, kind, call.organization_id, call.id, columns):
                     raise not_found(kind)
                 row = await contacts.get(db, kind, call.organization_id, call.id)
+                country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
-        await _adopt(call, kind, row)
+        await _adopt(call, kind, row, country)
         return respond(row)
 
     return change
 
 
-async def _adopt(call: Call, kind: Kind, row: contacts.Row | None) -> None:
+async def _adopt(call: Call, kind: Kind, row: contacts.Row | None, country: str | None) -> None:
     """What was said with a contact's addresses before is theirs."""
     if row is None:
         return
-    async with call.services.database.as_caller(call.caller) as db:
-        country = await contacts.country(db, call.organization_id)
     await placing.adopt(
         call.services.database,
         call.organization_id,

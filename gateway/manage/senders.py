@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.services import Services
-from gateway.store import accounts
+from gateway.store import accounts, upkeep
 from gateway.store.database import Caller, ConflictError
 from gateway.store.paging import Cursor, Page
 
@@ -31,6 +32,38 @@ async def search_accounts(
     """One page of provider accounts, without their secrets."""
     async with services.database.as_caller(caller) as db:
         return await accounts.list_accounts(db, caller.organization_id, cursor, limit)
+
+
+async def delete_account(
+    services: Services, caller: Caller, account_id: UUID, *, seconds: float = 15.0
+) -> None:
+    """Delete an account with its senders and all that came in for it.
+
+    Raises `Problem` 503 where more came than can be deleted in so many seconds; what was deleted by
+    then stays so.
+    """
+    async with services.database.as_caller(caller) as db:
+        if await accounts.get_account(db, caller.organization_id, account_id) is None:
+            raise not_found("account")
+    # By itself the account would take what came along in one statement, which may take longer than
+    # a statement may.
+    ends = time.monotonic() + seconds
+    while True:
+        async with services.database.as_service() as db:
+            count = await accounts.forget_what_came(
+                db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
+            )
+        if count < upkeep.FORGET_AT_ONCE:
+            break
+        if time.monotonic() > ends:
+            raise Problem(
+                503,
+                "More came in for this account than can be deleted at once: try again.",
+                headers={"Retry-After": "1"},
+            )
+    async with services.database.as_caller(caller) as db:
+        if not await accounts.delete_account(db, caller.organization_id, account_id):
+            raise not_found("account")
 
 
 async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
@@ -55,8 +88,8 @@ async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
             row = await accounts.get_sender(db, caller.organization_id, sender_id)
     except registry.NotPossibleError as error:
         raise invalid([FieldError(*problem) for problem in error.problems]) from None
-    except ConflictError:
-        raise Problem(409, "Your organization has this sender already.") from None
+    except ConflictError as conflict:
+        raise _refused(conflict) from None
     return _found(row)
 
 
@@ -68,19 +101,22 @@ async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
 
 async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
     """Change default, use or rate; a rate of null means none."""
-    async with services.database.as_caller(caller) as db:
-        row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
-        await accounts.update_sender(
-            db,
-            caller.organization_id,
-            sender_id,
-            row["channel"],
-            is_default=wanted.is_default,
-            is_active=wanted.is_active,
-            rate=wanted.rate,
-            set_rate="rate" in wanted.model_fields_set,
-        )
-        return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+    try:
+        async with services.database.as_caller(caller) as db:
+            row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+            await accounts.update_sender(
+                db,
+                caller.organization_id,
+                sender_id,
+                row["channel"],
+                is_default=wanted.is_default,
+                is_active=wanted.is_active,
+                rate=wanted.rate,
+                set_rate="rate" in wanted.model_fields_set,
+            )
+            return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+    except ConflictError as conflict:
+        raise _refused(conflict) from None
 
 
 async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
@@ -88,6 +124,14 @@ async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
     async with services.database.as_caller(caller) as db:
         if not await accounts.delete_sender(db, caller.organization_id, sender_id):
             raise not_found("sender")
+
+
+def _refused(conflict: ConflictError) -> Problem:
+    if "account_id" in conflict.constraint:  # deleted since we looked
+        return invalid([FieldError("account_id", "is no account of your organization")])
+    if "default" in conflict.constraint:
+        return Problem(409, "Another default was just set for this channel: try again.")
+    return Problem(409, "Your organization has this sender already.")
 
 
 def _found(row: Row | None) -> Row:

@@ -22,6 +22,9 @@ from gateway.store.paging import Cursor, Page
 
 Row = dict[str, Any]
 
+# How often a change is worked out anew, where others change the same template meanwhile.
+_TRIES = 5
+
 
 async def search(
     services: Services,
@@ -70,7 +73,7 @@ async def get(services: Services, caller: Caller, template_id: UUID) -> Row:
 async def change(
     services: Services, caller: Caller, template_id: UUID, wanted: TemplatePatch
 ) -> Row:
-    """Change a template; its variables follow its source."""
+    """Change a template; its variables follow its source, whoever else changes it meanwhile."""
     columns = wanted.model_dump(mode="json", exclude_unset=True)
     nulls = [
         name
@@ -79,15 +82,27 @@ async def change(
     ]
     if nulls:
         raise invalid([FieldError(name, "cannot be null") for name in nulls])
-    new = await get(services, caller, template_id) | columns
-    columns["variables"] = await variables(services, Channel(new["type"]), new)
-    try:
-        async with services.database.as_caller(caller) as db:
-            await templates.update(db, caller.organization_id, template_id, columns)
-            row = await templates.get(db, caller.organization_id, template_id)
-    except ConflictError:
-        raise _taken(new["name"], new["type"]) from None
-    return _found(row)
+    for _ in range(_TRIES):
+        old = await get(services, caller, template_id)
+        new = old | columns
+        # No connection is held while the source is read, so by then it may be another. Counting its
+        # uses looks like a change, too.
+        used = await variables(services, Channel(new["type"]), new)
+        try:
+            async with services.database.as_caller(caller) as db:
+                is_changed = await templates.update(
+                    db,
+                    caller.organization_id,
+                    template_id,
+                    columns | {"variables": used},
+                    old["updated_at"],
+                )
+                row = await templates.get(db, caller.organization_id, template_id)
+        except ConflictError:
+            raise _taken(new["name"], new["type"]) from None
+        if is_changed:
+            return _found(row)
+    raise Problem(409, "Others change this template at this moment: try again.")
 
 
 async def delete(services: Services, caller: Caller, template_id: UUID) -> None:

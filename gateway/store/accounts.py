@@ -153,8 +153,19 @@ async def update_account(
 
 
 async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
-    """Delete an account with its senders; False where there is none."""
+    """Delete an account with its senders; False where there is none.
+
+    And with all that came in for it, in one statement: see `forget_what_came`.
+    """
     return await db.fetchval(_SQL["delete_account"], organization_id, account_id) is not None
+
+
+async def forget_what_came(
+    db: Connection, organization_id: UUID, account_id: UUID, limit: int
+) -> int:
+    """Delete requests and reports that were kept for an account, at most `limit` of each."""
+    count: int = await db.fetchval(_SQL["forget_what_came"], organization_id, account_id, limit)
+    return count
 
 
 async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -162,9 +162,34 @@ async def take_unmatched(
     return [_kept(row) for row in rows]
 
 
-async def take_missed(db: Connection, since: timedelta) -> list[Event]:
-    """Reports that were kept while their message's external id was being stored."""
-    return [_kept(row) for row in await db.fetch(_SQL["take_missed"], since)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A look at some reports without a message: when it was, how many, and those that have one now.
+
+    `reached` is when the oldest of them was received; None where there are no more behind it.
+    """
+
+    at: datetime
+    looked: int
+    reached: datetime | None
+    missed: Sequence[Event]
+
+
+async def take_missed(
+    db: Connection, since: datetime | None, before: datetime | None, limit: int
+) -> Look:
+    """Reports that were kept while their message's external id was being stored.
+
+    Among the `limit` newest, and all of the same moment as the last, that were received after
+    `since` and before `before`.
+    """
+    rows = await db.fetch(_SQL["take_missed"], since, before, limit)
+    return Look(
+        at=rows[0]["looked_at"],
+        looked=rows[0]["looked"],
+        reached=rows[0]["reached"],
+        missed=[_kept(row) for row in rows if row["id"] is not None],
+    )
 
 
 def _kept(row: Record) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -54,10 +55,19 @@ async def insert(
 
 
 async def update(
-    db: Connection, organization_id: UUID, template_id: UUID, columns: Mapping[str, Any]
+    db: Connection,
+    organization_id: UUID,
+    template_id: UUID,
+    columns: Mapping[str, Any],
+    updated_at: datetime | None,
 ) -> bool:
-    """Change the columns that were given; False where there is no such template."""
-    changed = await db.fetchval(_SQL["update"], organization_id, template_id, as_json(columns))
+    """Change the columns that were given; False where it was changed since `updated_at`.
+
+    Raises `ConflictError` where an active one has its name and type.
+    """
+    changed = await db.fetchval(
+        _SQL["update"], organization_id, template_id, as_json(columns), updated_at
+    )
     return changed is not None
 
 

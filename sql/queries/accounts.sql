@@ -64,6 +64,23 @@ WHERE organization_id = $1 AND id = $2;
 -- name: delete_account
 DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RETURNING id;
 
+-- name: forget_what_came
+-- What came in for account $2 and was kept, at most $3 of each kind, so that no statement is long;
+-- how much that was.
+WITH requests AS (
+  DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
+    SELECT organization_id, id FROM gateway.webhook_requests
+    WHERE organization_id = $1 AND account_id = $2 LIMIT $3
+  ) RETURNING 1
+), reports AS (
+  DELETE FROM gateway.unmatched_reports
+  WHERE (organization_id, account_id, external_id, id) IN (
+    SELECT organization_id, account_id, external_id, id FROM gateway.unmatched_reports
+    WHERE organization_id = $1 AND account_id = $2 LIMIT $3
+  ) RETURNING 1
+)
+SELECT (SELECT count(*) FROM requests) + (SELECT count(*) FROM reports);
+
 -- name: open_account
 -- For webhooks and the command line: the account in the path names organization and secret.
 SELECT a.id, a.organization_id, a.provider, a.credentials,

@@ -176,26 +176,41 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
   u.detail, u.provider;
 
 -- name: take_missed
--- Reports whose message was stored while they were kept, each unseen by the other's transaction:
--- those that were received since $1 ago.
-WITH missed AS (
-  SELECT u.organization_id, u.account_id, u.external_id, u.id, m.id AS message_id
+-- Reports whose message was stored while they were kept, each unseen by the other's transaction.
+-- Most that wait are about nobody's message, and there may be millions: looks at the $3 newest of
+-- those that were received after $1 and before $2, and says how many these were, and which was the
+-- oldest where there may be more behind it.
+WITH seen AS MATERIALIZED (
+  SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at
   FROM gateway.unmatched_reports u
+  WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
+    AND u.received_at < coalesce($2::timestamptz, 'infinity')
+  -- all of one moment: the next step goes on before it
+  ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
+), missed AS MATERIALIZED (
+  SELECT s.place, m.id AS message_id
+  FROM seen s
   CROSS JOIN LATERAL (
-    SELECT m.id FROM messages m
-    WHERE m.organization_id = u.organization_id AND m.external_id = u.external_id
-      AND m.direction = 'outbound'
+    SELECT m.id FROM (
+      -- by this alone first: while there are few messages, any index that begins with the
+      -- organization looks as good
+      SELECT id, organization_id, direction FROM messages WHERE external_id = s.external_id OFFSET 0
+    ) m
+    WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
     LIMIT 1
   ) m
-  WHERE u.received_at > now() - $1::interval
-  LIMIT 500
+), taken AS (
+  DELETE FROM gateway.unmatched_reports u USING missed x
+  WHERE u.ctid = x.place -- nothing changes these rows but their end
+  RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
+    coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
+    u.source, u.detail, u.provider
 )
-DELETE FROM gateway.unmatched_reports u USING missed x
-WHERE u.organization_id = x.organization_id AND u.account_id = x.account_id
-  AND u.external_id = x.external_id AND u.id = x.id
-RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
-  coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
-  u.source, u.detail, u.provider;
+SELECT now() AS looked_at, s.looked, s.reached, t.*
+FROM (
+  SELECT count(*) AS looked, CASE WHEN count(*) >= $3 THEN min(received_at) END AS reached FROM seen
+) s
+LEFT JOIN taken t ON true;
 
 -- name: keep_requests
 INSERT INTO gateway.webhook_requests (

@@ -41,7 +41,8 @@ FROM jsonb_populate_record(NULL::message_templates, $3::jsonb)
 RETURNING id;
 
 -- name: update
--- Keys that $3 does not have keep their value.
+-- Keys that $3 does not have keep their value. Only while it is as it was changed last at $4: the
+-- variables were worked out from that source.
 UPDATE message_templates t SET
   name = CASE WHEN $3::jsonb ? 'name' THEN p.name ELSE t.name END,
   description = CASE WHEN $3::jsonb ? 'description' THEN p.description ELSE t.description END,
@@ -54,7 +55,7 @@ UPDATE message_templates t SET
   tags = CASE WHEN $3::jsonb ? 'tags' THEN p.tags ELSE t.tags END,
   options = CASE WHEN $3::jsonb ? 'options' THEN p.options ELSE t.options END
 FROM jsonb_populate_record(NULL::message_templates, $3::jsonb) p
-WHERE t.organization_id = $1 AND t.id = $2
+WHERE t.organization_id = $1 AND t.id = $2 AND t.updated_at IS NOT DISTINCT FROM $4::timestamptz
 RETURNING t.id;
 
 -- name: delete

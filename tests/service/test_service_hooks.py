@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -18,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.app import build_app
 from gateway.config import Settings
-from gateway.store import reports
+from gateway.missed import MissedReports
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
@@ -124,8 +123,7 @@ async def test_early_report_waits_for_its_message(
 
     sent = (await ask("POST", "/v1/messages", SMS)).body
     await twilio.report("sent", query=f"?message_id={sent['id']}")
-    async with gateway.database.as_service() as db:
-        await reports.record(db, await reports.take_missed(db, timedelta(minutes=1)))
+    await MissedReports(gateway.database).apply()
     await twilio.report("delivered")
 
     row = (await ask("GET", f"/v1/messages/{sent['id']}")).body

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels.model import Channel
+from tests.service.conftest import PUBLIC
 from tests.service.wires import (
     connect,
     from_meta,
@@ -166,6 +167,9 @@ async def test_doors(gateway: Gateway, ask: Ask, account: UUID) -> None:
     good, bad = await ask("GET", path + "hello", key=""), await ask("GET", path + "x", key="")
     assert (200, "123") == (good.status, str(good.body))
     assert 403 == bad.status
+    async with gateway.database.as_service() as db:
+        kept = await db.fetchval("SELECT url FROM gateway.webhook_requests")
+    assert PUBLIC + path + "***" == kept
     post = whatsapp_post(whatsapp_value(whatsapp_text("Hi", wamid="wamid.1", sender=ADA)))
     assert 403 == (await from_meta(gateway, account, post, secret="0" * 32)).status
     assert 403 == (await hook(gateway, "meta", account, "events", data=b"{}")).status

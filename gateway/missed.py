@@ -1,0 +1,57 @@
+"""Reports that were missed: kept while their message's external id was being stored.
+
+Of the two transactions neither saw the other. Which reports that is so of, nobody knows: all that
+wait are looked at, and most are about messages that are none of ours, maybe millions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from gateway.store import reports
+from gateway.store.database import Database
+
+# No two transactions that did not see each other end that far apart.
+_OVERLAP = timedelta(minutes=10)
+_AT_ONCE = 1000
+_STEPS = 10
+
+
+class MissedReports:
+    """Looks through what waits, from the newest back: all of it once, then what is recent.
+
+    Each time it looks at what came last, and goes on from where it stood by so many `steps` of so
+    many reports `at_once`, so that no statement is long, and nothing that is new waits for what is
+    old.
+    """
+
+    def __init__(self, database: Database, *, at_once: int = _AT_ONCE, steps: int = _STEPS) -> None:
+        self._database = database
+        self._at_once = at_once
+        self._steps = steps
+        # How far back this walk goes, and the next; where it stands, and nowhere when it is over.
+        self._since: datetime | None = None
+        self._next_since: datetime | None = None
+        self._reached: datetime | None = None
+
+    async def apply(self) -> int:
+        """Apply those that are found this time; how many were looked at."""
+        newest = await self._look(None)
+        looked = newest.looked
+        if self._reached is None or newest.reached is None:
+            self._next_since, self._reached = newest.at - _OVERLAP, newest.reached
+        for _ in range(self._steps):
+            if self._reached is None:
+                break
+            step = await self._look(self._reached)
+            looked += step.looked
+            self._reached = step.reached
+        if self._reached is None:
+            self._since = self._next_since
+        return looked
+
+    async def _look(self, before: datetime | None) -> reports.Look:
+        async with self._database.as_service(planned_once=True) as db:
+            look = await reports.take_missed(db, self._since, before, self._at_once)
+            await reports.record(db, look.missed)
+        return look

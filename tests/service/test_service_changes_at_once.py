@@ -1,0 +1,129 @@
+"""What two change at once: each is told what is so, and what is stored is right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels.model import Channel
+from gateway import setup
+from gateway.setup import SetupError
+from gateway.store import accounts
+
+if TYPE_CHECKING:
+    from gateway.store.database import Connection
+    from tests.service.conftest import Answer, Ask, Gateway
+
+MAIL = {"name": "hello", "type": "email", "subject": "{{ a }}", "content": "{{ b }}"}
+NEW = "+44 7700 900999"
+# Whether somebody waits for the end of the transaction that asks.
+WAITS = """
+SELECT EXISTS (
+  SELECT FROM pg_locks theirs JOIN pg_locks mine USING (transactionid)
+  WHERE mine.pid = pg_backend_pid() AND mine.granted AND NOT theirs.granted)
+"""
+
+
+@asynccontextmanager
+async def another(gateway: Gateway) -> AsyncIterator[Connection]:
+    """A transaction that commits when something waits for it."""
+    async with gateway.database.as_service() as db:
+        yield db
+        async with asyncio.timeout(10):
+            while not await db.fetchval(WAITS):
+                await db.execute("SELECT pg_sleep(0.01)")
+
+
+async def add_another(gateway: Gateway, db: Connection) -> None:
+    """Another default sender of tenant A, by somebody else."""
+    a = gateway.a
+    await accounts.insert_sender(
+        db,
+        a.account_id,
+        a.organization_id,
+        a.account_id,
+        "sms",
+        "+447700900998",
+        is_default=True,
+        rate=None,
+    )
+
+
+async def add(gateway: Gateway, *, is_default: bool = True) -> Answer:
+    """Add a sender to tenant A, over HTTP."""
+    account = str(gateway.a.account_id)
+    wanted = {"account_id": account, "channel": "sms", "address": NEW, "is_default": is_default}
+    return await gateway.ask("POST", "/v1/senders", wanted, key=gateway.a.owner)
+
+
+async def test_two_new_defaults(gateway: Gateway) -> None:
+    """Of two that become the default at once one is told so, not that it is there already."""
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await add_another(gateway, db)
+        asked = together.create_task(add(gateway))
+    assert (409, "Another default was just set for this channel: try again.") == said(asked)
+    again = await add(gateway)
+    assert (201, True) == (again.status, again.body["is_default"])
+
+
+async def test_one_that_becomes_the_default_beside_a_new_one(gateway: Gateway) -> None:
+    """A change to the default that loses is answered in the same words."""
+    made = await add(gateway, is_default=False)
+    path = f"/v1/senders/{made.body['id']}"
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await add_another(gateway, db)
+        asked = together.create_task(
+            gateway.ask("PATCH", path, {"is_default": True}, key=gateway.a.owner)
+        )
+    assert (409, "Another default was just set for this channel: try again.") == said(asked)
+
+
+async def test_a_sender_of_an_account_that_goes(gateway: Gateway) -> None:
+    """An account that is deleted while a sender is added is none."""
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await accounts.delete_account(db, gateway.a.organization_id, gateway.a.account_id)
+        asked = together.create_task(add(gateway))
+    assert {"account_id": "is no account of your organization"} == asked.result().fields()
+
+
+async def test_the_command_says_the_same(gateway: Gateway) -> None:
+    """`gateway sender add` names what was in its way."""
+    a, channel = gateway.a, Channel.SMS
+
+    async def refusal(address: str = NEW) -> str:
+        with pytest.raises(SetupError) as refused:
+            await setup.add_sender(
+                gateway.database, a.account_id, channel, address, is_default=True, rate=None
+            )
+        return str(refused.value)
+
+    assert f"The organization has the sms sender {a.sender} already." == await refusal(a.sender)
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await add_another(gateway, db)
+        asked = together.create_task(refusal())
+    assert "Another sms default was just set: try again." == asked.result()
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await accounts.delete_account(db, a.organization_id, a.account_id)
+        asked = together.create_task(refusal())
+    assert f"There is no account {a.account_id}." == asked.result()
+
+
+async def test_variables_are_those_of_the_source(ask: Ask) -> None:
+    """Subject and content that are changed at once leave the variables of both."""
+    made = (await ask("POST", "/v1/templates", MAIL)).body
+    path = f"/v1/templates/{made['id']}"
+    for n in range(10):
+        change = {"content": f"{{{{ b{n} }}}}"}, {"subject": f"{{{{ a{n} }}}}"}
+        answers = await asyncio.gather(*(ask("PATCH", path, each) for each in change))
+        assert [200, 200] == [answer.status for answer in answers]
+        assert [f"a{n}", f"b{n}"] == (await ask("GET", path)).body["variables"]
+
+
+def said(asked: asyncio.Task[Answer]) -> tuple[int, str]:
+    """The status of an answer, and its reason."""
+    answer = asked.result()
+    return answer.status, answer.body["detail"]

@@ -1,0 +1,139 @@
+"""Reports that were missed are found among any number that are about nobody's message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.missed import MissedReports
+from gateway.store.database import PLANNED_ONCE
+from gateway.store.sql import queries
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+KEEP = """
+INSERT INTO gateway.unmatched_reports (
+  organization_id, account_id, external_id, id, type, status, occurred_at, received_at, source)
+SELECT $1, $2, $3 || n, uuid_generate_v4(), 'delivered', 'delivered', now(),
+  clock_timestamp() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
+FROM generate_series(1, $4::integer) n
+"""
+
+
+async def keep(
+    gateway: Gateway, external_id: str, count: int, *, minutes: float, apart: float = 0.001
+) -> None:
+    """Have reports wait that came so many minutes ago, each so many seconds before the last."""
+    a = gateway.a
+    async with gateway.database.as_service() as db:
+        await db.execute(KEEP, a.organization_id, a.account_id, external_id, count, minutes, apart)
+
+
+async def missed(gateway: Gateway, ask: Ask, external_id: str, *, minutes: float) -> str:
+    """A message that has its id now, and whose report waits; the path of the message."""
+    await keep(gateway, external_id, 1, minutes=minutes)
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET external_id = $1 WHERE id = $2", f"{external_id}1", sent["id"]
+        )
+    return f"/v1/messages/{sent['id']}"
+
+
+async def status(ask: Ask, path: str) -> str:
+    """What is known of a message."""
+    word: str = (await ask("GET", path)).body["status"]
+    return word
+
+
+async def test_what_is_behind_many_is_found_step_by_step(gateway: Gateway, ask: Ask) -> None:
+    """Each pass looks at so many at most, and the next one goes on where it ended."""
+    await keep(gateway, "foreign", 1000, minutes=60)
+    old = await missed(gateway, ask, "old", minutes=7 * 24 * 60)
+    passes = MissedReports(gateway.database, at_once=50, steps=4)
+
+    assert [250, 250, 250, 250] == [await passes.apply() for _ in range(4)]
+    assert "pending" == await status(ask, old)
+    # The newest once more each time, so that the last of a thousand and one come in the fifth.
+    assert 50 + 150 + 1 == await passes.apply()
+    assert "delivered" == await status(ask, old)
+    assert 1000 == await gateway.count("gateway.unmatched_reports")
+
+
+async def test_what_is_new_does_not_wait_for_what_is_old(gateway: Gateway, ask: Ask) -> None:
+    """While a walk is far back, what has just come is found by the next pass."""
+    await keep(gateway, "foreign", 1000, minutes=60)
+    passes = MissedReports(gateway.database, at_once=50, steps=4)
+    await passes.apply()
+    new = await missed(gateway, ask, "new", minutes=0)
+
+    await passes.apply()
+    assert "delivered" == await status(ask, new)
+
+
+async def test_only_what_is_recent_is_looked_at_again(gateway: Gateway, ask: Ask) -> None:
+    """After all of it once, each walk goes back by ten minutes, however many came meanwhile."""
+    await keep(gateway, "foreign", 1000, minutes=60)
+    await keep(gateway, "recent", 120, minutes=8)
+    passes = MissedReports(gateway.database, at_once=50, steps=100)
+
+    assert 1120 == await passes.apply()
+    assert 120 == await passes.apply()
+    late = await missed(gateway, ask, "late", minutes=9)
+    assert 121 == await passes.apply()
+    assert "delivered" == await status(ask, late)
+
+
+async def test_many_of_one_moment(gateway: Gateway) -> None:
+    """Reports that were received in the same microsecond are looked at, each once."""
+    await keep(gateway, "foreign", 300, minutes=60, apart=0)
+    assert 300 <= await gateway.count("gateway.unmatched_reports")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.unmatched_reports SET received_at = now()")
+    await keep(gateway, "before", 10, minutes=60)
+
+    assert 310 == await MissedReports(gateway.database, at_once=50).apply()
+
+
+MESSAGES = """
+SET LOCAL session_replication_role = replica; -- no conversation to be found for each
+INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,
+  external_id)
+SELECT organization_id, 'sms', 'outbound', '+1', '+2', 'Hello', external_id
+FROM gateway.unmatched_reports WHERE external_id LIKE '%0';
+SET LOCAL session_replication_role = origin
+"""
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_step_reads_no_more_than_it_looks_at(gateway: Gateway, *, is_known: bool) -> None:
+    """However many wait, and are found: a statement reads no more of them than it may, also by a
+    plan that was made while there were none."""
+    a = gateway.a
+    async with gateway.database.as_service() as db:
+        take = queries("reports")["take_missed"]
+        await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
+        await db.execute(f"PREPARE take (timestamptz, timestamptz, bigint) AS {take}")
+        await db.fetch("EXECUTE take (NULL, NULL, 100)")
+        await db.execute(KEEP, a.organization_id, a.account_id, "foreign", 20_000, 60.0, 0.001)
+        await db.execute(MESSAGES)
+        if is_known:
+            await db.execute("ANALYZE gateway.unmatched_reports, messages")
+        plan = await db.fetchval(
+            "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take"
+            " (now() - interval '8 days', now() - interval '1 hour', 100)"
+        )
+    # Those that it looks at, one more to see that no other is of the same moment, and of each tenth
+    # the message (a tenth of a row, of which PostgreSQL 15 tells nothing) and the report once more.
+    assert 121 >= rows_read(plan[0]["Plan"]), plan
+
+
+def rows_read(plan: dict[str, Any]) -> float:
+    """How many rows the scans of a plan read."""
+    own = 0.0
+    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
+        own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    return own + sum(rows_read(part) for part in plan.get("Plans", ()))
