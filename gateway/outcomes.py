@@ -1,7 +1,8 @@
 """What came of an attempt, recorded: the events, the row, and the entry's place in the queue.
 
 Each is tried until the database takes it: what a provider answered must not be forgotten because
-the database was away for a moment. What providers took is stored together, as it comes.
+the database was away for a moment. A defect of ours is given some minutes: then the entry's lease
+has long ended, and the provider is asked. What providers took is stored together, as it comes.
 """
 
 from __future__ import annotations
@@ -274,16 +275,23 @@ class Outcomes:
         await self._until_stored(once)
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
-        wait = 0.1
+        wait, defects = 0.1, 0
         while True:
             try:
                 await store()
             except DatabaseAwayError as error:
                 _log.warning("the database is away, an outcome waits", error=str(error))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 2.0)
+                longest = 2.0
+            except Exception:  # what a provider answered is known nowhere else
+                defects += 1
+                if defects >= self._pace.most_defects:
+                    raise
+                _log.exception("an outcome could not be stored, it waits")
+                longest = 30.0
             else:
                 return
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, longest)
 
 
 def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:

@@ -1,5 +1,5 @@
-"""A database that only reads for a while (its disk was full, or it is a standby by now): what is
-known is stored once it writes again."""
+"""A database that only reads for a while (its disk was full, or it is a standby by now), and one
+that refuses what nobody expected: what is known is stored once it writes again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import asyncpg
+import pytest
 
-from tests.service.wires import from_twilio, row_of, send
+from tests.service.wires import from_twilio, row_of, send, step
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -30,6 +31,13 @@ async def set_read_only(gateway: Gateway, *, is_on: bool) -> None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    await admin.close()
+
+
+async def as_superuser(gateway: Gateway, statement: str) -> None:
+    """One statement of the operator's."""
+    admin = await asyncpg.connect(str(gateway.settings.database_url))
+    await admin.execute(statement)
     await admin.close()
 
 
@@ -72,3 +80,39 @@ async def test_an_outcome_waits_for_a_database_that_writes(
         await working
     row = await row_of(ask, sent)
     assert (1, "sent", SID) == (len(api.asked), row["status"], row["external_id"])
+
+
+async def test_an_outcome_outlasts_what_nobody_expected(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """What cannot be stored for a reason that nobody knew is tried again, too: here a right that
+    was taken away and given back."""
+    api.says(201, {"sid": SID})
+    sent = await send(ask, **SMS)
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(10)
+    await as_superuser(gateway, "REVOKE INSERT ON gateway.message_events FROM service_role")
+    working = asyncio.create_task(worker.work(turn))
+    await asyncio.wait([working], timeout=0.5)
+    assert (1, False) == (len(api.asked), working.done())
+
+    await as_superuser(gateway, "GRANT INSERT ON gateway.message_events TO service_role")
+    async with asyncio.timeout(20):
+        await working
+    row = await row_of(ask, sent)
+    assert (1, "sent", SID) == (len(api.asked), row["status"], row["external_id"])
+
+
+async def test_a_defect_holds_no_place_for_ever(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """An outcome that cannot be stored ends after some tries; when its lease has ended, too, the
+    provider is asked, as after a worker that died."""
+    api.says(201, {"sid": SID})
+    sent = await send(ask, **SMS)
+    worker = api.worker(gateway, most_defects=2, lease=0.05)
+    (turn,) = await worker.claim(10)
+    await as_superuser(gateway, "REVOKE INSERT ON gateway.message_events FROM service_role")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await worker.work(turn)
+    await as_superuser(gateway, "GRANT INSERT ON gateway.message_events TO service_role")
+    assert 1 == await step(worker)
+    assert (1, "unknown") == (len(api.asked), (await row_of(ask, sent))["status"])
