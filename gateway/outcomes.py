@@ -7,7 +7,6 @@ has long ended, and the provider is asked. What providers took is stored togethe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Channel, Sent, Status
 from gateway import standing
 from gateway.batching import Batching
+from gateway.enduring import until_stored
 from gateway.happenings import event_of, ids, opted_out
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
@@ -275,23 +275,7 @@ class Outcomes:
         await self._until_stored(once)
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
-        wait, defects = 0.1, 0
-        while True:
-            try:
-                await store()
-            except DatabaseAwayError as error:
-                _log.warning("the database is away, an outcome waits", error=str(error))
-                longest = 2.0
-            except Exception:  # what a provider answered is known nowhere else
-                defects += 1
-                if defects >= self._pace.most_defects:
-                    raise
-                _log.exception("an outcome could not be stored, it waits")
-                longest = 30.0
-            else:
-                return
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, longest)
+        await until_stored(store, most_defects=self._pace.most_defects)
 
 
 def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
