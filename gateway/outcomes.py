@@ -171,20 +171,28 @@ class Outcomes:
         _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
-        """The provider surely does not have it: it is sent once more."""
+        """The provider surely does not have it: it is sent once more, with pauses that grow."""
         if claimed.refusals >= self._pace.most_refusals:
             text = "The provider never answered, and does not have it."
             await self.refused(claimed, Refused(text, code="answer_lost"))
             return
+        # The first time at once: to be sure took longer than a first pause.
+        seconds = wait_after(claimed.refusals + 1, None) if claimed.refusals else 0.0
         event = event_of(
             claimed,
             f"not_there:{claimed.attempts}",
             "not_found_at_provider",
             None,
-            detail={"attempt": claimed.attempts},
+            detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
-        await self._postpone(claimed, event, seconds=0, phase="send", refusals=claimed.refusals + 1)
-        _log.info("the provider does not have it: it is sent once more", **ids(claimed))
+        await self._postpone(
+            claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
+        )
+        _log.info(
+            "the provider does not have it: it is sent once more",
+            wait=round(seconds, 1),
+            **ids(claimed),
+        )
 
     async def settled(self, claimed: Claimed) -> None:
         """Nothing is left to do for it."""
