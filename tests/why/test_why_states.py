@@ -136,6 +136,15 @@ def test_unknown_and_sent_once_more() -> None:
     assert text.endswith("so it is sent once more, on 26 Nov 2026, 14:10 UTC.")
 
 
+def test_unknown_and_asked_by_sending() -> None:
+    """Where the same request again is the question, nobody says that it is not there."""
+    place = queued(attempts=1, refusals=1)
+    told = about(queued=place, events=(event("asked_by_sending"),))
+    text, _ = said("email", "resend", status="unknown", **told)
+
+    assert text.endswith("on the way. Resend is asked by the same request again.")
+
+
 def test_unknown_and_refused_since() -> None:
     """Sent once more, and not taken for now."""
     refusal = event("refused_for_now", error_code="20429", next_attempt_after=90.0)
