@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -19,6 +19,7 @@ from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
 from gateway.batching import FullError
+from gateway.beside import beside
 from gateway.config import Settings, metrics_folder
 from gateway.draft import Drafting
 from gateway.hook_accounts import HookAccounts
@@ -103,10 +104,6 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
             live = Live(database, settings.database_direct_url or dsn, render)
-            beside = [
-                asyncio.create_task(work)
-                for work in (nudge.run(), live.run(), _at_stop(app[UNDER_WAY], live.stop))
-            ]
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
@@ -121,10 +118,9 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 http=session,
                 live=live,
             )
-            yield
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            at_stop = partial(_at_stop, app[UNDER_WAY], live.stop)
+            async with beside(nudge=nudge.run, live=live.run, at_stop=at_stop):
+                yield
         metrics.write()
         await database.close()
 

@@ -118,13 +118,13 @@ class Dispatching:
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
             text = "It was not sent before its expires_at."
-            await self._outcomes.refused(claimed, Refused(text, code="expired"))
+            await self._outcomes.given_up(claimed, Refused(text, code="expired"))
         elif claimed.suppressed is not None:
             text = f"The recipient {standing.REASONS[claimed.suppressed]}."
-            await self._outcomes.refused(claimed, Refused(text, code="suppressed"))
+            await self._outcomes.given_up(claimed, Refused(text, code="suppressed"))
         elif claimed.provider is None or not claimed.is_active:
             text = "Its sender or provider account was removed or turned off."
-            await self._outcomes.refused(claimed, Refused(text, code="no_sender"))
+            await self._outcomes.given_up(claimed, Refused(text, code="no_sender"))
         elif claimed.is_test:
             await self._outcomes.pretended(claimed)
         else:
@@ -205,6 +205,8 @@ class Dispatching:
             await self._outcomes.refused(claimed, error)
         elif isinstance(error, RefusedForNow):
             await self._outcomes.refused_for_now(claimed, error)
+        elif isinstance(error, CannotAsk):
+            await self._outcomes.cannot_ask(claimed, error)
         else:
             await self._outcomes.lost(claimed, error.message)
 

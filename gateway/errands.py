@@ -98,24 +98,28 @@ class Errands:
     async def _lane(self) -> None:
         """Do one errand after the other, and rest where none is due."""
         while True:
-            has_run = False
             try:
-                has_run = await self.run_next()
+                await self.run_next(rest=_REST)
+                continue
             except DatabaseAwayError as error:
                 _log.warning("the database is away", error=str(error))
             except Exception:  # noqa: BLE001 - what failed once is tried again
                 _log.exception("errands could not be claimed")
-            if not has_run:
-                await asyncio.sleep(_REST)
+            await asyncio.sleep(_REST)
 
-    async def run_next(self) -> bool:
-        """Do one errand that is due; False when none is. Raises `DatabaseAwayError`."""
+    async def run_next(self, *, rest: float = 0.0) -> bool:
+        """Do one errand that is due; False, after a `rest` in seconds, when none is.
+
+        Raises `DatabaseAwayError`.
+        """
         async with self._claiming:  # so that each sees what the others hold
             async with self._database.as_service() as db:
                 due = await media.claim_errands(db, 1, self._patience.lease, self._held, _OF_ONE)
             self._held += [one.account_id for one in due]
-        if not due:
-            return False
+            if not due:
+                # The others wait behind this one: where nothing is due, one look is enough for all.
+                await asyncio.sleep(rest)
+                return False
         try:
             await self._run(due[0])
         except asyncio.CancelledError:

@@ -1,16 +1,18 @@
-"""What happens to a claimed entry, as values: events, consent, and what log lines call it."""
+"""What happens to a claimed entry, as values: events, consent, names, its ids for the log."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
 from channels.errors import OptedOut
-from channels.model import Channel, Status
-from gateway import addresses
+from channels.model import Channel, Sent, Status
+from gateway import addresses, standing
 from gateway.ids import derived_id
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event, event_id
-from gateway.store.suppressions import Statement
+from gateway.store.suppressions import Statement, Written
 
 
 def event_of(
@@ -57,6 +59,17 @@ def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
             "message": error.message,
         },
     )
+
+
+def renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
+    """Mails that left under a Message-ID of their provider's: whose, as written down, and which."""
+    for claimed, sent in batch:
+        known_as = sent.detail.get("message_id")
+        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
+            ours = standing.written(
+                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
+            )
+            yield claimed.organization_id, ours, known_as
 
 
 def ids(claimed: Claimed) -> dict[str, str]:

@@ -1,22 +1,22 @@
 """What came of an attempt, recorded: the events, the row, and the entry's place in the queue.
 
 Each is tried until the database takes it: what a provider answered must not be forgotten because
-the database was away for a moment. What providers took is stored together, as it comes.
+the database was away for a moment. A defect of ours is given some minutes: then the entry's lease
+has long ended, and the provider is asked. What providers took is stored together, as it comes.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
-from channels.model import Channel, Sent, Status
-from gateway import standing
+from channels.model import Sent, Status
 from gateway.batching import Batching
-from gateway.happenings import event_of, ids, opted_out
+from gateway.enduring import until_stored
+from gateway.happenings import event_of, ids, opted_out, renamed
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.pace import Pace, wait_after
@@ -24,7 +24,7 @@ from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
-from gateway.store.suppressions import Written
+from gateway.turns import may_be_taken
 
 _log = logger(__name__)
 
@@ -97,11 +97,18 @@ class Outcomes:
         await self._save(save)
         _log.info("message failed", code=error.code, **ids(claimed))
 
+    async def given_up(self, claimed: Claimed, error: Refused) -> None:
+        """It is not tried any more: it has failed, unless it may have been taken all the same."""
+        if may_be_taken(claimed):
+            await self.cannot_ask(claimed, CannotAsk(error.message, code=error.code))
+        else:
+            await self.refused(claimed, error)
+
     async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
         """It waits: as long as the provider says, else longer each time, and not for ever."""
         if claimed.refusals >= self._pace.most_refusals:
             text = f"The provider did not take it in many attempts: {error.message}"
-            await self.refused(claimed, Refused(text, code=error.code))
+            await self.given_up(claimed, Refused(text, code=error.code))
             return
         seconds = wait_after(claimed.refusals + 1, error.retry_after)
         event = event_of(
@@ -157,7 +164,7 @@ class Outcomes:
             claimed,
             f"cannot_ask:{claimed.attempts}",
             "cannot_be_asked",
-            None,
+            Status.UNKNOWN,
             error_message=error.message,
             detail={"attempt": claimed.attempts},
         )
@@ -170,20 +177,31 @@ class Outcomes:
         _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
-        """The provider surely does not have it: it is sent once more."""
+        """It is sent once more, with pauses that grow: the provider surely does not have it, or
+        tells by that very request whether it has."""
+        by_sending = may_be_taken(claimed)
         if claimed.refusals >= self._pace.most_refusals:
-            text = "The provider never answered, and does not have it."
-            await self.refused(claimed, Refused(text, code="answer_lost"))
+            text = "." if by_sending else ", and does not have it."
+            error = Refused(f"The provider never answered{text}", code="answer_lost")
+            await self.given_up(claimed, error)
             return
+        # The first time at once: to be sure took longer than a first pause.
+        seconds = wait_after(claimed.refusals + 1, None) if claimed.refusals else 0.0
         event = event_of(
             claimed,
             f"not_there:{claimed.attempts}",
-            "not_found_at_provider",
+            "asked_by_sending" if by_sending else "not_found_at_provider",
             None,
-            detail={"attempt": claimed.attempts},
+            detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
-        await self._postpone(claimed, event, seconds=0, phase="send", refusals=claimed.refusals + 1)
-        _log.info("the provider does not have it: it is sent once more", **ids(claimed))
+        await self._postpone(
+            claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
+        )
+        said = {"wait": round(seconds, 1), **ids(claimed)}
+        if by_sending:
+            _log.info("the provider is asked by the same request again", **said)
+        else:
+            _log.info("the provider does not have it: it is sent once more", **said)
 
     async def settled(self, claimed: Claimed) -> None:
         """Nothing is left to do for it."""
@@ -218,7 +236,7 @@ class Outcomes:
                 for claimed, sent in batch
             ],
         )
-        await suppressions.known_as(db, _renamed(batch))
+        await suppressions.known_as(db, renamed(batch))
         early = await reports.take_unmatched(
             db,
             [
@@ -274,24 +292,4 @@ class Outcomes:
         await self._until_stored(once)
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
-        wait = 0.1
-        while True:
-            try:
-                await store()
-            except DatabaseAwayError as error:
-                _log.warning("the database is away, an outcome waits", error=str(error))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 2.0)
-            else:
-                return
-
-
-def _renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
-    """Mails that left under a Message-ID of their provider's: whose, as written down, and which."""
-    for claimed, sent in batch:
-        known_as = sent.detail.get("message_id")
-        if claimed.channel == Channel.EMAIL and isinstance(known_as, str):
-            ours = standing.written(
-                claimed.message_id, claimed.from_address, claimed.to_address, claimed.subject
-            )
-            yield claimed.organization_id, ours, known_as
+        await until_stored(store, most_defects=self._pace.most_defects)

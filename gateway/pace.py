@@ -18,7 +18,8 @@ class Pace:
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer):
     the lease outlasts that. `sure_after` the claim a provider that does not list the message
     surely does not have it: by then the request has arrived, and its list has caught up; until
-    then it is asked every `ask_every`.
+    then it is asked every `ask_every`. An outcome that a defect of ours keeps from being stored is
+    tried `most_defects` times, which takes six minutes.
     """
 
     lease: float = 30
@@ -28,6 +29,7 @@ class Pace:
     twin_wait: float = 3
     most_refusals: int = 18
     most_questions: int = 300
+    most_defects: int = 20
 
 
 def wait_after(refusal: int, retry_after: float | None) -> float:

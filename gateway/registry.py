@@ -57,7 +57,8 @@ class Provider:
     gives the headers with which a URL at the provider is fetched: those with credentials for the
     provider's own hosts alone. `url_secrets` names the credential that an event's URL carries,
     where the provider does not sign; `characters` are its own limits for a text; `can_be_asked`
-    says whether `find` has an answer; `close` ends the connections that the send half keeps.
+    says whether `find` has an answer, `is_asked_by_sending` that it has none until the same request
+    is sent again under its key; `close` ends the connections that the send half keeps.
     `file_url` reads where a file is, where the provider answers for it with JSON.
     `sender_credential` is its own id of the account's sender: what webhooks tell about others is
     not ours.
@@ -75,6 +76,7 @@ class Provider:
     url_secrets: Mapping[str, str] = field(default_factory=dict)
     characters: Mapping[Channel, int] = field(default_factory=dict)
     can_be_asked: bool = True
+    is_asked_by_sending: bool = False
     file_url: Callable[[bytes], str | None] | None = None
     sender_credential: str | None = None
     close: Callable[[], Awaitable[None]] | None = None
@@ -159,6 +161,7 @@ PROVIDERS: dict[str, Provider] = {
         send=resend.half,
         webhook=webhooks.resend,
         check_credentials=resend.validate_credentials,
+        is_asked_by_sending=True,
         events=("events",),
         authorize=resend.authorize,
     ),

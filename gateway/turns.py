@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from channels.model import Status
+from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.database import Connection
 from gateway.store.queue import Claimed
@@ -70,6 +71,14 @@ async def in_turn(
 def is_taken(claimed: Claimed) -> bool:
     """Whether its message is known to have left, or will never leave."""
     return claimed.external_id is not None or claimed.status in TAKEN
+
+
+def may_be_taken(claimed: Claimed) -> bool:
+    """Whether an earlier request may have been, and none since has told."""
+    provider = PROVIDERS.get(claimed.provider or "")
+    return (
+        claimed.status == Status.UNKNOWN and provider is not None and provider.is_asked_by_sending
+    )
 
 
 def is_new_attempt(claimed: Claimed) -> bool:

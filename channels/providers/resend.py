@@ -41,9 +41,11 @@ CREDENTIALS: Final = {
 REQUIRED = ("api_key",)
 
 # Both say that Resend knows the key: the mail is there, or on its way there.
+BUSY: Final = "concurrent_idempotent_requests"
+CHANGED: Final = "invalid_idempotent_request"
 REASONS: Final = {
-    "concurrent_idempotent_requests": "Resend is still busy with the first request for this mail.",
-    "invalid_idempotent_request": "Resend has this mail already, in an earlier form.",
+    BUSY: "Resend is still busy with the first request for this mail.",
+    CHANGED: "Resend has this mail already, in an earlier form.",
 }
 
 
@@ -136,7 +138,9 @@ def read(answer: Answer) -> Sent:
     message = REASONS.get(code) or said or f"Resend answered with HTTP status {answer.status}."
     if answer.status == 429:
         raise RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
-    if answer.status >= 500 or answer.status == 408 or code in REASONS:
+    if code == CHANGED:  # as often as it is sent; the first one's id is not told
+        raise CannotAsk(message, code=code)
+    if answer.status >= 500 or answer.status == 408 or code == BUSY:
         raise AnswerLost(message, code=code)
     raise Refused(message, code=code)
 

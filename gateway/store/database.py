@@ -46,7 +46,7 @@ PLANNED_ONCE = (
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 )
 
-# Errors of the connection or of a server that is going, starting or full: not of the statement.
+# Errors of the connection, or of a server that is going, starting, full or ill: not of statements.
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -60,6 +60,14 @@ _AWAY = (
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
     asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
+    # a standby, or a disk that is full: Supabase lets a database only read then
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+    # the server ended a transaction of ours that stood still, and with it the connection
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
+    asyncpg.exceptions.TransactionTimeoutError,
+    # its disk or its files; Supabase's pooler says with the second that it is full
+    asyncpg.exceptions.PostgresSystemError,
+    asyncpg.exceptions.InternalServerError,
     OSError,
     TimeoutError,
 )
@@ -202,6 +210,10 @@ class Database:
                 await _begin(connection, opening)
                 try:
                     yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    # It may lead to a standby for as long as it is open: another one is opened.
+                    connection.terminate()
+                    raise
                 except BaseException:
                     # What ended the transaction matters, not that a broken connection cannot.
                     with suppress(*_AWAY):

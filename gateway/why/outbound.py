@@ -136,15 +136,19 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
     queued, who = story.queued, story.who
     lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."
     if queued is not None and queued.phase == "send":
-        latest = last_event(story, "refused_for_now", "not_found_at_provider")
-        if latest is not None and latest["type"] == "refused_for_now":
+        latest = last_event(story, "refused_for_now", "not_found_at_provider", "asked_by_sending")
+        kind = latest["type"] if latest is not None else ""
+        if kind == "refused_for_now":
             return _under_way(story, queued, zone)
-        return f"{opening(who)} does not have {_this(story)}, so it is sent once more.", _BY_ITSELF
+        if kind == "asked_by_sending":
+            text = f"{lost} {opening(who)} is asked by the same request again"
+            return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
+        text = f"{opening(who)} does not have {_this(story)}, so it is sent once more"
+        return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
     row = PROVIDERS.get(story.provider or "")
     if queued is not None and (row is None or row.can_be_asked):
-        then = f", on {when(queued.run_at, zone)}" if queued.run_at > story.now + _STUCK else ""
         return (
-            f"{lost} {opening(who)} is being asked{then}.",
+            f"{lost} {opening(who)} is being asked{_later(story, queued, zone)}.",
             f"Wait until that is answered. {_NOT_TWICE}",
         )
     can_ask = "cannot be asked" if row is not None and not row.can_be_asked else "gave no answer"
@@ -155,6 +159,10 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
             f"{who}. {_NOT_TWICE}"
         ),
     )
+
+
+def _later(story: Story, queued: Queued, zone: tzinfo) -> str:
+    return f", on {when(queued.run_at, zone)}" if queued.run_at > story.now + _STUCK else ""
 
 
 def _this(story: Story) -> str:

@@ -184,6 +184,10 @@ def _not_there(story: Story, _event: Row, _zone: tzinfo) -> str:
     return f"{opening(story.who)} was asked, and does not have it: it is sent once more."
 
 
+def _asked_by_sending(story: Story, _event: Row, _zone: tzinfo) -> str:
+    return f"{opening(story.who)} is asked by the same request again: that makes no second message."
+
+
 def _canceled(_story: Story, _event: Row, _zone: tzinfo) -> str:
     return "It was canceled before it was sent."
 
@@ -202,6 +206,7 @@ _OWN: Final[Mapping[str, Any]] = {
     "answer_lost": _lost,
     "cannot_be_asked": _cannot_be_asked,
     "not_found_at_provider": _not_there,
+    "asked_by_sending": _asked_by_sending,
     "canceled": _canceled,
     "delivered": _delivered,
 }

@@ -225,6 +225,7 @@ async def test_look_up(recorder: Recorder, provider: str, channel: Channel) -> N
             assert isinstance(raised.value, CannotAsk) == (told == "no")
             assert bool(recorder.text or recorder.headers) == (told != "no")
         assert PROVIDERS[provider].can_be_asked == (told != "no")
+        assert PROVIDERS[provider].is_asked_by_sending == told.startswith("no need")
 
 
 @each_channel

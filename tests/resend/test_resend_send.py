@@ -101,7 +101,7 @@ def test_what_cannot_be_sent() -> None:
         (answer(409, {"name": "concurrent_idempotent_requests", "message": "Same key."}),
          AnswerLost, "concurrent_idempotent_requests",
          "Resend is still busy with the first request for this mail."),
-        (answer(409, {"name": "invalid_idempotent_request"}), AnswerLost,
+        (answer(409, {"name": "invalid_idempotent_request"}), CannotAsk,
          "invalid_idempotent_request", "Resend has this mail already, in an earlier form."),
         (answer(408, ""), AnswerLost, "http-408", "Resend answered with HTTP status 408."),
         (answer(500, {"name": "application_error", "message": "Oops."}), AnswerLost,
@@ -167,7 +167,7 @@ async def test_another_form_of_a_mail(
     """What changed between two attempts is no second mail, and has not failed either."""
     held = account(resend_api.url)
     await resend.send(held, outbound(), session, "")
-    with pytest.raises(AnswerLost):
+    with pytest.raises(CannotAsk):
         await resend.send(held, outbound(html=None), session, "")
     assert 1 == len(resend_api.taken)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import time_machine
 
@@ -24,10 +24,12 @@ from tests.service.wires import inbound_of, row_of, send, step
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from gateway.dispatch import Dispatching
     from tests.resend.conftest import FakeResend
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
+Row = dict[str, Any]
 RAW = (
     b"From: Ada <ada@customer.example>\r\nTo: desk@clinic.example\r\nSubject: Re: Your bill\r\n"
     b"Message-ID: <m1@customer.example>\r\nMIME-Version: 1.0\r\n"
@@ -82,6 +84,81 @@ async def test_a_lost_answer(gateway: Gateway, ask: Ask, api: Api, resend_api: F
     (first, _), (second, _) = resend_api.asked
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"] == sent["id"]
     assert 1 == len({body for _, body in resend_api.asked})
+
+
+async def lose(gateway: Gateway, ask: Ask, worker: Dispatching, fake: FakeResend) -> Row:
+    """A mail that Resend has taken and not answered for; its answers are lost from now on."""
+    await connect(gateway)
+    fake.is_silent = True
+    sent = await send(ask, "email", "ada@customer.example", subject="Your bill", body="Here.")
+    await step(worker)
+    return sent
+
+
+async def stays_unknown(gateway: Gateway, ask: Ask, sent: Row) -> None:
+    """It has left the queue, nobody says that it has failed, and its person is to be asked."""
+    assert "unknown" == (await row_of(ask, sent))["status"]
+    assert 0 == await gateway.count("gateway.queue")
+    why = (await ask("GET", f"/v1/messages/{sent['id']}/why")).body
+    assert "stays unknown until a report comes in" in why["summary"]
+    assert "might arrive twice" in why["advice"]
+
+
+async def test_answers_that_are_lost_for_ever(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """When its attempts run out the mail stays unknown: Resend may have had it all the time."""
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0, most_refusals=1)
+    sent = await lose(gateway, ask, worker, resend_api)
+    while await step(worker):
+        pass
+    assert 2 == len(resend_api.asked)
+    await stays_unknown(gateway, ask, sent)
+
+
+async def test_refusals_after_a_lost_answer(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """That Resend took no more requests does not say that it did not take the first."""
+    refusing, api.url = api.url, resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0, most_refusals=1)
+    sent = await lose(gateway, ask, worker, resend_api)
+    api.says(429, {"name": "rate_limit_exceeded", "message": "Slow."})
+    worker._api_urls["resend"] = refusing
+    while await step(worker):
+        pass
+    await stays_unknown(gateway, ask, sent)
+
+
+async def test_a_mail_that_resend_has_in_another_form(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """What Resend says it has already is not sent to it again and again, nor has it failed."""
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await lose(gateway, ask, worker, resend_api)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET subject = 'Another'")
+    while await step(worker):
+        pass
+    assert 2 == len(resend_api.asked)
+    await stays_unknown(gateway, ask, sent)
+
+
+async def test_a_mail_that_is_late_and_may_be_there(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """A mail that may have been taken does not fail for being too late to be sent again."""
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await lose(gateway, ask, worker, resend_api)
+    await step(worker)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET expires_at = now()")
+    await step(worker)
+    assert 1 == len(resend_api.asked)
+    await stays_unknown(gateway, ask, sent)
 
 
 async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: FakeResend) -> None:

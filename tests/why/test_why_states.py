@@ -131,6 +131,19 @@ def test_unknown_and_sent_once_more() -> None:
 
     assert "Twilio does not have this SMS to +447700900123, so it is sent once more." == text
 
+    place = queued(run_at=ago(seconds=-600), attempts=9, refusals=9)
+    text, _ = said(status="unknown", **about(queued=place))
+    assert text.endswith("so it is sent once more, on 26 Nov 2026, 14:10 UTC.")
+
+
+def test_unknown_and_asked_by_sending() -> None:
+    """Where the same request again is the question, nobody says that it is not there."""
+    place = queued(attempts=1, refusals=1)
+    told = about(queued=place, events=(event("asked_by_sending"),))
+    text, _ = said("email", "resend", status="unknown", **told)
+
+    assert text.endswith("on the way. Resend is asked by the same request again.")
+
 
 def test_unknown_and_refused_since() -> None:
     """Sent once more, and not taken for now."""

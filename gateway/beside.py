@@ -1,0 +1,40 @@
+"""What a web process does beside its requests: nobody waits for it, so nobody would miss it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from gateway.logs import logger
+
+_log = logger(__name__)
+
+_PAUSE = 1.0
+
+
+@asynccontextmanager
+async def beside(**works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Do these works side by side, at the longest while the block lasts.
+
+    One that has met what nobody expected is logged by its name, and begins anew after a second:
+    requests that are being answered need not end for it.
+    """
+    tasks = [asyncio.create_task(_kept_up(name, work)) for name, work in works.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept_up(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - what failed once is tried again
+            _log.exception("work beside the requests failed, it begins anew", work=name)
+            await asyncio.sleep(_PAUSE)
+        else:
+            return
