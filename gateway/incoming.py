@@ -55,7 +55,7 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
     return Event(
         organization_id=account.organization_id,
         message_id=about,
-        id=event_id(about, report.key),
+        id=event_id(about, _name(report)),
         type=report.word,
         status=report.status,
         source=account.provider,
@@ -66,6 +66,21 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
         detail=dict(report.detail),
         provider=dict(report.provider) or None,
     )
+
+
+def _name(report: StatusReport) -> str:
+    """What makes it the same report: its key, and all that moves the row.
+
+    A provider may tell of one thing with two times, or of two things in one second: were the second
+    dropped as a repetition, the row would depend on which of them came first.
+    """
+    at = report.occurred_at.timestamp() if report.occurred_at else ""
+    name = f"{report.key}\x1f{report.status}\x1f{at}"
+    if report.error_code is not None or report.error_message is not None:
+        name += f"\x1f{report.error_code}\x1f{report.error_message}"
+    if report.provider:
+        name += f"\x1f{sorted(report.provider.items())}"
+    return name
 
 
 def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
@@ -94,7 +109,7 @@ def unmatched(account: Account, report: StatusReport) -> Row:
         "organization_id": account.organization_id,
         "account_id": account.id,
         "external_id": report.external_id,
-        "id": report_id(report.key),
+        "id": report_id(_name(report)),
         "type": report.word,
         "status": report.status,
         "occurred_at": _not_later(report.occurred_at) or datetime.now(UTC),
