@@ -134,8 +134,12 @@ class Arriving:
         fresh = {row["id"] for row in await messages.receive(db, organization_id, rows)}
         new = {n: each for n, each in enumerate(arrived) if each.id in fresh}
         await media.insert(db, [one for each in new.values() for one in each.files.media])
-        wrote = [incoming.written(each.message, answered.get(n)) for n, each in new.items()]
-        await suppressions.wrote(db, organization_id, [told for told in wrote if told])
+        wrote = [
+            told
+            for n, each in new.items()
+            for told in incoming.written(each.message, answered.get(n))
+        ]
+        await suppressions.wrote(db, organization_id, wrote)
         placed = {each.id: where[n] for n, each in enumerate(arrived)}
         return Kept(list(new.values()), placed)
 

@@ -55,7 +55,7 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
     return Event(
         organization_id=account.organization_id,
         message_id=about,
-        id=event_id(about, report.key),
+        id=event_id(about, _name(report)),
         type=report.word,
         status=report.status,
         source=account.provider,
@@ -66,6 +66,21 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
         detail=dict(report.detail),
         provider=dict(report.provider) or None,
     )
+
+
+def _name(report: StatusReport) -> str:
+    """What makes it the same report: its key, and all that moves the row.
+
+    A provider may tell of one thing with two times, or of two things in one second: were the second
+    dropped as a repetition, the row would depend on which of them came first.
+    """
+    at = report.occurred_at.timestamp() if report.occurred_at else ""
+    name = f"{report.key}\x1f{report.status}\x1f{at}"
+    if report.error_code is not None or report.error_message is not None:
+        name += f"\x1f{report.error_code}\x1f{report.error_message}"
+    if report.provider:
+        name += f"\x1f{sorted(report.provider.items())}"
+    return name
 
 
 def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
@@ -94,7 +109,7 @@ def unmatched(account: Account, report: StatusReport) -> Row:
         "organization_id": account.organization_id,
         "account_id": account.id,
         "external_id": report.external_id,
-        "id": report_id(report.key),
+        "id": report_id(_name(report)),
         "type": report.word,
         "status": report.status,
         "occurred_at": _not_later(report.occurred_at) or datetime.now(UTC),
@@ -195,15 +210,20 @@ def place(own_id: UUID, message: Inbound, known: Sequence[Mapping[str, Any]]) ->
     Anybody may answer a mail that was sent on to them: that does not make them the same person.
     """
     contact = _owners(message, known)
-    user_id = _text(message.detail.get("user_id"))
-    known_as = [user_id] if whatsapp.is_user_id(user_id) else []
     return Place(
         seed=own_id,
-        addresses=list(dict.fromkeys([message.from_address, *known_as])),
+        addresses=_own_addresses(message),
         lead_id=contact["lead"],
         client_id=contact["client"],
         name=_text(message.detail.get("ProfileName")) or _text(message.detail.get("from_name")),
     )
+
+
+def _own_addresses(message: Inbound) -> list[str]:
+    """All addresses that the one who wrote is known by: WhatsApp has user ids beside numbers."""
+    user_id = _text(message.detail.get("user_id"))
+    known_as = [user_id] if whatsapp.is_user_id(user_id) else []
+    return list(dict.fromkeys([message.from_address, *known_as]))
 
 
 def _text(told: object) -> str:
@@ -219,28 +239,30 @@ def _owners(message: Inbound, known: Sequence[Mapping[str, Any]]) -> dict[str, U
     return contact
 
 
-def written(message: Inbound, answered: Answered | None) -> Written | None:
+def written(message: Inbound, answered: Answered | None) -> list[Written]:
     """That they wrote: what WhatsApp's window and the threads of e-mails are known from.
 
     An e-mail belongs to the thread of the one that it answers: it may have come to our reply
-    address, and from another one of theirs.
+    address, and from another one of theirs. On WhatsApp the window opens for all their addresses.
     """
-    if message.channel not in (Channel.EMAIL, Channel.WHATSAPP):
-        return None
-    if message.detail.get("type") in _NOT_WRITTEN:
-        return None
+    is_kept = message.channel in (Channel.EMAIL, Channel.WHATSAPP)
+    if not is_kept or message.detail.get("type") in _NOT_WRITTEN:
+        return []
     is_mail = message.channel is Channel.EMAIL
-    theirs, ours = message.from_address, message.to_address
+    theirs, ours = _own_addresses(message), message.to_address
     if is_mail and answered is not None and answered.direction == Direction.OUTBOUND:
-        theirs, ours = answered.to_address, answered.from_address
-    return Written(
-        channel=message.channel,
-        their_address=addresses.key(message.channel, theirs),
-        our_address=addresses.key(message.channel, ours),
-        topic=email.topic(message.subject or "") if is_mail else "",
-        inbound_at=min(message.occurred_at or datetime.now(UTC), datetime.now(UTC)),
-        mail_id=message.external_id if is_mail else None,
-    )
+        theirs, ours = [answered.to_address], answered.from_address
+    return [
+        Written(
+            channel=message.channel,
+            their_address=addresses.key(message.channel, address),
+            our_address=addresses.key(message.channel, ours),
+            topic=email.topic(message.subject or "") if is_mail else "",
+            inbound_at=min(message.occurred_at or datetime.now(UTC), datetime.now(UTC)),
+            mail_id=message.external_id if is_mail else None,
+        )
+        for address in theirs
+    ]
 
 
 def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:

@@ -21,7 +21,16 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.meta import OPTED_OUT, read_error
 from webhooks import meta_messages
-from webhooks.meta_messages import ID_CHARACTERS, Given, address, filled, items, moment, obj
+from webhooks.meta_messages import (
+    ID_CHARACTERS,
+    Given,
+    address,
+    filled,
+    for_each,
+    items,
+    moment,
+    obj,
+)
 from webhooks.meta_messages import text as _text
 from webhooks.model import (
     ConsentChange,
@@ -170,11 +179,9 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
     )  # fmt: skip
     if code != OPTED_OUT:
         return [report]
-    recipient = address(status.get("recipient_id")) or address(status.get("recipient_user_id"))
     stopped = ConsentChange(
         channel=Channel.WHATSAPP,
         reason=Reason.UNSUBSCRIBE,
-        address=recipient or None,
         message_id=message_id,
         external_id=external_id,
         word=code,
@@ -182,7 +189,8 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=report.occurred_at,
         detail=filled(errors=status.get("errors")),
     )
-    return [report, stopped]
+    recipient = (status.get("recipient_id"), status.get("recipient_user_id"))
+    return [report, *for_each(stopped, *recipient)]
 
 
 def _message_id(value: object) -> UUID | None:
@@ -222,13 +230,12 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
         channel=Channel.WHATSAPP,
         reason=Reason.UNSUBSCRIBE,
         is_lifted=word == "resume",
-        address=person,
         word=word,
         key=f"meta:{number}:{person}:{word}:{int(at.timestamp()) if at else ''}",
         occurred_at=at,
         detail=filled(phone_number_id=number, preference=preference),
     )
-    return [change]
+    return for_each(change, preference.get("wa_id"), preference.get("user_id"))
 
 
 # What a change holds, by its field and then by its own name.

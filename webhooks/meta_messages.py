@@ -11,12 +11,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
-from channels import consent
+from channels import consent, phone
 from channels.consent import Consent
 from channels.model import Attachment, Channel
 from channels.providers.meta import API, VERSION, read_error
@@ -110,6 +111,17 @@ def address(value: object) -> str:
     return f"+{digits}" if re.fullmatch(r"[0-9]+", digits) else given
 
 
+def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
+    """A person's wish for all addresses that are named, whichever we write to: number, user id."""
+    found: dict[str, str] = {}
+    for each in named:
+        if one := address(each):
+            found.setdefault(phone.canonical(one), one)
+    first, *others = found.values() or [None]
+    also = [replace(change, address=one, key=f"{change.key}:{one}") for one in others]
+    return [replace(change, address=first), *also]
+
+
 def business(value: Given) -> str:
     """The business number that a change is about: as it is shown, or else by its id."""
     metadata = obj(value.get("metadata"))
@@ -144,7 +156,7 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=moment(message.get("timestamp")),
         detail=_detail(message, kind, value),
     )
-    return [received, *_consent(received, kind)]
+    return [received, *_consent(received, kind, message, value)]
 
 
 def _body(message: Given, kind: str) -> str:
@@ -246,7 +258,7 @@ def _contact(message: Given, value: Given) -> Given:
     return {}
 
 
-def _consent(received: Inbound, kind: str) -> list[WebhookEvent]:
+def _consent(received: Inbound, kind: str, message: Given, value: Given) -> list[WebhookEvent]:
     wish = consent.read(received.body, Channel.WHATSAPP) if kind in SAID else None
     if wish not in {Consent.STOP, Consent.START}:
         return []
@@ -254,10 +266,11 @@ def _consent(received: Inbound, kind: str) -> list[WebhookEvent]:
         channel=Channel.WHATSAPP,
         reason=Reason.STOP,
         is_lifted=wish is Consent.START,
-        address=received.from_address,
         word=received.body.strip(),
         key=f"meta:{received.external_id}:{wish}",
         occurred_at=received.occurred_at,
         detail={"text": received.body, "external_id": received.external_id},
     )
-    return [change]
+    contact = _contact(message, value)
+    own = (message.get("from"), message.get("from_user_id"))
+    return for_each(change, *own, contact.get("wa_id"), contact.get("user_id"))

@@ -69,7 +69,8 @@ class StatusReport:
 
     Found by `message_id` (ours, carried by the callback URL) or else by `external_id`.
     `status` is None for a word that changes nothing; `word` is the provider's own.
-    `key` names the report among those of its message: the same key is the same report, once.
+    `key` names the report among those of its message: the same key that says the same (status,
+    time, error) is the same report, once.
     `occurred_at` is the provider's time, None where it tells none.
     """
 

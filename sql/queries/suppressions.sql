@@ -2,7 +2,8 @@
 
 -- name: lock
 -- Two that speak about one address at once come one after the other: what follows is worked out
--- from all that was said. $1: keys, in one order for everybody.
+-- from all that was said. $1: keys, each of which many addresses share; taken in one order by
+-- everybody, so that nobody waits in a circle.
 SELECT pg_advisory_xact_lock(hashtextextended(k, 7042))
 FROM unnest($1::text[]) AS k ORDER BY k;
 

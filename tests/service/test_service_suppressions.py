@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels.model import Channel
+from gateway.ids import new_id
+from gateway.store import suppressions
+from gateway.store.suppressions import Statement
 from tests.service.wires import (
     connect,
     from_meta,
@@ -201,6 +205,54 @@ async def test_all_at_once(gateway: Gateway, ask: Ask, last: str) -> None:
     wanted: set[Any] = {("whatsapp", ADA, "stop")} if last == "STOP" else set()
     assert wanted == await suppressed(ask)
     assert 20 == await gateway.count("gateway.consent_events")
+
+
+def complaints(numbers: list[int], at: datetime, *, is_lifted: bool = False) -> list[Statement]:
+    """What is said of many addresses, or taken back, in this order."""
+    return [
+        Statement(
+            id=new_id(),
+            channel=Channel.EMAIL,
+            address=f"ada{number}@customer.example",
+            reason="complaint",
+            is_lifted=is_lifted,
+            source="sendgrid",
+            occurred_at=at,
+        )
+        for number in numbers
+    ]
+
+
+async def test_many_addresses_take_few_locks(gateway: Gateway) -> None:
+    """However many addresses are spoken of at once, PostgreSQL's one table of locks has room for
+    everybody else's."""
+    said = complaints(list(range(3000)), datetime.now(UTC))
+    async with gateway.database.as_service() as db:
+        await suppressions.change(db, gateway.a.organization_id, said)
+        taken = await db.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+    assert 3000 == await gateway.count("gateway.suppressions")
+    assert 0 < taken <= 64  # what PostgreSQL has for each connection
+
+
+@pytest.mark.parametrize("is_lifted", [True, False])
+async def test_many_addresses_in_any_order(gateway: Gateway, *, is_lifted: bool) -> None:
+    """Ten who speak of the same addresses at once, each in an order of its own, do not wait in a
+    circle, and of each address the latest word counts."""
+    start = datetime.now(UTC) - timedelta(minutes=5)
+
+    async def say(turn: int) -> None:
+        numbers = random.sample(range(100), 100)
+        said = complaints(
+            numbers, start + timedelta(seconds=turn), is_lifted=(turn % 2 == 1) is is_lifted
+        )
+        async with gateway.database.as_service() as db:
+            await suppressions.change(db, gateway.a.organization_id, said)
+
+    await asyncio.gather(*map(say, random.sample(range(10), 10)))
+    assert 1000 == await gateway.count("gateway.consent_events")
+    assert (0 if is_lifted else 100) == await gateway.count("gateway.suppressions")
 
 
 async def test_one_reason_does_not_lift_another(gateway: Gateway, ask: Ask) -> None:

@@ -136,6 +136,39 @@ async def test_a_person_without_a_number(
     assert {"to"} == set((await ask("POST", "/v1/messages", body)).fields())
 
 
+@pytest.mark.parametrize("beside", ["message", "contact"])
+async def test_both_addresses_of_a_person(
+    gateway: Gateway, ask: Ask, api: Api, account: UUID, beside: str
+) -> None:
+    """Who writes with a number and a user id is heard for both: free texts may follow to either,
+    until STOP holds back what waits and refuses what is new to either, and until START."""
+    phone, sent = f"+{ADA}", {"options": {"name": "promo", "language": "en_US"}}
+
+    async def says(body: str, ago: float) -> None:
+        text = whatsapp_text(body, wamid=f"wamid.{body}", sender=ADA, at=time.time() - ago)
+        if beside == "message":
+            value = whatsapp_value(text | {"from_user_id": BSUID})
+        else:
+            value = whatsapp_value(text, contacts=[{"wa_id": ADA, "user_id": BSUID}])
+        assert 200 == (await from_meta(gateway, account, whatsapp_post(value))).status
+
+    await says("Hi", 50)
+    waiting = [await send(ask, "whatsapp", to, body="Hello") for to in (phone, BSUID)]
+    waiting += [await send(ask, "whatsapp", to, **sent) for to in (phone, BSUID)]
+    await says("STOP", 40)
+    assert {("whatsapp", to, "stop") for to in (phone, BSUID)} == await suppressed(ask)
+    for to in (phone, BSUID):
+        refused = await ask("POST", "/v1/messages", {"channel": "whatsapp", "to": to} | sent)
+        assert (422, {"to"}) == (refused.status, set(refused.fields()))
+    await step(api.worker(gateway))
+    rows = [await row_of(ask, row) for row in waiting]
+    assert {("failed", "suppressed")} == {(row["status"], row["error_code"]) for row in rows}
+    assert [] == api.asked
+
+    await says("START", 30)
+    assert set() == await suppressed(ask)
+
+
 async def test_out_of_order(gateway: Gateway, ask: Ask, account: UUID) -> None:
     """STOP and START count by when they were said, not by when they came; a clock that goes fast
     does not outlast what an owner says later."""

@@ -71,6 +71,16 @@ def test_consent(form: dict[str, str], word: str, is_lifted: bool) -> None:  # n
     )
 
 
+def test_both_addresses_of_a_person() -> None:
+    """On WhatsApp STOP counts for number and user id."""
+    form = {"MessageSid": SID, "From": "whatsapp:+15550002222", "To": "whatsapp:+15550001111",
+            "WaId": "15550002222", "ExternalUserId": "US.1234", "Body": "STOP"}  # fmt: skip
+    _, *changes = twilio.parse(request(form.items(), event="message"))
+    found = [each for each in changes if isinstance(each, ConsentChange)]
+    assert ["+15550002222", "US.1234"] == [change.address for change in found]
+    assert [f"twilio:{SID}:stop", f"twilio:{SID}:stop:US.1234"] == [each.key for each in found]
+
+
 @pytest.mark.parametrize(
     "form",
     [

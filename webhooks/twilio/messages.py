@@ -135,14 +135,19 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
     """
     named = given.get("OptOutType", "").strip().lower()
     wish = Consent(named) if named in set(Consent) else consent.read(inbound.body, inbound.channel)
-    if wish in (Consent.STOP, Consent.START):
+    if wish not in (Consent.STOP, Consent.START):
+        return
+    # Whichever of a person's addresses we write to: WhatsApp has user ids beside numbers.
+    user_id = bare(given.get("ExternalUserId", ""), WHATSAPP)
+    for address in dict.fromkeys([inbound.from_address, user_id or inbound.from_address]):
+        also = "" if address == inbound.from_address else f":{address}"
         yield ConsentChange(
             channel=inbound.channel,
             reason=Reason.STOP,
             is_lifted=wish is Consent.START,
-            address=inbound.from_address,
+            address=address,
             word=wish,
-            key=f"twilio:{inbound.external_id}:{wish}",
+            key=f"twilio:{inbound.external_id}:{wish}{also}",
             detail={
                 "message": inbound.external_id,
                 "text": inbound.body[:DETAIL_CHARACTERS],

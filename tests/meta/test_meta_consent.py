@@ -1,0 +1,63 @@
+"""A wish of somebody who has a number and a user id is one for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.meta.values import change, message, request, update
+from webhooks import meta
+from webhooks.model import ConsentChange
+
+NUMBER, USER_ID = "+15550002222", "US.1234"
+BOTH = {"wa_id": NUMBER[1:], "user_id": USER_ID}
+
+
+def wishes(given_change: object) -> list[ConsentChange]:
+    """What a change says about consent."""
+    events = meta.parse(request(update(given_change)))
+    return [event for event in events if isinstance(event, ConsentChange)]
+
+
+@pytest.mark.parametrize("word", ["stop", "start"])
+@pytest.mark.parametrize(
+    ("given", "contacts", "addresses"),
+    [
+        ({"from_user_id": USER_ID}, [], [NUMBER, USER_ID]),
+        ({}, [BOTH], [NUMBER, USER_ID]),
+        ({"from": None, "from_user_id": USER_ID}, [BOTH], [USER_ID, NUMBER]),
+        ({}, [{"wa_id": "15550003333", "user_id": "US.5"}], [NUMBER]),
+        ({"from": "5511987654321"}, [{"wa_id": "551187654321"}], ["+5511987654321"]),
+        (
+            {"from": "5511987654321"},
+            [{"wa_id": "5511987654321", "user_id": USER_ID}],
+            ["+5511987654321", USER_ID],
+        ),
+        ({}, "x", [NUMBER]),
+    ],
+)
+def test_a_word(word: str, given: dict[str, Any], contacts: object, addresses: list[str]) -> None:
+    """STOP and START count for every address of the author's that comes with them, once each."""
+    given_message = message(text={"body": word}, **given)
+    found = wishes(change(messages=[given_message], contacts=contacts))
+    assert addresses == [wish.address for wish in found]
+    assert {word == "start"} == {wish.is_lifted for wish in found}
+    assert len(addresses) == len({wish.key for wish in found})
+
+
+def test_a_preference() -> None:
+    """What is set in WhatsApp itself counts for number and user id."""
+    usual = {"category": "marketing_messages", "value": "stop"}
+    found = wishes(change("user_preferences", user_preferences=[usual | BOTH]))
+    assert [NUMBER, USER_ID] == [wish.address for wish in found]
+    assert 2 == len({wish.key for wish in found})
+
+
+def test_a_refusal() -> None:
+    """What Meta refuses because of the recipient's wish counts for number and user id."""
+    refused = {"id": "wamid.1", "status": "failed", "errors": [{"code": 131050}]}
+    recipient = {"recipient_id": NUMBER[1:], "recipient_user_id": USER_ID}
+    found = wishes(change(statuses=[refused | recipient]))
+    assert [NUMBER, USER_ID] == [wish.address for wish in found]
+    assert 2 == len({wish.key for wish in found})
