@@ -14,7 +14,7 @@ from channels.render import Renderer
 from gateway import operations, unsubscribe
 from gateway.accept import Accepting
 from gateway.api.auth import Callers
-from gateway.api.endpoint import as_bytes
+from gateway.api.endpoint import refuse
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
@@ -236,9 +236,4 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
 def _problem(request: web.Request, problem: Problem) -> web.Response:
     if is_page(request):
         return as_page(request, problem)
-    return web.Response(
-        body=as_bytes(problem.as_json()),
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=dict(problem.headers),
-    )
+    return refuse(problem)

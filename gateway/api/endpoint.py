@@ -150,6 +150,16 @@ def as_bytes(value: object) -> bytes:
     return as_json_bytes(value)
 
 
+def refuse(problem: Problem) -> web.Response:
+    """The answer that is a problem."""
+    return web.Response(
+        body=as_bytes(problem.as_json()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=dict(problem.headers),
+    )
+
+
 def respond(
     value: object, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
