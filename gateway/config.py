@@ -80,6 +80,11 @@ class Settings(BaseSettings):
         return self.public_url or f"http://127.0.0.1:{self.port}"
 
     @property
+    def prefix(self) -> str:
+        """The path of `base_url`, as /prefix, or nothing; a proxy may strip it or leave it."""
+        return urlsplit(self.base_url).path
+
+    @property
     def is_pooled(self) -> bool:
         """Whether `database_url` is a transaction pooler, with a direct way beside it."""
         return self.database_direct_url is not None

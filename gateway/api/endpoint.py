@@ -88,9 +88,12 @@ class Endpoint:
             body = None
             if self.body and not self.reads_body_itself:
                 body = read_body(self.body, await request.read())
-            return await self.handler(
+            response = await self.handler(
                 Call(services=services, request=request, caller=caller, body=body, query=query)
             )
+            if made := response.headers.get("Location"):
+                response.headers["Location"] = services.settings.prefix + made
+            return response
 
         return handle
 
