@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _API_URL = "_API_URL"
+_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -56,6 +57,14 @@ class Settings(BaseSettings):
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         return None if value is None else check_url(value)
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: str | None) -> str | None:
+        # https://datatracker.ietf.org/doc/html/rfc7518#section-3.2
+        if value is not None and len(value) < _SECRET:
+            raise ValueError(f"must have at least {_SECRET} characters")
+        return value
 
     @field_validator("gateway_data")
     @classmethod
