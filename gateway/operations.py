@@ -81,7 +81,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """The description of /v1."""
+    """The description of /v1, and of what operators ask."""
     parts = urlsplit(request.app[SERVICES].settings.base_url)
     # PUBLIC_URL may carry the user and password that providers call with.
     document = describe(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
