@@ -193,7 +193,7 @@ async def test_names_and_units(ask: Ask) -> None:
         assert family.type in {"counter", "histogram", "gauge"}, family.name
 
 
-async def test_paths_behind_the_prefix_too(gateway: Gateway, ask: Ask) -> None:
+async def test_paths_behind_the_prefix_too(ask: Ask) -> None:
     """A proxy may leave the prefix of PUBLIC_URL: every path is behind it, too, and Location has
     it, which is right for both."""
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/start.js"):
