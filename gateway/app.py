@@ -14,7 +14,7 @@ from channels.render import Renderer
 from gateway import operations, unsubscribe
 from gateway.accept import Accepting
 from gateway.api.auth import Callers
-from gateway.api.endpoint import as_bytes
+from gateway.api.endpoint import refuse
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
@@ -58,20 +58,25 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[_counted, _as_problems], client_max_size=MAX_BODY)
     app[UNDER_WAY] = UnderWay()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
-    for endpoint in ENDPOINTS:
-        for method in (endpoint.method, "HEAD") if endpoint.is_file else (endpoint.method,):
-            app.router.add_route(method, endpoint.path, _lazily(endpoint.bound))
-    for path in NOT_BUILT:
-        for pattern in (path, path + "/{rest:.*}"):
-            app.router.add_route("*", pattern, _not_built)
+    for start in dict.fromkeys(("", settings.prefix)):
+        _add_api(app, start)
+        operations.add_routes(app, start)
     add_hooks(app, settings.base_url)
     add_links(app, settings.base_url)
     unsubscribe.add_routes(app, settings.base_url)
-    operations.add_routes(app)
     add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
     app.on_shutdown.append(_stop)
     return app
+
+
+def _add_api(app: web.Application, start: str) -> None:
+    for endpoint in ENDPOINTS:
+        for method in (endpoint.method, "HEAD") if endpoint.is_file else (endpoint.method,):
+            app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
+    for path in NOT_BUILT:
+        for pattern in (path, path + "/{rest:.*}"):
+            app.router.add_route("*", start + pattern, _not_built)
 
 
 def api_urls(settings: Settings) -> dict[str, str | None]:
@@ -167,8 +172,10 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         response = _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
         response = _problem(request, _of_any(request, error))
-    if request.path == "/v1/messages" and request.method == "POST":
-        request.app[SERVICES].metrics.accept_took(time.perf_counter() - started)
+    if request.method == "POST" and request.path.endswith("/v1/messages"):
+        services = request.app[SERVICES]
+        if request.path in ("/v1/messages", services.settings.prefix + "/v1/messages"):
+            services.metrics.accept_took(time.perf_counter() - started)
     return response
 
 
@@ -232,9 +239,4 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
 def _problem(request: web.Request, problem: Problem) -> web.Response:
     if is_page(request):
         return as_page(request, problem)
-    return web.Response(
-        body=as_bytes(problem.as_json()),
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=dict(problem.headers),
-    )
+    return refuse(problem)

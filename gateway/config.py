@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _API_URL = "_API_URL"
+_SECRET = 32
 
 
 class SettingsError(Exception):
@@ -57,6 +58,14 @@ class Settings(BaseSettings):
     def _http_url(cls, value: str | None) -> str | None:
         return None if value is None else check_url(value)
 
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: str | None) -> str | None:
+        # https://datatracker.ietf.org/doc/html/rfc7518#section-3.2
+        if value is not None and len(value) < _SECRET:
+            raise ValueError(f"must have at least {_SECRET} characters")
+        return value
+
     @field_validator("gateway_data")
     @classmethod
     def _home(cls, value: Path) -> Path:
@@ -78,6 +87,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """What providers call, without a slash at the end."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
+
+    @property
+    def prefix(self) -> str:
+        """The path of `base_url`, as /prefix, or nothing; a proxy may strip it or leave it."""
+        return urlsplit(self.base_url).path
 
     @property
     def is_pooled(self) -> bool:

@@ -102,7 +102,7 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
             headers={"Retry-After": "1"},
         ) from None
     except Unreadable as error:
-        raise Problem(400, f"This request cannot be read: {error}.") from None
+        raise Problem(400, f"This request cannot be read: {error}") from None
     return web.Response(
         status=reply.status,
         text=reply.body if reply.content_type else None,

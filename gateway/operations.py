@@ -40,14 +40,14 @@ _START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#docs", validatorUrl: n
 _POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 
 
-def add_routes(app: web.Application) -> None:
-    """Add the paths that operators and readers of the API use."""
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    app.router.add_get("/openapi.json", openapi)
-    app.router.add_get("/docs", docs)
-    app.router.add_get("/docs/{asset}", asset)
+def add_routes(app: web.Application, start: str) -> None:
+    """Add the paths that operators and readers of the API use, behind `start`."""
+    app.router.add_get(start + "/healthz", healthz)
+    app.router.add_get(start + "/readyz", readyz)
+    app.router.add_get(start + "/metrics", metrics)
+    app.router.add_get(start + "/openapi.json", openapi)
+    app.router.add_get(start + "/docs", docs)
+    app.router.add_get(start + "/docs/{asset}", asset)
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -81,7 +81,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """The description of /v1."""
+    """The description of /v1, and of what operators ask."""
     parts = urlsplit(request.app[SERVICES].settings.base_url)
     # PUBLIC_URL may carry the user and password that providers call with.
     document = describe(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())

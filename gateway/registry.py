@@ -205,6 +205,12 @@ def webhook_urls(
     return urls
 
 
+def missing_secrets(provider: str, credentials: Mapping[str, str]) -> dict[str, str]:
+    """By event, the credential that its URL would carry, where the account has none."""
+    named = PROVIDERS[provider].url_secrets
+    return {event: name for event, name in named.items() if not credentials.get(name)}
+
+
 def status_url(
     base_url: str, provider: str, account_id: UUID, channel: Channel, message_id: UUID
 ) -> str:

@@ -19,6 +19,7 @@ from aiohttp import web
 from channels.download import Downloader
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
+from gateway.connections import listening
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import configure, logger
@@ -75,16 +76,14 @@ async def serve_web(
     app = build_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
-    site = web.SockSite(runner, bound, backlog=1024)
     try:
-        await site.start()
-        _spare_the_collector()
-        _log.info("web is ready", port=bound.getsockname()[1])
-        if ready:
-            ready()
-        await stop.wait()
+        async with listening(runner, bound):
+            _spare_the_collector()
+            _log.info("web is ready", port=bound.getsockname()[1])
+            if ready:
+                ready()
+            await stop.wait()
         # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
-        await site.stop()
         app[UNDER_WAY].stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN):

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from channels import phone
 from channels.model import Channel
-from gateway import links, registry
+from gateway import addresses, links, registry
 from gateway.api.auth import new_api_key
 from gateway.ids import new_id
 from gateway.store import accounts, sessions
@@ -61,6 +61,8 @@ async def create_staff(
     auth_id: UUID | None = None,
 ) -> tuple[UUID, UUID]:
     """(id, auth_id) of a new member of staff; `auth_id` is the `sub` of their tokens."""
+    if addresses.read(Channel.EMAIL, email, None) is None:
+        raise SetupError(f"{email!r} is no e-mail address: write it as ada@example.com.")
     user_id = new_id()
     auth_id = auth_id or uuid4()
     try:

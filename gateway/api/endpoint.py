@@ -88,9 +88,12 @@ class Endpoint:
             body = None
             if self.body and not self.reads_body_itself:
                 body = read_body(self.body, await request.read())
-            return await self.handler(
+            response = await self.handler(
                 Call(services=services, request=request, caller=caller, body=body, query=query)
             )
+            if made := response.headers.get("Location"):
+                response.headers["Location"] = services.settings.prefix + made
+            return response
 
         return handle
 
@@ -148,6 +151,16 @@ def field_errors(error: ValidationError) -> list[FieldError]:
 def as_bytes(value: object) -> bytes:
     """JSON as this API writes it."""
     return as_json_bytes(value)
+
+
+def refuse(problem: Problem) -> web.Response:
+    """The answer that is a problem."""
+    return web.Response(
+        body=as_bytes(problem.as_json()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=dict(problem.headers),
+    )
 
 
 def respond(

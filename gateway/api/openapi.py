@@ -1,8 +1,10 @@
-"""/openapi.json: OpenAPI 3.1, made from the table of endpoints and its pydantic models."""
+"""/openapi.json: OpenAPI 3.1, made from the table of endpoints and its pydantic models, and what
+operators ask."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -27,6 +29,40 @@ _MEANINGS = {
 }
 
 
+_OK = {"const": "ok"}
+# path, summary, media type, schema of the answer, other answers
+_OPERATIONS: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] = (
+    (
+        "/healthz",
+        "Whether the process answers",
+        "application/json",
+        {"type": "object", "required": ["status"], "properties": {"status": _OK}},
+        (),
+    ),
+    (
+        "/readyz",
+        "Whether the database answers and has every migration; 503 says what is missing",
+        "application/json",
+        {
+            "type": "object",
+            "required": ["status", "migrations"],
+            "properties": {
+                "status": _OK,
+                "migrations": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+        (503,),
+    ),
+    (
+        "/metrics",
+        "Numbers for Prometheus, of all web and worker processes of the machine",
+        "text/plain",
+        {"type": "string"},
+        (503,),
+    ),
+)
+
+
 @cache
 def describe(server: str) -> dict[str, Any]:
     """The document; the same for every request to one server."""
@@ -35,6 +71,18 @@ def describe(server: str) -> dict[str, Any]:
     for endpoint in ENDPOINTS:
         operations = paths.setdefault(endpoint.path, {})
         operations[endpoint.method.lower()] = _operation(endpoint, names, schemas)
+    for path, summary, media_type, schema, problems in _OPERATIONS:
+        answer = {"description": summary, "content": {media_type: {"schema": schema}}}
+        paths[path] = {
+            "get": {
+                "summary": summary,
+                "operationId": f"operations_get_{path[1:]}",
+                "tags": ["operations"],
+                "security": [],
+                "parameters": [],
+                "responses": {"200": answer, **_problems(problems, names)},
+            }
+        }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -94,12 +142,19 @@ def _operation(
             "required": True,
             "content": {"application/json": {"schema": _ref(names[endpoint.body])}},
         }
-    for status in sorted({401, 403, 503, *endpoint.problems}):
-        operation["responses"][str(status)] = {
-            "description": _MEANINGS[status],
-            "content": {"application/problem+json": {"schema": _ref(names[ProblemAnswer])}},
-        }
+    operation["responses"] |= _problems({401, 403, 503, *endpoint.problems}, names)
     return operation
+
+
+def _problems(statuses: Iterable[int], names: dict[type[BaseModel], str]) -> dict[str, Any]:
+    schema = {"schema": _ref(names[ProblemAnswer])}
+    return {
+        str(status): {
+            "description": _MEANINGS[status],
+            "content": {"application/problem+json": schema},
+        }
+        for status in sorted(statuses)
+    }
 
 
 def _parameters(

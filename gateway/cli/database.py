@@ -45,7 +45,8 @@ def down(
     if as_json:
         show({"taken_back": taken_back}, as_json=True)
     else:
-        out.print(f"Taken back: {', '.join(taken_back) or 'nothing, none was applied'}")
+        nothing = "nothing, none was applied" if to is None else "nothing, none later is applied"
+        out.print(f"Taken back: {', '.join(taken_back) or nothing}")
 
 
 @migrations.command()

@@ -15,7 +15,7 @@ import typer
 
 from channels.model import Channel
 from gateway import registry, setup
-from gateway.cli.output import Json, show
+from gateway.cli.output import Json, err, show
 from gateway.config import Settings, SettingsError, read_settings
 from gateway.runtime import database_of
 from gateway.setup import SetupError
@@ -171,6 +171,13 @@ def add_account(
     account_id = asyncio.run(do())
     urls = registry.webhook_urls(settings.base_url, provider, account_id, credentials)
     show({"id": account_id, "webhooks": urls}, as_json=as_json)
+    missing = {} if as_json else registry.missing_secrets(provider, credentials)
+    for event, name in missing.items():
+        err.print(
+            f"Look at this: the URL of {event} carries no secret, so what comes there is refused "
+            f"unless it is signed. Set {name} to receive it.",
+            markup=False,
+        )
 
 
 @sender.command("add")

@@ -14,6 +14,7 @@ async def test_up_down_and_status(new_shell: Shell) -> None:
         last = (await clerk.run("migrate", "down", "--json")).json
         some = (await clerk.run("migrate", "down", "--to", before["pending"][1], "--json")).json
         after = (await clerk.run("migrate", "status", "--json")).json
+        above = await clerk.run("migrate", "down", "--to", before["pending"][-1])
         shown = await clerk.run("migrate", "status")
         everything = (await clerk.run("migrate", "down", "--to", "0", "--json")).json
         nothing = await clerk.run("migrate", "down")
@@ -24,6 +25,7 @@ async def test_up_down_and_status(new_shell: Shell) -> None:
     assert (0, "Applied: nothing, all is there\n") == (again.code, again.out)
     assert {"taken_back": versions[-1:]} == last
     assert {"taken_back": versions[2:-1][::-1]} == some
+    assert (0, "Taken back: nothing, none later is applied\n") == (above.code, above.out)
     assert {"applied": versions[:2], "pending": versions[2:]} == after
     assert ["applied", "pending"] == [line.split()[0] for line in shown.out.splitlines()]
     assert {"taken_back": versions[:2][::-1]} == everything

@@ -39,6 +39,7 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
         "WEB_CONCURRENCY": ["0", "many"],
         "WORKER_CONCURRENCY": ["0", "many"],
         "PUBLIC_URL": ["ftp://x", "msg.example.org", "http://", "http://[x", "http://x:nope"],
+        "SUPABASE_JWT_SECRET": ["short", "x" * 31],
         "SUPABASE_URL": ["x.supabase.co"],
         "TWILIO_API_URL": ["localhost:9090", "http://x?y=z"],
         "GATEWAY_URL": ["localhost"],

@@ -208,6 +208,35 @@ async def test_every_channel_is_set_up(shell: Shell) -> None:
         assert words in each.complaint
 
 
+async def test_a_url_that_lacks_its_secret(shell: Shell) -> None:
+    """Where an account has no secret for its inbound URL, a person is told what to set."""
+    words = ("--provider", "smtp", "host=mail.example.org")
+    async with shell.clerk() as clerk:
+        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+        without = await clerk.run("account", "add", "--org", org, *words)
+        as_data = await clerk.run("account", "add", "--org", org, *words, "--json")
+        complete = await clerk.run(
+            "account", "add", "--org", org, *words, "webhook_secret=open-sesame"
+        )
+
+    assert {"id", "webhooks"} == as_data.json.keys()
+    assert (0, 1, True) == (
+        without.code,
+        without.err.count("\n"),
+        "Set webhook_secret to receive it" in without.err,
+    )
+    assert (0, "") == (complete.code, complete.err)
+
+
+async def test_staff_need_an_address(shell: Shell) -> None:
+    """What is no e-mail address is refused: nobody could sign in with it."""
+    async with shell.clerk() as clerk:
+        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+        refused = await clerk.run("staff", "create", "--org", org, "--email", "not-an-email")
+
+    assert "not-an-email" in refused.complaint
+
+
 async def _organization(clerk: Clerk) -> str:
     """An organization, a second one of its name, its keys and staff; the first one's id."""
     first = await clerk.run("org", "create", "Ünï Clinic", "--country", "gb", "--json")

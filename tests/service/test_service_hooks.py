@@ -299,6 +299,9 @@ async def test_unreadable_and_large(gateway: Gateway, ask: Ask, twilio: Twilio) 
     )
 
     assert (400, 413) == (unreadable.status, large.status)
+    assert (
+        "This request cannot be read: The message has no MessageSid." == (unreadable.body["detail"])
+    )
     assert 0 == await gateway.count("gateway.webhook_requests")
 
 

@@ -28,7 +28,7 @@ async def test_accepted_message_is_the_row(gateway: Gateway, ask: Ask) -> None:
     assert 202 == sent.status
     read = await ask("GET", f"/v1/messages/{sent.body['id']}")
     assert sent.body == read.body
-    assert f"/v1/messages/{sent.body['id']}" == sent.headers["Location"]
+    assert f"/gw/v1/messages/{sent.body['id']}" == sent.headers["Location"]
     assert {
         "organization_id": str(gateway.a.organization_id),
         "channel": "sms",

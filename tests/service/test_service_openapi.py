@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+OPERATIONS = ("/healthz", "/readyz", "/metrics")
 # The fields of the contract's POST /v1/messages.
 SEND_FIELDS = {
     "channel",
@@ -98,6 +99,17 @@ async def test_document_is_valid(ask: Ask, document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(served.body).validate()
 
 
+async def test_operations_are_described(ask: Ask, document: dict[str, Any]) -> None:
+    """What operators ask is described as it is answered, and as open to everybody."""
+    for path in OPERATIONS:
+        answer = await ask("GET", path, key="")
+        assert 200 == answer.status
+        assert [] == answer_errors(document, "GET", path, answer)
+        assert [] == document["paths"][path]["get"]["security"]
+    described = {path: document["paths"][path]["get"]["responses"].keys() for path in OPERATIONS}
+    assert {"/healthz": {"200"}, "/readyz": {"200", "503"}, "/metrics": {"200", "503"}} == described
+
+
 def test_every_endpoint_is_described(document: dict[str, Any]) -> None:
     """Each endpoint is there with its body, its parameters and its answers, and no other is."""
     described = {
@@ -105,7 +117,8 @@ def test_every_endpoint_is_described(document: dict[str, Any]) -> None:
         for path, operations in document["paths"].items()
         for method in operations
     }
-    assert {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS} == described
+    of_v1 = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    assert {("GET", path) for path in OPERATIONS} | of_v1 == described
     ids = []
     for endpoint in ENDPOINTS:
         operation = document["paths"][endpoint.path][endpoint.method.lower()]

@@ -193,6 +193,27 @@ async def test_names_and_units(ask: Ask) -> None:
         assert family.type in {"counter", "histogram", "gauge"}, family.name
 
 
+async def test_paths_behind_the_prefix_too(ask: Ask) -> None:
+    """A proxy may leave the prefix of PUBLIC_URL: every path is behind it, too, and Location has
+    it, which is right for both."""
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/start.js"):
+        assert 200 == (await ask("GET", f"/gw{path}", key="")).status, path
+    sent = await ask("POST", "/gw/v1/messages", SMS)
+    keyed = {"headers": {"Idempotency-Key": "k"}}
+    twice = [(await ask("POST", "/v1/messages", SMS, **keyed)).headers for _ in range(2)]
+    found = await ask("GET", sent.headers["Location"])
+    lead = await ask("POST", "/v1/leads", {"first_name": "Ada", "phone": "+447700900124"})
+    later = await ask("GET", "/gw/v1/subscriptions")
+    took = (await numbers(ask))["gateway_accept_seconds_count", ()]
+
+    assert f"/gw/v1/messages/{sent.body['id']}" == sent.headers["Location"]
+    assert (200, sent.body["id"]) == (found.status, found.body["id"])
+    assert twice[0]["Location"] == twice[1]["Location"]
+    assert f"/gw/v1/leads/{lead.body['id']}" == lead.headers["Location"]
+    assert "not built yet" in later.body["detail"]
+    assert 3 == took
+
+
 async def test_operations_are_get_only(ask: Ask) -> None:
     """Another method on these paths is a 405 that names what is possible."""
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):

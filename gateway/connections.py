@@ -1,0 +1,199 @@
+"""The connections of a web process: what is refused before the application sees it, as problems
+like every other error, and an end for what never comes whole.
+
+aiohttp answers what it cannot read with a text that repeats a part of it, and waits for the rest of
+a request for ever. One look at every open connection each few seconds ends the waiting; the
+requests themselves start no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
+
+from gateway.api.endpoint import refuse
+from gateway.logs import logger
+from gateway.problems import Problem
+
+_log = logger(__name__)
+
+_BACKLOG = 1024
+# In bytes. Callbacks put what they like into a URL, and a token may be long. They differ because
+# aiohttp's error tells which of them was passed by its number alone.
+MAX_URL = 16 * 2**10
+MAX_HEADER = 32 * 2**10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """In seconds: how long the head of a request may take, how long nothing more of a body may
+    come, how long a whole body may take (30 MiB at 50 KiB/s); how often is looked."""
+
+    head: float = 30.0
+    silence: float = 60.0
+    body: float = 600.0
+    look: float = 5.0
+
+
+@asynccontextmanager
+async def listening(
+    runner: web.AppRunner, bound: socket.socket, patience: Patience | None = None
+) -> AsyncIterator[None]:
+    """Take connections on a bound socket within the block; those that are open stay so after it."""
+    patience = patience or Patience()
+    server = cast("web.Server", runner.server)  # it is there once the runner is set up
+    loop = asyncio.get_running_loop()
+    looking: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal looking
+        looking = loop.call_later(patience.look, look)
+        now = loop.time()
+        for connection in server.connections:
+            if isinstance(connection, Connection):
+                connection.look(now, patience)
+
+    listener = await loop.create_server(
+        lambda: Connection(server, loop), sock=bound, backlog=_BACKLOG
+    )
+    looking = loop.call_later(patience.look, look)
+    try:
+        yield
+    finally:
+        looking.cancel()
+        listener.close()
+
+
+class Connection(web.RequestHandler):
+    """One connection, as aiohttp serves it, but for its errors and its patience."""
+
+    __slots__ = ("_head", "_heard", "_owed", "_owed_since", "_quiet_since")
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # what the runner gives for no log
+            max_line_size=MAX_URL,
+            max_field_size=MAX_HEADER,
+        )
+        # Whoever connects owes a request; later only whoever has begun one does.
+        self._head: Literal["due", "begun"] | None = "due"
+        self._heard = False
+        self._owed: tuple[str, int] | None = None
+        self._owed_since = self._quiet_since = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, and note whether it ends in the middle of a head."""
+        super().data_received(data)
+        self._heard = True
+        self._head = "begun" if self._waits() else None
+
+    def look(self, now: float, patience: Patience) -> None:
+        """End the wait for the rest of a request that has taken too long."""
+        owed = self._what_is_owed()
+        if owed != self._owed:
+            self._owed, self._owed_since, self._quiet_since = owed, now, now
+        if self._heard:
+            self._heard, self._quiet_since = False, now
+        if owed is None:
+            return
+        waited, quiet = now - self._owed_since, now - self._quiet_since
+        if owed[0] == "head":
+            if waited >= patience.head:
+                self._end_head(patience)
+        elif quiet >= patience.silence or waited >= patience.body:
+            self._end_body()
+
+    def _waits(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _what_is_owed(self) -> tuple[str, int] | None:
+        """`head` or `body`, and of which request of the connection; None while all is with us."""
+        if self._waits():
+            return ("head", self._request_count) if self._head else None
+        request = self._current_request
+        # Reading is paused where we are the ones who are slow.
+        if request is None or request.content.is_eof() or self._reading_paused:
+            return None
+        return "body", self._request_count
+
+    def _end_head(self, patience: Patience) -> None:
+        if self._head == "due" or self._waiter is None:
+            self.force_close()  # nothing was asked: some proxies connect before they need to
+            return
+        late = Problem(408, f"The head of the request was not whole after {patience.head:g} s.")
+        self._messages.append((_ErrInfo(status=408, exc=late, message=""), EMPTY_PAYLOAD))
+        self._waiter.set_result(None)
+
+    def _end_body(self) -> None:
+        if self._current_request is not None:
+            self._lingering_time = 0.0
+            # The handler reads it next, and its middleware answers.
+            self._current_request.content.set_exception(
+                Problem(
+                    408,
+                    "The body of the request did not come in time: send it again.",
+                    headers={"Connection": "close"},
+                )
+            )
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it repeats what was sent
+    ) -> web.StreamResponse:
+        """The answer to what no handler could answer; it closes the connection."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: it cannot become another one")
+        problem = _problem(status, exc)
+        if problem.status >= 500:
+            _log.error("unexpected", exc_info=exc)
+        else:
+            # Not the error itself: it repeats what was sent, which may be a secret.
+            _log.info("refused unread", status=problem.status, reason=type(exc).__name__)
+        response = _answer(problem)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; what was refused before any middleware is a problem, too."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
+        return await super().finish_response(request, resp, start_time)
+
+
+_EXPECT = "Of what a request may expect, the gateway knows 100-continue alone."
+
+
+def _problem(status: int, exc: BaseException | None) -> Problem:
+    if isinstance(exc, Problem):
+        return exc
+    if isinstance(exc, LineTooLong):
+        if exc.args[1] == MAX_URL:
+            return Problem(414, f"The URL is longer than {MAX_URL} bytes.")
+        return Problem(431, f"A header is longer than {MAX_HEADER} bytes.")
+    if isinstance(exc, ContentEncodingError):
+        return Problem(415, "The body is encoded in a way that the gateway does not know.")
+    if status < 500:
+        return Problem(400, "This is no request of HTTP/1.1: look at its method, URL and headers.")
+    return Problem(500, "The gateway made a mistake; its log has the details. Try again.")
+
+
+def _answer(problem: Problem) -> web.Response:
+    response = refuse(problem)
+    response.headers["Server"] = "gateway"
+    return response

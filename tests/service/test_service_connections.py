@@ -1,0 +1,224 @@
+"""gateway/connections.py: what is refused before a handler sees it, and who is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from gateway.app import build_app
+from gateway.connections import MAX_HEADER, MAX_URL, Patience, listening
+from gateway.serve import bind
+from tests.service.conftest import SECRET, token
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
+
+QUICK = Patience(head=0.3, silence=0.3, body=0.9, look=0.05)
+MARK = "Ask-Nobody"
+# Nobody must be recognised for this body: the page of the inbox reads it first.
+FORM = b"POST /inbox/sign-in/link HTTP/1.1\r\nHost: x\r\nOrigin: https://msg.example.org\r\n"
+FORM += b"Content-Type: application/x-www-form-urlencoded\r\n"
+PROBLEM = "application/problem+json"
+POST = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What came back before the connection was closed."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON of the answer."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+
+async def listen(reader: asyncio.StreamReader) -> Heard:
+    """The answer, once it is whole."""
+    async with asyncio.timeout(20):
+        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().strip().split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        body = await reader.readexactly(int(headers["Content-Length"]))
+    return Heard(status=int(first.split()[1]), headers=headers, text=body.decode())
+
+
+async def closes(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side closes without a word more."""
+    try:
+        return b"" == await asyncio.wait_for(reader.read(), 20)
+    except ConnectionResetError:  # it did not read all that was sent
+        return True
+
+
+class Line:
+    """Connections of raw bytes to one web process."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """One connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def say(self, raw: bytes) -> Heard:
+        """Send this and listen until the other side closes."""
+        async with self.open() as (reader, writer):
+            writer.write(raw)
+            heard = await listen(reader)
+            assert await closes(reader)
+            return heard
+
+    async def drip(self, raw: bytes, drop: bytes) -> Heard:
+        """Send this, and then a drop every now and then until there is an answer."""
+        async with self.open() as (reader, writer):
+            writer.write(raw)
+            listening_to = asyncio.create_task(listen(reader))
+            while not listening_to.done():
+                writer.write(drop)
+                await asyncio.sleep(0.05)
+            return await listening_to
+
+
+@asynccontextmanager
+async def serving(settings: Settings, patience: Patience) -> AsyncIterator[Line]:
+    """A web process that listens as `gateway web` does."""
+    runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        with closing(bind("127.0.0.1", 0)) as bound:
+            async with listening(runner, bound, patience):
+                yield Line(bound.getsockname()[1])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def line(settings: Settings) -> AsyncIterator[Line]:
+    """Where to send raw bytes."""
+    async with serving(settings, QUICK) as made:
+        yield made
+
+
+async def test_what_cannot_be_read_is_a_problem(line: Line) -> None:
+    """What no handler sees is refused as every error is, and nothing that was sent comes back."""
+    long = MARK.encode() * 4000
+    key = b"Authorization: Bearer " + token("nobody", SECRET).encode()
+    hook = b"/webhooks/twilio/0190d1a0-0000-7000-8000-000000000000/status"
+    coded = POST + b"Connection: close\r\nContent-Length: 3\r\nContent-Encoding: "
+    tries = {
+        "a long URL": (b"GET /v1/messages?external_id=%b HTTP/1.1\r\nHost: x\r\n\r\n" % long, 414),
+        "a long webhook": (b"POST %b?x=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (hook, long), 414),
+        "a long header": (
+            b"GET /v1/messages HTTP/1.1\r\nHost: x\r\n%b%b\r\n\r\n" % (key, long),
+            431,
+        ),
+        "a long name": (b"GET / HTTP/1.1\r\nHost: x\r\n%b: y\r\n\r\n" % long, 431),
+        "a method": (b"ASK-NOBODY /v1/messages HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        "a path": (b"GET /Ask-Nobody\xff\x01 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        "no host": (b"GET /Ask-Nobody HTTP/1.1\r\n\r\n", 400),
+        "no HTTP": (b"Ask-Nobody\r\n\r\n", 400),
+        "many headers": (
+            b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n" % (b"Ask-Nobody: x\r\n" * 200),
+            400,
+        ),
+        "brotli": (coded + b"br\r\n\r\nabc", 415),
+        "zstd": (coded + b"zstd\r\n\r\nabc", 415),
+        "an expectation": (
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: Ask-Nobody\r\n\r\n",
+            417,
+        ),
+        "one at no path": (
+            b"GET /Ask-Nobody HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: foo\r\n\r\n",
+            417,
+        ),
+    }
+    for name, (raw, status) in tries.items():
+        heard = await line.say(raw)
+
+        assert (status, PROBLEM, "gateway") == (
+            heard.status,
+            heard.headers["Content-Type"],
+            heard.headers["Server"],
+        ), name
+        assert heard.body["status"] == status
+        assert MARK.lower() not in f"{heard}".lower(), name
+        assert "aiohttp" not in f"{heard}".lower(), name
+
+
+async def test_what_is_long_but_not_too_long(line: Line) -> None:
+    """Callbacks and tokens may be twice as long as most servers take them."""
+    url = b"/healthz?x=" + b"a" * (MAX_URL - 100)
+    header = b"Authorization: Bearer " + b"a" * (MAX_HEADER - 100)
+
+    heard = await line.say(
+        b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%b\r\n\r\n" % (url, header)
+    )
+
+    assert (200, {"status": "ok"}) == (heard.status, heard.body)
+
+
+async def test_a_head_that_is_never_whole(line: Line) -> None:
+    """Half a head is answered with 408 after its time, also when more of it comes bit by bit."""
+    half = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    silent = await line.say(half)
+    slow = await line.drip(half, b"X-More: x\r\n")
+
+    for heard in (silent, slow):
+        assert (408, PROBLEM, "gateway") == (
+            heard.status,
+            heard.headers["Content-Type"],
+            heard.headers["Server"],
+        )
+
+
+async def test_who_asks_nothing(line: Line) -> None:
+    """A connection that sends nothing is closed after its time, without an answer to nothing."""
+    async with line.open() as (reader, _):
+        assert await closes(reader)
+
+
+async def test_a_body_that_never_ends(line: Line) -> None:
+    """A body of which nothing comes, or too little for too long, is answered with 408."""
+    post = FORM + b"Content-Length: 9000\r\n\r\nemail="
+    loop = asyncio.get_running_loop()
+    silent = await line.say(post)
+    begun = loop.time()
+    slow = await line.drip(post, b"x")
+
+    assert QUICK.body <= loop.time() - begun
+    for heard in (silent, slow):
+        assert (408, "close") == (heard.status, heard.headers["Connection"])
+
+
+async def test_who_is_waited_for(line: Line) -> None:
+    """A connection that has been answered may stay, and a body that keeps coming is taken."""
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with line.open() as (reader, writer):
+        writer.write(FORM + b"Content-Length: 10\r\n\r\nemail")
+        for part in (b"=", b"a@b", b"."):
+            await asyncio.sleep(0.6 * QUICK.silence)
+            writer.write(part)
+        assert 200 == (await listen(reader)).status
+        for _ in range(2):
+            writer.write(ask)
+            assert 200 == (await listen(reader)).status
+            await asyncio.sleep(2 * QUICK.head)
+        writer.write(ask[:10])
+        assert 408 == (await listen(reader)).status
