@@ -151,7 +151,7 @@ class Drafting:
             if request.body is None and request.html_body is None and not (files or given):
                 return _Composed()
             outside = None
-            if template is not None:
+            if template is not None and request.channel is Channel.WHATSAPP:
                 rendered = await render_options(
                     self._renderer, request.channel, given, request.variables
                 )
