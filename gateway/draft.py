@@ -179,7 +179,7 @@ class Drafting:
         return _Composed(content=content, template_id=template.id, options=given)
 
 
-def preview(channel: Channel, draft: Draft) -> Row:
+def preview(channel: Channel | None, draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
     content = draft.content
     measured = sms.measure(content.body) if content and channel is Channel.SMS else None

@@ -14,7 +14,7 @@ from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.draft import preview
-from gateway.flawed import Flawed
+from gateway.flawed import Flawed, drafts
 from gateway.problems import FieldError, invalid, not_found
 from gateway.recalling import Replayed
 from gateway.store import messages
@@ -52,8 +52,10 @@ async def send_batch(call: Call) -> web.Response:
 
 async def check(call: Call) -> web.Response:
     """Say what would be sent, and every reason why it would not; nothing is stored."""
-    (draft,) = await call.services.drafting.read(call.caller, [call.body])
-    return respond(preview(call.body.channel, draft))
+    raw = await call.request.read()
+    request = read_request(shapes.SendRequest, raw, parse_json(raw))
+    (draft,) = await drafts(call.services.drafting, call.caller, [request])
+    return respond(preview(request.channel, draft))
 
 
 async def get(call: Call) -> web.Response:
@@ -153,7 +155,8 @@ ENDPOINTS = [
         summary="Say what would be sent, store nothing",
         body=shapes.SendRequest,
         answer=shapes.CheckAnswer,
-        problems=(400, 413, 422),
+        reads_body_itself=True,
+        problems=(400, 413),
     ),
     Endpoint(
         method="GET",

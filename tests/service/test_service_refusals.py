@@ -92,7 +92,7 @@ async def test_all_of_it_at_once(
     gateway: Gateway, ask: Ask, request_: dict[str, Any], fields: list[str]
 ) -> None:
     """A field that cannot be read hides nothing else that is wrong and makes nothing else seem so,
-    for one message as in a batch; nothing is stored."""
+    for one message, in a batch and in a check; nothing is stored."""
     given = {name: value for name, value in request_.items() if value is not None}
 
     one = await ask("POST", "/v1/messages", given)
@@ -101,6 +101,9 @@ async def test_all_of_it_at_once(
     assert (422, fields) == (one.status, named(one))
     refused, accepted = batch.body["data"]
     assert (one.body, 202) == (refused["problem"], accepted["status"])
+    checked = await ask("POST", "/v1/messages/check", given)
+    assert (200, False) == (checked.status, checked.body["ok"])
+    assert one.body["errors"] == checked.body["errors"]
     assert 1 == await gateway.count("messages")
 
 
@@ -109,6 +112,30 @@ async def test_all_of_a_batch_at_once(ask: Ask) -> None:
     answer = await ask("POST", "/v1/messages/batch", {"message": [SMS], "dry": True})
 
     assert (422, ["dry", "message", "messages"]) == (answer.status, named(answer))
+
+
+async def test_check_of_what_is_no_request(ask: Ask) -> None:
+    """A check answers whatever JSON it is given with what is wrong; what can be read is shown."""
+    for data in (b"[]", b"7", b'"text"', b"null"):
+        checked = await ask("POST", "/v1/messages/check", data=data)
+        assert (200, False, ["body"]) == (checked.status, checked.body["ok"], named(checked))
+    partly = await ask("POST", "/v1/messages/check", SMS | {"priority": "x"})
+    unread = await ask("POST", "/v1/messages/check", SMS | {"body": 7})
+
+    assert {
+        "ok": False,
+        "errors": [{"field": "priority", "message": "Input should be 'high', 'normal' or 'bulk'"}],
+        "from": "+15551230001",
+        "to": "+447700900123",
+        "parts": {"body": "Hello"},
+        "encoding": "GSM-7",
+        "segments": 1,
+        "forced_by": None,
+    } == partly.body
+    assert ("+447700900123", None, None) == tuple(
+        unread.body[name] for name in ("to", "parts", "segments")
+    )
+    assert 400 == (await ask("POST", "/v1/messages/check", data=b"{")).status
 
 
 async def test_all_of_a_reply_at_once(ask: Ask) -> None:
