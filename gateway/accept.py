@@ -17,6 +17,7 @@ from gateway import parts, standing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.attachments import as_rows
 from gateway.draft import Draft, Drafting
+from gateway.flawed import Flawed, drafts
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files
@@ -63,7 +64,7 @@ class Accepting:
     async def accept(
         self,
         caller: Caller,
-        requests: Sequence[SendRequest | Problem],
+        requests: Sequence[SendRequest | Flawed[SendRequest]],
         idempotency: Idempotency | None = None,
         *,
         conversation_id: UUID | None = None,
@@ -75,20 +76,13 @@ class Accepting:
         With an idempotency key the answer is kept in the same transaction; when a concurrent
         request with that key was first, its answer comes back and nothing is stored.
         """
-        drafts = iter(
-            await self._drafting.read(caller, [r for r in requests if isinstance(r, SendRequest)])
-        )
-        results: list[Result] = []
-        for request in requests:
-            if isinstance(request, Problem):
-                results.append(request)
-                continue
-            draft = next(drafts)
-            results.append(
-                invalid(draft.errors)
-                if draft.errors
-                else await self._row(caller, request, draft, conversation_id)
-            )
+        read = await drafts(self._drafting, caller, requests)
+        results: list[Result] = [
+            invalid(draft.errors)
+            if draft.errors or isinstance(request, Flawed)
+            else await self._row(caller, request, draft, conversation_id)
+            for request, draft in zip(requests, read, strict=True)
+        ]
         return await self._keep(caller, results, idempotency)
 
     async def retry(

@@ -151,7 +151,7 @@ class Drafting:
             if request.body is None and request.html_body is None and not (files or given):
                 return _Composed()
             outside = None
-            if template is not None:
+            if template is not None and request.channel is Channel.WHATSAPP:
                 rendered = await render_options(
                     self._renderer, request.channel, given, request.variables
                 )
@@ -179,7 +179,7 @@ class Drafting:
         return _Composed(content=content, template_id=template.id, options=given)
 
 
-def preview(channel: Channel, draft: Draft) -> Row:
+def preview(channel: Channel | None, draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
     content = draft.content
     measured = sms.measure(content.body) if content and channel is Channel.SMS else None

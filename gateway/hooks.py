@@ -45,9 +45,6 @@ async def handle(request: web.Request) -> web.Response:
     except Problem as problem:
         status = problem.status
         raise
-    except web.HTTPException as error:
-        status = error.status
-        raise
     except DatabaseAwayError:
         status = 503
         raise

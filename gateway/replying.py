@@ -9,7 +9,8 @@ from uuid import UUID
 from channels.model import Channel
 from gateway.api.shapes.conversations import ReplyRequest
 from gateway.api.shapes.messages import SendRequest
-from gateway.problems import FieldError, invalid
+from gateway.flawed import Flawed
+from gateway.problems import FieldError, Problem, invalid
 from gateway.store import conversations
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
@@ -32,6 +33,18 @@ async def complete(
     return SendRequest.model_construct(
         **{**given, **{name: value for name, value in complete.items() if value is not None}}
     )
+
+
+async def complete_rest(
+    db: Connection, organization_id: UUID, conversation: Row, flawed: Flawed[ReplyRequest]
+) -> Flawed[SendRequest]:
+    """The same where not all can be read; what nothing says is one more of its errors."""
+    try:
+        rest = [await complete(db, organization_id, conversation, each) for each in flawed.rest]
+    except Problem as problem:
+        errors = (*flawed.errors, *flawed.true(problem.errors))
+        return Flawed(errors=errors, unread=flawed.unread)
+    return Flawed(errors=flawed.errors, unread=flawed.unread, rest=tuple(rest))
 
 
 def _addresses(

@@ -9,11 +9,13 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway import replying
-from gateway.api.endpoint import Call, Endpoint, parse_json, read_json, respond
+from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay, shown
 from gateway.api.shapes import conversations as shapes
 from gateway.api.shapes.base import Listed, PageQuery
-from gateway.api.shapes.messages import Message
+from gateway.api.shapes.messages import Message, SendRequest
+from gateway.flawed import Flawed
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.recalling import Replayed
@@ -64,10 +66,14 @@ async def reply(call: Call) -> web.Response:
     key = await idempotency(call, f"reply {call.id}", body, one, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 202)
-    request = read_json(shapes.ReplyRequest, raw)
+    request = read_request(shapes.ReplyRequest, raw, body)
+    sending: SendRequest | Flawed[SendRequest]
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-        sending = await replying.complete(db, call.organization_id, row, request)
+        if isinstance(request, Flawed):
+            sending = await replying.complete_rest(db, call.organization_id, row, request)
+        else:
+            sending = await replying.complete(db, call.organization_id, row, request)
     results = await call.services.accepting.accept(
         call.caller, [sending], key, conversation_id=row["id"]
     )

@@ -8,18 +8,14 @@ import pydantic_core
 from aiohttp import web
 
 from gateway import canceling
-from gateway.api.endpoint import (
-    Call,
-    Endpoint,
-    parse_json,
-    read_json,
-    respond,
-)
+from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
 from gateway.draft import preview
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.flawed import Flawed, drafts
+from gateway.problems import FieldError, invalid, not_found
 from gateway.recalling import Replayed
 from gateway.store import messages
 
@@ -33,7 +29,7 @@ async def send(call: Call) -> web.Response:
     key = await idempotency(call, "message", body, one, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 202)
-    request = read_json(shapes.SendRequest, raw)
+    request = read_request(shapes.SendRequest, raw, body)
     results = await call.services.accepting.accept(call.caller, [request], key)
     if isinstance(results, Replayed):
         return replay(results, 202)
@@ -56,8 +52,10 @@ async def send_batch(call: Call) -> web.Response:
 
 async def check(call: Call) -> web.Response:
     """Say what would be sent, and every reason why it would not; nothing is stored."""
-    (draft,) = await call.services.drafting.read(call.caller, [call.body])
-    return respond(preview(call.body.channel, draft))
+    raw = await call.request.read()
+    request = read_request(shapes.SendRequest, raw, parse_json(raw))
+    (draft,) = await drafts(call.services.drafting, call.caller, [request])
+    return respond(preview(request.channel, draft))
 
 
 async def get(call: Call) -> web.Response:
@@ -107,22 +105,22 @@ async def retry(call: Call) -> web.Response:
 
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise invalid([FieldError("messages", "is required: a list of messages")])
-    extra = sorted(set(body) - {"messages"})
-    if extra:
-        raise invalid([FieldError(name, "is not a field of this request") for name in extra])
-    items: list[Any] = body["messages"]
+    given = body if isinstance(body, dict) else {}
+    items: list[Any] | None = given.get("messages")
+    errors = [
+        FieldError(n, "is not a field of this request") for n in sorted({*given} - {"messages"})
+    ]
+    if not isinstance(items, list):
+        raise invalid([FieldError("messages", "is required: a list of messages"), *errors])
+    if errors:
+        raise invalid(errors)
     if not 1 <= len(items) <= _BATCH:
         raise invalid([FieldError("messages", f"must hold 1 to {_BATCH}, it holds {len(items)}")])
     return items
 
 
-def _item(item: object) -> shapes.SendRequest | Problem:
-    try:
-        return read_json(shapes.SendRequest, pydantic_core.to_json(item))
-    except Problem as problem:
-        return problem
+def _item(item: object) -> shapes.SendRequest | Flawed[shapes.SendRequest]:
+    return read_request(shapes.SendRequest, pydantic_core.to_json(item), item)
 
 
 ENDPOINTS = [
@@ -157,7 +155,8 @@ ENDPOINTS = [
         summary="Say what would be sent, store nothing",
         body=shapes.SendRequest,
         answer=shapes.CheckAnswer,
-        problems=(400, 413, 422),
+        reads_body_itself=True,
+        problems=(400, 413),
     ),
     Endpoint(
         method="GET",

@@ -10,6 +10,8 @@ from uuid import UUID
 import pytest
 
 from channels.model import Channel
+from gateway.receive import Receiving
+from gateway.store.database import ConflictError
 from tests.service.wires import (
     SECRET,
     connect,
@@ -65,6 +67,17 @@ async def mails(gateway: Gateway) -> UUID:
     account = await connect(gateway, "sendgrid", Channel.EMAIL)
     assert (200, 200) == (await text(gateway, "first"), await mail(gateway, account, "first"))
     return account
+
+
+async def test_a_second_change(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What meets a change twice is to come again: after a 4xx some providers never do."""
+
+    async def receive(*_: object) -> None:
+        raise ConflictError("idx_conversations_org_lead")
+
+    monkeypatch.setattr(Receiving, "receive", receive)
+
+    assert 503 == await text(gateway, "first")
 
 
 async def test_in_their_order(gateway: Gateway, ask: Ask) -> None:

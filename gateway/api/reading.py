@@ -1,0 +1,74 @@
+"""A request to send as it came, read as far as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import pydantic_core
+from pydantic import ValidationError
+
+from channels.model import Channel
+from gateway.api.endpoint import field_errors
+from gateway.api.shapes.messages import SendRequest
+from gateway.flawed import Flawed
+from gateway.ids import new_id
+
+R = TypeVar("R", bound=SendRequest)
+
+_FILE = {"url": "https://example.com/"}
+
+
+def read_request(model: type[R], raw: bytes, given: object) -> R | Flawed[R]:
+    """A request (`given` is it as parsed), or all that can be read of it."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        return _flawed(model, given, error)
+
+
+def _flawed(model: type[R], given: object, error: ValidationError) -> Flawed[R]:
+    errors = tuple(field_errors(error))
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    places = [one["loc"] for one in found]
+    unread = frozenset(str(place[0]) for place in places if place)
+    if not isinstance(given, dict):
+        return Flawed(errors=errors)
+    rest = {name: value for name, value in given.items() if name not in unread}
+    rest |= {name: value for name, value in _stand_ins(given, places).items() if name in unread}
+    if "channel" not in unread:
+        wanted = [rest]
+    elif model.model_fields["channel"].is_required():
+        wanted = [{**rest, "channel": channel} for channel in Channel]
+    else:  # a reply's follows from what was said before
+        wanted = []
+    return Flawed(
+        errors=errors,
+        unread=unread,
+        rest=tuple(model.model_validate_json(pydantic_core.to_json(each)) for each in wanted),
+    )
+
+
+def _stand_ins(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
+    """Something of the kind that was meant, for each field that says more by being given.
+
+    Addresses and ids that nobody has; texts and files that are right. Other fields are left out.
+    """
+    nobodys = str(new_id())
+    stand_ins: dict[str, Any] = {
+        **dict.fromkeys(("template", "lead_id", "client_id"), nobodys),
+        **dict.fromkeys(("to", "from", "body", "subject", "html_body"), "-"),
+        "variables": {"-": None},
+        "options": {"-": None},
+        "attachments": _files(given.get("attachments"), places),
+        "fallback": [{"channel": Channel.SMS, "after": 0}],
+    }
+    return {name: value for name, value in stand_ins.items() if name in given}
+
+
+def _files(files: object, places: Sequence[tuple[int | str, ...]]) -> list[Any]:
+    """The files that can be read, and one that could be for each of the others."""
+    if not isinstance(files, list):
+        return [_FILE]
+    wrong = {place[1] for place in places if place[0] == "attachments"}
+    return [_FILE if n in wrong else file for n, file in enumerate(files)]

@@ -1,0 +1,154 @@
+"""What is refused is refused for every reason at once, and by the reason that it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from channels.model import Channel
+from gateway import setup
+from gateway.vault import Vault
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Answer, Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+FILE = {"url": "https://example.com/a.png"}
+
+
+@pytest.fixture(autouse=True)
+async def clinic(gateway: Gateway, ask: Ask) -> None:
+    """Tenant A sends e-mails, too, and has a template that needs a name."""
+    account = await setup.add_account(
+        gateway.database,
+        Vault(gateway.settings.gateway_secret_keys),
+        gateway.a.organization_id,
+        "resend",
+        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
+    )
+    await setup.add_sender(
+        gateway.database, account, Channel.EMAIL, "c@example.com", is_default=True, rate=None
+    )
+    made = {"name": "greet", "type": "sms", "content": "Hi {{ name }}"}
+    assert 201 == (await ask("POST", "/v1/templates", made)).status
+
+
+def named(answer: Answer) -> list[str]:
+    """The fields that an answer names, each as often as it does."""
+    return sorted(error["field"] for error in answer.body["errors"])
+
+
+# What is asked for, and every field with something wrong.
+REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        SMS | {"to": "nobody", "body": None, "template": "nope", "priority": "x"},
+        ["priority", "template", "to"],
+    ),
+    (SMS | {"to": "nobody", "colour": "red", "size": 7}, ["colour", "size", "to"]),
+    # What was given, and is wrong, is not missing beside.
+    (SMS | {"to": 7, "from": "+15559999999"}, ["from", "to"]),
+    (SMS | {"to": 7, "lead_id": "x", "send_at": "now"}, ["lead_id", "send_at", "to"]),
+    ({"channel": "sms", "lead_id": "x", "body": "Hello"}, ["lead_id"]),
+    (SMS | {"body": 7}, ["body"]),
+    (SMS | {"body": "\x00", "to": "nobody"}, ["body", "to"]),
+    (SMS | {"body": 7, "template": "greet"}, ["body", "body"]),
+    ({"channel": "sms", "to": "nobody", "template": 7}, ["template", "to"]),
+    ({"channel": "sms", "to": "nobody", "template": 7, "variables": {"a": 1}}, ["template", "to"]),
+    (SMS | {"from": 7, "to": "nobody"}, ["from", "to"]),
+    ({"channel": "sms", "to": "nobody", "template": "greet", "variables": 7}, ["to", "variables"]),
+    ({"channel": "sms", "to": "nobody", "options": 7}, ["options", "to"]),
+    (SMS | {"options": 7, "expires_at": "2001-01-01T00:00:00Z"}, ["expires_at", "options"]),
+    (
+        SMS | {"metadata": 7, "reference": 7, "client_id": str(uuid4())},
+        ["client_id", "metadata", "reference"],
+    ),
+    (
+        SMS | {"attachments": [{"url": 7}, FILE, {"url": "ftp://x"}, {"size": 7}]},
+        ["attachments.0.url", "attachments.2.url", "attachments.3.size"],
+    ),
+    ({"channel": "sms", "to": "nobody", "attachments": 7}, ["attachments", "to"]),
+    (SMS | {"fallback": 7, "to": "nobody"}, ["fallback", "fallback", "to"]),
+    ({"channel": "email", "to": "nobody", "body": 7}, ["body", "subject", "to"]),
+    (
+        {"channel": "email", "to": "a@b.example", "subject": 7, "html_body": 7},
+        ["html_body", "subject"],
+    ),
+    (SMS | {"in_reply_to": 7, "to": "nobody"}, ["in_reply_to", "to"]),
+    # On whatever channel it may have been meant for.
+    ({}, ["body", "channel", "to"]),
+    (
+        {"channel": "fax", "template": "nope", "priority": 7},
+        ["channel", "priority", "template", "to"],
+    ),
+    ({"channel": "fax", "to": "+447700900123", "body": "Hello"}, ["channel"]),
+    ({"to": "a@b.example", "body": "Hello", "lead_id": str(uuid4())}, ["channel", "lead_id"]),
+]
+
+
+@pytest.mark.parametrize(("request_", "fields"), REFUSED)
+async def test_all_of_it_at_once(
+    gateway: Gateway, ask: Ask, request_: dict[str, Any], fields: list[str]
+) -> None:
+    """A field that cannot be read hides nothing else that is wrong and makes nothing else seem so,
+    for one message, in a batch and in a check; nothing is stored."""
+    given = {name: value for name, value in request_.items() if value is not None}
+
+    one = await ask("POST", "/v1/messages", given)
+    batch = await ask("POST", "/v1/messages/batch", {"messages": [given, SMS]})
+
+    assert (422, fields) == (one.status, named(one))
+    refused, accepted = batch.body["data"]
+    assert (one.body, 202) == (refused["problem"], accepted["status"])
+    checked = await ask("POST", "/v1/messages/check", given)
+    assert (200, False) == (checked.status, checked.body["ok"])
+    assert one.body["errors"] == checked.body["errors"]
+    assert 1 == await gateway.count("messages")
+
+
+async def test_all_of_a_batch_at_once(ask: Ask) -> None:
+    """What a batch lacks and what it has too much of is named together."""
+    answer = await ask("POST", "/v1/messages/batch", {"message": [SMS], "dry": True})
+
+    assert (422, ["dry", "message", "messages"]) == (answer.status, named(answer))
+
+
+async def test_check_of_what_is_no_request(ask: Ask) -> None:
+    """A check answers whatever JSON it is given with what is wrong; what can be read is shown."""
+    for data in (b"[]", b"7", b'"text"', b"null"):
+        checked = await ask("POST", "/v1/messages/check", data=data)
+        assert (200, False, ["body"]) == (checked.status, checked.body["ok"], named(checked))
+    partly = await ask("POST", "/v1/messages/check", SMS | {"priority": "x"})
+    unread = await ask("POST", "/v1/messages/check", SMS | {"body": 7})
+
+    assert {
+        "ok": False,
+        "errors": [{"field": "priority", "message": "Input should be 'high', 'normal' or 'bulk'"}],
+        "from": "+15551230001",
+        "to": "+447700900123",
+        "parts": {"body": "Hello"},
+        "encoding": "GSM-7",
+        "segments": 1,
+        "forced_by": None,
+    } == partly.body
+    assert ("+447700900123", None, None) == tuple(
+        unread.body[name] for name in ("to", "parts", "segments")
+    )
+    assert 400 == (await ask("POST", "/v1/messages/check", data=b"{")).status
+
+
+async def test_all_of_a_reply_at_once(ask: Ask) -> None:
+    """A reply is refused for everything at once, too; where it would go still follows from what
+    was said."""
+    sent = await ask("POST", "/v1/messages", SMS)
+    path = f"/v1/conversations/{sent.body['conversation_id']}/messages"
+    for reply, fields in (
+        ({"body": "Hello", "priority": "x"}, ["priority"]),
+        ({"template": "nope", "priority": "x", "colour": 1}, ["colour", "priority", "template"]),
+        ({"body": 7, "to": 7, "from": "+15559999999"}, ["body", "from", "to"]),
+        ({"channel": "fax", "body": "Hello"}, ["channel"]),
+        ({"channel": "email", "to": 7, "subject": 7}, ["body", "subject", "to"]),
+    ):
+        answer = await ask("POST", path, reply)
+        assert (422, fields) == (answer.status, named(answer)), reply
