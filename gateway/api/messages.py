@@ -108,7 +108,8 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
     given = body if isinstance(body, dict) else {}
     items: list[Any] | None = given.get("messages")
     errors = [
-        FieldError(n, "is not a field of this request") for n in sorted({*given} - {"messages"})
+        FieldError(name or "body", "is not a field of this request")
+        for name in sorted({*given} - {"messages"})
     ]
     if not isinstance(items, list):
         raise invalid([FieldError("messages", "is required: a list of messages"), *errors])

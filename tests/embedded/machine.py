@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -128,9 +128,10 @@ class Machine:
         return sum(min(after - before, LOOK) for before, after in pairwise(looks))
 
     def kill(self, *pids: int) -> None:
-        """Kill -9, all at once."""
+        """Kill -9, all at once; those that ended with the ones before them are dead already."""
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _read(path: Path) -> bytes:

@@ -557,6 +557,7 @@ async def test_any_send(post: Poster, body: Any) -> None:
 
 
 @given(body=st.one_of(anything, st.fixed_dictionaries({"messages": anything}), hostile))
+@example(body={"": None})
 @quick
 async def test_any_batch(post: Poster, body: Any) -> None:
     """Whatever is posted as a batch is answered."""
