@@ -35,6 +35,19 @@ def sender(channel: Channel, text: str) -> str | None:
     return read(channel, text, None)
 
 
+def sought(text: str, country: str | None) -> str:
+    """An address that messages are looked for by, as they have it: a number in E.164.
+
+    What may be a short code or a name stays as it is: some countries have numbers as short.
+    """
+    text = text.strip()
+    if "@" in text:
+        return email.to_mailbox(text) or text
+    if phone.sms_sender(text, None) == text:
+        return text
+    return phone.to_e164(text.removeprefix(whatsapp.PREFIX), country) or text
+
+
 def key(channel: Channel, address: str) -> str:
     """The one form in which an address is suppressed, and correspondence with it kept."""
     if channel is Channel.EMAIL:

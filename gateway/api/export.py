@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
+from gateway.api.finding import message_filter
 from gateway.api.sending import shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.streaming import Stream
@@ -37,8 +38,7 @@ async def export(call: Call) -> web.StreamResponse:
     """
     query: shapes.ExportQuery = call.query
     form = FORMATS[query.format]
-    wanted = messages.MessageFilter(**query.model_dump(exclude={"format"}))
-    parts = _parts(call, wanted, form.lines)
+    parts = _parts(call, query, form.lines)
     first = await anext(parts)  # an error of the first is told as of any other request
     name = f"messages-{datetime.now(UTC):%Y-%m-%d}.{query.format}"
     headers = {
@@ -59,15 +59,17 @@ async def export(call: Call) -> web.StreamResponse:
 
 
 async def _parts(
-    call: Call, wanted: MessageFilter, lines: Callable[[Iterable[Row]], bytes]
+    call: Call, query: shapes.ExportQuery, lines: Callable[[Iterable[Row]], bytes]
 ) -> AsyncGenerator[bytes, None]:
     cursor: Cursor | None = None
     limit = _FIRST
+    wanted: MessageFilter | None = None
     while True:
         async with call.services.database.as_service() as db:
             if not await still_known(db, [call.caller]):
                 raise Problem(403, "The caller may not read any more.")
         async with call.services.database.as_caller(call.caller) as db:
+            wanted = wanted or await message_filter(db, call.organization_id, query)
             page = await messages.search(db, call.organization_id, wanted, cursor, limit)
         part = lines([shown(row) for row in page.rows])
         yield part

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from gateway import canceling
 from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
@@ -81,8 +82,8 @@ async def events(call: Call) -> web.Response:
 async def search(call: Call) -> web.Response:
     """One page of messages that pass every filter."""
     query: shapes.MessageQuery = call.query
-    wanted = messages.MessageFilter(**query.model_dump(exclude={"limit", "cursor"}))
     async with call.services.database.as_caller(call.caller) as db:
+        wanted = await message_filter(db, call.organization_id, query)
         page = await messages.search(db, call.organization_id, wanted, call.cursor, query.limit)
     return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
 

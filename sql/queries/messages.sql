@@ -141,7 +141,8 @@ WHERE organization_id = $1
   AND ($2::text IS NULL OR channel = $2)
   AND ($3::text IS NULL OR direction = $3)
   AND ($4::text IS NULL OR status = $4)
-  AND ($5::text IS NULL OR from_address = $5 OR to_address = $5)
+  AND ($5::text IS NULL OR from_address = $5 OR to_address = $5
+    OR gateway.address_key($5) IN (gateway.address_key(from_address), gateway.address_key(to_address)))
   AND ($6::uuid IS NULL OR lead_id = $6)
   AND ($7::uuid IS NULL OR client_id = $7)
   AND ($8::uuid IS NULL OR conversation_id = $8)

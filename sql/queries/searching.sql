@@ -10,4 +10,5 @@ SELECT gateway.search_conversations($1);
 SELECT a.conversation_id FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2)
   AND NOT EXISTS (
-    SELECT FROM gateway.senders s WHERE s.organization_id = $1 AND s.address = $2);
+    SELECT FROM gateway.senders s
+    WHERE s.organization_id = $1 AND gateway.address_key(s.address) = gateway.address_key($2));

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
+from channels.model import Channel
+from gateway import setup
 from gateway.store import messages
 from gateway.store.database import ApiKey
 from gateway.store.searching import SearchError, searching
+from gateway.vault import Vault
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -142,3 +146,41 @@ async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> 
                 db, gateway.a.organization_id, messages.MessageFilter(address=address), None, 10
             )
         assert expected == [str(row["id"]) for row in page.rows]
+
+
+async def test_an_address_in_any_form(gateway: Gateway, ask: Ask) -> None:
+    """Whatever was accepted as `to` finds the message, and so does another way to write the same
+    address, theirs or ours: in the list, in a search for words, and in the export."""
+    account = await setup.add_account(
+        gateway.database,
+        Vault(gateway.settings.gateway_secret_keys),
+        gateway.a.organization_id,
+        "resend",
+        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
+    )
+    ours = "Clinic@Example.com"
+    await setup.add_sender(
+        gateway.database, account, Channel.EMAIL, ours, is_default=True, rate=None
+    )
+    mail = {"channel": "email", "subject": "Hello"}
+    sms = await said(ask, "parcel", to="07700 900 321")
+    mails = [await said(ask, "parcel", **mail, to=to) for to in ("C.Y@T.example", "c.y@t.example")]
+    for address, expected in {
+        "07700 900 321": [sms],
+        "(0)7700-900321": [sms],
+        "+447700900321": [sms],
+        "whatsapp:+447700900321": [sms],
+        gateway.a.sender: [sms],
+        "C.Y@T.example": mails[::-1],
+        "c.y@t.example": mails[::-1],
+        "CLINIC@EXAMPLE.com": mails[::-1],
+        "07700 900 322": [],
+        "y@t.example": [],
+        "12345": [],
+    }.items():
+        given = f"address={quote(address)}"
+        for query in (given, f"{given}&q=parcel", f"{given}&q=parcel&limit=2"):
+            answer = await ask("GET", f"/v1/messages?{query}")
+            assert (200, expected) == (answer.status, [m["id"] for m in answer.body["data"]]), query
+        exported = await ask("GET", f"/v1/messages/export?{given}&format=jsonl")
+        assert expected == [json.loads(line)["id"] for line in exported.body.splitlines()], address
