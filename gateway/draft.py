@@ -256,7 +256,9 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         return FieldError("template", "there is no active template of that name or id")
     row = next((row for row in rows if row["type"] == request.channel), None)
     if row is None:
-        return FieldError("template", f"is of type {rows[0]['type']}, not {request.channel}")
+        types = " and ".join(sorted({row["type"] for row in rows}))
+        text = f"is of type {types}: there is no active one of type {request.channel}"
+        return FieldError("template", text)
     if not row["is_active"]:
         return FieldError("template", "is not active")
     return Template(

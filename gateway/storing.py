@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class Storing:
                 ],
             )
         self._grew(len(stored))
-        self._stored(firsts)
+        # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
+        asyncio.get_running_loop().call_soon(self._stored, firsts)
         return [
             (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch

@@ -9,6 +9,7 @@ import pytest
 
 from channels.model import Channel
 from gateway import setup
+from gateway.metrics import Metrics
 from gateway.vault import Vault
 
 if TYPE_CHECKING:
@@ -152,3 +153,46 @@ async def test_all_of_a_reply_at_once(ask: Ask) -> None:
     ):
         answer = await ask("POST", path, reply)
         assert (422, fields) == (answer.status, named(answer)), reply
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (2**64, "must not hold an integer of more than 64 bits"),
+        ([-(2**63) - 1], "must not hold an integer of more than 64 bits"),
+        ("\x00", "must not contain the character U+0000"),
+        ({"\x00": 1}, "must not contain the character U+0000"),
+        ("x" * 65_536, "must have 64 KiB at most, as JSON it has 65548 bytes"),
+    ],
+)
+async def test_metadata_that_cannot_be_stored(ask: Ask, value: object, reason: str) -> None:
+    """What PostgreSQL or others' JSON cannot hold is refused with what is wrong with it."""
+    answer = await ask("POST", "/v1/messages", SMS | {"metadata": {"given": value}})
+
+    assert (422, {"metadata": reason}) == (answer.status, answer.fields())
+
+
+async def test_a_template_of_another_channel(ask: Ask) -> None:
+    """Where a name has active templates of other channels only, the refusal says which."""
+    await ask(
+        "POST", "/v1/templates", {"name": "both", "type": "email", "subject": "Hi", "content": "Hi"}
+    )
+    made = await ask("POST", "/v1/templates", {"name": "both", "type": "sms", "content": "Hi"})
+    await ask("PATCH", f"/v1/templates/{made.body['id']}", {"is_active": False})
+
+    answer = await ask("POST", "/v1/messages", {**SMS, "body": None, "template": "both"})
+
+    reason = "is of type email: there is no active one of type sms"
+    assert (422, {"template": reason}) == (answer.status, answer.fields())
+
+
+async def test_numbers_that_cannot_be_counted(
+    gateway: Gateway, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that is stored is answered as stored, whatever goes wrong with its numbers."""
+    monkeypatch.setattr(Metrics, "accepted", lambda *_: 1 / 0)
+
+    answer = await ask("POST", "/v1/messages", SMS)
+
+    assert 202 == answer.status
+    assert 1 == await gateway.count("messages")

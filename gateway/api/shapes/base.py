@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 T = TypeVar("T")
 
 _JSON_BYTES = 64 * 2**10
+_NUL = "must not contain the character U+0000"
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -25,7 +26,7 @@ def _whole(value: object) -> object:
 def without_nul(value: str) -> str:
     # PostgreSQL's text holds no U+0000, and UTF-8 no lone surrogate.
     if "\x00" in value:
-        raise ValueError("must not contain the character U+0000")
+        raise ValueError(_NUL)
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -46,10 +47,13 @@ def _moment(value: object) -> object:
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     try:
         size = len(orjson.dumps(value))
-    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
-        size = -1
-    if not 0 <= size <= _JSON_BYTES or _holds_nul(value):
-        raise ValueError("must be well-formed, without U+0000, and 64 KiB at most")
+    except TypeError:
+        # What else JSON may hold and orjson does not, the parser has refused already.
+        raise ValueError("must not hold an integer of more than 64 bits") from None
+    if _holds_nul(value):
+        raise ValueError(_NUL)
+    if size > _JSON_BYTES:
+        raise ValueError(f"must have 64 KiB at most, as JSON it has {size} bytes")
     return value
 
 
