@@ -33,10 +33,10 @@ async def until_somebody_waits(holding: Connection) -> None:
 
 @pytest.fixture
 async def late_looks(database: str) -> None:
-    """Whoever waits for a lock looks for a circle only after three seconds."""
+    """Whoever waits for a lock looks for a circle only after six seconds."""
     connection = await asyncpg.connect(database)
     name = urlsplit(database).path[1:]
-    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '3s'")
+    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '6s'")
     await connection.close()
 
 
@@ -51,7 +51,7 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
         first, second = await db.fetch("SELECT id FROM gateway.conversations ORDER BY id")
     lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
     async with gateway.database.as_service() as db:
-        # It waits for us behind the first one, which it has; three seconds later it looks why.
+        # It waits for us behind the first one, which it has; six seconds later it looks why.
         await db.fetch(lock, second["id"])
         both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
         batch = asyncio.ensure_future(ask("POST", "/v1/messages/batch", both))
