@@ -37,7 +37,7 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
-from gateway.turns import TAKEN, Turn, Turns, in_turn, is_new_attempt, is_taken
+from gateway.turns import TAKEN, Turn, Turns, in_turn, is_new_attempt, is_taken, may_be_taken
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
@@ -145,7 +145,7 @@ class Dispatching:
             await self._outcomes.refused_for_now(claimed, refusal)
             return
         outbound = await self._prepared(turn, account)
-        if outbound is None:
+        if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
             return
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
@@ -176,6 +176,9 @@ class Dispatching:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
             return None
+        except Refused as error:  # by us: the provider may have it from an earlier time
+            await self._outcomes.given_up(claimed, error)
+            return None
         except SendError as error:
             await self._not_sent(claimed, error)
             return None
@@ -194,6 +197,26 @@ class Dispatching:
         if is_asked_later or await self._hold(claimed, self._pace.lease, is_begun=True):
             return outbound
         return None
+
+    async def _is_too_late_to_ask(
+        self, claimed: Claimed, account: Account, outbound: Outbound
+    ) -> bool:
+        """Whether it may have been taken so long ago that the same request would be a second one.
+
+        It may have waited since, as long as a refusal said or all workers were away.
+        """
+        if not may_be_taken(claimed):
+            return False
+        async with self._database.as_service() as db:
+            since = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
+        try:
+            await PROVIDERS[account.provider].send.find(
+                account, outbound, self._session, since or claimed.created_at
+            )
+        except CannotAsk as error:
+            await self._outcomes.cannot_ask(claimed, error)
+            return True
+        return False
 
     async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
         """Hold the entry for longer; False when another worker looks after it by now."""

@@ -167,6 +167,12 @@ async def known_external_ids(
     return frozenset(row["external_id"] for row in rows)
 
 
+async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) -> datetime | None:
+    """When an answer about a message was lost first; None where none was."""
+    found: datetime | None = await db.fetchval(_SQL["lost_since"], organization_id, message_id)
+    return found
+
+
 async def wake(database: Database) -> None:
     """Tell the workers that something is due."""
     await database.at_once(_SQL["wake"])

@@ -176,6 +176,11 @@ WHERE q.organization_id = $1 AND q.attempts > 0
 -- name: known_external_ids
 SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);
 
+-- name: lost_since
+-- When the answer about a message was lost for the first time: since then the provider may have it.
+SELECT min(occurred_at) FROM gateway.message_events
+WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
+
 -- name: wake
 -- Tells the workers that something is due. Not a part of accept: PostgreSQL commits the
 -- transactions that notify one after the other.
