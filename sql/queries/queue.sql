@@ -161,7 +161,8 @@ SELECT NOT EXISTS (
 
 -- name: twins
 -- Messages with the same addresses and text of which nobody knows yet whether they were taken, the
--- one that is asked about among them: what the provider lists may be any one's.
+-- one that is asked about among them: what the provider lists may be any one's. It lists its own text
+-- of a template, and none of a call: there it may be any one's with the same addresses.
 SELECT count(*) AS unresolved,
   count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
 FROM gateway.queue q
@@ -170,8 +171,8 @@ JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
 WHERE q.organization_id = $1 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
   AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
-  -- what a call says is not in the provider's list
-  AND t.channel = m.channel AND (t.body = m.body OR t.channel = 'call');
+  AND t.channel = m.channel
+  AND (t.body = m.body OR m.channel = 'call' OR coalesce(m.parts ? 'template', false));
 
 -- name: known_external_ids
 SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);
