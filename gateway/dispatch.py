@@ -37,7 +37,16 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
-from gateway.turns import TAKEN, Turn, Turns, in_turn, is_new_attempt, is_taken, may_be_taken
+from gateway.turns import (
+    TAKEN,
+    Turn,
+    Turns,
+    in_turn,
+    is_new_attempt,
+    is_taken,
+    may_be_taken,
+    may_have_left,
+)
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
@@ -114,7 +123,7 @@ class Dispatching:
             await self._outcomes.pretended(claimed)  # whatever became of its first time
         elif claimed.phase == "ask":
             await self._ask(claimed)
-        elif claimed.was_leased and _may_have_left(claimed):
+        elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
             text = "It was not sent before its expires_at."
@@ -152,10 +161,11 @@ class Dispatching:
         )
         started = time.perf_counter()
         try:
-            sent = await PROVIDERS[account.provider].send.send(
-                account, outbound, self._session, callback
-            )
-        except SendError as error:
+            async with asyncio.timeout(self._pace.longest_send):
+                sent = await PROVIDERS[account.provider].send.send(
+                    account, outbound, self._session, callback
+                )
+        except (SendError, TimeoutError) as error:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._not_sent(claimed, error)
         else:
@@ -223,15 +233,17 @@ class Dispatching:
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
-    async def _not_sent(self, claimed: Claimed, error: SendError) -> None:
+    async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
         if isinstance(error, Refused):
             await self._outcomes.refused(claimed, error)
         elif isinstance(error, RefusedForNow):
             await self._outcomes.refused_for_now(claimed, error)
         elif isinstance(error, CannotAsk):
             await self._outcomes.cannot_ask(claimed, error)
-        else:
+        elif isinstance(error, SendError):
             await self._outcomes.lost(claimed, error.message)
+        else:
+            await self._outcomes.lost(claimed, "It took too long to be sent.")
 
     async def _ask(self, claimed: Claimed) -> None:
         """Ask the provider whether it has a message whose answer was lost."""
@@ -288,9 +300,3 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=claimed.settings or {},
         )
-
-
-def _may_have_left(claimed: Claimed) -> bool:
-    """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
-    provider = PROVIDERS.get(claimed.provider or "")
-    return provider is None or provider.can_be_asked or claimed.begun_at is not None
