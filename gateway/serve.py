@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from channels.download import Downloader
+from channels.names import OwnThreads
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.connections import listening
@@ -116,7 +117,10 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
     dsn = str(settings.database_url)
     database = await Database.connect(dsn, pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
-    connector = aiohttp.TCPConnector(limit=max(_CONNECTIONS, 2 * settings.worker_concurrency))
+    names = OwnThreads()
+    connector = aiohttp.TCPConnector(
+        limit=max(_CONNECTIONS, 2 * settings.worker_concurrency), resolver=names
+    )
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
     try:
         async with (
@@ -164,6 +168,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
         for provider in PROVIDERS.values():
             if provider.close:
                 await provider.close()
+        await names.close()
         await database.close()
 
 
