@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from uuid import UUID
 
 import aiohttp
 
@@ -81,11 +82,14 @@ class Dispatching:
         self._pace = pace or Pace()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
-    async def claim(self, limit: int) -> Turns:
-        """Take up to `limit` due entries; those about to be sent are `sending` from now on."""
+    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
+        """Take up to `limit` due entries; those about to be sent are `sending` from now on.
+
+        Organizations that are `without` for now get nothing.
+        """
         deadline = time.monotonic() + self._pace.latest_start
         async with self._database.as_service(planned_once=True) as db:
-            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
+            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
             turns = await in_turn(db, self.lease_id, claimed, deadline)
             advances = await reports.record(
                 db,

@@ -64,9 +64,14 @@ class Claimed:
     has_more: bool
 
 
-async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:
-    """Take up to `limit` due entries for `seconds`, fairly between organizations."""
-    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds)
+async def claim(
+    db: Connection, limit: int, lease_id: UUID, seconds: float, without: Sequence[UUID] = ()
+) -> list[Claimed]:
+    """Take up to `limit` due entries for `seconds`, fairly between organizations.
+
+    None of those that are `without` for now.
+    """
+    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without))
     return [Claimed(**row) for row in rows]
 
 

@@ -5,6 +5,7 @@
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
 -- `has_more`: as much of its organization was due as its share, so more of its entries may be.
+-- Organizations $4 get nothing this time.
 -- It is planned once (its planning takes three times its work), so each table that grows is asked
 -- for one row or one share of rows at a time: by LATERAL, by place, or in an index's order.
 WITH RECURSIVE organizations AS (
@@ -17,7 +18,7 @@ WITH RECURSIVE organizations AS (
   FROM organizations o WHERE o.organization_id IS NOT NULL
 ), due AS MATERIALIZED (
   SELECT o.organization_id FROM organizations o
-  WHERE EXISTS (
+  WHERE o.organization_id <> ALL ($4::uuid[]) AND EXISTS (
     SELECT FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
       SELECT FROM gateway.queue q
       WHERE q.organization_id = o.organization_id AND q.priority = p.priority
