@@ -130,10 +130,12 @@ FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone
--- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted.
+-- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted. What is
+-- not sent before its expires_at comes back then: it has failed.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $5, refusals = $6, asked = $7,
-  run_at = clock_timestamp() + make_interval(secs => $4)
+  run_at = least(clock_timestamp() + make_interval(secs => $4), CASE WHEN $5 = 'send' THEN (
+    SELECT m.expires_at FROM messages m WHERE m.organization_id = $1 AND m.id = $2) END)
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -118,6 +119,23 @@ async def test_expired(gateway: Gateway, ask: Ask, provider: Provider) -> None:
 
     assert [] == provider.posts
     assert ("failed", "expired") == (row["status"], row["error_code"])
+
+
+async def test_expired_while_the_provider_wants_no_more(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """What a provider puts off until after expires_at has failed then, not when its turn comes."""
+    provider.answer = lambda: web.Response(status=429, headers={"Retry-After": "3600"})
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    sent = (await ask("POST", "/v1/messages", SMS | {"expires_at": until.isoformat()})).body
+    worker = provider.worker(gateway)
+    await step(worker)
+    assert 0 == await step(worker)
+    await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.1)
+    await step(worker)
+
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+    assert (1, "failed", "expired") == (len(provider.posts), row["status"], row["error_code"])
 
 
 @pytest.mark.parametrize("change", ["is_active = false", None])
