@@ -105,7 +105,8 @@ def _spare_the_collector() -> None:
 
 
 def _allow_files() -> None:
-    """As many open connections as the system lets us: each stream of events is one."""
+    """As many open connections as the system lets us: each stream of events is one, and each
+    message on its way to a provider."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -114,6 +115,7 @@ def _allow_files() -> None:
 
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
     """Send what is due until `stop` is set."""
+    _allow_files()
     dsn = str(settings.database_url)
     database = await Database.connect(dsn, pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
