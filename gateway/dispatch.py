@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
@@ -257,13 +258,15 @@ class Dispatching:
             return
         # As old as the list that is to be read: what it lacks may have arrived since.
         age = claimed.attempt_age or 0.0
+        # By this machine's clock, which the provider's half can compare with the provider's.
+        since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
         try:
             account = self._account(claimed)
             found = await PROVIDERS[account.provider].send.find(
                 account,
                 await self._outbounds.make(claimed, account, with_files=False),
                 self._session,
-                claimed.attempted_at or claimed.created_at,
+                since,
             )
         except CannotAsk as error:
             await self._outcomes.cannot_ask(claimed, error)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,21 @@ class Provider:
     posts: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[], web.Response] = lambda: web.json_response({"sid": SID}, status=201)
     listed: list[dict[str, Any]] = field(default_factory=list)
+    slow_by: timedelta = timedelta()
+
+    @property
+    def now(self) -> str:
+        """The time by its own clock."""
+        return format_datetime(datetime.now(UTC) - self.slow_by, usegmt=True)
 
     async def create(self, request: web.Request) -> web.Response:
         self.posts.append({k: str(v) for k, v in (await request.post()).items()})
         return self.answer()
 
     async def list(self, _: web.Request) -> web.Response:
-        return web.json_response({"messages": self.listed, "next_page_uri": None})
+        return web.json_response(
+            {"messages": self.listed, "next_page_uri": None}, headers={"Date": self.now}
+        )
 
     def worker(self, gateway: Gateway, **pace: float) -> Dispatching:
         """A new worker that sends here."""
@@ -210,11 +219,16 @@ async def test_refusals_come_to_an_end(gateway: Gateway, ask: Ask, provider: Pro
     ] == await events_of(ask, sent["id"])
 
 
-async def test_lost_answer_is_found(gateway: Gateway, ask: Ask, provider: Provider) -> None:
-    """A message whose answer was lost is looked up, and never sent again when it is there."""
+@pytest.mark.parametrize("minutes", [0, 10, -10])
+async def test_lost_answer_is_found(
+    gateway: Gateway, ask: Ask, provider: Provider, minutes: int
+) -> None:
+    """A message whose answer was lost is looked up, and never sent again when it is there,
+    whatever the provider's clock says."""
+    provider.slow_by = timedelta(minutes=minutes)
     provider.answer = lambda: web.Response(status=502)
     sent = (await ask("POST", "/v1/messages", SMS)).body
-    worker = provider.worker(gateway)
+    worker = provider.worker(gateway, sure_after=0)
     await step(worker)
     assert "unknown" == (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"]
     provider.listed = [
@@ -225,7 +239,7 @@ async def test_lost_answer_is_found(gateway: Gateway, ask: Ask, provider: Provid
             "body": "Hello",
             "direction": "outbound-api",
             "status": "sent",
-            "date_created": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000"),
+            "date_created": provider.now,
         }
     ]
     await hurry(gateway)
