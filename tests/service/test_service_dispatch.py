@@ -403,6 +403,24 @@ async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Pr
     assert (True, True) == (turns[0].claimed.was_leased, turn.claimed.was_leased)
 
 
+async def test_what_was_given_back_is_not_canceled(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """A message that a worker had and gave back is `sending` for good: it cannot be canceled."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    stopping = provider.worker(gateway)
+    await stopping.give_back(await stopping.claim(10))
+    late = await ask("POST", f"/v1/messages/{sent['id']}/cancel")
+    await step(provider.worker(gateway))
+
+    assert 409 == late.status
+    assert "This message is sending" in late.body["detail"]
+    assert (1, "sent") == (
+        len(provider.posts),
+        (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"],
+    )
+
+
 async def test_test_key_whose_worker_died(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     """A test key's message asks nobody, also when its first worker died over it."""
     sent = (await ask("POST", "/v1/messages", SMS, key=gateway.a.test_key)).body
