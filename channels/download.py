@@ -84,8 +84,9 @@ class Downloader:
 
     async def __aenter__(self) -> Self:
         # No cache of names: what is judged is what is connected to, every time.
+        self._names = self._resolver or PublicResolver()
         connector = aiohttp.TCPConnector(
-            resolver=self._resolver or PublicResolver(), use_dns_cache=False, limit_per_host=8
+            resolver=self._names, use_dns_cache=False, limit_per_host=8
         )
         self._public = _session(connector)
         self._named = _session(aiohttp.TCPConnector(limit_per_host=8))
@@ -99,6 +100,7 @@ class Downloader:
     ) -> None:
         await self._public.close()
         await self._named.close()
+        await self._names.close()
 
     async def get(
         self,

@@ -29,7 +29,10 @@ _IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How long a request may take, in seconds: to connect, and in all."""
+    """How long a request may take, in seconds: to connect, and in all.
+
+    What `ask` waits for before that (its host's name, a free connection) may take as long again.
+    """
 
     connect: float = 5.0
     total: float = 15.0
@@ -108,7 +111,11 @@ async def ask(
     aiohttp itself sends only idempotent methods again, and only on a connection that was kept
     (https://github.com/aio-libs/aiohttp/blob/v3.14.0/aiohttp/client.py#L739).
     """
-    timeout = aiohttp.ClientTimeout(total=limits.total, sock_connect=limits.connect)
+    # With `connect` aiohttp tells what ended before there was a connection, the look-up of a name
+    # included. By `total` alone it looks like an answer that was lost.
+    timeout = aiohttp.ClientTimeout(
+        total=limits.total, connect=2 * limits.connect, sock_connect=limits.connect
+    )
     try:
         where = URL(url, encoded=True)
     except ValueError as error:

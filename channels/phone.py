@@ -15,6 +15,7 @@ TAIL_DIGITS = 7
 
 # What people write numbers with. The library itself would find a number inside any sentence.
 _WRITTEN = re.compile(r"[+＋]?[\d\s().\-/\u2010-\u2015\u2212]{2,40}")
+_LONGEST = 41
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 # https://www.twilio.com/docs/glossary/what-alphanumeric-sender-id
@@ -38,6 +39,8 @@ def to_e164(text: str, country: str | None) -> str | None:
     A number without + is read in `country`, an ISO 3166 code of two letters.
     """
     text = text.strip()
+    if len(text) > _LONGEST:  # what is remembered is remembered for long
+        return None
     # One in E.164 is the same in every country: it is read once. Of others with a + the country may
     # still tell: +00 44 is how some write 00 44.
     return _to_e164(text, None if _E164.fullmatch(text) else country)

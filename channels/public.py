@@ -11,9 +11,10 @@ import re
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
+
+from channels.names import OwnThreads
 
 PORTS = (80, 443, 8080, 8443)
 
@@ -94,7 +95,7 @@ class PublicResolver(AbstractResolver):
     """Resolves names, and refuses those of which any address is internal."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or OwnThreads()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

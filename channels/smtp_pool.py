@@ -16,6 +16,7 @@ from functools import cache
 from aiosmtplib import SMTP, SMTPStatus
 from aiosmtplib.errors import SMTPException, SMTPHeloError, SMTPResponseException
 
+from channels.errors import RefusedForNow
 from channels.http import Limits
 from channels.model import Account
 from channels.smtp_replies import cannot_connect
@@ -64,9 +65,13 @@ class Connections:
 
     @asynccontextmanager
     async def connection(self, account: Account) -> AsyncIterator[SMTP]:
-        """A connection that answers, put back afterwards unless something went wrong on it."""
+        """A connection that answers, put back afterwards unless something went wrong on it.
+
+        Raises `RefusedForNow` where the others are busy for so long that a mail would have too
+        little of its time left.
+        """
         pool = self._pool(account)
-        async with pool.slots:
+        async with self._slot(pool):
             client = await self._idle(pool) or await self._connect(account)
             try:
                 yield client
@@ -80,6 +85,19 @@ class Connections:
             finally:
                 if client.is_connected:
                     pool.keep(client)
+
+    @asynccontextmanager
+    async def _slot(self, pool: Pool) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.limits.connect):
+                await pool.slots.acquire()
+        except TimeoutError as error:
+            text = "All connections to the mail server are busy with other mails."
+            raise RefusedForNow(text, code="busy") from error
+        try:
+            yield
+        finally:
+            pool.slots.release()
 
     def _pool(self, account: Account) -> Pool:
         """By account and credentials: changed ones must not send over the old connection."""

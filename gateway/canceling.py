@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from channels.model import Status
 from gateway.problems import Problem, not_found
 from gateway.store import messages, reports
 from gateway.store.database import Caller, Database
@@ -20,11 +21,7 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
         raise not_found("message")
     async with database.as_service() as db:
         if not await messages.take_back(db, organization_id, message_id):
-            raise Problem(
-                409,
-                f"This message is {row['status']}: only one that is pending, and that no worker "
-                "has taken up, can be canceled.",
-            )
+            raise _late(row["status"])
         event = Event(
             organization_id=organization_id,
             message_id=message_id,
@@ -33,8 +30,18 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
             status="canceled",
             source=source,
         )
-        await reports.record(db, [event])
+        for advance in await reports.record(db, [event]):
+            if advance.old_status != Status.PENDING:  # a worker had it, and gave it back
+                raise _late(advance.old_status)
         row = await messages.get(db, organization_id, message_id)
     if row is None:
         raise not_found("message")
     return row
+
+
+def _late(status: str) -> Problem:
+    return Problem(
+        409,
+        f"This message is {status}: only one that is pending, and that no worker has taken up, "
+        "can be canceled.",
+    )

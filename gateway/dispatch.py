@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import aiohttp
 
@@ -37,7 +39,16 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
-from gateway.turns import TAKEN, Turn, Turns, in_turn, is_new_attempt, is_taken
+from gateway.turns import (
+    TAKEN,
+    Turn,
+    Turns,
+    in_turn,
+    is_new_attempt,
+    is_taken,
+    may_be_taken,
+    may_have_left,
+)
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
@@ -72,11 +83,14 @@ class Dispatching:
         self._pace = pace or Pace()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
-    async def claim(self, limit: int) -> Turns:
-        """Take up to `limit` due entries; those about to be sent are `sending` from now on."""
+    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
+        """Take up to `limit` due entries; those about to be sent are `sending` from now on.
+
+        Organizations that are `without` for now get nothing.
+        """
         deadline = time.monotonic() + self._pace.latest_start
         async with self._database.as_service(planned_once=True) as db:
-            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease)
+            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
             turns = await in_turn(db, self.lease_id, claimed, deadline)
             advances = await reports.record(
                 db,
@@ -114,7 +128,7 @@ class Dispatching:
             await self._outcomes.pretended(claimed)  # whatever became of its first time
         elif claimed.phase == "ask":
             await self._ask(claimed)
-        elif claimed.was_leased and _may_have_left(claimed):
+        elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
             text = "It was not sent before its expires_at."
@@ -145,17 +159,18 @@ class Dispatching:
             await self._outcomes.refused_for_now(claimed, refusal)
             return
         outbound = await self._prepared(turn, account)
-        if outbound is None:
+        if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
             return
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
         started = time.perf_counter()
         try:
-            sent = await PROVIDERS[account.provider].send.send(
-                account, outbound, self._session, callback
-            )
-        except SendError as error:
+            async with asyncio.timeout(self._pace.longest_send):
+                sent = await PROVIDERS[account.provider].send.send(
+                    account, outbound, self._session, callback
+                )
+        except (SendError, TimeoutError) as error:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._not_sent(claimed, error)
         else:
@@ -176,6 +191,9 @@ class Dispatching:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
             return None
+        except Refused as error:  # by us: the provider may have it from an earlier time
+            await self._outcomes.given_up(claimed, error)
+            return None
         except SendError as error:
             await self._not_sent(claimed, error)
             return None
@@ -195,20 +213,42 @@ class Dispatching:
             return outbound
         return None
 
+    async def _is_too_late_to_ask(
+        self, claimed: Claimed, account: Account, outbound: Outbound
+    ) -> bool:
+        """Whether it may have been taken so long ago that the same request would be a second one.
+
+        It may have waited since, as long as a refusal said or all workers were away.
+        """
+        if not may_be_taken(claimed):
+            return False
+        async with self._database.as_service() as db:
+            since = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
+        try:
+            await PROVIDERS[account.provider].send.find(
+                account, outbound, self._session, since or claimed.created_at
+            )
+        except CannotAsk as error:
+            await self._outcomes.cannot_ask(claimed, error)
+            return True
+        return False
+
     async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
         """Hold the entry for longer; False when another worker looks after it by now."""
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
-    async def _not_sent(self, claimed: Claimed, error: SendError) -> None:
+    async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
         if isinstance(error, Refused):
             await self._outcomes.refused(claimed, error)
         elif isinstance(error, RefusedForNow):
             await self._outcomes.refused_for_now(claimed, error)
         elif isinstance(error, CannotAsk):
             await self._outcomes.cannot_ask(claimed, error)
-        else:
+        elif isinstance(error, SendError):
             await self._outcomes.lost(claimed, error.message)
+        else:
+            await self._outcomes.lost(claimed, "It took too long to be sent.")
 
     async def _ask(self, claimed: Claimed) -> None:
         """Ask the provider whether it has a message whose answer was lost."""
@@ -218,13 +258,15 @@ class Dispatching:
             return
         # As old as the list that is to be read: what it lacks may have arrived since.
         age = claimed.attempt_age or 0.0
+        # By this machine's clock, which the provider's half can compare with the provider's.
+        since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
         try:
             account = self._account(claimed)
             found = await PROVIDERS[account.provider].send.find(
                 account,
                 await self._outbounds.make(claimed, account, with_files=False),
                 self._session,
-                claimed.attempted_at or claimed.created_at,
+                since,
             )
         except CannotAsk as error:
             await self._outcomes.cannot_ask(claimed, error)
@@ -265,9 +307,3 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=claimed.settings or {},
         )
-
-
-def _may_have_left(claimed: Claimed) -> bool:
-    """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
-    provider = PROVIDERS.get(claimed.provider or "")
-    return provider is None or provider.can_be_asked or claimed.begun_at is not None

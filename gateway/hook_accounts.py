@@ -16,6 +16,7 @@ from gateway.vault import Vault
 
 _ACCOUNT_SECONDS = 5.0
 _KNOWN_ACCOUNTS = 10_000
+_ID_CHARACTERS = 36
 
 
 class UnknownHookError(Exception):
@@ -45,7 +46,8 @@ class HookAccounts:
     async def named(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`."""
         row = PROVIDERS.get(provider)
-        if row is None or event not in row.events:
+        # Of any length Python would read an id, and the cache remember it.
+        if row is None or event not in row.events or len(account_id) > _ID_CHARACTERS:
             raise UnknownHookError
         try:
             wanted = _uuid(account_id)

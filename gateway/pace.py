@@ -15,15 +15,17 @@ _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jit
 class Pace:
     """Times of dispatch, in seconds, and limits.
 
-    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer):
-    the lease outlasts that. `sure_after` the claim a provider that does not list the message
-    surely does not have it: by then the request has arrived, and its list has caught up; until
-    then it is asked every `ask_every`. An outcome that a defect of ours keeps from being stored is
-    tried `most_defects` times, which takes six minutes.
+    A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
+    is cut off after `longest_send`, whatever it waits for: the lease outlasts that. `sure_after`
+    the claim a provider that does not list the message surely does not have it: by then the request
+    has arrived, and its list has caught up; until then it is asked every `ask_every`. An outcome
+    that a defect of ours keeps from being stored is tried `most_defects` times, which takes six
+    minutes.
     """
 
     lease: float = 30
     latest_start: float = 5
+    longest_send: float = 20
     ask_every: float = 5
     sure_after: float = 25
     twin_wait: float = 3

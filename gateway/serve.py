@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from channels.download import Downloader
+from channels.names import OwnThreads
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.connections import listening
@@ -104,7 +105,8 @@ def _spare_the_collector() -> None:
 
 
 def _allow_files() -> None:
-    """As many open connections as the system lets us: each stream of events is one."""
+    """As many open connections as the system lets us: each stream of events is one, and each
+    message on its way to a provider."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -113,10 +115,14 @@ def _allow_files() -> None:
 
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
     """Send what is due until `stop` is set."""
+    _allow_files()
     dsn = str(settings.database_url)
     database = await Database.connect(dsn, pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
-    connector = aiohttp.TCPConnector(limit=max(_CONNECTIONS, 2 * settings.worker_concurrency))
+    names = OwnThreads()
+    connector = aiohttp.TCPConnector(
+        limit=max(_CONNECTIONS, 2 * settings.worker_concurrency), resolver=names
+    )
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request
     try:
         async with (
@@ -164,6 +170,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
         for provider in PROVIDERS.values():
             if provider.close:
                 await provider.close()
+        await names.close()
         await database.close()
 
 

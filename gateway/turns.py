@@ -84,3 +84,9 @@ def may_be_taken(claimed: Claimed) -> bool:
 def is_new_attempt(claimed: Claimed) -> bool:
     """Whether it is about to be sent: nobody has begun, and nobody has to ask first."""
     return claimed.phase == "send" and not claimed.was_leased and not is_taken(claimed)
+
+
+def may_have_left(claimed: Claimed) -> bool:
+    """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
+    provider = PROVIDERS.get(claimed.provider or "")
+    return provider is None or provider.can_be_asked or claimed.begun_at is not None

@@ -7,8 +7,10 @@ under way are finished, errands and what was not begun are given back.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from uuid import UUID
 
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
@@ -27,6 +29,8 @@ _GLANCE = 0.05
 _GATHER = 0.02
 _BATCH = 100
 _STOP = 25.0
+# What is under way for so many seconds is slow: a provider that does not answer, files that drip.
+_SLOW = 3.0
 
 
 class Worker:
@@ -39,17 +43,21 @@ class Worker:
         errands: Errands,
         direct_url: str,
         concurrency: int,
+        *,
+        slow_after: float = _SLOW,
     ) -> None:
         self._database = database
         self._dispatching = dispatching
         self._errands = errands
         self._direct_url = direct_url
         self._concurrency = concurrency
+        self._slow_after = slow_after
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
-        self._under_way: set[asyncio.Task[None]] = set()
+        # Whose it is, and by the monotonic clock since when.
+        self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
         self._missed = MissedReports(database)
 
@@ -100,7 +108,7 @@ class Worker:
                 return
             for turn in turns:
                 task = asyncio.create_task(self._work(turn))
-                self._under_way.add(task)
+                self._under_way[task] = (turn.claimed.organization_id, time.monotonic())
                 task.add_done_callback(self._done)
             if not turns.has_more:
                 # Messages that end wake nobody: a claim that finds nothing costs as much as any.
@@ -125,13 +133,23 @@ class Worker:
         if not self._known_alive.is_set():
             return Turns()
         try:
-            return await self._dispatching.claim(limit)
+            return await self._dispatching.claim(limit, self._slow())
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
         await asyncio.sleep(_POLL)
         return Turns()
+
+    def _slow(self) -> list[UUID]:
+        """Organizations that get no more for now, because half of all places are with slow ones.
+
+        Each claim is fair, but what is slow stays and what is quick goes: after some claims one
+        tenant's dead mail server would have all the places.
+        """
+        begun = time.monotonic() - self._slow_after
+        slow = [organization for organization, since in self._under_way.values() if since < begun]
+        return list(set(slow)) if len(slow) >= self._concurrency / 2 else []
 
     async def _work(self, turn: Turn) -> None:
         try:
@@ -145,7 +163,7 @@ class Worker:
             )
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         if len(self._under_way) <= self._concurrency * 3 // 4:
             self._freed.set()
 

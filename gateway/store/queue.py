@@ -64,9 +64,14 @@ class Claimed:
     has_more: bool
 
 
-async def claim(db: Connection, limit: int, lease_id: UUID, seconds: float) -> list[Claimed]:
-    """Take up to `limit` due entries for `seconds`, fairly between organizations."""
-    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds)
+async def claim(
+    db: Connection, limit: int, lease_id: UUID, seconds: float, without: Sequence[UUID] = ()
+) -> list[Claimed]:
+    """Take up to `limit` due entries for `seconds`, fairly between organizations.
+
+    None of those that are `without` for now.
+    """
+    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without))
     return [Claimed(**row) for row in rows]
 
 
@@ -165,6 +170,12 @@ async def known_external_ids(
     """Those of a provider's ids that messages of ours have."""
     rows = await db.fetch(_SQL["known_external_ids"], organization_id, list(external_ids))
     return frozenset(row["external_id"] for row in rows)
+
+
+async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) -> datetime | None:
+    """When an answer about a message was lost first; None where none was."""
+    found: datetime | None = await db.fetchval(_SQL["lost_since"], organization_id, message_id)
+    return found
 
 
 async def wake(database: Database) -> None:

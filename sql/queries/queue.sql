@@ -5,6 +5,7 @@
 -- gets the same share of the batch, by priority and age within it; the rest of an organization's
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
 -- `has_more`: as much of its organization was due as its share, so more of its entries may be.
+-- Organizations $4 get nothing this time.
 -- It is planned once (its planning takes three times its work), so each table that grows is asked
 -- for one row or one share of rows at a time: by LATERAL, by place, or in an index's order.
 WITH RECURSIVE organizations AS (
@@ -17,7 +18,7 @@ WITH RECURSIVE organizations AS (
   FROM organizations o WHERE o.organization_id IS NOT NULL
 ), due AS MATERIALIZED (
   SELECT o.organization_id FROM organizations o
-  WHERE EXISTS (
+  WHERE o.organization_id <> ALL ($4::uuid[]) AND EXISTS (
     SELECT FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
       SELECT FROM gateway.queue q
       WHERE q.organization_id = o.organization_id AND q.priority = p.priority
@@ -129,10 +130,12 @@ FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone
--- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted.
+-- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted. What is
+-- not sent before its expires_at comes back then: it has failed.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $5, refusals = $6, asked = $7,
-  run_at = clock_timestamp() + make_interval(secs => $4)
+  run_at = least(clock_timestamp() + make_interval(secs => $4), CASE WHEN $5 = 'send' THEN (
+    SELECT m.expires_at FROM messages m WHERE m.organization_id = $1 AND m.id = $2) END)
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 
@@ -161,7 +164,8 @@ SELECT NOT EXISTS (
 
 -- name: twins
 -- Messages with the same addresses and text of which nobody knows yet whether they were taken, the
--- one that is asked about among them: what the provider lists may be any one's.
+-- one that is asked about among them: what the provider lists may be any one's. It lists its own text
+-- of a template, and none of a call: there it may be any one's with the same addresses.
 SELECT count(*) AS unresolved,
   count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
 FROM gateway.queue q
@@ -170,11 +174,16 @@ JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
 WHERE q.organization_id = $1 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
   AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
-  -- what a call says is not in the provider's list
-  AND t.channel = m.channel AND (t.body = m.body OR t.channel = 'call');
+  AND t.channel = m.channel
+  AND (t.body = m.body OR m.channel = 'call' OR coalesce(m.parts ? 'template', false));
 
 -- name: known_external_ids
 SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);
+
+-- name: lost_since
+-- When the answer about a message was lost for the first time: since then the provider may have it.
+SELECT min(occurred_at) FROM gateway.message_events
+WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
 -- name: wake
 -- Tells the workers that something is due. Not a part of accept: PostgreSQL commits the

@@ -1,5 +1,7 @@
 """Numbers as people write them, and as they are stored and compared."""
 
+import tracemalloc
+
 import phonenumbers
 import pytest
 from hypothesis import given, settings
@@ -157,3 +159,15 @@ def test_examples_of_every_country(country: str) -> None:
         for prefix in ("", "0", "1", "8", "06", "9", "15", "01"):
             text = f"+{example.country_code}{prefix}{national}"
             assert _by_the_library(text, None) == to_e164(text, None)
+
+
+def test_what_is_no_number_takes_no_memory() -> None:
+    """Texts that are too long for any number are not remembered, whoever sends many of them."""
+    tracemalloc.start()
+    try:
+        for n in range(2000):
+            assert to_e164(f"{n:04}" + "\U0001f600" * 996, "GB") is None
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2**20

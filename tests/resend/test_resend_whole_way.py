@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import time_machine
@@ -157,6 +158,60 @@ async def test_a_mail_that_is_late_and_may_be_there(
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET expires_at = now()")
     await step(worker)
+    assert 1 == len(resend_api.asked)
+    await stays_unknown(gateway, ask, sent)
+
+
+async def test_a_mail_that_waited_for_more_than_a_day(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """A refusal may ask for a day's patience: by then Resend has forgotten the key, and the same
+    request would be a second mail to whom the first may have reached."""
+    refusing, api.url = api.url, resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await lose(gateway, ask, worker, resend_api)
+    api.says(
+        429, {"name": "daily_quota_exceeded", "message": "Tomorrow."}, **{"Retry-After": "86400"}
+    )
+    worker._api_urls["resend"] = refusing
+    while await step(worker):
+        pass
+    assert 1 == len(api.asked)
+    worker._api_urls["resend"] = resend_api.url
+    resend_api.taken.clear()
+    resend_api.is_silent = False
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now()")
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=1), tick=True):
+        while await step(worker):
+            pass
+    assert {} == resend_api.taken
+    await stays_unknown(gateway, ask, sent)
+
+
+async def test_a_file_that_is_gone_the_second_time(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """A mail that may have been taken has not failed because its file cannot be had once more."""
+    await connect(gateway)
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    file = {"content": base64.b64encode(b"%PDF-1.4 x").decode(), "filename": "a.pdf"}
+    resend_api.is_silent = True
+    sent = await send(
+        ask,
+        "email",
+        "ada@customer.example",
+        subject="Your bill",
+        body="Here it is.",
+        attachments=[file | {"content_type": "application/pdf"}],
+    )
+    await step(worker)
+    for kept in (gateway.settings.gateway_data / "media").rglob("*-*-*-*-*"):
+        if kept.is_file():
+            kept.unlink()
+    while await step(worker):
+        pass
     assert 1 == len(resend_api.asked)
     await stays_unknown(gateway, ask, sent)
 

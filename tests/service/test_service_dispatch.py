@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +40,21 @@ class Provider:
     posts: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[], web.Response] = lambda: web.json_response({"sid": SID}, status=201)
     listed: list[dict[str, Any]] = field(default_factory=list)
+    slow_by: timedelta = timedelta()
+
+    @property
+    def now(self) -> str:
+        """The time by its own clock."""
+        return format_datetime(datetime.now(UTC) - self.slow_by, usegmt=True)
 
     async def create(self, request: web.Request) -> web.Response:
         self.posts.append({k: str(v) for k, v in (await request.post()).items()})
         return self.answer()
 
     async def list(self, _: web.Request) -> web.Response:
-        return web.json_response({"messages": self.listed, "next_page_uri": None})
+        return web.json_response(
+            {"messages": self.listed, "next_page_uri": None}, headers={"Date": self.now}
+        )
 
     def worker(self, gateway: Gateway, **pace: float) -> Dispatching:
         """A new worker that sends here."""
@@ -120,6 +130,23 @@ async def test_expired(gateway: Gateway, ask: Ask, provider: Provider) -> None:
     assert ("failed", "expired") == (row["status"], row["error_code"])
 
 
+async def test_expired_while_the_provider_wants_no_more(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """What a provider puts off until after expires_at has failed then, not when its turn comes."""
+    provider.answer = lambda: web.Response(status=429, headers={"Retry-After": "3600"})
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    sent = (await ask("POST", "/v1/messages", SMS | {"expires_at": until.isoformat()})).body
+    worker = provider.worker(gateway)
+    await step(worker)
+    assert 0 == await step(worker)
+    await asyncio.sleep((until - datetime.now(UTC)).total_seconds() + 0.1)
+    await step(worker)
+
+    row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
+    assert (1, "failed", "expired") == (len(provider.posts), row["status"], row["error_code"])
+
+
 @pytest.mark.parametrize("change", ["is_active = false", None])
 async def test_account_that_is_gone(
     gateway: Gateway, ask: Ask, provider: Provider, change: str | None
@@ -192,11 +219,16 @@ async def test_refusals_come_to_an_end(gateway: Gateway, ask: Ask, provider: Pro
     ] == await events_of(ask, sent["id"])
 
 
-async def test_lost_answer_is_found(gateway: Gateway, ask: Ask, provider: Provider) -> None:
-    """A message whose answer was lost is looked up, and never sent again when it is there."""
+@pytest.mark.parametrize("minutes", [0, 10, -10])
+async def test_lost_answer_is_found(
+    gateway: Gateway, ask: Ask, provider: Provider, minutes: int
+) -> None:
+    """A message whose answer was lost is looked up, and never sent again when it is there,
+    whatever the provider's clock says."""
+    provider.slow_by = timedelta(minutes=minutes)
     provider.answer = lambda: web.Response(status=502)
     sent = (await ask("POST", "/v1/messages", SMS)).body
-    worker = provider.worker(gateway)
+    worker = provider.worker(gateway, sure_after=0)
     await step(worker)
     assert "unknown" == (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"]
     provider.listed = [
@@ -207,7 +239,7 @@ async def test_lost_answer_is_found(gateway: Gateway, ask: Ask, provider: Provid
             "body": "Hello",
             "direction": "outbound-api",
             "status": "sent",
-            "date_created": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000"),
+            "date_created": provider.now,
         }
     ]
     await hurry(gateway)
@@ -369,6 +401,24 @@ async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Pr
     (turn,) = await provider.worker(gateway).claim(10)
 
     assert (True, True) == (turns[0].claimed.was_leased, turn.claimed.was_leased)
+
+
+async def test_what_was_given_back_is_not_canceled(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """A message that a worker had and gave back is `sending` for good: it cannot be canceled."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    stopping = provider.worker(gateway)
+    await stopping.give_back(await stopping.claim(10))
+    late = await ask("POST", f"/v1/messages/{sent['id']}/cancel")
+    await step(provider.worker(gateway))
+
+    assert 409 == late.status
+    assert "This message is sending" in late.body["detail"]
+    assert (1, "sent") == (
+        len(provider.posts),
+        (await ask("GET", f"/v1/messages/{sent['id']}")).body["status"],
+    )
 
 
 async def test_test_key_whose_worker_died(gateway: Gateway, ask: Ask, provider: Provider) -> None:

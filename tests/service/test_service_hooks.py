@@ -246,6 +246,15 @@ async def test_no_such_hook(gateway: Gateway, ask: Ask, path: str) -> None:
     assert 0 == await gateway.count("gateway.webhook_requests")
 
 
+async def test_an_id_that_is_written_at_length(gateway: Gateway, ask: Ask) -> None:
+    """Python reads a UUID with thousands of hyphens, too; what nobody was given names nothing, and
+    is not remembered: a stranger would need nothing else to fill a web process's memory."""
+    path = "/webhooks/twilio/{}/status"
+    known = path.format(gateway.a.account_id)
+    at_length = path.format("-" * 5_000 + str(gateway.a.account_id))
+    assert [403, 404] == [(await ask("POST", each, key="")).status for each in (known, at_length)]
+
+
 async def test_forged_requests(gateway: Gateway, ask: Ask, twilio: Twilio) -> None:
     """A request that the account's provider did not sign is a 403, and nothing is stored."""
     form = {"MessageSid": SID, "MessageStatus": "delivered"}

@@ -296,3 +296,31 @@ async def test_twilio_inbound(gateway: Gateway, ask: Ask) -> None:
               "From": f"whatsapp:{ADA}", "To": f"whatsapp:{OURS[Channel.WHATSAPP]}"}  # fmt: skip
     assert 200 == (await from_twilio(gateway, "message", fields)).status
     await send(ask, "whatsapp", ADA, body="Hello")
+
+
+async def test_a_lost_template_beside_another_message(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of a template Twilio tells its own text: while another message to that person is on its way,
+    what Twilio lists may be that one, and the template is not taken for sent."""
+    await connect(gateway, "twilio", Channel.WHATSAPP)
+    await make_template(ask, TWILIO)
+    first = await send(ask, "whatsapp", ADA, template="visit", variables={"day": "Monday"})
+    worker = api.worker(gateway, ask_every=0, sure_after=3600)
+    api.says(502)
+    await step(worker)
+    await send(ask, "whatsapp", ADA, template="visit", variables={"day": "Friday"}, priority="high")
+    other = api.worker(gateway)
+    (turn,) = await other.claim(1)
+    taken = {
+        "sid": "MM" + "4" * 32,
+        "to": f"whatsapp:{ADA}",
+        "from": f"whatsapp:{OURS[Channel.WHATSAPP]}",
+        "body": "What Twilio made of Friday",
+        "direction": "outbound-api",
+        "date_created": datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000"),
+    }
+    api.says(200, {"messages": [taken], "next_page_uri": None})
+    await step(worker)
+
+    row = await row_of(ask, first)
+    assert first["id"] != str(turn.claimed.message_id)
+    assert ("unknown", None) == (row["status"], row["external_id"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 from gateway.dispatch import Dispatching
 from gateway.ids import new_id
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from gateway.errands import Errands
     from tests.service.conftest import Gateway
 
-TURN = cast("Turn", object())
+TURN = cast("Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id())))
 # Shorter than the half second after which a worker that was told nothing looks by itself.
 MOMENT = 0.3
 
@@ -31,7 +33,7 @@ class Counted:
         self.asked, self.all_given = asyncio.Event(), asyncio.Event()
         self.worked = 0
 
-    async def claim(self, limit: int) -> Turns:
+    async def claim(self, limit: int, _: Sequence[UUID] = ()) -> Turns:
         """The next one, not before the clock has moved on."""
         await asyncio.sleep(0)
         self.limits.append(limit)

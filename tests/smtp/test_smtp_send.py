@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -312,3 +313,27 @@ def test_accounts_are_values() -> None:
     held = account(25)
     assert isinstance(held, Account)
     assert smtp.validate_credentials(held.credentials) == held.credentials
+
+
+class Busy(Server):
+    """A mail server that thinks about each mail for a while."""
+
+    async def _say(self, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
+        if verb == "content":
+            await asyncio.sleep(0.5)
+        return await super()._say(writer, verb, usual)
+
+
+async def test_a_mail_that_waited_has_its_time(session: aiohttp.ClientSession) -> None:
+    """Mails share a few connections: one that has waited long for its own goes later, and is not
+    cut off in the middle of its content, when nobody knows whether it was taken."""
+    half = Smtp(connections=Connections(limits=Limits(connect=0.4, total=1.25)))
+    async with Busy() as server:
+        came = await asyncio.gather(
+            *(half.send(account(server.port), outbound(), session, "") for _ in range(40)),
+            return_exceptions=True,
+        )
+        await half.close()
+    kinds = Counter(type(each) for each in came)
+    assert {Sent, RefusedForNow} == kinds.keys(), kinds
+    assert kinds[Sent] == len(server.mails)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +51,33 @@ def test_a_host_that_is_not_here(host: str) -> None:
     """An address of another machine, or a name that nobody has, is the same kind of error."""
     with pytest.raises(PortTakenError, match=host):
         bind(host, 0)
+
+
+WORKER = """
+import asyncio, resource, sys
+from pathlib import Path
+from gateway.config import Settings
+from gateway.serve import serve_worker
+
+async def main():
+    stop = asyncio.Event()
+    stop.set()
+    await serve_worker(Settings(
+        database_url="postgresql://nobody@127.0.0.1:9/nothing",
+        gateway_data=Path(sys.argv[1]), gateway_secret_keys=(b"k" * 32,)), stop)
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+asyncio.run(main())
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
+def test_a_worker_has_as_many_connections_as_the_system_lets_it(tmp_path: Path) -> None:
+    """Each message under way is a connection: what a login has without asking is soon used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ended = subprocess.run(
+        [sys.executable, "-c", WORKER, str(tmp_path)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    soft = int(ended.stdout.split()[-1])
+    assert soft == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))

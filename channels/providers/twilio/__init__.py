@@ -98,10 +98,10 @@ class Twilio:
         asking = client(account, session, self.limits)
         if outbound.channel is Channel.CALL:
             url = calls.list_url(account, outbound)
-            like = partial(calls.matches, outbound=outbound, since=since)
+            like = partial(calls.matches, outbound=outbound)
             return await search(asking, url, name="calls", matches=like, since=since)
         url = messages.list_url(account, outbound)
-        same = partial(messages.matches, account=account, outbound=outbound, since=since)
+        same = partial(messages.matches, account=account, outbound=outbound)
         return await search(asking, url, name="messages", matches=same, since=since)
 
 

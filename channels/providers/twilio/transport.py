@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
 from urllib.parse import urlencode
@@ -145,23 +145,32 @@ async def search(
     url: str,
     *,
     name: str,
-    matches: Callable[[Record], bool],
+    matches: Callable[..., bool],
     since: datetime,
 ) -> list[Sent]:
-    """The records of a list since then that match, oldest first.
+    """The records of a list that match (`since` then), oldest first.
 
     Raises `AnswerLost` also when there are more records than we look through.
     """
     found: list[Record] = []
-    for _ in range(PAGES):
-        page = read_page(await client.request_async("GET", url), name)
-        found += [each for each in page.records if matches(each)]
+    for turn in range(PAGES):
+        answer = await client.request_async("GET", url)
+        page = read_page(answer, name)
+        if turn == 0:
+            since = _by_their_clock(since, answer.headers or {})
+        found += [each for each in page.records if matches(each, since=since)]
         if page.next_uri is None or page.ends_before(since - CLOCK_SLACK):
             found.reverse()  # Twilio lists the newest first, to the second
             found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
             return [sent for record in found if (sent := read_record(record))]
         url = API + page.next_uri
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
+
+
+def _by_their_clock(moment: datetime, headers: Mapping[str, str]) -> datetime:
+    """A time of ours as it was by Twilio's clock, which dates its records: ours may be wrong."""
+    now = parse_date(headers.get("date"))
+    return moment if now is None else moment + (now - datetime.now(UTC))
 
 
 def is_recent(record: Record, since: datetime) -> bool:

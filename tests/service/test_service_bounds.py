@@ -1,0 +1,119 @@
+"""What a send may take at most, and what it takes from others meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from channels.model import Channel
+from gateway.ids import new_id
+from gateway.store import queue
+from gateway.worker import Worker
+from tests.servers import FakeApi, serving
+from tests.service.test_service_worker import NoErrands
+from tests.service.wires import connect, row_of, send, step
+
+if TYPE_CHECKING:
+    from gateway.errands import Errands
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+WAITS = "SELECT phase = 'send' AND lease_id IS NULL FROM gateway.queue"
+
+
+def postmark(request: web.Request) -> web.Response:
+    """Take every mail, and know of none."""
+    if request.method == "GET":
+        return web.json_response({"Messages": []})
+    return web.json_response({"MessageID": "pm-1", "ErrorCode": 0})
+
+
+async def test_a_send_that_does_not_begin(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A mail that waits here, as for threads that a file system holds up, for longer than a send
+    may take, does not leave after another worker was sure that the provider does not have it."""
+    await connect(gateway, "postmark", Channel.EMAIL)
+    api.answers = postmark
+    sent = await send(ask, "email", "ada@customer.example", subject="Hi", body="Hello")
+    stuck, other = api.worker(gateway, longest_send=0.2), api.worker(gateway, sure_after=0)
+    freed = threading.Event()
+    threads = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(threads)
+    threads.submit(freed.wait, 60)
+    (turn,) = await stuck.claim(1)
+    sending = asyncio.create_task(stuck.work(turn))
+    await asyncio.sleep(0.5)
+    async with gateway.database.as_service() as db:
+        await queue.end_dead_leases(db, other.lease_id)
+    is_waiting = False
+    while not is_waiting:
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE gateway.queue SET run_at = now()")
+        await step(other)
+        async with gateway.database.as_service() as db:
+            is_waiting = await db.fetchval(WAITS)
+    (again,) = await other.claim(1)
+    freed.set()
+    await asyncio.gather(sending, other.work(again))
+
+    assert ["POST"] == [request.method for request, _ in api.asked if request.method == "POST"]
+    assert "sent" == (await row_of(ask, sent))["status"]
+
+
+@dataclass
+class Holding(FakeApi):
+    """Twilio's API, which lets one sender's messages wait until they are freed."""
+
+    sender: str = ""
+    freed: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    taken: list[str] = field(default_factory=list)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Take a message, at once or when it is freed."""
+        (sender,) = parse_qs(await request.text())["From"]
+        self.taken.append(sender)
+        if sender == self.sender:
+            await self.freed.acquire()
+        return web.json_response({"sid": f"SM{new_id().hex}"}, status=201)
+
+    async def has_taken(self, count: int, sender: str) -> None:
+        """Wait until so many of a sender's messages have come."""
+        async with asyncio.timeout(5):
+            while self.taken.count(sender) < count:  # noqa: ASYNC110 - a server's list
+                await asyncio.sleep(0.02)
+
+
+async def test_a_slow_provider_is_slow_for_its_tenant(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of one tenant, whose messages wait for their provider, there is a backlog: when some places
+    are free the other one gets them, and goes on getting them."""
+    slow, quick = gateway.a.sender, gateway.b.sender
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    async with serving(Holding(sender=slow)) as holding:
+        api.url = holding.url
+        worker = Worker(
+            gateway.database,
+            api.worker(gateway),
+            cast("Errands", NoErrands()),
+            str(gateway.settings.database_url),
+            8,
+            slow_after=0.3,
+        )
+        await ask("POST", "/v1/messages/batch", {"messages": [sms] * 40})
+        running = asyncio.create_task(worker.run())
+        await holding.has_taken(8, slow)
+        await ask("POST", "/v1/messages/batch", {"messages": [sms] * 12}, key=gateway.b.key)
+        await asyncio.sleep(0.4)
+        for _ in range(4):
+            holding.freed.release()
+        try:
+            await holding.has_taken(12, quick)
+        finally:
+            for _ in range(40):
+                holding.freed.release()
+            worker.stop()
+            await running
