@@ -109,10 +109,11 @@ def demo(
     port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
 ) -> None:
     """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
-    from gateway.demo import run_demo  # noqa: PLC0415 - nor does anybody else need this
+    from gateway.demo import alone, run_demo  # noqa: PLC0415 - nor does anybody else need this
 
     settings = read_settings()
-    share_metrics(settings.gateway_data / "demo")
+    folder = settings.gateway_data / "demo"
+    share_metrics(folder)
     configure("error" if once else "warning", "console")
     failed = False
 
@@ -120,7 +121,8 @@ def demo(
         nonlocal failed
         failed = not await run_demo(settings, once=once, port=port, out=out, err=err)
 
-    run_loop(run())
+    with alone(folder):
+        run_loop(run())
     if failed:
         raise typer.Exit(1)
 
