@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from gateway.cli.output import err, out
-from gateway.config import Settings, read_settings
+from gateway.config import Settings, SettingsError, read_settings
 from gateway.logs import configure
+from gateway.media.store import MediaStoreError, open_store
 from gateway.runtime import database_of, share_metrics
 from gateway.serve import (
     PortTakenError,
@@ -129,6 +130,10 @@ def demo(
 
 def _started() -> Settings:
     settings = read_settings()
+    try:
+        open_store(settings.gateway_media_url, settings.gateway_data)
+    except MediaStoreError as error:
+        raise SettingsError(f"GATEWAY_MEDIA_URL: {error}") from None
     share_metrics(settings.gateway_data)
     configure(settings.log_level, settings.log_format)
     return settings
