@@ -19,7 +19,7 @@ from aiohttp import web
 from channels.download import Downloader
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
-from gateway.connections import listening
+from gateway.connections import BACKLOG, listening
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import configure, logger
@@ -59,6 +59,9 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
+        if not shared:
+            # Only who listens has the port: until then another process may bind it as well.
+            bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise PortTakenError(f"PORT: cannot listen on {host}:{port}: {error.strerror}") from None

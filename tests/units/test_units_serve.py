@@ -19,9 +19,9 @@ def test_a_free_port(host: str, family: str) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    """A port that somebody listens on is an error that names PORT, address and reason."""
+    """A port that was bound is taken from then on, also while its process has yet to begin: it is
+    an error that names PORT, address and reason."""
     with closing(bind("127.0.0.1", 0)) as first:
-        first.listen()
         port = first.getsockname()[1]
         with pytest.raises(PortTakenError) as caught:
             bind("127.0.0.1", port)
