@@ -219,6 +219,25 @@ async def test_account_life(gateway: Gateway, ask: Ask) -> None:
     )
 
 
+async def test_urls_carry_a_new_secret(gateway: Gateway, ask: Ask) -> None:
+    """The URLs to paste are complete whenever the secret that they carry was just given."""
+    credentials = {"server_token": "11111111-1111-4111-8111-111111111111"}
+    account = {"provider": "postmark", "credentials": credentials | {"webhook_secret": "secret-1"}}
+    made = await ask("POST", "/v1/accounts", account, key=gateway.a.owner)
+    path = f"/v1/accounts/{made.body['id']}"
+
+    changed = await ask(
+        "PATCH",
+        path,
+        {"credentials": credentials | {"webhook_secret": "secret-2"}},
+        key=gateway.a.owner,
+    )
+    read = await ask("GET", path, key=gateway.a.owner)
+
+    assert {True} == {url.endswith("?secret=secret-2") for url in changed.body["webhooks"].values()}
+    assert "secret-" not in str(read.body)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
