@@ -264,7 +264,7 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         channel=request.channel,
         subject=row["subject"],
         source=row["content"],
-        options=row["options"] or {},
+        options=options.stored(row["options"]),
     )
 
 

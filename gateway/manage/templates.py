@@ -134,7 +134,7 @@ def as_template(row: Mapping[str, Any]) -> Template:
         channel=Channel(row["type"]),
         subject=row["subject"],
         source=row["content"],
-        options=row["options"] or {},
+        options=options.stored(row["options"]),
     )
 
 
@@ -179,6 +179,6 @@ def _shown(row: Row) -> Row:
         **row,
         "variables": row["variables"] or [],
         "tags": row["tags"] or [],
-        "is_active": row["is_active"] is not False,
+        "is_active": bool(row["is_active"]),  # without a word it is not sent with
         "usage_count": row["usage_count"] or 0,
     }

@@ -91,6 +91,11 @@ def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]
     return []
 
 
+def stored(given: object) -> Mapping[str, Any]:
+    """The options of a template's row, where another program may have stored any JSON."""
+    return given if isinstance(given, Mapping) else {}
+
+
 def sources(channel: Channel, given: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """The options that are sources to be rendered, each with its name."""
     if not given or channel is not Channel.WHATSAPP:

@@ -1,0 +1,126 @@
+"""Rows that another program stored, as the CRM does through PostgREST: any JSON, and nulls."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from gateway.store import accounts
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+ANN = "+447700900123"
+BY_TEMPLATE = {"channel": "sms", "to": ANN, "template": "greeting"}
+FILE = {"url": "https://files.example/a.png", "filename": "a.png", "content_type": "image/png"}
+
+
+async def test_options_of_a_template_that_are_none(gateway: Gateway, ask: Ask) -> None:
+    """A template whose options are no object has none: it is sent with, and spoils no batch."""
+    template = {"name": "greeting", "type": "sms", "content": "Hello"}
+    await ask("POST", "/v1/templates", template)
+    await run(gateway, "UPDATE message_templates SET options = '[1]'")
+
+    sent = await ask("POST", "/v1/messages", BY_TEMPLATE)
+    batch = await ask("POST", "/v1/messages/batch", {"messages": [BY_TEMPLATE, BY_TEMPLATE]})
+
+    assert (202, "Hello") == (sent.status, sent.body["body"])
+    assert [202, 202] == [item["status"] for item in batch.body["data"]]
+
+
+async def test_a_template_that_is_neither_on_nor_off(gateway: Gateway, ask: Ask) -> None:
+    """A template that does not say whether it is active is not: it is shown as it is treated."""
+    made = await ask("POST", "/v1/templates", {"name": "greeting", "type": "sms", "content": "Hi"})
+    await run(gateway, "UPDATE message_templates SET is_active = NULL")
+
+    shown = await ask("GET", f"/v1/templates/{made.body['id']}")
+    sent = await ask("POST", "/v1/messages", BY_TEMPLATE)
+
+    assert shown.body["is_active"] is False
+    assert {"template"} == sent.fields().keys()
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        ([{**FILE, "id": 7}], 202),
+        ([{"url": FILE["url"]}], 202),
+        (None, 202),
+        ([FILE["url"]], 422),
+        ([{"link": FILE["url"]}], 422),
+        ([{**FILE, "filename": 7}], 422),
+        ({"files": [FILE]}, 422),
+    ],
+)
+async def test_files_of_a_message_that_is_sent_again(
+    gateway: Gateway, ask: Ask, files: Any, status: int
+) -> None:
+    """A failed message goes again with its files; where nobody can say which, that is refused."""
+    again = await ask("POST", f"/v1/messages/{await failed(gateway, attachments=files)}/retry")
+
+    assert status == again.status
+    if status == 422:
+        assert {"attachments"} == again.fields().keys()
+    else:
+        urls = [file["url"] for file in again.body["attachments"]]
+        assert [file["url"] for file in files or []] == urls
+
+
+async def test_metadata_that_is_no_object(gateway: Gateway, ask: Ask) -> None:
+    """A failed message whose metadata are a list is sent again without them."""
+    again = await ask("POST", f"/v1/messages/{await failed(gateway, metadata=[1])}/retry")
+
+    assert (202, {}) == (again.status, again.body["metadata"])
+
+
+async def test_one_mailbox_in_two_organizations(gateway: Gateway) -> None:
+    """Whose address is written as it was asked for is meant, whoever was there first."""
+    for tenant, email in ((gateway.b, "Ada@clinic.example"), (gateway.a, "ada@clinic.example")):
+        await run(
+            gateway,
+            "INSERT INTO auth_users (auth_id, email, organization_id) VALUES"
+            " (gen_random_uuid(), $1, $2)",
+            email,
+            tenant.organization_id,
+        )
+
+    async with gateway.database.as_service() as db:
+        exact = await accounts.staff_by_email(db, "ada@clinic.example")
+        other = await accounts.staff_by_email(db, "ADA@clinic.example")
+
+    assert exact is not None
+    assert other is not None
+    assert (gateway.a.organization_id, gateway.b.organization_id) == (
+        exact["organization_id"],
+        other["organization_id"],
+    )
+
+
+async def failed(gateway: Gateway, *, attachments: Any = (), metadata: Any = None) -> UUID:
+    """A message of A's that has failed."""
+    (row,) = await run(
+        gateway,
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        " status, attachments, metadata)"
+        " VALUES ($1, 'sms', 'outbound', $2, $3, 'Hello', 'failed', $4, $5) RETURNING id",
+        gateway.a.organization_id,
+        gateway.a.sender,
+        ANN,
+        json.dumps(attachments),
+        json.dumps(metadata),
+    )
+    found: UUID = row["id"]
+    return found
+
+
+async def run(gateway: Gateway, statement: str, *values: Any) -> list[asyncpg.Record]:
+    """Do as another program does, which may do all."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    try:
+        return list(await connection.fetch(statement, *values))
+    finally:
+        await connection.close()
