@@ -68,6 +68,20 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     return bound
 
 
+def claim(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for our own web processes, which bind it `shared`, and for nobody
+    else; it takes no connections itself. Raises `PortTakenError`.
+
+    Without it the port would be free until the first of them has started, and another gateway that
+    starts in that second would share it.
+    """
+    bind(host, port).close()  # nobody listens there
+    kept = bind(host, port, shared=True)
+    # Where both may reuse an address, Linux asks only who listens.
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return kept
+
+
 async def serve_web(
     settings: Settings,
     bound: socket.socket,

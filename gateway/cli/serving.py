@@ -16,6 +16,7 @@ from gateway.serve import (
     PortTakenError,
     WebProcesses,
     bind,
+    claim,
     run_loop,
     serve_web,
     serve_worker,
@@ -35,13 +36,12 @@ def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has t
 
     async def run() -> None:
         async with database_of(settings) as ready:
-            bound = bind(host, settings.port)
-            stop = stop_on_signals()
             if settings.web_concurrency == 1:
-                await serve_web(ready, bound, stop)
+                bound = bind(host, settings.port)
+                await serve_web(ready, bound, stop_on_signals())
                 return
-            bound.close()  # it showed that nobody else listens there
-            await WebProcesses(ready, host, settings.port).run(stop)
+            with claim(host, settings.port):
+                await WebProcesses(ready, host, settings.port).run(stop_on_signals())
 
     run_loop(run())
 

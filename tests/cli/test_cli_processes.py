@@ -51,6 +51,26 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert [] == [line for line in web.lines if "Traceback" in line]
 
 
+async def test_two_of_several_processes(shell: Shell) -> None:
+    """Of two gateways that start at once on one port, each with several web processes, one has it;
+    the other says so and ends, whichever was first."""
+    port = str(free_port())
+    words = ("web", "--host", "127.0.0.1")
+    async with (
+        shell.start(*words, PORT=port, WEB_CONCURRENCY="2") as one,
+        shell.start(*words, PORT=port, WEB_CONCURRENCY="2") as other,
+    ):
+        ends = {asyncio.create_task(each.ended(20)): each for each in (one, other)}
+        done, left = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        (over,), (on,) = done, left
+        await ends[on].says("web is ready", 2)
+        on.cancel()
+        code = await ends[on].stop()
+
+    assert (1, 0) == (over.result(), code)
+    assert ends[over].lines[-1].startswith(f"gateway: PORT: cannot listen on 127.0.0.1:{port}: ")
+
+
 async def test_simulator(lone_shell: Shell) -> None:
     """The simulator says where it is, stops with 0, and a port that is taken is one line."""
     port = free_port()

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from gateway.serve import PortTakenError, bind
+from gateway.serve import PortTakenError, bind, claim
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "IPv4"), ("::1", "IPv6")])
@@ -27,6 +27,27 @@ def test_a_port_that_is_taken() -> None:
             bind("127.0.0.1", port)
 
     assert f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use" == str(caught.value)
+
+
+def test_a_port_that_is_claimed() -> None:
+    """A port that is kept for several processes of ours is theirs alone, before any of them listens
+    and after, and free when it is given back."""
+    with closing(bind("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with closing(claim("127.0.0.1", port)):
+        for taking in (bind, claim):
+            with pytest.raises(PortTakenError):
+                taking("127.0.0.1", port)
+        with (
+            closing(bind("127.0.0.1", port, shared=True)) as one,
+            closing(bind("127.0.0.1", port, shared=True)) as other,
+        ):
+            one.listen()
+            other.listen()
+            with socket.create_connection(("127.0.0.1", port)):
+                pass
+    with closing(bind("127.0.0.1", port)) as again:
+        assert port == again.getsockname()[1]
 
 
 def test_a_port_that_was_just_given_back() -> None:
