@@ -264,7 +264,7 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         channel=request.channel,
         subject=row["subject"],
         source=row["content"],
-        options=options.stored(row["options"]),
+        options=options.as_object(row["options"]),
     )
 
 

@@ -62,6 +62,9 @@ async def test_template_life(ask: Ask) -> None:
         ({"subject": "s"}, "subject", "e-mail"),
         ({"usage_count": 7}, "usage_count", "not a field"),
         ({"variables": ["x"]}, "variables", "not a field"),
+        ({"type": "whatsapp", "options": {"variables": ["x"]}}, "options.variables", "dictionary"),
+        ({"type": "whatsapp", "options": {"variables": {"1": 5}}}, "options.variables.1", "string"),
+        ({"type": "whatsapp", "options": {"components": 5}}, "options.components", "list"),
     ],
 )
 async def test_bad_template(ask: Ask, change: dict[str, Any], field: str, says: str) -> None:
