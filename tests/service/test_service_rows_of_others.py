@@ -98,6 +98,41 @@ async def test_files_of_a_message_that_is_sent_again(
         assert [file["url"] for file in files or []] == urls
 
 
+@pytest.mark.parametrize("kind", ["lead", "client", "message", "template"])
+async def test_rows_without_a_time(gateway: Gateway, ask: Ask, kind: str) -> None:
+    """Rows whose time is null are listed before all others, each once, however long a page is."""
+    bodies: dict[str, dict[str, Any]] = {
+        "lead": {},
+        "client": {"email": "ann{n}@c.example"},
+        "message": {"channel": "sms", "to": ANN, "body": "Hello"},
+        "template": {"name": "greeting {n}", "type": "sms", "content": "Hello"},
+    }
+    table = "message_templates" if kind == "template" else f"{kind}s"
+    made = []
+    for n in range(7):
+        body = {name: value.replace("{n}", str(n)) for name, value in bodies[kind].items()}
+        made.append((await ask("POST", f"/v1/{kind}s", body)).body["id"])
+    timeless = sorted(made[1:6], reverse=True)
+    forget = f"UPDATE {table} SET created_at = NULL WHERE id = ANY ($1::uuid[])"  # noqa: S608
+    await run(gateway, forget, timeless)
+    paths = [f"/v1/{kind}s"]
+    if kind == "message":
+        shown = await ask("GET", f"/v1/messages/{made[0]}")
+        paths.append(f"/v1/conversations/{shown.body['conversation_id']}/messages")
+
+    for path in paths:
+        for limit in (1, 2, 5, 7):
+            found: list[str] = []
+            cursor = ""
+            while True:
+                page = await ask("GET", f"{path}?limit={limit}{cursor}")
+                found += [row["id"] for row in page.body["data"]]
+                if page.body["next_cursor"] is None:
+                    break
+                cursor = f"&cursor={page.body['next_cursor']}"
+            assert [*timeless, made[6], made[0]] == found
+
+
 async def test_metadata_that_is_no_object(gateway: Gateway, ask: Ask) -> None:
     """A failed message whose metadata are a list is sent again without them."""
     again = await ask("POST", f"/v1/messages/{await failed(gateway, metadata=[1])}/retry")
