@@ -133,6 +133,20 @@ async def test_rows_without_a_time(gateway: Gateway, ask: Ask, kind: str) -> Non
             assert [*timeless, made[6], made[0]] == found
 
 
+async def test_a_message_without_a_time_is_shown(gateway: Gateway, ask: Ask) -> None:
+    """The inbox shows a message whose times are null, in its thread and by itself."""
+    message = {"channel": "sms", "to": ANN, "body": "Hello"}
+    sent = (await ask("POST", "/v1/messages", message)).body
+    await run(gateway, "UPDATE messages SET created_at = NULL")
+    staff = {"Authorization": f"Bearer {gateway.a.owner}"}
+    async with gateway.http.post("/inbox/session", headers=staff) as begun:
+        cookies = {name: cookie.value for name, cookie in begun.cookies.items()}
+
+    for path in (f"/c/{sent['conversation_id']}", f"/m/{sent['id']}", f"/m/{sent['id']}/why"):
+        async with gateway.http.get(f"/inbox{path}", cookies=cookies) as page:
+            assert (200, True) == (page.status, "Hello" in await page.text() or "why" in path)
+
+
 async def test_metadata_that_is_no_object(gateway: Gateway, ask: Ask) -> None:
     """A failed message whose metadata are a list is sent again without them."""
     again = await ask("POST", f"/v1/messages/{await failed(gateway, metadata=[1])}/retry")
