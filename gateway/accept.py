@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from channels.model import Attachment, Channel
 from gateway import parts, standing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
@@ -22,7 +24,7 @@ from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
-from gateway.problems import Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.recalling import Recalling, Replayed
 from gateway.store import messages
 from gateway.store.conversations import Place
@@ -102,6 +104,7 @@ class Accepting:
         if before.sign_in is not None:
             raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
         is_mail = old["channel"] == Channel.EMAIL
+        metadata = old["metadata"] if isinstance(old["metadata"], dict) else {}
         request = SendRequest.model_construct(
             channel=Channel(old["channel"]),
             from_=old["from_address"],
@@ -110,18 +113,11 @@ class Accepting:
             subject=old["subject"] if is_mail else None,
             html_body=old["html_body"] if is_mail else None,
             options=parts.as_options(said),
-            attachments=[
-                AttachmentIn(**{k: v for k, v in file.items() if k != "size"})
-                for file in old["attachments"] or []
-            ],
+            attachments=_files_of(old["attachments"] or []),
             lead_id=old["lead_id"],
             client_id=old["client_id"],
             reference=old["reference"],
-            metadata={
-                k: v
-                for k, v in (old["metadata"] or {}).items()
-                if k not in ("provider", "reply_to")
-            },
+            metadata={k: v for k, v in metadata.items() if k not in ("provider", "reply_to")},
         )
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
@@ -249,3 +245,22 @@ class Accepting:
             ],
         )
         self._nudge()
+
+
+def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
+    """The files of a stored message as a request names them; raises `Problem` 422.
+
+    Another program may have stored anything there, and without its files it is another message.
+    """
+    try:
+        return [
+            AttachmentIn(
+                url=file["url"],
+                filename=file.get("filename"),
+                content_type=file.get("content_type"),
+            )
+            for file in stored
+        ]
+    except (AttributeError, KeyError, TypeError, ValidationError):
+        text = "are stored in a form of another program, which cannot be sent again"
+        raise invalid([FieldError("attachments", text)]) from None

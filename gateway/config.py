@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_API_URL = "_API_URL"
+from gateway.registry import PROVIDERS
+
+# Only those of our providers: a variable that ends so may be any other program's.
+_API_URLS = {f"{name}_API_URL".upper(): name for name in PROVIDERS}
 _SECRET = 32
 
 
@@ -69,7 +72,10 @@ class Settings(BaseSettings):
     @field_validator("gateway_data")
     @classmethod
     def _home(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"{value} is in nobody's home: name the whole path") from None
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -138,13 +144,13 @@ def read_settings() -> Settings:
     # An empty variable is one that is not set: `PORT= gateway web` means the default.
     empty = [name for name, value in os.environ.items() if not value]
     for name in empty:
-        if name.lower() in Settings.model_fields or name.endswith(_API_URL):
+        if name.lower() in Settings.model_fields or name in _API_URLS:
             del os.environ[name]
     found: dict[str, str] = {}
-    for name, value in os.environ.items():
-        if name.endswith(_API_URL):
+    for name, provider in _API_URLS.items():
+        if (value := os.environ.get(name)) is not None:
             try:
-                found[name.removesuffix(_API_URL).lower()] = check_url(value)
+                found[provider] = check_url(value)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
     try:

@@ -26,7 +26,7 @@ from gateway.problems import Problem
 
 _log = logger(__name__)
 
-_BACKLOG = 1024
+BACKLOG = 1024
 # In bytes. Callbacks put what they like into a URL, and a token may be long. They differ because
 # aiohttp's error tells which of them was passed by its number alone.
 MAX_URL = 16 * 2**10
@@ -63,7 +63,7 @@ async def listening(
                 connection.look(now, patience)
 
     listener = await loop.create_server(
-        lambda: Connection(server, loop), sock=bound, backlog=_BACKLOG
+        lambda: Connection(server, loop), sock=bound, backlog=BACKLOG
     )
     looking = loop.call_later(patience.look, look)
     try:

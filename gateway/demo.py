@@ -6,17 +6,20 @@ Its own PostgreSQL, the providers' simulator, web and worker, in one process tha
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from rich.console import Console
 
 from gateway import simulator
-from gateway.config import Settings
+from gateway.config import Settings, SettingsError
 from gateway.demo_organization import PROVIDERS, settle
 from gateway.demo_print import print_conversation
 from gateway.demo_story import PHONE, NotAsPlannedError, Stage, play
@@ -26,6 +29,29 @@ from gateway.serve import bind, serve_web, serve_worker, stop_on_signals
 _START_S = 30.0
 # For every message, status and reply of the story together.
 _PATIENCE_S = 60.0
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of the demo; raises `SettingsError` where another one does.
+
+    They share a database: the worker of one would send the other's messages to its own simulator,
+    which knows nothing of their accounts.
+    """
+    try:
+        descriptor = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(f"GATEWAY_DATA: {folder} cannot be used: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"GATEWAY_DATA: a demo runs in {folder} already: end it, or name another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def run_demo(
@@ -59,8 +85,16 @@ async def _stage(
     port: int,
     say: Any,  # noqa: ANN401 - rich's update
 ) -> AsyncIterator[Stage]:
+    # Whatever the environment names, all of it stays below this folder: files, too, and passwords
+    # that somebody tries the inbox with.
     own = settings.model_copy(
-        update={"gateway_data": settings.gateway_data / "demo", "database_url": None}
+        update={
+            "gateway_data": settings.gateway_data / "demo",
+            "database_url": None,
+            "gateway_media_url": None,
+            "supabase_url": None,
+            "supabase_anon_key": None,
+        }
     )
     bound = bind("127.0.0.1", port)
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -266,7 +266,7 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         channel=request.channel,
         subject=row["subject"],
         source=row["content"],
-        options=row["options"] or {},
+        options=options.as_object(row["options"]),
     )
 
 

@@ -133,7 +133,10 @@ class EmbeddedServer:
     def _wait_until_ready(self, deadline: float) -> None:
         believe = 0.0  # what a holder before us could not do may be possible by now
         while True:
-            self._start_holder_if_none(believe)
+            is_another = self._start_holder_if_none(believe) and believe > 0
+            if is_another and self._layout.is_full:
+                # The one before could not even write down why it ended.
+                raise EmbeddedError(self._layout.last_words("PostgreSQL does not start"))
             believe = float("inf")
             if ask(self._layout.door) == "ready" and is_there(probe(self._layout.socket)):
                 return

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import socket
 import stat
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 LOG_LIMIT = 8 * 2**20  # bytes; then the log is put aside as server.log.1
+FULL = 2**16  # bytes; with less no server starts, and nobody can write down why
 SOCKET_LIMIT = 100  # bytes of the whole path; the kernel takes 107 on Linux, 103 on macOS
 
 
@@ -82,6 +84,11 @@ class Layout:
             self.own(self.log)
         return self.log.open("ab")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has no room: what was to be said about it may not be in the log."""
+        return shutil.disk_usage(self.data).free < FULL
+
     def last_words(self, failure: str) -> str:
         """One line made of a failure and of what the log says about it at its end."""
         with self.log.open("rb") as log:
@@ -89,7 +96,7 @@ class Layout:
             lines = log.read().decode(errors="replace").splitlines() or ["it said nothing"]
         telling = re.compile("FATAL|PANIC|[Ee]rror|could not|cannot|unrecognized|invalid")
         words = "; ".join([line.strip() for line in lines[-5:] if telling.search(line)][-2:])
-        if "No space left on device" in words:
+        if "No space left on device" in words or self.is_full:
             return f"{failure}: the disk is full, free some space under {self.data}"
         if "incompatible with server" in words:
             version = (self.pgdata / "PG_VERSION").read_text().strip()

@@ -86,12 +86,17 @@ async def down(owner_url: str, to: str | None = None) -> list[str]:
 async def status(url: str) -> MigrationStatus:
     """What is applied and what is pending; any login that may become `service_role` can ask.
 
-    Raises MigrationError where the database cannot be reached.
+    Raises MigrationError where the database cannot be reached, or tells this login nothing.
     """
     connection = await _connect(url)
     try:
         async with connection.transaction(readonly=True):
             applied = await _applied(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        raise MigrationError(
+            "this login may not see what is applied: grant service_role to it, or set"
+            " DATABASE_OWNER_URL"
+        ) from None
     finally:
         await connection.close()
     known = [_version(path) for path in files()]

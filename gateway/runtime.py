@@ -11,12 +11,13 @@ import base64
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway import migrate
 from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
 from gateway.embedded import EmbeddedServer
+from gateway.store.address import fault_of
 
 
 @asynccontextmanager
@@ -31,6 +32,12 @@ async def database_of(settings: Settings, *, needs_keys: bool = True) -> AsyncIt
                 "GATEWAY_SECRET_KEYS: is required with DATABASE_URL: 32 random bytes in base64, "
                 "for example from: openssl rand -base64 32"
             )
+        for name, url in (
+            ("DATABASE_URL", settings.database_url),
+            ("DATABASE_DIRECT_URL", settings.database_direct_url),
+        ):
+            if url is not None and (fault := await fault_of(url)):
+                raise SettingsError(f"{name}: {fault}")
         yield settings
         return
     server = EmbeddedServer(settings.gateway_data)
@@ -63,25 +70,32 @@ async def _is_behind(dsn: str) -> bool:
 def _own_key(folder: Path) -> bytes:
     """The key that belongs to the embedded database: made once, readable by its owner only."""
     path = folder / "secret.key"
-    fresh = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(os.urandom(32)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     try:
-        os.link(fresh, path)  # fails where a key is already there, which then counts
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    try:
+        if not path.exists():
+            _make_key(path)
         return decode_key(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"GATEWAY_DATA: {path} cannot be used: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(
             f"GATEWAY_DATA: {path} holds no key ({error}): put the old one back, a new one opens "
             "no credentials"
         ) from None
+
+
+def _make_key(path: Path) -> None:
+    """Make a key, whole or not at all; where somebody else made one meanwhile, that one counts."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(os.urandom(32)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def share_metrics(folder: Path) -> int:

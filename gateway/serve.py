@@ -20,7 +20,7 @@ from channels.download import Downloader
 from channels.names import OwnThreads
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
-from gateway.connections import listening
+from gateway.connections import BACKLOG, listening
 from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import configure, logger
@@ -60,10 +60,27 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((host, port))
+        if not shared:
+            # Only who listens has the port: until then another process may bind it as well.
+            bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise PortTakenError(f"PORT: cannot listen on {host}:{port}: {error.strerror}") from None
     return bound
+
+
+def claim(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for our own web processes, which bind it `shared`, and for nobody
+    else; it takes no connections itself. Raises `PortTakenError`.
+
+    Without it the port would be free until the first of them has started, and another gateway that
+    starts in that second would share it.
+    """
+    bind(host, port).close()  # nobody listens there
+    kept = bind(host, port, shared=True)
+    # Where both may reuse an address, Linux asks only who listens.
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return kept
 
 
 async def serve_web(

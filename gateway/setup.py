@@ -67,6 +67,9 @@ async def create_staff(
     auth_id = auth_id or uuid4()
     try:
         async with database.as_service() as db:
+            # In other letters it is the same mailbox, and who signs in with it must be one person.
+            if await accounts.staff_by_email(db, email) is not None:
+                raise SetupError(f"There is a member of staff with the address {email} already.")
             await accounts.insert_staff(
                 db, user_id, auth_id, email, full_name, organization_id, role
             )

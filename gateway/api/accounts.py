@@ -62,11 +62,10 @@ async def change_account(call: Call) -> web.Response:
         row = await accounts.get_account(db, call.organization_id, call.id)
         if row is None:
             raise not_found("account")
-        sealed = None
+        sealed = credentials = None
         if wanted.credentials is not None:
-            sealed = call.services.vault.seal(
-                call.organization_id, _credentials(row["provider"], wanted.credentials)
-            )
+            credentials = _credentials(row["provider"], wanted.credentials)
+            sealed = call.services.vault.seal(call.organization_id, credentials)
         await accounts.update_account(
             db,
             call.organization_id,
@@ -77,7 +76,7 @@ async def change_account(call: Call) -> web.Response:
         )
         row = await accounts.get_account(db, call.organization_id, call.id)
     call.services.hook_accounts.forget(call.id)
-    return respond(_account(call, row))
+    return respond(_account(call, row, credentials))
 
 
 async def delete_account(call: Call) -> web.Response:

@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from gateway.cli.output import err, out
-from gateway.config import Settings, read_settings
+from gateway.config import Settings, SettingsError, read_settings
 from gateway.logs import configure
+from gateway.media.store import MediaStoreError, open_store
 from gateway.runtime import database_of, share_metrics
 from gateway.serve import (
     PortTakenError,
     WebProcesses,
     bind,
+    claim,
     run_loop,
     serve_web,
     serve_worker,
@@ -34,13 +36,12 @@ def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has t
 
     async def run() -> None:
         async with database_of(settings) as ready:
-            bound = bind(host, settings.port)
-            stop = stop_on_signals()
             if settings.web_concurrency == 1:
-                await serve_web(ready, bound, stop)
+                bound = bind(host, settings.port)
+                await serve_web(ready, bound, stop_on_signals())
                 return
-            bound.close()  # it showed that nobody else listens there
-            await WebProcesses(ready, host, settings.port).run(stop)
+            with claim(host, settings.port):
+                await WebProcesses(ready, host, settings.port).run(stop_on_signals())
 
     run_loop(run())
 
@@ -109,10 +110,11 @@ def demo(
     port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
 ) -> None:
     """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
-    from gateway.demo import run_demo  # noqa: PLC0415 - nor does anybody else need this
+    from gateway.demo import alone, run_demo  # noqa: PLC0415 - nor does anybody else need this
 
     settings = read_settings()
-    share_metrics(settings.gateway_data / "demo")
+    folder = settings.gateway_data / "demo"
+    share_metrics(folder)
     configure("error" if once else "warning", "console")
     failed = False
 
@@ -120,13 +122,18 @@ def demo(
         nonlocal failed
         failed = not await run_demo(settings, once=once, port=port, out=out, err=err)
 
-    run_loop(run())
+    with alone(folder):
+        run_loop(run())
     if failed:
         raise typer.Exit(1)
 
 
 def _started() -> Settings:
     settings = read_settings()
+    try:
+        open_store(settings.gateway_media_url, settings.gateway_data)
+    except MediaStoreError as error:
+        raise SettingsError(f"GATEWAY_MEDIA_URL: {error}") from None
     share_metrics(settings.gateway_data)
     configure(settings.log_level, settings.log_format)
     return settings

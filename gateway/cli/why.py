@@ -110,10 +110,11 @@ def _head(row: Row) -> str:
 
 
 def _listed(row: Row) -> str:
-    at = row["created_at"].astimezone(UTC)
+    at = row["created_at"]  # which another program may have left out
+    when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" if at else "without a time"
     way = "in" if row["direction"] == "inbound" else "out"
     status = row["status"] or "pending"
-    return f"{at:%Y-%m-%d %H:%M} {row['channel']:<8} {way:<3} {status:<9} {row['id']}"
+    return f"{when:<16} {row['channel']:<8} {way:<3} {status:<9} {row['id']}"
 
 
 def _timeline(steps: Sequence[Step], columns: int) -> Iterator[Line]:

@@ -114,6 +114,8 @@ async def delete(services: Services, caller: Caller, template_id: UUID) -> None:
 
 async def render(services: Services, template: Template, values: Mapping[str, Any]) -> Row:
     """What a template becomes with these variables, and for SMS what that costs."""
+    if errors := options.check(template.channel, template.options):
+        raise invalid(errors)  # another program may have stored them
     try:
         content = await compose_template(services.renderer, template, values)
     except ComposeError as error:
@@ -134,7 +136,7 @@ def as_template(row: Mapping[str, Any]) -> Template:
         channel=Channel(row["type"]),
         subject=row["subject"],
         source=row["content"],
-        options=row["options"] or {},
+        options=options.as_object(row["options"]),
     )
 
 
@@ -179,6 +181,6 @@ def _shown(row: Row) -> Row:
         **row,
         "variables": row["variables"] or [],
         "tags": row["tags"] or [],
-        "is_active": row["is_active"] is not False,
+        "is_active": bool(row["is_active"]),  # without a word it is not sent with
         "usage_count": row["usage_count"] or 0,
     }

@@ -70,7 +70,10 @@ def open_store(location: str | None, data: Path) -> MediaStore:
     if not location:
         return FolderStore(data / "media")
     if "://" not in location:
-        return FolderStore(Path(location).expanduser().absolute())
+        try:
+            return FolderStore(Path(location).expanduser().absolute())
+        except RuntimeError:
+            raise MediaStoreError(f"{location} is in nobody's home: name the whole path") from None
     if location.startswith("file://"):
         return FolderStore(Path(urlsplit(location).path))
     try:

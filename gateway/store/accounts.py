@@ -54,7 +54,7 @@ async def insert_staff(
 
 
 async def staff_by_email(db: Connection, email: str) -> Row | None:
-    """The member of staff with this e-mail address."""
+    """The member of staff with this e-mail address; of several, the one that is written so."""
     row = await db.fetchrow(_SQL["staff_by_email"], email)
     return dict(row) if row else None
 

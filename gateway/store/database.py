@@ -245,6 +245,8 @@ def plainly() -> Iterator[None]:
         ) from error
     except _ENDED_FOR_ANOTHER as error:
         raise RolledBackError(f"it ended for another transaction ({_one_line(error)})") from error
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise DatabaseAwayError(f"the address cannot be used ({_one_line(error)})") from error
     except _AWAY as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
             raise

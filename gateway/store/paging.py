@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# Where rows stand that another program stored without a time: PostgreSQL lists them before all
+# others, and the queries that may meet one know this moment.
+NO_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _SIZE = 8 + 16
 
 
@@ -60,4 +63,4 @@ def page(rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at") 
     kept = [dict(row) for row in rows[:limit]]
     if len(rows) <= limit:
         return Page(kept, None)
-    return Page(kept, str(Cursor(kept[-1][by], kept[-1]["id"])))
+    return Page(kept, str(Cursor(kept[-1][by] or NO_TIME, kept[-1]["id"])))

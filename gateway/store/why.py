@@ -30,8 +30,10 @@ async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Stor
     events = await messages.events(db, organization_id, message_id, None, MOST_EVENTS)
     files = await media.by_message(db, organization_id, message_id)
     retries = await db.fetch(_SQL["retries"], organization_id, message_id)
+    # Another program may have stored it without a time.
+    stored_at = row["created_at"] or row["updated_at"] or around["now"]
     return Story(
-        message=row,
+        message={**row, "created_at": stored_at},
         now=around["now"],
         events=tuple(reversed(events.rows)),
         is_cut=events.next_cursor is not None,

@@ -9,7 +9,9 @@ INSERT INTO auth_users (id, auth_id, email, full_name, organization_id, role)
 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, auth_id;
 
 -- name: staff_by_email
-SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1);
+-- The schema lets two organizations write one mailbox in two ways: whose is written so comes first.
+SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1)
+ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
 -- name: staff_by_auth_id
 -- Run as the caller: who is not active, or of no organization, sees no row.

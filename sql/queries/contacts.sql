@@ -75,7 +75,8 @@ FROM leads
 WHERE organization_id = $1
   AND ($2::text IS NULL OR status = $2)
   AND ($3::text IS NULL OR lower(email) = lower($3))
-  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
+    OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
 ORDER BY created_at DESC, id DESC LIMIT $6;
 
 -- name: get_lead
@@ -131,7 +132,8 @@ FROM clients
 WHERE organization_id = $1
   AND ($2::text IS NULL OR membership_status = $2)
   AND ($3::text IS NULL OR lower(email) = lower($3))
-  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid))
+  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
+    OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
 ORDER BY created_at DESC, id DESC LIMIT $6;
 
 -- name: get_client

@@ -85,7 +85,8 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
   retry_of, metadata, created_at, updated_at
 FROM messages
 WHERE organization_id = $1 AND conversation_id = $2
-  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
+  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid)
+    OR (created_at IS NULL AND $3 = '9999-01-01 00:00Z' AND id < $4)) -- paging.NO_TIME
 ORDER BY created_at DESC, id DESC
 LIMIT $5;
 

@@ -150,7 +150,8 @@ WHERE organization_id = $1
   AND ($10::text IS NULL OR reference = $10)
   AND ($11::timestamptz IS NULL OR created_at >= $11)
   AND ($12::timestamptz IS NULL OR created_at < $12)
-  AND ($13::timestamptz IS NULL OR (created_at, id) < ($13, $14::uuid))
+  AND ($13::timestamptz IS NULL OR (created_at, id) < ($13, $14::uuid)
+    OR (created_at IS NULL AND $13 = '9999-01-01 00:00Z' AND id < $14)) -- paging.NO_TIME
 ORDER BY created_at DESC, id DESC
 LIMIT $15;
 

@@ -15,7 +15,8 @@ WHERE t.organization_id = $1
   AND ($2::text IS NULL OR t.type = $2)
   AND ($3::text IS NULL OR t.name = $3)
   AND ($4::boolean IS NULL OR t.is_active = $4)
-  AND ($5::timestamptz IS NULL OR (t.created_at, t.id) < ($5, $6::uuid))
+  AND ($5::timestamptz IS NULL OR (t.created_at, t.id) < ($5, $6::uuid)
+    OR (t.created_at IS NULL AND $5 = '9999-01-01 00:00Z' AND t.id < $6)) -- paging.NO_TIME
 ORDER BY t.created_at DESC, t.id DESC LIMIT $7;
 
 -- name: get

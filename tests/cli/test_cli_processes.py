@@ -51,6 +51,26 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert [] == [line for line in web.lines if "Traceback" in line]
 
 
+async def test_two_of_several_processes(shell: Shell) -> None:
+    """Of two gateways that start at once on one port, each with several web processes, one has it;
+    the other says so and ends, whichever was first."""
+    port = str(free_port())
+    words = ("web", "--host", "127.0.0.1")
+    async with (
+        shell.start(*words, PORT=port, WEB_CONCURRENCY="2") as one,
+        shell.start(*words, PORT=port, WEB_CONCURRENCY="2") as other,
+    ):
+        ends = {asyncio.create_task(each.ended(20)): each for each in (one, other)}
+        done, left = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        (over,), (on,) = done, left
+        await ends[on].says("web is ready", 2)
+        on.cancel()
+        code = await ends[on].stop()
+
+    assert (1, 0) == (over.result(), code)
+    assert ends[over].lines[-1].startswith(f"gateway: PORT: cannot listen on 127.0.0.1:{port}: ")
+
+
 async def test_simulator(lone_shell: Shell) -> None:
     """The simulator says where it is, stops with 0, and a port that is taken is one line."""
     port = free_port()
@@ -123,9 +143,11 @@ async def test_simulator_cuts_connections(lone_shell: Shell) -> None:
         await simulator.stop()
 
 
-async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) -> None:
+async def test_demo_twice(
+    lone_shell: Shell, folder: Path, tmp_path: Path, empty_database: str
+) -> None:
     """`gateway demo --once` prints the conversation over all four channels, twice, whatever the
-    environment names, and leaves no process."""
+    environment names, keeps its files to itself, and leaves no process."""
     first = await lone_shell.run("demo", "--once")
     second = await lone_shell.run(
         *("demo", "--once"),
@@ -133,8 +155,10 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
         DATABASE_DIRECT_URL="postgresql://nobody@127.0.0.1:1/nothing",
         PUBLIC_URL="https://msg.example.org",
         TWILIO_API_URL="http://127.0.0.1:1",
+        GATEWAY_MEDIA_URL=str(tmp_path / "elsewhere"),
     )
 
+    assert not (tmp_path / "elsewhere").exists()
     for done in (first, second):
         assert (0, "") == (done.code, done.err), done
         for channel in ("e-mail", "SMS", "WhatsApp", "call"):
@@ -146,10 +170,12 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
 
 
 async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
-    """Without --once the demo serves: its invitation works as it stands, and Ctrl-C ends it."""
+    """Without --once the demo serves, and no other one beside it, whose worker would take its
+    messages: its invitation works as it stands, and Ctrl-C ends it."""
     port = free_port()
     async with lone_shell.start("demo", "--port", str(port)) as demo:
         await demo.says("Ctrl-C ends it.")
+        second = await lone_shell.run("demo", "--once")
         (line,) = (line for line in demo.lines if "GATEWAY_API_KEY=" in line)
         told = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
         sent = await lone_shell.run(
@@ -165,6 +191,7 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
                 inbox, title = str(shown.url), await shown.text()
         code = await demo.stop(signal.SIGINT)
 
+    assert "a demo runs in" in second.complaint
     assert "delivered" == sent.json["status"]
     assert "Hi Ada, your appointment is on Monday at 9:30." in sent.json["body"]
     assert "Riverside Clinic" in offered

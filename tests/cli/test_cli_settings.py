@@ -31,8 +31,11 @@ async def test_web_and_worker_stop_at_once(away: Shell) -> None:
 async def test_the_line_names_the_setting(away: Shell) -> None:
     """Whatever is wrong with a setting, the one line begins with its name."""
     wrong = {
-        "DATABASE_URL": ["mysql://x/y", "nonsense", "postgresql://x:nope/y"],
-        "DATABASE_DIRECT_URL": ["nonsense"],
+        "DATABASE_URL": [
+            *("mysql://x/y", "nonsense", "postgresql://x:nope/y", f"{AWAY}?sslmode=no"),
+            f"{AWAY}?x",
+        ],
+        "DATABASE_DIRECT_URL": ["nonsense", f"{AWAY}?sslmode=no"],
         "DATABASE_OWNER_URL": ["nonsense"],
         "GATEWAY_SECRET_KEYS": ["", ",", "!!!", "AAAA", "é", f"{SECRET_KEY},AAAA"],
         "PORT": ["abc", "0", "65536", "-1", "80.5"],
@@ -45,7 +48,8 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
         "GATEWAY_URL": ["localhost"],
         "LOG_LEVEL": ["loud"],
         "LOG_FORMAT": ["xml"],
-        "GATEWAY_DATA": ["/proc/nowhere"],
+        "GATEWAY_DATA": ["/proc/nowhere", "~nobody-here/x"],
+        "GATEWAY_MEDIA_URL": ["https://bucket", "~nobody-here/x"],
     }
     found = {}
     async with away.clerk() as clerk:
@@ -60,6 +64,28 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
             value,
             text,
         )
+
+
+async def test_what_only_the_server_can_tell(shell: Shell, database: str) -> None:
+    """A setting that PostgreSQL has not stops the process, too, and other programs' variables that
+    end as those of our providers do not."""
+    async with shell.clerk() as clerk:
+        wrong = await clerk.run("worker", DATABASE_URL=f"{database}&channel_binding=require")
+        right = await clerk.run("org", "create", "Clinic", VITE_API_URL="/api")
+
+    assert wrong.complaint.startswith("DATABASE_URL: ")
+    assert "channel_binding" in wrong.complaint
+    assert 0 == right.code
+
+
+async def test_a_key_that_cannot_be_read(lone_shell: Shell, folder: Path) -> None:
+    """A `secret.key` that is not to be read is one line that names it; no other takes its place."""
+    (folder / "secret.key").mkdir()
+
+    async with lone_shell.clerk() as clerk:
+        done = await clerk.run("org", "create", "Clinic")
+
+    assert done.complaint.startswith(f"GATEWAY_DATA: {folder}/secret.key cannot be used: ")
 
 
 async def test_a_database_that_is_away(away: Shell) -> None:

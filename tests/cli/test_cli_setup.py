@@ -237,6 +237,17 @@ async def test_staff_need_an_address(shell: Shell) -> None:
     assert "not-an-email" in refused.complaint
 
 
+async def test_one_mailbox_is_one_member_of_staff(shell: Shell) -> None:
+    """An address that somebody has in other letters is taken, in every organization."""
+    async with shell.clerk() as clerk:
+        one = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+        other = (await clerk.run("org", "create", "Shop", "--json")).json["id"]
+        await clerk.run("staff", "create", "--org", one, "--email", "ada@clinic.example")
+        again = await clerk.run("staff", "create", "--org", other, "--email", "Ada@Clinic.example")
+
+    assert "Ada@Clinic.example already" in again.complaint
+
+
 async def _organization(clerk: Clerk) -> str:
     """An organization, a second one of its name, its keys and staff; the first one's id."""
     first = await clerk.run("org", "create", "Ünï Clinic", "--country", "gb", "--json")

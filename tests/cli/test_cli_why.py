@@ -121,6 +121,16 @@ async def test_an_address(shell: Shell) -> None:
     assert OTHER in other.out
 
 
+async def test_messages_without_a_time(shell: Shell, rows: Connection) -> None:
+    """What another program stored without a time is listed, and what is known of it is told."""
+    await rows.execute("UPDATE messages SET created_at = NULL WHERE organization_id = $1", ORG)
+    async with shell.clerk() as clerk:
+        done = await ask(clerk, "+447700900123", "--org", ORG)
+
+    assert f"without a time   whatsapp in  received  {LATER}\n" in done.out
+    assert "This WhatsApp message from +447700900123 came in" in done.out
+
+
 @pytest.mark.usefixtures("rows")
 async def test_json(shell: Shell) -> None:
     """For programs: the message, its explanation, and the others that are meant."""

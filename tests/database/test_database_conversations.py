@@ -288,6 +288,20 @@ async def test_messages_of_others_are_placed(two: Connection) -> None:
     assert (ann, got["id"], ["sms"]) == tuple(row or ())
 
 
+async def test_a_message_without_a_time(two: Connection) -> None:
+    """What the CRM stores with a null for its time is taken, with that of its arrival."""
+    stored = await two.fetchrow(
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        " created_at) VALUES ($1, 'sms', 'inbound', $2, '+1999', 'x', NULL)"
+        " RETURNING conversation_id, now() - created_at AS age",
+        A,
+        ANN,
+    )
+    assert stored is not None
+    assert stored["age"].total_seconds() < 60
+    assert stored["conversation_id"] == await two.fetchval("SELECT id FROM gateway.conversations")
+
+
 async def test_what_staff_change_is_audited(two: Connection) -> None:
     """Assigning, closing and merging are on the trail; a new message is not."""
     (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))

@@ -372,8 +372,11 @@ async def test_a_bypassing_login_may(empty_database: str, login: str, connect: C
 
 
 async def test_status_for_any_service(empty_database: str, login: str, connect: Connect) -> None:
-    """A login that may only become service_role reads what is applied: `/readyz` needs it."""
+    """A login that may only become service_role reads what is applied: `/readyz` needs it. One that
+    may not even that is told so in one line."""
     await migrate.up(empty_database)
+    with pytest.raises(migrate.MigrationError, match="grant service_role to it"):
+        await migrate.status(as_login(empty_database, login))
     admin = await connect(empty_database)
     await admin.execute(f"GRANT service_role TO {login}")
     assert tuple(VERSIONS) == (await migrate.status(as_login(empty_database, login))).applied

@@ -95,6 +95,18 @@ def test_what_a_full_disk_looks_like_in_the_log(new: Machine) -> None:
     assert layout.last_words("no start") == expected
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="there is no disk that is always full")
+def test_a_disk_that_is_too_full_for_the_log(new: Machine) -> None:
+    """Where the log could not be written any more, the disk itself tells that it is full."""
+    layout, full = Layout(new.data), Layout(Path("/proc"))
+    layout.make()
+    layout.log.write_text("    raise Embed")
+    full.log = layout.log
+    expected = "no start: the disk is full, free some space under /proc"
+    assert full.last_words("no start") == expected
+    assert "the disk is full" not in layout.last_words("no start")
+
+
 def test_a_long_log_is_put_aside(new: Machine) -> None:
     """The log does not grow without end: from 8 MiB on a new one is begun."""
     layout = Layout(new.data)

@@ -62,6 +62,9 @@ async def test_template_life(ask: Ask) -> None:
         ({"subject": "s"}, "subject", "e-mail"),
         ({"usage_count": 7}, "usage_count", "not a field"),
         ({"variables": ["x"]}, "variables", "not a field"),
+        ({"type": "whatsapp", "options": {"variables": ["x"]}}, "options.variables", "dictionary"),
+        ({"type": "whatsapp", "options": {"variables": {"1": 5}}}, "options.variables.1", "string"),
+        ({"type": "whatsapp", "options": {"components": 5}}, "options.components", "list"),
     ],
 )
 async def test_bad_template(ask: Ask, change: dict[str, Any], field: str, says: str) -> None:
@@ -217,6 +220,25 @@ async def test_account_life(gateway: Gateway, ask: Ask) -> None:
         (await ask("PATCH", path, {"name": "x"}, key=owner)).status,
         (await ask("DELETE", path, key=owner)).status,
     )
+
+
+async def test_urls_carry_a_new_secret(gateway: Gateway, ask: Ask) -> None:
+    """The URLs to paste are complete whenever the secret that they carry was just given."""
+    credentials = {"server_token": "11111111-1111-4111-8111-111111111111"}
+    account = {"provider": "postmark", "credentials": credentials | {"webhook_secret": "secret-1"}}
+    made = await ask("POST", "/v1/accounts", account, key=gateway.a.owner)
+    path = f"/v1/accounts/{made.body['id']}"
+
+    changed = await ask(
+        "PATCH",
+        path,
+        {"credentials": credentials | {"webhook_secret": "secret-2"}},
+        key=gateway.a.owner,
+    )
+    read = await ask("GET", path, key=gateway.a.owner)
+
+    assert {True} == {url.endswith("?secret=secret-2") for url in changed.body["webhooks"].values()}
+    assert "secret-" not in str(read.body)
 
 
 @pytest.mark.parametrize(

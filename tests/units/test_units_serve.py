@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.serve import PortTakenError, bind
+from gateway.serve import PortTakenError, bind, claim
 
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "IPv4"), ("::1", "IPv6")])
@@ -23,14 +23,35 @@ def test_a_free_port(host: str, family: str) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    """A port that somebody listens on is an error that names PORT, address and reason."""
+    """A port that was bound is taken from then on, also while its process has yet to begin: it is
+    an error that names PORT, address and reason."""
     with closing(bind("127.0.0.1", 0)) as first:
-        first.listen()
         port = first.getsockname()[1]
         with pytest.raises(PortTakenError) as caught:
             bind("127.0.0.1", port)
 
     assert f"PORT: cannot listen on 127.0.0.1:{port}: Address already in use" == str(caught.value)
+
+
+def test_a_port_that_is_claimed() -> None:
+    """A port that is kept for several processes of ours is theirs alone, before any of them listens
+    and after, and free when it is given back."""
+    with closing(bind("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with closing(claim("127.0.0.1", port)):
+        for taking in (bind, claim):
+            with pytest.raises(PortTakenError):
+                taking("127.0.0.1", port)
+        with (
+            closing(bind("127.0.0.1", port, shared=True)) as one,
+            closing(bind("127.0.0.1", port, shared=True)) as other,
+        ):
+            one.listen()
+            other.listen()
+            with socket.create_connection(("127.0.0.1", port)):
+                pass
+    with closing(bind("127.0.0.1", port)) as again:
+        assert port == again.getsockname()[1]
 
 
 def test_a_port_that_was_just_given_back() -> None:

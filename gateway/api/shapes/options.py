@@ -91,15 +91,25 @@ def check(channel: Channel, given: Mapping[str, Any] | None) -> list[FieldError]
     return []
 
 
+def as_object(given: object) -> Mapping[str, Any]:
+    """An object, where somebody may have written any JSON."""
+    return given if isinstance(given, Mapping) else {}
+
+
 def sources(channel: Channel, given: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """The options that are sources to be rendered, each with its name."""
-    if not given or channel is not Channel.WHATSAPP:
+    """The options that are sources to be rendered, each with its name.
+
+    What is of another type is none: `check` names it.
+    """
+    if channel is not Channel.WHATSAPP:
         return []
+    of_body = as_object(as_object(given).get("variables"))
     found = [
         (f"options.variables.{name}", source)
-        for name, source in (given.get("variables") or {}).items()
+        for name, source in of_body.items()
+        if isinstance(source, str)
     ]
-    return found + list(_strings("options.components", given.get("components") or []))
+    return found + _strings("options.components", as_object(given).get("components"))
 
 
 def _strings(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any JSON

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.model import Channel
+from gateway.api.shapes.options import as_object
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields
 from gateway.problems import FieldError, invalid
@@ -74,7 +75,7 @@ def typed(form: Fields) -> dict[str, Any]:
 def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
     """A stored template, or a new one, as the form shows it."""
     row = row or {}
-    options: Mapping[str, Any] = row.get("options") or {}
+    options = as_object(row.get("options"))
     found: dict[str, Any] = {
         name: row.get(name) or "" for name in ("name", "subject", "content", "description")
     }
@@ -87,7 +88,7 @@ def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
         if name.startswith("options."):
             found[name] = options.get(name.removeprefix("options."), "")
     found["options.unsubscribe"] = options.get("unsubscribe", True)
-    variables = options.get("variables") or {}
+    variables = as_object(options.get("variables"))
     found["options.variables"] = "\n".join(f"{name} = {text}" for name, text in variables.items())
     components = options.get("components")
     found["options.components"] = (

@@ -90,7 +90,7 @@ def shown(
         is_ours=is_ours,
         channel=row["channel"],
         status=status(row, now),
-        at=row["created_at"],
+        at=row["created_at"] or row["updated_at"] or now,  # another program may have stored none
         from_address=row["from_address"],
         to_address=row["to_address"],
         subject=row["subject"],

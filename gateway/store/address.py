@@ -1,0 +1,23 @@
+"""What is wrong with the address of a database, before anything is asked of it."""
+
+from __future__ import annotations
+
+import asyncpg
+
+_SECONDS = 2
+
+
+async def fault_of(dsn: str) -> str | None:
+    """What is wrong with an address whatever becomes of its server, on one line; else None.
+
+    Some of it only the server can tell: a setting that PostgreSQL has not, as libpq's
+    `channel_binding`. One that is away, or does not answer within two seconds, tells nothing.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_SECONDS, statement_cache_size=0)
+    except (ValueError, asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
+        return str(error).splitlines()[0]
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+    connection.terminate()
+    return None
