@@ -60,11 +60,13 @@ CONSENT: Final = {
     "email.suppressed": Reason.HARD_BOUNCE,
     "email.complained": Reason.COMPLAINT,
 }
-# Bounces after which the address may still be good.
-# https://resend.com/docs/dashboard/emails/email-bounces
+# Bounces after which the address may still be good; those of the second kind may be an automatic
+# answer to a mail that arrived. https://resend.com/docs/dashboard/emails/email-bounces
 SOFT: Final = frozenset({"transient", "undetermined"})
+OPEN: Final = frozenset({"general", "undetermined", ""})
 WORDS: Final = {
     "email.bounced": "The recipient's mail server refused the mail for good",
+    "soft": "The recipient's mail server did not take the mail, and Resend tries no more",
     "email.failed": "Resend could not send the mail",
     "email.suppressed": "Resend did not send it: an earlier mail to this address bounced, or its "
     "owner complained",
@@ -133,8 +135,10 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
         yield Unknown(word=name or "unreadable", detail=told)
         return
     is_soft = name == "email.bounced" and word(cause.get("type")).lower() in SOFT
-    status = None if is_soft else STATUSES.get(name)
-    code, message = _error(name, cause) if status is Status.FAILED else (None, None)
+    is_open = is_soft and word(cause.get("subType")).lower() in OPEN
+    status = None if is_open else STATUSES.get(name)
+    failure = "soft" if is_soft else name
+    code, message = _error(failure, cause) if status is Status.FAILED else (None, None)
     report = StatusReport(
         external_id=email_id or None,
         message_id=message_id,
