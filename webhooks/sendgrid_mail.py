@@ -40,7 +40,8 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         raise Unreadable("The form holds no mail.")
     event = mail.inbound(
         mail.Letter(
-            from_address=texts.get("from") or sender or "",
+            from_address=texts.get("from", ""),
+            sender=sender or "",
             to_address=recipients[0] if recipients else texts.get("to", ""),
             recipients=recipients,
             subject=texts.get("subject"),

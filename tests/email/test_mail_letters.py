@@ -141,7 +141,21 @@ def test_no_sender() -> None:
     assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp") == [
         Unknown(word="no-sender", detail={"subject": "x"})
     ]
-    assert read("Subject: x\r\n\r\ny", sender="a@b.example").from_address == "a@b.example"
+    for head in ("", "From: Scanner\r\n", "From: Undisclosed:;\r\n"):
+        found = read(f"{head}Subject: x\r\n\r\ny", sender="<a@b.example>")
+        assert found.from_address == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "Ann @ Work <a@b.example>", "Doe, Ann <a@b.example>,", "a@b.example (Doe, Ann)",
+        "Ann [Work, Inc] <a@b.example>", "Ann <a@b.example> (Sales, EU)",
+    ],
+)  # fmt: skip
+def test_senders_that_are_written_oddly(sender: str) -> None:
+    """Names that should be quoted hide no address, whichever Python reads them."""
+    assert "a@b.example" == read(f"From: {sender}\r\n\r\nx").from_address
 
 
 @pytest.mark.parametrize(
@@ -151,6 +165,8 @@ def test_no_sender() -> None:
         (b"a@b.example, A@B.example", ("a@b.example", "A@b.example")),
         (b"undisclosed-recipients:;", ()),
         (b"odd..one@b.example", ("odd..one@b.example",)),
+        (b"a@b.example (Doe, Ann),", ("a@b.example",)),
+        (b"a@b.example; c@b.example", ("a@b.example", "c@b.example")),
         (b"(" * 5000 + b" x@y.example", ("x@y.example",)),
         (b",".join(b"a%d@b.example" % number for number in range(150)), 100),
     ],

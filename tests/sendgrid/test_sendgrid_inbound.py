@@ -137,6 +137,12 @@ def test_one_character_spoils_no_text(text: bytes, charset: str, expected: str) 
     assert expected == found.body.strip()
 
 
+def test_a_sender_without_an_address() -> None:
+    """A mail whose From names nobody is from whom the envelope names."""
+    found = only(parsed(**{"from": "Scanner, third floor"}))
+    assert "bounces@example.net" == found.from_address
+
+
 def test_charsets_that_are_none() -> None:
     """What cannot be read as what it says is read as UTF-8."""
     assert only(parsed(charsets="[")).body.strip() == "Hällo…"
