@@ -6,6 +6,7 @@ or lingers on those that no grammar allows. Bounded in lines, depth, parts; noth
 
 from __future__ import annotations
 
+import email.errors
 import email.message
 import email.parser
 import email.policy
@@ -51,8 +52,20 @@ LARGER: Final = {
     **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
 }
 WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
-CRLF: Final = email.policy.compat32.clone(linesep="\r\n")
-ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError)
+ERRORS = (
+    ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
+    email.errors.MessageError,
+)  # fmt: skip
+
+
+class _AsTheyCame(email.policy.Compat32):
+    """Headers written as they were read: the library folds them, and takes \x1c for a new line."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return f"{name}: {value}{self.linesep}".encode("ascii", "surrogateescape")
+
+
+CRLF: Final = _AsTheyCame(linesep="\r\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -261,6 +261,14 @@ def test_parts() -> None:
     assert found.attachments[1].content == b"Subject: inner\r\n\r\nx"
 
 
+@pytest.mark.parametrize("control", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_an_attached_mail_with_odd_headers(control: str) -> None:
+    """What looks like a line's end to the library, and like a header behind it, loses no mail."""
+    inner = f"Subject: a{control}b: c\r\nX: {'d ' * 60}\r\n\te\xff\r\n\r\nx"
+    found = read(HEAD + "Content-Type: message/rfc822\r\n\r\n" + inner)
+    assert [inner.encode("latin-1")] == [each.content for each in found.attachments]
+
+
 def test_a_name_in_no_charset() -> None:
     """A file whose name cannot be read is still there."""
     raw = HEAD + "Content-Type: a/b; name*=a\0b'en'x\r\n\r\nfile"
