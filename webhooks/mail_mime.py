@@ -152,7 +152,8 @@ def _headers_only(raw: bytes) -> Part:
 
 def leaves(part: Part, depth: int = 0) -> Iterator[Part]:
     """The parts that hold something, in order; an attached message is one, and not looked into."""
-    children: Any = part.get_payload()
+    # Of any other part the library would read the text here, and raise where it cannot.
+    children: Any = part.get_payload() if part.is_multipart() else None
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
         yield part
