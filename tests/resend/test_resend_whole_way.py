@@ -185,8 +185,12 @@ async def test_a_mail_that_cannot_be_had_as_it_came(
     gateway: Gateway, ask: Ask, resend_api: FakeResend
 ) -> None:
     """A mail whose raw form is refused for good, as one is that is too large, is stored all the
-    same, with its files."""
+    same, with its files, which go to no other mail that has its Message-ID."""
     account_id = await connect(gateway)
+    other = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    assert 202 == (await ask("POST", "/v1/messages", other)).status
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'm1@customer.example'")
     request = hook("email.received", tags=None)
     path, headers = f"/webhooks/resend/{account_id}/events", dict(request.headers)
     with time_machine.travel(NOW, tick=True):
