@@ -257,8 +257,22 @@ class Errands:
 
     async def _give_up(self, errand: Errand, reason: str) -> None:
         _log.error("an errand is given up", reason=reason, **_ids(errand))
+        if errand.kind == "parse":
+            await self._tell_unfetched(errand)
         async with self._database.as_service() as db:
             await media.set_failed(db, errand, reason)
+
+    async def _tell_unfetched(self, errand: Errand) -> None:
+        """It may be somebody's message, which its provider may have in another form."""
+        request = WebhookRequest(
+            method="GET", url=errand.url, event="unfetched", headers={}, body=b""
+        )
+        try:
+            await self._received(self._account(errand), request)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - it is given up all the same
+            _log.exception("nothing else could be had", **_ids(errand))
 
 
 def _as_request(errand: Errand, file: File) -> WebhookRequest:

@@ -79,7 +79,7 @@ class Receiving:
         if row.sender_credential:
             request = replace(request, sender_id=account.credentials.get(row.sender_credential))
         try:
-            half.verify(request, account)
+            await _aside(request, half.verify, request, account)
         except NeedsCertificate as needed:
             certificates = {needed.url: await self._certificate(needed.url)}
             half.verify(replace(request, certificates=certificates), account)

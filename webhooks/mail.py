@@ -39,6 +39,6 @@ def events(
     letter = letter_of(
         message, provider=provider, recipient=recipient, sender=sender, detail=detail or {}
     )
-    if not letter.from_address:
+    if not (letter.from_address or letter.sender):
         return [Unknown(word="no-sender", detail={"subject": (letter.subject or "")[:200]})]
     return [inbound(letter)]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import getaddresses
+from email import utils
 from typing import Any, Final
 
 from channels.email import to_mailbox
@@ -22,6 +22,11 @@ QUOTED_CHARACTERS = 64 * 2**10
 TEXT_CHARACTERS = 2**20
 SUBJECT_CHARACTERS = 998
 HEADER_CHARACTERS, ADDRESSES_CHARACTERS = 64 * 2**10, 16 * 2**10
+# Newer Pythons would return nothing at all for a comma that they do not expect, be it in one header
+# of many (https://docs.python.org/3/library/email.utils.html#email.utils.getaddresses).
+LENIENT: Final[dict[str, Any]] = (
+    {"strict": False} if getattr(utils, "supports_strict_parsing", False) else {}
+)
 ROUGH = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 LINE_ENDS = re.compile(r"[\r\n\t]+")
 # What our own mails can name again; other ids are kept as digests, or not at all.
@@ -39,11 +44,13 @@ class Letter:
     """A mail that somebody wrote to us, as its provider or `webhooks.mail_mime` read it.
 
     `external_id` is the Message-ID ("" where it has none), addresses may still have names and
-    <>; `headers` are all of its headers in order, decoded; `text` and `html` as they came.
+    <>; `sender` is that of the envelope, which counts where `from_address` holds no address;
+    `headers` are all of its headers in order, decoded; `text` and `html` as they came.
     """
 
     external_id: str = ""
     from_address: str
+    sender: str = ""
     to_address: str = ""
     recipients: tuple[str, ...] = ()
     subject: str | None = None
@@ -69,7 +76,8 @@ def letter_of(
     told: dict[str, Any] = {"auto_submitted": True} if is_null else {}
     return Letter(
         external_id=message.first("message-id") or f"{provider}-{message.digest}",
-        from_address=message.first("from") or message.first("sender") or sender or "",
+        from_address=message.first("from") or message.first("sender") or "",
+        sender=sender or "",
         to_address=next((each for each in addressed if mailboxes([each])), ""),
         recipients=(recipient,) if recipient else (),
         subject=message.first("subject"),
@@ -101,7 +109,7 @@ def inbound(letter: Letter) -> Inbound:
     return Inbound(
         external_id=_external_id(letter),
         channel=Channel.EMAIL,
-        from_address=next(iter(mailboxes([letter.from_address])), ""),
+        from_address=_sender(letter),
         to_address=to[0],
         body=new,
         subject=LINE_ENDS.sub(" ", stored(subject or "")).strip()[:SUBJECT_CHARACTERS] or None,
@@ -112,6 +120,12 @@ def inbound(letter: Letter) -> Inbound:
         occurred_at=letter.occurred_at or parse_date(_first(letter.headers, "date")),
         detail={name: value for name, value in told.items() if value} | dict(letter.detail),
     )
+
+
+def _sender(letter: Letter) -> str:
+    """Who wrote it: of "Ann @ Work <a@b.example>" not the name; without any, the envelope's."""
+    found = mailboxes([letter.from_address]) or mailboxes([letter.sender])
+    return next((each for each in found if to_mailbox(each)), found[0] if found else "")
 
 
 def mailboxes(texts: Iterable[str]) -> tuple[str, ...]:
@@ -131,7 +145,7 @@ def _addresses(texts: Iterable[str]) -> list[tuple[str, str]]:
     """Names and addresses; those of a header that is built to break the library, roughly."""
     given = [text[:ADDRESSES_CHARACTERS] for text in texts if text]
     try:
-        return getaddresses(given)
+        return utils.getaddresses(given, **LENIENT)
     except (RecursionError, ValueError, IndexError):
         return [("", each) for each in ROUGH.findall(" ".join(given))]
 

@@ -6,6 +6,7 @@ or lingers on those that no grammar allows. Bounded in lines, depth, parts; noth
 
 from __future__ import annotations
 
+import email.errors
 import email.message
 import email.parser
 import email.policy
@@ -15,6 +16,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,11 +41,31 @@ BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IG
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
 # Codecs that a mail may name and that are none for text, or cost more than they decode.
 NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
-# What calls itself ASCII or Latin-1 is UTF-8, or Windows' (https://encoding.spec.whatwg.org/).
+# What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
+# (https://encoding.spec.whatwg.org/#names-and-labels).
 GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
+LARGER: Final = {
+    **dict.fromkeys(("gb2312", "gbk", "xgbk", "euccn", "csgb2312"), "gb18030"),
+    **dict.fromkeys(("shiftjis", "sjis", "xsjis", "mskanji", "windows31j"), "cp932"),
+    **dict.fromkeys(("euckr", "ksc56011987", "ksc5601", "windows949"), "cp949"),
+    **dict.fromkeys(("iso88598i", "iso88598e"), "iso8859-8"),
+    **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
+}
 WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
-CRLF: Final = email.policy.compat32.clone(linesep="\r\n")
-ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError)
+ERRORS = (
+    ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
+    email.errors.MessageError,
+)  # fmt: skip
+
+
+class _AsTheyCame(email.policy.Compat32):
+    """Headers written as they were read: the library folds them, and takes \x1c for a new line."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return f"{name}: {value}{self.linesep}".encode("ascii", "surrogateescape")
+
+
+CRLF: Final = _AsTheyCame(linesep="\r\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +152,8 @@ def _headers_only(raw: bytes) -> Part:
 
 def leaves(part: Part, depth: int = 0) -> Iterator[Part]:
     """The parts that hold something, in order; an attached message is one, and not looked into."""
-    children: Any = part.get_payload()
+    # Of any other part the library would read the text here, and raise where it cannot.
+    children: Any = part.get_payload() if part.is_multipart() else None
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
         yield part
@@ -187,14 +210,20 @@ def decode(data: bytes, charset: str | None) -> str:
     name = re.sub(r"[^a-z0-9]", "", named.lower())
     is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
     if is_own and name not in GUESSED:
-        try:
+        with suppress(LookupError, ValueError):
             return data.decode(named)
-        except LookupError:
-            pass
-        except ValueError:
-            if not _is_utf_8(data):
-                return data.decode(named, "replace")
-    return data.decode() if _is_utf_8(data) else data.decode("cp1252", "replace")
+        if not _is_utf_8(data):
+            with suppress(LookupError):
+                return data.decode(LARGER.get(name, named), "replace")
+    return _guessed(data)
+
+
+def _guessed(data: bytes) -> str:
+    """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
+    text = data.decode(errors="replace")
+    lost = text.count("\ufffd")
+    read = len(text) - len(text.encode("ascii", "ignore")) - lost
+    return text if read > lost or not lost else data.decode("cp1252", "replace")
 
 
 def _is_utf_8(data: bytes) -> bool:

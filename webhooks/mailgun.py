@@ -45,8 +45,11 @@ from webhooks.model import (
 
 EVENTS: Final = ("events", "inbound")
 SIGNATURES: Final = ("signature", "parent-signature")
+SIGNED: Final = ("timestamp", "token", *SIGNATURES)
 OLDEST: Final = timedelta(hours=12)
 AHEAD: Final = timedelta(minutes=15)
+# An event has some kilobytes; the limit keeps a stranger's from costing us.
+MOST_JSON: Final = 2**20
 
 # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types
 STATUSES: Final[Mapping[str, Status | None]] = {
@@ -116,15 +119,16 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 def _signature(request: WebhookRequest) -> Mapping[str, str]:
     """Timestamp, token and signatures: in a member of JSON, or in fields of a form."""
-    names = ("timestamp", "token", *SIGNATURES)
     try:
         if _is_json(request):
+            if len(request.body) > MOST_JSON:
+                raise InvalidSignature("The event is larger than any that Mailgun sends.")
             block = members(members(read_json(request.body)).get("signature"))
-            return {name: _exact(block.get(name)) for name in names}
-        form = read_form(request)
+            return {name: _exact(block.get(name)) for name in SIGNED}
+        form = read_form(request, only=[name.encode() for name in SIGNED])
     except Unreadable as error:
         raise InvalidSignature("The request has no signature that can be read.") from error
-    return {name: decoded(form.last(name) or b"")[:200] for name in names}
+    return {name: decoded(form.last(name) or b"")[:200] for name in SIGNED}
 
 
 def _exact(value: object) -> str:

@@ -38,7 +38,8 @@ def events(form: Form) -> Sequence[WebhookEvent]:
     event = mail.inbound(
         mail.Letter(
             external_id=form.text("Message-Id"),
-            from_address=form.text("from") or form.text("From") or form.text("sender"),
+            from_address=form.text("from") or form.text("From"),
+            sender=form.text("sender"),
             to_address=recipients[0] if recipients else form.text("To"),
             recipients=recipients,
             subject=form.text("subject"),

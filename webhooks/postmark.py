@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -177,9 +178,9 @@ def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
             detail=told,
         )
     letter = _letter(given, headers, recipient, told)
-    if not letter.from_address:
+    if not (letter.from_address or sender):
         return [Unknown(word="unreadable", detail=detail(given, leave_out=READ))]
-    return [mail.inbound(letter)]
+    return [mail.inbound(replace(letter, sender=sender or ""))]
 
 
 def _letter(

@@ -41,9 +41,10 @@ from webhooks.model import (
 )
 from webhooks.times import iso_time
 
-EVENTS: Final = ("events", "fetched")
+EVENTS: Final = ("events", "fetched", "unfetched")
 TOLERANCE: Final = 300.0
 RECEIVED: Final = f"{API}/emails/receiving/"
+WITHOUT_RAW: Final = "without-raw"
 MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
 
 # https://resend.com/docs/webhooks/event-types; each other one changes nothing.
@@ -60,11 +61,13 @@ CONSENT: Final = {
     "email.suppressed": Reason.HARD_BOUNCE,
     "email.complained": Reason.COMPLAINT,
 }
-# Bounces after which the address may still be good.
-# https://resend.com/docs/dashboard/emails/email-bounces
+# Bounces after which the address may still be good; those of the second kind may be an automatic
+# answer to a mail that arrived. https://resend.com/docs/dashboard/emails/email-bounces
 SOFT: Final = frozenset({"transient", "undetermined"})
+OPEN: Final = frozenset({"general", "undetermined", ""})
 WORDS: Final = {
     "email.bounced": "The recipient's mail server refused the mail for good",
+    "soft": "The recipient's mail server did not take the mail, and Resend tries no more",
     "email.failed": "Resend could not send the mail",
     "email.suppressed": "Resend did not send it: an earlier mail to this address bounced, or its "
     "owner complained",
@@ -106,6 +109,8 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """What a verified request, or an answer that was fetched, tells; raises `Unreadable`."""
     if request.event == "fetched":
         return _fetched(request)
+    if request.event == "unfetched":
+        return _otherwise(request)
     if request.event != "events":
         return [Unknown(word=request.event)]
     given = _object(request.body)
@@ -133,8 +138,10 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
         yield Unknown(word=name or "unreadable", detail=told)
         return
     is_soft = name == "email.bounced" and word(cause.get("type")).lower() in SOFT
-    status = None if is_soft else STATUSES.get(name)
-    code, message = _error(name, cause) if status is Status.FAILED else (None, None)
+    is_open = is_soft and word(cause.get("subType")).lower() in OPEN
+    status = None if is_open else STATUSES.get(name)
+    failure = "soft" if is_soft else name
+    code, message = _error(failure, cause) if status is Status.FAILED else (None, None)
     report = StatusReport(
         external_id=email_id or None,
         message_id=message_id,
@@ -188,12 +195,21 @@ def _fetched(request: WebhookRequest) -> list[WebhookEvent]:
     url, _, fragment = request.url.partition("#")
     if not url.startswith(RECEIVED):
         return mail.events(request.body, provider="resend")
-    if fragment:
+    if url.partition("?")[0].endswith("/attachments"):
         return [_files(_object(request.body), unquote(fragment))]
-    return list(_received(_object(request.body)))
+    return list(_received(_object(request.body), without_raw=fragment == WITHOUT_RAW))
 
 
-def _received(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
+def _otherwise(request: WebhookRequest) -> list[WebhookEvent]:
+    """A mail whose raw form was not to be had (too large, or away) as Resend has read it."""
+    url, _, email_id = request.url.partition("#")
+    if url.startswith(RECEIVED) or not email_id:
+        return [Unknown(word=request.event)]
+    url = f"{RECEIVED}{email_id}?html_format=cid#{WITHOUT_RAW}"
+    return [Fetch(url=url, key=f"resend:without-raw:{email_id}")]
+
+
+def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[WebhookEvent]:
     """The mail, from its raw form where that has more than a text.
 
     Its URL is good for a short time only; a text that is here need not depend on that.
@@ -201,11 +217,12 @@ def _received(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     email_id = word(given.get("id"), 64)
     if not email_id:
         raise Unreadable("The answer is no mail.")
-    raw = members(given.get("raw")).get("download_url")
+    raw = None if without_raw else members(given.get("raw")).get("download_url")
     files, texts = given.get("attachments"), (given.get("text"), given.get("html"))
     is_whole = not files and any(isinstance(each, str) and each.strip() for each in texts)
     if isinstance(raw, str) and raw.startswith(("https://", "http://")) and not is_whole:
-        yield Fetch(url=raw, key=f"resend:raw:{email_id}")
+        # The mail's own id rides in the fragment, which is not sent.
+        yield Fetch(url=f"{raw}#{quote(email_id, safe='')}", key=f"resend:raw:{email_id}")
         return
     letter = mail.inbound(_letter(given, email_id))
     if not letter.from_address:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail, mail_mime
-from webhooks.forms import File, Form, decoded, members, word
+from webhooks.forms import File, Form, members, stored, word
 from webhooks.model import Unknown, Unreadable, WebhookEvent
 
 ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
@@ -32,7 +32,7 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         return mail.events(raw[0], provider="sendgrid", recipient=to, sender=sender, detail=told)
     charsets = members(form.json("charsets"))
     texts = {
-        name: decoded(value, word(charsets.get(name), 40) or "utf-8")
+        name: stored(mail_mime.decode(value, word(charsets.get(name), 40)))
         for name, value in reversed(form.fields)
         if name in PARSED
     }
@@ -40,7 +40,8 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         raise Unreadable("The form holds no mail.")
     event = mail.inbound(
         mail.Letter(
-            from_address=texts.get("from") or sender or "",
+            from_address=texts.get("from", ""),
+            sender=sender or "",
             to_address=recipients[0] if recipients else texts.get("to", ""),
             recipients=recipients,
             subject=texts.get("subject"),

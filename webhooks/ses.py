@@ -121,7 +121,7 @@ def _events(given: Mapping[str, Any], envelope: sns.Envelope) -> Iterator[Webhoo
         report = StatusReport(
             external_id=external_id,
             message_id=message_id,
-            status=_status(name, told),
+            status=_status(name, told, about),
             word=name,
             key=_key(name, told, external_id or str(message_id), recipient),
             occurred_at=iso_time(envelope.timestamp),
@@ -137,7 +137,7 @@ def _events(given: Mapping[str, Any], envelope: sns.Envelope) -> Iterator[Webhoo
                 channel=Channel.EMAIL,
                 reason=reason,
                 is_lifted=is_lifted,
-                address=recipient or None,
+                address=_written_to(recipient, sent),
                 message_id=message_id,
                 external_id=external_id,
                 word=name,
@@ -175,6 +175,19 @@ def _recipients(
     yield from found.items() or [("", {})]
 
 
+def _written_to(recipient: str, sent: Mapping[str, Any]) -> str | None:
+    """The address that the mail went to: a bounce names whichever one it was sent on to.
+
+    Its words are a stranger's, too: the notice that a mail server wrote.
+    https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounced-recipients
+    """
+    listed = sent.get("destination")
+    texts = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+    found = {each.lower(): each for each in mailboxes(texts[:MOST_RECIPIENTS])}
+    only = next(iter(found.values())) if len(found) == 1 else None
+    return found.get(recipient.lower(), only)
+
+
 def _key(name: str, told: Mapping[str, Any], mail_id: str, recipient: str) -> str:
     """The same for the same report, whether SNS tells it again or SES by another way."""
     parts = (recipient, word(told.get("timestamp")), word(told.get("link"), 4000))
@@ -182,13 +195,25 @@ def _key(name: str, told: Mapping[str, Any], mail_id: str, recipient: str) -> st
     return f"ses:{mail_id}:{name}:{digest}"
 
 
-def _status(name: str, told: Mapping[str, Any]) -> Status | None:
+def _status(name: str, told: Mapping[str, Any], about: Mapping[str, Any]) -> Status | None:
     if name == "Bounce":
-        return Status.FAILED if told.get("bounceType") == "Permanent" else None
+        return Status.FAILED if _has_given_up(told, about) else None
     if name == "Complaint":  # SES held back what it has a complaint about from before
         is_old = word(told.get("complaintSubType")).lower() == SUPPRESSED
         return Status.FAILED if is_old else None
     return STATUSES.get(name)
+
+
+def _has_given_up(told: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether a bounce is the end: SES tells of a soft one when it has retried for long enough.
+
+    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_EventDestination.html. But for an
+    automatic answer, which looks like a general bounce without any mail server's report.
+    """
+    if told.get("bounceType") == "Permanent" or word(about.get("action")).lower() == "failed":
+        return True
+    subtype = word(told.get("bounceSubType")).lower()
+    return told.get("bounceType") == "Transient" and subtype not in {"general", ""}
 
 
 def _error(
@@ -199,6 +224,8 @@ def _error(
         return kind, "SES did not send it: the address bounced or complained before."
     if name == "Bounce":
         said = "The recipient's mail server refused it for good"
+        if told.get("bounceType") != "Permanent":
+            said = "The recipient's mail server did not take it, and SES tries no more"
         code = word(about.get("status"), 32) or kind or name
         cause = word(about.get("diagnosticCode"), 900)
     elif name == "Reject":

@@ -23,6 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from webhooks.forms import members, read_json
 from webhooks.model import InvalidSignature, NeedsCertificate, Unreadable, WebhookRequest
 
+# SNS carries 256 KB, which JSON writes longer; the limit keeps a stranger's from costing us
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+MOST_BYTES: Final = 2**20
 CONFIRMATION: Final = "SubscriptionConfirmation"
 NOTIFICATION: Final = "Notification"
 _CONFIRMED = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
@@ -62,10 +65,7 @@ def verify(request: WebhookRequest, topic_arn: str | None) -> None:
         raise InvalidSignature("The account has no topic_arn to compare with.")
     if request.headers.get("x-amz-sns-rawdelivery", "").strip().lower() == "true":
         raise InvalidSignature("Raw message delivery is not signed: switch it off in SNS.")
-    try:
-        given = members(read_json(request.body))
-    except Unreadable as error:
-        raise InvalidSignature("The body is no message of SNS.") from error
+    given = _given(request)
     for header, name in HEADERS.items():
         if header in request.headers and request.headers[header] != given.get(name):
             raise InvalidSignature(f"The header {header} does not agree with the body.")
@@ -82,6 +82,15 @@ def verify(request: WebhookRequest, topic_arn: str | None) -> None:
         _key(request.certificates[url]).verify(signature, signed, padding.PKCS1v15(), algorithm)
     except WrongSignature as error:
         raise InvalidSignature("The signature is not that of SNS.") from error
+
+
+def _given(request: WebhookRequest) -> Mapping[str, Any]:
+    if len(request.body) > MOST_BYTES:
+        raise InvalidSignature("The body is larger than any that SNS sends.")
+    try:
+        return members(read_json(request.body))
+    except Unreadable as error:
+        raise InvalidSignature("The body is no message of SNS.") from error
 
 
 def _signed(given: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ _NO_REPORTS = (
     "not reach the gateway (PUBLIC_URL, or the webhooks at the provider)."
 )
 _DEFERRALS = ("deferred", "delayed", "DeliveryDelay", "email.delivery_delayed", "Transient",
-              "DnsError", "failed", "Bounce", "email.bounced")  # fmt: skip
+              "DnsError", "failed")  # fmt: skip
 _COMPLAINTS = ("spamreport", "complained", "complaint", "SpamComplaint", "Complaint",
                "email.complained")  # fmt: skip
 _OPENS = ("open", "opened", "Open", "email.opened")

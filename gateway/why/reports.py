@@ -36,6 +36,8 @@ _CALL: Final = {
     "cost": "{who} told what the call cost{price}.",
 }
 _DEFERRED = "The recipient's mail server did not take it yet; {who} kept trying."
+# A bounce that is none for sure; one that is has failed.
+_CAME_BACK = "A notice came back that does not say for sure whether it arrived."
 _SPAM = "The recipient reported it as spam."
 _LEFT = "The recipient unsubscribed."
 _EMAIL: Final = {
@@ -46,9 +48,10 @@ _EMAIL: Final = {
                     "The recipient's mail server took it."),
     **dict.fromkeys(
         ("deferred", "delayed", "deliverydelay", "delivery_delayed", "transient", "dnserror",
-         "failed", "bounce", "bounced"),
+         "failed"),
         _DEFERRED,
     ),
+    **dict.fromkeys(("bounce", "bounced"), _CAME_BACK),
     **dict.fromkeys(("open", "opened"), "{opened}"),
     **dict.fromkeys(("click", "clicked"), "A link in it was followed."),
     **dict.fromkeys(("spamreport", "complained", "complaint", "spamcomplaint"), _SPAM),

@@ -139,10 +139,11 @@ LEFT JOIN LATERAL (
 WHERE coalesce(own.id, known.id) IS NOT NULL;
 
 -- name: resolve_any
--- Messages of either direction by the provider's id. $1: external ids, $2: organization.
+-- Messages of either direction by the provider's id, of several the newest: more of a mail comes
+-- right behind it, and a Message-ID is anybody's word. $1: external ids, $2: organization.
 SELECT DISTINCT ON (external_id) external_id, id
 FROM messages WHERE organization_id = $2 AND external_id = ANY ($1::text[])
-ORDER BY external_id, created_at;
+ORDER BY external_id, created_at DESC;
 
 -- name: addressees
 -- To whom our messages $1 went. $2: organization.

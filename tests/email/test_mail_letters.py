@@ -141,7 +141,21 @@ def test_no_sender() -> None:
     assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp") == [
         Unknown(word="no-sender", detail={"subject": "x"})
     ]
-    assert read("Subject: x\r\n\r\ny", sender="a@b.example").from_address == "a@b.example"
+    for head in ("", "From: Scanner\r\n", "From: Undisclosed:;\r\n"):
+        found = read(f"{head}Subject: x\r\n\r\ny", sender="<a@b.example>")
+        assert found.from_address == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "Ann @ Work <a@b.example>", "Doe, Ann <a@b.example>,", "a@b.example (Doe, Ann)",
+        "Ann [Work, Inc] <a@b.example>", "Ann <a@b.example> (Sales, EU)",
+    ],
+)  # fmt: skip
+def test_senders_that_are_written_oddly(sender: str) -> None:
+    """Names that should be quoted hide no address, whichever Python reads them."""
+    assert "a@b.example" == read(f"From: {sender}\r\n\r\nx").from_address
 
 
 @pytest.mark.parametrize(
@@ -151,6 +165,8 @@ def test_no_sender() -> None:
         (b"a@b.example, A@B.example", ("a@b.example", "A@b.example")),
         (b"undisclosed-recipients:;", ()),
         (b"odd..one@b.example", ("odd..one@b.example",)),
+        (b"a@b.example (Doe, Ann),", ("a@b.example",)),
+        (b"a@b.example; c@b.example", ("a@b.example", "c@b.example")),
         (b"(" * 5000 + b" x@y.example", ("x@y.example",)),
         (b",".join(b"a%d@b.example" % number for number in range(150)), 100),
     ],
@@ -169,6 +185,16 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset=idna"}, "abc", "abc"),
         ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xfc\xdfe", "Grüße"),
         ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": "text/plain; charset=utf-8"}, "\xc3\xbc \xc3\x9f \xe2\x80", "ü ß \ufffd"),
+        ({"Content_Type": "text/plain; charset=shift_jis"}, "\xfb\xfc\x8b\xb4\x87@", "髙橋①"),
+        ({"Content_Type": "text/plain; charset=GB2312"}, "\xd6\xec\xe9F\xbb\xf9", "朱镕基"),
+        ({"Content_Type": "text/plain; charset=gb2312"}, "\xe4\xbd\xa0\xe5\xa5\xbd", "你好"),
+        ({"Content_Type": "text/plain; charset=ks_c_5601-1987"}, "\x8cc\xb9\xe6", "똠방"),
+        ({"Content_Type": "text/plain; charset=iso-8859-8-i"}, "\xf9\xec\xe5\xed", "שלום"),
+        ({"Content_Type": "text/plain; charset=idna"}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": "text/plain; charset=undefined"}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": 'text/plain; charset="a\0b"'}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": "text/plain; name*=a''b; name*1=c"}, "Gr\xc3\xbc", "Grü"),
         ({"Content_Type": "text/plain; charset=big5"}, "\xa4\xa4\xff", "中\ufffd"),
         ({"Content_Type": "text/plain; charset*=us-ascii'en'%ff"}, "x", "x"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|K\\\x1b(B", "日本"),
@@ -237,6 +263,14 @@ def test_parts() -> None:
         (None, "application/octet-stream"),
     ]  # fmt: skip
     assert found.attachments[1].content == b"Subject: inner\r\n\r\nx"
+
+
+@pytest.mark.parametrize("control", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_an_attached_mail_with_odd_headers(control: str) -> None:
+    """What looks like a line's end to the library, and like a header behind it, loses no mail."""
+    inner = f"Subject: a{control}b: c\r\nX: {'d ' * 60}\r\n\te\xff\r\n\r\nx"
+    found = read(HEAD + "Content-Type: message/rfc822\r\n\r\n" + inner)
+    assert [inner.encode("latin-1")] == [each.content for each in found.attachments]
 
 
 def test_a_name_in_no_charset() -> None:

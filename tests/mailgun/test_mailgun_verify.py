@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
+from tests.costs import cpu_seconds
 from tests.mailgun.values import KEY, NOW, TOKEN, account, form, hook, multipart, request, signature
 from webhooks import mailgun
 from webhooks.model import InvalidSignature, WebhookRequest
@@ -74,6 +75,32 @@ def test_other_requests(given: WebhookRequest) -> None:
     """Another key, a part that was changed, none, too old or too new: refused."""
     with pytest.raises(InvalidSignature):
         mailgun.verify(given, account())
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"x=" + b"%41" * 3_000_000, FORM),
+        (b"token=" + b"%41" * 3_000_000, FORM),
+        (b"[" + b"1," * 4_000_000 + b"1]", "application/json"),
+    ],
+)
+def test_a_strangers_request_costs_little(body: bytes, kind: str) -> None:
+    """Who does not sign is refused before anything of theirs is taken apart that takes long."""
+
+    def verify() -> None:
+        with pytest.raises(InvalidSignature):
+            mailgun.verify(request(body, event="inbound", kind=kind), account())
+
+    assert cpu_seconds(verify, runs=1) < 0.3
+
+
+def test_a_large_mail_is_signed_too() -> None:
+    """What stands beside the signature may be large and need decoding."""
+    mailgun.verify(form([("body-html", "ü" * 500_000), *pairs(GOOD)], event="inbound"), account())
 
 
 def test_a_time_that_is_none() -> None:

@@ -176,7 +176,8 @@ async def test_waits(stage: Stage, make_errands: MakeErrands, files: FileServer)
 async def test_refusals(
     stage: Stage, errands: Errands, files: FileServer, status: int, kind: str, asked: int
 ) -> None:
-    """An answer that may pass is asked for again, the longest where a message is behind it."""
+    """An answer that may pass is asked for again, the longest where a message is behind it, whose
+    provider may then have it in another form."""
     files.has("/a", status=status)
     if kind == "media":
         await stage.add(f"{CDN}/a")
@@ -184,7 +185,9 @@ async def test_refusals(
         await stage.send(kind, f"{API}/a")
     await run_due(errands)
 
-    assert (asked, 0, []) == (len(files.asked), await stage.open_errands(), stage.received)
+    assert (asked, 0) == (len(files.asked), await stage.open_errands())
+    told = [(request.event, request.url, request.body) for _, request in stage.received]
+    assert ([("unfetched", f"{API}/a", b"")] if kind == "parse" else []) == told
 
 
 async def test_internal_addresses(stage: Stage, errands: Errands, files: FileServer) -> None:
@@ -298,7 +301,7 @@ class Moody:
 
 @pytest.mark.parametrize(
     ("error", "times", "left"),
-    [(Unreadable("no JSON"), 1, 0), (KeyError("x"), 8, 0)],
+    [(Unreadable("no JSON"), 2, 0), (KeyError("x"), 9, 0)],
 )
 async def test_answers_that_cannot_be_taken(
     stage: Stage,
@@ -308,7 +311,7 @@ async def test_answers_that_cannot_be_taken(
     times: int,
     left: int,
 ) -> None:
-    """What cannot be read is given up, what met a defect is tried again."""
+    """What cannot be read is given up, what met a defect is tried again; each is told at last."""
     files.has("/a", b"x")
     await stage.send("parse", f"{API}/a")
     errands, moody = make_errands(), Moody(error)

@@ -17,21 +17,23 @@ __all__ = ("FakeResend", "api", "ask", "gateway", "resend_api", "settings")
 class FakeResend:
     """What it was asked, in order, with the bodies; the mails it took, by their keys.
 
-    With `is_silent` it takes a mail and breaks the connection; `answers` are what it has at paths.
+    With `is_silent` it takes a mail and breaks the connection; `answers` are what it has at paths;
+    what is None is gone.
     """
 
     url: str = ""
     asked: list[tuple[web.Request, bytes]] = field(default_factory=list)
     taken: dict[str, bytes] = field(default_factory=dict)
     is_silent: bool = False
-    answers: dict[str, bytes] = field(default_factory=dict)
+    answers: dict[str, bytes | None] = field(default_factory=dict)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Note the request, and answer it."""
         body = await request.read()
         self.asked.append((request, body))
         if request.path in self.answers:
-            return web.Response(body=self.answers[request.path])
+            found = self.answers[request.path]
+            return web.Response(status=200 if found is not None else 410, body=found)
         key = request.headers["Idempotency-Key"]
         if self.taken.setdefault(key, body) != body:
             error = {"statusCode": 409, "name": "invalid_idempotent_request", "message": "No."}

@@ -89,6 +89,13 @@ def test_a_bounce() -> None:
         ("email.bounced", {"bounce": "odd"}, Status.FAILED, Reason.HARD_BOUNCE),
         ("email.bounced", {"bounce": {"type": "Transient"}}, None, None),
         ("email.bounced", {"bounce": {"type": "Undetermined"}}, None, None),
+        ("email.bounced", {"bounce": {"type": "Transient", "subType": "General"}}, None, None),
+        (
+            "email.bounced",
+            {"bounce": {"type": "Transient", "subType": "MailboxFull"}},
+            Status.FAILED,
+            None,
+        ),
         ("email.whatever", {}, None, None),
     ],
 )
@@ -110,6 +117,8 @@ def test_every_word(
     [
         ("email.failed", {"failed": {"reason": "reached_daily_quota"}}, "email.failed",
          "Resend could not send the mail: reached_daily_quota"),
+        ("email.bounced", {"bounce": {"type": "Transient", "subType": "MailboxFull"}},
+         "MailboxFull", f"{resend.WORDS['soft']}."),
         ("email.suppressed", {"suppressed": {"type": "OnAccountSuppressionList"}},
          "OnAccountSuppressionList", f"{resend.WORDS['email.suppressed']}."),
     ],

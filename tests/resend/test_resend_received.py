@@ -1,5 +1,6 @@
 """Mails that come in: what is fetched, from where, and what becomes of it."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -70,7 +71,7 @@ def test_a_mail_without_files() -> None:
 
 def test_a_mail_with_files() -> None:
     """The mail as it came has the files: it is fetched, from wherever Resend keeps it."""
-    expected = [Fetch(url=RAW, key=f"resend:raw:{EMAIL_ID}")]
+    expected = [Fetch(url=f"{RAW}#{EMAIL_ID}", key=f"resend:raw:{EMAIL_ID}")]
     assert expected == resend.parse(fetched(mail(attachments=[{"id": "1"}])))
     assert expected == resend.parse(fetched(mail(text=None, html=" ")))
 
@@ -80,6 +81,20 @@ def test_the_mail_as_it_came() -> None:
     [message] = resend.parse(fetched(MIME, RAW))
     assert isinstance(message, Inbound)
     assert ("m2@example.net", "Hello") == (message.external_id, message.body.strip())
+
+
+def test_a_mail_that_cannot_be_had_as_it_came() -> None:
+    """Resend's own reading of it is stored instead, and its files are asked for."""
+    given = fetched(b"", f"{RAW}#{EMAIL_ID}")
+    [instead] = resend.parse(replace(given, event="unfetched"))
+    assert isinstance(instead, Fetch)
+    message, files = resend.parse(fetched(mail(attachments=[{"id": "1"}]), instead.url))
+    assert isinstance(message, Inbound)
+    assert isinstance(files, Fetch)
+    assert ("m1@example.net", "Hello") == (message.external_id, message.body.strip())
+    for url in (RAW, instead.url, files.url):
+        [nothing] = resend.parse(replace(fetched(b"", url), event="unfetched"))
+        assert isinstance(nothing, Unknown)
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"download_url": "ftp://x/"}, {"download_url": 5}])

@@ -216,6 +216,66 @@ async def test_a_file_that_is_gone_the_second_time(
     await stays_unknown(gateway, ask, sent)
 
 
+async def run_errands(gateway: Gateway, resend_api: FakeResend) -> None:
+    """Fetch what there is to be fetched, until nothing is due."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    api_urls: dict[str, str | None] = {"resend": resend_api.url}
+    async with Downloader() as downloader:
+        files = files_of(gateway, downloader)
+        receiving = Receiving(gateway.database, vault, Metrics(), files)
+        errands = Errands(
+            gateway.database,
+            vault,
+            open_store(None, gateway.settings.gateway_data),
+            MediaLinks(vault, PUBLIC),
+            downloader,
+            receiving.fetched,
+            api_urls=api_urls,
+        )
+        while await errands.run_next():
+            pass
+
+
+async def test_a_mail_that_cannot_be_had_as_it_came(
+    gateway: Gateway, ask: Ask, resend_api: FakeResend
+) -> None:
+    """A mail whose raw form is refused for good, as one is that is too large, is stored all the
+    same, with its files, which go to no other mail that has its Message-ID."""
+    account_id = await connect(gateway)
+    other = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    assert 202 == (await ask("POST", "/v1/messages", other)).status
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'm1@customer.example'")
+    request = hook("email.received", tags=None)
+    path, headers = f"/webhooks/resend/{account_id}/events", dict(request.headers)
+    with time_machine.travel(NOW, tick=True):
+        await gateway.ask("POST", path, key="", data=request.body, headers=headers)
+    at = RECEIVED.removeprefix("https://api.resend.com") + EMAIL_ID
+    given = {
+        "id": EMAIL_ID,
+        "from": "ada@customer.example",
+        "text": "Thank you.",
+        "message_id": "<m1@customer.example>",
+        "attachments": [{"id": "1"}],
+        "raw": {"download_url": f"{resend_api.url}/raw?signature=x"},
+    }
+    listed = {"data": [{"filename": "a.txt", "download_url": f"{resend_api.url}/a"}]}
+    resend_api.answers = {
+        at: json.dumps(given).encode(),
+        f"{at}/attachments": json.dumps(listed).encode(),
+        "/raw": None,
+        "/a": b"A file",
+    }
+    await run_errands(gateway, resend_api)
+    [message] = await inbound_of(ask, channel="email")
+    assert ("ada@customer.example", "Thank you.", "a.txt", 6) == (
+        message["from_address"],
+        message["body"],
+        message["attachments"][0]["filename"],
+        message["attachments"][0]["size"],
+    )
+
+
 async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: FakeResend) -> None:
     """The webhook is answered, then the mail is fetched with its file, and stored once."""
     account_id = await connect(gateway)
@@ -240,22 +300,7 @@ async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: Fake
         ).encode(),
         "/raw": RAW,
     }
-    vault = Vault(gateway.settings.gateway_secret_keys)
-    api_urls: dict[str, str | None] = {"resend": resend_api.url}
-    async with Downloader() as downloader:
-        files = files_of(gateway, downloader)
-        receiving = Receiving(gateway.database, vault, Metrics(), files)
-        errands = Errands(
-            gateway.database,
-            vault,
-            open_store(None, gateway.settings.gateway_data),
-            MediaLinks(vault, PUBLIC),
-            downloader,
-            receiving.fetched,
-            api_urls=api_urls,
-        )
-        while await errands.run_next():
-            pass
+    await run_errands(gateway, resend_api)
     [message] = await inbound_of(ask, channel="email")
     assert ("ada@customer.example", "Thank you.", "a.txt") == (
         message["from_address"],

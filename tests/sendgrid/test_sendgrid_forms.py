@@ -78,6 +78,7 @@ def test_fields_of_a_urlencoded_form() -> None:
         posted(f"--{BOUNDARY}\r\nX: y\r\n\r\n1\r\n--{BOUNDARY}--".encode()),
         posted(multipart(*[('"a"', b"1")] * (MOST_PARTS + 1))),
         posted(multipart(('"a"\r\nX: ' + "y" * 20_000, b"1"))),
+        posted(multipart(*[('"a"\r\nX: y' + "\r\n z" * 100, b"1")] * 21)),
         urlencoded(b"a=1&" * (MOST_PARTS + 1)),
     ],
 )

@@ -123,6 +123,26 @@ def test_an_envelope_that_is_malformed(envelope: str | None, to: str) -> None:
     assert only(parsed(envelope=envelope)).to_address == to
 
 
+@pytest.mark.parametrize(
+    ("text", "charset", "expected"),
+    [
+        ("朱镕基".encode("gbk"), "gb2312", "朱镕基"),
+        ("髙橋①".encode("cp932"), "shift_jis", "髙橋①"),
+        (b"Gr\xfc\xdfe \x9d", "windows-1252", "Grüße \ufffd"),
+    ],
+)
+def test_one_character_spoils_no_text(text: bytes, charset: str, expected: str) -> None:
+    """A character that a charset has only in programs, or not at all, costs no other."""
+    found = only(parsed(text=text, charsets=json.dumps({"text": charset})))
+    assert expected == found.body.strip()
+
+
+def test_a_sender_without_an_address() -> None:
+    """A mail whose From names nobody is from whom the envelope names."""
+    found = only(parsed(**{"from": "Scanner, third floor"}))
+    assert "bounces@example.net" == found.from_address
+
+
 def test_charsets_that_are_none() -> None:
     """What cannot be read as what it says is read as UTF-8."""
     assert only(parsed(charsets="[")).body.strip() == "Hällo…"

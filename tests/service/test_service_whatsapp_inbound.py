@@ -10,8 +10,10 @@ import pytest
 from channels.model import Channel
 from tests.service.conftest import PUBLIC
 from tests.service.wires import (
+    OURS,
     connect,
     from_meta,
+    from_twilio,
     hook,
     inbound_of,
     row_of,
@@ -167,6 +169,23 @@ async def test_both_addresses_of_a_person(
 
     await says("START", 30)
     assert set() == await suppressed(ask)
+
+
+async def test_both_addresses_by_twilio(gateway: Gateway, ask: Ask) -> None:
+    """Whose number Twilio told with the user id is the same person when it tells the id alone."""
+    await connect(gateway, "twilio", Channel.WHATSAPP)
+
+    async def writes(sid: str, sender: str) -> None:
+        fields = {"MessageSid": "SM" + sid * 32, "From": f"whatsapp:{sender}", "Body": "Hi",
+                  "To": f"whatsapp:{OURS[Channel.WHATSAPP]}",
+                  "ExternalUserId": f"whatsapp:{BSUID}"}  # fmt: skip
+        assert 200 == (await from_twilio(gateway, "message", fields)).status
+
+    await writes("1", f"+{ADA}")
+    await send(ask, "whatsapp", BSUID, body="Hello")
+    await writes("2", BSUID)
+    rows = (await ask("GET", "/v1/messages")).body["data"]
+    assert (3, 1) == (len(rows), len({row["conversation_id"] for row in rows}))
 
 
 async def test_out_of_order(gateway: Gateway, ask: Ask, account: UUID) -> None:

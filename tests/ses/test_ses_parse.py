@@ -139,8 +139,14 @@ def subscription(old: object, new: object) -> dict[str, Any]:
          (Reason.HARD_BOUNCE, False)),
         (bounce("Permanent", "UnsubscribedRecipient"), Status.FAILED, (Reason.UNSUBSCRIBE, False)),
         (bounce("Permanent", "Another"), Status.FAILED, None),
-        (bounce("Transient", "MailboxFull"), None, None),
+        (bounce("Transient", "MailboxFull"), Status.FAILED, None),
+        (bounce("Transient", "MessageTooLarge", bouncedRecipients=[THEM]), Status.FAILED, None),
+        (bounce("Transient"), None, None),
+        (bounce("Transient", bouncedRecipients=[THEM | {"action": "failed"}]), Status.FAILED, None),
+        (bounce("Transient", bouncedRecipients=[THEM | {"action": "delayed"}]), None, None),
         (bounce("Undetermined", "Undetermined"), None, None),
+        (bounce("Undetermined", "Undetermined", bouncedRecipients=[THEM | {"action": "failed"}]),
+         Status.FAILED, None),
         (told("Complaint", complaint={"complainedRecipients": [THEM]}), None,
          (Reason.COMPLAINT, False)),
         (told("Complaint", complaint={"complaintFeedbackType": "abuse"}), None,
@@ -177,6 +183,8 @@ def test_every_word(
          "The recipient's mail server refused it for good."),
         (bounce(bouncedRecipients=[THEM], bounceSubType=None), "Bounce",
          "The recipient's mail server refused it for good."),
+        (bounce("Transient", "MailboxFull", bouncedRecipients=[THEM]), "MailboxFull",
+         "The recipient's mail server did not take it, and SES tries no more."),
         (bounce("Permanent", "Suppressed"), "Suppressed",
          "SES did not send it: the address bounced or complained before."),
         (told("Complaint", complaint={"complaintSubType": "OnAccountSuppressionList"}),
@@ -200,13 +208,22 @@ def test_errors(message: dict[str, Any], code: str | None, words: str | None) ->
 def test_several_recipients() -> None:
     """Each recipient has a report with a key of its own; one that cannot be read costs no other."""
     listed = [THEM, {"emailAddress": "b@example.net"}, THEM, {"x": 1}, None, 5]
-    events = parse(bounce(bouncedRecipients=listed))
+    went_to = MAIL | {"destination": ["Them <THEM@example.net>", "b@example.net", None]}
+    events = parse(bounce(bouncedRecipients=listed) | {"mail": went_to})
     reports = [each for each in events if isinstance(each, StatusReport)]
     changes = [each for each in events if isinstance(each, ConsentChange)]
     expected = ["them@example.net", "b@example.net", "5"]
     assert expected == [each.detail["recipient"] for each in reports]
-    assert expected == [each.address for each in changes]
+    assert ["THEM@example.net", "b@example.net", None] == [each.address for each in changes]
     assert 3 == len({each.key for each in reports})
+
+
+def test_a_bounce_that_names_somebody_else() -> None:
+    """A mail that was sent on, or a mail server that lies: the address is the one written to."""
+    report, change = parse(bounce(bouncedRecipients=[{"emailAddress": "other@example.org"}]))
+    assert isinstance(report, StatusReport)
+    assert isinstance(change, ConsentChange)
+    assert ("other@example.org", "them@example.net") == (report.detail["recipient"], change.address)
 
 
 @pytest.mark.parametrize("destination", [None, [], "x", [{}]])

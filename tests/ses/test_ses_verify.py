@@ -91,6 +91,7 @@ def test_a_subject_of_null() -> None:
         request(GOOD, headers={"x-amz-sns-rawdelivery": "true"}),
         request(b""),
         request(b"[]"),
+        request(sign(envelope("x" * 2**20))),
         request(b'{"eventType": "Bounce"}'),
         request(b"\xff\xfe"),
         request(GOOD, certificates={CERTIFICATE_URL: b""}),

@@ -212,6 +212,8 @@ def test_sent_and_put_off() -> None:
 
     assert "has not taken it yet, and SendGrid keeps trying" in text
     assert "three days" in str(advice)
+    answered = event("Bounce", source="ses")
+    assert "no report" in said("email", "ses", status="sent", **about(events=(answered,)))[0]
     bounced = event("failed", "failed", source="mailgun")
     assert "no report" in said("email", "mailgun", status="sent", **about(events=(bounced,)))[0]
 

@@ -123,7 +123,7 @@ def message(given: Given) -> list[WebhookEvent]:
         body=first(given, "ButtonText", "Body", "ListTitle"),
         attachments=tuple(_attachments(given)),
         quotes=sid(given, "OriginalRepliedMessageSid"),
-        detail=_places(given) | detail(given, leave_out=MESSAGE_READ),
+        detail=_person(given) | _places(given) | detail(given, leave_out=MESSAGE_READ),
     )
     return [inbound, *_consent(inbound, given)]
 
@@ -138,8 +138,7 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
     if wish not in (Consent.STOP, Consent.START):
         return
     # Whichever of a person's addresses we write to: WhatsApp has user ids beside numbers.
-    user_id = bare(given.get("ExternalUserId", ""), WHATSAPP)
-    for address in dict.fromkeys([inbound.from_address, user_id or inbound.from_address]):
+    for address in dict.fromkeys([inbound.from_address, *_person(given).values()]):
         also = "" if address == inbound.from_address else f":{address}"
         yield ConsentChange(
             channel=inbound.channel,
@@ -177,6 +176,12 @@ def _attachments(given: Given) -> Iterator[Attachment]:
         if url := given.get(f"MediaUrl{number}"):
             content_type = given.get(f"MediaContentType{number}") or None
             yield Attachment(url=url, content_type=content_type)
+
+
+def _person(given: Given) -> dict[str, str]:
+    """The user id that WhatsApp knows somebody by, with a number or without."""
+    user_id = bare(given.get("ExternalUserId", ""), WHATSAPP)
+    return {"user_id": user_id} if user_id else {}
 
 
 def _places(given: Given) -> dict[str, Any]:
