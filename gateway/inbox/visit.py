@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -104,9 +105,13 @@ class Visit:
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
         """The fields of a form, files among them; raises `Problem` 400 for a body that is none."""
         try:
-            return await self.request.post()
-        except (ValueError, LookupError, HttpProcessingError):  # boundaries, charsets, headers
+            posted = await self.request.post()
+            for text in _texts(posted):
+                text.encode()  # odd charsets, and names of files, bring lone surrogates
+        # boundaries, charsets, headers; aiohttp's word for an unknown transfer encoding
+        except (ValueError, LookupError, HttpProcessingError, RuntimeError):
             raise Problem(400, "The form cannot be read.") from None
+        return posted
 
     async def form(self) -> Fields:
         """The fields of a form without files; raises `Problem` 400."""
@@ -152,6 +157,16 @@ class Visit:
         if self.is_fragment:
             return web.Response(status=204, headers={"HX-Redirect": found})
         return web.Response(status=303, headers={"Location": found})
+
+
+def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Iterator[str]:
+    """The texts of a form: its names, its values, and what files are called."""
+    for name, value in posted.items():
+        yield name
+        if isinstance(value, FileField):
+            yield from (value.filename, value.content_type)
+        elif isinstance(value, str):
+            yield value
 
 
 def inbox_url(services: Services, path: str) -> str:
