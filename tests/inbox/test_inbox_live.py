@@ -194,3 +194,16 @@ async def test_it_ends_within_seconds(inbox: Inbox, ask: Ask, end: str) -> None:
         await send(ask, body="perhaps told")
         assert len(await stream.rest()) <= 2
         assert time.monotonic() - began < 6
+
+
+async def test_a_look_at_its_head_ends(inbox: Inbox) -> None:
+    """Whoever asks for the head alone gets that, and no stream behind it."""
+    browser = await inbox.signed_in(MEMBER)
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    async with (
+        asyncio.timeout(10),
+        browser.http.head("/inbox/live", headers={"Cookie": cookies}) as response,
+    ):
+        assert (200, "text/event-stream") == (response.status, response.content_type)
+        assert b"" == await response.read()
+    assert 200 == (await browser.get("")).status

@@ -179,3 +179,15 @@ async def test_files(inbox: Inbox, ask: Ask) -> None:
     assert "is being fetched" in (await browser.get(f"/m/{sent['id']}")).words
     assert 409 == (await browser.get(found[1])).status
     assert 404 == (await browser.get(f"/media/{uuid4()}")).status
+
+
+async def test_the_end_of_the_calendar(inbox: Inbox, ask: Ask) -> None:
+    """A message for the last moment that there is breaks the page in no zone."""
+    sent = await send(ask, send_at="9999-12-31T23:59:59Z")
+    browser = await inbox.signed_in(MEMBER)
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
+        browser.cookies["gateway_zone"] = zone
+        for path in (f"/c/{sent['conversation_id']}", f"/m/{sent['id']}", f"/m/{sent['id']}/why"):
+            shown = await browser.get(path)
+            assert 200 == shown.status, (zone, path)
+            assert 'datetime="9999-12-31T23:59:59Z"' in shown.text

@@ -31,6 +31,8 @@ _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Bufferi
 
 async def events(visit: Visit) -> web.StreamResponse:
     """Every event of the organization since the page was made, or after `Last-Event-ID`."""
+    if visit.request.method == "HEAD":
+        return web.Response(headers=_HEADERS)  # an answer without a body, which ends
     live = visit.services.live
     async with live.subscribe(visit.staff, _after(visit)) as subscription:
         stream = Stream(visit.request, _HEADERS)
