@@ -13,7 +13,11 @@ from gateway.store import media, messages
 # its sender that it was opened.
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _REMOTE = f"{_ALONE} https:"
-_FRAME = "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-popups"
+# A page that a link opens is as free as any: in our sandbox nothing of it would run.
+_FRAME = (
+    "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
 _PAGE = (
     '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light">'
     '<meta name="viewport" content="width=device-width"><base target="_blank">'
