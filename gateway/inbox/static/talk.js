@@ -56,13 +56,15 @@
   // ------------------------------------------------------------- what is new
 
   let waiting = 0;
+  let lists = 0;
   function refreshList() {
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
-      const form = document.querySelector(".find");
-      const query = new URLSearchParams(new FormData(form));
+      const turn = ++lists;
+      const query = searched();
       const answer = await ask(`${base}?${query}`);
-      if (answer === null) return;
+      // A later answer, or what was looked for since, is not overwritten.
+      if (answer === null || turn !== lists || query !== searched()) return;
       const place = rows.scrollTop;
       const focused = document.activeElement?.closest("#rows li")?.id;
       rows.innerHTML = answer;
@@ -73,6 +75,10 @@
     }, 250);
   }
 
+  function searched() {
+    return new URLSearchParams(new FormData(document.querySelector(".find"))).toString();
+  }
+
   function markCurrent() {
     if (!conversation) return;
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
@@ -81,15 +87,18 @@
   async function ask(url) {
     try {
       const answer = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-      return answer.ok ? await answer.text() : null;
+      return answer.status === 200 ? await answer.text() : null;  // 204: the way to the sign-in
     } catch {
       return null;
     }
   }
 
+  const turns = new Map();
   async function showMessage(id, isNew) {
+    const turn = (turns.get(id) ?? 0) + 1;
+    turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (answer === null) return;
+    if (answer === null || turns.get(id) !== turn) return;  // the answer to a later question counts
     const holder = document.createElement("template");
     holder.innerHTML = answer;
     const item = holder.content.querySelector("li");
@@ -102,16 +111,7 @@
       }
       known.replaceWith(item);
     } else {
-      const days = messages.querySelectorAll(".day");
-      if (days[days.length - 1]?.dataset.day !== item.dataset.day) {
-        const day = document.createElement("li");
-        day.className = "day";
-        day.dataset.day = item.dataset.day;
-        day.append(document.createElement("h2"));
-        day.firstChild.textContent = item.dataset.day;
-        messages.append(day);
-      }
-      messages.append(item);
+      place(item);
       scroll.querySelector(".empty")?.remove();
     }
     htmx.process(item);
@@ -121,6 +121,26 @@
     } else if (item.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
     }
+  }
+
+  // At its own time: news may be of a message that is further up, or not loaded yet.
+  function place(item) {
+    const all = [...messages.querySelectorAll("li.message")];
+    const at = all.findIndex((each) => Number(each.dataset.at) > Number(item.dataset.at));
+    const next = all[at];
+    if (at === 0 && messages.querySelector(":scope > .more")) return;
+    const before = next ? all[at - 1] : all[all.length - 1];
+    const isOfNextDay = next?.dataset.day === item.dataset.day;
+    const anchor = !next || isOfNextDay ? next : next.previousElementSibling;
+    if (!isOfNextDay && before?.dataset.day !== item.dataset.day) {
+      const day = document.createElement("li");
+      day.className = "day";
+      day.dataset.day = item.dataset.day;
+      day.append(document.createElement("h2"));
+      day.firstChild.textContent = item.dataset.day;
+      messages.insertBefore(day, anchor ?? null);
+    }
+    messages.insertBefore(item, anchor ?? null);
   }
 
   // One message's news come close together: the last of them is what is shown.
@@ -135,9 +155,23 @@
     });
   }
 
+  // Who is answered anything but a stream (by a proxy while the gateway begins anew) is never asked
+  // again by the browser: so it is done here, from the last place, and said meanwhile.
+  let after = rows.dataset.after;
+  let pause = 1000;
   function hear() {
-    const events = new EventSource(`${base}/live?after=${encodeURIComponent(rows.dataset.after)}`);
+    const events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}`);
+    const close = () => events.close();
+    events.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
+    events.onerror = () => {
+      if (events.readyState !== EventSource.CLOSED) return;
+      window.removeEventListener("pagehide", close);
+      sayDeaf();
+      setTimeout(hear, pause);
+      pause = Math.min(pause * 2, 60000);
+    };
     events.onmessage = (event) => {
+      after = event.lastEventId;
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);
       if (told.type === "unread") return;  // what happened was told before, only not yet counted
@@ -148,7 +182,15 @@
         if (isNew) { isMarked = false; markRead(); }
       }
     };
-    window.addEventListener("pagehide", () => events.close(), { once: true });
+    window.addEventListener("pagehide", close, { once: true });
+  }
+
+  function sayDeaf() {
+    const notice = document.createElement("p");
+    notice.id = "deaf";
+    notice.className = "notice warn";
+    notice.textContent = "What is new does not come in just now: trying again. If this stays, load the page again.";
+    document.getElementById("problem").replaceChildren(notice);
   }
   if (window.EventSource) hear();
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
