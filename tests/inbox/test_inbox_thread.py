@@ -191,3 +191,20 @@ async def test_the_end_of_the_calendar(inbox: Inbox, ask: Ask) -> None:
             shown = await browser.get(path)
             assert 200 == shown.status, (zone, path)
             assert 'datetime="9999-12-31T23:59:59Z"' in shown.text
+
+
+async def test_a_failure_in_the_words_of_its_provider(inbox: Inbox) -> None:
+    """A number means what it means to the provider that gave it: thread, message and why agree."""
+    await connect(inbox.gateway, "postmark", Channel.EMAIL, "desk@clinic.example")
+    failed = [
+        await stored(
+            inbox, channel="email", direction="outbound", from_address=ours,
+            to_address="ann@c.example", status="failed", error_code="406", error_message="Inactive",
+        )
+        for ours in ("desk@clinic.example", "gone@clinic.example")
+    ]  # fmt: skip
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{failed[0]['conversation_id']}"
+    for page in (path, f"/m/{failed[0]['id']}", f"/m/{failed[0]['id']}/why"):
+        assert "Postmark sends no more to this recipient" in (await browser.get(page)).words, page
+    assert "Not delivered" in (await browser.get(f"/m/{failed[1]['id']}")).words

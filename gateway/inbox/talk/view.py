@@ -74,11 +74,17 @@ class Shown:
 
 
 def shown(
-    row: Row, now: datetime, media: Mapping[UUID, Row], *, retries: Sequence[str] = ()
+    row: Row,
+    now: datetime,
+    media: Mapping[UUID, Row],
+    *,
+    retries: Sequence[str] = (),
+    carried_by: str | None = None,
 ) -> Shown:
     """A message; `media` are the states of its files by their ids.
 
-    `retries` are the statuses of those that were sent in its place.
+    `retries` are the statuses of those that were sent in its place, `carried_by` is the provider,
+    by which a code means what it means.
     """
     told = provider(row)
     is_ours = row["direction"] == "outbound"
@@ -100,7 +106,7 @@ def shown(
         has_html=bool(row["html_body"]),
         files=[file_of(each, media) for each in attachments(row)],
         details=details(row["channel"], told, is_ours=is_ours),
-        failure=failure(row["channel"], None, row["error_code"], row["error_message"])
+        failure=failure(row["channel"], carried_by, row["error_code"], row["error_message"])
         if state == "failed"
         else None,
         send_at=send_at if send_at and send_at > now else None,
