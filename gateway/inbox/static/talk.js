@@ -212,6 +212,18 @@
   });
   document.body.addEventListener("sent", () => { toEnd(); document.getElementById("body")?.focus(); });
 
+  // The same form that comes back, as with an error, cannot say which files were chosen.
+  let chosen = null;
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const form = event.detail.target;
+    if (form?.id === "composer") chosen = { key: form.elements.key.value, files: form.elements.attachments?.files };
+  });
+  document.body.addEventListener("htmx:afterSwap", () => {
+    const { key, attachments } = document.getElementById("composer")?.elements ?? {};
+    if (chosen?.files?.length && attachments && key.value === chosen.key) attachments.files = chosen.files;
+    chosen = null;
+  });
+
   // Pictures of an e-mail from elsewhere, in its own frame.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-remote]");

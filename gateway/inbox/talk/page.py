@@ -11,7 +11,7 @@ from gateway.inbox.visit import Visit
 from gateway.store import conversations
 
 _DONE = {
-    "sent": "Your message is on its way.",
+    **composer.TAKEN,
     "canceled": "The message is canceled.",
     "again": "The message is sent again.",
     "saved": "Saved.",
