@@ -29,6 +29,8 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+# What a page asks because something has happened, with nobody at it (talk.js).
+_BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -184,7 +186,8 @@ async def recognised(request: web.Request) -> Visit:
     """The visit of a request, with who is signed in."""
     services = request.app[SERVICES]
     token = Cookie.of(services.settings).token(request)
-    who = await session.recognise(services.database, services.vault, token)
+    is_use = _BY_ITSELF not in request.headers and own_path(request.path, services) != "/live"
+    who = await session.recognise(services.database, services.vault, token, is_use=is_use)
     return Visit(request, services, who)
 
 

@@ -196,6 +196,26 @@ async def test_it_ends_within_seconds(inbox: Inbox, ask: Ask, end: str) -> None:
         assert time.monotonic() - began < 6
 
 
+async def test_an_open_page_uses_no_session(inbox: Inbox, ask: Ask) -> None:
+    """Neither the stream nor what a page asks because of it puts off the end of a session that
+    nobody uses; what somebody asks does."""
+    seen = "SELECT extract(epoch FROM now() - last_seen_at)::integer FROM gateway.staff_sessions"
+    browser = await inbox.signed_in(MEMBER)
+    await inbox.change(
+        "UPDATE gateway.staff_sessions SET last_seen_at = now() - interval '2 hours'"
+    )
+    async with listening(browser) as stream:
+        sent = await send(ask)
+        await stream.next()
+        for path in (f"/m/{sent['id']}", ""):
+            shown = await browser.get(path, HX_Request="true", X_By_Itself="1")
+            assert 200 == shown.status
+        assert await inbox.value(seen) >= 7200
+
+        await browser.get(f"/c/{sent['conversation_id']}")
+        assert await inbox.value(seen) < 60
+
+
 async def test_a_look_at_its_head_ends(inbox: Inbox) -> None:
     """Whoever asks for the head alone gets that, and no stream behind it."""
     browser = await inbox.signed_in(MEMBER)

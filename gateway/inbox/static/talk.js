@@ -86,7 +86,8 @@
 
   async function ask(url) {
     try {
-      const answer = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+      const headers = { "HX-Request": "true", "X-By-Itself": "1" };
+      const answer = await fetch(url, { headers, credentials: "same-origin" });
       return answer.status === 200 ? await answer.text() : null;  // 204: the way to the sign-in
     } catch {
       return null;

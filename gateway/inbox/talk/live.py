@@ -92,7 +92,9 @@ class _Pace:
 async def _is_here(visit: Visit) -> bool:
     """Whether the session has not ended meanwhile."""
     token = visit.cookie.token(visit.request)
-    return await session.recognise(visit.services.database, visit.services.vault, token) is not None
+    services = visit.services
+    who = await session.recognise(services.database, services.vault, token, is_use=False)
+    return who is not None
 
 
 async def _unread(visit: Visit, staff: Staff) -> int:
