@@ -193,6 +193,31 @@ async def test_the_end_of_the_calendar(inbox: Inbox, ask: Ask) -> None:
             assert 'datetime="9999-12-31T23:59:59Z"' in shown.text
 
 
+async def test_a_very_long_text(inbox: Inbox) -> None:
+    """A page holds the beginning of what is endless, however many there are; all of it is a page
+    of text, on which nothing of a stranger runs."""
+    endless = HOSTILE + "&word " * 160_000
+    for _ in range(5):
+        row = await stored(inbox, channel="email", from_address="a@c.example", body=endless)
+    browser = await inbox.signed_in(MEMBER)
+    page = await browser.get(f"/c/{row['conversation_id']}")
+    assert 200 == page.status
+    assert len(page.text) < 500_000
+    path = f"/m/{row['id']}/text"
+    assert f'href="/gw/inbox{path}"' in page.text
+    whole = await browser.get(path)
+    assert (200, endless) == (whole.status, whole.text)
+    assert "text/plain; charset=utf-8" == whole.headers["Content-Type"]
+    assert "nosniff" == whole.headers["X-Content-Type-Options"]
+    assert "sandbox" in whole.headers["Content-Security-Policy"]
+    short = await stored(inbox, from_address="+447700900321", body="x" * 3000)
+    shown = await browser.get(f"/c/{short['conversation_id']}")
+    assert "The whole text" not in shown.words
+    assert 404 == (await browser.get(f"/m/{uuid4()}/text")).status
+    stranger = await inbox.signed_in("owner@beta.example.com")
+    assert 404 == (await stranger.get(path)).status
+
+
 async def test_a_failure_in_the_words_of_its_provider(inbox: Inbox) -> None:
     """A number means what it means to the provider that gave it: thread, message and why agree."""
     await connect(inbox.gateway, "postmark", Channel.EMAIL, "desk@clinic.example")

@@ -8,6 +8,7 @@ from gateway.api.media import SERVING, respond
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import media, messages
+from gateway.store.messages import Row
 
 # Nothing but what the mail brings along: no script, no form, nothing from elsewhere that would tell
 # its sender that it was opened.
@@ -36,12 +37,24 @@ async def file(visit: Visit) -> web.StreamResponse:
     return await respond(serving, found, visit.request, any_origin=False)
 
 
+async def text(visit: Visit) -> web.StreamResponse:
+    """The whole text of a message, alone: a thread shows the beginning of one that is very long."""
+    return web.Response(
+        text=(await _message(visit))["body"] or "",
+        content_type="text/plain",
+        headers={
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
 async def mail(visit: Visit) -> web.StreamResponse:
     """The HTML of an e-mail; pictures from elsewhere only where `remote` asks for them."""
-    async with visit.services.database.as_caller(visit.staff) as db:
-        row = await messages.get(db, visit.staff.organization_id, visit.id)
-    if row is None or not row["html_body"]:
-        raise Problem(404, "There is no such e-mail, or it has no HTML.")
+    row = await _message(visit)
+    if not row["html_body"]:
+        raise Problem(404, "This message has no HTML.")
     images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
     return web.Response(
         text=_PAGE.format(row["html_body"]),
@@ -53,3 +66,11 @@ async def mail(visit: Visit) -> web.StreamResponse:
             "X-Content-Type-Options": "nosniff",
         },
     )
+
+
+async def _message(visit: Visit) -> Row:
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await messages.get(db, visit.staff.organization_id, visit.id)
+    if row is None:
+        raise Problem(404, "There is no such message, or it is another organization's.")
+    return row
