@@ -60,7 +60,11 @@ async def _stage(
     say: Any,  # noqa: ANN401 - rich's update
 ) -> AsyncIterator[Stage]:
     own = settings.model_copy(
-        update={"gateway_data": settings.gateway_data / "demo", "database_url": None}
+        update={
+            "gateway_data": settings.gateway_data / "demo",
+            "database_url": None,
+            "gateway_media_url": None,
+        }
     )
     bound = bind("127.0.0.1", port)
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"

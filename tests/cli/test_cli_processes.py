@@ -126,6 +126,7 @@ async def test_simulator_cuts_connections(lone_shell: Shell) -> None:
 async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) -> None:
     """`gateway demo --once` prints the conversation over all four channels, twice, whatever the
     environment names, and leaves no process."""
+    elsewhere = folder / "elsewhere"
     first = await lone_shell.run("demo", "--once")
     second = await lone_shell.run(
         *("demo", "--once"),
@@ -133,6 +134,7 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
         DATABASE_DIRECT_URL="postgresql://nobody@127.0.0.1:1/nothing",
         PUBLIC_URL="https://msg.example.org",
         TWILIO_API_URL="http://127.0.0.1:1",
+        GATEWAY_MEDIA_URL=str(elsewhere),
     )
 
     for done in (first, second):
@@ -142,6 +144,7 @@ async def test_demo_twice(lone_shell: Shell, folder: Path, empty_database: str) 
                 assert f"{who} ({channel})" in done.out
         for words in ("YES, see you then", "delivered", "read", "pressed 1", "recording.mp3"):
             assert words in done.out
+    assert not elsewhere.exists()
     await until(lambda: not users_of(folder), 15)
 
 
