@@ -57,6 +57,37 @@ async def test_a_stream_that_is_refused_is_asked_for_again(visitors: Visitors) -
     await api.expect(page.get_by_role("alert")).to_be_empty()
 
 
+SEEN = """(isSeen) => {
+  window.isAway = !isSeen;
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+async def test_many_tabs(visitors: Visitors) -> None:
+    """Tabs that nobody looks at hold no connection, of which a browser has six: as many as one
+    likes can be opened. Who comes back to one sees what came meanwhile."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Good morning")
+    page = await visitors.open()
+    await page.context.add_init_script(
+        "window.isAway = true;"
+        "Object.defineProperty(Document.prototype, 'hidden', { get: () => window.isAway });"
+    )
+    tabs = [await page.context.new_page() for _ in range(8)]
+    place = f"/inbox/c/{await Scene(stage).conversation(said)}"
+    for tab in tabs:
+        await tab.goto(place)
+        await api.expect(tab.locator("#messages")).to_contain_text("Good morning")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "While you were away")
+
+    await tabs[0].evaluate(SEEN, True)
+    await api.expect(tabs[0].locator("#messages")).to_contain_text("While you were away")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And now")
+    await api.expect(tabs[0].locator("#messages")).to_contain_text("And now")
+    async with tabs[0].expect_event("requestfailed", lambda asked: "/live" in asked.url):
+        await tabs[0].evaluate(SEEN, False)
+
+
 async def test_news_of_an_old_message(visitors: Visitors) -> None:
     """What is told of a message that is further up than what is loaded does not bring it below what
     was said last; one that is loaded is shown at its place."""

@@ -71,6 +71,7 @@
       htmx.process(rows);
       rows.scrollTop = place;
       markCurrent();
+      showUnread(Number(rows.querySelector("#unread-total").dataset.unread));
       if (focused) document.getElementById(focused)?.querySelector("a")?.focus();
     }, 250);
   }
@@ -158,20 +159,21 @@
 
   // Who is answered anything but a stream (by a proxy while the gateway begins anew) is never asked
   // again by the browser: so it is done here, from the last place, and said meanwhile.
+  let events = null;
   let after = rows.dataset.after;
   let pause = 1000;
   function hear() {
-    const events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}`);
-    const close = () => events.close();
-    events.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
-    events.onerror = () => {
-      if (events.readyState !== EventSource.CLOSED) return;
-      window.removeEventListener("pagehide", close);
+    if (events || document.hidden) return;
+    const stream = events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}`);
+    stream.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
+    stream.onerror = () => {
+      if (stream.readyState !== EventSource.CLOSED || stream !== events) return;
+      events = null;
       sayDeaf();
       setTimeout(hear, pause);
       pause = Math.min(pause * 2, 60000);
     };
-    events.onmessage = (event) => {
+    stream.onmessage = (event) => {
       after = event.lastEventId;
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);
@@ -183,8 +185,27 @@
         if (isNew) { isMarked = false; markRead(); }
       }
     };
-    window.addEventListener("pagehide", close, { once: true });
   }
+
+  function hush() {
+    events?.close();
+    events = null;
+  }
+
+  // Over HTTP/1.1 a browser has six connections to a host: pages that nobody sees leave them to those
+  // that somebody opens, and look now and then what is unread. Seen again, they hear what they missed.
+  let away = 0;
+  let looking = 0;
+  function rest() {
+    hush();
+    looking = setInterval(refreshList, 30000);
+  }
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(away);
+    clearInterval(looking);
+    if (document.hidden) away = setTimeout(rest, 5000); else hear();
+  });
+  window.addEventListener("pagehide", hush);
 
   function sayDeaf() {
     const notice = document.createElement("p");
@@ -193,7 +214,7 @@
     notice.textContent = "What is new does not come in just now: trying again. If this stays, load the page again.";
     document.getElementById("problem").replaceChildren(notice);
   }
-  if (window.EventSource) hear();
+  if (document.hidden) rest(); else hear();
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   // ------------------------------------------------------------- older messages keep the place
