@@ -31,10 +31,11 @@ def client_of(remote: str | None, forwarded: Sequence[str]) -> str:
     """Where a request comes from: an IPv4 address, or the /64 that one household has of IPv6.
 
     A proxy on the own network says it last in X-Forwarded-For; what stands before that, and what
-    comes straight from outside, is anybody's word.
+    comes straight from outside, is anybody's word. Platforms have their proxies in 100.64.0.0/10,
+    too, which is neither private nor of the internet.
     """
     peer = _ip(remote or "")
-    if peer is not None and peer.is_private:
+    if peer is not None and not peer.is_global:
         told = ",".join(forwarded).rpartition(",")[2]
         peer = _ip(told.strip()) or peer
     if peer is None:

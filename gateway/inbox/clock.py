@@ -23,13 +23,13 @@ class Clock:
 
     def moment(self, at: datetime) -> Markup:
         """Day and time, as a `<time>`: today 14:05, else with its day."""
-        local = at.astimezone(self.zone)
+        local = self._local(at)
         text = f"{local:%H:%M}" if self._days_ago(local) == 0 else f"{self.day(at)}, {local:%H:%M}"
         return self._time(at, local, text)
 
     def short(self, at: datetime) -> Markup:
         """What fits a list: today 14:05, this year 26 Nov, else 26 Nov 2025; as a `<time>`."""
-        local = at.astimezone(self.zone)
+        local = self._local(at)
         if self._days_ago(local) == 0:
             return self._time(at, local, f"{local:%H:%M}")
         year = "" if local.year == self.now.astimezone(self.zone).year else f" {local.year}"
@@ -37,17 +37,23 @@ class Clock:
 
     def time(self, at: datetime) -> Markup:
         """The time of day alone, as a `<time>`: where the day stands above it."""
-        local = at.astimezone(self.zone)
+        local = self._local(at)
         return self._time(at, local, f"{local:%H:%M}")
 
     def day(self, at: datetime) -> str:
         """Today, Yesterday, or the day with its name; the year where it is another."""
-        local = at.astimezone(self.zone)
+        local = self._local(at)
         ago = self._days_ago(local)
         if ago in (0, 1):
             return ("Today", "Yesterday")[ago]
         year = "" if local.year == self.now.astimezone(self.zone).year else f" {local.year}"
         return f"{local:%A} {local.day} {local:%B}{year}"
+
+    def _local(self, at: datetime) -> datetime:
+        try:
+            return at.astimezone(self.zone)
+        except OverflowError:  # somebody plans for the end of the calendar
+            return at.astimezone(UTC)
 
     def _days_ago(self, local: datetime) -> int:
         return (self.now.astimezone(self.zone).date() - local.date()).days

@@ -57,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/m/{id}", handler=page.message),
     Route(method="GET", path="/m/{id}/why", handler=why.show),
     Route(method="GET", path="/m/{id}/mail", handler=files.mail),
+    Route(method="GET", path="/m/{id}/text", handler=files.text),
     Route(method="POST", path="/m/{id}/cancel", handler=actions.cancel),
     Route(method="POST", path="/m/{id}/retry", handler=actions.retry),
     Route(method="GET", path="/media/{id}", handler=files.file),

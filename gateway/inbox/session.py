@@ -1,6 +1,7 @@
 """Who is signed in: a random token in a cookie, its digest in the database, read with each request.
 
 A session ends when it is told to, after 12 hours without a request, and after 7 days in any case.
+What an open page asks by itself is no such request: it would keep a session that nobody uses.
 Who is no active member of staff any more is out with the next request.
 """
 
@@ -89,12 +90,17 @@ async def begin(db: Connection, organization_id: UUID, auth_id: UUID, method: st
     return token
 
 
-async def recognise(database: Database, vault: Vault, token: str | None) -> SignedIn | None:
-    """Whose session this is, if it is one and they still are active staff there."""
+async def recognise(
+    database: Database, vault: Vault, token: str | None, *, is_use: bool = True
+) -> SignedIn | None:
+    """Whose session this is, if it is one and they still are active staff there.
+
+    `is_use`: somebody asks, and not a page by itself.
+    """
     if not token or not token.isascii():
         return None
     async with database.as_service() as db:
-        session = await sessions.find_session(db, digest(token), idle=IDLE)
+        session = await sessions.find_session(db, digest(token), idle=IDLE, is_use=is_use)
     if session is None:
         return None
     async with database.as_claims(session.auth_id) as db:

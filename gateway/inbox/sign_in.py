@@ -18,7 +18,8 @@ from gateway.store import sessions
 
 _log = logger(__name__)
 
-_ADDRESS = re.compile(r"[^@\s]{1,200}@[^@\s]{1,250}")
+# PostgreSQL's text holds no U+0000: no address that is stored has one.
+_ADDRESS = re.compile(r"[^@\s\x00]{1,200}@[^@\s\x00]{1,250}")
 _NEXT = re.compile(r"[/?][!-\[\]-~]{0,1000}")
 _REFUSED = (400, 401, 403, 422)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,6 +29,8 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+# What a page asks because something has happened, with nobody at it (talk.js).
+_BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -104,9 +107,13 @@ class Visit:
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
         """The fields of a form, files among them; raises `Problem` 400 for a body that is none."""
         try:
-            return await self.request.post()
-        except (ValueError, LookupError, HttpProcessingError):  # boundaries, charsets, headers
+            posted = await self.request.post()
+            for text in _texts(posted):
+                text.encode()  # odd charsets, and names of files, bring lone surrogates
+        # boundaries, charsets, headers; aiohttp's word for an unknown transfer encoding
+        except (ValueError, LookupError, HttpProcessingError, RuntimeError):
             raise Problem(400, "The form cannot be read.") from None
+        return posted
 
     async def form(self) -> Fields:
         """The fields of a form without files; raises `Problem` 400."""
@@ -154,6 +161,16 @@ class Visit:
         return web.Response(status=303, headers={"Location": found})
 
 
+def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Iterator[str]:
+    """The texts of a form: its names, its values, and what files are called."""
+    for name, value in posted.items():
+        yield name
+        if isinstance(value, FileField):
+            yield from (value.filename, value.content_type)
+        elif isinstance(value, str):
+            yield value
+
+
 def inbox_url(services: Services, path: str) -> str:
     """A path of the inbox behind the path of PUBLIC_URL."""
     return f"{urlsplit(services.settings.base_url).path}/inbox{path}"
@@ -169,7 +186,8 @@ async def recognised(request: web.Request) -> Visit:
     """The visit of a request, with who is signed in."""
     services = request.app[SERVICES]
     token = Cookie.of(services.settings).token(request)
-    who = await session.recognise(services.database, services.vault, token)
+    is_use = _BY_ITSELF not in request.headers and own_path(request.path, services) != "/live"
+    who = await session.recognise(services.database, services.vault, token, is_use=is_use)
     return Visit(request, services, who)
 
 

@@ -49,6 +49,14 @@ async def retries(
     return {row["retry_of"]: row["statuses"] for row in rows}
 
 
+async def providers(
+    db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
+) -> dict[UUID, str]:
+    """The providers of messages that went out; without those whose sender is no longer there."""
+    rows = await db.fetch(_SQL["providers"], organization_id, message_ids)
+    return {row["id"]: row["provider"] for row in rows}
+
+
 async def same_name(
     db: Connection, organization_id: UUID, conversation_id: UUID, name: str
 ) -> list[Row]:

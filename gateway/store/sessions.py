@@ -39,9 +39,14 @@ async def insert_session(
     )
 
 
-async def find_session(db: Connection, digest: bytes, *, idle: float) -> StaffSession | None:
-    """The session of a token that was used within the last `idle` seconds; it has been seen now."""
-    row = await db.fetchrow(_SQL["find_session"], digest, idle)
+async def find_session(
+    db: Connection, digest: bytes, *, idle: float, is_use: bool = True
+) -> StaffSession | None:
+    """The session of a token that was used within the last `idle` seconds.
+
+    With `is_use` it is used now.
+    """
+    row = await db.fetchrow(_SQL["find_session"], digest, idle, is_use)
     return StaffSession(**row) if row else None
 
 

@@ -35,6 +35,15 @@ SELECT retry_of, array_agg(coalesce(status, 'pending')) AS statuses FROM message
 WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
 GROUP BY retry_of;
 
+-- name: providers
+-- Which provider carried each of the messages $2, by the account of the address that it went from.
+SELECT m.id, a.provider
+FROM messages m
+JOIN gateway.senders s
+  ON s.organization_id = $1 AND s.channel = m.channel AND s.address = m.from_address
+JOIN gateway.provider_accounts a ON a.organization_id = s.organization_id AND a.id = s.account_id
+WHERE m.organization_id = $1 AND m.id = ANY ($2::uuid[]);
+
 -- name: same_name
 -- Other conversations of leads or clients with this name.
 SELECT c.id, c.last_message_at, c.channels

@@ -6,14 +6,14 @@ VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) RETURNING id;
 
 -- name: find_session
 -- $2: seconds without a request after which a session is over. Seen is written once a minute at most,
--- so that reading costs no write.
+-- so that reading costs no write, and where $3 says that it is used.
 WITH found AS (
   SELECT organization_id, id, auth_id, last_seen_at FROM gateway.staff_sessions
   WHERE digest = $1 AND expires_at > now() AND last_seen_at > now() - make_interval(secs => $2)
 ), seen AS (
   UPDATE gateway.staff_sessions s SET last_seen_at = now() FROM found f
   WHERE s.organization_id = f.organization_id AND s.id = f.id
-    AND f.last_seen_at < now() - interval '1 minute'
+    AND $3::boolean AND f.last_seen_at < now() - interval '1 minute'
 )
 SELECT organization_id, id, auth_id FROM found;
 

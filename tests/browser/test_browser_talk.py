@@ -142,6 +142,29 @@ async def test_later_with_a_file_and_not_at_all(visitors: Visitors) -> None:
     await api.expect(message.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
+async def test_a_file_stays_chosen(visitors: Visitors) -> None:
+    """What was refused for another reason is sent with its file when it is put right; the next
+    message has none."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("sms", "Plan", "See you {{ day }}.", ["day"])
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await page.get_by_label("Attach").set_input_files(
+        {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"Monday: walk"}
+    )
+    await page.locator('#composer select[name="template"]').select_option(label="Plan")
+    await api.expect(page.get_by_label("day", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.get_by_text("This was not sent.")).to_be_visible()
+    await page.get_by_label("day", exact=True).fill("Monday")
+    await page.get_by_role("button", name="Send", exact=True).click()
+
+    message = page.locator("li.ours").filter(has_text="See you Monday.")
+    await api.expect(message).to_contain_text("plan.txt")
+    await api.expect(page.get_by_label("Attach")).to_have_value("")
+
+
 async def test_whatsapp_outside_its_window(visitors: Visitors) -> None:
     """Who wrote more than a day ago is written to with a template alone."""
     scene = Scene(visitors.stage)

@@ -82,6 +82,12 @@ async def test_send_later_cancel_and_retry(inbox: Inbox, ask: Ask) -> None:
     assert 303 == later.status
     row = (await ask("GET", "/v1/messages")).body["data"][0]
     assert "2090-01-01T00:00:00Z" == row["send_at"]
+    assert later.location.endswith("?done=later")
+    assert "it leaves at its time" in (await browser.get(f"{path}?done=later")).words
+    fields = {"do": "send", "channel": "sms", "body": "then", "send_at": "2090-01-01T09:00"}
+    part = await browser.post(f"{path}/reply", fields, HX_Request="true")
+    assert ("it leaves at its time" in part.words, "on its way" in part.words) == (True, False)
+    row = (await ask("GET", "/v1/messages")).body["data"][0]
     assert "Scheduled for" in (await browser.get(path)).words
     canceled = await browser.post(f"/m/{row['id']}/cancel")
     assert canceled.location.endswith(f"{path}?done=canceled")

@@ -194,3 +194,36 @@ async def test_it_ends_within_seconds(inbox: Inbox, ask: Ask, end: str) -> None:
         await send(ask, body="perhaps told")
         assert len(await stream.rest()) <= 2
         assert time.monotonic() - began < 6
+
+
+async def test_an_open_page_uses_no_session(inbox: Inbox, ask: Ask) -> None:
+    """Neither the stream nor what a page asks because of it puts off the end of a session that
+    nobody uses; what somebody asks does."""
+    seen = "SELECT extract(epoch FROM now() - last_seen_at)::integer FROM gateway.staff_sessions"
+    browser = await inbox.signed_in(MEMBER)
+    await inbox.change(
+        "UPDATE gateway.staff_sessions SET last_seen_at = now() - interval '2 hours'"
+    )
+    async with listening(browser) as stream:
+        sent = await send(ask)
+        await stream.next()
+        for path in (f"/m/{sent['id']}", ""):
+            shown = await browser.get(path, HX_Request="true", X_By_Itself="1")
+            assert 200 == shown.status
+        assert await inbox.value(seen) >= 7200
+
+        await browser.get(f"/c/{sent['conversation_id']}")
+        assert await inbox.value(seen) < 60
+
+
+async def test_a_look_at_its_head_ends(inbox: Inbox) -> None:
+    """Whoever asks for the head alone gets that, and no stream behind it."""
+    browser = await inbox.signed_in(MEMBER)
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    async with (
+        asyncio.timeout(10),
+        browser.http.head("/inbox/live", headers={"Cookie": cookies}) as response,
+    ):
+        assert (200, "text/event-stream") == (response.status, response.content_type)
+        assert b"" == await response.read()
+    assert 200 == (await browser.get("")).status

@@ -263,6 +263,7 @@ async def test_older_messages_page_by_page(browser: Browser, talk: Talk) -> None
     assert older is not None
     earlier = await browser.get(older[1])
     assert "number 01" in earlier.words
+    assert f'<li id="c-{where}"' in earlier.text  # the list is not what is further back
     assert "number 41" not in earlier.text.partition('id="messages"')[2]
     part = await browser.get(older[1], HX_Request="true")
     assert part.text.lstrip().startswith('<li class="day"')

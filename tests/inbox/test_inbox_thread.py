@@ -179,3 +179,57 @@ async def test_files(inbox: Inbox, ask: Ask) -> None:
     assert "is being fetched" in (await browser.get(f"/m/{sent['id']}")).words
     assert 409 == (await browser.get(found[1])).status
     assert 404 == (await browser.get(f"/media/{uuid4()}")).status
+
+
+async def test_the_end_of_the_calendar(inbox: Inbox, ask: Ask) -> None:
+    """A message for the last moment that there is breaks the page in no zone."""
+    sent = await send(ask, send_at="9999-12-31T23:59:59Z")
+    browser = await inbox.signed_in(MEMBER)
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC"):
+        browser.cookies["gateway_zone"] = zone
+        for path in (f"/c/{sent['conversation_id']}", f"/m/{sent['id']}", f"/m/{sent['id']}/why"):
+            shown = await browser.get(path)
+            assert 200 == shown.status, (zone, path)
+            assert 'datetime="9999-12-31T23:59:59Z"' in shown.text
+
+
+async def test_a_very_long_text(inbox: Inbox) -> None:
+    """A page holds the beginning of what is endless, however many there are; all of it is a page
+    of text, on which nothing of a stranger runs."""
+    endless = HOSTILE + "&word " * 160_000
+    for _ in range(5):
+        row = await stored(inbox, channel="email", from_address="a@c.example", body=endless)
+    browser = await inbox.signed_in(MEMBER)
+    page = await browser.get(f"/c/{row['conversation_id']}")
+    assert 200 == page.status
+    assert len(page.text) < 500_000
+    path = f"/m/{row['id']}/text"
+    assert f'href="/gw/inbox{path}"' in page.text
+    whole = await browser.get(path)
+    assert (200, endless) == (whole.status, whole.text)
+    assert "text/plain; charset=utf-8" == whole.headers["Content-Type"]
+    assert "nosniff" == whole.headers["X-Content-Type-Options"]
+    assert "sandbox" in whole.headers["Content-Security-Policy"]
+    short = await stored(inbox, from_address="+447700900321", body="x" * 3000)
+    shown = await browser.get(f"/c/{short['conversation_id']}")
+    assert "The whole text" not in shown.words
+    assert 404 == (await browser.get(f"/m/{uuid4()}/text")).status
+    stranger = await inbox.signed_in("owner@beta.example.com")
+    assert 404 == (await stranger.get(path)).status
+
+
+async def test_a_failure_in_the_words_of_its_provider(inbox: Inbox) -> None:
+    """A number means what it means to the provider that gave it: thread, message and why agree."""
+    await connect(inbox.gateway, "postmark", Channel.EMAIL, "desk@clinic.example")
+    failed = [
+        await stored(
+            inbox, channel="email", direction="outbound", from_address=ours,
+            to_address="ann@c.example", status="failed", error_code="406", error_message="Inactive",
+        )
+        for ours in ("desk@clinic.example", "gone@clinic.example")
+    ]  # fmt: skip
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{failed[0]['conversation_id']}"
+    for page in (path, f"/m/{failed[0]['id']}", f"/m/{failed[0]['id']}/why"):
+        assert "Postmark sends no more to this recipient" in (await browser.get(page)).words, page
+    assert "Not delivered" in (await browser.get(f"/m/{failed[1]['id']}")).words

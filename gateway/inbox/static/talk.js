@@ -56,21 +56,28 @@
   // ------------------------------------------------------------- what is new
 
   let waiting = 0;
+  let lists = 0;
   function refreshList() {
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
-      const form = document.querySelector(".find");
-      const query = new URLSearchParams(new FormData(form));
+      const turn = ++lists;
+      const query = searched();
       const answer = await ask(`${base}?${query}`);
-      if (answer === null) return;
+      // A later answer, or what was looked for since, is not overwritten.
+      if (answer === null || turn !== lists || query !== searched()) return;
       const place = rows.scrollTop;
       const focused = document.activeElement?.closest("#rows li")?.id;
       rows.innerHTML = answer;
       htmx.process(rows);
       rows.scrollTop = place;
       markCurrent();
+      showUnread(Number(rows.querySelector("#unread-total").dataset.unread));
       if (focused) document.getElementById(focused)?.querySelector("a")?.focus();
     }, 250);
+  }
+
+  function searched() {
+    return new URLSearchParams(new FormData(document.querySelector(".find"))).toString();
   }
 
   function markCurrent() {
@@ -80,16 +87,20 @@
 
   async function ask(url) {
     try {
-      const answer = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-      return answer.ok ? await answer.text() : null;
+      const headers = { "HX-Request": "true", "X-By-Itself": "1" };
+      const answer = await fetch(url, { headers, credentials: "same-origin" });
+      return answer.status === 200 ? await answer.text() : null;  // 204: the way to the sign-in
     } catch {
       return null;
     }
   }
 
+  const turns = new Map();
   async function showMessage(id, isNew) {
+    const turn = (turns.get(id) ?? 0) + 1;
+    turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (answer === null) return;
+    if (answer === null || turns.get(id) !== turn) return;  // the answer to a later question counts
     const holder = document.createElement("template");
     holder.innerHTML = answer;
     const item = holder.content.querySelector("li");
@@ -102,16 +113,7 @@
       }
       known.replaceWith(item);
     } else {
-      const days = messages.querySelectorAll(".day");
-      if (days[days.length - 1]?.dataset.day !== item.dataset.day) {
-        const day = document.createElement("li");
-        day.className = "day";
-        day.dataset.day = item.dataset.day;
-        day.append(document.createElement("h2"));
-        day.firstChild.textContent = item.dataset.day;
-        messages.append(day);
-      }
-      messages.append(item);
+      place(item);
       scroll.querySelector(".empty")?.remove();
     }
     htmx.process(item);
@@ -121,6 +123,26 @@
     } else if (item.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
     }
+  }
+
+  // At its own time: news may be of a message that is further up, or not loaded yet.
+  function place(item) {
+    const all = [...messages.querySelectorAll("li.message")];
+    const at = all.findIndex((each) => Number(each.dataset.at) > Number(item.dataset.at));
+    const next = all[at];
+    if (at === 0 && messages.querySelector(":scope > .more")) return;
+    const before = next ? all[at - 1] : all[all.length - 1];
+    const isOfNextDay = next?.dataset.day === item.dataset.day;
+    const anchor = !next || isOfNextDay ? next : next.previousElementSibling;
+    if (!isOfNextDay && before?.dataset.day !== item.dataset.day) {
+      const day = document.createElement("li");
+      day.className = "day";
+      day.dataset.day = item.dataset.day;
+      day.append(document.createElement("h2"));
+      day.firstChild.textContent = item.dataset.day;
+      messages.insertBefore(day, anchor ?? null);
+    }
+    messages.insertBefore(item, anchor ?? null);
   }
 
   // One message's news come close together: the last of them is what is shown.
@@ -135,9 +157,24 @@
     });
   }
 
+  // Who is answered anything but a stream (by a proxy while the gateway begins anew) is never asked
+  // again by the browser: so it is done here, from the last place, and said meanwhile.
+  let events = null;
+  let after = rows.dataset.after;
+  let pause = 1000;
   function hear() {
-    const events = new EventSource(`${base}/live?after=${encodeURIComponent(rows.dataset.after)}`);
-    events.onmessage = (event) => {
+    if (events || document.hidden) return;
+    const stream = events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}`);
+    stream.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
+    stream.onerror = () => {
+      if (stream.readyState !== EventSource.CLOSED || stream !== events) return;
+      events = null;
+      sayDeaf();
+      setTimeout(hear, pause);
+      pause = Math.min(pause * 2, 60000);
+    };
+    stream.onmessage = (event) => {
+      after = event.lastEventId;
       const told = JSON.parse(event.data);
       if (typeof told.unread === "number") showUnread(told.unread);
       if (told.type === "unread") return;  // what happened was told before, only not yet counted
@@ -148,9 +185,36 @@
         if (isNew) { isMarked = false; markRead(); }
       }
     };
-    window.addEventListener("pagehide", () => events.close(), { once: true });
   }
-  if (window.EventSource) hear();
+
+  function hush() {
+    events?.close();
+    events = null;
+  }
+
+  // Over HTTP/1.1 a browser has six connections to a host: pages that nobody sees leave them to those
+  // that somebody opens, and look now and then what is unread. Seen again, they hear what they missed.
+  let away = 0;
+  let looking = 0;
+  function rest() {
+    hush();
+    looking = setInterval(refreshList, 30000);
+  }
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(away);
+    clearInterval(looking);
+    if (document.hidden) away = setTimeout(rest, 5000); else hear();
+  });
+  window.addEventListener("pagehide", hush);
+
+  function sayDeaf() {
+    const notice = document.createElement("p");
+    notice.id = "deaf";
+    notice.className = "notice warn";
+    notice.textContent = "What is new does not come in just now: trying again. If this stays, load the page again.";
+    document.getElementById("problem").replaceChildren(notice);
+  }
+  if (document.hidden) rest(); else hear();
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   // ------------------------------------------------------------- older messages keep the place
@@ -169,6 +233,18 @@
     }
   });
   document.body.addEventListener("sent", () => { toEnd(); document.getElementById("body")?.focus(); });
+
+  // The same form that comes back, as with an error, cannot say which files were chosen.
+  let chosen = null;
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const form = event.detail.target;
+    if (form?.id === "composer") chosen = { key: form.elements.key.value, files: form.elements.attachments?.files };
+  });
+  document.body.addEventListener("htmx:afterSwap", () => {
+    const { key, attachments } = document.getElementById("composer")?.elements ?? {};
+    if (chosen?.files?.length && attachments && key.value === chosen.key) attachments.files = chosen.files;
+    chosen = null;
+  });
 
   // Pictures of an e-mail from elsewhere, in its own frame.
   document.addEventListener("click", (event) => {

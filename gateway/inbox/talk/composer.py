@@ -37,6 +37,12 @@ FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
 )  # fmt: skip
 
+# What is said of a message that was taken.
+TAKEN = {
+    "sent": "Your message is on its way.",
+    "later": "Your message is planned: it leaves at its time.",
+}
+
 
 class _UsedError(Exception):
     """The form was sent before, and something else was typed into it since: by going back."""
@@ -189,12 +195,13 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         )
         if isinstance(results, list) and isinstance(results[0], Problem):
             raise results[0]
+    done = "later" if request.send_at and request.send_at > datetime.now(UTC) else "sent"
     if not visit.is_fragment:
-        return visit.redirect(f"/c/{row['id']}", done="sent")
+        return visit.redirect(f"/c/{row['id']}", done=done)
     async with services.database.as_caller(visit.staff) as db:
         again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
         composing = await begin(visit, db, row, again)
-    response = visit.page("talk/composer.html", row=row, composing=composing, is_sent=True)
+    response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])
     response.headers["HX-Trigger"] = "sent"
     return response
 

@@ -8,12 +8,17 @@ from gateway.api.media import SERVING, respond
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import media, messages
+from gateway.store.messages import Row
 
 # Nothing but what the mail brings along: no script, no form, nothing from elsewhere that would tell
 # its sender that it was opened.
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _REMOTE = f"{_ALONE} https:"
-_FRAME = "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-popups"
+# A page that a link opens is as free as any: in our sandbox nothing of it would run.
+_FRAME = (
+    "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
+    "sandbox allow-popups allow-popups-to-escape-sandbox"
+)
 _PAGE = (
     '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light">'
     '<meta name="viewport" content="width=device-width"><base target="_blank">'
@@ -32,12 +37,24 @@ async def file(visit: Visit) -> web.StreamResponse:
     return await respond(serving, found, visit.request, any_origin=False)
 
 
+async def text(visit: Visit) -> web.StreamResponse:
+    """The whole text of a message, alone: a thread shows the beginning of one that is very long."""
+    return web.Response(
+        text=(await _message(visit))["body"] or "",
+        content_type="text/plain",
+        headers={
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
 async def mail(visit: Visit) -> web.StreamResponse:
     """The HTML of an e-mail; pictures from elsewhere only where `remote` asks for them."""
-    async with visit.services.database.as_caller(visit.staff) as db:
-        row = await messages.get(db, visit.staff.organization_id, visit.id)
-    if row is None or not row["html_body"]:
-        raise Problem(404, "There is no such e-mail, or it has no HTML.")
+    row = await _message(visit)
+    if not row["html_body"]:
+        raise Problem(404, "This message has no HTML.")
     images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
     return web.Response(
         text=_PAGE.format(row["html_body"]),
@@ -49,3 +66,11 @@ async def mail(visit: Visit) -> web.StreamResponse:
             "X-Content-Type-Options": "nosniff",
         },
     )
+
+
+async def _message(visit: Visit) -> Row:
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await messages.get(db, visit.staff.organization_id, visit.id)
+    if row is None:
+        raise Problem(404, "There is no such message, or it is another organization's.")
+    return row

@@ -13,6 +13,7 @@ from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.store import conversations, desk, live, searching
 from gateway.store.conversations import ConversationFilter, Row
+from gateway.store.paging import Cursor
 from gateway.store.searching import SearchError
 
 _LIMIT = 40
@@ -69,8 +70,8 @@ class Wanted:
         )
 
 
-async def context(visit: Visit) -> dict[str, Any]:
-    """What the list's templates show."""
+async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
+    """What the list's templates show: its first page, or what is behind a cursor."""
     wanted = Wanted.of(visit.request.query)
     organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
@@ -78,7 +79,7 @@ async def context(visit: Visit) -> dict[str, Any]:
     among, wrong = await _found(visit, wanted)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
-            db, organization_id, wanted.filter(visit.staff.id), visit.cursor, _LIMIT, among=among
+            db, organization_id, wanted.filter(visit.staff.id), cursor, _LIMIT, among=among
         )
         unread_total = await desk.unread(db, organization_id)
     return {
@@ -86,6 +87,7 @@ async def context(visit: Visit) -> dict[str, Any]:
         "statuses": list(STATUSES.items()),
         "channels": list(CHANNELS.items()),
         "rows": [_row(visit, row) for row in page.rows],
+        "is_first": cursor is None,
         "next_cursor": page.next_cursor,
         "unread_total": unread_total,
         "here": str(here),

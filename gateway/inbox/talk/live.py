@@ -31,6 +31,8 @@ _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Bufferi
 
 async def events(visit: Visit) -> web.StreamResponse:
     """Every event of the organization since the page was made, or after `Last-Event-ID`."""
+    if visit.request.method == "HEAD":
+        return web.Response(headers=_HEADERS)  # an answer without a body, which ends
     live = visit.services.live
     async with live.subscribe(visit.staff, _after(visit)) as subscription:
         stream = Stream(visit.request, _HEADERS)
@@ -90,7 +92,9 @@ class _Pace:
 async def _is_here(visit: Visit) -> bool:
     """Whether the session has not ended meanwhile."""
     token = visit.cookie.token(visit.request)
-    return await session.recognise(visit.services.database, visit.services.vault, token) is not None
+    services = visit.services
+    who = await session.recognise(services.database, services.vault, token, is_use=False)
+    return who is not None
 
 
 async def _unread(visit: Visit, staff: Staff) -> int:

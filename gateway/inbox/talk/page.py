@@ -11,7 +11,7 @@ from gateway.inbox.visit import Visit
 from gateway.store import conversations
 
 _DONE = {
-    "sent": "Your message is on its way.",
+    **composer.TAKEN,
     "canceled": "The message is canceled.",
     "again": "The message is sent again.",
     "saved": "Saved.",
@@ -23,7 +23,7 @@ _DONE = {
 
 async def home(visit: Visit) -> web.StreamResponse:
     """The list; for htmx its rows alone."""
-    context = await listing.context(visit)
+    context = await listing.context(visit, visit.cursor)
     if visit.is_fragment:
         return visit.page("talk/rows.html", **context)
     return visit.page("talk/home.html", **context)

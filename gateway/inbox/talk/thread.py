@@ -55,10 +55,19 @@ async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown
     states = {
         file_id: {"state": file.state, "reason": file.reason} for file_id, file in kept.items()
     }
+    organization_id = visit.staff.organization_id
     failed = [row["id"] for row in rows if row["status"] == "failed"]
-    again = await desk.retries(db, visit.staff.organization_id, failed) if failed else {}
+    again = await desk.retries(db, organization_id, failed) if failed else {}
+    carried = await desk.providers(db, organization_id, failed) if failed else {}
     return [
-        view.shown(row, visit.clock.now, states, retries=again.get(row["id"], ())) for row in rows
+        view.shown(
+            row,
+            visit.clock.now,
+            states,
+            retries=again.get(row["id"], ()),
+            carried_by=carried.get(row["id"]),
+        )
+        for row in rows
     ]
 
 

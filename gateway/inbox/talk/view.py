@@ -32,6 +32,8 @@ _CALL = {
 }
 _PREVIEW = 140
 _FOLDED = 1500
+# Forty of them are a page; somebody may write a million characters in each.
+_SHOWN = 30_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +49,9 @@ class Status:
 class Shown:
     """One message of a thread.
 
-    `folded` is what of a long text stands behind "Show all"; `quoted` what an e-mail quotes;
-    `details` are further lines (a place, a digit that was pressed). `send_at` is there while it
-    waits for it.
+    `folded` is what of a long text stands behind "Show all", `is_cut` where even that is not all;
+    `quoted` what an e-mail quotes; `details` are further lines (a place, a digit that was pressed).
+    `send_at` is there while it waits for it.
     """
 
     id: UUID
@@ -62,6 +64,7 @@ class Shown:
     subject: str | None
     body: str
     folded: str
+    is_cut: bool
     quoted: str | None
     has_html: bool
     files: Sequence[File]
@@ -74,17 +77,24 @@ class Shown:
 
 
 def shown(
-    row: Row, now: datetime, media: Mapping[UUID, Row], *, retries: Sequence[str] = ()
+    row: Row,
+    now: datetime,
+    media: Mapping[UUID, Row],
+    *,
+    retries: Sequence[str] = (),
+    carried_by: str | None = None,
 ) -> Shown:
     """A message; `media` are the states of its files by their ids.
 
-    `retries` are the statuses of those that were sent in its place.
+    `retries` are the statuses of those that were sent in its place, `carried_by` is the provider,
+    by which a code means what it means.
     """
     told = provider(row)
     is_ours = row["direction"] == "outbound"
     state = row["status"] or "pending"
     send_at = row["send_at"] if state == "pending" and row["send_at"] else None
-    body, folded = _fold(row["body"] or "")
+    whole = row["body"] or ""
+    body, folded = _fold(whole[:_SHOWN])
     return Shown(
         id=row["id"],
         is_ours=is_ours,
@@ -96,11 +106,12 @@ def shown(
         subject=row["subject"],
         body=body,
         folded=folded,
+        is_cut=len(whole) > _SHOWN,
         quoted=_text(told.get("quoted_text")),
         has_html=bool(row["html_body"]),
         files=[file_of(each, media) for each in attachments(row)],
         details=details(row["channel"], told, is_ours=is_ours),
-        failure=failure(row["channel"], None, row["error_code"], row["error_message"])
+        failure=failure(row["channel"], carried_by, row["error_code"], row["error_message"])
         if state == "failed"
         else None,
         send_at=send_at if send_at and send_at > now else None,
@@ -129,7 +140,7 @@ def snippet(row: Row | None) -> str:
     """The beginning of a message, on one line: for the list."""
     if row is None:
         return ""
-    text = " ".join((row["body"] or "").split())
+    text = " ".join((row["body"] or "")[:_SHOWN].split())
     if row["subject"]:
         text = f"{row['subject']}: {text}" if text else row["subject"]
     if not text:

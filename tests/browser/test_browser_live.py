@@ -1,0 +1,173 @@
+"""An open page: what comes late, out of turn, or after the server was away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from tests.browser.conftest import Visitors
+from tests.browser.people import ADA
+from tests.browser.scene import OURS, Scene
+from tests.browser.test_browser_talk import hear
+
+if TYPE_CHECKING:
+    from playwright.async_api import Route
+
+    from tests.browser.conftest import Stage
+
+api = pytest.importorskip("playwright.async_api")
+
+
+async def told(stage: Stage, message_id: UUID) -> None:
+    """Something is told of a message of A's, as by a report."""
+    async with stage.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO gateway.message_events"
+            " (organization_id, message_id, id, type, occurred_at, source, detail)"
+            " VALUES ($1, $2, gen_random_uuid(), 'open', now(), 'sendgrid', '{}')",
+            stage.a.organization_id,
+            message_id,
+        )
+
+
+async def test_a_stream_that_is_refused_is_asked_for_again(visitors: Visitors) -> None:
+    """Where a proxy answers in the server's place, the page says that it hears nothing, asks on,
+    and then has everything that it missed."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    said = await scene.said("sms", ADA[0], "Good morning")
+    page = await visitors.open()
+    first, again = asyncio.Event(), asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        (again if first.is_set() else first).set()
+        await route.fulfill(status=502, body="the gateway begins anew")
+
+    await page.context.route("**/inbox/live*", refuse)
+    await page.goto(f"/inbox/c/{await scene.conversation(said)}")
+    await api.expect(page.get_by_role("alert")).to_contain_text("does not come in just now")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "While you were away")
+    await asyncio.wait_for(again.wait(), 30)
+    await page.context.unroute("**/inbox/live*")
+
+    await api.expect(page.locator("#messages")).to_contain_text("While you were away")
+    await api.expect(page.get_by_role("alert")).to_be_empty()
+
+
+SEEN = """(isSeen) => {
+  window.isAway = !isSeen;
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+async def test_many_tabs(visitors: Visitors) -> None:
+    """Tabs that nobody looks at hold no connection, of which a browser has six: as many as one
+    likes can be opened. Who comes back to one sees what came meanwhile."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Good morning")
+    page = await visitors.open()
+    await page.context.add_init_script(
+        "window.isAway = true;"
+        "Object.defineProperty(Document.prototype, 'hidden', { get: () => window.isAway });"
+    )
+    tabs = [await page.context.new_page() for _ in range(8)]
+    place = f"/inbox/c/{await Scene(stage).conversation(said)}"
+    for tab in tabs:
+        await tab.goto(place)
+        await api.expect(tab.locator("#messages")).to_contain_text("Good morning")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "While you were away")
+
+    await tabs[0].evaluate(SEEN, True)
+    await api.expect(tabs[0].locator("#messages")).to_contain_text("While you were away")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And now")
+    await api.expect(tabs[0].locator("#messages")).to_contain_text("And now")
+    async with tabs[0].expect_event("requestfailed", lambda asked: "/live" in asked.url):
+        await tabs[0].evaluate(SEEN, False)
+
+
+async def test_news_of_an_old_message(visitors: Visitors) -> None:
+    """What is told of a message that is further up than what is loaded does not bring it below what
+    was said last; one that is loaded is shown at its place."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    first = await scene.said("sms", ADA[0], "The very first.", minutes=20)
+    for number in range(60):
+        said = await scene.said("sms", ADA[0], f"Message number {number}.", minutes=20)
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    messages = page.locator("#messages > li.message")
+    await api.expect(messages.last).to_contain_text("Message number 59.")
+    before = await messages.count()
+    assert before < 61
+    async with page.expect_response(f"**/m/{first}"):
+        await told(stage, first)
+    await page.evaluate("new Promise((done) => setTimeout(done, 200))")
+
+    await api.expect(messages.last).to_contain_text("Message number 59.")
+    assert before == await messages.count()
+
+    between = await scene.said("sms", ADA[0], "In between.", minutes=-30)
+    async with page.expect_response(f"**/m/{between}"):
+        await told(stage, between)
+    await api.expect(messages.nth(before - 2)).to_contain_text("In between.")
+    days = await page.locator(".day").evaluate_all("all => all.map(each => each.dataset.day)")
+    assert len(set(days)) == len(days)
+
+
+async def test_an_answer_that_was_overtaken(visitors: Visitors) -> None:
+    """Of two answers about one message the one that was asked for last stays, whichever is later:
+    what is shown of it does not run backwards."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    said = await scene.said("sms", ADA[0], "We are here.", ours=True, status="sent")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    message = page.locator(f"#m-{said}")
+    await api.expect(message).to_contain_text("Sent")
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        if not held.is_set():
+            held.set()
+            await go.wait()
+        await route.fulfill(response=answer)
+
+    await page.context.route(f"**/m/{said}", hold)
+    await told(stage, said)
+    await held.wait()
+    async with stage.database.as_service() as db:
+        await db.execute("UPDATE messages SET status = 'delivered' WHERE id = $1", said)
+    await told(stage, said)
+    await api.expect(message).to_contain_text("Delivered")
+    async with page.expect_response(f"**/m/{said}"):
+        go.set()
+    await page.evaluate("new Promise((done) => setTimeout(done, 200))")
+
+    await api.expect(message).to_contain_text("Delivered")
+
+
+@pytest.mark.parametrize("policy", ["unsafe-none", "same-origin"])
+async def test_a_link_of_a_mail_opens_a_whole_page(visitors: Visitors, policy: str) -> None:
+    """What somebody links to in a mail runs as anywhere else, and knows nothing of the inbox."""
+    scene = Scene(visitors.stage)
+    html = '<a href="https://elsewhere.example/x">there</a>'
+    said = await scene.said("email", ADA[1], "Hello", subject="A link", html_body=html)
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(
+            content_type="text/html",
+            headers={"Cross-Origin-Opener-Policy": policy},
+            body="<p></p><script>document.querySelector('p').textContent = "
+            "`ran ${window.opener} ${document.referrer}.`</script>",
+        )
+
+    await page.context.route("https://elsewhere.example/**", answer)
+    await page.get_by_text("Show as it was designed").click()
+    async with page.context.expect_page() as opened:
+        await page.frame_locator("iframe.mail").get_by_role("link", name="there").click()
+    there = await opened.value
+
+    await api.expect(there.locator("p")).to_have_text("ran null .")
