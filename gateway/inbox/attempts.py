@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from gateway.inbox.visit import Visit
@@ -11,6 +12,8 @@ from gateway.store import sessions
 
 SECONDS = 900
 _FORWARDED = "X-Forwarded-For"
+# As some proxies write it: 198.51.100.7:4711, [2001:db8::7]:4711 or [2001:db8::7].
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?")
 
 
 async def is_allowed(
@@ -46,8 +49,9 @@ def client_of(remote: str | None, forwarded: Sequence[str]) -> str:
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    with_port = _WITH_PORT.fullmatch(text)
     try:
-        found = ipaddress.ip_address(text)
+        found = ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
     except ValueError:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
