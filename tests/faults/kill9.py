@@ -34,8 +34,8 @@ import asyncpg
 from gateway import migrate
 from gateway.config import Settings
 from gateway.embedded import EmbeddedServer
-from gateway.serve import bind
 from gateway.store.database import Database
+from tests.cli.shell import free_port
 from tests.faults.processes import QUICK_WORKER, WEB, WORKER, Supervisor, environment, supervised
 from tests.faults.stage import (
     SECRET_KEY,
@@ -178,8 +178,7 @@ async def run(
         simulator_url = await stack.enter_async_context(
             running_simulator(seed=plan.seed, retry_wait=0.35)
         )
-        # Held, and listened on by nobody: web may have it again and again, and nobody else once.
-        port = stack.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
+        port = free_port()  # web may have it again and again, and nobody else once
         env = environment(
             port=port, simulator_url=simulator_url, data=data, dsn=None if embedded else dsn
         )

@@ -30,6 +30,7 @@ from gateway.serve import bind, serve_web, serve_worker
 from gateway.simulator import build_simulator
 from gateway.store.database import Database
 from gateway.vault import Vault
+from tests.cli.shell import free_port
 from tests.faults.quick_worker import QUICK
 
 if TYPE_CHECKING:
@@ -215,8 +216,7 @@ async def new_stage(dsn: str, *, seed: int = 1, through: str | None = None) -> A
     """
     async with AsyncExitStack() as stack:
         simulator_url = await stack.enter_async_context(running_simulator(seed=seed))
-        # Held, and listened on by nobody: web may have it again and again, and nobody else once.
-        port = stack.enter_context(bind("127.0.0.1", 0)).getsockname()[1]
+        port = free_port()  # web may have it again and again, and nobody else once
         settings = Settings(
             database_url=through or dsn,
             database_direct_url=dsn if through else None,
