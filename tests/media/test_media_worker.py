@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 from aiohttp import web
 
@@ -23,9 +26,10 @@ class Slow:
         self.lease_id = new_id()
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, _: int) -> Turns:
+    async def claim(self, _: int, __: Sequence[UUID] = ()) -> Turns:
         """The message, once."""
-        return Turns([] if self.begun.is_set() else [cast("Turn", object())])
+        message = SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id()))
+        return Turns([] if self.begun.is_set() else [cast("Turn", message)])
 
     async def work(self, _: object) -> None:
         """Send it."""
