@@ -93,7 +93,7 @@ class Connections:
                 await pool.slots.acquire()
         except TimeoutError as error:
             text = "All connections to the mail server are busy with other mails."
-            raise RefusedForNow(text, code="busy") from error
+            raise RefusedForNow(text, code="busy_server") from error
         try:
             yield
         finally:

@@ -74,6 +74,10 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         "The mail account is not set up correctly.",
         f"{ADMIN}: the account's domain is probably misspelt. {_AGAIN}",
     ),
+    "busy_server": (
+        "The mail server was busy with other mails until it was too late.",
+        f"{ADMIN}: this account sends more than its mail server takes. {_AGAIN}",
+    ),
     "dkim": (
         "The mail could not be signed: the account's DKIM key is missing or cannot be read.",
         f"{ADMIN}: set up the account's DKIM key. {_AGAIN}",
