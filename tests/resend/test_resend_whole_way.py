@@ -59,20 +59,29 @@ async def connect(gateway: Gateway) -> UUID:
     return account_id
 
 
-async def test_a_lost_answer(gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend) -> None:
-    """A mail with a file whose answer is lost is sent once more, the same to the byte: one mail."""
-    await connect(gateway)
-    api.url = resend_api.url
-    worker = api.worker(gateway, ask_every=0, sure_after=0)
-    file = {"content": base64.b64encode(b"%PDF-1.4 x").decode(), "filename": "a.pdf"}
-    sent = await send(
+async def send_bill(ask: Ask) -> dict[str, Any]:
+    """Accept a mail with a file."""
+    file = {
+        "content": base64.b64encode(b"%PDF-1.4 x").decode(),
+        "filename": "a.pdf",
+        "content_type": "application/pdf",
+    }
+    return await send(
         ask,
         "email",
         "ada@customer.example",
         subject="Your bill",
         body="Here it is.",
-        attachments=[file | {"content_type": "application/pdf"}],
+        attachments=[file],
     )
+
+
+async def test_a_lost_answer(gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend) -> None:
+    """A mail with a file whose answer is lost is sent once more, the same to the byte: one mail."""
+    await connect(gateway)
+    api.url = resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await send_bill(ask)
     resend_api.is_silent = True
     assert 1 == await step(worker)
     assert "unknown" == (await row_of(ask, sent))["status"]
@@ -196,16 +205,8 @@ async def test_a_file_that_is_gone_the_second_time(
     await connect(gateway)
     api.url = resend_api.url
     worker = api.worker(gateway, ask_every=0, sure_after=0)
-    file = {"content": base64.b64encode(b"%PDF-1.4 x").decode(), "filename": "a.pdf"}
     resend_api.is_silent = True
-    sent = await send(
-        ask,
-        "email",
-        "ada@customer.example",
-        subject="Your bill",
-        body="Here it is.",
-        attachments=[file | {"content_type": "application/pdf"}],
-    )
+    sent = await send_bill(ask)
     await step(worker)
     for kept in (gateway.settings.gateway_data / "media").rglob("*-*-*-*-*"):
         if kept.is_file():

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from channels.model import Channel
-from gateway import setup
-from gateway.vault import Vault
+from tests.service.wires import connect
 
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
@@ -47,17 +46,8 @@ async def test_accepted_message_is_the_row(gateway: Gateway, ask: Ask) -> None:
 
 async def test_the_answer_is_what_is_stored(gateway: Gateway, ask: Ask) -> None:
     """The 202 says of every field what a later look at the message says, however it was written."""
-    account = await setup.add_account(
-        gateway.database,
-        Vault(gateway.settings.gateway_secret_keys),
-        gateway.a.organization_id,
-        "resend",
-        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
-    )
     clinic = "clinic@example.com"
-    await setup.add_sender(
-        gateway.database, account, Channel.EMAIL, clinic, is_default=True, rate=None
-    )
+    await connect(gateway, "sendgrid", Channel.EMAIL, clinic)
     for request in (
         SMS
         | {

@@ -8,9 +8,8 @@ from uuid import uuid4
 import pytest
 
 from channels.model import Channel
-from gateway import setup
 from gateway.metrics import Metrics
-from gateway.vault import Vault
+from tests.service.wires import connect
 
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
@@ -22,16 +21,7 @@ FILE = {"url": "https://example.com/a.png"}
 @pytest.fixture(autouse=True)
 async def clinic(gateway: Gateway, ask: Ask) -> None:
     """Tenant A sends e-mails, too, and has a template that needs a name."""
-    account = await setup.add_account(
-        gateway.database,
-        Vault(gateway.settings.gateway_secret_keys),
-        gateway.a.organization_id,
-        "resend",
-        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
-    )
-    await setup.add_sender(
-        gateway.database, account, Channel.EMAIL, "c@example.com", is_default=True, rate=None
-    )
+    await connect(gateway, "sendgrid", Channel.EMAIL, "c@example.com")
     made = {"name": "greet", "type": "sms", "content": "Hi {{ name }}"}
     assert 201 == (await ask("POST", "/v1/templates", made)).status
 

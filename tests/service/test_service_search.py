@@ -9,11 +9,10 @@ from urllib.parse import quote
 import pytest
 
 from channels.model import Channel
-from gateway import setup
 from gateway.store import messages
 from gateway.store.database import ApiKey
 from gateway.store.searching import SearchError, searching
-from gateway.vault import Vault
+from tests.service.wires import connect
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -151,17 +150,8 @@ async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> 
 async def test_an_address_in_any_form(gateway: Gateway, ask: Ask) -> None:
     """Whatever was accepted as `to` finds the message, and so does another way to write the same
     address, theirs or ours: in the list, in a search for words, and in the export."""
-    account = await setup.add_account(
-        gateway.database,
-        Vault(gateway.settings.gateway_secret_keys),
-        gateway.a.organization_id,
-        "resend",
-        {"api_key": "re_1", "webhook_secret": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"},
-    )
     ours = "Clinic@Example.com"
-    await setup.add_sender(
-        gateway.database, account, Channel.EMAIL, ours, is_default=True, rate=None
-    )
+    await connect(gateway, "sendgrid", Channel.EMAIL, ours)
     mail = {"channel": "email", "subject": "Hello"}
     sms = await said(ask, "parcel", to="07700 900 321")
     mails = [await said(ask, "parcel", **mail, to=to) for to in ("C.Y@T.example", "c.y@t.example")]
