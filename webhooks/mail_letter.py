@@ -13,7 +13,8 @@ from typing import Any, Final
 from channels.email import to_mailbox
 from channels.http import parse_date
 from channels.model import Attachment, Channel
-from webhooks.mail_mime import Message, filename, stored
+from webhooks.mail_charsets import stored
+from webhooks.mail_mime import Message, filename
 from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
 

@@ -16,12 +16,12 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
+from webhooks.mail_charsets import decode, stored
 
 Part = email.message.Message
 
@@ -39,18 +39,6 @@ BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
 FILENAME_CHARACTERS = 150
 BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
-# Codecs that a mail may name and that are none for text, or cost more than they decode.
-NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
-# What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
-# (https://encoding.spec.whatwg.org/#names-and-labels).
-GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
-LARGER: Final = {
-    **dict.fromkeys(("gb2312", "gbk", "xgbk", "euccn", "csgb2312"), "gb18030"),
-    **dict.fromkeys(("shiftjis", "sjis", "xsjis", "mskanji", "windows31j"), "cp932"),
-    **dict.fromkeys(("euckr", "ksc56011987", "ksc5601", "windows949"), "cp949"),
-    **dict.fromkeys(("iso88598i", "iso88598e"), "iso8859-8"),
-    **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
-}
 WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 ERRORS = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
@@ -204,36 +192,6 @@ def _utf_8(text: str) -> str:
     return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
 
 
-def decode(data: bytes, charset: str | None) -> str:
-    """Bytes as text in the charset that they name, else in the likeliest."""
-    named = (charset or "").partition("*")[0]
-    name = re.sub(r"[^a-z0-9]", "", named.lower())
-    is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
-    if is_own and name not in GUESSED:
-        with suppress(LookupError, ValueError):
-            return data.decode(named)
-        if not _is_utf_8(data):
-            with suppress(LookupError):
-                return data.decode(LARGER.get(name, named), "replace")
-    return _guessed(data)
-
-
-def _guessed(data: bytes) -> str:
-    """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
-    text = data.decode(errors="replace")
-    lost = text.count("\ufffd")
-    read = len(text) - len(text.encode("ascii", "ignore")) - lost
-    return text if read > lost or not lost else data.decode("cp1252", "replace")
-
-
-def _is_utf_8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def text_of(part: Part) -> str:
     """The text of a part, in its charset."""
     try:
@@ -251,15 +209,31 @@ def content_of(part: Part) -> bytes:
     try:
         if part.is_multipart():
             whole: Any = part.get_payload()
-            return b"\r\n".join(
+            joined = b"\r\n".join(
                 each.as_bytes(policy=CRLF)
                 for each in whole[:PARTS]
                 if isinstance(each, Part) and len(each) <= WRITTEN_HEADERS
             )
+            return _unpacked(joined) if _is_base64(part) else joined
         content = part.get_payload(decode=True)
     except ERRORS:
         return b""
     return content if isinstance(content, bytes) else b""
+
+
+def _is_base64(part: Part) -> bool:
+    return str(part.get("content-transfer-encoding", "")).strip().lower() == "base64"
+
+
+def _unpacked(content: bytes) -> bytes:
+    """A message that came as Base64: forbidden, written all the same, and read past by the library.
+
+    https://www.rfc-editor.org/rfc/rfc2046#section-5.2.1
+    """
+    try:
+        return b64decode(b"".join(content.split()), validate=True)
+    except Base64Error:
+        return content  # it only says that it is
 
 
 def _attachment(part: Part, kind: str, name: str | None) -> Attachment:
@@ -307,8 +281,3 @@ def filename(given: str | None) -> str | None:
 
 def _joined(texts: list[str], between: str, limit: int) -> str | None:
     return between.join(texts)[:limit] if texts else None
-
-
-def stored(text: str) -> str:
-    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
-    return text.replace("\0", "").encode(errors="replace").decode()

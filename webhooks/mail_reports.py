@@ -15,7 +15,9 @@ from uuid import UUID
 
 from channels.http import parse_date
 from channels.model import Channel, Status
-from webhooks.mail_mime import Message, Part, content_of, leaves, stored
+from webhooks.mail_charsets import stored
+from webhooks.mail_codes import ENHANCED, explanation, is_bad_address
+from webhooks.mail_mime import Message, Part, content_of, leaves
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 
 RECIPIENTS, SCANNED, DETAIL_CHARACTERS = 50, 64 * 2**10, 1000
@@ -30,45 +32,20 @@ ACTIONS: Final = {
     "relayed": ("relayed", None),
     "expanded": ("expanded", None),
 }
-# The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
-# https://www.iana.org/assignments/smtp-enhanced-status-codes
-BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
-UNSPECIFIC = frozenset({"5.0.0", "5.1.0", "5.3.0", "5.5.0"})
-
-REASONS: Final = {
-    "5.1.1": "The mailbox does not exist.",
-    "5.1.2": "The domain of the address does not exist or takes no mail.",
-    "5.1.3": "The address is not valid.",
-    "5.1.6": "The mailbox has moved and is no longer there.",
-    "5.1.8": "The sender's domain is not accepted.",
-    "5.1.10": "The domain of the address takes no mail.",
-    "5.2.1": "The mailbox is disabled.",
-    "5.2.2": "The mailbox is full.",
-    "5.2.3": "The mail is larger than the recipient's limit.",
-    "5.3.4": "The mail is larger than the recipient's server takes.",
-    "5.4.1": "The recipient's mail server did not answer.",
-    "5.4.4": "No mail server was found for the address.",
-    "5.4.6": "The mail went round in a loop.",
-    "5.4.7": "The mail could not be delivered in time.",
-    "5.7.1": "The recipient's server refused the mail by its policy.",
-    "5.7.26": "The mail failed the recipient's check of its sender (SPF, DKIM, DMARC).",
-}
-
-ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 MESSAGE_ID = re.compile(
     r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
 )
-NO_USER = re.compile(
-    r"(?:user|recipient|mailbox|address|account)\s(?:is\s)?(?:unknown|not\sfound|does\s?n[o']t\sexist)"
-    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
+DAEMON = re.compile(
+    # The last is Exchange's, on every server of its own.
+    r"(?:mailer-daemon|postmaster|mail-daemon|mailerdaemon|microsoftexchange[0-9a-f]{32})@",
     re.IGNORECASE,
 )
-DAEMON = re.compile(r"(?:mailer-daemon|postmaster|mail-daemon|mailerdaemon)@", re.IGNORECASE)
 BOUNCE_SUBJECT = re.compile(
     r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
     r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
     r"|unzustellbar"
-    r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar|warning: could not send",
+    r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar"
+    r"|warning: (?:could not send|message \S+ delayed)",
     re.IGNORECASE,
 )
 BOUNCE_TEXT = re.compile(
@@ -81,6 +58,18 @@ DELAY = re.compile(
     r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
     r"|warning message only",
     re.IGNORECASE,
+)
+SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
+# A subject may end with that of the mail itself.
+DELAY_SUBJECT = re.compile(
+    r"\(delay\)|^(?:delayed|warning\b)|delayed(?: \d+ hours)?$", re.IGNORECASE
+)
+# Where the copy of the mail itself begins, be it by its headers: what is there says nothing of it.
+COPY = re.compile(
+    r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|copy of the message"
+    r"|follows)\b"
+    r"|original message headers|(?:return-path|received|message-id)[ \t]*:)",
+    re.IGNORECASE | re.MULTILINE,
 )
 FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
 
@@ -109,11 +98,10 @@ def reports(
     message: Message, *, provider: str, key: str | None, sender: str | None
 ) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
-    kind = message.root.get_content_type()
     parts = list(leaves(message.root))[:RECIPIENTS]
     statuses = _parts(parts, "delivery-status")
     complaints = _parts(parts, "feedback-report")
-    is_report = kind == "multipart/report" or _is_from_daemon(message, sender)
+    is_report = _has_report(message.root) or _is_from_daemon(message, sender)
     if not (is_report and (statuses or complaints)):
         return _old_form(message, parts, provider=provider, key=key, sender=sender)
     name = key or _own_name(message)
@@ -124,6 +112,13 @@ def reports(
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
+
+
+def _has_report(root: Part) -> bool:
+    """Whether it is one, or a server on the way has added its own words to one."""
+    inside: Any = root.get_payload() if root.get_content_maintype() == "multipart" else []
+    within = [each for each in inside if isinstance(each, Part)]
+    return any(each.get_content_type() == "multipart/report" for each in [root, *within])
 
 
 def _parts(parts: list[Part], ending: str) -> list[Part]:
@@ -216,10 +211,10 @@ def _events(
         key=f"{key}:{notice.name}",
         occurred_at=parse_date(notice.message.first("date")),
         error_code=code if is_problem else None,
-        error_message=_explanation(code, diagnostic) if is_problem else None,
+        error_message=explanation(code, diagnostic) if is_problem else None,
         detail=detail,
     )
-    if status is not Status.FAILED or not _is_bad_address(code, diagnostic):
+    if status is not Status.FAILED or not is_bad_address(code, diagnostic):
         return [report]
     return [report, _consent(notice, Reason.HARD_BOUNCE, word, key, detail)]
 
@@ -237,21 +232,6 @@ def _consent(
         occurred_at=parse_date(notice.message.first("date")),
         detail=detail,
     )
-
-
-def _is_bad_address(code: str | None, diagnostic: str) -> bool:
-    if code in BAD_ADDRESS:
-        return True
-    is_permanent = code in UNSPECIFIC or (code is None and re.search(r"\b55[0-4]\b", diagnostic))
-    return bool(is_permanent) and NO_USER.search(diagnostic) is not None
-
-
-def _explanation(code: str | None, diagnostic: str) -> str:
-    """Plain words, and the server's own behind them."""
-    words = REASONS.get(code or "") or REASONS.get("5" + (code or "")[1:])
-    said = re.sub(r"^[\w-]+\s*;\s*", "", diagnostic)[:500].strip()
-    words = words or "The mail could not be delivered."
-    return f"{words} ({said})" if said else words
 
 
 def _address(field: str) -> str:
@@ -294,16 +274,17 @@ def _old_form(
 ) -> list[WebhookEvent]:
     """A bounce in words alone (qmail, old gateways): from a mail server, in its known phrases."""
     text = (message.text or "")[:SCANNED].replace("\r\n", "\n")
+    head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
     subject = message.first("subject") or ""
-    said = f"{subject}\n{text[:4000]}"
-    is_bounce = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(text[:4000])
+    is_bounce = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
     if not is_bounce or not _is_robot(message, sender, text):
         return []
     match = MESSAGE_ID.search(text)
     original = _original(parts) or (stored(match[1]) if match else None)
-    head = re.split(r"(?i)^-+ ?(?:below this line|original message|this is a copy)", text)[0]
-    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head[:4000])
-    is_delay = DELAY.search(said) is not None
+    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
+    # Who still tries was not refused for good.
+    is_final = codes is not None and codes[1].startswith("5")
+    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
     word, status = ACTIONS["delayed" if is_delay else "failed"]
     diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
     notice = Notice(

@@ -11,7 +11,7 @@ from mailparser_reply.constants import MAIL_LANGUAGES
 from mailparser_reply.parser import EmailMessage
 
 from channels.html import HTML_BYTES, is_overgrown, to_text
-from webhooks.mail_mime import stored
+from webhooks.mail_charsets import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
 LINES, LINE_CHARACTERS = 400, 160

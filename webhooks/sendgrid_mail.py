@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from channels.model import Attachment
-from webhooks import mail, mail_mime
+from webhooks import mail, mail_charsets, mail_mime
 from webhooks.forms import File, Form, members, stored, word
 from webhooks.model import Unknown, Unreadable, WebhookEvent
 
@@ -32,7 +32,7 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         return mail.events(raw[0], provider="sendgrid", recipient=to, sender=sender, detail=told)
     charsets = members(form.json("charsets"))
     texts = {
-        name: stored(mail_mime.decode(value, word(charsets.get(name), 40)))
+        name: stored(mail_charsets.decode(value, word(charsets.get(name), 40)))
         for name, value in reversed(form.fields)
         if name in PARSED
     }

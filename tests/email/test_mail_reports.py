@@ -1,5 +1,6 @@
 """Bounces and complaints that arrive as mails are reports, and name their message."""
 
+from base64 import encodebytes
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -175,6 +176,42 @@ def test_bounces_without_the_right_type() -> None:
     assert isinstance(found[0], StatusReport)
 
 
+PACKED = "\nContent-Transfer-Encoding: base64"
+
+
+@pytest.mark.parametrize("part", ["message/delivery-status", "message/global-delivery-status"])
+def test_a_bounce_in_base64(part: str) -> None:
+    """What no server should pack is read all the same: the statuses, and the mail's own copy."""
+    plain = f"Reporting-MTA: dns; mx.example.org\n\n{FAILED}"
+    copy = f"Message-ID: <{OURS}>\nSubject: Hi\n\n"
+    raw = dsn(FAILED, part=part + PACKED, returned="message/rfc822" + PACKED).decode()
+    packed = raw.replace(plain, encodebytes(plain.encode()).decode())
+    packed = packed.replace(copy, encodebytes(copy.encode()).decode() + "\n")
+    assert FAILED not in packed
+    assert OURS not in packed
+    assert [type(each) for each in events(packed.encode())] == [StatusReport, ConsentChange]
+    found = report(packed.encode())
+    assert (found.external_id, found.status, found.error_code) == (OURS, Status.FAILED, "5.1.1")
+    assert report(raw.encode()).status == Status.FAILED  # it only says that it is packed
+
+
+def test_the_last_boundary_is_missing() -> None:
+    """A bounce that ends too early is one."""
+    assert report(dsn(FAILED).removesuffix(b"--b--\n")).status == Status.FAILED
+
+
+def test_a_bounce_with_a_footer() -> None:
+    """What a server on the way wraps, to add its own words, is a bounce whoever wrote it; one that
+    a person sends on as a file is a letter."""
+    head = "From: Somebody <x@example.org>\nSubject: Undeliverable\n"
+    outer = f"{head}Content-Type: multipart/mixed; boundary=o\n\n--o\n".encode()
+    inner = dsn(FAILED, head="")
+    footer = b"\n--o\n\nPlease think of the trees.\n--o--\n"
+    assert report(outer + inner + footer).external_id == OURS
+    as_file = b"Content-Type: message/rfc822\n\n" + dsn(FAILED)
+    assert isinstance(events(outer + as_file + footer)[0], Inbound)
+
+
 def arf(kind: str, original: str = f"Message-ID: <{OURS}>\n") -> bytes:
     """A complaint of this type."""
     fields = f"Feedback-Type: {kind}\nUser-Agent: Some/1\nOriginal-Rcpt-To: <bob@example.org>\n"
@@ -253,4 +290,61 @@ def test_a_delay_in_words() -> None:
         f"It will be retried.\n\nMessage-ID: <{OURS}>\n"
     )
     found = report(raw.encode())
+    assert (found.word, found.status) == ("delayed", None)
+
+
+LATE = f"Message-ID: <{OURS}>\nSubject: Your train is delayed\n\nIt is delayed.\n"
+DAEMON = "From: Mailer-Daemon@mx.example.org\n"
+EXCHANGE = f"From: Outlook <MicrosoftExchange{'0a' * 16}@corp.example>\nReturn-Path: <>\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (
+            DAEMON + "Subject: failure notice",
+            (
+                "Hi. This is the qmail-send program.\n\n<bob@example.org>:\nNo such user.\n\n"
+                "--- Below this line is a copy of the message.\n\n"
+            ),
+        ),
+        (
+            DAEMON + "Subject: Mail delivery failed: returning message to sender",
+            (
+                "This is a permanent error. These address(es) failed:\n\n  bob@example.org\n\n"
+                "------ This is a copy of the message, including all the headers. ------\n\n"
+            ),
+        ),
+        (
+            DAEMON + "Subject: Delivery Status Notification (Failure)",
+            (
+                "Delivery to the following recipient failed permanently:\n\n  bob@example.org\n\n"
+                "----- Original message -----\n\n"
+            ),
+        ),
+        (
+            EXCHANGE + "Subject: Undeliverable: Your train is delayed, sorry",
+            (
+                "Delivery has failed to these recipients or groups:\n\nbob@example.org\n"
+                "Subject: Your train is delayed\n\n#550 5.1.1 RecipNotFound; not found ##\n\n"
+                "Original message headers:\n\n"
+            ),
+        ),
+        (
+            DAEMON + "Subject: Undeliverable: Your train is delayed",
+            "It was delayed, and is refused: 550 5.1.1 unknown.\n\n",
+        ),
+    ],
+)
+def test_a_bounce_of_a_mail_about_a_delay(head: str, said: str) -> None:
+    """What the mail itself says in its copy or subject does not make a failure a delay."""
+    found = report(f"{head}\n\n{said}{LATE}".encode())
+    assert (found.word, found.status, found.external_id) == ("bounced", Status.FAILED, OURS)
+
+
+def test_a_warning_in_words() -> None:
+    """Exim's warning is a report, and no letter."""
+    said = "A message has not yet been delivered to one or more of its recipients.\n\n"
+    head = DAEMON + "Subject: Warning: message 1vOaBc-0001 delayed 24 hours"
+    found = report(f"{head}\n\n{said}Message-ID: <{OURS}>\n".encode())
     assert (found.word, found.status) == ("delayed", None)

@@ -21,7 +21,7 @@ from channels.providers.twilio import reasons as twilio
 from gateway.registry import PROVIDERS
 from gateway.why import Reason, failure, own_reasons
 from gateway.why.twilio_reasons import CALLS
-from webhooks import mail_reports
+from webhooks import mail_codes
 
 ROOT = Path(__file__).resolve().parents[2]
 # What `webhooks.postmark.STATUSES` calls failed, by its number.
@@ -75,10 +75,10 @@ KNOWN: list[tuple[str, str, set[str]]] = [
     (
         "email",
         "smtp",
-        {*smtp_replies.REASONS, *mail_reports.REASONS, *mail_reports.BAD_ADDRESS,
-         *mail_reports.UNSPECIFIC},
+        {*smtp_replies.REASONS, *mail_codes.REASONS, *mail_codes.BAD_ADDRESS,
+         *mail_codes.UNSPECIFIC},
     ),
-    ("email", "smtp", {code.replace("5.", "4.", 1) for code in mail_reports.REASONS}),
+    ("email", "smtp", {code.replace("5.", "4.", 1) for code in mail_codes.REASONS}),
 ]  # fmt: skip
 
 

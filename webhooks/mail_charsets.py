@@ -1,0 +1,55 @@
+"""The charsets of mails: what they name, what they mean, and text that can be stored."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Final
+
+# Codecs that a mail may name and that are none for text, or cost more than they decode.
+NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
+# What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
+# (https://encoding.spec.whatwg.org/#names-and-labels).
+GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
+LARGER: Final = {
+    **dict.fromkeys(("gb2312", "gbk", "xgbk", "euccn", "csgb2312"), "gb18030"),
+    **dict.fromkeys(("shiftjis", "sjis", "xsjis", "mskanji", "windows31j"), "cp932"),
+    **dict.fromkeys(("euckr", "ksc56011987", "ksc5601", "windows949"), "cp949"),
+    **dict.fromkeys(("iso88598i", "iso88598e"), "iso8859-8"),
+    **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
+}
+
+
+def decode(data: bytes, charset: str | None) -> str:
+    """Bytes as text in the charset that they name, else in the likeliest."""
+    named = (charset or "").partition("*")[0]
+    name = re.sub(r"[^a-z0-9]", "", named.lower())
+    is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
+    if is_own and name not in GUESSED:
+        with suppress(LookupError, ValueError):
+            return data.decode(named)
+        if not _is_utf_8(data):
+            with suppress(LookupError):
+                return data.decode(LARGER.get(name, named), "replace")
+    return _guessed(data)
+
+
+def _guessed(data: bytes) -> str:
+    """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
+    text = data.decode(errors="replace")
+    lost = text.count("\ufffd")
+    read = len(text) - len(text.encode("ascii", "ignore")) - lost
+    return text if read > lost or not lost else data.decode("cp1252", "replace")
+
+
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def stored(text: str) -> str:
+    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,0 +1,53 @@
+"""What the codes and words of a mail server mean (RFC 3463): for people, and for the address."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
+# https://www.iana.org/assignments/smtp-enhanced-status-codes
+BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+UNSPECIFIC = frozenset({"5.0.0", "5.1.0", "5.3.0", "5.5.0"})
+
+REASONS: Final = {
+    "5.1.1": "The mailbox does not exist.",
+    "5.1.2": "The domain of the address does not exist or takes no mail.",
+    "5.1.3": "The address is not valid.",
+    "5.1.6": "The mailbox has moved and is no longer there.",
+    "5.1.8": "The sender's domain is not accepted.",
+    "5.1.10": "The domain of the address takes no mail.",
+    "5.2.1": "The mailbox is disabled.",
+    "5.2.2": "The mailbox is full.",
+    "5.2.3": "The mail is larger than the recipient's limit.",
+    "5.3.4": "The mail is larger than the recipient's server takes.",
+    "5.4.1": "The recipient's mail server did not answer.",
+    "5.4.4": "No mail server was found for the address.",
+    "5.4.6": "The mail went round in a loop.",
+    "5.4.7": "The mail could not be delivered in time.",
+    "5.7.1": "The recipient's server refused the mail by its policy.",
+    "5.7.26": "The mail failed the recipient's check of its sender (SPF, DKIM, DMARC).",
+}
+
+ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+NO_USER = re.compile(
+    r"(?:user|recipient|mailbox|address|account)\s(?:is\s)?(?:unknown|not\sfound|does\s?n[o']t\sexist)"
+    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
+    re.IGNORECASE,
+)
+
+
+def is_bad_address(code: str | None, diagnostic: str) -> bool:
+    """Whether no mail will ever arrive there, whoever sends it."""
+    if code in BAD_ADDRESS:
+        return True
+    is_permanent = code in UNSPECIFIC or (code is None and re.search(r"\b55[0-4]\b", diagnostic))
+    return bool(is_permanent) and NO_USER.search(diagnostic) is not None
+
+
+def explanation(code: str | None, diagnostic: str) -> str:
+    """Plain words, and the server's own behind them."""
+    words = REASONS.get(code or "") or REASONS.get("5" + (code or "")[1:])
+    said = re.sub(r"^[\w-]+\s*;\s*", "", diagnostic)[:500].strip()
+    words = words or "The mail could not be delivered."
+    return f"{words} ({said})" if said else words
