@@ -302,6 +302,7 @@ def statement(account: Account, change: ConsentChange, address: str) -> Statemen
         is_lifted=change.is_lifted,
         source=account.provider,
         occurred_at=change.occurred_at,
+        of_source=account.provider if change.is_own else None,
         detail={
             "word": change.word,
             **({"external_id": change.external_id} if change.external_id else {}),

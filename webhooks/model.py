@@ -133,12 +133,14 @@ class ConsentChange:
     """An address must not be written to any more, or, with `is_lifted`, may be again.
 
     Where the provider names no address, that of the message with `message_id` (ours) or
-    `external_id` is meant. The same `key` is the same change, once.
+    `external_id` is meant. The same `key` is the same change, once. With `is_own` it lifts what
+    this provider said itself, and nothing of others'.
     """
 
     channel: Channel
     reason: Reason
     is_lifted: bool = False
+    is_own: bool = False
     address: str | None = None
     message_id: UUID | None = None
     external_id: str | None = None

@@ -4,7 +4,8 @@ Docs: https://postmarkapp.com/developer/webhooks/webhooks-overview and, for mail
 /developer/webhooks/inbound-webhook. Nothing is signed: the URL carries the account's
 `webhook_secret`, as user:password@ (which Postmark sends as Basic authentication) or ?secret=.
 Oddities: times have fractions of seven digits; a soft bounce is final, Postmark has tried for
-hours; a 403 ends its retries; a change of subscription by staff has an id of zeros.
+hours; a 403 ends its retries; a change of subscription by staff, and every reactivation, names no
+mail, and does not say why the address was suppressed.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ CONSENT: Final = {
     "Unsubscribe": Reason.UNSUBSCRIBE,
     "Subscribe": Reason.UNSUBSCRIBE,
 }
+# Why an address is on Postmark's own list.
+OWN: Final = (Reason.UNSUBSCRIBE, Reason.HARD_BOUNCE, Reason.COMPLAINT, Reason.MANUAL)
+BY_THEM: Final = ("Recipient", "")
 TIMES: Final = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
 # What stands elsewhere in an event, or repeats the mail itself.
 READ: Final = frozenset({"RecordType", "MessageID", "Metadata", "Content", "Subject", "ServerID"})
@@ -87,22 +91,26 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     name = (word(given.get("Type"), 64) if record == "Bounce" else "") or record
     external_id = word(given.get("MessageID"), 64) or None
     message_id = our_id(members(given.get("Metadata")).get(METADATA))
-    if not name or not (external_id or message_id):
-        yield Unknown(word=name or "unreadable", detail=detail(given, leave_out=READ))
-        return
     report = _report(given, name, external_id, message_id)
-    yield report
-    reason, is_lifted = _consent(given, name)
-    if reason:
+    names_mail = bool(external_id or message_id)
+    if name and names_mail:
+        yield report
+    else:
+        yield Unknown(word=name or "unreadable", detail=report.detail)
+    address = _address(given) or None
+    if not (address or names_mail):
+        return
+    for reason, is_lifted, is_own in _consent(given, name):
         yield ConsentChange(
             channel=Channel.EMAIL,
             reason=reason,
             is_lifted=is_lifted,
-            address=_address(given) or None,
+            is_own=is_own,
+            address=address,
             message_id=message_id,
             external_id=external_id,
             word=name,
-            key=report.key,
+            key=f"{report.key}:{reason}" if is_own else report.key,
             occurred_at=report.occurred_at,
             detail=report.detail,
         )
@@ -119,7 +127,7 @@ def _report(
         message_id=message_id,
         status=STATUSES.get(name),
         word=name,
-        key=_key(given, name, external_id or str(message_id)),
+        key=_key(given, name, external_id or str(message_id or "")),
         occurred_at=next((at for each in TIMES if (at := iso_time(given.get(each)))), None),
         error_code=code,
         error_message=(f"{said} {cause}".strip() or None) if code else None,
@@ -138,16 +146,20 @@ def _address(given: Mapping[str, Any]) -> str:
     return word(given.get("Email") or given.get("Recipient"), 320)
 
 
-def _consent(given: Mapping[str, Any], name: str) -> tuple[Reason | None, bool]:
-    """Whether the address must not be written to any more, or may be again."""
-    if name == "SubscriptionChange":
-        if given.get("SuppressSending") is False:
-            return Reason.UNSUBSCRIBE, True
-        return _suppression(given), False
-    if name in CONSENT:
-        return CONSENT[name], name == "Subscribe"
-    # Postmark itself sends no more to an inactive address.
-    return (Reason.HARD_BOUNCE if given.get("Inactive") is True else None), False
+def _consent(given: Mapping[str, Any], name: str) -> Iterator[tuple[Reason, bool, bool]]:
+    """Why the address must not be written to any more, or may be again, also whoever said so."""
+    if name == "SubscriptionChange" and given.get("SuppressSending") is False:
+        # Postmark itself writes to it again: whatever it was, it was on its own list for that.
+        is_theirs = word(given.get("Origin"), 64) in BY_THEM
+        for reason in OWN:
+            yield reason, True, not (is_theirs and reason is Reason.UNSUBSCRIBE)
+    elif name == "SubscriptionChange":
+        yield _suppression(given), False, False
+    elif name in CONSENT:
+        yield CONSENT[name], name == "Subscribe", False
+    elif given.get("Inactive") is True:
+        # Postmark itself sends no more to an inactive address.
+        yield Reason.HARD_BOUNCE, False, False
 
 
 def _suppression(given: Mapping[str, Any]) -> Reason:
@@ -155,7 +167,7 @@ def _suppression(given: Mapping[str, Any]) -> Reason:
     why = word(given.get("SuppressionReason"), 64)
     if why in ("HardBounce", "SpamComplaint"):
         return CONSENT[why]
-    is_theirs = word(given.get("Origin"), 64) in ("Recipient", "")
+    is_theirs = word(given.get("Origin"), 64) in BY_THEM
     return Reason.UNSUBSCRIBE if is_theirs else Reason.MANUAL
 
 

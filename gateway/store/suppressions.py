@@ -29,7 +29,7 @@ _LOCKS = 32
 class Statement:
     """Something that was said about an address; the same `id` is the same statement, once.
 
-    `occurred_at` None means now.
+    `occurred_at` None means now. A lift with `of_source` takes back what that source said, no more.
     """
 
     id: UUID
@@ -40,6 +40,7 @@ class Statement:
     source: str
     occurred_at: datetime | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    of_source: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,44 +12,54 @@ FROM unnest($1::text[]) AS k ORDER BY k;
 SELECT set_config('request.jwt.claims', json_build_object('sub', $1::uuid)::text, true);
 
 -- name: change
--- Appends statements and works out what follows: of all that was said for one reason the latest
--- counts, whatever the order of arrival; at one instant, not to write. $1: json array, $2: organization.
+-- Appends statements and works out what follows: what was said holds until something later takes it
+-- back, whatever the order of arrival; at one instant, not to write. A lift may be of what one
+-- source said alone. $1: json array, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, address text, reason text, is_lifted boolean, occurred_at timestamptz,
-    source text, detail jsonb
+    source text, detail jsonb, of_source text
   ) ORDER BY id
 ), fresh AS (
   INSERT INTO gateway.consent_events (
-    organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail
+    organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail, of_source
   )
   SELECT $2, id, channel, address, reason, is_lifted,
     -- a clock that goes fast must not outlast what is said after it
-    least(occurred_at, clock_timestamp()), source, coalesce(detail, '{}')
+    least(occurred_at, clock_timestamp()), source, coalesce(detail, '{}'), of_source
   FROM incoming
   ON CONFLICT DO NOTHING
-  RETURNING *
-), latest AS (
-  SELECT DISTINCT ON (channel, address, reason) id, channel, address, reason, is_lifted, occurred_at,
-    source, detail
-  FROM (
-    SELECT e.* FROM gateway.consent_events e
-    WHERE e.organization_id = $2 AND (e.channel, e.address, e.reason) IN (
-      SELECT f.channel, f.address, f.reason FROM fresh f)
-    UNION ALL
-    SELECT * FROM fresh
-  ) said
-  ORDER BY channel, address, reason, occurred_at DESC, is_lifted
+  RETURNING id, channel, address, reason, is_lifted, occurred_at, source, detail, of_source
+), said AS MATERIALIZED (
+  SELECT e.id, e.channel, e.address, e.reason, e.is_lifted, e.occurred_at, e.source, e.detail,
+    e.of_source
+  FROM gateway.consent_events e
+  WHERE e.organization_id = $2 AND (e.channel, e.address, e.reason) IN (
+    SELECT f.channel, f.address, f.reason FROM fresh f)
+  UNION ALL
+  SELECT * FROM fresh
+), standing AS MATERIALIZED (
+  SELECT DISTINCT ON (channel, address, reason) id, channel, address, reason, occurred_at, source,
+    detail
+  FROM said s
+  WHERE NOT s.is_lifted AND NOT EXISTS (
+    SELECT FROM said l
+    WHERE l.channel = s.channel AND l.address = s.address AND l.reason = s.reason
+      AND l.is_lifted AND l.occurred_at > s.occurred_at
+      AND (l.of_source IS NULL OR l.of_source = s.source))
+  ORDER BY channel, address, reason, occurred_at DESC
 ), lifted AS (
-  DELETE FROM gateway.suppressions s USING latest l
+  DELETE FROM gateway.suppressions s USING (
+    SELECT channel, address, reason FROM fresh EXCEPT SELECT channel, address, reason FROM standing
+  ) l
   WHERE s.organization_id = $2 AND s.channel = l.channel AND s.address = l.address
-    AND s.reason = l.reason AND l.is_lifted
+    AND s.reason = l.reason
   RETURNING s.id
 ), made AS (
   INSERT INTO gateway.suppressions (organization_id, id, channel, address, reason, source, evidence)
   SELECT $2, id, channel, address, reason, source,
     detail || jsonb_build_object('occurred_at', occurred_at)
-  FROM latest WHERE NOT is_lifted
+  FROM standing
   ON CONFLICT (organization_id, channel, address, reason) DO NOTHING
   RETURNING id
 )

@@ -125,8 +125,6 @@ def test_a_hard_bounce() -> None:
                Origin="Recipient"), "SubscriptionChange", None, (Reason.HARD_BOUNCE, False)),
         (event("SubscriptionChange", SuppressSending=True, SuppressionReason="SpamComplaint"),
          "SubscriptionChange", None, (Reason.COMPLAINT, False)),
-        (event("SubscriptionChange", SuppressSending=False), "SubscriptionChange", None,
-         (Reason.UNSUBSCRIBE, True)),
     ],
 )  # fmt: skip
 def test_every_word(
@@ -138,6 +136,40 @@ def test_every_word(
     assert (word, status) == (report.word, report.status)
     given = [(each.reason, each.is_lifted) for each in changes if isinstance(each, ConsentChange)]
     assert ([consent] if consent else []) == given
+
+
+@pytest.mark.parametrize("origin", ["Recipient", "Customer", "Admin", None])
+def test_a_reactivation(origin: object) -> None:
+    """Postmark writes to an address again: for whatever it was on Postmark's list, it is not any
+    more. Of others' words only that of the recipient is taken back, by the recipient."""
+    told = event("SubscriptionChange", SuppressSending=False, SuppressionReason=None, Tag=None,
+                 Origin=origin, Recipient="them@example.net", ChangedAt=AT)  # fmt: skip
+    told |= {"MessageID": None, "Metadata": {}}
+    unknown, *changes = postmark.parse(request(told))
+    by_them = origin not in ("Customer", "Admin")
+
+    assert isinstance(unknown, Unknown)
+    found = {c.reason: c.is_own for c in changes if isinstance(c, ConsentChange) and c.is_lifted}
+    assert {
+        Reason.UNSUBSCRIBE: not by_them,
+        Reason.HARD_BOUNCE: True,
+        Reason.COMPLAINT: True,
+        Reason.MANUAL: True,
+    } == found
+    keys = {c.key for c in changes if isinstance(c, ConsentChange)}
+    assert len(changes) == len(keys)
+    assert {"them@example.net"} == {c.address for c in changes if isinstance(c, ConsentChange)}
+
+
+def test_a_manual_suppression() -> None:
+    """What staff put on Postmark's list names no mail, and counts all the same."""
+    told = event("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression",
+                 Origin="Customer", Recipient="them@example.net", ChangedAt=AT)  # fmt: skip
+    unknown, change = postmark.parse(request(told | {"MessageID": None, "Metadata": {}}))
+    assert isinstance(unknown, Unknown)
+    assert isinstance(change, ConsentChange)
+    assert (Reason.MANUAL, "them@example.net") == (change.reason, change.address)
+    assert MOMENT == change.occurred_at
 
 
 def test_our_id_is_enough() -> None:

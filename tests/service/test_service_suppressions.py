@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,9 +17,11 @@ from gateway.ids import new_id
 from gateway.store import suppressions
 from gateway.store.suppressions import Statement
 from tests.service.wires import (
+    SECRET,
     connect,
     from_meta,
     from_twilio,
+    hook,
     row_of,
     send,
     step,
@@ -271,3 +275,64 @@ async def test_national_numbers(ask: Ask) -> None:
 
     assert (201, "+447700900123") == (made.status, made.body["address"])
     assert [made.body] == found.body["data"]
+
+
+MAIL = "ada@customer.example"
+RECORDS = {
+    "bounce": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 1, "Inactive": True,
+               "MessageID": "m-1", "BouncedAt": "2026-01-01T10:00:00Z", "Email": MAIL},
+    "complaint": {"RecordType": "SpamComplaint", "ID": 2, "MessageID": "m-1", "Email": MAIL,
+                  "BouncedAt": "2026-01-01T11:00:00Z"},
+    "by staff": {"RecordType": "SubscriptionChange", "MessageID": None, "Origin": "Customer",
+                 "SuppressSending": True, "SuppressionReason": "ManualSuppression",
+                 "ChangedAt": "2026-01-01T12:00:00Z", "Recipient": MAIL},
+    "reactivated": {"RecordType": "SubscriptionChange", "MessageID": None, "Origin": "Customer",
+                    "SuppressSending": False, "SuppressionReason": None, "Metadata": {},
+                    "ChangedAt": "2026-01-02T10:00:00Z", "Recipient": MAIL},
+    "again": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 3, "Inactive": True,
+              "MessageID": "m-2", "BouncedAt": "2026-01-03T10:00:00Z", "Email": MAIL},
+}  # fmt: skip
+
+
+async def postmark_says(gateway: Gateway, account: UUID, *names: str) -> None:
+    """Records of Postmark about one address, one after the other."""
+    for name in names:
+        body = json.dumps(RECORDS[name]).encode()
+        answer = await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
+        assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    "order", [each for each in itertools.permutations(RECORDS) if each[0] != "again"][::19]
+)
+async def test_reactivated_at_postmark(gateway: Gateway, ask: Ask, order: tuple[str, ...]) -> None:
+    """What Postmark takes off its own list is off ours, in whatever order it tells; what it says
+    later holds."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    await postmark_says(gateway, account, *order, *order)
+    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
+    assert 4 + 4 == await gateway.count("gateway.consent_events")
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_what_others_said_outlasts_a_reactivation(
+    gateway: Gateway, ask: Ask, *, is_late: bool
+) -> None:
+    """Postmark takes back its own words, not another provider's complaint, the recipient's
+    unsubscription, or what staff put on our list."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    said = [
+        Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason=reason,
+                  is_lifted=False, source=source, occurred_at=at)
+        for reason, source in
+        [("complaint", "sendgrid"), ("unsubscribe", "one-click"), ("manual", "api")]
+    ]  # fmt: skip
+    if is_late:
+        await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
+    async with gateway.database.as_service() as db:
+        await suppressions.change(db, gateway.a.organization_id, said)
+    if not is_late:
+        await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
+    outlast = {("email", MAIL, each.reason) for each in said}
+    assert outlast == await suppressed(ask)
