@@ -19,6 +19,7 @@ from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
 
 REFERENCES, RECIPIENTS, ATTACHMENTS = 50, 100, 100
+MORE_FILES: Final = f"The mail has more than {ATTACHMENTS} files."
 QUOTED_CHARACTERS = 64 * 2**10
 TEXT_CHARACTERS = 2**20
 SUBJECT_CHARACTERS = 998
@@ -99,11 +100,14 @@ def inbound(letter: Letter) -> Inbound:
         whole = derived(letter.html)[:TEXT_CHARACTERS]
     whole = stored(whole).replace("\r\n", "\n")
     new, quoted = new_text(whole)
-    told = {
+    told: dict[str, Any] = {
         "from_name": stored(named)[:200] or None,
         "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
         "auto_submitted": is_automatic(letter.headers) or None,
     }
+    told = {name: value for name, value in told.items() if value} | dict(letter.detail)
+    if len(letter.attachments) > ATTACHMENTS:
+        told["left_out"] = f"{told.get('left_out', '')} {MORE_FILES}".strip()
     recipients = tuple(_recipients(letter))
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
@@ -119,7 +123,7 @@ def inbound(letter: Letter) -> Inbound:
         references=tuple(references(letter.headers)),
         recipients=recipients,
         occurred_at=letter.occurred_at or parse_date(_first(letter.headers, "date")),
-        detail={name: value for name, value in told.items() if value} | dict(letter.detail),
+        detail=told,
     )
 
 

@@ -22,6 +22,7 @@ from channels.providers.postmark import METADATA
 from webhooks import mail
 from webhooks.forms import detail, members, our_id, read_json, stored, word
 from webhooks.mail import Letter
+from webhooks.mail_letter import ATTACHMENTS
 from webhooks.model import (
     ConsentChange,
     Reason,
@@ -36,7 +37,7 @@ from webhooks.secrets import verify_secret
 from webhooks.times import iso_time
 
 EVENTS: Final = ("events", "inbound")
-MOST_HEADERS, MOST_ADDRESSES, MOST_FILES = 500, 100, 100
+MOST_HEADERS, MOST_ADDRESSES = 500, 100
 HEADER_CHARACTERS = 64 * 2**10
 
 # https://postmarkapp.com/developer/api/bounce-api#bounce-types; each other one changes nothing.
@@ -235,8 +236,8 @@ def _headers(value: object) -> Iterator[tuple[str, str]]:
 
 
 def _files(value: object) -> Iterator[Attachment]:
-    """The files of a mail; one that cannot be read is named, and costs no other."""
-    for each in map(members, _items(value, MOST_FILES)):
+    """The files of a mail, one more than are kept; one that cannot be read costs no other."""
+    for each in map(members, _items(value, ATTACHMENTS + 1)):
         content = each.get("Content", each.get("Data"))  # its test button says Data
         try:
             file = b64decode(content) if isinstance(content, str) else None

@@ -24,7 +24,7 @@ from channels.providers.resend import API, TAG, secret_key
 from webhooks import mail
 from webhooks.forms import detail, members, our_id, read_json, stored, word
 from webhooks.mail import Letter
-from webhooks.mail_letter import mailboxes
+from webhooks.mail_letter import MORE_FILES, mailboxes
 from webhooks.model import (
     Addition,
     ConsentChange,
@@ -266,8 +266,10 @@ def _files_of(letter: Inbound, email_id: str) -> Fetch:
 
 def _files(given: Mapping[str, Any], external_id: str) -> Addition:
     """The files of a mail that is stored already."""
-    listed = given.get("data")
-    files = [members(each) for each in (listed if isinstance(listed, list) else [])[:MOST_FILES]]
+    data = given.get("data")
+    listed = data if isinstance(data, list) else []
+    files = [members(each) for each in listed[:MOST_FILES]]
+    has_more = given.get("has_more") is True or len(listed) > MOST_FILES
     return Addition(
         external_id=external_id,
         word="attachments",
@@ -283,6 +285,7 @@ def _files(given: Mapping[str, Any], external_id: str) -> Addition:
             for each in files
             if (url := word(each.get("download_url"), 4000))
         ),
+        provider={"left_out": MORE_FILES} if has_more else {},
     )
 
 

@@ -286,6 +286,20 @@ def test_too_many_parts() -> None:
     assert "200 parts" in read(raw).detail["left_out"]
 
 
+def test_too_many_files() -> None:
+    """More files than are kept are left out, and it is said, beside what else was."""
+
+    def files(number: int) -> Inbound:
+        file = "--m\r\nContent-Type: a/b; name=x\r\n\r\nx\r\n"
+        return read(HEAD + "Content-Type: multipart/mixed; boundary=m\r\n\r\n" + file * number)
+
+    assert (100, None) == (len(files(100).attachments), files(100).detail.get("left_out"))
+    assert "The mail has more than 100 files." == files(101).detail["left_out"]
+    assert 100 == len(files(101).attachments)
+    both = files(300).detail["left_out"]
+    assert "The mail has more than 200 parts. The mail has more than 100 files." == both
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -136,6 +136,9 @@ def test_sizes(size: object, shown: str | None) -> None:
         ("whatsapp", {"type": ["reaction"]}, False, []),
         ("email", {"auto_submitted": True}, False, ["An automatic answer"]),
         ("email", {"auto_submitted": True}, True, []),
+        ("email", {"auto_submitted": True, "left_out": "The mail has more than 9 files."}, False,
+         ["An automatic answer", "Not all of it is here. The mail has more than 9 files."]),
+        ("email", {"left_out": 5}, False, []),
         ("sms", {"auto_submitted": "yes"}, False, []),
     ],
 )  # fmt: skip

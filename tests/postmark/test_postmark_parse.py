@@ -325,6 +325,15 @@ def test_a_letter() -> None:
     assert "-0.1" == letter.detail["X-Spam-Score"]
 
 
+def test_more_files_than_are_kept() -> None:
+    """A hundred files are kept, and that there were more is said."""
+    file = {"Name": "a.txt", "Content": "eA==", "ContentType": "text/plain"}
+    for number, said in ((100, None), (101, "The mail has more than 100 files.")):
+        [message] = postmark.parse(request(LETTER | {"Attachments": [file] * number}, "inbound"))
+        assert isinstance(message, Inbound)
+        assert (100, said) == (len(message.attachments), message.detail.get("left_out"))
+
+
 def test_a_bare_letter() -> None:
     """A mail with next to nothing in it is a mail."""
     [letter] = postmark.parse(

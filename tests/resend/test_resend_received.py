@@ -185,3 +185,16 @@ def test_any_answer(values: dict[str, Any]) -> None:
     except Unreadable:
         return
     assert 1 <= len(events) <= 2
+
+
+@pytest.mark.parametrize(("number", "told"), [(100, {}), (100, {"has_more": True}), (101, {})])
+def test_more_files_than_are_listed(number: int, told: dict[str, bool]) -> None:
+    """A hundred files are fetched, and that there are more is said."""
+    data: list[Any] = [{"download_url": f"https://cdn.example.com/{n}"} for n in range(number)]
+    url = f"{RECEIVED}{EMAIL_ID}/attachments?limit=100#m1"
+    [more] = resend.parse(fetched({"data": data} | told, url))
+    assert isinstance(more, Addition)
+    assert 100 == len(more.attachments)
+    has_more = bool(told) or number > 100
+    expected = {"left_out": "The mail has more than 100 files."} if has_more else {}
+    assert expected == more.provider

@@ -80,7 +80,11 @@ def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str
         return _call(told, is_ours=is_ours)
     if channel == "whatsapp":
         return _whatsapp(told)
-    return ["An automatic answer"] if told.get("auto_submitted") is True and not is_ours else []
+    if is_ours:
+        return []
+    automatic = ["An automatic answer"] if told.get("auto_submitted") is True else []
+    left_out = _text(told.get("left_out"))
+    return [*automatic, f"Not all of it is here. {left_out}"] if left_out else automatic
 
 
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
