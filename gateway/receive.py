@@ -140,12 +140,20 @@ class Receiving:
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID
     ) -> None:
-        """What was told about a call before the call itself."""
+        """What was told about a call before the call itself.
+
+        What did not say whose call it is was taken for a report of one of ours: here it changes
+        nothing, and is still what happened.
+        """
         key = (account.organization_id, account.id, external_id, about)
+        happened = []
         for event in await reports.take_unmatched(db, [key]):
             addition = incoming.read_addition(external_id, event)
-            if addition is not None:
+            if addition is None:
+                happened.append(replace(event, status=None))
+            else:
                 await self._add(db, account, addition)
+        await reports.record(db, happened)
 
     async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
         """More of a message: files and text are added by whoever brings the event first."""

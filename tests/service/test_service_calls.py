@@ -204,6 +204,27 @@ async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
     assert "<Record" not in done.body
 
 
+async def test_told_before_the_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """What is told of a call before the call itself is among its events, also what does not say
+    that the call came in, which changes no status."""
+    await tell(gateway, account, "call-status", CallStatus="in-progress", CallDuration="31")
+    await tell(gateway, account, "call-status", CallStatus="failed", ErrorCode="13224")
+    await tell(gateway, account, "recording", RecordingSid="RE1", RecordingStatus="absent")
+    for _ in range(2):
+        await tell(gateway, account, "call", From=ADA, To="+15551230008", Direction="inbound",
+                   CallStatus="ringing")  # fmt: skip
+    (row,) = await inbound_of(ask)
+    events = (await ask("GET", f"/v1/messages/{row['id']}/events")).body["data"]
+
+    words = {"received", "in-progress", "failed", "recording-absent"}
+    assert words == {event["type"] for event in events}
+    assert {"received", None} == {event["status"] for event in events}
+    assert ("received", None, None, None) == tuple(
+        row[name] for name in ("status", "sent_at", "failed_at", "error_code")
+    )
+    assert 0 == await gateway.count("gateway.unmatched_reports")
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
