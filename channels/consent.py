@@ -34,7 +34,11 @@ STOPS: Final = {
         }
     ),
     Channel.WHATSAPP: frozenset(
-        {"stop", "stopall", "stop all", "unsubscribe", "optout", "opt out", "opt-out"}
+        {
+            "stop", "stopall", "stop all", "unsubscribe", "optout", "opt out", "opt-out",
+            # The button that Meta itself puts under marketing templates, in their language.
+            "stop promotions", "detener promociones", "parar promoções",
+        }
     ),
 }  # fmt: skip
 
