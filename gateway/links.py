@@ -14,7 +14,7 @@ _UNSUBSCRIBE, _REPLY, _SIGN_IN = "unsubscribe", "reply", "sign in"
 _MAC = 16
 # Base 32, because mail systems fold the case of addresses; a local part has 64 characters at most.
 _REPLY_MAC = 10
-_REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE)
+_REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE | re.ASCII)
 
 
 def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:

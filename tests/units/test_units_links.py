@@ -20,3 +20,10 @@ def test_no_password_of_ours(link: Callable[[Vault, str, UUID, UUID], str], user
     """User and password of PUBLIC_URL are the providers': no recipient of a mail gets them."""
     url = link(VAULT, f"https://{user}msg.example.org:8443/gw", new_id(), new_id())
     assert url.startswith("https://msg.example.org:8443/gw/")
+
+
+@pytest.mark.parametrize("letter", ["\u212a", "\u017f", "\u0131", "a", "7"])
+@pytest.mark.parametrize("length", [41, 42, 43])
+def test_no_reply_address_of_ours(letter: str, length: int) -> None:
+    """What only looks like an address of ours, letters that Unicode folds to ours in it, is none."""
+    assert links.read_reply(VAULT, new_id(), f"r-{letter * length}@in.example") is None
