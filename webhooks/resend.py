@@ -49,6 +49,7 @@ MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
 
 # https://resend.com/docs/webhooks/event-types; each other one changes nothing.
 STATUSES: Final[Mapping[str, Status]] = {
+    "email.scheduled": Status.SENT,
     "email.sent": Status.SENT,
     "email.delivered": Status.DELIVERED,
     "email.opened": Status.READ,

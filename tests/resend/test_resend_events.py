@@ -77,7 +77,7 @@ def test_a_bounce() -> None:
     ("name", "data", "status", "reason"),
     [
         ("email.sent", {}, Status.SENT, None),
-        ("email.scheduled", {}, None, None),
+        ("email.scheduled", {}, Status.SENT, None),
         ("email.delivered", {}, Status.DELIVERED, None),
         ("email.delivery_delayed", {}, None, None),
         ("email.opened", {}, Status.READ, None),
