@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -11,11 +11,13 @@ from uuid import UUID
 from channels.model import Account
 from gateway.registry import PROVIDERS
 from gateway.store import accounts
+from gateway.store.accounts import SealedAccount
 from gateway.store.database import Database
 from gateway.vault import Vault
 
 _ACCOUNT_SECONDS = 5.0
 _KNOWN_ACCOUNTS = 10_000
+_MOST_SIBLINGS = 100
 _ID_CHARACTERS = 36
 
 
@@ -42,6 +44,7 @@ class HookAccounts:
         self._vault = vault
         self._api_urls = api_urls
         self._known: dict[UUID, _Known] = {}
+        self._siblings: dict[UUID, tuple[list[Account], float]] = {}
 
     async def named(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`."""
@@ -70,15 +73,31 @@ class HookAccounts:
             self._known[account_id] = known
         return known.account
 
+    async def siblings(self, account: Account) -> Sequence[Account]:
+        """The organization's other accounts at the same provider, believed as long."""
+        known = self._siblings.get(account.id)
+        if known is None or known[1] < time.monotonic():
+            async with self._database.as_service() as db:
+                sealed = await accounts.open_siblings(db, account.id, _MOST_SIBLINGS)
+            if len(self._siblings) >= _KNOWN_ACCOUNTS:
+                self._siblings.clear()
+            known = [*map(self._opened, sealed)], time.monotonic() + _ACCOUNT_SECONDS
+            self._siblings[account.id] = known
+        return known[0]
+
     def forget(self, account_id: UUID) -> None:
         """Read an account anew the next time: it was changed."""
         self._known.pop(account_id, None)
+        self._siblings.clear()
 
     async def _open(self, account_id: UUID) -> Account | None:
         async with self._database.as_service() as db:
             sealed = await accounts.open_account(db, account_id)
         if sealed is None or sealed.provider not in PROVIDERS:
             return None
+        return self._opened(sealed)
+
+    def _opened(self, sealed: SealedAccount) -> Account:
         return Account(
             id=sealed.id,
             organization_id=sealed.organization_id,

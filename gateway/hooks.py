@@ -80,7 +80,7 @@ async def _answer(request: web.Request, provider: str) -> web.Response:
         body=body,
     )
     try:
-        reply = await services.receiving.receive(account, public)
+        reply = await services.receiving.receive(account, public, services.hook_accounts.siblings)
     except InvalidSignature as error:
         _log.warning(
             "webhook refused", provider=provider, account_id=str(account.id), reason=str(error)

@@ -8,7 +8,7 @@ that came with it are kept before; what it only points at is fetched later, by a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -35,6 +35,7 @@ from webhooks.model import (
     ConsentChange,
     Fetch,
     Inbound,
+    InvalidSignature,
     NeedsCertificate,
     Reply,
     StatusReport,
@@ -51,6 +52,7 @@ _LARGE = 32 * 2**10
 E = TypeVar("E", bound=WebhookEvent)
 T = TypeVar("T")
 P = ParamSpec("P")
+Siblings = Callable[[Account], Awaitable[Sequence[Account]]]
 
 
 class Receiving:
@@ -69,10 +71,13 @@ class Receiving:
         self._reporting = Reporting(database, metrics)
         self._arriving = Arriving(database, vault, self._reporting, metrics)
 
-    async def receive(self, account: Account, request: WebhookRequest) -> Reply:
+    async def receive(
+        self, account: Account, request: WebhookRequest, siblings: Siblings | None = None
+    ) -> Reply:
         """Verify, read and store one request; the answer that its provider expects.
 
-        Raises `InvalidSignature` or `Unreadable`, with nothing stored.
+        What is about the sender of one of the account's `siblings` is stored as that one's. Raises
+        `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         row = PROVIDERS[account.provider]
         half = row.webhook
@@ -85,7 +90,22 @@ class Receiving:
             half.verify(replace(request, certificates=certificates), account)
         events = await _aside(request, half.parse, request)
         await self._store(account, request, events)
+        if siblings and (others := {each.sender_id for each in _of(events, Unknown)} - {None}):
+            for sibling in await siblings(account):
+                named = sibling.credentials.get(row.sender_credential or "")
+                if named in others:
+                    others.remove(named)
+                    await self._store_as(sibling, replace(request, sender_id=named))
         return half.reply(request, events, account)
+
+    async def _store_as(self, account: Account, request: WebhookRequest) -> None:
+        """Store what is about this account's sender, if the request proves to be its own, too."""
+        half = PROVIDERS[account.provider].webhook
+        try:
+            await _aside(request, half.verify, request, account)
+        except InvalidSignature:
+            return  # another app's, whatever it says
+        await self._store(account, request, await _aside(request, half.parse, request))
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""

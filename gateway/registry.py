@@ -61,7 +61,7 @@ class Provider:
     is sent again under its key; `close` ends the connections that the send half keeps.
     `file_url` reads where a file is, where the provider answers for it with JSON.
     `sender_credential` is its own id of the account's sender: what webhooks tell about others is
-    not ours.
+    that of another account of the organization, or not ours.
     """
 
     carries: tuple[Channel, ...]

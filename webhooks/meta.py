@@ -129,9 +129,10 @@ def _events(given: Given, own: str | None) -> Iterator[WebhookEvent]:
             change = obj(each)
             metadata = obj(obj(change.get("value")).get("metadata"))
             number = _text(metadata.get("phone_number_id"), ID_CHARACTERS)
-            # One app has one URL for all its numbers: what is about another one is not ours.
+            # One app has one URL for all its numbers: another one is that of another account.
             if own and number and number != own:
-                yield Unknown(word="other-number", detail=filled(phone_number_id=number))
+                known = filled(phone_number_id=number)
+                yield Unknown(word="other-number", detail=known, sender_id=number)
             else:
                 yield from _change(change)
 

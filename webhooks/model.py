@@ -167,10 +167,15 @@ class Fetch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown:
-    """Something that this provider says and we do not know: kept raw, answered well."""
+    """Something that this provider says and we do not know: kept raw, answered well.
+
+    `sender_id` is the provider's own id of the sender that it is about, where that is another one
+    than `WebhookRequest.sender_id`: it may be that of another account.
+    """
 
     word: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    sender_id: str | None = None
 
 
 WebhookEvent = StatusReport | Inbound | Addition | ConsentChange | Fetch | Unknown

@@ -174,6 +174,12 @@ async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None
     return SealedAccount(**row) if row else None
 
 
+async def open_siblings(db: Connection, account_id: UUID, limit: int) -> list[SealedAccount]:
+    """The organization's other accounts at the same provider, the oldest first."""
+    rows = await db.fetch(_SQL["open_siblings"], account_id, limit)
+    return [SealedAccount(**row) for row in rows]
+
+
 async def insert_sender(
     db: Connection,
     sender_id: UUID,

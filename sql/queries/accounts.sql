@@ -90,6 +90,16 @@ SELECT a.id, a.organization_id, a.provider, a.credentials,
 FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
 WHERE a.id = $1;
 
+-- name: open_siblings
+-- The organization's other accounts at the provider of account $1, the oldest first, at most $2.
+SELECT a.id, a.organization_id, a.provider, a.credentials,
+  jsonb_build_object('email', o.settings -> 'email', 'call', o.settings -> 'call') AS settings
+FROM gateway.provider_accounts own
+JOIN gateway.provider_accounts a ON a.organization_id = own.organization_id
+  AND a.provider = own.provider AND a.id <> own.id
+JOIN organizations o ON o.id = a.organization_id
+WHERE own.id = $1 ORDER BY a.created_at, a.id LIMIT $2;
+
 -- name: clear_default_sender
 UPDATE gateway.senders SET is_default = false
 WHERE organization_id = $1 AND channel = $2 AND is_default;

@@ -82,6 +82,39 @@ async def test_other_numbers_of_an_app(gateway: Gateway, ask: Ask) -> None:
     assert [] == (await ask("GET", "/v1/suppressions")).body["data"]
 
 
+async def test_two_numbers_of_one_app(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What Meta tells about two numbers of an organization at one URL is each one's, once,
+    whichever URL it comes to; other organizations' and apps' numbers get nothing of it."""
+    one = await connect(gateway, "meta", Channel.WHATSAPP)
+    two = await connect(gateway, "meta", Channel.WHATSAPP, "+15551230022", phone_number_id="222222")
+    await connect(gateway, "meta", Channel.WHATSAPP, "+15551230033", phone_number_id="333333",
+                  tenant=gateway.b)  # fmt: skip
+    await connect(gateway, "meta", Channel.WHATSAPP, "+15551230044", phone_number_id="444444",
+                  app_secret="ffffffffffffffffffffffffffffffff")  # fmt: skip
+    values = []
+    for n, number in enumerate(("109876", "222222", "333333", "444444")):
+        text = whatsapp_text(f"to {number}", wamid=f"wamid.{n}", sender="447700900123")
+        values.append(whatsapp_value(text, number=f"155512300{n + 1}{n + 1}"))
+        values[-1]["metadata"]["phone_number_id"] = number
+    for account in (one, two, one):
+        assert 200 == (await from_meta(gateway, account, whatsapp_post(*values))).status
+
+    rows = await inbound_of(ask)
+    assert {("to 109876", "+15551230011"), ("to 222222", "+15551230022")} == {
+        (row["body"], row["to_address"]) for row in rows
+    }
+    assert 2 == len(rows) == await gateway.count("messages")
+
+    api.says(200, {"messages": [{"id": "wamid.sent"}]})
+    sent = await send(ask, "whatsapp", "+447700900123", body="hello", **{"from": "+15551230022"})
+    await step(api.worker(gateway))
+    status = {"id": "wamid.sent", "status": "delivered", "timestamp": "1760000000"}
+    value = whatsapp_value(statuses=[status])
+    value["metadata"]["phone_number_id"] = "222222"
+    assert 200 == (await from_meta(gateway, one, whatsapp_post(value))).status
+    assert "delivered" == (await row_of(ask, sent))["status"]
+
+
 async def test_a_recording_that_overtakes_its_call(gateway: Gateway, ask: Ask) -> None:
     """A recording told of before its call is stored is joined to it when it is."""
     call = {"CallSid": "CA" + "1" * 32, "AccountSid": "AC" + "a" * 32}

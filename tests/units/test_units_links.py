@@ -25,5 +25,5 @@ def test_no_password_of_ours(link: Callable[[Vault, str, UUID, UUID], str], user
 @pytest.mark.parametrize("letter", ["\u212a", "\u017f", "\u0131", "a", "7"])
 @pytest.mark.parametrize("length", [41, 42, 43])
 def test_no_reply_address_of_ours(letter: str, length: int) -> None:
-    """What only looks like an address of ours, letters that Unicode folds to ours in it, is none."""
+    """What only looks like an address of ours, with letters that Unicode folds to ours, is none."""
     assert links.read_reply(VAULT, new_id(), f"r-{letter * length}@in.example") is None
