@@ -280,7 +280,7 @@ class Dispatching:
         async with self._database.as_service() as db:
             twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
             listed = [sent.external_id for sent in found]
-            known = await queue.known_external_ids(db, claimed.organization_id, listed)
+            known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
         is_sure = age >= self._pace.sure_after
         if twins.in_flight:
