@@ -60,7 +60,10 @@ class OwnThreads(AbstractResolver):
             asked.add_done_callback(lambda _: self._asked.pop(wanted))
         # Who waits no more does not end it for the others, nor free its thread.
         await asyncio.wait([asked])
-        return asked.result()
+        try:
+            return asked.result()
+        except UnicodeError as error:  # two dots in a row, or more than 63 letters between them
+            raise socket.gaierror(socket.EAI_NONAME, "This is no host's name.") from error
 
     def _ask(self, host: str, port: int, family: int) -> asyncio.Future[Found]:
         look_up = partial(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from channels.errors import RefusedForNow
 from channels.http import Limits
 from channels.names import OwnThreads
 from channels.smtp_pool import Connections
@@ -49,6 +50,17 @@ def test_names_of_mail_servers_wait_for_no_thread_of_the_loop() -> None:
 
     with asyncio.Runner(loop_factory=Busy) as runner:
         assert ["NOOP", "QUIT"] == runner.run(reach())[1:]
+
+
+async def test_a_name_that_is_none() -> None:
+    """A host that no name can be is not reached, and nothing is said of its login."""
+    connections = Connections(limits=Limits(connect=5, total=10))
+    for host in ("mail..example.com", "m" * 64 + ".example.com"):
+        with pytest.raises(RefusedForNow) as raised:
+            async with connections.connection(account(587, host=host)):
+                pass
+        assert "unreachable" == raised.value.code
+    await connections.close()
 
 
 async def test_a_server_whose_first_address_is_not_reached() -> None:
