@@ -18,7 +18,7 @@ from channels import email, whatsapp
 from channels.errors import ContentError
 from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
-from gateway import addresses, attachments, recipients, standing
+from gateway import addresses, attachments, recipients, registry, standing
 from gateway.api.shapes import options
 from gateway.api.shapes.messages import SendRequest
 from gateway.compose import (
@@ -34,8 +34,6 @@ from gateway.known import Known
 from gateway.lookups import Lookups
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
-from gateway.registry import PROVIDERS
-from gateway.store.contacts import Row
 from gateway.store.database import Caller, Database
 
 # Requests that are read, in about a millisecond, before others have their turn.
@@ -108,9 +106,12 @@ class Drafting:
         errors = _shape_errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
-        characters = _characters(request.channel, sender)
+        provider = sender["provider"] if sender else None
+        characters = registry.characters(provider, request.channel)
         composed = await self._compose(request, known, characters, until)
         lead_id, client_id = recipients.links(request, to_address, known)
+        kept = composed.outside or (composed.content.template if composed.content else None)
+        errors += [FieldError(*each) for each in registry.unnamed(provider, kept)]
         parts, answer_errors = _answering(request, composed, known)
         return Draft(
             errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
@@ -123,7 +124,7 @@ class Drafting:
             owners=recipients.owners(request, to_address, known),
             template_id=composed.template_id,
             sender_id=sender["id"] if sender else None,
-            provider=sender["provider"] if sender else None,
+            provider=provider,
         )
 
     async def _compose(
@@ -192,12 +193,6 @@ class Drafting:
             self._renderer, template, request.variables, files, characters
         )
         return _Composed(content=content, template_id=template.id, options=given)
-
-
-def _characters(channel: Channel, sender: Row | None) -> int | None:
-    """The limit for a text that the sender's provider has, where it has its own."""
-    provider = PROVIDERS.get(sender["provider"]) if sender else None
-    return provider.characters.get(channel) if provider else None
 
 
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
