@@ -2,7 +2,8 @@
 
 SendError
 ├── Refused          the provider will never take it: the message has failed
-│   └── OptedOut     ... because the recipient told it to stop
+│   ├── OptedOut     ... because the recipient told it to stop
+│   └── NotLookedAt  ... whatever it is: this says nothing of an earlier request with it
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
 ├── AnswerLost       the request may have been taken, its answer was not seen: never resend blindly
 └── CannotAsk        the provider has no way to be asked what it took
@@ -30,6 +31,10 @@ class Refused(SendError):
 
 class OptedOut(Refused):
     """The recipient has told the provider that they want no more messages."""
+
+
+class NotLookedAt(Refused):
+    """The provider refused the request before it looked at the message, as for its credentials."""
 
 
 class RefusedForNow(SendError):

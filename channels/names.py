@@ -2,40 +2,41 @@
 
 An event loop has few threads for it, which all share (uvloop two). A name whose servers do not
 answer holds one for 10 s and more: two that somebody chose would keep everybody from connecting.
+A name that is being looked up is not looked up once more: it holds one thread, whoever asks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 THREADS = 16
 
 
-class OwnThreads(AbstractResolver):
-    """Asks the system's resolver, so many names at a time; the others wait."""
+# (family, type, protocol, canonical name, the address that a socket takes)
+Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]]
 
-    def __init__(self, threads: int = THREADS) -> None:
+
+class OwnThreads(AbstractResolver):
+    """Asks the system's resolver (`look_up`), so many names at a time; the others wait."""
+
+    def __init__(
+        self, threads: int = THREADS, look_up: Callable[..., Any] = socket.getaddrinfo
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
+        self._look_up = look_up
+        self._asked: dict[tuple[str, int, int], asyncio.Future[Found]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of a name; raises `OSError` where it has none."""
-        loop = asyncio.get_running_loop()
-        look_up = partial(
-            socket.getaddrinfo,
-            host,
-            port,
-            family=family,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_ADDRCONFIG,
-        )
-        found = await loop.run_in_executor(self._threads, look_up)
         return [
             ResolveResult(
                 hostname=host,
@@ -45,9 +46,44 @@ class OwnThreads(AbstractResolver):
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for kind, _, protocol, _, address in found
+            for kind, _, protocol, _, address in await self.addresses(host, port, family)
         ]
+
+    async def addresses(
+        self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> Found:
+        """What a stream to a name can connect to; raises `OSError` where it has no address."""
+        wanted = (host, port, int(family))
+        asked = self._asked.get(wanted)
+        if asked is None:
+            asked = self._asked[wanted] = self._ask(host, port, family)
+            asked.add_done_callback(lambda _: self._asked.pop(wanted))
+        # Who waits no more does not end it for the others, nor free its thread.
+        await asyncio.wait([asked])
+        try:
+            return asked.result()
+        except UnicodeError as error:  # two dots in a row, or more than 63 letters between them
+            raise socket.gaierror(socket.EAI_NONAME, "This is no host's name.") from error
+
+    def _ask(self, host: str, port: int, family: int) -> asyncio.Future[Found]:
+        look_up = partial(
+            self._look_up,
+            host,
+            port,
+            family=family,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_ADDRCONFIG,
+        )
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        asked.add_done_callback(_heed)
+        return asked
 
     async def close(self) -> None:
         """Wait for nobody: what is being looked up is of no use any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _heed(asked: asyncio.Future[Found]) -> None:
+    """Look at an error, which nobody may wait for any more: the loop would log it."""
+    if not asked.cancelled():
+        asked.exception()

@@ -19,6 +19,7 @@ from aiosmtplib.errors import SMTPException, SMTPHeloError, SMTPResponseExceptio
 from channels.errors import RefusedForNow
 from channels.http import Limits
 from channels.model import Account
+from channels.names import OwnThreads
 from channels.smtp_replies import cannot_connect
 
 PORT = 587
@@ -62,6 +63,7 @@ class Connections:
     pools: dict[tuple[asyncio.AbstractEventLoop, str], Pool] = field(
         default_factory=dict, repr=False
     )
+    names: dict[asyncio.AbstractEventLoop, OwnThreads] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
     async def connection(self, account: Account) -> AsyncIterator[SMTP]:
@@ -131,7 +133,6 @@ class Connections:
         tls = held.get("tls", "starttls")
         client = SMTP(
             hostname=held.get("host", ""),
-            port=int(held.get("port", PORT)),
             use_tls=tls == "tls",
             start_tls=tls == "starttls",
             tls_context=self.tls_context,
@@ -140,7 +141,8 @@ class Connections:
         )
         try:
             async with asyncio.timeout(self.limits.connect):
-                await client.connect()
+                reached = await self._reach(held.get("host", ""), int(held.get("port", PORT)))
+                await client.connect(sock=reached)
                 await _greet(client)
             if held.get("username"):
                 await client.login(held["username"], held.get("password", ""))
@@ -153,6 +155,32 @@ class Connections:
             raise cannot_connect(error) from error
         return client
 
+    async def _reach(self, host: str, port: int) -> socket.socket:
+        """A connected socket; raises `OSError`.
+
+        Names are looked up apart from the event loop's own threads, which the way back to the
+        database needs as well: a few mail servers' names that nobody answers for held them all.
+        """
+        loop = asyncio.get_running_loop()
+        for ended in [each for each in self.names if each.is_closed()]:
+            await self.names.pop(ended).close()
+        names = self.names.setdefault(loop, OwnThreads())
+        failure = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in await names.addresses(host, port):
+            one = socket.socket(family, kind, protocol)
+            try:
+                one.settimeout(0)
+                await loop.sock_connect(one, address)
+            except OSError as error:
+                one.close()
+                failure = error
+            except BaseException:
+                one.close()
+                raise
+            else:
+                return one
+        raise failure
+
     async def close(self) -> None:
         """Say goodbye on every idle connection of this event loop."""
         here = asyncio.get_running_loop()
@@ -162,6 +190,8 @@ class Connections:
                 pool.timer.cancel()
             for _, client in pool.idle:
                 await _part(client)
+        if here in self.names:
+            await self.names.pop(here).close()
 
 
 async def _greet(client: SMTP) -> None:

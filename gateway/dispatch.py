@@ -24,7 +24,7 @@ from uuid import UUID
 
 import aiohttp
 
-from channels.errors import CannotAsk, Refused, RefusedForNow, SendError
+from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound, Status
 from gateway import standing
 from gateway.happenings import event_of, ids
@@ -239,7 +239,11 @@ class Dispatching:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
     async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
-        if isinstance(error, Refused):
+        if isinstance(error, NotLookedAt) and may_be_taken(claimed):
+            # What can be put right may be, while the provider can still tell what it has.
+            later = RefusedForNow(error.message, code=error.code)
+            await self._outcomes.refused_for_now(claimed, later)
+        elif isinstance(error, Refused):
             await self._outcomes.refused(claimed, error)
         elif isinstance(error, RefusedForNow):
             await self._outcomes.refused_for_now(claimed, error)
@@ -280,7 +284,7 @@ class Dispatching:
         async with self._database.as_service() as db:
             twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
             listed = [sent.external_id for sent in found]
-            known = await queue.known_external_ids(db, claimed.organization_id, listed)
+            known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
         is_sure = age >= self._pace.sure_after
         if twins.in_flight:

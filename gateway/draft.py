@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from channels import email, sms, whatsapp
+from channels import email, whatsapp
 from channels.errors import ContentError
 from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
-from gateway import addresses, attachments, recipients, standing
+from gateway import addresses, attachments, recipients, registry, standing
 from gateway.api.shapes import options
 from gateway.api.shapes.messages import SendRequest
 from gateway.compose import (
@@ -34,12 +34,12 @@ from gateway.known import Known
 from gateway.lookups import Lookups
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
-from gateway.registry import PROVIDERS
-from gateway.store.contacts import Row
 from gateway.store.database import Caller, Database
 
 # Requests that are read, in about a millisecond, before others have their turn.
 _AT_ONCE = 20
+# In seconds, for all templates of a request that are not rendered at once.
+_RENDERING = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +71,12 @@ class _Composed:
 class Drafting:
     """Makes drafts; stores nothing."""
 
-    def __init__(self, database: Database, renderer: Renderer) -> None:
+    def __init__(
+        self, database: Database, renderer: Renderer, *, rendering: float = _RENDERING
+    ) -> None:
         self._lookups = Lookups(database)
         self._renderer = renderer
+        self._rendering = rendering
 
     async def read(
         self, caller: Caller, requests: Sequence[SendRequest], *, repeats: Parts | None = None
@@ -83,9 +86,10 @@ class Drafting:
             return []
         known = await self._lookups.known(caller, requests)
         now = datetime.now(UTC)
+        until = asyncio.get_running_loop().time() + self._rendering
         drafts = []
         for request in requests:
-            draft = await self._read(request, known, now)
+            draft = await self._read(request, known, now, until)
             if repeats is not None:
                 said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
                 draft = replace(draft, parts=said)
@@ -98,13 +102,16 @@ class Drafting:
             for request, draft, how in zip(requests, drafts, standings, strict=True)
         ]
 
-    async def _read(self, request: SendRequest, known: Known, now: datetime) -> Draft:
+    async def _read(self, request: SendRequest, known: Known, now: datetime, until: float) -> Draft:
         errors = _shape_errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
-        characters = _characters(request.channel, sender)
-        composed = await self._compose(request, known, characters)
+        provider = sender["provider"] if sender else None
+        characters = registry.characters(provider, request.channel)
+        composed = await self._compose(request, known, characters, until)
         lead_id, client_id = recipients.links(request, to_address, known)
+        kept = composed.outside or (composed.content.template if composed.content else None)
+        errors += [FieldError(*each) for each in registry.unnamed(provider, kept)]
         parts, answer_errors = _answering(request, composed, known)
         return Draft(
             errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
@@ -117,11 +124,11 @@ class Drafting:
             owners=recipients.owners(request, to_address, known),
             template_id=composed.template_id,
             sender_id=sender["id"] if sender else None,
-            provider=sender["provider"] if sender else None,
+            provider=provider,
         )
 
     async def _compose(
-        self, request: SendRequest, known: Known, characters: int | None
+        self, request: SendRequest, known: Known, characters: int | None, until: float
     ) -> _Composed:
         template: Template | None = None
         if request.template is not None:
@@ -134,7 +141,16 @@ class Drafting:
             return _Composed(errors=errors)
         try:
             files = attachments.read(request)
-            return await self._said(request, template, given, files, characters)
+            if template is None:
+                return await self._said(request, template, given, files, characters)
+            async with asyncio.timeout_at(until):
+                return await self._said(request, template, given, files, characters)
+        except TimeoutError:
+            text = (
+                f"was not rendered: the templates of this request take more than "
+                f"{self._rendering:g} s; send fewer messages at once"
+            )
+            return _Composed(errors=[FieldError("template", text)])
         except ComposeError as error:
             return _Composed(errors=error.errors)
 
@@ -177,38 +193,6 @@ class Drafting:
             self._renderer, template, request.variables, files, characters
         )
         return _Composed(content=content, template_id=template.id, options=given)
-
-
-def preview(channel: Channel | None, draft: Draft) -> Row:
-    """The answer of `/v1/messages/check`."""
-    content = draft.content
-    measured = sms.measure(content.body) if content and channel is Channel.SMS else None
-    return {
-        "ok": not draft.errors,
-        "errors": [{"field": e.field, "message": e.message} for e in draft.errors],
-        "from": draft.from_address,
-        "to": draft.to_address,
-        "parts": shown(content) if content else None,
-        "encoding": measured.encoding if measured else None,
-        "segments": measured.segments if measured else None,
-        "forced_by": measured.forced_by if measured else None,
-    }
-
-
-def shown(content: Content) -> Row:
-    """The rendered parts of a content, as people read them."""
-    parts: Row = {"body": content.body}
-    if content.subject is not None:
-        parts |= {"subject": content.subject, "html_body": content.html_body}
-    if content.template is not None:
-        parts |= Parts(template=content.template).as_json() or {}
-    return parts
-
-
-def _characters(channel: Channel, sender: Row | None) -> int | None:
-    """The limit for a text that the sender's provider has, where it has its own."""
-    provider = PROVIDERS.get(sender["provider"]) if sender else None
-    return provider.characters.get(channel) if provider else None
 
 
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:

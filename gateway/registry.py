@@ -20,7 +20,7 @@ import webhooks.ses
 import webhooks.smtp
 import webhooks.twilio
 from channels.errors import InvalidCredentials
-from channels.model import Account, Channel, SendHalf
+from channels.model import Account, Channel, ProviderTemplate, SendHalf
 from channels.providers import mailgun, meta, postmark, resend, sendgrid, ses, smtp, twilio
 from gateway import addresses
 from webhooks.model import WebhookHalf
@@ -61,7 +61,8 @@ class Provider:
     is sent again under its key; `close` ends the connections that the send half keeps.
     `file_url` reads where a file is, where the provider answers for it with JSON.
     `sender_credential` is its own id of the account's sender: what webhooks tell about others is
-    that of another account of the organization, or not ours.
+    that of another account of the organization, or not ours. `template_names` are the options by
+    which it knows a template that it keeps.
     """
 
     carries: tuple[Channel, ...]
@@ -79,6 +80,7 @@ class Provider:
     is_asked_by_sending: bool = False
     file_url: Callable[[bytes], str | None] | None = None
     sender_credential: str | None = None
+    template_names: tuple[str, ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
@@ -110,6 +112,7 @@ PROVIDERS: dict[str, Provider] = {
         retry_suffix=twilio.RETRIES,
         # https://www.twilio.com/docs/api/errors/21617
         characters={Channel.WHATSAPP: 1600},
+        template_names=("content_sid",),
         authorize=twilio.authorize,
     ),
     "meta": Provider(
@@ -123,6 +126,7 @@ PROVIDERS: dict[str, Provider] = {
         authorize=meta.authorize,
         file_url=meta.file_url,
         sender_credential="phone_number_id",
+        template_names=("name", "language"),
     ),
     "sendgrid": Provider(
         title="SendGrid",
@@ -225,6 +229,24 @@ def status_url(
         f"{base_url}/webhooks/{provider}/{account_id}/{row.status_event[channel]}"
         f"?message_id={message_id}{row.retry_suffix}"
     )
+
+
+def characters(provider: str | None, channel: Channel) -> int | None:
+    """The limit for a text on a channel that the provider has, where it has its own."""
+    row = PROVIDERS.get(provider or "")
+    return row.characters.get(channel) if row else None
+
+
+def unnamed(provider: str | None, template: ProviderTemplate | None) -> list[tuple[str, str]]:
+    """What the provider would know a template by, and is not told: (field, what is wrong)."""
+    row = PROVIDERS.get(provider or "")
+    if row is None or template is None:
+        return []
+    return [
+        (f"options.{name}", f"is missing: {row.title} knows its templates by it")
+        for name in row.template_names
+        if not getattr(template, name)
+    ]
 
 
 def check_credentials(provider: str, given: Mapping[str, str]) -> dict[str, str]:

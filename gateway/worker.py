@@ -31,6 +31,8 @@ _BATCH = 100
 _STOP = 25.0
 # What is under way for so many seconds is slow: a provider that does not answer, files that drip.
 _SLOW = 3.0
+# One of so many places is never taken by what is slow: whoever comes finds it free.
+_KEPT = 4
 
 
 class Worker:
@@ -132,17 +134,25 @@ class Worker:
         # What is claimed while nobody can see that this worker lives, another takes for dead.
         if not self._known_alive.is_set():
             return Turns()
+        slow = self._slow()
         try:
-            return await self._dispatching.claim(limit, self._slow())
+            turns = await self._dispatching.claim(limit, slow)
+            kept = max(1, self._concurrency // _KEPT)
+            spare = self._concurrency - len(self._under_way) - kept
+            if slow and not turns and spare > 0:
+                # Nobody else waits: what is kept for those who may come is enough.
+                turns = await self._dispatching.claim(min(limit, spare))
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
+        else:
+            return turns
         await asyncio.sleep(_POLL)
         return Turns()
 
     def _slow(self) -> list[UUID]:
-        """Organizations that get no more for now, because half of all places are with slow ones.
+        """Organizations that come after the others, because half of all places are with slow ones.
 
         Each claim is fair, but what is slow stays and what is quick goes: after some claims one
         tenant's dead mail server would have all the places.

@@ -233,14 +233,15 @@ class Mailgun:
     ) -> list[Sent]:
         """The mail, where Mailgun has an event of it; raises a `SendError`.
 
-        Searched by our Message-ID, so that no other mail is mistaken for it.
+        Searched by our Message-ID alone, so that no other mail is mistaken for it. Not by its
+        recipient: an address that Mailgun lists in another form (its letters, its domain) would not
+        be found, and the mail sent again.
         """
         query = {
             "begin": f"{(since - CLOCK_SLACK).timestamp():.0f}",
             "ascending": "yes",
             "limit": "100",
             "message-id": message_id(outbound),
-            "recipient": outbound.to_address,
         }
         answer = await self._ask(account, session, "GET", "events?" + urlencode(query), None)
         return read_events(answer, outbound, since, datetime.now(UTC))

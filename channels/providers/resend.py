@@ -23,7 +23,7 @@ from typing import Any, Final
 import aiohttp
 
 from channels import credentials
-from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
+from channels.errors import AnswerLost, CannotAsk, NotLookedAt, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
@@ -43,6 +43,8 @@ REQUIRED = ("api_key",)
 # Both say that Resend knows the key: the mail is there, or on its way there.
 BUSY: Final = "concurrent_idempotent_requests"
 CHANGED: Final = "invalid_idempotent_request"
+# What is wrong with a mail was wrong with it the first time, too.
+ABOUT_THE_MAIL: Final = (413, 422)
 REASONS: Final = {
     BUSY: "Resend is still busy with the first request for this mail.",
     CHANGED: "Resend has this mail already, in an earlier form.",
@@ -142,7 +144,8 @@ def read(answer: Answer) -> Sent:
         raise CannotAsk(message, code=code)
     if answer.status >= 500 or answer.status == 408 or code == BUSY:
         raise AnswerLost(message, code=code)
-    raise Refused(message, code=code)
+    # The others are about the key or the domain, which may have changed since the first request.
+    raise (Refused if answer.status in ABOUT_THE_MAIL else NotLookedAt)(message, code=code)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +164,7 @@ class Resend:
         """Hand a mail to Resend with one POST; raises a `SendError`."""
         key = account.credentials.get("api_key")
         if not key:
-            raise Refused("The Resend account has no api_key.", code="credentials")
+            raise NotLookedAt("The Resend account has no api_key.", code="credentials")
         answer = await ask(
             session,
             "POST",

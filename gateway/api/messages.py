@@ -14,8 +14,8 @@ from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
-from gateway.draft import preview
 from gateway.flawed import Flawed, drafts
+from gateway.preview import preview
 from gateway.problems import FieldError, invalid, not_found
 from gateway.recalling import Replayed
 from gateway.store import messages

@@ -12,8 +12,8 @@ from channels.render import RendererBusy, RenderError
 from gateway.api.shapes import options
 from gateway.api.shapes.templates import TemplateIn, TemplatePatch
 from gateway.compose import ComposeError, Template, compose_template
-from gateway.draft import shown
 from gateway.ids import new_id
+from gateway.preview import shown
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.services import Services
 from gateway.store import templates

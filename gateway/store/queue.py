@@ -144,8 +144,11 @@ async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:
 async def may_adopt(
     db: Connection, organization_id: UUID, external_id: str, message_id: UUID
 ) -> bool:
-    """Whether a provider's id belongs to no other message; holds it until the transaction ends."""
-    await db.execute(_SQL["lock_external_id"], organization_id, external_id)
+    """Whether a provider's id belongs to no other message; holds it until the transaction ends.
+
+    No message of any organization: those that share an account at the provider are listed together.
+    """
+    await db.execute(_SQL["lock_external_id"], external_id)
     free: bool = await db.fetchval(_SQL["is_free"], organization_id, external_id, message_id)
     return free
 
@@ -164,11 +167,9 @@ async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twin
     return Twins(**dict(row or {"unresolved": 0, "in_flight": 0}))
 
 
-async def known_external_ids(
-    db: Connection, organization_id: UUID, external_ids: Sequence[str]
-) -> frozenset[str]:
-    """Those of a provider's ids that messages of ours have."""
-    rows = await db.fetch(_SQL["known_external_ids"], organization_id, list(external_ids))
+async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> frozenset[str]:
+    """Those of a provider's ids that messages have which we sent, for whichever organization."""
+    rows = await db.fetch(_SQL["known_external_ids"], list(external_ids))
     return frozenset(row["external_id"] for row in rows)
 
 

@@ -154,31 +154,42 @@ DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
 -- name: lock_external_id
 -- Makes two workers that found the same id take turns. A statement of its own: the next one's
 -- snapshot is taken after the wait, and sees what the first of them has committed.
-SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || $2::text, 7041));
+SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7041));
 
 -- name: is_free
--- Whether no other message has a provider's id.
+-- Whether no other message that we sent has a provider's id, of whichever organization: some share
+-- an account at the provider. What came in does not count: a mail of ours may come to ourselves.
 SELECT NOT EXISTS (
-  SELECT FROM messages WHERE organization_id = $1 AND external_id = $2 AND id <> $3
+  SELECT FROM messages
+  WHERE external_id = $2 AND direction = 'outbound' AND (organization_id, id) <> ($1, $3::uuid)
 );
 
 -- name: twins
 -- Messages with the same addresses and text of which nobody knows yet whether they were taken, the
 -- one that is asked about among them: what the provider lists may be any one's. It lists its own text
--- of a template, and none of a call: there it may be any one's with the same addresses.
+-- of a template, and none of a call: there it may be any one's with the same addresses. Those of
+-- other organizations count that send from the same address: they share an account at the provider.
 SELECT count(*) AS unresolved,
   count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
-FROM gateway.queue q
+FROM messages m
+CROSS JOIN LATERAL (
+  SELECT m.organization_id
+  UNION
+  SELECT s.organization_id FROM gateway.senders s
+  WHERE s.channel = m.channel AND s.address = m.from_address
+) o
+JOIN gateway.queue q ON q.organization_id = o.organization_id
 JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
-JOIN messages m ON m.organization_id = q.organization_id AND m.id = $2
-WHERE q.organization_id = $1 AND q.attempts > 0
+WHERE m.organization_id = $1 AND m.id = $2 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
   AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
   AND t.channel = m.channel
   AND (t.body = m.body OR m.channel = 'call' OR coalesce(m.parts ? 'template', false));
 
 -- name: known_external_ids
-SELECT external_id FROM messages WHERE organization_id = $1 AND external_id = ANY ($2::text[]);
+-- Those of a provider's ids $1 that messages which we sent have, of whichever organization.
+SELECT DISTINCT external_id FROM messages
+WHERE external_id = ANY ($1::text[]) AND direction = 'outbound';
 
 -- name: lost_since
 -- When the answer about a message was lost for the first time: since then the provider may have it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -44,4 +45,31 @@ async def test_a_name_that_there_is_none_of() -> None:
     resolver = OwnThreads(threads=1)
     with pytest.raises(socket.gaierror):
         await resolver.resolve("no such name.invalid", 80)
+    await resolver.close()
+
+
+async def test_a_name_that_is_being_looked_up() -> None:
+    """Who asks for a name that somebody has asked for waits with them, and holds no thread more;
+    who waits no longer leaves it to the others."""
+    answered, asked = threading.Event(), []
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        if host == "slow.example":
+            answered.wait(10)
+        address = ("192.0.2.1", port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)]
+
+    resolver = OwnThreads(2, look_up)
+    waiting = [asyncio.create_task(resolver.resolve("slow.example", 25)) for _ in range(8)]
+    await asyncio.sleep(0)
+    waiting.pop(0).cancel()
+    async with asyncio.timeout(5):
+        await resolver.resolve("quick.example", 25)
+    answered.set()
+    found = await asyncio.gather(*waiting)
+    assert {"192.0.2.1"} == {each["host"] for hosts in found for each in hosts}
+    assert ["slow.example", "quick.example"] == asked
+    await resolver.resolve("quick.example", 25)
+    assert 3 == len(asked)  # what was answered is asked anew
     await resolver.close()

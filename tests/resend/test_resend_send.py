@@ -7,7 +7,14 @@ import aiohttp
 import pytest
 import time_machine
 
-from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
+from channels.errors import (
+    AnswerLost,
+    CannotAsk,
+    NotLookedAt,
+    Refused,
+    RefusedForNow,
+    SendError,
+)
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers import resend
@@ -91,11 +98,13 @@ def test_what_cannot_be_sent() -> None:
     [
         (answer(422, {"name": "validation_error", "message": "No  `to`."}), Refused,
          "validation_error", "No `to`."),
-        (answer(403, {"name": "invalid_api_key"}), Refused, "invalid_api_key",
+        (answer(413, ""), Refused, "http-413", "Resend answered with HTTP status 413."),
+        (answer(403, {"name": "invalid_api_key"}), NotLookedAt, "invalid_api_key",
          "Resend answered with HTTP status 403."),
-        (answer(400, {"name": "a b", "message": 5}), Refused, "http-400",
+        (answer(400, {"name": "a b", "message": 5}), NotLookedAt, "http-400",
          "Resend answered with HTTP status 400."),
-        (answer(302, []), Refused, "http-302", "Resend answered with HTTP status 302."),
+        (answer(302, []), NotLookedAt, "http-302",
+         "Resend answered with HTTP status 302."),
         (answer(429, {"name": "rate_limit_exceeded", "message": "Slow."}), RefusedForNow,
          "rate_limit_exceeded", "Slow."),
         (answer(409, {"name": "concurrent_idempotent_requests", "message": "Same key."}),

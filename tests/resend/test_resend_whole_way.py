@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import time_machine
 
 from channels.download import Downloader
@@ -139,6 +140,48 @@ async def test_refusals_after_a_lost_answer(
     while await step(worker):
         pass
     await stays_unknown(gateway, ask, sent)
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(401, "validation_error"), (403, "invalid_api_key"), (400, "validation_error"), (302, "")],
+)
+async def test_a_key_that_is_refused_after_a_lost_answer(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend, status: int, name: str
+) -> None:
+    """That a key or domain is not accepted any more does not say what became of the first request:
+    the mail is looked for until it is, and stays unknown where it never is."""
+    refusing, api.url = api.url, resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await lose(gateway, ask, worker, resend_api)
+    api.says(status, {"name": name, "message": "API key is invalid"})
+    worker._api_urls["resend"] = refusing
+    while await step(worker):
+        pass
+    assert 1 == len(api.asked)
+    assert "unknown" == (await row_of(ask, sent))["status"]
+    worker._api_urls["resend"] = resend_api.url
+    resend_api.is_silent = False
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now()")
+    while await step(worker):
+        pass
+    assert "sent" == (await row_of(ask, sent))["status"]
+    assert [sent["id"]] == list(resend_api.taken)
+
+
+async def test_a_mail_that_is_refused_after_a_lost_answer(
+    gateway: Gateway, ask: Ask, api: Api, resend_api: FakeResend
+) -> None:
+    """What is wrong with a mail was wrong with it the first time: it has failed."""
+    refusing, api.url = api.url, resend_api.url
+    worker = api.worker(gateway, ask_every=0, sure_after=0)
+    sent = await lose(gateway, ask, worker, resend_api)
+    api.says(422, {"name": "invalid_from_address", "message": "No."})
+    worker._api_urls["resend"] = refusing
+    while await step(worker):
+        pass
+    assert "failed" == (await row_of(ask, sent))["status"]
 
 
 async def test_a_mail_that_resend_has_in_another_form(

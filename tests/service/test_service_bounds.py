@@ -88,6 +88,18 @@ class Holding(FakeApi):
                 await asyncio.sleep(0.02)
 
 
+def worker_of(gateway: Gateway, api: Api) -> Worker:
+    """One with eight places, to which a third of a second is slow."""
+    return Worker(
+        gateway.database,
+        api.worker(gateway),
+        cast("Errands", NoErrands()),
+        str(gateway.settings.database_url),
+        8,
+        slow_after=0.3,
+    )
+
+
 async def test_a_slow_provider_is_slow_for_its_tenant(gateway: Gateway, ask: Ask, api: Api) -> None:
     """Of one tenant, whose messages wait for their provider, there is a backlog: when some places
     are free the other one gets them, and goes on getting them."""
@@ -95,14 +107,7 @@ async def test_a_slow_provider_is_slow_for_its_tenant(gateway: Gateway, ask: Ask
     sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
     async with serving(Holding(sender=slow)) as holding:
         api.url = holding.url
-        worker = Worker(
-            gateway.database,
-            api.worker(gateway),
-            cast("Errands", NoErrands()),
-            str(gateway.settings.database_url),
-            8,
-            slow_after=0.3,
-        )
+        worker = worker_of(gateway, api)
         await ask("POST", "/v1/messages/batch", {"messages": [sms] * 40})
         running = asyncio.create_task(worker.run())
         await holding.has_taken(8, slow)
@@ -112,6 +117,35 @@ async def test_a_slow_provider_is_slow_for_its_tenant(gateway: Gateway, ask: Ask
             holding.freed.release()
         try:
             await holding.has_taken(12, quick)
+        finally:
+            for _ in range(40):
+                holding.freed.release()
+            worker.stop()
+            await running
+
+
+async def test_a_slow_provider_has_what_nobody_waits_for(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """While nobody else has messages that wait, one tenant's slow ones get the places of others,
+    but for a quarter, which is there at once for whoever comes."""
+    slow, quick = gateway.a.sender, gateway.b.sender
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    async with serving(Holding(sender=slow)) as holding:
+        api.url = holding.url
+        worker = worker_of(gateway, api)
+        await ask("POST", "/v1/messages/batch", {"messages": [sms] * 40})
+        running = asyncio.create_task(worker.run())
+        try:
+            await holding.has_taken(8, slow)
+            await asyncio.sleep(0.4)
+            for _ in range(4):
+                holding.freed.release()
+            await holding.has_taken(10, slow)
+            await asyncio.sleep(0.6)
+            await ask("POST", "/v1/messages/batch", {"messages": [sms] * 12}, key=gateway.b.key)
+            await holding.has_taken(12, quick)
+            assert 10 == holding.taken.count(slow)
         finally:
             for _ in range(40):
                 holding.freed.release()

@@ -83,6 +83,31 @@ async def refusal(ask: Ask, **body: Any) -> dict[str, str]:
     return fields
 
 
+async def test_a_template_that_the_provider_does_not_know(
+    gateway: Gateway, ask: Ask, account: UUID
+) -> None:
+    """A template is named as the sender's provider names it: another's name is refused before it
+    fails there, also where it is only for when the window closes."""
+    await make_template(ask, TWILIO)
+    wanted = {"template": "visit", "variables": {"day": "Monday"}}
+    fields = await refusal(ask, **wanted)
+    known_by = "is missing: Meta knows its templates by it"
+    assert {"options.name": known_by, "options.language": known_by} == fields
+    checked = await ask("POST", "/v1/messages/check", {"channel": "whatsapp", "to": ADA} | wanted)
+    assert (False, 2) == (checked.body["ok"], len(checked.body["errors"]))
+    await they_write(gateway, account)
+    assert {"options.name", "options.language"} == set(await refusal(ask, body="Hello", **wanted))
+
+    theirs = "+15551230010"
+    await connect(gateway, "twilio", Channel.WHATSAPP, theirs, tenant=gateway.b)
+    body = {"channel": "whatsapp", "to": ADA, "template": "visit", "variables": {"day": "Monday"}}
+    made = {"name": "visit", "type": "whatsapp", "content": "Hi {{ day }}", "options": META}
+    assert 201 == (await ask("POST", "/v1/templates", made, key=gateway.b.key)).status
+    answer = await ask("POST", "/v1/messages", body, key=gateway.b.key)
+    known_by = "is missing: Twilio knows its templates by it"
+    assert {"options.content_sid": known_by} == answer.fields()
+
+
 async def test_window(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
     """A free text is taken within 24 hours of their last message, and refused with the reason
     before that and after."""

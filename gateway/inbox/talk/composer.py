@@ -18,13 +18,13 @@ from gateway import addresses, replying
 from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
 from gateway.api.shapes.conversations import ReplyRequest
-from gateway.draft import preview
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
 from gateway.inbox.talk import thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
+from gateway.preview import preview
 from gateway.problems import Problem
 from gateway.recalling import digest_of
 from gateway.store import conversations, desk, suppressions

@@ -1,0 +1,45 @@
+"""One message has many sources, and a request many messages: what all of them may take."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from channels.model import Channel
+from channels.render import Renderer
+from gateway.compose import ComposeError, Template, compose_template
+from gateway.ids import new_id
+from tests.rendering.measuring import measured
+
+NEST = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def template(*sources: str) -> Template:
+    """One that is kept at Meta, with these values in its header."""
+    header = {"type": "header", "parameters": [{"type": "text", "text": each} for each in sources]}
+    options = {"name": "hello", "language": "en", "components": [header]}
+    return Template(id=new_id(), channel=Channel.WHATSAPP, subject=None, source="", options=options)
+
+
+async def test_one_expensive_source_is_enough(renderer: Renderer) -> None:
+    """A message whose sources are all too expensive is refused for the first of them."""
+    async with measured() as cost:
+        with pytest.raises(ComposeError) as raised:
+            await compose_template(renderer, template(*(NEST for _ in range(20))), {})
+    (error,) = raised.value.errors
+    assert "options.components.0.parameters.0.text" == error.field
+    assert cost.seconds < 5
+
+
+async def test_many_sources_let_others_have_their_turn(renderer: Renderer) -> None:
+    """Thousands of cheap sources of one message hold up nobody."""
+    many = template(*("{{ name }}" for _ in range(8000)))
+    await compose_template(renderer, template("{{ name }}"), {"name": "Ann"})
+    composing = asyncio.create_task(compose_template(renderer, many, {"name": "Ann"}))
+    turns = 0
+    while not composing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert composing.result().template is not None
+    assert turns > 100

@@ -1,0 +1,142 @@
+"""Whose a message is that the provider lists: it is asked about one whose answer was lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from channels.model import Channel
+from gateway import setup
+from tests.service.wires import by_smtp, connect, row_of, send, step
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Answer, Ask, Gateway
+    from tests.service.wires import Api
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+SID = "SM" + "3" * 32
+
+
+async def hurry(gateway: Gateway) -> None:
+    """Let everything that waits be due now."""
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now()")
+
+
+async def share_the_number(gateway: Gateway) -> None:
+    """Both organizations write from one number of one account at Twilio."""
+    await setup.add_sender(
+        gateway.database,
+        gateway.b.account_id,
+        Channel.SMS,
+        gateway.a.sender,
+        is_default=False,
+        rate=None,
+    )
+
+
+def listed(sender: str) -> web.Response:
+    """Twilio's list, which has one message."""
+    record = {
+        "sid": SID,
+        "to": SMS["to"],
+        "from": sender,
+        "body": SMS["body"],
+        "direction": "outbound-api",
+        "date_created": format_datetime(datetime.now(UTC), usegmt=True),
+    }
+    return web.json_response({"messages": [record], "next_page_uri": None})
+
+
+async def of_b(gateway: Gateway) -> Answer:
+    """The other organization says the same to the same person, from the same number."""
+    return await gateway.ask(
+        "POST", "/v1/messages", SMS | {"from": gateway.a.sender}, key=gateway.b.key
+    )
+
+
+async def test_what_another_organization_sent(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Two that share an account at the provider say the same to somebody: the message of one is
+    not taken for that of the other, which is sent."""
+    await share_the_number(gateway)
+    worker = api.worker(gateway, sure_after=0)
+    api.says(201, {"sid": SID})
+    theirs = (await of_b(gateway)).body
+    await step(worker)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    api.says(502)
+    await step(worker)
+
+    def answer(request: web.Request) -> web.Response:
+        is_asked = request.method == "GET"
+        return listed(gateway.a.sender) if is_asked else web.json_response({"sid": "SM2"})
+
+    api.answers = answer
+    for _ in range(2):
+        await hurry(gateway)
+        await step(worker)
+
+    assert ("sent", "SM2") == await fate(ask, ours)
+    there = await ask("GET", f"/v1/messages/{theirs['id']}", key=gateway.b.key)
+    assert SID == there.body["external_id"]
+
+
+async def test_what_another_organization_is_sending(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What is listed may be what the other one is sending right now: that is waited for."""
+    await share_the_number(gateway)
+    worker = api.worker(gateway, sure_after=0)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    api.says(502)
+    await step(worker)
+    await of_b(gateway)
+    (turn,) = await api.worker(gateway).claim(1)
+    api.answers = lambda _: listed(gateway.a.sender)
+    await hurry(gateway)
+    await step(worker)
+    assert ("unknown", None) == await fate(ask, ours)
+
+    async with gateway.database.as_service() as db:  # it ends, and the provider had none of it
+        await db.execute("DELETE FROM gateway.queue WHERE message_id = $1", turn.claimed.message_id)
+    await hurry(gateway)
+    await step(worker)
+    assert ("sent", SID) == await fate(ask, ours)
+
+
+async def test_a_mail_of_ours_that_has_come_in(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A mail to a mailbox of one's own comes in under the id that it left with: it is found at the
+    provider all the same, and not sent again."""
+    await connect(gateway, "mailgun", Channel.EMAIL)
+    inbox = await connect(gateway, "smtp", Channel.EMAIL, "inbox@clinic.example")
+    sent = await send(
+        ask,
+        "email",
+        "inbox@clinic.example",
+        subject="Hi",
+        body="Hello",
+        **{"from": "desk@clinic.example"},
+    )
+    worker = api.worker(gateway, sure_after=0)
+    api.says(500)
+    await step(worker)
+    message_id = f"{sent['id']}@clinic.example"
+    raw = (
+        f"From: desk@clinic.example\r\nTo: inbox@clinic.example\r\nSubject: Hi\r\n"
+        f"Message-ID: <{message_id}>\r\n\r\nHello\r\n"
+    )
+    assert 204 == (await by_smtp(gateway, inbox, raw.encode())).status
+    event: dict[str, Any] = {"message": {"headers": {"message-id": message_id}}}
+    api.says(200, {"items": [event]})
+    await hurry(gateway)
+    await step(worker)
+
+    assert ("sent", message_id) == await fate(ask, sent)
+    assert ["POST", "GET"] == [request.method for request, _ in api.asked]
+
+
+async def fate(ask: Ask, sent: dict[str, Any]) -> tuple[str, str | None]:
+    """What became of a message, and the provider's id of it."""
+    row = await row_of(ask, sent)
+    return row["status"], row["external_id"]
