@@ -80,6 +80,11 @@ _ENDED_FOR_ANOTHER = (
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.SerializationError,
 )
+# Somebody changed a table since the statement was prepared; asyncpg prepares all of them anew.
+_CHANGED = (
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.OutdatedSchemaCacheError,
+)
 _NOT_MIGRATED = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
@@ -93,7 +98,7 @@ class DatabaseAwayError(Exception):
 
 
 class RolledBackError(DatabaseAwayError):
-    """PostgreSQL ended the transaction so that another can go on: surely nothing is stored."""
+    """It ended so that another can go on, or for a change of a table: surely nothing is stored."""
 
 
 class HeldError(DatabaseAwayError):
@@ -255,6 +260,8 @@ def plainly() -> Iterator[None]:
         ) from error
     except _ENDED_FOR_ANOTHER as error:
         raise RolledBackError(f"it ended for another transaction ({_one_line(error)})") from error
+    except _CHANGED as error:
+        raise RolledBackError(f"a table was changed just now ({_one_line(error)})") from error
     except asyncpg.exceptions.LockNotAvailableError as error:
         raise HeldError(f"another transaction holds it ({_one_line(error)})") from error
     except asyncpg.exceptions.ClientConfigurationError as error:
