@@ -13,6 +13,8 @@ from channels import email, phone, whatsapp
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
 from gateway import links, parts, sign_in_mail, standing
+from gateway.happenings import ids
+from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.parts import Parts, Thread
 from gateway.store import sessions, suppressions
@@ -20,6 +22,8 @@ from gateway.store.database import Database
 from gateway.store.queue import Claimed
 from gateway.store.suppressions import Pair
 from gateway.vault import Vault
+
+_log = logger(__name__)
 
 _MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
 
@@ -97,13 +101,7 @@ class Outbounds:
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id
         )
-        settings = account.settings.get("email")
-        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
-        reply_to = thread.reply_to
-        if reply_to is None and isinstance(domain, str) and domain:
-            reply_to = links.reply_address(
-                self._vault, domain, claimed.organization_id, claimed.message_id
-            )
+        reply_to = thread.reply_to or self._reply_address(claimed, account.settings.get("email"))
         return Mail(
             message_id=parts.mail_id(claimed.message_id, claimed.from_address),
             in_reply_to=references[-1] if references else None,
@@ -111,6 +109,22 @@ class Outbounds:
             reply_to=reply_to,
             unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
         )
+
+    def _reply_address(self, claimed: Claimed, settings: Any) -> str | None:  # noqa: ANN401 - any JSON
+        """Where answers come to under the organization's `reply_domain`, if it has one.
+
+        Somebody typed that: were it written into a header as it came, no mail would leave.
+        """
+        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
+        if not domain:
+            return None
+        address = links.reply_address(
+            self._vault, str(domain).strip(), claimed.organization_id, claimed.message_id
+        )
+        mailbox = email.to_mailbox(address)
+        if mailbox is None:
+            _log.warning("email.reply_domain is no domain", **ids(claimed))
+        return mailbox
 
     async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
         """WhatsApp's window may have closed since the message was accepted, or opened anew.
