@@ -11,12 +11,13 @@ from channels import email, phone
 from channels.model import Account, Attachment
 from gateway import incoming, links, placing, reporting
 from gateway.batching import Batching
+from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import UNDONE, Connection, Database, DatabaseAwayError
+from gateway.store.database import UNDONE, Connection, Database, DatabaseAwayError, HeldError
 from gateway.store.media import NewMedia
 from gateway.store.suppressions import Answered
 from gateway.vault import Vault
@@ -63,10 +64,13 @@ class Arriving:
         self._vault = vault
         self._reporting = reporting
         self._metrics = metrics
+        self._around = Around()
         self._batching = Batching(
             self._store,
             shared=(DatabaseAwayError,),
             undone=UNDONE,
+            held=(HeldError,),
+            owner=lambda brought: brought[0].account.organization_id,
             most=_MOST,
             lanes=2,
         )
@@ -83,6 +87,11 @@ class Arriving:
     async def _store(
         self, batch: Sequence[tuple[Received, Sequence[Arrived]]]
     ) -> list[list[Placed]]:
+        return await self._around(lambda wait: self._store_now(batch, wait))
+
+    async def _store_now(
+        self, batch: Sequence[tuple[Received, Sequence[Arrived]]], wait: Wait
+    ) -> list[list[Placed]]:
         # What is brought twice at once is stored once, as it would be one after the other.
         by_organization: dict[UUID, dict[UUID, Arrived]] = defaultdict(dict)
         for received, arrived in batch:
@@ -90,7 +99,7 @@ class Arriving:
                 by_organization[received.account.organization_id].setdefault(each.id, each)
         new: list[Arrived] = []
         placed: dict[UUID, Placed] = {}
-        async with self._database.as_service() as db:
+        async with self._database.as_service(patience=wait.seconds) as db:
             await reports.keep_requests(db, [received.request for received, _ in batch])
             for organization_id in sorted(by_organization):  # one order for everybody
                 kept = await self.keep(
@@ -98,7 +107,9 @@ class Arriving:
                 )
                 new += kept.new
                 placed |= kept.placed
-            told = await reporting.record(db, [received for received, _ in batch])
+            told = await reporting.record(
+                db, [received for received, _ in batch], waits=wait.for_rows
+            )
         self._reporting.count(told)
         self.count(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]

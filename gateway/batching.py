@@ -5,6 +5,7 @@ one caller alone waits for nobody, and under load a commit serves hundreds.
 
 - Nobody has an answer before the flush that did it has returned.
 - A wish that cannot be done fails alone: its batch is tried again in halves.
+- What somebody else holds up (`held`) is held up for its owner alone: the others' is done apart.
 - What fails for all (the database went away) fails each with an error of its own, and once: whether
   it was done is not known. Where it surely was not (two transactions waited for each other, and one
   had to end), it is done once more.
@@ -15,8 +16,8 @@ one caller alone waits for nobody, and under load a commit serves hundreds.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -40,10 +41,10 @@ class Batching(Generic[T, R]):
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
     `shared` are the errors that are nobody's own, `undone` those after which surely nothing is
-    done, whatever moment they come at. A batch holds `most` units at most, but one item of any
-    size; `room` units may wait. With several `lanes` another batch sets out beside those that are
-    being done once as much waits as they hold: it need not wait for their commit, and no batch is
-    small only because a lane is free.
+    done, whatever moment they come at; so it is with `held`, which one `owner` of items causes. A
+    batch holds `most` units at most, but one item of any size; `room` units may wait. With several
+    `lanes` another batch sets out beside those that are being done once as much waits as they hold:
+    it need not wait for their commit, and no batch is small only because a lane is free.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Batching(Generic[T, R]):
         *,
         shared: tuple[type[Exception], ...],
         undone: tuple[type[Exception], ...] = (),
+        held: tuple[type[Exception], ...] = (),
+        owner: Callable[[T], Hashable] = lambda _: None,
         most: int = 200,
         room: int = 20_000,
         lanes: int = 1,
@@ -59,6 +62,8 @@ class Batching(Generic[T, R]):
         self._do = do
         self._shared = shared
         self._undone = undone
+        self._held = held
+        self._owner = owner
         self._most = most
         self._room = room
         self._lanes = lanes
@@ -124,11 +129,10 @@ class Batching(Generic[T, R]):
             for wish in batch:
                 wish.answer.cancel()
             raise
+        except self._held as error:
+            await self._settle_apart(batch, error)
         except self._shared as error:
-            for wish in batch:
-                own = type(error)(*error.args)
-                own.__cause__ = error
-                _fail(wish, own)
+            _fail_all(batch, error)
         except Exception as error:  # noqa: BLE001 - it is raised where it belongs
             if len(batch) == 1:
                 _fail(batch[0], error)
@@ -139,6 +143,16 @@ class Batching(Generic[T, R]):
         else:
             for wish, answer in zip(batch, answers, strict=True):
                 _answer(wish, answer)
+
+    async def _settle_apart(self, batch: Sequence[_Wish[T, R]], error: Exception) -> None:
+        owners: dict[Hashable, list[_Wish[T, R]]] = defaultdict(list)
+        for wish in batch:
+            owners[self._owner(wish.item)].append(wish)
+        if len(owners) == 1:
+            _fail_all(batch, error)
+            return
+        for wishes in owners.values():
+            await self._settle(wishes)
 
 
 async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
@@ -152,6 +166,13 @@ async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception
 def _answer(wish: _Wish[T, R], answer: R) -> None:
     if not wish.answer.done():
         wish.answer.set_result(answer)
+
+
+def _fail_all(batch: Sequence[_Wish[T, R]], error: Exception) -> None:
+    for wish in batch:
+        own = type(error)(*error.args)
+        own.__cause__ = error
+        _fail(wish, own)
 
 
 def _fail(wish: _Wish[T, R], error: Exception) -> None:

@@ -25,9 +25,10 @@ from uuid import UUID
 import aiohttp
 
 from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
-from channels.model import Account, Outbound, Status
+from channels.model import Account, Outbound
 from gateway import standing
-from gateway.happenings import event_of, ids
+from gateway.happenings import attempt, ids
+from gateway.held import Around, Wait
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -55,6 +56,8 @@ _log = logger(__name__)
 
 # Seconds: a mail's files are had within this, or not this time.
 _FILES = 120.0
+# What another program holds is looked at again after so many.
+_HELD = 2.0
 
 
 class Dispatching:
@@ -81,31 +84,32 @@ class Dispatching:
         self._api_urls = api_urls
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
+        self._around = Around()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
         """Take up to `limit` due entries; those about to be sent are `sending` from now on.
 
-        Organizations that are `without` for now get nothing.
+        Organizations that are `without` for now get nothing; nor do messages that another program
+        holds, where the others would have to wait for it.
         """
+        return await self._around(lambda wait: self._claim(limit, without, wait))
+
+    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
         deadline = time.monotonic() + self._pace.latest_start
-        async with self._database.as_service(planned_once=True) as db:
+        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
             turns = await in_turn(db, self.lease_id, claimed, deadline)
+            new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
-                db,
-                [
-                    event_of(
-                        turn.claimed,
-                        f"attempt:{turn.claimed.attempts}",
-                        "attempt",
-                        Status.SENDING,
-                        detail={"attempt": turn.claimed.attempts},
-                    )
-                    for turn in turns
-                    if is_new_attempt(turn.claimed)
-                ],
+                db, [attempt(entry) for entry in new], waits=wait.for_rows
             )
+            noted = {advance.message_id for advance in advances}
+            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
+            if held:
+                later = [(entry, _HELD) for entry in held.values()]
+                await queue.give_back(db, later, self.lease_id)
+                turns = [turn for turn in turns if turn.claimed.message_id not in held]
         # A report that was stored while this claim was made: its row is known better by now.
         taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(

@@ -43,6 +43,26 @@ def event_of(
     )
 
 
+def attempt(claimed: Claimed) -> Event:
+    """An entry is about to be sent."""
+    number = claimed.attempts
+    return event_of(
+        claimed, f"attempt:{number}", "attempt", Status.SENDING, detail={"attempt": number}
+    )
+
+
+def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
+    """The provider took it, which we know by its answer, or by asking."""
+    return event_of(
+        claimed,
+        f"taken:{sent.external_id}",
+        kind,
+        Status.SENT,
+        external_id=sent.external_id,
+        provider=dict(sent.detail),
+    )
+
+
 def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
     """What a provider says of a recipient who wants no more: the same refusal says it once."""
     channel = Channel(claimed.channel)

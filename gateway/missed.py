@@ -33,11 +33,14 @@ class MissedReports:
         self._since: datetime | None = None
         self._next_since: datetime | None = None
         self._reached: datetime | None = None
+        # Whether somebody held the message of a report that this walk has met.
+        self._is_held = False
 
     async def apply(self) -> int:
         """Apply those that are found this time; how many were looked at."""
         newest = await self._look(None)
         looked = newest.looked
+        self._is_held |= newest.is_held
         if self._reached is None or newest.reached is None:
             self._next_since, self._reached = newest.at - _OVERLAP, newest.reached
         for _ in range(self._steps):
@@ -45,9 +48,12 @@ class MissedReports:
                 break
             step = await self._look(self._reached)
             looked += step.looked
+            self._is_held |= step.is_held
             self._reached = step.reached
         if self._reached is None:
-            self._since = self._next_since
+            if not self._is_held:  # else the next walk comes by once more
+                self._since = self._next_since
+            self._is_held = False
         return looked
 
     async def _look(self, before: datetime | None) -> reports.Look:

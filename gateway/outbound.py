@@ -6,21 +6,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from html import escape
 from typing import Any
 from uuid import UUID
 
 from channels import email, phone, whatsapp
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
-from gateway import links, parts, standing
+from gateway import links, parts, sign_in_mail, standing
+from gateway.happenings import ids
+from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.parts import Parts, Thread
-from gateway.store import suppressions
+from gateway.store import sessions, suppressions
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
 from gateway.store.suppressions import Pair
 from gateway.vault import Vault
+
+_log = logger(__name__)
 
 _MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
 
@@ -40,6 +43,8 @@ class Outbounds:
         """The message as its provider is handed it; raises a `SendError`."""
         channel = Channel(claimed.channel)
         said = parts.read(claimed.parts)
+        if said.sign_in is not None and with_files:
+            return await self._sign_in(claimed, account, said.sign_in)
         if channel is Channel.WHATSAPP and with_files:
             said = await self._as_we_stand(claimed, said)
         files = await self._attached(claimed, channel) if with_files else ()
@@ -49,9 +54,9 @@ class Outbounds:
             from_address=claimed.from_address,
             to_address=claimed.to_address,
             content=Content(
-                body=self._text(claimed, said),
+                body=claimed.body,
                 subject=claimed.subject,
-                html_body=self._html(claimed, said),
+                html_body=claimed.html_body,
                 attachments=files,
                 template=said.template,
                 call=said.call,
@@ -60,21 +65,22 @@ class Outbounds:
             quotes=said.quotes,
         )
 
-    def _text(self, claimed: Claimed, said: Parts) -> str:
-        if said.sign_in is None:
-            return claimed.body
-        return claimed.body.replace(parts.SIGN_IN, self._sign_in_url(claimed, said.sign_in))
-
-    def _html(self, claimed: Claimed, said: Parts) -> str | None:
-        if said.sign_in is None or claimed.html_body is None:
-            return claimed.html_body
-        url = self._sign_in_url(claimed, said.sign_in)
-        return claimed.html_body.replace(
-            parts.SIGN_IN, f'<a href="{escape(url)}">{escape(url)}</a>'
+    async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:
+        """A mail with a link, to whom it signs in; what it says is not for the row to tell."""
+        async with self._database.as_service() as db:
+            found = await sessions.find_link(db, claimed.organization_id, link_id)
+        mailbox = email.to_mailbox(found["email"]) if found else None
+        if found is None or mailbox is None or mailbox != claimed.to_address:
+            raise Refused("This link is over, or signs in somebody else.", code="sign_in")
+        url = links.sign_in_url(self._vault, self._base_url, claimed.organization_id, link_id)
+        return Outbound(
+            message_id=claimed.message_id,
+            channel=Channel.EMAIL,
+            from_address=claimed.from_address,
+            to_address=claimed.to_address,
+            content=sign_in_mail.content(found["organization"], found["email"], url),
+            mail=self._mail(claimed, Thread(has_unsubscribe=False), account),
         )
-
-    def _sign_in_url(self, claimed: Claimed, link_id: UUID) -> str:
-        return links.sign_in_url(self._vault, self._base_url, claimed.organization_id, link_id)
 
     async def _attached(self, claimed: Claimed, channel: Channel) -> tuple[Attachment, ...]:
         """A mail carries its files; the other providers fetch them from us."""
@@ -95,13 +101,7 @@ class Outbounds:
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id
         )
-        settings = account.settings.get("email")
-        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
-        reply_to = thread.reply_to
-        if reply_to is None and isinstance(domain, str) and domain:
-            reply_to = links.reply_address(
-                self._vault, domain, claimed.organization_id, claimed.message_id
-            )
+        reply_to = thread.reply_to or self._reply_address(claimed, account.settings.get("email"))
         return Mail(
             message_id=parts.mail_id(claimed.message_id, claimed.from_address),
             in_reply_to=references[-1] if references else None,
@@ -109,6 +109,22 @@ class Outbounds:
             reply_to=reply_to,
             unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
         )
+
+    def _reply_address(self, claimed: Claimed, settings: Any) -> str | None:  # noqa: ANN401 - any JSON
+        """Where answers come to under the organization's `reply_domain`, if it has one.
+
+        Somebody typed that: were it written into a header as it came, no mail would leave.
+        """
+        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
+        if not domain:
+            return None
+        address = links.reply_address(
+            self._vault, str(domain).strip(), claimed.organization_id, claimed.message_id
+        )
+        mailbox = email.to_mailbox(address)
+        if mailbox is None:
+            _log.warning("email.reply_domain is no domain", **ids(claimed))
+        return mailbox
 
     async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
         """WhatsApp's window may have closed since the message was accepted, or opened anew.

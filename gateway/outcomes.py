@@ -16,12 +16,19 @@ from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Sent, Status
 from gateway.batching import Batching
 from gateway.enduring import until_stored
-from gateway.happenings import event_of, ids, opted_out, renamed
+from gateway.happenings import event_of, ids, opted_out, renamed, taken
+from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.pace import Pace, wait_after
 from gateway.store import queue, reports, suppressions
-from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
+from gateway.store.database import (
+    Connection,
+    Database,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+)
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 from gateway.turns import may_be_taken
@@ -30,6 +37,8 @@ _log = logger(__name__)
 
 # More than a worker has under way: what a provider took is never turned away.
 _ROOM = 1_000_000
+# Seconds to wait for a row that somebody else holds.
+_PATIENCE = 1
 
 
 class Outcomes:
@@ -40,13 +49,19 @@ class Outcomes:
         self._metrics = metrics
         self._lease_id = lease_id
         self._pace = pace
+        self._around = Around()
         self._taking = Batching(
             self._take_all, shared=(DatabaseAwayError,), undone=(RolledBackError,), room=_ROOM
         )
 
     async def sent(self, claimed: Claimed, sent: Sent) -> None:
         """The provider took it; reports that came before this are applied with it."""
-        await self._until_stored(lambda: self._taking((claimed, sent)))
+
+        async def take() -> None:
+            if not await self._taking((claimed, sent)):
+                raise HeldError("another transaction holds its row")
+
+        await self._until_stored(take)
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """The provider has it after all, under the first of these ids that no other message has."""
@@ -212,30 +227,32 @@ class Outcomes:
         at_once = [(entry, 0.0) for entry in entries]
         await self._save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
-    async def _take_all(self, batch: Sequence[tuple[Claimed, Sent]]) -> list[None]:
-        """What providers took, as many at a time as have come."""
-        async with self._database.as_service() as db:
-            advances = await self._take(db, batch, "sent")
-        self._taken(batch, advances)
-        return [None] * len(batch)
+    async def _take_all(self, batch: Sequence[tuple[Claimed, Sent]]) -> list[bool]:
+        """What providers took, as many at a time as have come; False where a row is held."""
+        return await self._around(lambda wait: self._take_now(batch, wait))
+
+    async def _take_now(self, batch: Sequence[tuple[Claimed, Sent]], wait: Wait) -> list[bool]:
+        async with self._database.as_service(patience=wait.seconds) as db:
+            advances = await self._take(db, batch, "sent", waits=wait.for_rows)
+        found = {advance.message_id for advance in advances}
+        # Where it waits, what is missing is gone for good.
+        is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
+        self._taken([each for each, done in zip(batch, is_done, strict=True) if done], advances)
+        return is_done
 
     async def _take(
-        self, db: Connection, batch: Sequence[tuple[Claimed, Sent]], kind: str
+        self,
+        db: Connection,
+        batch: Sequence[tuple[Claimed, Sent]],
+        kind: str,
+        *,
+        waits: bool = True,
     ) -> list[Advance]:
-        advances = await reports.record(
-            db,
-            [
-                event_of(
-                    claimed,
-                    f"taken:{sent.external_id}",
-                    kind,
-                    Status.SENT,
-                    external_id=sent.external_id,
-                    provider=dict(sent.detail),
-                )
-                for claimed, sent in batch
-            ],
-        )
+        events = [taken(claimed, sent, kind) for claimed, sent in batch]
+        advances = await reports.record(db, events, waits=waits)
+        if not waits:
+            found = {advance.message_id for advance in advances}
+            batch = [each for each in batch if each[0].message_id in found]
         await suppressions.known_as(db, renamed(batch))
         early = await reports.take_unmatched(
             db,
@@ -286,7 +303,8 @@ class Outcomes:
 
     async def _save(self, save: Callable[[Connection], Awaitable[Any]]) -> None:
         async def once() -> None:
-            async with self._database.as_service() as db:
+            # Not long: it is tried again, and its connection is free for others meanwhile.
+            async with self._database.as_service(patience=_PATIENCE) as db:
                 await save(db)
 
         await self._until_stored(once)

@@ -10,10 +10,17 @@ from uuid import UUID
 from channels.model import Account
 from gateway import incoming
 from gateway.batching import Batching
+from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import reports
-from gateway.store.database import Connection, Database, DatabaseAwayError, RolledBackError
+from gateway.store.database import (
+    Connection,
+    Database,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+)
 from gateway.store.reports import Advance, RawRequest
 from webhooks.model import StatusReport
 
@@ -46,10 +53,13 @@ class Reporting:
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
         self._metrics = metrics
+        self._around = Around()
         self._batching = Batching(
             self._store,
             shared=(DatabaseAwayError,),
             undone=(RolledBackError,),
+            held=(HeldError,),
+            owner=lambda received: received.account.organization_id,
             most=_AT_ONCE,
             lanes=2,
         )
@@ -62,11 +72,14 @@ class Reporting:
         await self._batching(received, size=max(1, len(received.told)))
 
     async def _store(self, batch: Sequence[Received]) -> list[None]:
-        async with self._database.as_service() as db:
-            await reports.keep_requests(db, [received.request for received in batch])
-            told = await record(db, batch)
+        told = await self._around(lambda wait: self._store_now(batch, wait))
         self.count(told)
         return [None] * len(batch)
+
+    async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
+        async with self._database.as_service(patience=wait.seconds) as db:
+            await reports.keep_requests(db, [received.request for received in batch])
+            return await record(db, batch, waits=wait.for_rows)
 
     def count(self, told: Sequence[Told]) -> None:
         """Numbers and log lines for what is stored: a transaction that failed comes again."""
@@ -85,8 +98,12 @@ def _line(told: Told) -> dict[str, str]:
     }
 
 
-async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
-    """Record the reports of requests; what is about a message that we do not know is kept."""
+async def record(db: Connection, batch: Sequence[Received], *, waits: bool = True) -> list[Told]:
+    """Record the reports of requests; what is about a message that we do not know is kept.
+
+    And where it does not wait, what is about one that another transaction holds: a worker records
+    it as soon as it can. Raises `HeldError` for a report that has no id to be kept by.
+    """
     said = [(each.account, report) for each in batch for report in each.told]
     found: dict[int, UUID] = {}
     for start in range(0, len(said), _AT_ONCE):
@@ -94,7 +111,13 @@ async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
         keys = [(account.organization_id, r.message_id, r.external_id) for account, r in some]
         known = await reports.resolve(db, keys)
         found |= {start + n: about for n, about in known.items()}
-    told = await _record_known(db, [(*said[n], about) for n, about in found.items()])
+    told = await _record_known(db, [(*said[n], about) for n, about in found.items()], waits=waits)
+    if not waits:
+        recorded = {each.advance.message_id for each in told}
+        held = {n for n, about in found.items() if about not in recorded}
+        if any(said[n][1].external_id is None for n in held):
+            raise HeldError("another transaction holds the message of a report")
+        found = {n: about for n, about in found.items() if n not in held}
     unmatched = [
         incoming.unmatched(account, report)
         for n, (account, report) in enumerate(said)
@@ -106,7 +129,7 @@ async def record(db: Connection, batch: Sequence[Received]) -> list[Told]:
 
 
 async def _record_known(
-    db: Connection, said: list[tuple[Account, StatusReport, UUID]]
+    db: Connection, said: list[tuple[Account, StatusReport, UUID]], *, waits: bool
 ) -> list[Told]:
     if len(said) > _AT_ONCE:
         # A statement locks its rows in the order of their ids, and so do several together: two
@@ -115,7 +138,8 @@ async def _record_known(
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        advances = await reports.record(db, [incoming.report_event(*each) for each in some])
+        events = [incoming.report_event(*each) for each in some]
+        advances = await reports.record(db, events, waits=waits)
         providers = {about: account.provider for account, _, about in some}
         told += [Told(providers[advance.message_id], advance) for advance in advances]
     return told

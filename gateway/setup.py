@@ -14,11 +14,10 @@ from channels.model import Channel
 from gateway import addresses, links, registry
 from gateway.api.auth import new_api_key
 from gateway.ids import new_id
+from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import ConflictError, Database
 from gateway.vault import Vault
-
-LINK_SECONDS = 900
 
 
 class SetupError(Exception):

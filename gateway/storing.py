@@ -10,11 +10,20 @@ from uuid import UUID
 
 from gateway import placing
 from gateway.batching import Batching
+from gateway.contacted import Contacted
 from gateway.growth import Growth
+from gateway.held import Around, Wait
 from gateway.problems import Problem
 from gateway.store import conversations, media, messages, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import UNDONE, Caller, Connection, Database, DatabaseAwayError
+from gateway.store.database import (
+    UNDONE,
+    Caller,
+    Connection,
+    Database,
+    DatabaseAwayError,
+    HeldError,
+)
 from gateway.store.messages import Row
 
 # Rows in one transaction: more gain nothing, and would make the others wait.
@@ -67,9 +76,17 @@ class Storing:
         self._database = database
         self._stored = stored
         self._grew = Growth(database)
+        self._around = Around()
+        self._contacted = Contacted(database)
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
-            self._store, shared=(DatabaseAwayError,), undone=UNDONE, most=_MOST, lanes=2
+            self._store,
+            shared=(DatabaseAwayError,),
+            undone=UNDONE,
+            held=(HeldError,),
+            owner=lambda accepted: accepted.caller.organization_id,
+            most=_MOST,
+            lanes=2,
         )
 
     async def store(self, accepted: Accepted) -> list[Result] | None:
@@ -82,7 +99,13 @@ class Storing:
         return stored.results
 
     async def _store(self, batch: Sequence[Accepted]) -> list[tuple[Stored, list[Placed]]]:
-        async with self._database.as_service() as db:
+        return await self._around(lambda wait: self._store_now(batch, wait))
+
+    async def _store_now(
+        self, batch: Sequence[Accepted], wait: Wait
+    ) -> list[tuple[Stored, list[Placed]]]:
+        left: dict[UUID, list[UUID]] = {}
+        async with self._database.as_service(patience=wait.seconds) as db:
             firsts = await _firsts(db, batch)
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:
@@ -90,7 +113,14 @@ class Storing:
             stored: dict[UUID, Row] = {}
             placed: dict[UUID, Placed] = {}
             for organization_id in sorted(rows):  # one order for everybody
-                await _keep(db, organization_id, rows[organization_id], stored, placed)
+                of_one = rows[organization_id]
+                leads = {row["lead_id"] for row in of_one if row["lead_id"]}
+                # first of all, in one order for everybody, too
+                held = await messages.hold_leads(
+                    db, organization_id, list(leads), waits=wait.for_rows
+                )
+                await _keep(db, organization_id, of_one, held, stored, placed)
+                left[organization_id] = list(leads - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await messages.answer(
                 db,
@@ -101,6 +131,8 @@ class Storing:
                 ],
             )
         self._grew(len(stored))
+        for organization_id, leads_left in left.items():
+            self._contacted(organization_id, leads_left)
         # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
         asyncio.get_running_loop().call_soon(self._stored, firsts)
         return [
@@ -129,11 +161,11 @@ async def _keep(
     db: Connection,
     organization_id: UUID,
     rows: Sequence[Row],
+    leads: Sequence[UUID],
     stored: dict[UUID, Row],
     placed: dict[UUID, Placed],
 ) -> None:
-    """Store the rows of one organization."""
-    await messages.hold_leads(db, organization_id, rows)
+    """Store the rows of one organization; `leads` are held."""
     where = await conversations.place(db, organization_id, [row["place"] for row in rows])
     placed |= {row["id"]: each for row, each in zip(rows, where, strict=True)}
     plain = [
@@ -141,7 +173,8 @@ async def _keep(
         | {"conversation_id": placing.meant(row["place"], placed[row["id"]])}
         for row in rows
     ]
-    stored |= {row["id"]: row for row in await messages.accept(db, organization_id, plain)}
+    accepted = await messages.accept(db, organization_id, plain, leads)
+    stored |= {row["id"]: row for row in accepted}
     if files := [file for row in rows for file in row["media"]]:
         await media.insert(db, files)
     await suppressions.wrote(

@@ -19,6 +19,7 @@ from gateway.cli.output import Json, err, show
 from gateway.config import Settings, SettingsError, read_settings
 from gateway.runtime import database_of
 from gateway.setup import SetupError
+from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts
 from gateway.store.database import Database
 from gateway.vault import Vault
@@ -124,7 +125,7 @@ def create_link(
 
     url = asyncio.run(do())
     if as_json:
-        show({"url": url, "expires_in": setup.LINK_SECONDS}, as_json=True)
+        show({"url": url, "expires_in": LINK_SECONDS}, as_json=True)
     else:
         typer.echo(url)
 

@@ -15,29 +15,21 @@ from uuid import UUID
 from aiohttp import web
 
 from channels.model import Channel
-from gateway import links
+from gateway import links, sign_in_mail
 from gateway.api.shapes.messages import SendRequest
 from gateway.inbox import attempts, session
 from gateway.inbox.sign_in import arrived, is_address, page, too_many
 from gateway.inbox.visit import Visit
 from gateway.logs import logger
-from gateway.parts import SIGN_IN
 from gateway.problems import Problem
-from gateway.setup import LINK_SECONDS, new_link
+from gateway.setup import new_link
+from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import Staff
 
 _log = logger(__name__)
 
 _TAKES = 0.5
-_TEXT = """Somebody asked to sign in to the inbox of {organization} as {email}.
-
-Open this link and press the button there:
-
-{link}
-
-It works once, within {minutes} minutes. If you did not ask for it, do nothing.
-"""
 
 
 async def ask(visit: Visit) -> web.StreamResponse:
@@ -98,13 +90,8 @@ async def _send(visit: Visit, email: str) -> None:
     request = SendRequest.model_construct(
         channel=Channel.EMAIL,
         to=me["email"],
-        subject="Your link to sign in",
-        body=_TEXT.format(
-            organization=me["organization"],
-            email=me["email"],
-            link=SIGN_IN,
-            minutes=LINK_SECONDS // 60,
-        ),
+        subject=sign_in_mail.SUBJECT,
+        body=sign_in_mail.text(me["organization"], me["email"]),
         options={"unsubscribe": False},
         priority="high",
         expires_at=datetime.now(UTC) + timedelta(seconds=LINK_SECONDS),

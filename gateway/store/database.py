@@ -55,7 +55,6 @@ _AWAY = (
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.TransactionRollbackError,
-    asyncpg.exceptions.LockNotAvailableError,
     # of a login or a database that is not there (yet)
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
@@ -81,6 +80,11 @@ _ENDED_FOR_ANOTHER = (
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.SerializationError,
 )
+# Somebody changed a table since the statement was prepared; asyncpg prepares all of them anew.
+_CHANGED = (
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.OutdatedSchemaCacheError,
+)
 _NOT_MIGRATED = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
@@ -94,7 +98,11 @@ class DatabaseAwayError(Exception):
 
 
 class RolledBackError(DatabaseAwayError):
-    """PostgreSQL ended the transaction so that another can go on: surely nothing is stored."""
+    """It ended so that another can go on, or for a change of a table: surely nothing is stored."""
+
+
+class HeldError(DatabaseAwayError):
+    """Another transaction held for too long what this one needs: surely nothing is stored."""
 
 
 class ConflictError(Exception):
@@ -175,15 +183,22 @@ class Database:
             self._pool.terminate()
 
     def as_service(
-        self, *, on_behalf: Caller | None = None, planned_once: bool = False
+        self,
+        *,
+        on_behalf: Caller | None = None,
+        planned_once: bool = False,
+        patience: int | None = None,
     ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
         `on_behalf` is for whom: the audit trail names a member of staff for what is changed.
         `planned_once`: for statements whose planning takes longer than their work, and that have
-        one right plan, which looks everything up by an index.
+        one right plan, which looks everything up by an index. `patience`: seconds to wait for what
+        others hold, where a wait would hold up more than this.
         """
         opening = f"{_SERVICE}; {PLANNED_ONCE}" if planned_once else _SERVICE
+        if patience is not None:
+            opening = f"{opening}; SET LOCAL lock_timeout = '{patience:d}s'"
         if isinstance(on_behalf, Staff):
             opening = f"{opening}; {_claims(on_behalf.auth_id)}"
         return self._transaction(opening)
@@ -245,6 +260,10 @@ def plainly() -> Iterator[None]:
         ) from error
     except _ENDED_FOR_ANOTHER as error:
         raise RolledBackError(f"it ended for another transaction ({_one_line(error)})") from error
+    except _CHANGED as error:
+        raise RolledBackError(f"a table was changed just now ({_one_line(error)})") from error
+    except asyncpg.exceptions.LockNotAvailableError as error:
+        raise HeldError(f"another transaction holds it ({_one_line(error)})") from error
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise DatabaseAwayError(f"the address cannot be used ({_one_line(error)})") from error
     except _AWAY as error:

@@ -46,16 +46,36 @@ class Remembered:
     answer: bytes
 
 
-async def hold_leads(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> None:
-    """Lock the leads that messages are about to go to: before anything else of a transaction."""
-    leads = list({m["lead_id"] for m in messages if m["lead_id"]})
-    if leads:
-        await db.execute(_SQL["hold_leads"], organization_id, leads)
+async def hold_leads(
+    db: Connection, organization_id: UUID, leads: Sequence[UUID], *, waits: bool = True
+) -> list[UUID]:
+    """Lock the leads that messages are about to go to: before anything else of a transaction.
+
+    Which these are: where it does not wait, none that somebody else holds.
+    """
+    if not leads:
+        return []
+    statement = _SQL["hold_leads"] if waits else _SQL["hold_free_leads"]
+    held = await db.fetch(statement, organization_id, list(leads))
+    return [row["id"] for row in held]
 
 
-async def accept(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
-    """Store messages with their queue entries and first events; the rows as `get` shows them."""
-    at = await db.fetchval(_SQL["accept"], as_json(messages), organization_id)
+async def touch_leads(
+    db: Connection, organization_id: UUID, leads: Sequence[UUID], at: datetime
+) -> list[UUID]:
+    """Note when a message to leads was stored; which of them nobody holds, so that it is noted."""
+    rows = await db.fetch(_SQL["touch_leads"], organization_id, list(leads), at)
+    return [row["id"] for row in rows]
+
+
+async def accept(
+    db: Connection, organization_id: UUID, messages: Sequence[Row], leads: Sequence[UUID]
+) -> list[Row]:
+    """Store messages with their queue entries and first events; the rows as `get` shows them.
+
+    `leads` are held, and were written to now.
+    """
+    at = await db.fetchval(_SQL["accept"], as_json(messages), organization_id, list(leads))
     note(db, [organization_id])
     return [_pending(message, organization_id, at) for message in messages]
 

@@ -18,6 +18,9 @@ from gateway.store.telling import note
 from gateway.store.values import as_json, as_stored
 
 _SQL = queries("reports")
+_RECORD = _SQL["record"]
+# The same without the messages that another transaction holds.
+_RECORD_FREE = _RECORD.replace("FOR NO KEY UPDATE\n", "FOR NO KEY UPDATE SKIP LOCKED\n")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,11 +79,15 @@ class Advance:
     fresh: Sequence[UUID]
 
 
-async def record(db: Connection, events: Sequence[Event]) -> list[Advance]:
-    """Append events and advance their messages; messages that do not exist are left out."""
+async def record(db: Connection, events: Sequence[Event], *, waits: bool = True) -> list[Advance]:
+    """Append events and advance their messages; messages that do not exist are left out.
+
+    And where it does not wait, those that another transaction holds.
+    """
     if not events:
         return []
-    rows = await db.fetch(_SQL["record"], as_stored([_event_row(event) for event in events]))
+    statement = _RECORD if waits else _RECORD_FREE
+    rows = await db.fetch(statement, as_stored([_event_row(event) for event in events]))
     note(db, {row["organization_id"] for row in rows if row["fresh"]})
     return [Advance(*row) for row in rows]
 
@@ -167,11 +174,13 @@ class Look:
     """A look at some reports without a message: when it was, how many, and those that have one now.
 
     `reached` is when the oldest of them was received; None where there are no more behind it.
+    `is_held`: another transaction holds the message of some that stay.
     """
 
     at: datetime
     looked: int
     reached: datetime | None
+    is_held: bool
     missed: Sequence[Event]
 
 
@@ -188,6 +197,7 @@ async def take_missed(
         at=rows[0]["looked_at"],
         looked=rows[0]["looked"],
         reached=rows[0]["reached"],
+        is_held=rows[0]["is_held"],
         missed=[_kept(row) for row in rows if row["id"] is not None],
     )
 

@@ -25,6 +25,10 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
             "send it anew."
         ),
     ),
+    "sign_in": (
+        None,
+        "Ask for a new link on the page to sign in.",
+    ),
     "no_sender": (
         "The address it was to be sent from, or its account, was removed or turned off.",
         f"{ADMIN}: turn the account on again, or choose another sender. {_AGAIN}",

@@ -7,10 +7,27 @@
 SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 ORDER BY id FOR NO KEY UPDATE;
 
+-- name: hold_free_leads
+-- The same without those that somebody else holds.
+SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: touch_leads
+-- Leads $2 of organization $1 to whom a message was stored at $3 while somebody held them: those that
+-- nobody holds any more. Which these are.
+WITH free AS (
+  SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE leads l SET last_contacted_at = greatest(l.last_contacted_at, $3) FROM free
+WHERE l.organization_id = $1 AND l.id = free.id
+RETURNING l.id;
+
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, the lead's last contact, the conversation's (which is placed and locked before).
--- $1: json array of messages, $2: organization. The answer is when they were stored.
+-- $1: json array of messages, $2: organization, $3: leads, which are held. The answer is when they
+-- were stored.
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
@@ -45,7 +62,7 @@ WITH incoming AS MATERIALIZED (
   WHERE template_id IS NOT NULL GROUP BY template_id
 ), contacted AS (
   UPDATE leads SET last_contacted_at = now()
-  WHERE organization_id = $2 AND id IN (SELECT lead_id FROM incoming)
+  WHERE organization_id = $2 AND id = ANY ($3::uuid[])
 ), talked AS (
   UPDATE gateway.conversations c SET
     last_message_id = CASE WHEN c.last_message_at <= now() OR c.last_message_id IS NULL

@@ -6,6 +6,7 @@
 -- Rows are locked in the order of their ids; a report whose message does not exist is not in the
 -- answer. A message that the provider took, or that is done, leaves the queue; an entry that a
 -- worker is just claiming is skipped, and dropped by that worker, which looks at the row again.
+-- Where nothing is to be waited for, the rows that others hold are skipped, too (store/reports.py).
 -- $1: json array of events.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (organization_id, message_id, id) * FROM json_to_recordset($1::json) AS i (
@@ -189,7 +190,7 @@ WITH seen AS MATERIALIZED (
   -- all of one moment: the next step goes on before it
   ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
 ), missed AS MATERIALIZED (
-  SELECT s.place, m.id AS message_id
+  SELECT s.place, s.organization_id, m.id AS message_id
   FROM seen s
   CROSS JOIN LATERAL (
     SELECT m.id FROM (
@@ -200,14 +201,22 @@ WITH seen AS MATERIALIZED (
     WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
     LIMIT 1
   ) m
+), free AS MATERIALIZED (
+  -- what somebody else holds is not waited for: others wait behind it
+  SELECT x.place, x.message_id FROM missed x
+  CROSS JOIN LATERAL (
+    SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
+    FOR NO KEY UPDATE SKIP LOCKED
+  ) locked
 ), taken AS (
-  DELETE FROM gateway.unmatched_reports u USING missed x
+  DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- nothing changes these rows but their end
   RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
     coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
     u.source, u.detail, u.provider
 )
-SELECT now() AS looked_at, s.looked, s.reached, t.*
+SELECT now() AS looked_at, s.looked, s.reached, t.*,
+  (SELECT count(*) FROM missed) > (SELECT count(*) FROM free) AS is_held
 FROM (
   SELECT count(*) AS looked, CASE WHEN count(*) >= $3 THEN min(received_at) END AS reached FROM seen
 ) s

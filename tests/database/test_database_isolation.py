@@ -330,12 +330,13 @@ async def test_an_open_table_would_be_found(db: Connection) -> None:
 
 
 async def test_definers_are_fenced(db: Connection) -> None:
-    """Every SECURITY DEFINER function has a fixed search_path and is not for everybody."""
+    """Every SECURITY DEFINER function has a fixed search_path, in which temporary objects come last
+    (they are first where they are not named), and is not for everybody."""
     loose = await db.fetch(
         """
         SELECT p.oid::regprocedure::text AS name FROM pg_proc p
         WHERE p.prosecdef AND p.pronamespace IN ('public'::regnamespace, 'gateway'::regnamespace)
-          AND (NOT coalesce(p.proconfig::text, '') LIKE '%search_path%'
+          AND (NOT coalesce(p.proconfig::text, '') LIKE '%search_path=pg_catalog, pg_temp"%'
             OR EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner)))
               WHERE grantee = 0))
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +21,12 @@ ADMIN = uuid.UUID("aaaaaaaa-0002-4000-8000-000000000000")
 MEMBER = uuid.UUID("aaaaaaaa-0003-4000-8000-000000000000")
 STRANGER = uuid.UUID("bbbbbbbb-0001-4000-8000-000000000000")
 REFUSED = asyncpg.InsufficientPrivilegeError
+# A type of the caller's own, which notes as whom its check is run.
+SPY = """
+CREATE FUNCTION pg_temp.spy_{0} (pg_catalog.{0}) RETURNS boolean LANGUAGE plpgsql
+  AS $$ BEGIN INSERT INTO pg_temp.run_as VALUES (current_user); RETURN true; END $$;
+CREATE DOMAIN pg_temp.{0} AS pg_catalog.{0} CHECK (pg_temp.spy_{0} (VALUE))
+"""
 
 
 @pytest.fixture
@@ -354,3 +360,39 @@ async def test_status_order(db: Connection) -> None:
     assert (0, sorted(ranks.values())) == (received, list(ranks.values()))
     assert len(set(ranks.values())) == len(ranks)
     assert await db.fetchval("SELECT gateway.status_rank('opened')") == -1
+
+
+async def test_a_message_for_another_organization_meets_nothing_of_it(
+    two: Connection, database: str, connect: Callable[[str], Awaitable[Connection]]
+) -> None:
+    """Who writes a message of another organization is refused at once, whoever that one writes
+    with, and whatever is under way there: waiting would tell with whom it corresponds."""
+    insert = (
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body)"
+        " VALUES ($1, 'sms', 'inbound', '+15551230001', '+1999', 'x')"
+    )
+    await two.execute(insert, B)
+    under_way = await connect(database)
+    async with under_way.transaction():
+        await under_way.execute("SELECT FROM gateway.conversations FOR UPDATE")
+        async with as_staff(two, OWNER):
+            await two.execute("SET LOCAL lock_timeout = '500ms'")
+            assert await refused(two, insert, B)
+            assert 1 == await changed(two, insert, A)
+
+
+async def test_types_of_a_callers_own_run_nothing_as_the_owner(two: Connection) -> None:
+    """A temporary type named like one of PostgreSQL's is not taken for it where the owner acts."""
+    await two.execute(
+        "GRANT TEMPORARY ON DATABASE "
+        + await two.fetchval("SELECT quote_ident(current_database())")
+        + " TO authenticated"
+    )
+    async with as_staff(two, MEMBER):
+        await two.execute("CREATE TEMP TABLE run_as (name text)")
+        await two.execute("GRANT ALL ON run_as TO PUBLIC")
+        for name in ("uuid", "jsonb", "text"):
+            await two.execute(SPY.format(name))
+        await two.execute("SELECT gateway.current_organization(), gateway.managed_organization()")
+        await two.execute("SELECT count(*) FROM public.leads")
+        assert [] == await two.fetch("SELECT * FROM pg_temp.run_as WHERE name <> 'authenticated'")

@@ -6,7 +6,10 @@ import asyncio
 import json
 import re
 import time
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +18,9 @@ from gateway.parts import SIGN_IN
 from tests.inbox.conftest import Browser, Inbox, Shown
 from tests.service.conftest import Ask
 from tests.service.wires import Api, by_smtp, connect, from_sendgrid, inbound_of, step, suppressed
+
+if TYPE_CHECKING:
+    from gateway.store.database import Connection
 
 MEMBER = "member@alpha.example.com"
 LINK = re.compile(r"https://msg\.example\.org/gw/inbox(/link/[\w-]{64})")
@@ -127,6 +133,53 @@ async def test_a_link_is_not_sent_again(inbox: Inbox, ask: Ask, api: Api) -> Non
     assert ("failed", 409) == (row["status"], retried.status)
     assert 202 == sent.status
     assert SIGN_IN == api.last["content"][0]["value"].strip()
+
+
+async def test_a_link_goes_to_whom_it_signs_in(inbox: Inbox, ask: Ask, api: Api) -> None:
+    """A colleague who changes the stored mail, or makes one of their own like it, gets no link of
+    somebody else's: neither by its address nor by a picture that the mail shows."""
+    await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
+    await asked(inbox.browser(), "owner@alpha.example.com")
+    (row,) = await messages(ask)
+    soon = {"channel": "email", "to": MEMBER, "subject": "x", "body": SIGN_IN}
+    own = (await ask("POST", "/v1/messages", soon)).body
+    async with as_member(inbox) as db:
+        picture = f"<img src='https://evil.example/?{SIGN_IN}'>"
+        theirs = "UPDATE messages SET html_body = $2, body = $2, subject = 'x' WHERE id = $1"
+        await db.execute(theirs, UUID(row["id"]), picture)
+        copy = (
+            "UPDATE messages SET parts = (SELECT parts FROM messages WHERE id = $1) WHERE id = $2"
+        )
+        await db.execute(copy, UUID(row["id"]), UUID(own["id"]))
+
+    await step(api.worker(inbox.gateway))
+    (_, sent), *others = [(asked_for, json.loads(body)) for asked_for, body in api.asked]
+    assert [] == others
+    assert "owner@alpha.example.com" == sent["personalizations"][0]["to"][0]["email"]
+    assert ("Your link to sign in", False) == (sent["subject"], "evil" in json.dumps(sent))
+    assert LINK.findall(sent["content"][0]["value"])
+    refused = (await ask("GET", f"/v1/messages/{own['id']}")).body
+    assert ("failed", "sign_in") == (refused["status"], refused["error_code"])
+
+
+async def test_a_link_that_was_sent_elsewhere(inbox: Inbox, ask: Ask, api: Api) -> None:
+    """A mail with a link whose address somebody changes is not sent."""
+    await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
+    await asked(inbox.browser(), "owner@alpha.example.com")
+    async with as_member(inbox) as db:
+        await db.execute("UPDATE messages SET to_address = $1", MEMBER)
+    await step(api.worker(inbox.gateway))
+    (row,) = await messages(ask)
+    assert ([], "failed", "sign_in") == (api.asked, row["status"], row["error_code"])
+
+
+@asynccontextmanager
+async def as_member(inbox: Inbox) -> AsyncIterator[Connection]:
+    """The database as a member of staff has it through PostgREST."""
+    async with inbox.gateway.database.as_service() as db:
+        auth_id = await db.fetchval("SELECT auth_id FROM auth_users WHERE email = $1", MEMBER)
+    async with inbox.gateway.database.as_claims(auth_id) as db:
+        yield db
 
 
 async def test_the_answer_tells_nobody_who_is_staff(inbox: Inbox, ask: Ask) -> None:

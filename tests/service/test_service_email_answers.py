@@ -32,14 +32,38 @@ DSN = (
 ARF = f"Feedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\nOriginal-Rcpt-To: {ADA}"
 
 
-async def set_reply_domain(gateway: Gateway) -> None:
+async def set_reply_domain(gateway: Gateway, domain: object = "in.clinic.example") -> None:
     """Answers come to addresses of a domain of their own."""
     async with gateway.database.as_service() as db:
         await db.execute(
             "UPDATE organizations SET settings = settings || $2::jsonb WHERE id = $1",
             gateway.a.organization_id,
-            json.dumps({"email": {"reply_domain": "in.clinic.example"}}),
+            json.dumps({"email": {"reply_domain": domain}}),
         )
+
+
+@pytest.mark.parametrize(
+    ("domain", "meant"),
+    [
+        (" in.clinic.example\n", "in.clinic.example"),
+        ("klinik-münchen.example", "xn--klinik-mnchen-3ob.example"),
+        ("@in.clinic.example", None),
+        ("in.clinic.example\r\nBcc: eve@evil.example", None),
+        ("in.clinic.example>, <eve@evil.example", None),
+        ("x" * 300 + ".example", None),
+        (["in.clinic.example"], None),
+    ],
+)
+async def test_a_reply_domain_as_somebody_typed_it(
+    gateway: Gateway, ask: Ask, api: Api, domain: object, meant: str | None
+) -> None:
+    """Whatever stands in the settings for the domain, mails leave: without it where it is none."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await set_reply_domain(gateway, domain)
+    await send(ask, "email", ADA, subject="Visit", body="When?")
+    await step(api.worker(gateway))
+    told = api.last.get("reply_to")
+    assert meant == (told and told["email"].partition("@")[2])
 
 
 async def test_reply_token(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from gateway.batching import once_more
+from gateway.store.database import UNDONE
+
 if TYPE_CHECKING:
     from tests.service.conftest import Gateway
 
@@ -36,3 +39,35 @@ async def test_one_statement_that_fails(gateway: Gateway) -> None:
     await gateway.database.at_once("SELECT pg_notify('nobody', '')")
     async with gateway.database.as_service() as db:
         assert "service_role" == await db.fetchval("SELECT current_user::text")
+
+
+async def test_a_table_that_the_crm_changes(gateway: Gateway) -> None:
+    """Whoever meets a column's new type first is asked to come again, not told of a mistake."""
+    await gateway.ask("POST", "/v1/leads", {"notes": "Likes tea."})
+    for _ in range(2):
+        assert 200 == (await gateway.ask("GET", "/v1/leads")).status
+    async with gateway.database.as_service() as db:
+        await db.execute("RESET ROLE; ALTER TABLE leads ALTER COLUMN notes TYPE varchar(5000)")
+    met = await gateway.ask("GET", "/v1/leads")
+    assert (503, "1") == (met.status, met.headers["Retry-After"])
+    assert ["Likes tea."] == [
+        lead["notes"] for lead in (await gateway.ask("GET", "/v1/leads")).body["data"]
+    ]
+
+
+async def test_a_batch_that_meets_a_changed_table(gateway: Gateway) -> None:
+    """What is done for many is done once more, and nobody hears of it."""
+    statement = "SELECT id, subject FROM messages"
+    calls = 0
+
+    async def read() -> None:
+        nonlocal calls
+        calls += 1
+        async with gateway.database.as_service() as db:
+            await db.fetch(statement)
+
+    await read()
+    async with gateway.database.as_service() as db:
+        await db.execute("RESET ROLE; ALTER TABLE messages ALTER COLUMN subject TYPE varchar(999)")
+    await once_more(read, UNDONE)
+    assert 3 == calls

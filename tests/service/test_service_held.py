@@ -1,0 +1,203 @@
+"""What the CRM holds in a long transaction holds up nobody else, and is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from channels.model import Sent
+from gateway.metrics import Metrics
+from gateway.missed import MissedReports
+from gateway.outcomes import Outcomes
+from gateway.pace import Pace
+from gateway.reporting import Reporting
+from gateway.store.database import HeldError
+from tests.service.test_service_dispatch import Provider, provider, step
+from tests.service.test_service_reporting import received, report
+
+__all__ = ["provider"]  # a fixture
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Answer, Gateway
+
+THEIRS, OTHER = "+447700900123", "+447700900124"
+CHANGE_LEAD = "UPDATE leads SET notes = 'The CRM writes.' WHERE id = $1"
+CHANGE_MESSAGE = "UPDATE messages SET metadata = '{\"crm\": 1}' WHERE id = $1"
+# So long ago that nobody will look at it any more in a second.
+ALMOST_TOO_OLD = """
+UPDATE gateway.unmatched_reports SET received_at = now() - interval '9 minutes 59 seconds'
+"""
+# Seconds: below the ten after which PostgreSQL would have ended a wait.
+QUICK = 8
+
+
+@asynccontextmanager
+async def held(gateway: Gateway, statement: str, row: str) -> AsyncIterator[None]:
+    """A transaction of the CRM that has changed a row, and stays open."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    try:
+        async with connection.transaction():
+            await connection.execute(statement, UUID(row))
+            yield
+    finally:
+        await connection.close()
+
+
+async def send(gateway: Gateway, to: str = THEIRS, *, key: str | None = None) -> Answer:
+    """A message of tenant A, or of whose key it is."""
+    body = {"channel": "sms", "to": to, "body": "Hello"}
+    return await gateway.ask("POST", "/v1/messages", body, key=key)
+
+
+async def row_of(gateway: Gateway, message: Answer, *, key: str | None = None) -> Any:
+    """A message as it is now."""
+    return (await gateway.ask("GET", f"/v1/messages/{message.body['id']}", key=key)).body
+
+
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    """Return when it is so."""
+    async with asyncio.timeout(20):
+        while True:
+            if await is_so():
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("statement", [CHANGE_LEAD, "SELECT FROM leads WHERE id = $1 FOR UPDATE"])
+async def test_messages_beside_a_lead_that_is_held(gateway: Gateway, statement: str) -> None:
+    """Another tenant's messages are stored while the CRM of one holds a lead that it writes to."""
+    lead = (await gateway.ask("POST", "/v1/leads", {"phone": THEIRS})).body["id"]
+    async with held(gateway, statement, lead), asyncio.TaskGroup() as together:
+        for _ in range(4):
+            together.create_task(send(gateway))
+        await asyncio.sleep(0.2)
+        begun = time.monotonic()
+        others = [together.create_task(send(gateway, key=gateway.b.key)) for _ in range(4)]
+        answers = await asyncio.gather(*others)
+        assert [202] * 4 == [answer.status for answer in answers]
+        assert time.monotonic() - begun < QUICK
+
+
+async def test_a_message_to_a_lead_that_is_held(gateway: Gateway) -> None:
+    """It is stored and the lead linked; when it was written to is noted when the CRM is done."""
+    lead = (await gateway.ask("POST", "/v1/leads", {"phone": THEIRS})).body["id"]
+
+    async def contacted() -> Any:
+        return (await gateway.ask("GET", f"/v1/leads/{lead}")).body["last_contacted_at"]
+
+    async with held(gateway, CHANGE_LEAD, lead):
+        sent = await send(gateway)
+        assert (202, lead) == (sent.status, sent.body["lead_id"])
+        assert None is await contacted()
+
+    async def is_noted() -> bool:
+        return await contacted() is not None
+
+    await until(is_noted)
+    assert sent.body["created_at"][:19] <= (await contacted())[:19]
+
+
+async def test_sending_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
+    """A worker sends what it can while the CRM holds a message, and that one when it is free."""
+    ours = await send(gateway)
+    other = await send(gateway, key=gateway.b.key)
+    worker = provider.worker(gateway)
+    async with held(gateway, CHANGE_MESSAGE, ours.body["id"]):
+        assert 1 == await step(worker)
+        assert "sent" == (await row_of(gateway, other, key=gateway.b.key))["status"]
+        assert "pending" == (await row_of(gateway, ours))["status"]
+
+    async def is_sent() -> bool:
+        await step(worker)
+        return bool((await row_of(gateway, ours))["status"] == "sent")
+
+    await until(is_sent)
+    assert 2 == len(provider.posts)
+    attempts = await gateway.ask("GET", f"/v1/messages/{ours.body['id']}/events")
+    assert ["sent", "attempt", "accepted"] == [event["type"] for event in attempts.body["data"]]
+
+
+async def test_outcomes_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
+    """What a provider took is recorded while the CRM holds another message that was taken."""
+    first, second = await send(gateway), await send(gateway, OTHER)
+    worker = provider.worker(gateway)
+    claimed = {str(turn.claimed.message_id): turn.claimed for turn in await worker.claim(100)}
+    outcomes = Outcomes(gateway.database, Metrics(), worker.lease_id, Pace())
+
+    async with asyncio.TaskGroup() as together, held(gateway, CHANGE_MESSAGE, first.body["id"]):
+        for n, message in enumerate((first, second)):
+            entry = claimed[message.body["id"]]
+            together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}")))
+
+        async def is_sent() -> bool:
+            return bool((await row_of(gateway, second))["status"] == "sent")
+
+        async with asyncio.timeout(QUICK):
+            await until(is_sent)
+        assert "sending" == (await row_of(gateway, first))["status"]
+    row = await row_of(gateway, first)
+    assert ("sent", "SM0") == (row["status"], row["external_id"])
+    assert 0 == await gateway.count("gateway.queue")
+
+
+async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
+    """Reports are answered while the CRM holds the message of one, which is recorded later."""
+    first, second = await send(gateway), await send(gateway, OTHER)
+    ids = [UUID(message.body["id"]) for message in (first, second)]
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' || id WHERE id = ANY ($1)", ids)
+    reporting = Reporting(gateway.database, Metrics())
+    missed = MissedReports(gateway.database)
+    async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
+        told = [received(gateway, [report(about, f"x{about}")]) for about in ids]
+        async with asyncio.timeout(QUICK):
+            await asyncio.gather(*map(reporting.store, told))
+            await missed.apply()
+        assert "delivered" == (await row_of(gateway, second))["status"]
+        assert "pending" == (await row_of(gateway, first))["status"]
+    await missed.apply()
+    assert "delivered" == (await row_of(gateway, first))["status"]
+    assert 0 == await gateway.count("gateway.unmatched_reports")
+    await reporting.store(received(gateway, list(told[0].told)))  # the same once more
+    events = await gateway.ask("GET", f"/v1/messages/{first.body['id']}/events")
+    assert ["delivered", "accepted"] == [event["type"] for event in events.body["data"]]
+
+
+async def test_a_report_by_our_id_alone(gateway: Gateway) -> None:
+    """A report without an id to be kept by is refused for now, with nothing stored, and alone."""
+    first, second = await send(gateway), await send(gateway, key=gateway.b.key)
+    reporting = Reporting(gateway.database, Metrics())
+    async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
+        told = [report(UUID(first.body["id"]), None)]  # type: ignore[arg-type]
+        with pytest.raises(HeldError):
+            await reporting.store(received(gateway, told))
+    assert 0 == await gateway.count("gateway.webhook_requests")
+    assert "pending" == (await row_of(gateway, second, key=gateway.b.key))["status"]
+    await reporting.store(received(gateway, told))
+    assert "delivered" == (await row_of(gateway, first))["status"]
+
+
+async def test_a_report_that_waits_long_is_found(gateway: Gateway) -> None:
+    """However long the CRM holds a message, what was kept of it is looked for until it is free."""
+    sent = await send(gateway)
+    about = UUID(sent.body["id"])
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' WHERE id = $1", about)
+    reporting, missed = Reporting(gateway.database, Metrics()), MissedReports(gateway.database)
+    await missed.apply()  # all of what waited was looked through
+    async with held(gateway, CHANGE_MESSAGE, sent.body["id"]):
+        await reporting.store(received(gateway, [report(about, "x")]))
+        async with gateway.database.as_service() as db:
+            await db.execute(ALMOST_TOO_OLD)
+        for _ in range(2):
+            await missed.apply()
+            await asyncio.sleep(1.2)
+    await missed.apply()
+    assert "delivered" == (await row_of(gateway, sent))["status"]
