@@ -170,7 +170,7 @@
       if (stream.readyState !== EventSource.CLOSED || stream !== events) return;
       events = null;
       sayDeaf();
-      setTimeout(hear, pause);
+      setTimeout(hear, pause * (0.5 + Math.random()));  // not all pages at once
       pause = Math.min(pause * 2, 60000);
     };
     stream.onmessage = (event) => {

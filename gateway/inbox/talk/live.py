@@ -10,6 +10,7 @@ after a silence, and behind the last ones by itself.
 
 from __future__ import annotations
 
+import random
 import time
 
 from aiohttp import web
@@ -26,6 +27,8 @@ from gateway.store.positions import Position
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
+# All pages are cut at once where a process begins anew, and shall not come back at once.
+_RETRY = 1000, 6000
 _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 
 
@@ -34,11 +37,11 @@ async def events(visit: Visit) -> web.StreamResponse:
     if visit.request.method == "HEAD":
         return web.Response(headers=_HEADERS)  # an answer without a body, which ends
     live = visit.services.live
-    async with live.subscribe(visit.staff, _after(visit)) as subscription:
+    async with live.subscribe(visit.staff, _after(visit), is_brief=True) as subscription:
         stream = Stream(visit.request, _HEADERS)
         stream.response.force_close()
         async with stream:
-            await stream.send(b"retry: 2000\n" + _beat(subscription.position))
+            await stream.send(f"retry: {_retry()}\n".encode() + _beat(subscription.position))
             try:
                 await _tell(visit, subscription, stream)
             except EndedError as error:
@@ -100,6 +103,11 @@ async def _is_here(visit: Visit) -> bool:
 async def _unread(visit: Visit, staff: Staff) -> int:
     async with visit.services.database.as_caller(staff) as db:
         return await desk.unread(db, staff.organization_id)
+
+
+def _retry() -> int:
+    """After how many milliseconds a page connects again, each after another time."""
+    return random.randint(*_RETRY)  # noqa: S311 - nothing is secret about it
 
 
 def _after(visit: Visit) -> Position | None:
