@@ -88,6 +88,30 @@ async def test_many_tabs(visitors: Visitors) -> None:
         await tabs[0].evaluate(SEEN, False)
 
 
+async def test_many_windows(visitors: Visitors) -> None:
+    """Windows that are all seen share the browser's six connections: none of them hangs, and each
+    shows what comes in, those that have a stream at once and the others within seconds."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Good morning")
+    page = await visitors.open()
+    place = f"/inbox/c/{await Scene(stage).conversation(said)}"
+    windows = [page, *[await page.context.new_page() for _ in range(8)]]
+    for window in windows:
+        await window.goto(place)
+        await api.expect(window.locator("#messages")).to_contain_text("Good morning")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Hello to all")
+    for window in windows:
+        await api.expect(window.locator("#messages")).to_contain_text("Hello to all")
+
+    for window in windows[:4]:  # whose place others take
+        await window.close()
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And to the others")
+    for window in windows[4:]:
+        await api.expect(window.locator("#messages")).to_contain_text("And to the others")
+    held = "async () => (await navigator.locks.query()).held.length === 3"
+    await windows[-1].wait_for_function(held)
+
+
 async def test_news_of_an_old_message(visitors: Visitors) -> None:
     """What is told of a message that is further up than what is loaded does not bring it below what
     was said last; one that is loaded is shown at its place."""

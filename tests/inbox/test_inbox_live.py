@@ -51,14 +51,16 @@ class Stream:
 
 
 @asynccontextmanager
-async def listening(browser: Browser, after: str = "") -> AsyncIterator[Stream]:
+async def listening(browser: Browser, after: str = "", query: str = "") -> AsyncIterator[Stream]:
     """A stream that is open."""
     headers = {
         "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
         **({"Last-Event-ID": after} if after else {}),
     }
     timeout = aiohttp.ClientTimeout(total=None)
-    async with browser.http.get("/inbox/live", headers=headers, timeout=timeout) as response:
+    async with browser.http.get(
+        f"/inbox/live{query}", headers=headers, timeout=timeout
+    ) as response:
         assert (200, "text/event-stream") == (response.status, response.content_type)
         stream = Stream(response)
         while not stream.last_id:
@@ -160,6 +162,21 @@ async def test_a_stream_goes_on_where_it_was(inbox: Inbox, ask: Ask) -> None:
             while told["message"] is None:
                 told = await stream.next()
             assert later["id"] == told["message"]
+
+
+async def test_a_look_ends(inbox: Inbox, ask: Ask) -> None:
+    """A page that leaves its connection to others is told what it missed, then the answer ends; it
+    comes again from the place where that ended."""
+    browser = await inbox.signed_in()
+    async with listening(browser, query="?look=1") as stream:
+        assert [] == await stream.rest()
+    sent = [(await send(ask, body=f"{n}"))["id"] for n in range(3)]
+    async with listening(browser, stream.last_id, "?look=1") as stream:
+        told = await stream.rest()
+        assert 4000 <= stream.retry <= 6000
+    assert sent == [each["message"] for each in told if each["type"] == "message.accepted"]
+    async with listening(browser, stream.last_id, "?look=1") as stream:
+        assert [] == await stream.rest()
 
 
 LONG = """
