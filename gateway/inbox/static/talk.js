@@ -70,7 +70,8 @@
       isAsked = false;
       const query = searched();
       const answer = await ask(`${base}?${query}`);
-      if (answer !== null && query === searched()) showList(answer, query);  // else another one comes
+      if (answer === undefined) setTimeout(refreshList, 5000);
+      else if (answer && query === searched()) showList(answer, query);  // else another one comes
     }
     isAsking = false;
   }
@@ -119,33 +120,45 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
+  // The text; null where there is none (204: the way to the sign-in), undefined where there may be later.
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
       const answer = await fetch(url, { headers, credentials: "same-origin" });
-      return answer.status === 200 ? await answer.text() : null;  // 204: the way to the sign-in
+      if (answer.status === 200) return await answer.text();
+      return answer.status < 500 ? null : undefined;
     } catch {
-      return null;
+      return undefined;
     }
   }
 
   const turns = new Map();
-  async function showMessage(id, isNew) {
+  async function showMessage(id, isNew, tries) {
     const turn = (turns.get(id) ?? 0) + 1;
     turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (answer === null || turns.get(id) !== turn) return;  // the answer to a later question counts
+    if (turns.get(id) !== turn) return;  // the answer to a later question counts
+    if (answer === undefined && tries < 5) setTimeout(() => later(id, isNew, tries + 1), 2000 * (tries + 1));
+    if (!answer) return;
     const holder = document.createElement("template");
     holder.innerHTML = answer;
     const item = holder.content.querySelector("li");
     const known = document.getElementById(`m-${id}`);
     const follow = isAtEnd();
+    const playing = [...(known?.querySelectorAll("audio, video") ?? [])].find((each) => !each.paused);
+    if (playing) {  // would fall silent
+      playing.addEventListener("pause", () => later(id, false), { once: true });
+      return;
+    }
     if (known) {
+      const reached = (place) => [...place.querySelectorAll("a, button, summary")];
+      const focused = reached(known).indexOf(document.activeElement);
       for (const part of ["details.html", "details.quoted", "details.rest"]) {
         const open = item.querySelector(part);
         if (open) open.open = known.querySelector(part)?.open ?? false;
       }
       known.replaceWith(item);
+      if (focused >= 0) (reached(item)[focused] ?? reached(item).pop())?.focus({ preventScroll: true });
     } else {
       place(item);
       scroll.querySelector(".empty")?.remove();
@@ -181,16 +194,24 @@
     messages.insertBefore(item, anchor ?? null);
   }
 
-  // One message's news come close together: the last of them is what is shown.
+  // One message's news come close together: the last of them is what is shown. Two are asked for at
+  // a time: a browser with thousands under way has no room for what somebody does.
   const pending = new Map();
-  function later(id, isNew) {
-    const before = pending.get(id);
-    clearTimeout(before?.timer);
-    const fresh = isNew || (before?.isNew ?? false);
-    pending.set(id, {
-      isNew: fresh,
-      timer: setTimeout(() => { pending.delete(id); showMessage(id, fresh); }, 60),
-    });
+  let lanes = 0;
+  function later(id, isNew, tries = 0) {
+    pending.set(id, { isNew: isNew || Boolean(pending.get(id)?.isNew), tries });
+    if (lanes >= 2) return;
+    lanes++;
+    setTimeout(showPending, 60);
+  }
+
+  async function showPending() {
+    while (pending.size) {
+      const [[id, { isNew, tries }]] = pending;
+      pending.delete(id);
+      await showMessage(id, isNew, tries);
+    }
+    lanes--;
   }
 
   document.addEventListener("told", ({ detail: told }) => {
