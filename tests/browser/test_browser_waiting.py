@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import Visitors
+from tests.browser.conftest import OWNER, Visitors
 from tests.browser.people import ADA, furnish
 from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
@@ -176,3 +176,39 @@ async def test_a_busy_desk(visitors: Visitors) -> None:
     await api.expect(rows).to_have_count(91)
     names = await rows.evaluate_all("all => all.map(each => each.id)")
     assert len(set(names)) == len(names)
+
+
+async def test_a_session_that_ends_while_one_writes(visitors: Visitors) -> None:
+    """What is written stays; who signs in again in another tab sends it from here, and somebody else
+    who signs in there does not."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text, send = (
+        page.get_by_label("Your message"),
+        page.get_by_role("button", name="Send", exact=True),
+    )
+    problem = page.get_by_role("alert")
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    await text.fill("Half an hour's work.")
+    await send.click()
+    await api.expect(problem).to_contain_text("what you have written stays here")
+    for email, is_same in (("member@alpha.example.com", False), (OWNER, True)):
+        other = await page.context.new_page()
+        await other.goto(await stage.link(email))
+        await other.get_by_role("button", name="Sign in").click()
+        await other.wait_for_url("**/inbox")
+        await other.close()
+        async with page.expect_response(lambda answer: answer.url.endswith("/inbox")):
+            await page.evaluate("window.dispatchEvent(new Event('focus'))")
+        if not is_same:
+            await api.expect(problem).to_contain_text("Your session has ended")
+
+    await api.expect(problem).to_be_empty()
+    await api.expect(text).to_have_value("Half an hour's work.")
+    await send.click()
+    await api.expect(page.locator("#messages")).to_contain_text("Half an hour's work.")
+    visitors.complaints.clear()  # htmx writes down that it was refused

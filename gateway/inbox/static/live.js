@@ -46,6 +46,7 @@
       if (stream.readyState === EventSource.CLOSED) {
         events = null;
         sayDeaf();
+        tell({ type: "look" });  // which says where nobody is signed in any more
         setTimeout(hear, pause * (0.5 + Math.random()));  // not all pages at once
         pause = Math.min(pause * 2, 60000);
       } else if (!isOpen && await isSeated()) {

@@ -120,12 +120,13 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
-  // The text; null where there is none (204: the way to the sign-in), undefined where there may be later.
+  // The text; null where there is none, undefined where there may be later.
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
       const answer = await fetch(url, { headers, credentials: "same-origin" });
       if (answer.status === 200) return await answer.text();
+      if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
       return answer.status < 500 ? null : undefined;
     } catch {
       return undefined;
