@@ -183,7 +183,9 @@ async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:
     said = [str(await scene.said("sms", ADA[0], f"Number {n}")) for n in range(60)]
     place = str(await scene.conversation(UUID(said[-1])))
     page = await visitors.open(path=f"/c/{place}")
-    under_way, most, refused = set(), [0], set()
+    most = [0]
+    under_way: set[Route] = set()
+    refused: set[Route] = set()
 
     async def ask(route: Route) -> None:
         under_way.add(route)

@@ -179,8 +179,8 @@ async def test_a_busy_desk(visitors: Visitors) -> None:
 
 
 async def test_a_session_that_ends_while_one_writes(visitors: Visitors) -> None:
-    """What is written stays; who signs in again in another tab sends it from here, and somebody else
-    who signs in there does not."""
+    """What is written stays; who signs in again in another tab sends it from here, and not somebody
+    else who signs in there."""
     stage = visitors.stage
     scene = Scene(stage)
     await scene.senders()

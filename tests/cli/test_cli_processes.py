@@ -185,7 +185,7 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
         )
         (invited,) = (line.strip() for line in demo.lines if " send --channel " in line)
         typed = await asyncio.create_subprocess_shell(
-            invited, env=lone_shell.environment | told, stdout=asyncio.subprocess.PIPE
+            invited, env={**lone_shell.environment, **told}, stdout=asyncio.subprocess.PIPE
         )
         answered, _ = await asyncio.wait_for(typed.communicate(), 60)
         (link,) = (line.strip() for line in demo.lines if "/inbox/link/" in line)
