@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -137,7 +138,7 @@ def _invite(stage: Stage, out: Console) -> None:
     out.print("\nThe inbox of your staff; this link signs you in, once:\n")
     out.print(f"  {stage.inbox}", markup=False)
     out.print(f"\nThe gateway answers at [bold]{stage.url}[/bold]; try it while it runs:\n")
-    command = "gateway" if shutil.which("gateway") else sys.argv[0]
+    command = _command(sys.argv[0])
     out.print(f"  export GATEWAY_URL={stage.url} GATEWAY_API_KEY={stage.key}", markup=False)
     out.print(f"  export SIMULATOR_URL={stage.simulator_url}", markup=False)
     out.print(f"  {command} send --channel sms --to '{PHONE}' --body 'Hello' --wait", markup=False)
@@ -147,3 +148,10 @@ def _invite(stage: Stage, out: Console) -> None:
     )
     out.print(f"  {stage.url}/docs   the API, to read and to try\n", markup=False)
     out.print("Ctrl-C ends it.")
+
+
+def _command(started: str) -> str:
+    """How to start another command, by what this program was started as."""
+    if Path(started).name == "__main__.py":  # by python -m
+        return f"{shlex.quote(sys.executable)} -m gateway"
+    return "gateway" if shutil.which("gateway") else shlex.quote(started)

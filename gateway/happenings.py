@@ -27,7 +27,12 @@ def event_of(
     detail: dict[str, Any] | None = None,
     provider: dict[str, Any] | None = None,
 ) -> Event:
-    """An event of ours about an entry; the same `key` is the same event."""
+    """An event of ours about an entry; the same `key` is the same event.
+
+    It names the provider: the sender may belong to another one when somebody asks why.
+    """
+    if claimed.provider is not None and not claimed.is_test:
+        detail = {**(detail or {}), "provider": claimed.provider}
     return Event(
         organization_id=claimed.organization_id,
         message_id=claimed.message_id,

@@ -83,6 +83,12 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+_SIGNED_OUT = (
+    "Your session has ended. Sign in beside this page, and come back to it: what you have written "
+    "stays here."
+)
+
+
 def add_inbox(app: web.Application, settings: Settings) -> None:
     """Add every path, also behind the path that PUBLIC_URL may have, whoever strips it."""
     prefix = urlsplit(settings.base_url).path
@@ -138,9 +144,15 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
 
 
 def _to_sign_in(visit: Visit) -> web.StreamResponse:
-    """Where to sign in; afterwards the way leads back to the page that was asked for."""
+    """Where to sign in; afterwards the way leads back to the page that was asked for.
+
+    Where a part of a page is asked for, the page stays, with what is written on it.
+    """
     request = visit.request
-    if request.method not in guard.SAFE or visit.is_fragment:
+    response: web.Response
+    if visit.is_fragment:
+        response = errors.as_page(request, Problem(401, _SIGNED_OUT))
+    elif request.method not in guard.SAFE:
         response = visit.redirect("/sign-in")
     else:
         wanted = own_path(request.path, visit.services)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.live.events import LiveEvent, Render, live_event
+from gateway.live.events import Render, live_event
 from gateway.live.subscription import Missed, Subscription
 from gateway.logs import logger
 from gateway.store.database import DatabaseAwayError
-from gateway.store.live import Told
+from gateway.store.live import Happened, Told
 from gateway.store.positions import Position, Snapshot
 
 _log = logger(__name__)
@@ -17,15 +17,18 @@ _log = logger(__name__)
 _PAUSE = 0.03
 _AWAY = 1.0
 
-# From a place (None: only say where we are), and not beyond a snapshot.
-Read = Callable[[Position | None, Snapshot | None], Awaitable[Told]]
+# What is new from a place on (None: only say where we are).
+Read = Callable[[Position | None], Awaitable[Told]]
+# What was missed from a place on, not beyond a snapshot; briefly or whole.
+ReadAgain = Callable[[Position, Snapshot, bool], Awaitable[Told]]
 
 
 class Feed:
     """Reads when it is woken, and pushes to its subscribers."""
 
-    def __init__(self, read: Read, render: Render, patience: float) -> None:
+    def __init__(self, read: Read, read_again: ReadAgain, render: Render, patience: float) -> None:
         self._read = read
+        self._read_again = read_again
         self._render = render
         self._patience = patience
         self._position: Position | None = None
@@ -58,10 +61,11 @@ class Feed:
         except TimeoutError:
             raise DatabaseAwayError("the events cannot be read") from None
 
-    async def missed(self, place: Position, until: Snapshot) -> Missed:
+    async def missed(self, place: Position, until: Snapshot, *, is_brief: bool) -> Missed:
         """A part of what happened between a place and a snapshot."""
-        told = await self._read(place, until)
-        return self._rendered(told), told.position, told.is_more
+        told = await self._read_again(place, until, is_brief)
+        render = _nothing if is_brief else self._render
+        return [live_event(each, render) for each in told.events], told.position, told.is_more
 
     @property
     def is_over(self) -> bool:
@@ -78,9 +82,6 @@ class Feed:
         for subscriber in self.subscribers:
             subscriber.end("the server made a mistake")
 
-    def _rendered(self, told: Told) -> list[LiveEvent]:
-        return [live_event(each, self._render) for each in told.events]
-
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -88,14 +89,14 @@ class Feed:
             self._wake.clear()
             asked, began = self._asked, loop.time()
             try:
-                told = await self._read(self._position, None)
+                told = await self._read(self._position)
             except DatabaseAwayError as error:
                 _log.warning("events cannot be read", error=str(error))
                 self._wake.set()
                 await asyncio.sleep(_AWAY)
                 continue
             self._position, self._is_amid = told.position, told.is_more
-            events = self._rendered(told)
+            events = [live_event(each, self._render) for each in told.events]
             for subscriber in self.subscribers:
                 subscriber.push(events, told.position)
             if told.is_more:
@@ -107,3 +108,7 @@ class Feed:
             # Who is read slowly, is read less often: a long transaction makes us look at the same
             # events again each time.
             await asyncio.sleep(max(_PAUSE, 2 * (loop.time() - began)))
+
+
+def _nothing(_name: str, _happened: Happened) -> bytes:
+    return b""

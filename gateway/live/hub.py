@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 from gateway.live.events import Render
-from gateway.live.feed import Feed, Read
+from gateway.live.feed import Feed, Read, ReadAgain
 from gateway.live.subscription import Missed, Subscription
 from gateway.logs import logger
 from gateway.problems import Problem
@@ -24,7 +24,9 @@ _log = logger(__name__)
 _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
 _AT_ONCE = 100
-_READERS = 3
+# How many read at once: what is new, and what was missed, for which a herd of streams asks after a
+# new start. Nobody waits behind the others.
+_READERS, _READERS_AGAIN = 3, 2
 
 _CHECK = 20.0
 _AGAIN = 1.0
@@ -61,15 +63,22 @@ class Live:
         self._wanted = asyncio.Event()
         self._hearing = asyncio.Event()
         self._readers = asyncio.Semaphore(_READERS)
+        self._readers_again = asyncio.Semaphore(_READERS_AGAIN)
 
     @asynccontextmanager
     async def subscribe(
-        self, caller: Caller, after: Position | None = None, *, expires_at: float | None = None
+        self,
+        caller: Caller,
+        after: Position | None = None,
+        *,
+        expires_at: float | None = None,
+        is_brief: bool = False,
     ) -> AsyncIterator[Subscription]:
         """Events of the caller's organization, from now on or after a place.
 
-        `expires_at` (seconds since 1970) ends it. Raises `Problem` 503 where there are too many, or
-        the process is about to stop, and `DatabaseAwayError`.
+        `expires_at` (seconds since 1970) ends it. `is_brief`: what was missed is not read whole,
+        its rows only have ids, and its `data` is empty. Raises `Problem` 503 where there are too
+        many, or the process is about to stop, and `DatabaseAwayError`.
         """
         feed = self._admit(caller.organization_id)
         subscription: Subscription | None = None
@@ -78,7 +87,7 @@ class Live:
             here = await feed.here()
 
             async def missed(place: Position) -> Missed:
-                return await feed.missed(place, here.snapshot)
+                return await feed.missed(place, here.snapshot, is_brief=is_brief)
 
             subscription = Subscription(
                 caller,
@@ -116,7 +125,7 @@ class Live:
             )
         if feed is None:
             feed = self._feeds[organization_id] = Feed(
-                self._reader(organization_id), self._render, self._patience
+                *self._reading(organization_id), self._render, self._patience
             )
         self._count += 1
         feed.users += 1
@@ -133,17 +142,23 @@ class Live:
             if self._feeds.get(organization_id) is feed:  # and no other has taken its place
                 del self._feeds[organization_id]
 
-    def _reader(self, organization_id: UUID) -> Read:
+    def _reading(self, organization_id: UUID) -> tuple[Read, ReadAgain]:
         # Every stream of the organization may see the same: it is read as a key of it would.
         caller = ApiKey(id=organization_id, organization_id=organization_id, is_test=False)
 
-        async def read(place: Position | None, until: Snapshot | None) -> Told:
+        async def read(place: Position | None) -> Told:
             async with self._readers, self._database.as_caller(caller) as db:
                 if place is None:
                     return Told(events=[], position=await live.here(db), is_more=False)
-                return await live.since(db, organization_id, place, _AT_ONCE, until=until)
+                return await live.since(db, organization_id, place, _AT_ONCE)
 
-        return read
+        async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Told:  # noqa: FBT001
+            async with self._readers_again, self._database.as_caller(caller) as db:
+                return await live.since(
+                    db, organization_id, place, _AT_ONCE, until=until, is_brief=is_brief
+                )
+
+        return read, read_again
 
     async def _listen(self) -> None:
         heard_nothing = False

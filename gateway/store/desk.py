@@ -52,9 +52,9 @@ async def retries(
 async def providers(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> dict[UUID, str]:
-    """The providers of messages that went out; without those whose sender is no longer there."""
+    """The providers whose failures messages have, or else whose their senders are; where known."""
     rows = await db.fetch(_SQL["providers"], organization_id, message_ids)
-    return {row["id"]: row["provider"] for row in rows}
+    return {row["id"]: row["provider"] for row in rows if row["provider"] is not None}
 
 
 async def same_name(

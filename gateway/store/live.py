@@ -58,8 +58,12 @@ async def since(
     limit: int,
     *,
     until: Snapshot | None = None,
+    is_brief: bool = False,
 ) -> Told:
-    """What happened since a place (and could be seen in a later snapshot), `limit` at most."""
+    """What happened since a place (and could be seen in a later snapshot), `limit` at most.
+
+    `is_brief`: of the rows their `id` alone, of a message its `conversation_id`, too.
+    """
     rows = await db.fetch(
         _SQL["since"],
         organization_id,
@@ -75,7 +79,7 @@ async def since(
     reached = Position(rows[0]["at"], now)
     told = [row for row in rows if row["kind"] is not None]
     is_more = len(told) == limit
-    about = await _about(db, organization_id, told)
+    about = await (_names if is_brief else _about)(db, organization_id, told)
     events = []
     for n, row in enumerate(told):
         last = n == len(told) - 1 and not is_more
@@ -110,3 +114,15 @@ async def _about(
         if conversation is not None:
             found["conversation", changed] = conversation
     return found
+
+
+async def _names(
+    db: Connection, organization_id: UUID, told: Collection[Record]
+) -> dict[tuple[str, UUID], dict[str, Any]]:
+    """What they are about, with as much of it as says which one it is."""
+    by_kind = {
+        kind: list({row["about"] for row in told if row["kind"] == kind})
+        for kind in ("message", "conversation")
+    }
+    rows = await db.fetch(_SQL["names"], organization_id, *by_kind.values()) if told else []
+    return {(row["kind"], row["about"]): dict(row) for row in rows}

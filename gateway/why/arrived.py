@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta, tzinfo
 from typing import Final
 
+from gateway.registry import PROVIDERS
 from gateway.why.model import Row, Story
 from gateway.why.reports import answered_by
 from gateway.why.steps import last_event, reason_of
@@ -39,16 +40,10 @@ def sent(story: Story, what: str, zone: tzinfo) -> Said:
     if story.channel == "call":
         return _call_under_way(story, what, age)
     if story.channel == "whatsapp":
-        return _whatsapp_sent(what, since, age)
+        return _whatsapp_sent(story, what, since, age)
     if story.channel == "email":
         return _mail_sent(story, what, since, age)
-    text = f"{what} was handed to {story.who} {since}; no report says yet whether it arrived."
-    if age < _MINUTES:
-        return text, "Reports usually come within minutes: look again later."
-    return text, (
-        "It may have arrived: some networks never report. If it matters, ask the person or call. "
-        + _NO_REPORTS
-    )
+    return _not_reported(story, what, since, age)
 
 
 def _call_under_way(story: Story, what: str, age: timedelta) -> Said:
@@ -59,16 +54,29 @@ def _call_under_way(story: Story, what: str, age: timedelta) -> Said:
     return f"{what} {state}, by the last report, and its end was never reported.", _NO_REPORTS
 
 
-def _whatsapp_sent(what: str, since: str, age: timedelta) -> Said:
-    text = f"{what} was sent {since} and has not reached their phone yet (one grey tick)."
+def _whatsapp_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
+    if not any(event["type"] == "sent" and event["source"] in PROVIDERS for event in story.events):
+        # The provider's answer alone: WhatsApp itself may not have it.
+        return _not_reported(story, what, since, age)
+    text = f"{what} was sent {since}; no report says yet that it reached their phone."
     if age < _DAYS:
         return text, (
             "Their phone is probably off or without a connection. WhatsApp delivers it when the "
             "phone is back."
         )
     return text, (
-        "Their phone has been away for long, or they have blocked the number. Reach the person "
-        f"another way. {_NO_REPORTS}"
+        "Their phone may have been away for long, or they may have blocked the number. Reach the "
+        f"person another way. {_NO_REPORTS}"
+    )
+
+
+def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Said:
+    text = f"{what} was handed to {story.who} {since}; no report says yet whether it arrived."
+    if age < _MINUTES:
+        return text, "Reports usually come within minutes: look again later."
+    return text, (
+        "It may have arrived: some networks never report. If it matters, ask the person or call. "
+        + _NO_REPORTS
     )
 
 
@@ -80,7 +88,7 @@ def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
             f"taken it yet, and {story.who} keeps trying."
         )
         return text, "Wait: this can go on for up to three days, and then it fails by itself."
-    if story.provider == "smtp":
+    if story.carrier == "smtp":
         text = f"{what} was handed to the mail server {since}, and has not come back."
         return text, (
             "Most likely it arrived: mail servers report only what they could not deliver. "

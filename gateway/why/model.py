@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from gateway.registry import PROVIDERS
 from gateway.why.words import name_of
 
 Row = Mapping[str, Any]
@@ -53,15 +54,22 @@ class Other:
     created_at: datetime
 
 
+def named_in(event: Row) -> str | None:
+    """The provider that told an event, or that a worker notes in one of its own."""
+    named = event["source"] if event["source"] in PROVIDERS else event["detail"].get("provider")
+    return named if isinstance(named, str) and named in PROVIDERS else None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
     """All that is known of one message.
 
     `message` has the columns of GET /v1/messages/{id}, `events` those of its events, oldest first
-    (with `is_cut` the oldest are missing). `now` is the database's. `contact` is the name of the
-    other side, `contact_kind` is `lead` or `client` where it is one. `suppressions` are the reasons
-    why the other side must not be written to on this channel. `next` is the first message in the
-    other direction after this one, `is_answer` where it says so itself.
+    (with `is_cut` the oldest are missing). `now` is the database's. `provider` is whose the sender
+    is by now: whom an event names counts before that. `contact` is the name of the other side,
+    `contact_kind` is `lead` or `client` where it is one. `suppressions` are the reasons why the
+    other side must not be written to on this channel. `next` is the first message in the other
+    direction after this one, `is_answer` where it says so itself.
     """
 
     message: Row
@@ -84,9 +92,15 @@ class Story:
         return str(self.message["channel"])
 
     @property
+    def carrier(self) -> str | None:
+        """The provider that the message was with last, else whose the sender is."""
+        named = (named_in(event) for event in reversed(self.events))
+        return next((provider for provider in named if provider), self.provider)
+
+    @property
     def who(self) -> str:
-        """The provider's name, as it stands within a sentence."""
-        return name_of(self.provider)
+        """The carrier's name, as it stands within a sentence."""
+        return name_of(self.carrier)
 
     @property
     def metadata(self) -> Row:

@@ -10,7 +10,7 @@ from gateway.registry import PROVIDERS
 from gateway.why import arrived
 from gateway.why.model import Queued, Story
 from gateway.why.reasons import failure
-from gateway.why.steps import last_event, reason_of
+from gateway.why.steps import last_event, provider_of, reason_of
 from gateway.why.words import clean, how_long, noun, opening, when
 
 # State and advice.
@@ -145,7 +145,7 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
             return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
         text = f"{opening(who)} does not have {_this(story)}, so it is sent once more"
         return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
-    row = PROVIDERS.get(story.provider or "")
+    row = PROVIDERS.get(story.carrier or "")
     if queued is not None and (row is None or row.can_be_asked):
         return (
             f"{lost} {opening(who)} is being asked{_later(story, queued, zone)}.",
@@ -185,7 +185,10 @@ def _canceled(story: Story, zone: tzinfo) -> Said:
 
 def _failed(story: Story, zone: tzinfo) -> Said:
     row = story.message
-    provider = story.provider
+    # Whose code it is: of several failures the row has the earliest.
+    failures = [event for event in story.events if event["status"] == "failed"]
+    first = min(failures, key=lambda event: event["occurred_at"], default=None)
+    provider = provider_of(story, first) if first else story.carrier
     reason = failure(story.channel, provider, row["error_code"], row["error_message"])
     failed_at: datetime | None = row["failed_at"]
     at = f" on {when(failed_at, zone)}" if failed_at else ""

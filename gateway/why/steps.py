@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from gateway.registry import PROVIDERS
-from gateway.why.model import Other, Row, Step, Story
+from gateway.why.model import Other, Row, Step, Story, named_in
 from gateway.why.reasons import failure
 from gateway.why.reports import reported
 from gateway.why.words import clean, how_long, name_of, opening, sentence, when
@@ -29,8 +29,8 @@ def last_event(story: Story, *types: str) -> Row | None:
 
 
 def provider_of(story: Story, event: Row) -> str | None:
-    """Who is meant by an event: who told it, or else whose the sender is."""
-    return event["source"] if event["source"] in PROVIDERS else story.provider
+    """Who is meant by an event: whom it names, or else who has the message."""
+    return named_in(event) or story.carrier
 
 
 def reason_of(story: Story, event: Row) -> str:
@@ -147,14 +147,18 @@ def _attempt(_story: Story, event: Row, _zone: tzinfo) -> str:
     return "It was being sent." if is_first else f"It was being sent, attempt {number}."
 
 
-def _sent(story: Story, _event: Row, _zone: tzinfo) -> str:
+def _who(story: Story, event: Row) -> str:
+    return opening(name_of(provider_of(story, event)))
+
+
+def _sent(story: Story, event: Row, _zone: tzinfo) -> str:
     if story.told.get("test") is True:
         return "A test key sent it: no provider was asked, and nobody got it."
-    return f"{opening(story.who)} took it."
+    return f"{_who(story, event)} took it."
 
 
-def _found(story: Story, _event: Row, _zone: tzinfo) -> str:
-    return f"{opening(story.who)} was asked, and has it: it was not sent twice."
+def _found(story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"{_who(story, event)} was asked, and has it: it was not sent twice."
 
 
 def _failed(story: Story, event: Row, _zone: tzinfo) -> str:
@@ -173,19 +177,19 @@ def _later(story: Story, event: Row, zone: tzinfo) -> str:
 
 def _lost(story: Story, event: Row, _zone: tzinfo) -> str:
     cause = sentence(clean(event["detail"].get("error_message") or "No answer came"))
-    return f"Whether {story.who} took it is not known. {cause}"
+    return f"Whether {name_of(provider_of(story, event))} took it is not known. {cause}"
 
 
-def _cannot_be_asked(story: Story, _event: Row, _zone: tzinfo) -> str:
-    return f"{opening(story.who)} cannot be asked whether it has it: only a report can tell."
+def _cannot_be_asked(story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"{_who(story, event)} cannot be asked whether it has it: only a report can tell."
 
 
-def _not_there(story: Story, _event: Row, _zone: tzinfo) -> str:
-    return f"{opening(story.who)} was asked, and does not have it: it is sent once more."
+def _not_there(story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"{_who(story, event)} was asked, and does not have it: it is sent once more."
 
 
-def _asked_by_sending(story: Story, _event: Row, _zone: tzinfo) -> str:
-    return f"{opening(story.who)} is asked by the same request again: that makes no second message."
+def _asked_by_sending(story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"{_who(story, event)} is asked by the same request again: that makes no second message."
 
 
 def _canceled(_story: Story, _event: Row, _zone: tzinfo) -> str:

@@ -36,12 +36,20 @@ WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
 GROUP BY retry_of;
 
 -- name: providers
--- Which provider carried each of the messages $2, by the account of the address that it went from.
-SELECT m.id, a.provider
+-- Whose failure each of the messages $2 has: as the earliest event of one says, whose code the row has;
+-- where none does, of the account whose the address is by now.
+SELECT m.id, coalesce(told.provider, a.provider) AS provider
 FROM messages m
-JOIN gateway.senders s
+LEFT JOIN LATERAL (
+  SELECT CASE e.source WHEN 'worker' THEN e.detail ->> 'provider' ELSE e.source END AS provider
+  FROM gateway.message_events e
+  WHERE e.organization_id = $1 AND e.message_id = m.id AND e.status = 'failed'
+  ORDER BY e.occurred_at, e.detail ->> 'error_code', e.detail ->> 'error_message' LIMIT 1
+) told ON true
+LEFT JOIN gateway.senders s
   ON s.organization_id = $1 AND s.channel = m.channel AND s.address = m.from_address
-JOIN gateway.provider_accounts a ON a.organization_id = s.organization_id AND a.id = s.account_id
+LEFT JOIN gateway.provider_accounts a
+  ON a.organization_id = s.organization_id AND a.id = s.account_id
 WHERE m.organization_id = $1 AND m.id = ANY ($2::uuid[]);
 
 -- name: same_name

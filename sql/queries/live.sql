@@ -48,3 +48,11 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
   failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
   retry_of, metadata, created_at, updated_at
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
+
+-- name: names
+-- Of messages $2 and conversations $3 what says which they are; one that was merged is the other.
+SELECT 'message' AS kind, id AS about, id, conversation_id FROM messages
+WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+UNION ALL
+SELECT 'conversation', id, coalesce(merged_into, id), NULL FROM gateway.conversations
+WHERE organization_id = $1 AND id = ANY ($3::uuid[]);

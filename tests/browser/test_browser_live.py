@@ -88,6 +88,30 @@ async def test_many_tabs(visitors: Visitors) -> None:
         await tabs[0].evaluate(SEEN, False)
 
 
+async def test_many_windows(visitors: Visitors) -> None:
+    """Windows that are all seen share the browser's six connections: none of them hangs, and each
+    shows what comes in, those that have a stream at once and the others within seconds."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Good morning")
+    page = await visitors.open()
+    place = f"/inbox/c/{await Scene(stage).conversation(said)}"
+    windows = [page, *[await page.context.new_page() for _ in range(8)]]
+    for window in windows:
+        await window.goto(place)
+        await api.expect(window.locator("#messages")).to_contain_text("Good morning")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Hello to all")
+    for window in windows:
+        await api.expect(window.locator("#messages")).to_contain_text("Hello to all")
+
+    for window in windows[:4]:  # whose place others take
+        await window.close()
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And to the others")
+    for window in windows[4:]:
+        await api.expect(window.locator("#messages")).to_contain_text("And to the others")
+    held = "async () => (await navigator.locks.query()).held.length === 3"
+    await windows[-1].wait_for_function(held)
+
+
 async def test_news_of_an_old_message(visitors: Visitors) -> None:
     """What is told of a message that is further up than what is loaded does not bring it below what
     was said last; one that is loaded is shown at its place."""
@@ -146,6 +170,78 @@ async def test_an_answer_that_was_overtaken(visitors: Visitors) -> None:
     await page.evaluate("new Promise((done) => setTimeout(done, 200))")
 
     await api.expect(message).to_contain_text("Delivered")
+
+
+TELL = """([ids, conversation]) => { for (const message of ids) document.dispatchEvent(
+  new CustomEvent("told", { detail: { type: "message.sent", message, conversation } })); }"""
+
+
+async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:
+    """A page asks for few messages at a time, however many have news; for one that it did not get
+    because the server was away, once more."""
+    scene = Scene(visitors.stage)
+    said = [str(await scene.said("sms", ADA[0], f"Number {n}")) for n in range(60)]
+    place = str(await scene.conversation(UUID(said[-1])))
+    page = await visitors.open(path=f"/c/{place}")
+    most = [0]
+    under_way: set[Route] = set()
+    refused: set[Route] = set()
+
+    async def ask(route: Route) -> None:
+        under_way.add(route)
+        most[0] = max(most[0], len(under_way))
+        await asyncio.sleep(0.01)
+        if route.request.url.endswith(said[-1]) and not refused:
+            refused.add(route)
+            await route.fulfill(status=503)
+        else:
+            await route.continue_()
+        under_way.discard(route)
+
+    await page.route("**/inbox/m/*", ask)
+    async with visitors.stage.database.as_service() as db:
+        await db.execute("UPDATE messages SET body = 'Changed'")
+    await page.evaluate(TELL, [said, place])
+    await api.expect(page.locator("#messages .text").filter(has_text="Changed")).to_have_count(40)
+    assert refused
+    assert most[0] <= 2
+
+
+async def test_news_of_a_message_that_somebody_is_at(visitors: Visitors) -> None:
+    """The link that has the focus keeps it; a recording that is being played plays on."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    said = await scene.said("sms", ADA[0], "We are here.", ours=True, status="sent")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    message = page.locator(f"#m-{said}")
+    link = message.locator("a.status")
+    await link.focus()
+    async with stage.database.as_service() as db:
+        await db.execute("UPDATE messages SET status = 'delivered' WHERE id = $1", said)
+    await told(stage, said)
+    await api.expect(message).to_contain_text("Delivered")
+    await api.expect(link).to_be_focused()
+
+    await message.evaluate(
+        """item => {
+          const sound = document.createElement("audio");
+          Object.defineProperty(sound, "paused", { value: false, configurable: true });
+          item.append(sound);
+        }"""
+    )
+    async with stage.database.as_service() as db:
+        await db.execute("UPDATE messages SET status = 'read' WHERE id = $1", said)
+    async with page.expect_response(f"**/m/{said}"):
+        await told(stage, said)
+    await page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    await api.expect(message).to_contain_text("Delivered")
+    await message.locator("audio").evaluate(
+        """sound => {
+          Object.defineProperty(sound, "paused", { value: true });
+          sound.dispatchEvent(new Event("pause"));
+        }"""
+    )
+    await api.expect(message).to_contain_text("Read")
 
 
 @pytest.mark.parametrize("policy", ["unsafe-none", "same-origin"])

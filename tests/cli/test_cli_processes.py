@@ -183,6 +183,11 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
             *("--var", "name=Ada", "--var", "day=Monday", "--var", "time=9:30", "--wait", "--json"),
             **told,
         )
+        (invited,) = (line.strip() for line in demo.lines if " send --channel " in line)
+        typed = await asyncio.create_subprocess_shell(
+            invited, env={**lone_shell.environment, **told}, stdout=asyncio.subprocess.PIPE
+        )
+        answered, _ = await asyncio.wait_for(typed.communicate(), 60)
         (link,) = (line.strip() for line in demo.lines if "/inbox/link/" in line)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
             async with browser.get(link) as asked:
@@ -194,6 +199,7 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
     assert "a demo runs in" in second.complaint
     assert "delivered" == sent.json["status"]
     assert "Hi Ada, your appointment is on Monday at 9:30." in sent.json["body"]
+    assert (0, True) == (typed.returncode, b"delivered" in answered)
     assert "Riverside Clinic" in offered
     assert f"http://127.0.0.1:{port}/inbox" == inbox
     assert "Riverside Clinic" in title

@@ -45,8 +45,8 @@ sms outbound · failed · {FAILED} · organization
 {ORG}
 
 This SMS to +447700900123 failed on 26 Nov 2026, 13:58 UTC and was not
-delivered. The provider gave a reason that the gateway has no words for (code
-99999): Odd [2J [bold]words[/bold].
+delivered. Twilio gave a reason that the gateway has no words for (code 99999):
+Odd [2J [bold]words[/bold].
 
 What to do: Try once more, or reach the person another way. If it happens again,
 show an administrator this page: the code says more to them.

@@ -33,7 +33,7 @@ async def test_reply_once(inbox: Inbox, ask: Ask) -> None:
     part = await browser.post(
         f"{path}/reply", {"do": "send", "body": "Again", "channel": "sms"}, HX_Request="true"
     )
-    assert (200, "sent") == (part.status, part.headers["HX-Trigger"])
+    assert (200, "sent") == (part.status, part.headers["HX-Trigger-After-Settle"])
     assert "<html" not in part.text
     empty = await reply(browser, path, channel="sms", body="  ")
     assert 422 == empty.status

@@ -25,6 +25,7 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self.last_id = ""
+        self.retry = 0
 
     async def next(self, seconds: float = 10) -> Any:
         """What the next event tells; raises `EOFError` at the end."""
@@ -50,20 +51,24 @@ class Stream:
 
 
 @asynccontextmanager
-async def listening(browser: Browser, after: str = "") -> AsyncIterator[Stream]:
+async def listening(browser: Browser, after: str = "", query: str = "") -> AsyncIterator[Stream]:
     """A stream that is open."""
     headers = {
         "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
         **({"Last-Event-ID": after} if after else {}),
     }
     timeout = aiohttp.ClientTimeout(total=None)
-    async with browser.http.get("/inbox/live", headers=headers, timeout=timeout) as response:
+    async with browser.http.get(
+        f"/inbox/live{query}", headers=headers, timeout=timeout
+    ) as response:
         assert (200, "text/event-stream") == (response.status, response.content_type)
         stream = Stream(response)
         while not stream.last_id:
             line = (await response.content.readline()).decode().rstrip("\n")
             if line.startswith("id: "):
                 stream.last_id = line[4:]
+            elif line.startswith("retry: "):
+                stream.retry = int(line[7:])
         yield stream
 
 
@@ -157,6 +162,66 @@ async def test_a_stream_goes_on_where_it_was(inbox: Inbox, ask: Ask) -> None:
             while told["message"] is None:
                 told = await stream.next()
             assert later["id"] == told["message"]
+
+
+async def test_a_look_ends(inbox: Inbox, ask: Ask) -> None:
+    """A page that leaves its connection to others is told what it missed, then the answer ends; it
+    comes again from the place where that ended."""
+    browser = await inbox.signed_in()
+    async with listening(browser, query="?look=1") as stream:
+        assert [] == await stream.rest()
+    sent = [(await send(ask, body=f"{n}"))["id"] for n in range(3)]
+    async with listening(browser, stream.last_id, "?look=1") as stream:
+        told = await stream.rest()
+        assert 4000 <= stream.retry <= 6000
+    assert sent == [each["message"] for each in told if each["type"] == "message.accepted"]
+    async with listening(browser, stream.last_id, "?look=1") as stream:
+        assert [] == await stream.rest()
+
+
+LONG = """
+WITH said AS (
+  INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,
+    html_body)
+  SELECT organization_id, 'email', 'outbound', 'a@b.example', 'c@d.example',
+    repeat('text ', 4000), repeat('<p>html</p>', 9000)
+  FROM messages, generate_series(1, 100) WHERE id = $1 RETURNING organization_id, id
+)
+INSERT INTO gateway.message_events
+  (organization_id, message_id, id, type, status, occurred_at, source)
+SELECT organization_id, id, id, 'accepted', 'pending', now(), 'api' FROM said
+"""
+
+
+async def test_a_herd_comes_back(inbox: Inbox, ask: Ask) -> None:
+    """Two hundred pages that were cut together are all told what they missed, a hundred long mails,
+    while who listens already hears what is new; next time they come at times of their own."""
+    browser = await inbox.signed_in()
+    async with listening(browser) as stream:
+        place = stream.last_id
+    row = await stored(inbox)
+    await inbox.change(LONG, row["id"])
+
+    async def again() -> tuple[int, int]:
+        told: set[str] = set()
+        async with listening(browser, place) as stream:
+            while len(told) < 100:
+                event = await stream.next(60)
+                told |= {event["message"]} if event["type"] == "message.accepted" else set()
+            return stream.retry, len(told)
+
+    async with listening(browser) as stream:
+        herd = asyncio.gather(*(again() for _ in range(200)))
+        await asyncio.sleep(0.3)
+        sent, began = await send(ask), time.monotonic()
+        while (await stream.next())["message"] != sent["id"]:
+            pass
+        heard_after = time.monotonic() - began
+    retries = {retry for retry, _ in await herd}
+
+    assert heard_after < 5
+    assert len(retries) > 50
+    assert 1000 <= min(retries) <= max(retries) <= 6000
 
 
 ENDS = pytest.mark.parametrize(

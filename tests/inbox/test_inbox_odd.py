@@ -125,6 +125,7 @@ def test_sizes(size: object, shown: str | None) -> None:
          ["They pressed 1", "Lasted 1:01", "Answered by: machine start"]),
         ("call", {"digits": "2", "duration": 7.5}, False, ["Pressed 2"]),
         ("call", {"duration": True, "digits": 4}, False, []),
+        ("call", {"duration": "21", "digits": "hangup"}, False, ["Lasted 0:21"]),
         ("whatsapp", {"type": "location", "location": {
             "name": "Clinic", "address": "1 Way", "latitude": 51.5, "longitude": -0.1}},
          False, ["A place: Clinic, 1 Way, 51.5, -0.1"]),

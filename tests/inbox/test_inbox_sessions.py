@@ -249,7 +249,7 @@ async def test_the_way_on_stays_in_the_inbox(inbox: Inbox, wanted: str, leads: s
 
 
 async def test_pages_ask_to_sign_in_and_lead_back(inbox: Inbox) -> None:
-    """A page leads to the sign-in with the way back; htmx is told to go there."""
+    """A page leads to the sign-in with the way back; htmx is told that it is needed."""
     browser = inbox.browser()
 
     page = await browser.get("/templates?channel=sms")
@@ -258,7 +258,9 @@ async def test_pages_ask_to_sign_in_and_lead_back(inbox: Inbox) -> None:
     signed_in = await (await inbox.signed_in(MEMBER)).get("/sign-in?next=/x")
 
     assert "/gw/inbox/sign-in?next=%2Ftemplates%3Fchannel%3Dsms" == page.location
-    assert (204, "/gw/inbox/sign-in") == (part.status, part.headers["HX-Redirect"])
+    assert 401 == part.status
+    assert "Your session has ended." in part.words
+    assert 'href="/gw/inbox/sign-in" target="_blank"' in part.text
     assert (303, "/gw/inbox/sign-in") == (posted.status, posted.location)
     assert (303, "/gw/inbox/x") == (signed_in.status, signed_in.location)
 

@@ -142,7 +142,7 @@ async def test_a_preview_sends_nothing(browser: Browser, talk: Talk, inbox: Inbo
     assert "See you {{ day }}" in changed.words
     assert 0 == await inbox.value("SELECT count(*) FROM messages WHERE direction = 'outbound'")
     sent = await browser.post(f"/c/{where}/reply", filled | {"do": "send"}, HX_Request="true")
-    assert (200, "sent") == (sent.status, sent.headers["HX-Trigger"])
+    assert (200, "sent") == (sent.status, sent.headers["HX-Trigger-After-Settle"])
     assert "See you <b>Monday</b>" == (await talk.last())["body"]
 
 

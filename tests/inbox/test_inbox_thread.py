@@ -233,3 +233,30 @@ async def test_a_failure_in_the_words_of_its_provider(inbox: Inbox) -> None:
     for page in (path, f"/m/{failed[0]['id']}", f"/m/{failed[0]['id']}/why"):
         assert "Postmark sends no more to this recipient" in (await browser.get(page)).words, page
     assert "Not delivered" in (await browser.get(f"/m/{failed[1]['id']}")).words
+
+
+async def test_a_failure_of_a_sender_that_has_moved(inbox: Inbox) -> None:
+    """The earliest failure on record says whose words count, whoever has the sender by now."""
+    await connect(inbox.gateway, "sendgrid", Channel.EMAIL, "desk@clinic.example")
+    failed = await stored(
+        inbox, channel="email", direction="outbound", from_address="desk@clinic.example",
+        to_address="ann@c.example", status="failed", error_code="406", error_message="Inactive",
+    )  # fmt: skip
+    for source, detail, minutes in (
+        ("sendgrid", "{}", 0),
+        ("worker", '{"provider": "postmark", "error_code": "406"}', 1),
+    ):
+        await inbox.change(
+            "INSERT INTO gateway.message_events"
+            " (organization_id, message_id, id, type, status, occurred_at, source, detail)"
+            " SELECT organization_id, id, gen_random_uuid(), 'failed', 'failed',"
+            " now() - $2::integer * interval '1 minute', $3, $4::jsonb FROM messages WHERE id = $1",
+            failed["id"], minutes, source, detail,
+        )  # fmt: skip
+    browser = await inbox.signed_in(MEMBER)
+    for page in (
+        f"/c/{failed['conversation_id']}",
+        f"/m/{failed['id']}",
+        f"/m/{failed['id']}/why",
+    ):
+        assert "Postmark sends no more to this recipient" in (await browser.get(page)).words, page

@@ -41,6 +41,20 @@ async def test_one_that_cannot_be_stored(gateway: Gateway, ask: Ask) -> None:
     assert 42 == await gateway.count("gateway.queue")
 
 
+async def test_one_person_in_one_batch(ask: Ask) -> None:
+    """Messages of one batch to one person stand in their conversation in its order, and
+    the last of them is its last."""
+    said = [f"Part {n}" for n in range(30)]
+    items = [SMS | {"to": number(1), "body": body} for body in said]
+    answer = await ask("POST", "/v1/messages/batch", {"messages": items})
+    place = answer.body["data"][0]["message"]["conversation_id"]
+    thread = await ask("GET", f"/v1/conversations/{place}/messages")
+    (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
+
+    assert said == [row["body"] for row in reversed(thread.body["data"])]
+    assert said[-1] == conversation["last_message"]["body"]
+
+
 async def test_keys_at_once(gateway: Gateway, ask: Ask) -> None:
     """Of equal requests with one key at once one is stored, of different ones one, too."""
 

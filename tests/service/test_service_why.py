@@ -83,6 +83,23 @@ async def test_a_failure(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert {"message_id": sent["id"]} == after["timeline"][0]["detail"]
 
 
+async def test_a_sender_that_has_moved(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A failure is told in the words of its provider when the sender is another's, or gone."""
+    first = await connect(gateway, "postmark", Channel.EMAIL)
+    api.says(422, {"ErrorCode": 406, "Message": "Inactive recipient"})
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+    await step(api.worker(gateway))
+    said = [await why_of(ask, sent)]
+    await ask("DELETE", f"/v1/accounts/{first}", key=gateway.a.owner)
+    said.append(await why_of(ask, sent))
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    said.append(await why_of(ask, sent))
+
+    assert "Postmark sends no more to this recipient" in said[0]["summary"]
+    assert said[1:] == said[:1] * 2
+    assert "postmark" == said[0]["timeline"][-1]["detail"]["provider"]
+
+
 async def test_scheduled_and_canceled(ask: Ask) -> None:
     """A message for later says when; canceled, that it was."""
     at = datetime.now(UTC) + timedelta(days=1)

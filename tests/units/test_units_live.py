@@ -240,6 +240,52 @@ async def test_bounds_of_a_process(database: str) -> None:
         await stack.enter_async_context(live.subscribe(other))
 
 
+async def test_what_was_missed_in_brief(database: str) -> None:
+    """Where ids are enough, what was missed is told by them, without a text of it; a conversation
+    that was merged is the other one."""
+    organization, message, other = CALLER.organization_id, UUID(int=5), UUID(int=6)
+    connection = await asyncpg.connect(database)
+    async with running(database) as live:
+        async with live.subscribe(CALLER) as subscription:
+            place = subscription.position
+        await connection.execute(
+            "INSERT INTO organizations (id, name) VALUES ($1, 'Clinic')", organization
+        )
+        conversation = await connection.fetchval(
+            "INSERT INTO messages (organization_id, id, channel, direction, from_address,"
+            " to_address, body) VALUES ($1, $2, 'sms', 'outbound', '+1', '+2', repeat('x', 100000))"
+            " RETURNING conversation_id",
+            organization, message,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO gateway.message_events"
+            " (organization_id, message_id, id, type, status, occurred_at, source)"
+            " VALUES ($1, $2, $2, 'sent', 'sent', now(), 'worker')",
+            organization, message,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO gateway.conversations (organization_id, id) VALUES ($1, $2)",
+            organization, other,
+        )  # fmt: skip
+        await connection.execute(
+            "UPDATE gateway.conversations SET merged_into = $3, status = 'closed'"
+            " WHERE organization_id = $1 AND id = $2",
+            organization, conversation, other,
+        )  # fmt: skip
+        told: list[LiveEvent] = []
+        async with live.subscribe(CALLER, place, is_brief=True) as subscription:
+            while "conversation.updated" not in {each.type for each in told}:
+                told += await subscription.next(5)
+    await connection.close()
+
+    assert {b""} == {each.data for each in told}
+    assert {"kind", "about", "id", "conversation_id"} == {key for each in told for key in each.row}
+    rows = {each.type: each.row for each in told}
+    assert message == rows["message.sent"]["id"]
+    assert conversation == rows["message.sent"]["conversation_id"]
+    assert other == rows["conversation.updated"]["id"]
+
+
 async def test_no_database(unused_tcp_port: int) -> None:
     """Without a database there is no stream, and nothing is left of the try."""
     dsn = f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/x"

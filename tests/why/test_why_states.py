@@ -188,8 +188,8 @@ def test_unknown_where_it_waits_for_nothing() -> None:
     [
         ("sms", "twilio", {"minutes": 3}, "handed to Twilio 3 minutes ago", "within minutes"),
         ("sms", "twilio", {"hours": 3}, "no report says yet", "some networks never report"),
-        ("whatsapp", "meta", {"hours": 2}, "one grey tick", "probably off"),
-        ("whatsapp", "meta", {"days": 2}, "sent 2 days ago", "blocked the number"),
+        ("whatsapp", "meta", {"minutes": 2}, "handed to Meta 2 minutes ago", "within minutes"),
+        ("whatsapp", "meta", {"days": 2}, "no report says yet", "tell an administrator"),
         ("email", "sendgrid", {"minutes": 1}, "handed to SendGrid 1 minute ago", "within minutes"),
         ("email", "sendgrid", {"days": 2}, "no report says yet", "spam or junk"),
         ("email", "smtp", {"days": 2}, "has not come back", "Most likely it arrived"),
@@ -203,6 +203,50 @@ def test_sent(channel: str, provider: str, age: dict[str, int], words: str, advi
 
     assert words in text
     assert advice in str(next_)
+
+
+@pytest.mark.parametrize(
+    ("age", "advice"),
+    [({"hours": 2}, "probably off"), ({"days": 2}, "may have blocked the number")],
+)
+def test_sent_by_whatsapp(age: dict[str, int], advice: str) -> None:
+    """What a phone may be is only said where WhatsApp itself told that it has the message."""
+    columns = {"status": "sent", "sent_at": ago(**age)}
+    taken = (event("sent", "sent"), event("accepted", "sent", source="meta"))
+    text, _ = said("whatsapp", "meta", **columns, **about(events=taken))
+    told, next_ = said("whatsapp", "meta", **columns, **about(events=(*taken, _sent_by_meta())))
+
+    assert "phone" not in text
+    assert "was sent 2 " in told
+    assert "no report says yet that it reached their phone" in told
+    assert "tick" not in text + told
+    assert advice in str(next_)
+
+
+def _sent_by_meta() -> dict[str, Any]:
+    return event("sent", "sent", source="meta")
+
+
+def test_whom_a_message_was_with() -> None:
+    """A sender that belongs to another provider by now changes nothing of what was: the words, and
+    what a code means, are those of the provider that the events name; of several the latest has it.
+    """
+    failed = event("failed", "failed", error_code="406", provider="postmark")
+    row = {"status": "failed", "error_code": "406", "failed_at": failed["occurred_at"]}
+    for now in ("sendgrid", None):
+        text, _ = said("email", now, **row, **about(events=(failed,)))
+        assert "Postmark sends no more to this recipient" in text
+        taken = event("sent", "sent", provider="smtp")
+        text, _ = said("email", now, status="sent", sent_at=NOW, **about(events=(taken,)))
+        assert "was handed to the mail server" in text
+        lost = event("answer_lost", "unknown", provider="ses")
+        asked = event("not_found_at_provider", provider="mailgun")
+        found = explain(story("email", now, status="unknown", **about(events=(lost, asked))))
+        assert "It is not known whether Mailgun took this e-mail" in found.summary
+        assert [
+            "Whether Amazon SES took it is not known. No answer came.",
+            "Mailgun was asked, and does not have it: it is sent once more.",
+        ] == [each.text for each in found.timeline]
 
 
 def test_sent_and_put_off() -> None:

@@ -30,6 +30,22 @@
     }
   });
 
+  // Who was signed out signs in beside this page, and goes on with it.
+  async function renew() {
+    if (document.hidden || !problem.querySelector("[data-signed-out]")) return;
+    const answer = await fetch(base, { credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) return;
+    const theirs = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+    if (theirs.dataset.who !== body.dataset.who) return;
+    const headers = theirs.getAttribute("hx-headers");
+    body.setAttribute("hx-headers", headers);
+    const token = JSON.parse(headers)["X-CSRF-Token"];
+    for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
+    problem.replaceChildren();
+  }
+  window.addEventListener("focus", renew);
+  document.addEventListener("visibilitychange", renew);
+
   // The server was not reached at all: htmx has nothing to show.
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, () => {

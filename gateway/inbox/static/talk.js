@@ -1,4 +1,4 @@
-// Conversations while somebody looks: what is new appears, keys lead through. All works without it.
+// Conversations while somebody looks: what is new appears. All works without it.
 "use strict";
 
 (() => {
@@ -55,25 +55,60 @@
 
   // ------------------------------------------------------------- what is new
 
-  let waiting = 0;
-  let lists = 0;
-  function refreshList() {
-    clearTimeout(waiting);
-    waiting = setTimeout(async () => {
-      const turn = ++lists;
+  const wrote = new Set();  // in which other conversations something came in, until that is said
+  let isAsked = false;
+  let isAsking = false;
+  let listed = searched();  // what was looked for when the list that is shown was made
+
+  // One look at a time, and where much happens one a second: news must not put it off for ever.
+  async function refreshList() {
+    isAsked = true;
+    if (isAsking) return;
+    isAsking = true;
+    for (let pause = 250; isAsked; pause = 1000) {
+      await new Promise((done) => setTimeout(done, pause));
+      isAsked = false;
       const query = searched();
       const answer = await ask(`${base}?${query}`);
-      // A later answer, or what was looked for since, is not overwritten.
-      if (answer === null || turn !== lists || query !== searched()) return;
-      const place = rows.scrollTop;
-      const focused = document.activeElement?.closest("#rows li")?.id;
-      rows.innerHTML = answer;
-      htmx.process(rows);
-      rows.scrollTop = place;
-      markCurrent();
-      showUnread(Number(rows.querySelector("#unread-total").dataset.unread));
-      if (focused) document.getElementById(focused)?.querySelector("a")?.focus();
-    }, 250);
+      if (answer === undefined) setTimeout(refreshList, 5000);
+      else if (answer && query === searched()) showList(answer, query);  // else another one comes
+    }
+    isAsking = false;
+  }
+
+  function showList(answer, query) {
+    const place = rows.scrollTop;
+    const focused = document.activeElement?.closest("#rows a")?.id;
+    const before = query === listed ? [...rows.querySelectorAll("ul > li")] : [];
+    rows.innerHTML = answer;
+    keepFurther(before);
+    listed = query;
+    htmx.process(rows);
+    rows.scrollTop = place;
+    markCurrent();
+    showUnread(Number(rows.querySelector("#unread-total").dataset.unread));
+    if (focused) document.getElementById(focused)?.focus();
+    sayWhoWrote();
+  }
+
+  // The answer is the first page: what was loaded behind it stays, with the way to what is further.
+  function keepFurther(before) {
+    const more = rows.querySelector("ul > .more");
+    if (!more || before.length < rows.querySelectorAll("ul > li").length) return;
+    const end = Number(more.previousElementSibling.dataset.at);
+    const further = before.filter((each) => each.matches(".more")
+      || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
+    more.replaceWith(...further);
+  }
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target === rows) listed = searched();
+  });
+
+  function sayWhoWrote() {
+    const names = [...wrote].map((id) => document.querySelector(`#c-${id} .name`)?.textContent);
+    const known = names.filter(Boolean);
+    wrote.clear();
+    if (known.length) said.textContent = `New: ${known.slice(0, 3).join(", ")}${known.length > 3 ? " and others" : ""}`;
   }
 
   function searched() {
@@ -85,33 +120,46 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
+  // The text; null where there is none, undefined where there may be later.
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
       const answer = await fetch(url, { headers, credentials: "same-origin" });
-      return answer.status === 200 ? await answer.text() : null;  // 204: the way to the sign-in
+      if (answer.status === 200) return await answer.text();
+      if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
+      return answer.status < 500 ? null : undefined;
     } catch {
-      return null;
+      return undefined;
     }
   }
 
   const turns = new Map();
-  async function showMessage(id, isNew) {
+  async function showMessage(id, isNew, tries) {
     const turn = (turns.get(id) ?? 0) + 1;
     turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (answer === null || turns.get(id) !== turn) return;  // the answer to a later question counts
+    if (turns.get(id) !== turn) return;  // the answer to a later question counts
+    if (answer === undefined && tries < 5) setTimeout(() => later(id, isNew, tries + 1), 2000 * (tries + 1));
+    if (!answer) return;
     const holder = document.createElement("template");
     holder.innerHTML = answer;
     const item = holder.content.querySelector("li");
     const known = document.getElementById(`m-${id}`);
     const follow = isAtEnd();
+    const playing = [...(known?.querySelectorAll("audio, video") ?? [])].find((each) => !each.paused);
+    if (playing) {  // would fall silent
+      playing.addEventListener("pause", () => later(id, false), { once: true });
+      return;
+    }
     if (known) {
+      const reached = (place) => [...place.querySelectorAll("a, button, summary")];
+      const focused = reached(known).indexOf(document.activeElement);
       for (const part of ["details.html", "details.quoted", "details.rest"]) {
         const open = item.querySelector(part);
         if (open) open.open = known.querySelector(part)?.open ?? false;
       }
       known.replaceWith(item);
+      if (focused >= 0) (reached(item)[focused] ?? reached(item).pop())?.focus({ preventScroll: true });
     } else {
       place(item);
       scroll.querySelector(".empty")?.remove();
@@ -119,8 +167,10 @@
     htmx.process(item);
     if (follow) toEnd();
     if (isNew && item.classList.contains("theirs")) {
-      said.textContent = `New message: ${item.querySelector(".text")?.textContent.slice(0, 200) ?? ""}`;
-    } else if (item.classList.contains("failed")) {
+      const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
+      const text = parts.find(Boolean)?.textContent.trim();
+      said.textContent = `New message: ${text ? text.slice(0, 200) : "without text"}`;
+    } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
     }
   }
@@ -145,105 +195,60 @@
     messages.insertBefore(item, anchor ?? null);
   }
 
-  // One message's news come close together: the last of them is what is shown.
+  // One message's news come close together: the last of them is what is shown. Two are asked for at
+  // a time: a browser with thousands under way has no room for what somebody does.
   const pending = new Map();
-  function later(id, isNew) {
-    const before = pending.get(id);
-    clearTimeout(before?.timer);
-    const fresh = isNew || (before?.isNew ?? false);
-    pending.set(id, {
-      isNew: fresh,
-      timer: setTimeout(() => { pending.delete(id); showMessage(id, fresh); }, 60),
-    });
+  let lanes = 0;
+  function later(id, isNew, tries = 0) {
+    pending.set(id, { isNew: isNew || Boolean(pending.get(id)?.isNew), tries });
+    if (lanes >= 2) return;
+    lanes++;
+    setTimeout(showPending, 60);
   }
 
-  // Who is answered anything but a stream (by a proxy while the gateway begins anew) is never asked
-  // again by the browser: so it is done here, from the last place, and said meanwhile.
-  let events = null;
-  let after = rows.dataset.after;
-  let pause = 1000;
-  function hear() {
-    if (events || document.hidden) return;
-    const stream = events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}`);
-    stream.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
-    stream.onerror = () => {
-      if (stream.readyState !== EventSource.CLOSED || stream !== events) return;
-      events = null;
-      sayDeaf();
-      setTimeout(hear, pause);
-      pause = Math.min(pause * 2, 60000);
-    };
-    stream.onmessage = (event) => {
-      after = event.lastEventId;
-      const told = JSON.parse(event.data);
-      if (typeof told.unread === "number") showUnread(told.unread);
-      if (told.type === "unread") return;  // what happened was told before, only not yet counted
-      refreshList();
-      if (told.message && told.conversation === conversation) {
-        const isNew = told.type === "message.received";
-        later(told.message, isNew);
-        if (isNew) { isMarked = false; markRead(); }
-      }
-    };
+  async function showPending() {
+    while (pending.size) {
+      const [[id, { isNew, tries }]] = pending;
+      pending.delete(id);
+      await showMessage(id, isNew, tries);
+    }
+    lanes--;
   }
 
-  function hush() {
-    events?.close();
-    events = null;
-  }
-
-  // Over HTTP/1.1 a browser has six connections to a host: pages that nobody sees leave them to those
-  // that somebody opens, and look now and then what is unread. Seen again, they hear what they missed.
-  let away = 0;
-  let looking = 0;
-  function rest() {
-    hush();
-    looking = setInterval(refreshList, 30000);
-  }
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(away);
-    clearInterval(looking);
-    if (document.hidden) away = setTimeout(rest, 5000); else hear();
+  document.addEventListener("told", ({ detail: told }) => {
+    if (typeof told.unread === "number") showUnread(told.unread);
+    if (told.type === "unread") return;  // what happened was told before, only not yet counted
+    refreshList();
+    const isNew = told.type === "message.received";
+    if (isNew && told.conversation !== conversation) wrote.add(told.conversation);
+    if (told.message && told.conversation === conversation) {
+      later(told.message, isNew);
+      if (isNew) { isMarked = false; markRead(); }
+    }
   });
-  window.addEventListener("pagehide", hush);
-
-  function sayDeaf() {
-    const notice = document.createElement("p");
-    notice.id = "deaf";
-    notice.className = "notice warn";
-    notice.textContent = "What is new does not come in just now: trying again. If this stays, load the page again.";
-    document.getElementById("problem").replaceChildren(notice);
-  }
-  if (document.hidden) rest(); else hear();
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   // ------------------------------------------------------------- older messages keep the place
 
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(".more[hx-get] a")) event.preventDefault();  // htmx asks for them
+  });
+  let isEarlierAsked = false;  // by the link, which goes with the answer
   document.body.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.target.closest?.("#messages > .more")) scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
+    if (!event.target.closest?.("#messages > .more")) return;
+    scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
+    isEarlierAsked = document.activeElement?.id === "earlier";
   });
   document.body.addEventListener("htmx:afterSettle", () => {
     if (!scroll?.dataset.before) return;
     scroll.scrollTop = scroll.scrollHeight - Number(scroll.dataset.before);
     delete scroll.dataset.before;
+    if (isEarlierAsked && !document.getElementById("earlier")) scroll.focus({ preventScroll: true });
     const seen = new Set();  // the day that was begun above goes on below
     for (const day of messages.querySelectorAll(".day")) {
       if (seen.has(day.dataset.day)) day.remove();
       seen.add(day.dataset.day);
     }
-  });
-  document.body.addEventListener("sent", () => { toEnd(); document.getElementById("body")?.focus(); });
-
-  // The same form that comes back, as with an error, cannot say which files were chosen.
-  let chosen = null;
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
-    const form = event.detail.target;
-    if (form?.id === "composer") chosen = { key: form.elements.key.value, files: form.elements.attachments?.files };
-  });
-  document.body.addEventListener("htmx:afterSwap", () => {
-    const { key, attachments } = document.getElementById("composer")?.elements ?? {};
-    if (chosen?.files?.length && attachments && key.value === chosen.key) attachments.files = chosen.files;
-    chosen = null;
   });
 
   // Pictures of an e-mail from elsewhere, in its own frame.
@@ -252,41 +257,5 @@
     if (!link) return;
     event.preventDefault();
     link.closest("details").querySelector("iframe").src = link.href;
-  });
-
-  // ------------------------------------------------------------- keys
-
-  const isField = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
-
-  function step(by) {
-    const links = [...rows.querySelectorAll("li > a:not(.button)")];
-    if (!links.length) return;
-    const now = links.indexOf(document.activeElement);
-    const current = links.findIndex((link) => link.hasAttribute("aria-current"));
-    const from = now >= 0 ? now : current;
-    const next = Math.min(Math.max(from + by, 0), links.length - 1);
-    links[next].focus();
-  }
-
-  document.addEventListener("keydown", (event) => {
-    const keys = document.getElementById("keys");
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "body") {
-      event.preventDefault();
-      event.target.form.querySelector('button[value="send"]').click();
-      return;
-    }
-    if (event.key === "Escape" && isField(event.target)) { event.target.blur(); return; }
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (isField(event.target) || keys?.open) return;
-    const act = {
-      j: () => step(1),
-      k: () => step(-1),
-      r: () => (document.getElementById("body") ?? document.querySelector("#composer select"))?.focus(),
-      "/": () => document.getElementById("q")?.focus(),
-      "?": () => keys?.showModal(),
-    }[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
   });
 })();

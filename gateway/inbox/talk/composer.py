@@ -202,7 +202,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
         composing = await begin(visit, db, row, again)
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])
-    response.headers["HX-Trigger"] = "sent"
+    response.headers["HX-Trigger-After-Settle"] = "sent"  # the new form has the focus
     return response
 
 

@@ -89,7 +89,8 @@ def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str
 
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     lines = []
-    if digits := _text(told.get("digits")):
+    digits = _text(told.get("digits"))
+    if digits and digits != "hangup":  # Twilio's word for no key that ended a recording
         lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
     seconds = told.get("duration")
     if isinstance(seconds, str) and _SECONDS.fullmatch(seconds):

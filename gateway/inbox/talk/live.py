@@ -10,6 +10,7 @@ after a silence, and behind the last ones by itself.
 
 from __future__ import annotations
 
+import random
 import time
 
 from aiohttp import web
@@ -26,21 +27,28 @@ from gateway.store.positions import Position
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
+# Milliseconds. Where a process begins anew all pages are cut at once, and come back bit by bit.
+_RETRY, _NEXT_LOOK = (1000, 6000), (4000, 6000)
 _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 
 
 async def events(visit: Visit) -> web.StreamResponse:
-    """Every event of the organization since the page was made, or after `Last-Event-ID`."""
+    """Every event of the organization since the page was made, or after `Last-Event-ID`.
+
+    With `look` it ends where nothing more has happened.
+    """
     if visit.request.method == "HEAD":
         return web.Response(headers=_HEADERS)  # an answer without a body, which ends
     live = visit.services.live
-    async with live.subscribe(visit.staff, _after(visit)) as subscription:
+    async with live.subscribe(visit.staff, _after(visit), is_brief=True) as subscription:
         stream = Stream(visit.request, _HEADERS)
         stream.response.force_close()
         async with stream:
-            await stream.send(b"retry: 2000\n" + _beat(subscription.position))
+            is_look = "look" in visit.request.query
+            retry = random.randint(*(_NEXT_LOOK if is_look else _RETRY))  # noqa: S311 - no secret
+            await stream.send(f"retry: {retry}\n".encode() + _beat(subscription.position))
             try:
-                await _tell(visit, subscription, stream)
+                await (_look if is_look else _tell)(visit, subscription, stream)
             except EndedError as error:
                 await stream.send(f": {error}\n\n".encode())
         return stream.response
@@ -61,6 +69,13 @@ async def _tell(visit: Visit, subscription: Subscription, stream: Stream) -> Non
         if not happened and unread is not None:
             parts.append(_counted(subscription.position, unread))
         await stream.send(b"".join(parts) or _beat(subscription.position))
+
+
+async def _look(_visit: Visit, subscription: Subscription, stream: Stream) -> None:
+    """Send what has happened, and no more: for a page that leaves its connection to others."""
+    while happened := await subscription.next(0):
+        await stream.send(b"".join(_event(each, None) for each in happened))
+    await stream.send(_beat(subscription.position))
 
 
 class _Pace:

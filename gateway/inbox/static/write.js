@@ -1,0 +1,106 @@
+// Writing, and keys that lead through conversations. All works without it.
+"use strict";
+
+(() => {
+  const scroll = document.getElementById("thread");
+  const rows = document.getElementById("rows");
+  const said = document.getElementById("live");
+
+  function toWriting() {
+    const form = document.getElementById("composer");
+    // WhatsApp may take nothing but a template.
+    const place = form?.querySelector("textarea:not([disabled])") ?? form?.querySelector('select[name="template"]');
+    place?.focus();
+  }
+
+  document.body.addEventListener("sent", () => {
+    if (scroll) scroll.scrollTop = scroll.scrollHeight;
+    said.textContent = document.querySelector("#composer > .notice")?.textContent ?? "";
+    toWriting();
+  });
+
+  // ------------------------------------------------------------- while an answer is on its way
+
+  // What is read out, and what a slow network would lose: what somebody writes on under a message
+  // that is just being sent.
+  const waiting = new Map();  // what is busy, by its request: afterwards it may be gone from the page
+  document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, elt, target, requestConfig } }) => {
+    if (!target || target.id === "measure") return;
+    const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
+    const fields = isSending ? [...elt.querySelectorAll("textarea, input:not([type])")] : [];
+    for (const field of fields) field.readOnly = true;
+    const place = target.closest("#messages, #rows, #composer");
+    place?.setAttribute("aria-busy", "true");
+    waiting.set(xhr, { place, fields });
+  });
+  document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
+    const { place, fields = [] } = waiting.get(xhr) ?? {};
+    waiting.delete(xhr);
+    place?.removeAttribute("aria-busy");
+    for (const field of fields) field.readOnly = false;
+  });
+
+  // The same form that comes back, as with an error or for another channel, cannot say which files
+  // were chosen, nor what was typed since.
+  const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
+  let before = null;
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const form = event.detail.target;
+    if (form?.id !== "composer") return;
+    before = {
+      key: form.elements.key.value,
+      files: form.elements.attachments?.files,
+      isOpen: form.querySelector(".more-fields")?.open,
+      typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value })),
+    };
+  });
+  document.body.addEventListener("htmx:afterSwap", () => {
+    const form = document.getElementById("composer");
+    if (before && form?.elements.key.value === before.key) {
+      const { attachments } = form.elements;
+      if (before.files?.length && attachments) attachments.files = before.files;
+      if (before.isOpen) form.querySelector(".more-fields").open = true;
+      for (const { name, value } of before.typed) {
+        const field = [...form.querySelectorAll(TYPED)].find((each) => each.name === name);
+        if (field && field.value !== value) field.value = value;
+      }
+    }
+    before = null;
+  });
+
+  // ------------------------------------------------------------- keys
+
+  const isField = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
+
+  function step(by) {
+    const links = [...rows.querySelectorAll("li > a:not(.button)")];
+    if (!links.length) return;
+    const now = links.indexOf(document.activeElement);
+    const current = links.findIndex((link) => link.hasAttribute("aria-current"));
+    const from = now >= 0 ? now : current;
+    const next = Math.min(Math.max(from + by, 0), links.length - 1);
+    links[next].focus();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const keys = document.getElementById("keys");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.id === "body") {
+      event.preventDefault();
+      event.target.form.querySelector('button[value="send"]').click();
+      return;
+    }
+    if (event.key === "Escape" && isField(event.target)) { event.target.blur(); return; }
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isField(event.target) || keys?.open) return;
+    const act = {
+      j: () => step(1),
+      k: () => step(-1),
+      r: toWriting,
+      "/": () => document.getElementById("q")?.focus(),
+      "?": () => keys?.showModal(),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+})();

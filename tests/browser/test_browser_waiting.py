@@ -1,0 +1,214 @@
+"""While an answer is on its way, and where much happens: what is read out, kept, and focused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import OWNER, Visitors
+from tests.browser.people import ADA, furnish
+from tests.browser.scene import OURS, Scene
+from tests.browser.test_browser_talk import hear
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page, Route
+
+api = pytest.importorskip("playwright.async_api")
+
+
+async def slow(page: Page, what: str) -> asyncio.Event:
+    """Answers to such requests wait for what is given back."""
+    go_on = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await page.route(what, wait)
+    return go_on
+
+
+async def focused(page: Page) -> str:
+    """The id of what has the focus."""
+    found: str = await page.evaluate("document.activeElement.id")
+    return found
+
+
+async def test_sending_over_a_slow_network(visitors: Visitors) -> None:
+    """A form whose answer is on its way is busy and takes no more text; then the new one has the
+    focus, and what became of the message is read out."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    go_on = await slow(page, "**/reply")
+    composer, text = page.locator("#composer"), page.get_by_label("Your message")
+    await text.fill("On my way.")
+    await page.get_by_role("button", name="Send", exact=True).focus()
+    await page.keyboard.press("Enter")
+    await api.expect(composer).to_have_attribute("aria-busy", "true")
+    await text.press("x")
+    await api.expect(text).to_have_value("On my way.")
+    go_on.set()
+
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    await api.expect(text).to_be_focused()
+    await api.expect(text).to_have_value("")
+    assert await composer.get_attribute("aria-busy") is None
+
+
+async def test_a_refusal_leaves_the_focus(visitors: Visitors) -> None:
+    """A form that comes back to be put right can be written in again, from the same button; where
+    the server is not reached, too."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text, send = (
+        page.get_by_label("Your message"),
+        page.get_by_role("button", name="Send", exact=True),
+    )
+    await send.focus()
+    await page.keyboard.press("Enter")
+    await api.expect(page.get_by_text("This was not sent.")).to_be_visible()
+    await api.expect(send).to_be_focused()
+    await page.route("**/reply", lambda route: route.abort())
+    await text.fill("Hello")
+    await text.press("Control+Enter")
+    await api.expect(page.get_by_text("The server was not reached.")).to_be_visible()
+    await text.press("x")
+    await api.expect(text).to_have_value("Hellox")
+    visitors.complaints.clear()  # htmx writes down that it got no answer
+
+
+async def test_what_is_typed_meanwhile(visitors: Visitors) -> None:
+    """Who goes on writing while the form of another channel is on its way loses no letter of it;
+    the choice keeps the focus."""
+    where = await furnish(visitors.stage)
+    page = await visitors.open(path=f"/c/{where['ada']}")
+    go_on = await slow(page, "**/compose")
+    channel, text = page.locator("#by-channel"), page.get_by_label("Your message")
+    await text.fill("Dear Ada")
+    await channel.select_option(label="E-mail")
+    await text.press_sequentially(", see you")
+    go_on.set()
+    await api.expect(page.get_by_label("Subject")).to_be_visible()
+    await api.expect(text).to_have_value("Dear Ada, see you")
+    await api.expect(text).to_be_focused()
+
+    await channel.focus()
+    await channel.select_option(label="SMS")
+    await api.expect(page.get_by_label("Subject")).to_have_count(0)
+    assert "by-channel" == await focused(page)
+
+
+async def test_the_key_that_replies(visitors: Visitors) -> None:
+    """Where WhatsApp takes nothing but a template, it leads to that."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("whatsapp", ADA[0], "Hello?")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await page.keyboard.press("r")
+    assert "by-template" == await focused(page)
+
+
+async def test_earlier_messages_by_keyboard(visitors: Visitors) -> None:
+    """While they come in their list is busy; the link that asked for them has the focus again, and
+    where there is none any more, the messages have it."""
+    scene = Scene(visitors.stage)
+    for number in range(130):
+        said = await scene.said("sms", ADA[0], f"Message number {number}.", minutes=20)
+    page = await visitors.open()
+    go_on = await slow(page, "**/c/*cursor=*")
+    await page.goto(f"/inbox/c/{await scene.conversation(said)}")
+    await page.get_by_label("Your message").fill("Not lost")
+    for _ in range(3):
+        await page.locator("#earlier").focus()
+        await page.keyboard.press("Enter")
+        await api.expect(page.locator("#messages")).to_have_attribute("aria-busy", "true")
+        go_on.set()
+        await api.expect(page.locator("#messages")).not_to_have_attribute("aria-busy", "true")
+        go_on.clear()
+    await api.expect(page.locator("#messages")).to_contain_text("Message number 0.")
+    assert "thread" == await focused(page)
+    await api.expect(page.get_by_label("Your message")).to_have_value("Not lost")
+
+
+async def test_who_writes_elsewhere_is_read_out(visitors: Visitors) -> None:
+    """A message in another conversation is told by the name of whoever wrote it, one in this
+    conversation by its text."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.lead("Grace", "Hopper", "+447700900555")
+    await scene.said("sms", "+447700900555", "Good morning")
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await hear(stage, stage.a, OURS["sms"], "+447700900555", "Are you there?")
+    await api.expect(page.locator("#live")).to_have_text("New: Grace Hopper")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Or you?")
+    await api.expect(page.locator("#live")).to_have_text("New message: Or you?")
+
+
+BUSY = """() => setInterval(() => document.dispatchEvent(
+  new CustomEvent("told", { detail: { type: "message.sent", conversation: "x" } })), 50)"""
+
+
+async def test_a_busy_desk(visitors: Visitors) -> None:
+    """However fast news come, the list is made anew; and what somebody has loaded further down in
+    it stays."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    for number in range(90):
+        await scene.said("sms", f"+4477009{number:05}", f"Number {number}")
+    page = await visitors.open()
+    rows = page.locator("#rows ul > li[id]")
+    await api.expect(rows).to_have_count(40)
+    await page.locator("#more-rows").scroll_into_view_if_needed()
+    await api.expect(rows).to_have_count(80)
+    await page.evaluate(BUSY)
+    await hear(stage, stage.a, OURS["sms"], "+447700900555", "Are you there?")
+
+    await api.expect(page.locator("#rows")).to_contain_text("Are you there?")
+    await api.expect(rows).to_have_count(81)
+    await page.locator("#more-rows").scroll_into_view_if_needed()
+    await api.expect(rows).to_have_count(91)
+    names = await rows.evaluate_all("all => all.map(each => each.id)")
+    assert len(set(names)) == len(names)
+
+
+async def test_a_session_that_ends_while_one_writes(visitors: Visitors) -> None:
+    """What is written stays; who signs in again in another tab sends it from here, and not somebody
+    else who signs in there."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text, send = (
+        page.get_by_label("Your message"),
+        page.get_by_role("button", name="Send", exact=True),
+    )
+    problem = page.get_by_role("alert")
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    await text.fill("Half an hour's work.")
+    await send.click()
+    await api.expect(problem).to_contain_text("what you have written stays here")
+    for email, is_same in (("member@alpha.example.com", False), (OWNER, True)):
+        other = await page.context.new_page()
+        await other.goto(await stage.link(email))
+        await other.get_by_role("button", name="Sign in").click()
+        await other.wait_for_url("**/inbox")
+        await other.close()
+        async with page.expect_response(lambda answer: answer.url.endswith("/inbox")):
+            await page.evaluate("window.dispatchEvent(new Event('focus'))")
+        if not is_same:
+            await api.expect(problem).to_contain_text("Your session has ended")
+
+    await api.expect(problem).to_be_empty()
+    await api.expect(text).to_have_value("Half an hour's work.")
+    await send.click()
+    await api.expect(page.locator("#messages")).to_contain_text("Half an hour's work.")
+    visitors.complaints.clear()  # htmx writes down that it was refused
