@@ -48,6 +48,7 @@ _log = logger(__name__)
 
 _KNOWN_CERTIFICATES = 100
 _LARGE = 32 * 2**10
+_NOTHING = "The provider brought none of it that can be read."
 
 E = TypeVar("E", bound=WebhookEvent)
 T = TypeVar("T")
@@ -242,6 +243,8 @@ class Receiving:
             )
             if file.content is not None:
                 one = await self._files.keep(one, file.content)
+            elif not file.url:
+                one = replace(one, state="failed", reason=_NOTHING)
             files.media.append(one)
             files.shown.append(
                 file

@@ -11,6 +11,7 @@ from email import utils
 from typing import Any, Final
 
 from channels.email import to_mailbox
+from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
 from webhooks.mail_charsets import stored
@@ -106,8 +107,8 @@ def inbound(letter: Letter) -> Inbound:
         "auto_submitted": is_automatic(letter.headers) or None,
     }
     told = {name: value for name, value in told.items() if value} | dict(letter.detail)
-    if len(letter.attachments) > ATTACHMENTS:
-        told["left_out"] = f"{told.get('left_out', '')} {MORE_FILES}".strip()
+    if left_out := _left_out(letter):
+        told["left_out"] = " ".join(filter(None, [told.get("left_out"), *left_out]))
     recipients = tuple(_recipients(letter))
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
@@ -125,6 +126,17 @@ def inbound(letter: Letter) -> Inbound:
         occurred_at=letter.occurred_at or parse_date(_first(letter.headers, "date")),
         detail=told,
     )
+
+
+def _left_out(letter: Letter) -> list[str]:
+    """What is not kept, in words: nobody would know of it."""
+    is_long = len(letter.text or "") > TEXT_CHARACTERS
+    is_large = len(letter.html or "") > HTML_BYTES
+    return [
+        *([f"Its text has more than {TEXT_CHARACTERS} characters."] if is_long else []),
+        *([f"Its HTML has more than {HTML_BYTES} characters."] if is_large else []),
+        *([MORE_FILES] if len(letter.attachments) > ATTACHMENTS else []),
+    ]
 
 
 def _sender(letter: Letter) -> str:

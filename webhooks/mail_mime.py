@@ -104,8 +104,9 @@ def parse(raw: bytes) -> Message:
         root=root,
         digest=digest,
         headers=tuple(headers(root)),
-        text=_joined(texts, "\n", TEXT_BYTES),
-        html=_joined(pages, "\n", HTML_BYTES),
+        # One more than is kept, so that it can be told that there was more.
+        text=_joined(texts, "\n", TEXT_BYTES + 1),
+        html=_joined(pages, "\n", HTML_BYTES + 1),
         attachments=tuple(files),
         detail=detail,
     )

@@ -66,8 +66,8 @@ DELAY_SUBJECT = re.compile(
 )
 # Where the copy of the mail itself begins, be it by its headers: what is there says nothing of it.
 COPY = re.compile(
-    r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|copy of the message"
-    r"|follows)\b"
+    r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|unsent message"
+    r"|copy of the message|message (?:header )?follows)\b"
     r"|original message headers|(?:return-path|received|message-id)[ \t]*:)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -19,7 +19,8 @@ _SQL = queries("media")
 class NewMedia:
     """A file of a message that is stored with it: kept already, or to be fetched.
 
-    One that is to be fetched has a `source_url` and the account whose credentials may go there.
+    One that is to be fetched has a `source_url` and the account whose credentials may go there;
+    one that nobody will ever have (`failed`) the `reason`.
     """
 
     organization_id: UUID
@@ -31,6 +32,7 @@ class NewMedia:
     size: int | None = None
     storage_key: str | None = None
     state: str = "waiting"
+    reason: str | None = None
     source_url: str | None = None
     account_id: UUID | None = None
 

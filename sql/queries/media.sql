@@ -7,15 +7,16 @@
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     organization_id uuid, id uuid, message_id uuid, position smallint, source_url text,
-    filename text, content_type text, size bigint, storage_key text, state text, account_id uuid
+    filename text, content_type text, size bigint, storage_key text, state text, reason text,
+    account_id uuid
   )
 ), stored AS (
   INSERT INTO gateway.media (
     organization_id, id, message_id, position, source_url, filename, content_type, size,
-    storage_key, state
+    storage_key, state, reason
   )
   SELECT i.organization_id, i.id, i.message_id, i.position, i.source_url, i.filename,
-    i.content_type, i.size, i.storage_key, i.state
+    i.content_type, i.size, i.storage_key, i.state, i.reason
   FROM incoming i
   JOIN messages m ON m.organization_id = i.organization_id AND m.id = i.message_id
   ON CONFLICT (organization_id, id) DO NOTHING

@@ -38,15 +38,17 @@ WITH incoming AS MATERIALIZED (
     SELECT f.channel, f.address, f.reason FROM fresh f)
   UNION ALL
   SELECT * FROM fresh
+), lifts AS MATERIALIZED (
+  SELECT channel, address, reason, of_source, max(occurred_at) AS occurred_at
+  FROM said WHERE is_lifted GROUP BY channel, address, reason, of_source
 ), standing AS MATERIALIZED (
   SELECT DISTINCT ON (channel, address, reason) id, channel, address, reason, occurred_at, source,
     detail
   FROM said s
   WHERE NOT s.is_lifted AND NOT EXISTS (
-    SELECT FROM said l
+    SELECT FROM lifts l
     WHERE l.channel = s.channel AND l.address = s.address AND l.reason = s.reason
-      AND l.is_lifted AND l.occurred_at > s.occurred_at
-      AND (l.of_source IS NULL OR l.of_source = s.source))
+      AND l.occurred_at > s.occurred_at AND (l.of_source IS NULL OR l.of_source = s.source))
   ORDER BY channel, address, reason, occurred_at DESC
 ), lifted AS (
   DELETE FROM gateway.suppressions s USING (

@@ -286,6 +286,20 @@ def test_too_many_parts() -> None:
     assert "200 parts" in read(raw).detail["left_out"]
 
 
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_too_long_a_text(kind: str) -> None:
+    """Of a text that is longer than is kept the beginning is there, and it is said."""
+    limit = 2**20 if kind == "plain" else 2**21
+
+    def mail_of(length: int) -> Inbound:
+        return read(HEAD + f"Content-Type: text/{kind}\r\n\r\n" + "word " * (length // 5 + 1))
+
+    assert "left_out" not in mail_of(limit // 2).detail
+    long = mail_of(limit)
+    assert f"more than {limit} characters" in long.detail["left_out"]
+    assert long.body.startswith("word word")
+
+
 def test_too_many_files() -> None:
     """More files than are kept are left out, and it is said, beside what else was."""
 

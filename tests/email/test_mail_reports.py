@@ -331,6 +331,15 @@ EXCHANGE = f"From: Outlook <MicrosoftExchange{'0a' * 16}@corp.example>\nReturn-P
             ),
         ),
         (
+            DAEMON + "Subject: Returned mail: see transcript for details",
+            (
+                "   ----- The following addresses had permanent fatal errors -----\n"
+                "<bob@example.org>\n\n   ----- Transcript of session follows -----\n"
+                "<<< 550 5.1.1 <bob@example.org>... User unknown\n\n"
+                "   ----- Original message follows -----\n\n"
+            ),
+        ),
+        (
             DAEMON + "Subject: Undeliverable: Your train is delayed",
             "It was delayed, and is refused: 550 5.1.1 unknown.\n\n",
         ),
@@ -340,6 +349,7 @@ def test_a_bounce_of_a_mail_about_a_delay(head: str, said: str) -> None:
     """What the mail itself says in its copy or subject does not make a failure a delay."""
     found = report(f"{head}\n\n{said}{LATE}".encode())
     assert (found.word, found.status, found.external_id) == ("bounced", Status.FAILED, OURS)
+    assert found.error_code == ("5.1.1" if "5.1.1" in said else None)
 
 
 def test_a_warning_in_words() -> None:

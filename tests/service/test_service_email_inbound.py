@@ -252,3 +252,30 @@ async def test_malformed(gateway: Gateway, ask: Ask, raw: bytes) -> None:
     rows: list[dict[str, Any]] = await inbound_of(ask)
     assert ["a@b.example"] * len(rows) == [row["from_address"] for row in rows]
     assert 1 == await gateway.count("gateway.webhook_requests")
+
+
+async def test_a_file_that_cannot_be_read(gateway: Gateway, ask: Ask) -> None:
+    """A file of which its provider brought nothing that can be read is lost, and said to be so:
+    nobody waits for it."""
+    account_id = await connect(gateway, "postmark", Channel.EMAIL)
+    payload = {
+        "FromFull": {"Email": ADA},
+        "OriginalRecipient": DESK,
+        "Subject": "papers",
+        "TextBody": "see the files",
+        "Attachments": [{"Name": "a.pdf", "Content": "A", "ContentType": "application/pdf"},
+                        {"Name": "b.pdf", "ContentType": "application/pdf"}],
+    }  # fmt: skip
+    body = json.dumps(payload).encode()
+    query = "?" + urlencode({"secret": SECRET})
+    assert 200 == (await hook(gateway, "postmark", account_id, "inbound", query, data=body)).status
+    (row,) = await inbound_of(ask)
+    async with gateway.database.as_service() as db:
+        kept = await db.fetch("SELECT filename, state, reason FROM gateway.media ORDER BY position")
+    told = (await ask("GET", f"/v1/messages/{row['id']}/why")).body
+
+    reason = "The provider brought none of it that can be read."
+    assert [("a.pdf", "failed", reason), ("b.pdf", "failed", reason)] == [tuple(r) for r in kept]
+    assert 0 == await gateway.count("gateway.errands")
+    assert "being fetched" not in json.dumps(told)
+    assert "a.pdf could not be fetched" in json.dumps(told)

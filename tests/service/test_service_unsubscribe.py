@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels.model import Channel
-from tests.service.wires import connect, row_of, send, step, suppressed
+from tests.service.wires import SECRET, connect, hook, row_of, send, step, suppressed
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -111,4 +113,27 @@ async def test_put_back(gateway: Gateway, ask: Ask, sent: dict[str, Any]) -> Non
     assert 403 == (await ask("DELETE", path)).status
     assert 204 == (await ask("DELETE", path, key=gateway.a.owner)).status
     await ask("POST", sent["path"], key="", **CLICK)
+    assert LISTED == await suppressed(ask)
+
+
+async def test_their_word_to_us_outlasts_that_to_a_provider(
+    gateway: Gateway, ask: Ask, sent: dict[str, Any]
+) -> None:
+    """Who unsubscribed at the provider and with us, too, stays off the list when the provider takes
+    back what was said to it; however often they click, the log does not grow."""
+    account = await connect(gateway, "postmark", Channel.EMAIL, "news@clinic.example")
+    now = datetime.now(UTC)
+
+    async def postmark_says(at: datetime, **more: Any) -> None:
+        told = {"RecordType": "SubscriptionChange", "MessageID": None, "Recipient": ADA,
+                "ChangedAt": at.isoformat(), **more}  # fmt: skip
+        query, body = f"?secret={SECRET}", json.dumps(told).encode()
+        assert 200 == (await hook(gateway, "postmark", account, "events", query, data=body)).status
+
+    await postmark_says(now - timedelta(hours=2), SuppressSending=True, Origin="Recipient",
+                        SuppressionReason="ManualSuppression")  # fmt: skip
+    for _ in range(9):
+        assert 200 == (await ask("POST", sent["path"], key="", **CLICK)).status
+    assert await gateway.count("gateway.consent_events") <= 3  # a minute may have ended
+    await postmark_says(now - timedelta(hours=1), SuppressSending=False, Origin="Customer")
     assert LISTED == await suppressed(ask)
