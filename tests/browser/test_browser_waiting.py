@@ -263,3 +263,32 @@ async def test_a_page_that_is_open_for_days(visitors: Visitors) -> None:
 
     assert ["Today", "Yesterday"] == names[:2]
     assert names[2].startswith(f"{datetime.fromisoformat(date):%A}")
+
+
+BACK = """() => {
+  window.isOld = true;
+  window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+  window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+}"""
+
+
+async def test_a_page_that_the_browser_kept(visitors: Visitors) -> None:
+    """Who goes back to a page finds what was written on it, and hears what is new; who is not
+    signed in any more finds the sign-in."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text = page.get_by_label("Your message")
+    await text.fill("Half a")
+    await page.evaluate(BACK)
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Are you there?")
+    await api.expect(page.locator("#messages")).to_contain_text("Are you there?")
+    await api.expect(text).to_have_value("Half a")
+    assert await page.evaluate("window.isOld")
+
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    await page.evaluate(BACK)
+    await page.wait_for_url("**/sign-in*")

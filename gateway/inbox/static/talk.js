@@ -247,8 +247,6 @@
       if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
     }
   });
-  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-
   // ------------------------------------------------------------- older messages keep the place
 
   document.addEventListener("click", (event) => {
