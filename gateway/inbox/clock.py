@@ -40,6 +40,10 @@ class Clock:
         local = self._local(at)
         return self._time(at, local, f"{local:%H:%M}")
 
+    def date(self, at: datetime) -> str:
+        """The day for machines: 2026-11-26."""
+        return self._local(at).date().isoformat()
+
     def day(self, at: datetime) -> str:
         """Today, Yesterday, or the day with its name; the year where it is another."""
         local = self._local(at)

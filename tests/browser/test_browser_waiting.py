@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,3 +213,82 @@ async def test_a_session_that_ends_while_one_writes(visitors: Visitors) -> None:
     await send.click()
     await api.expect(page.locator("#messages")).to_contain_text("Half an hour's work.")
     visitors.complaints.clear()  # htmx writes down that it was refused
+
+
+async def test_a_file_over_a_slow_network(visitors: Visitors) -> None:
+    """A reply may take as long as its files need, and longer than what else is asked for."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await page.evaluate("htmx.config.timeout = 200")
+    go_on = await slow(page, "**/reply")
+    await page.get_by_label("Your message").fill("With a file.")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await page.evaluate("new Promise((done) => setTimeout(done, 1000))")
+    go_on.set()
+    await api.expect(page.locator("#messages")).to_contain_text("With a file.")
+    await api.expect(page.get_by_role("alert")).to_be_empty()
+
+
+async def test_a_window_that_opens(visitors: Visitors) -> None:
+    """Who writes on WhatsApp while the page is open can be answered freely at once."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("whatsapp", ADA[0], "Hello?")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text = page.get_by_label("Your message")
+    await api.expect(text).to_be_disabled()
+    to, from_ = f"whatsapp:{OURS['whatsapp']}", f"whatsapp:{ADA[0]}"
+    await hear(stage, stage.a, to, from_, "And now?")
+    await api.expect(text).to_be_enabled()
+
+
+async def test_a_page_that_is_open_for_days(visitors: Visitors) -> None:
+    """What was said today is yesterday's on the next day, and has its date after that."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Hello")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And today")
+    page = await visitors.open()
+    await page.clock.install()
+    await page.goto(f"/inbox/c/{await Scene(stage).conversation(said)}")
+    day = page.locator("#messages .day").last
+    date = await day.get_attribute("data-day")
+    assert date is not None
+    names = [await day.inner_text()]
+    for _ in range(2):
+        await page.clock.fast_forward("24:00:00")
+        names.append(await day.inner_text())
+
+    assert ["Today", "Yesterday"] == names[:2]
+    assert names[2].startswith(f"{datetime.fromisoformat(date):%A}")
+
+
+BACK = """() => {
+  window.isOld = true;
+  window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+  window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+}"""
+
+
+async def test_a_page_that_the_browser_kept(visitors: Visitors) -> None:
+    """Who goes back to a page finds what was written on it, and hears what is new; who is not
+    signed in any more finds the sign-in."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    text = page.get_by_label("Your message")
+    await text.fill("Half a")
+    await page.evaluate(BACK)
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Are you there?")
+    await api.expect(page.locator("#messages")).to_contain_text("Are you there?")
+    await api.expect(text).to_have_value("Half a")
+    assert await page.evaluate("window.isOld")
+
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    await page.evaluate(BACK)
+    await page.wait_for_url("**/sign-in*")

@@ -83,6 +83,17 @@
   });
   window.addEventListener("pagehide", () => hush());
 
+  // A page that the browser kept comes back as it was left, with what is written on it; but not to
+  // somebody who is not signed in, or is somebody else.
+  window.addEventListener("pageshow", async (event) => {
+    if (!event.persisted) return;
+    const answer = await fetch(base, { credentials: "same-origin" }).catch(() => null);
+    const page = new DOMParser().parseFromString(await answer?.text() ?? "", "text/html").body;
+    if (answer?.ok && page.dataset.who !== document.body.dataset.who) return location.reload();
+    hear();
+    tell({ type: "look" });
+  });
+
   function sayDeaf() {
     const notice = document.createElement("p");
     notice.id = "deaf";

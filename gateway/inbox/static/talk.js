@@ -189,11 +189,28 @@
       day.className = "day";
       day.dataset.day = item.dataset.day;
       day.append(document.createElement("h2"));
-      day.firstChild.textContent = item.dataset.day;
+      day.firstChild.textContent = nameOf(item.dataset.day);
       messages.insertBefore(day, anchor ?? null);
     }
     messages.insertBefore(item, anchor ?? null);
   }
+
+  // A page may stay open for days: what was said today is yesterday's then.
+  const today = () => new Date().toLocaleDateString("sv", { timeZone: document.body.dataset.zone || undefined });
+  let named = today();
+  function nameOf(day) {
+    const ago = Math.round((Date.parse(today()) - Date.parse(day)) / 86400000);
+    if (ago === 0 || ago === 1) return ago ? "Yesterday" : "Today";
+    const year = day.slice(0, 4) === today().slice(0, 4) ? undefined : "numeric";
+    const format = { weekday: "long", day: "numeric", month: "long", year, timeZone: "UTC" };
+    return new Date(day).toLocaleDateString("en-GB", format).replace(",", "");
+  }
+  setInterval(() => {
+    if (named === today()) return;
+    named = today();
+    for (const day of messages?.querySelectorAll(".day") ?? []) day.firstChild.textContent = nameOf(day.dataset.day);
+    refreshList();
+  }, 30000);
 
   // One message's news come close together: the last of them is what is shown. Two are asked for at
   // a time: a browser with thousands under way has no room for what somebody does.
@@ -223,11 +240,13 @@
     if (isNew && told.conversation !== conversation) wrote.add(told.conversation);
     if (told.message && told.conversation === conversation) {
       later(told.message, isNew);
-      if (isNew) { isMarked = false; markRead(); }
+      if (!isNew) return;
+      isMarked = false;
+      markRead();
+      // WhatsApp takes free texts again from whoever writes.
+      if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
     }
   });
-  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-
   // ------------------------------------------------------------- older messages keep the place
 
   document.addEventListener("click", (event) => {
