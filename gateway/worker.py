@@ -16,6 +16,7 @@ from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import logger
 from gateway.missed import MissedReports
+from gateway.shunned import Shunned
 from gateway.store import queue, upkeep
 from gateway.store.database import Database, DatabaseAwayError
 from gateway.store.listening import listen
@@ -59,6 +60,7 @@ class Worker:
         # Whose it is, and by the monotonic clock since when.
         self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
+        self._shunned = Shunned(database, dispatching.claim)
         self._missed = MissedReports(database)
 
     def stop(self) -> None:
@@ -133,11 +135,9 @@ class Worker:
         if not self._known_alive.is_set():
             return Turns()
         try:
-            return await self._dispatching.claim(limit, self._slow())
+            return await self._shunned.claim(limit, self._slow())
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
-        except Exception:  # noqa: BLE001 - one entry's defect must not stop all
-            _log.exception("entries could not be claimed")
         await asyncio.sleep(_POLL)
         return Turns()
 
