@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from channels.model import Sent
+from channels.model import Channel, Sent
 from gateway.metrics import Metrics
 from gateway.missed import MissedReports
 from gateway.outcomes import Outcomes
@@ -21,6 +21,7 @@ from gateway.reporting import Reporting
 from gateway.store.database import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report
+from tests.service.wires import connect, from_sendgrid
 
 __all__ = ["provider"]  # a fixture
 
@@ -168,6 +169,25 @@ async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     await reporting.store(received(gateway, list(told[0].told)))  # the same once more
     events = await gateway.ask("GET", f"/v1/messages/{first.body['id']}/events")
     assert ["delivered", "accepted"] == [event["type"] for event in events.body["data"]]
+
+
+async def test_bounces_beside_a_message_that_is_held(gateway: Gateway) -> None:
+    """Reports that speak of addresses, too, are answered, and what they say of these holds."""
+    account_id = await connect(gateway, "sendgrid", Channel.EMAIL)
+    mail = {"channel": "email", "to": "ann@x.example", "subject": "Hello", "body": "Hello"}
+    sent = await gateway.ask("POST", "/v1/messages", mail)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'sg-1'")
+    bounce = {
+        "event": "bounce", "sg_event_id": "b1", "sg_message_id": "sg-1.x", "timestamp": 1764165600,
+        "email": "ann@x.example", "type": "bounce", "status": "5.1.1", "reason": "no such user",
+    }  # fmt: skip
+    async with held(gateway, CHANGE_MESSAGE, sent.body["id"]), asyncio.timeout(QUICK):
+        answer = await from_sendgrid(gateway, account_id, [bounce])
+        assert 200 <= answer.status < 300
+        assert 1 == await gateway.count("gateway.suppressions")
+    await MissedReports(gateway.database).apply()
+    assert "failed" == (await row_of(gateway, sent))["status"]
 
 
 async def test_a_report_by_our_id_alone(gateway: Gateway) -> None:
