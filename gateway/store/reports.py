@@ -151,6 +151,12 @@ async def addressees(
     return {row["id"]: row["to_address"] for row in rows}
 
 
+async def external_ids(db: Connection, messages: Sequence[tuple[UUID, UUID]]) -> dict[UUID, str]:
+    """The provider's ids of messages (organization, message), where they are known."""
+    rows = await db.fetch(_SQL["external_ids"], *map(list, zip(*messages, strict=True)))
+    return dict(map(tuple, rows))
+
+
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
     await db.execute(_SQL["keep_unmatched"], as_stored(list(reports)))

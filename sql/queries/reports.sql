@@ -150,6 +150,16 @@ ORDER BY external_id, created_at DESC;
 -- To whom our messages $1 went. $2: organization.
 SELECT id, to_address FROM messages WHERE organization_id = $2 AND id = ANY ($1::uuid[]);
 
+-- name: external_ids
+-- The provider's ids of messages $2 of organizations $1, as far as they are known.
+SELECT m.id, m.external_id
+FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, id)
+CROSS JOIN LATERAL (
+  SELECT m.id, m.external_id FROM messages m
+  WHERE m.organization_id = k.organization_id AND m.id = k.id LIMIT 1
+) m
+WHERE m.external_id IS NOT NULL;
+
 -- name: keep_unmatched
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, error_code,

@@ -190,12 +190,17 @@ async def test_bounces_beside_a_message_that_is_held(gateway: Gateway) -> None:
     assert "failed" == (await row_of(gateway, sent))["status"]
 
 
-async def test_a_report_by_our_id_alone(gateway: Gateway) -> None:
-    """A report without an id to be kept by is refused for now, with nothing stored, and alone."""
+@pytest.mark.parametrize("external_id", [None, "another"])
+async def test_a_report_by_our_id_alone(gateway: Gateway, external_id: str | None) -> None:
+    """A report without an id to be found by is refused for now, with nothing stored, and alone."""
     first, second = await send(gateway), await send(gateway, key=gateway.b.key)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET external_id = 'one' WHERE id = $1", UUID(first.body["id"])
+        )
     reporting = Reporting(gateway.database, Metrics())
     async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
-        told = [report(UUID(first.body["id"]), None)]  # type: ignore[arg-type]
+        told = [report(UUID(first.body["id"]), external_id)]  # type: ignore[arg-type]
         with pytest.raises(HeldError):
             await reporting.store(received(gateway, told))
     assert 0 == await gateway.count("gateway.webhook_requests")
