@@ -22,9 +22,11 @@ UNREADABLE = "[JSON that cannot be read]"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# A day inside what Python has, so that each time is one in every zone.
-_FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-_FIRST_MICROS, _LAST_MICROS = ((at - _EPOCH) // _MICROSECOND for at in (_FIRST, _LAST))
+# What Python has, in microseconds, and what stands for times before and behind it: a day inside, so
+# that it is a time in every zone.
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1).toordinal()
 # orjson reads a thousand levels and writes 254: too many levels have more brackets than these.
 _BRACKETS = 254
@@ -93,8 +95,10 @@ def _micros(at: datetime) -> tuple[int]:
 
 
 def _time(value: tuple[int]) -> datetime:
-    micros = min(max(value[0], _FIRST_MICROS), _LAST_MICROS)
-    return _EPOCH + timedelta(microseconds=micros)
+    micros = value[0]
+    if _FIRST <= micros <= _LAST:
+        return _EPOCH + timedelta(microseconds=micros)
+    return _BEFORE if micros < 0 else _BEHIND
 
 
 def _days(day: date) -> tuple[int]:

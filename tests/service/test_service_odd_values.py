@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -125,9 +125,17 @@ async def test_a_counter_that_is_full(gateway: Gateway, ask: Ask) -> None:
     assert [0, 1] == await counts()
 
 
-async def test_times_as_they_are(gateway: Gateway) -> None:
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+    ],
+)
+async def test_times_as_they_are(gateway: Gateway, at: datetime) -> None:
     """What Python has is read and written to the microsecond."""
-    at, day = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), date(1900, 2, 28)
+    day = at.date()
     async with gateway.database.as_service() as db:
         found = await db.fetchrow(
             "SELECT $1::timestamptz, $2::date, $1::text, $2::text, ARRAY[$1], NULL::date", at, day
