@@ -6,6 +6,7 @@ from a mail program or from the page, suppresses the address that the message we
 
 from __future__ import annotations
 
+import time
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway import addresses, links
-from gateway.ids import new_id
+from gateway.ids import derived_id, new_id
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.services import SERVICES
@@ -75,19 +76,24 @@ async def unsubscribe(request: web.Request) -> web.Response:
         known = await suppressions.find(
             db, organization_id, Channel.EMAIL, address, Reason.UNSUBSCRIBE
         )
-        if known is None:  # mail programs ask more than once
-            said = Statement(
-                id=new_id(),
-                channel=Channel.EMAIL,
-                address=address,
-                reason=Reason.UNSUBSCRIBE,
-                is_lifted=False,
-                source="one-click",
-                detail={"message_id": str(message_id)},
-            )
-            await suppressions.change(db, organization_id, [said])
+        said = Statement(
+            # Mail programs ask more than once. That somebody is on the list already is no reason
+            # not to keep their word: whoever said so first may take it back.
+            id=new_id() if known is None else _once_a_minute(organization_id, message_id),
+            channel=Channel.EMAIL,
+            address=address,
+            reason=Reason.UNSUBSCRIBE,
+            is_lifted=False,
+            source="one-click",
+            detail={"message_id": str(message_id)},
+        )
+        await suppressions.change(db, organization_id, [said])
     _log.info("unsubscribed", message_id=str(message_id), organization_id=str(organization_id))
     return _page("You are unsubscribed", _DONE)
+
+
+def _once_a_minute(organization_id: UUID, message_id: UUID) -> UUID:
+    return derived_id(organization_id, "one-click", message_id, int(time.time() / 60))
 
 
 def _named(request: web.Request) -> tuple[UUID, UUID]:
