@@ -191,14 +191,18 @@ class Look:
 
 
 async def take_missed(
-    db: Connection, since: datetime | None, before: datetime | None, limit: int
+    db: Connection,
+    since: datetime | None,
+    before: datetime | None,
+    limit: int,
+    without: Sequence[UUID] = (),
 ) -> Look:
     """Reports that were kept while their message's external id was being stored.
 
     Among the `limit` newest, and all of the same moment as the last, that were received after
-    `since` and before `before`.
+    `since` and before `before`; none of organizations that are `without`.
     """
-    rows = await db.fetch(_SQL["take_missed"], since, before, limit)
+    rows = await db.fetch(_SQL["take_missed"], since, before, limit, list(without))
     return Look(
         at=rows[0]["looked_at"],
         looked=rows[0]["looked"],

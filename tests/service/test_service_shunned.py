@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.missed import MissedReports
 from gateway.shunned import Shunned
 from gateway.store import queue
 from gateway.vault import Vault
@@ -73,7 +74,7 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
 
     async def step(shunned: Shunned) -> int:
         asked.clear()
-        turns = await shunned.claim(4, [])
+        turns = await shunned.claim(10, [])
         for turn in turns:
             await worker.work(turn)
         return len(turns)
@@ -83,12 +84,34 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     assert [["sent"]] * 4 == [await statuses(gateway, tenant) for tenant in others]
     assert ["pending"] == await statuses(gateway, gateway.a)
     assert 0 == await step(shunned)
-    assert [4] == asked  # without it, and nobody is asked about once more
+    assert [10] == asked  # without it, and nobody is asked about once more
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
     assert 0 == await step(shunned)
     assert 1 == await step(Shunned(gateway.database, claim))  # as after a minute
     assert ["sent"] == await statuses(gateway, gateway.a)
     assert 5 == len(provider.posts)
+
+
+async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> None:
+    """Reports that waited for their messages are recorded for all but the one, whose stay."""
+    for tenant in (gateway.a, gateway.b):
+        await send(gateway, tenant)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' || id")
+        await db.execute(
+            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
+            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
+            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
+            " JOIN gateway.provider_accounts a USING (organization_id)"
+        )
+    await run(gateway, TRIGGER.format(gateway.a.organization_id))
+    await MissedReports(gateway.database).apply()
+    assert ["delivered"] == await statuses(gateway, gateway.b)
+    assert ["pending"] == await statuses(gateway, gateway.a)
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+    await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
+    await MissedReports(gateway.database).apply()
+    assert ["delivered"] == await statuses(gateway, gateway.a)
 
 
 async def test_who_waits(gateway: Gateway) -> None:
