@@ -105,6 +105,16 @@ async def test_a_message_to_a_lead_that_is_held(gateway: Gateway) -> None:
     assert sent.body["created_at"][:19] <= (await contacted())[:19]
 
 
+async def test_a_message_to_a_lead_that_nobody_may_refer_to(gateway: Gateway) -> None:
+    """What cannot be stored while the CRM holds a lead is refused for now, by its reason."""
+    lead = (await gateway.ask("POST", "/v1/leads", {"phone": THEIRS})).body["id"]
+    async with held(gateway, "SELECT FROM leads WHERE id = $1 FOR UPDATE", lead):
+        refused = await send(gateway)
+    assert (503, "1") == (refused.status, refused.headers["Retry-After"])
+    assert "Another program" in refused.body["detail"]
+    assert 202 == (await send(gateway)).status
+
+
 async def test_sending_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
     """A worker sends what it can while the CRM holds a message, and that one when it is free."""
     ours = await send(gateway)
