@@ -100,7 +100,11 @@ class Accepting:
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
             )
-        before = parts.read(said)
+        try:
+            before = parts.read(said)
+        except parts.OddPartsError:
+            text = "Another program has changed this message into a form that cannot be sent again."
+            raise Problem(409, text) from None
         if before.sign_in is not None:
             raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
         is_mail = old["channel"] == Channel.EMAIL

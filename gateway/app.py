@@ -37,7 +37,7 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.store.database import ConflictError, Database, DatabaseAwayError, HeldError
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.under_way import UNDER_WAY, UnderWay
@@ -218,9 +218,10 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
     """Something that we need is away: another time the same request is answered."""
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
-        return Problem(
-            503, "The database does not answer: try again.", headers={"Retry-After": "1"}
-        )
+        text = "The database does not answer: try again."
+        if isinstance(error, HeldError):
+            text = "Another program is changing what this is about, and takes long: try again."
+        return Problem(503, text, headers={"Retry-After": "1"})
     if isinstance(error, FullError):
         _log.warning("too much waits", path=_path(request))
         return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})

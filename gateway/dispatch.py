@@ -38,6 +38,7 @@ from gateway.outcomes import Outcomes
 from gateway.pace import Pace
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
+from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
 from gateway.turns import (
@@ -313,5 +314,5 @@ class Dispatching:
             provider=claimed.provider,
             credentials=self._vault.open(claimed.organization_id, claimed.credentials),
             api_url=self._api_urls.get(claimed.provider),
-            settings=claimed.settings or {},
+            settings=as_object(claimed.settings),
         )

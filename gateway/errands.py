@@ -25,6 +25,7 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStore, MediaStoreError, storage_key
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
+from gateway.store.codecs import as_object
 from gateway.store.database import Database, DatabaseAwayError
 from gateway.store.media import Errand
 from gateway.vault import Vault, VaultError
@@ -186,7 +187,7 @@ class Errands:
             provider=errand.provider,
             credentials=self._vault.open(errand.organization_id, errand.credentials),
             api_url=self._api_urls.get(errand.provider),
-            settings=errand.settings or {},
+            settings=as_object(errand.settings),
         )
 
     async def _get(self, account: Account, url: str) -> File:

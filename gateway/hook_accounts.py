@@ -12,6 +12,7 @@ from channels.model import Account
 from gateway.registry import PROVIDERS
 from gateway.store import accounts
 from gateway.store.accounts import SealedAccount
+from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.vault import Vault
 
@@ -104,5 +105,5 @@ class HookAccounts:
             provider=sealed.provider,
             credentials=self._vault.open(sealed.organization_id, sealed.credentials),
             api_url=self._api_urls.get(sealed.provider),
-            settings=sealed.settings or {},
+            settings=as_object(sealed.settings),
         )

@@ -6,15 +6,28 @@ wait are looked at, and most are about messages that are none of ours, maybe mil
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
+from gateway.logs import logger
 from gateway.store import reports
-from gateway.store.database import Database
+from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.reports import Event
+
+_log = logger(__name__)
 
 # No two transactions that did not see each other end that far apart.
 _OVERLAP = timedelta(minutes=10)
 _AT_ONCE = 1000
 _STEPS = 10
+# Seconds until what could not be recorded is tried again.
+_AGAIN = 60.0
+
+
+class _Undone(Exception):
+    """What was tried is not to stay."""
 
 
 class MissedReports:
@@ -33,8 +46,10 @@ class MissedReports:
         self._since: datetime | None = None
         self._next_since: datetime | None = None
         self._reached: datetime | None = None
-        # Whether somebody held the message of a report that this walk has met.
+        # Whether a report that this walk has met has to stay: somebody held its message.
         self._is_held = False
+        # Organizations whose reports cannot be recorded, and until when they are left alone.
+        self._out: dict[UUID, float] = {}
 
     async def apply(self) -> int:
         """Apply those that are found this time; how many were looked at."""
@@ -57,7 +72,39 @@ class MissedReports:
         return looked
 
     async def _look(self, before: datetime | None) -> reports.Look:
+        """A look at some; what cannot be recorded for one organization stays, for a minute."""
+        now = time.monotonic()
+        self._out = {each: until for each, until in self._out.items() if until > now}
+        found: list[Event] = []
+        try:
+            return await self._apply(before, found)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - a trigger of another program's, say
+            _log.exception("reports could not be applied")
+        for organization_id in {event.organization_id for event in found}:
+            own = [event for event in found if event.organization_id == organization_id]
+            if not await self._can_be_recorded(own):
+                self._out[organization_id] = now + _AGAIN
+        return await self._apply(before, [])
+
+    async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
         async with self._database.as_service(planned_once=True) as db:
-            look = await reports.take_missed(db, self._since, before, self._at_once)
+            look = await reports.take_missed(
+                db, self._since, before, self._at_once, list(self._out)
+            )
+            found += look.missed
             await reports.record(db, look.missed)
         return look
+
+    async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
+        try:
+            async with self._database.as_service() as db:
+                await reports.record(db, events)
+                raise _Undone
+        except _Undone:
+            return True
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - that is the question
+            return False

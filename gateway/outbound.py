@@ -42,12 +42,17 @@ class Outbounds:
     ) -> Outbound:
         """The message as its provider is handed it; raises a `SendError`."""
         channel = Channel(claimed.channel)
-        said = parts.read(claimed.parts)
+        try:
+            said = parts.read(claimed.parts)
+            stored = _attachments(claimed.attachments or ())
+        except (parts.OddPartsError, AttributeError, TypeError) as error:
+            text = "Another program has changed it into a form that cannot be sent."
+            raise Refused(text, code="form") from error
         if said.sign_in is not None and with_files:
             return await self._sign_in(claimed, account, said.sign_in)
         if channel is Channel.WHATSAPP and with_files:
             said = await self._as_we_stand(claimed, said)
-        files = await self._attached(claimed, channel) if with_files else ()
+        files = await self._attached(claimed, channel, stored) if with_files else ()
         return Outbound(
             message_id=claimed.message_id,
             channel=channel,
@@ -82,9 +87,10 @@ class Outbounds:
             mail=self._mail(claimed, Thread(has_unsubscribe=False), account),
         )
 
-    async def _attached(self, claimed: Claimed, channel: Channel) -> tuple[Attachment, ...]:
+    async def _attached(
+        self, claimed: Claimed, channel: Channel, stored: tuple[Attachment, ...]
+    ) -> tuple[Attachment, ...]:
         """A mail carries its files; the other providers fetch them from us."""
-        stored = _attachments(claimed.attachments or ())
         if not stored:
             return ()
         if channel is Channel.EMAIL:
@@ -158,12 +164,19 @@ class Outbounds:
 
 
 def _attachments(stored: Sequence[dict[str, Any]]) -> tuple[Attachment, ...]:
+    """Files as a row has them; raises `AttributeError` or `TypeError` for what is none."""
     return tuple(
         Attachment(
-            url=file.get("url") or "",
-            filename=file.get("filename"),
-            content_type=file.get("content_type"),
-            size=file.get("size"),
+            url=_text(file.get("url")) or "",
+            filename=_text(file.get("filename")),
+            content_type=_text(file.get("content_type")),
+            size=file.get("size") if isinstance(file.get("size"), int) else None,
         )
         for file in stored
     )
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("a text is meant")
+    return value

@@ -77,16 +77,29 @@ def of_content(content: Content, outside: ProviderTemplate | None = None) -> Par
     return Parts(template=content.template, call=content.call, outside=outside)
 
 
+class OddPartsError(ValueError):
+    """Another program has changed the parts of a message into a form that is none of ours."""
+
+
 def read(stored: Mapping[str, Any] | None) -> Parts:
-    """The parts of a stored message."""
+    """The parts of a stored message; raises `OddPartsError`."""
     if not stored:
         return Parts()
+    try:
+        return _read(stored)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OddPartsError("it was changed by another program") from error
+
+
+def _read(stored: Mapping[str, Any]) -> Parts:
     call, thread, until = stored.get("call"), stored.get("thread"), stored.get("window_until")
     sign_in = stored.get("sign_in")
     return Parts(
         template=_read_template(stored.get("template")),
         call=CallPlan(**call) if call else None,
-        thread=Thread(**{**thread, "references": tuple(thread["references"])}) if thread else None,
+        thread=Thread(**{**thread, "references": tuple(map(str, thread["references"]))})
+        if thread
+        else None,
         quotes=stored.get("quotes"),
         window_until=datetime.fromisoformat(until) if until else None,
         outside=_read_template(stored.get("outside")),

@@ -18,6 +18,7 @@ from gateway import incoming, placing, reporting
 from gateway.arriving import Arrived, Arriving, KeptFiles
 from gateway.attachments import as_rows
 from gateway.batching import once_more
+from gateway.held import Around, Wait
 from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -69,6 +70,7 @@ class Receiving:
         self._database = database
         self._files = files
         self._certificates: dict[str, bytes] = {}
+        self._around = Around()
         self._reporting = Reporting(database, metrics)
         self._arriving = Arriving(database, vault, self._reporting, metrics)
 
@@ -135,20 +137,27 @@ class Receiving:
         if rest == len(_of(events, Inbound)) and not has_call and len(request.body) < _LARGE:
             await self._arriving.store(received, arrived)
             return
-        await once_more(lambda: self._store_apart(received, events, arrived), UNDONE)
+        await once_more(
+            lambda: self._around(lambda wait: self._store_apart(received, events, arrived, wait)),
+            UNDONE,
+        )
 
     async def _store_apart(
-        self, received: Received, events: Sequence[WebhookEvent], arrived: Sequence[Arrived]
+        self,
+        received: Received,
+        events: Sequence[WebhookEvent],
+        arrived: Sequence[Arrived],
+        wait: Wait,
     ) -> None:
         """Store a request that holds more than messages and reports: it locks more than they do."""
         account = received.account
-        async with self._database.as_service() as db:
+        async with self._database.as_service(patience=wait.seconds) as db:
             await reports.keep_requests(db, [received.request])
             kept = await self._arriving.keep(db, account.organization_id, arrived)
             for each in kept.new:
                 if each.message.channel is Channel.CALL:
                     await self._take_additions(db, account, each.message.external_id, each.id)
-            advanced = await reporting.record(db, [received])
+            advanced = await reporting.record(db, [received], waits=wait.for_rows)
             for addition in _of(events, Addition):
                 advances = await self._add(db, account, addition)
                 advanced += [Told(account.provider, advance) for advance in advances]

@@ -114,9 +114,9 @@ async def record(db: Connection, batch: Sequence[Received], *, waits: bool = Tru
     told = await _record_known(db, [(*said[n], about) for n, about in found.items()], waits=waits)
     if not waits:
         recorded = {each.advance.message_id for each in told}
-        held = {n for n, about in found.items() if about not in recorded}
-        if any(said[n][1].external_id is None for n in held):
-            raise HeldError("another transaction holds the message of a report")
+        held = {n: about for n, about in found.items() if about not in recorded}
+        if held:
+            await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
         found = {n: about for n, about in found.items() if n not in held}
     unmatched = [
         incoming.unmatched(account, report)
@@ -126,6 +126,18 @@ async def record(db: Connection, batch: Sequence[Received], *, waits: bool = Tru
     if unmatched:
         await reports.keep_unmatched(db, unmatched)
     return told
+
+
+async def _see_that_they_are_found(
+    db: Connection, held: Sequence[tuple[Account, StatusReport, UUID]]
+) -> None:
+    """Whoever looks for reports that are kept knows their messages by the provider's id alone."""
+    known = await reports.external_ids(
+        db, [(account.organization_id, about) for account, _, about in held]
+    )
+    for _, report, about in held:
+        if report.external_id is None or known.get(about, report.external_id) != report.external_id:
+            raise HeldError("another transaction holds the message of a report")
 
 
 async def _record_known(

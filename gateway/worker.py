@@ -16,6 +16,7 @@ from gateway.dispatch import Dispatching
 from gateway.errands import Errands
 from gateway.logs import logger
 from gateway.missed import MissedReports
+from gateway.shunned import Shunned
 from gateway.store import queue, upkeep
 from gateway.store.database import Database, DatabaseAwayError
 from gateway.store.listening import listen
@@ -61,6 +62,7 @@ class Worker:
         # Whose it is, and by the monotonic clock since when.
         self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
+        self._shunned = Shunned(database, dispatching.claim)
         self._missed = MissedReports(database)
 
     def stop(self) -> None:
@@ -136,16 +138,14 @@ class Worker:
             return Turns()
         slow = self._slow()
         try:
-            turns = await self._dispatching.claim(limit, slow)
+            turns = await self._shunned.claim(limit, slow)
             kept = max(1, self._concurrency // _KEPT)
             spare = self._concurrency - len(self._under_way) - kept
             if slow and not turns and spare > 0:
                 # Nobody else waits: what is kept for those who may come is enough.
-                turns = await self._dispatching.claim(min(limit, spare))
+                turns = await self._shunned.claim(min(limit, spare), ())
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
-        except Exception:  # noqa: BLE001 - one entry's defect must not stop all
-            _log.exception("entries could not be claimed")
         else:
             return turns
         await asyncio.sleep(_POLL)

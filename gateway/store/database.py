@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
+from gateway.store import codecs
 from gateway.store.pooler import Opener
 from gateway.store.sql import queries
 from gateway.store.telling import Noting, Telling, noted
@@ -167,7 +167,7 @@ class Database:
             statement_cache_size=200,
             command_timeout=_STATEMENT_SECONDS + 5,
             timeout=10,
-            init=_prepare,
+            init=codecs.use,
             reset=_reset,
             connection_class=Noting,
         )
@@ -300,18 +300,6 @@ def _opening_claims(auth_id: UUID) -> str:
 def _claims(auth_id: UUID) -> str:
     claims = f'{{"sub": "{UUID(str(auth_id))}", "role": "authenticated"}}'
     return f"SET LOCAL request.jwt.claims = '{claims}'"
-
-
-async def _prepare(connection: Direct) -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            # Parameters come as JSON text already, from `as_json`.
-            name,
-            schema="pg_catalog",
-            encoder=str,
-            decoder=orjson.loads,
-            format="text",
-        )
 
 
 async def _reset(connection: Direct) -> None:

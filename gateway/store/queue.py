@@ -75,6 +75,11 @@ async def claim(
     return [Claimed(**row) for row in rows]
 
 
+async def waiting_organizations(db: Connection) -> list[UUID]:
+    """The organizations that have anything in the queue."""
+    return [row["organization_id"] for row in await db.fetch(_SQL["waiting_organizations"])]
+
+
 async def take_turns(
     db: Connection, organization_id: UUID, sender_id: UUID, count: int, rate: float
 ) -> tuple[float, int]:

@@ -151,6 +151,12 @@ async def addressees(
     return {row["id"]: row["to_address"] for row in rows}
 
 
+async def external_ids(db: Connection, messages: Sequence[tuple[UUID, UUID]]) -> dict[UUID, str]:
+    """The provider's ids of messages (organization, message), where they are known."""
+    rows = await db.fetch(_SQL["external_ids"], *map(list, zip(*messages, strict=True)))
+    return dict(map(tuple, rows))
+
+
 async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, Any]]) -> None:
     """Keep reports whose message is not known yet."""
     await db.execute(_SQL["keep_unmatched"], as_stored(list(reports)))
@@ -185,14 +191,18 @@ class Look:
 
 
 async def take_missed(
-    db: Connection, since: datetime | None, before: datetime | None, limit: int
+    db: Connection,
+    since: datetime | None,
+    before: datetime | None,
+    limit: int,
+    without: Sequence[UUID] = (),
 ) -> Look:
     """Reports that were kept while their message's external id was being stored.
 
     Among the `limit` newest, and all of the same moment as the last, that were received after
-    `since` and before `before`.
+    `since` and before `before`; none of organizations that are `without`.
     """
-    rows = await db.fetch(_SQL["take_missed"], since, before, limit)
+    rows = await db.fetch(_SQL["take_missed"], since, before, limit, list(without))
     return Look(
         at=rows[0]["looked_at"],
         looked=rows[0]["looked"],

@@ -25,6 +25,7 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
             "send it anew."
         ),
     ),
+    "form": (None, "Write it anew, and tell whoever looks after the other program."),
     "sign_in": (
         None,
         "Ask for a new link on the page to sign in.",

@@ -111,7 +111,7 @@ WITH incoming AS MATERIALIZED (
   -- whoever writes opens what was closed
   UPDATE gateway.conversations c SET
     status = 'open',
-    unread_count = c.unread_count + s.unread,
+    unread_count = least(c.unread_count::bigint + s.unread, 2147483647)::integer,
     last_message_id = CASE WHEN c.last_message_at <= s.created_at OR c.last_message_id IS NULL
       THEN s.id ELSE c.last_message_id END,
     last_message_at = greatest(c.last_message_at, s.created_at),

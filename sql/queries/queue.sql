@@ -95,6 +95,19 @@ LEFT JOIN LATERAL (
 ) s ON true
 ORDER BY t.priority, t.run_at;
 
+-- name: waiting_organizations
+-- Those that have anything in the queue, each found behind the one before.
+WITH RECURSIVE organizations AS (
+  (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT q.organization_id FROM gateway.queue q
+    WHERE q.organization_id > o.organization_id ORDER BY q.organization_id LIMIT 1
+  )
+  FROM organizations o WHERE o.organization_id IS NOT NULL
+)
+SELECT organization_id FROM organizations WHERE organization_id IS NOT NULL;
+
 -- name: open_pace
 INSERT INTO gateway.sender_paces (organization_id, sender_id, next_at)
 VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;

@@ -150,6 +150,16 @@ ORDER BY external_id, created_at DESC;
 -- To whom our messages $1 went. $2: organization.
 SELECT id, to_address FROM messages WHERE organization_id = $2 AND id = ANY ($1::uuid[]);
 
+-- name: external_ids
+-- The provider's ids of messages $2 of organizations $1, as far as they are known.
+SELECT m.id, m.external_id
+FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, id)
+CROSS JOIN LATERAL (
+  SELECT m.id, m.external_id FROM messages m
+  WHERE m.organization_id = k.organization_id AND m.id = k.id LIMIT 1
+) m
+WHERE m.external_id IS NOT NULL;
+
 -- name: keep_unmatched
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, error_code,
@@ -181,7 +191,7 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Reports whose message was stored while they were kept, each unseen by the other's transaction.
 -- Most that wait are about nobody's message, and there may be millions: looks at the $3 newest of
 -- those that were received after $1 and before $2, and says how many these were, and which was the
--- oldest where there may be more behind it.
+-- oldest where there may be more behind it. Those of organizations $4 stay.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at
   FROM gateway.unmatched_reports u
@@ -208,6 +218,7 @@ WITH seen AS MATERIALIZED (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
     FOR NO KEY UPDATE SKIP LOCKED
   ) locked
+  WHERE x.organization_id <> ALL ($4::uuid[])
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- nothing changes these rows but their end

@@ -4,11 +4,11 @@
 -- name: list
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
   t.variables, t.options, t.is_active, t.tags,
-  t.usage_count + coalesce(u.uses, 0) AS usage_count,
+  least(coalesce(t.usage_count, 0) + coalesce(u.uses, 0), 2147483647)::integer AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t
 LEFT JOIN LATERAL (
-  SELECT sum(w.uses)::integer AS uses, max(w.used_at) AS used_at FROM gateway.template_uses w
+  SELECT sum(w.uses) AS uses, max(w.used_at) AS used_at FROM gateway.template_uses w
   WHERE w.organization_id = t.organization_id AND w.template_id = t.id
 ) u ON true
 WHERE t.organization_id = $1
@@ -22,11 +22,11 @@ ORDER BY t.created_at DESC, t.id DESC LIMIT $7;
 -- name: get
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
   t.variables, t.options, t.is_active, t.tags,
-  t.usage_count + coalesce(u.uses, 0) AS usage_count,
+  least(coalesce(t.usage_count, 0) + coalesce(u.uses, 0), 2147483647)::integer AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t
 LEFT JOIN LATERAL (
-  SELECT sum(w.uses)::integer AS uses, max(w.used_at) AS used_at FROM gateway.template_uses w
+  SELECT sum(w.uses) AS uses, max(w.used_at) AS used_at FROM gateway.template_uses w
   WHERE w.organization_id = t.organization_id AND w.template_id = t.id
 ) u ON true
 WHERE t.organization_id = $1 AND t.id = $2;

@@ -6,11 +6,12 @@ WITH waiting AS (
     SELECT id FROM gateway.template_uses ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED
   ) RETURNING organization_id, template_id, uses, used_at
 ), sums AS (
-  SELECT organization_id, template_id, sum(uses)::integer AS uses, max(used_at) AS used_at
+  SELECT organization_id, template_id, sum(uses) AS uses, max(used_at) AS used_at
   FROM waiting GROUP BY organization_id, template_id ORDER BY template_id
 )
 UPDATE message_templates t SET
-  usage_count = coalesce(t.usage_count, 0) + s.uses,
+  -- anybody may have written any number there: one that is full stays so
+  usage_count = least(coalesce(t.usage_count, 0) + s.uses, 2147483647)::integer,
   last_used_at = greatest(t.last_used_at, s.used_at)
 FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
 RETURNING t.id;

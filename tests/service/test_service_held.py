@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from channels.model import Sent
+from channels.model import Channel, Sent
 from gateway.metrics import Metrics
 from gateway.missed import MissedReports
 from gateway.outcomes import Outcomes
@@ -21,6 +21,7 @@ from gateway.reporting import Reporting
 from gateway.store.database import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report
+from tests.service.wires import connect, from_sendgrid
 
 __all__ = ["provider"]  # a fixture
 
@@ -104,6 +105,16 @@ async def test_a_message_to_a_lead_that_is_held(gateway: Gateway) -> None:
     assert sent.body["created_at"][:19] <= (await contacted())[:19]
 
 
+async def test_a_message_to_a_lead_that_nobody_may_refer_to(gateway: Gateway) -> None:
+    """What cannot be stored while the CRM holds a lead is refused for now, by its reason."""
+    lead = (await gateway.ask("POST", "/v1/leads", {"phone": THEIRS})).body["id"]
+    async with held(gateway, "SELECT FROM leads WHERE id = $1 FOR UPDATE", lead):
+        refused = await send(gateway)
+    assert (503, "1") == (refused.status, refused.headers["Retry-After"])
+    assert "Another program" in refused.body["detail"]
+    assert 202 == (await send(gateway)).status
+
+
 async def test_sending_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
     """A worker sends what it can while the CRM holds a message, and that one when it is free."""
     ours = await send(gateway)
@@ -170,12 +181,36 @@ async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     assert ["delivered", "accepted"] == [event["type"] for event in events.body["data"]]
 
 
-async def test_a_report_by_our_id_alone(gateway: Gateway) -> None:
-    """A report without an id to be kept by is refused for now, with nothing stored, and alone."""
+async def test_bounces_beside_a_message_that_is_held(gateway: Gateway) -> None:
+    """Reports that speak of addresses, too, are answered, and what they say of these holds."""
+    account_id = await connect(gateway, "sendgrid", Channel.EMAIL)
+    mail = {"channel": "email", "to": "ann@x.example", "subject": "Hello", "body": "Hello"}
+    sent = await gateway.ask("POST", "/v1/messages", mail)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'sg-1'")
+    bounce = {
+        "event": "bounce", "sg_event_id": "b1", "sg_message_id": "sg-1.x", "timestamp": 1764165600,
+        "email": "ann@x.example", "type": "bounce", "status": "5.1.1", "reason": "no such user",
+    }  # fmt: skip
+    async with held(gateway, CHANGE_MESSAGE, sent.body["id"]), asyncio.timeout(QUICK):
+        answer = await from_sendgrid(gateway, account_id, [bounce])
+        assert 200 <= answer.status < 300
+        assert 1 == await gateway.count("gateway.suppressions")
+    await MissedReports(gateway.database).apply()
+    assert "failed" == (await row_of(gateway, sent))["status"]
+
+
+@pytest.mark.parametrize("external_id", [None, "another"])
+async def test_a_report_by_our_id_alone(gateway: Gateway, external_id: str | None) -> None:
+    """A report without an id to be found by is refused for now, with nothing stored, and alone."""
     first, second = await send(gateway), await send(gateway, key=gateway.b.key)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET external_id = 'one' WHERE id = $1", UUID(first.body["id"])
+        )
     reporting = Reporting(gateway.database, Metrics())
     async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
-        told = [report(UUID(first.body["id"]), None)]  # type: ignore[arg-type]
+        told = [report(UUID(first.body["id"]), external_id)]  # type: ignore[arg-type]
         with pytest.raises(HeldError):
             await reporting.store(received(gateway, told))
     assert 0 == await gateway.count("gateway.webhook_requests")

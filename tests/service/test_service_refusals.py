@@ -186,3 +186,29 @@ async def test_numbers_that_cannot_be_counted(
 
     assert 202 == answer.status
     assert 1 == await gateway.count("messages")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/messages", '{"channel": "sms", "to": "+447700900123", "body": "x", %s}', "metadata"),
+        ("/v1/leads", "{%s}", "custom_fields"),
+        ("/v1/leads", "{%s}", "ai_score"),
+    ],
+)
+async def test_numbers_that_no_double_has(
+    gateway: Gateway, path: str, body: str, field: str
+) -> None:
+    """1e400 is refused by name, not stored as null; what a double has is kept."""
+    headers = {"Authorization": f"Bearer {gateway.a.key}"}
+
+    async def post(number: str) -> tuple[int, dict[str, Any]]:
+        value = number if field == "ai_score" else f'{{"a": [{number}]}}'
+        raw = body % f'"{field}": {value}'
+        async with gateway.http.post(path, data=raw, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    status, told = await post("1e400")
+    assert (422, [field]) == (status, [error["field"] for error in told["errors"]])
+    _, kept = await post("1e300")
+    assert (1e300 if field == "ai_score" else {"a": [1e300]}) == kept[field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
@@ -52,6 +53,8 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must not hold an integer of more than 64 bits") from None
     if _holds_nul(value):
         raise ValueError(_NUL)
+    if _holds_infinity(value):
+        raise ValueError("must not hold a number that no double has: it would become null")
     if size > _JSON_BYTES:
         raise ValueError(f"must have 64 KiB at most, as JSON it has {size} bytes")
     return value
@@ -65,8 +68,17 @@ def _holds_nul(value: object) -> bool:
     return isinstance(value, list) and any(_holds_nul(item) for item in value)
 
 
+def _holds_infinity(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(map(_holds_infinity, value.values()))
+    return isinstance(value, list) and any(map(_holds_infinity, value))
+
+
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(without_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(without_nul)]

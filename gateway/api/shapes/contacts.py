@@ -12,6 +12,7 @@ from gateway.api.shapes.base import (
     Answer,
     Integer,
     JsonObject,
+    Number,
     PageQuery,
     Shape,
     Short,
@@ -35,7 +36,7 @@ class LeadPatch(Shape):
     status: Literal["new", "contacted", "qualified", "converted", "lost"] | None = None
     tags: list[Short] | None = None
     lead_score: Annotated[Integer, Field(ge=-(2**31), lt=2**31)] | None = None
-    ai_score: float | None = None
+    ai_score: Number | None = None
     assigned_to: UUID | None = None
     custom_fields: JsonObject | None = None
     notes: Text | None = None

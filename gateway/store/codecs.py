@@ -1,0 +1,110 @@
+"""Values of PostgreSQL as Python has them: also those that Python has not.
+
+Every program that may write a row may write a year 294000, or JSON of a thousand levels, which
+PostgreSQL holds. A worker reads rows of all organizations together: where one value of one row
+could not be read, nobody's messages were sent.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from gateway.store.database import Direct
+
+# What stands for JSON that cannot be read: of no type that anybody expects, so it is refused where
+# it matters, and seen where it is shown.
+UNREADABLE = "[JSON that cannot be read]"
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# What Python has, in microseconds, and what stands for times before and behind it: a day inside, so
+# that it is a time in every zone.
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_EPOCH_DAY = date(2000, 1, 1).toordinal()
+# orjson reads a thousand levels and writes 254: too many levels have more brackets than these.
+_BRACKETS = 254
+
+
+async def use(connection: Direct) -> None:
+    """Have a connection read and write values so."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            # Parameters come as JSON text already, from `as_json`.
+            name,
+            schema="pg_catalog",
+            encoder=str,
+            decoder=read_json,
+            format="text",
+        )
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=_micros, decoder=_time, format="tuple"
+    )
+    await connection.set_type_codec(
+        "date", schema="pg_catalog", encoder=_days, decoder=_date, format="tuple"
+    )
+
+
+def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """JSON that can be written again; `UNREADABLE` for what cannot."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:  # too deep, or a number that no double holds
+        return _read_odd(text)
+    if len(text) > _BRACKETS and text.count("[") + text.count("{") > _BRACKETS:
+        return _writable(value)
+    return value
+
+
+def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """An object that somebody else writes; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _read_odd(text: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        value = json.loads(text, parse_int=_number, parse_float=_number)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+    return _writable(value)
+
+
+def _number(text: str) -> int | float | None:
+    if text.lstrip("-").isdigit() and len(text) < 19:
+        return int(text)
+    number = float(text)
+    return number if abs(number) < float("inf") else None
+
+
+def _writable(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return UNREADABLE
+    return value
+
+
+def _micros(at: datetime) -> tuple[int]:
+    return ((at - _EPOCH) // _MICROSECOND,)
+
+
+def _time(value: tuple[int]) -> datetime:
+    micros = value[0]
+    if _FIRST <= micros <= _LAST:
+        return _EPOCH + timedelta(microseconds=micros)
+    return _BEFORE if micros < 0 else _BEHIND
+
+
+def _days(day: date) -> tuple[int]:
+    return (day.toordinal() - _EPOCH_DAY,)
+
+
+def _date(value: tuple[int]) -> date:
+    ordinal = min(max(value[0] + _EPOCH_DAY, date.min.toordinal()), date.max.toordinal())
+    return date.fromordinal(ordinal)

@@ -1,0 +1,125 @@
+"""An organization whose entries cannot be claimed holds up no other's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import asyncpg
+
+from gateway.missed import MissedReports
+from gateway.shunned import Shunned
+from gateway.store import queue
+from gateway.vault import Vault
+from tests.service.conftest import make_tenant
+from tests.service.test_service_dispatch import Provider, provider
+
+if TYPE_CHECKING:
+    from gateway.turns import Turns
+    from tests.service.conftest import Gateway, Tenant
+
+__all__ = ["provider"]  # a fixture
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+# The CRM's: what it does with a message fails for one tenant.
+TRIGGER = """
+CREATE FUNCTION public.crm_follows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.organization_id = '{}' THEN RAISE EXCEPTION 'no automation for this tenant'; END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER crm_follows BEFORE UPDATE ON public.messages
+  FOR EACH ROW EXECUTE FUNCTION public.crm_follows();
+"""
+
+
+async def run(gateway: Gateway, statement: str) -> None:
+    """Do as the CRM's own login does."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def send(gateway: Gateway, tenant: Tenant) -> None:
+    """A message of a tenant."""
+    sent = await gateway.ask("POST", "/v1/messages", SMS, key=tenant.key)
+    assert 202 == sent.status
+
+
+async def statuses(gateway: Gateway, tenant: Tenant) -> list[str]:
+    """How a tenant's messages stand."""
+    rows = (await gateway.ask("GET", "/v1/messages", key=tenant.key)).body["data"]
+    return [row["status"] for row in rows]
+
+
+async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Provider) -> None:
+    """What the CRM's trigger refuses for one tenant is tried again later; all others are sent."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    more = [
+        await make_tenant(gateway.database, vault, f"More{n}", f"+1555123100{n}") for n in range(3)
+    ]
+    others = [gateway.b, *more]
+    for tenant in (gateway.a, *others):
+        await send(gateway, tenant)
+    await run(gateway, TRIGGER.format(gateway.a.organization_id))
+    worker = provider.worker(gateway)
+    asked: list[int] = []
+
+    async def claim(limit: int, without: Sequence[UUID]) -> Turns:
+        asked.append(limit)
+        return await worker.claim(limit, without)
+
+    async def step(shunned: Shunned) -> int:
+        asked.clear()
+        turns = await shunned.claim(10, [])
+        for turn in turns:
+            await worker.work(turn)
+        return len(turns)
+
+    shunned = Shunned(gateway.database, claim)
+    assert 4 == await step(shunned)
+    assert [["sent"]] * 4 == [await statuses(gateway, tenant) for tenant in others]
+    assert ["pending"] == await statuses(gateway, gateway.a)
+    assert 0 == await step(shunned)
+    assert [10] == asked  # without it, and nobody is asked about once more
+    await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
+    assert 0 == await step(shunned)
+    assert 1 == await step(Shunned(gateway.database, claim))  # as after a minute
+    assert ["sent"] == await statuses(gateway, gateway.a)
+    assert 5 == len(provider.posts)
+
+
+async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> None:
+    """Reports that waited for their messages are recorded for all but the one, whose stay."""
+    for tenant in (gateway.a, gateway.b):
+        await send(gateway, tenant)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' || id")
+        await db.execute(
+            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
+            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
+            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
+            " JOIN gateway.provider_accounts a USING (organization_id)"
+        )
+    await run(gateway, TRIGGER.format(gateway.a.organization_id))
+    await MissedReports(gateway.database).apply()
+    assert ["delivered"] == await statuses(gateway, gateway.b)
+    assert ["pending"] == await statuses(gateway, gateway.a)
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+    await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
+    await MissedReports(gateway.database).apply()
+    assert ["delivered"] == await statuses(gateway, gateway.a)
+
+
+async def test_who_waits(gateway: Gateway) -> None:
+    """Each organization with something in the queue is named once."""
+    async with gateway.database.as_service() as db:
+        assert [] == await queue.waiting_organizations(db)
+    for tenant in (gateway.a, gateway.b, gateway.a):
+        await send(gateway, tenant)
+    async with gateway.database.as_service() as db:
+        found = await queue.waiting_organizations(db)
+    assert sorted([gateway.a.organization_id, gateway.b.organization_id]) == found
