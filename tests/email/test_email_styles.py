@@ -33,6 +33,7 @@ BOMBS = {
     "the same behind a comment": page(":/**/has(~ x ~ b){x:1}" * 10, FLAT * 2000),
     "brothers in one list": page(":first-child~b," * 100 + "b{x:1}", FLAT * 6000),
     "what is not in something": page(":not(x>b b b){x:1}" * 400, DEEP * 10),
+    "what is not in what is not": page(":not(:not(x b b)) b{x:1}" * 5, DEEP * 5),
     "many selectors of one rule": page("b," * 20_000 + "b{x:1}", FLAT * 5000),
     "many declarations": page("b{" + "".join(f"x{n}:1;" for n in range(3000)) + "}", FLAT * 500),
 }
@@ -74,9 +75,9 @@ async def test_a_newsletter(renderer: Renderer, is_html: bool) -> None:  # noqa:
 
 
 CHEAP = {
-    "many rules": page("b{x:1}" * 45, FLAT * 50),
-    "many declarations": page("b{" + "".join(f"x{n}:1;" for n in range(500)) + "}", FLAT * 20),
-    "deep ones": page(":not(x>b b b){x:1}" * 12, DEEP),
+    "many rules": page("b{x:1}" * 40, FLAT * 80),
+    "many declarations": page("b{" + "".join(f"x{n}:1;" for n in range(500)) + "}", FLAT * 38),
+    "deep ones": page("b b b b{x:1}" * 8, DEEP),
     "a long list": page("b," * 2000 + "b{x:1}", FLAT),
     "a long attribute": page(f'[title*="{"a" * 6000}b" i]{{x:1}}', f'<p title="{"a" * 24_000}">'),
 }
