@@ -10,16 +10,9 @@ from typing import Final
 from email_validator import EmailNotValidError, validate_email
 
 from channels.errors import ContentError
-from channels.html import (
-    HTML_BYTES,
-    TEXT_BYTES,
-    TooComplex,
-    from_text,
-    inline_styles,
-    looks_like_html,
-    to_text,
-)
+from channels.html import HTML_BYTES, TEXT_BYTES, from_text, looks_like_html, to_text
 from channels.model import Attachment, Content
+from channels.styles import TooComplex, inline_styles
 from channels.text import is_sendable
 
 __all__ = ["compose", "key", "looks_like_html", "to_mailbox", "to_text", "topic"]
@@ -108,11 +101,13 @@ def compose(
     html_body: str | None = None,
     attachments: Sequence[Attachment] = (),
     is_html: bool = False,
+    is_inlined: bool = False,
 ) -> Content:
     """The content of a mail, text and HTML both; raises `ContentError`.
 
     `is_html` says that `body` is HTML (a template's content may be either). The half that is
-    missing is derived from the other; styles are worked into the elements.
+    missing is derived from the other; styles are worked into the elements, unless that `is_inlined`
+    says that they are.
     """
     line = _subject(subject)
     if is_html:
@@ -122,7 +117,7 @@ def compose(
     markup = _text(html_body, field, HTML_BYTES) if html_body and html_body.strip() else None
     if text is None and markup is None:
         raise ContentError("body", "A mail needs a text.")
-    if markup is not None:
+    if markup is not None and not is_inlined:
         try:
             markup = inline_styles(markup)
         except TooComplex as error:

@@ -139,6 +139,22 @@ class Renderer:
             return None
         return _checked(text)
 
+    async def inline(self, source: str) -> str:
+        """HTML with its styles worked in (`channels.styles`), in a child; raises `RenderError`.
+
+        `TooExpensive` where the child would need too long, `RendererBusy` where none is free.
+        """
+        try:
+            reply = await self._pool.ask(orjson.dumps({"source": source, "inline": True}))
+        except PoolBusy as error:
+            raise RendererBusy(f"Nothing can be rendered right now: {error}.") from error
+        except ChildFailed as error:
+            raise TooExpensive(f"its style sheet {error}") from error
+        if "error" in reply:
+            raise TooExpensive(str(reply["message"]))
+        text: str = reply["text"]
+        return text
+
     async def _ask(self, source: str, variables: object, *, html: bool) -> dict[str, Any]:
         request = {"source": source, "html": html, "variables": variables}
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from channels import call, email, sms, whatsapp
+from channels import call, email, sms, styles, whatsapp
 from channels.errors import ContentError
+from channels.html import HTML_BYTES
 from channels.model import Attachment, CallPlan, Channel, Content, ProviderTemplate
 from channels.render import (
     MissingVariables,
@@ -49,13 +50,15 @@ class Template:
 class Said:
     """What is to be said, rendered, before it is fitted into its channel.
 
-    `is_html`: the text is a template's, written in HTML. `characters`: the provider's own limit.
+    `is_html`: the text is a template's, written in HTML; `is_inlined`: the styles of the HTML are
+    worked in. `characters`: the provider's own limit.
     """
 
     text: str | None
     subject: str | None = None
     html_body: str | None = None
     is_html: bool = False
+    is_inlined: bool = False
     attachments: Sequence[Attachment] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     characters: int | None = None
@@ -81,6 +84,7 @@ async def compose_template(
     options = await rendering.options(template.channel, template.options)
     rendering.raise_errors()
     return await compose_aside(
+        renderer,
         template.channel,
         Said(
             text=text,
@@ -104,11 +108,40 @@ async def render_options(
     return rendered
 
 
-async def compose_aside(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
-    """`compose`, in a thread where it takes its time: a mail of megabytes keeps nobody waiting."""
+async def compose_aside(
+    renderer: Renderer, channel: Channel, said: Said, *, body_field: str = "body"
+) -> Content:
+    """`compose`, in a thread where it takes its time: a mail of megabytes keeps nobody waiting.
+
+    A style sheet that may be dear is worked in by the renderer's children.
+    """
+    if channel is Channel.EMAIL:
+        said = await _inlined(renderer, said, body_field)
     if channel is Channel.EMAIL and len(said.text or "") + len(said.html_body or "") > _LARGE:
         return await asyncio.to_thread(compose, channel, said, body_field=body_field)
     return compose(channel, said, body_field=body_field)
+
+
+async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
+    """A mail with its styles worked in, where that is not surely cheap; raises `ComposeError`."""
+    is_text = said.is_html and not said.html_body
+    markup = (said.text if is_text else said.html_body) or ""
+    if len(markup) > HTML_BYTES or not styles.is_styled(markup) or styles.is_cheap(markup):
+        return said
+    try:
+        markup = await renderer.inline(markup)
+    except RendererBusy as busy:
+        raise _busy(busy) from None
+    except TooExpensive as error:
+        name = body_field if said.is_html else "html_body"
+        raise ComposeError(FieldError(name, f"The HTML cannot be used: {error}.")) from None
+    if is_text:
+        return replace(said, text=markup, is_inlined=True)
+    return replace(said, html_body=markup, is_inlined=True)
+
+
+def _busy(busy: RendererBusy) -> Problem:
+    return Problem(503, str(busy), headers={"Retry-After": "1"})
 
 
 def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
@@ -124,6 +157,7 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
                 html_body=said.html_body,
                 attachments=said.attachments,
                 is_html=said.is_html,
+                is_inlined=said.is_inlined,
             )
         if channel is Channel.WHATSAPP:
             return whatsapp.compose(
@@ -189,7 +223,7 @@ class _Rendering:
         except MissingVariables as missing:
             self._missing.update(dict.fromkeys(missing.names))
         except RendererBusy as busy:
-            raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
+            raise _busy(busy) from None
         except TooExpensive as error:
             self._errors.append(FieldError(name, str(error)))
             self.raise_errors()

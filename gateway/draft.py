@@ -141,16 +141,16 @@ class Drafting:
             return _Composed(errors=errors)
         try:
             files = attachments.read(request)
-            if template is None:
+            if template is None and request.html_body is None:
                 return await self._said(request, template, given, files, characters)
             async with asyncio.timeout_at(until):
                 return await self._said(request, template, given, files, characters)
         except TimeoutError:
             text = (
-                f"was not rendered: the templates of this request take more than "
+                "was not rendered: the templates and styles of this request take more than "
                 f"{self._rendering:g} s; send fewer messages at once"
             )
-            return _Composed(errors=[FieldError("template", text)])
+            return _Composed(errors=[FieldError("template" if template else "html_body", text)])
         except ComposeError as error:
             return _Composed(errors=error.errors)
 
@@ -181,7 +181,7 @@ class Drafting:
                 characters=characters,
             )
             return _Composed(
-                content=await compose_aside(request.channel, said),
+                content=await compose_aside(self._renderer, request.channel, said),
                 template_id=template.id if template else None,
                 options=given,
                 outside=outside,

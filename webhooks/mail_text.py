@@ -10,7 +10,8 @@ import nh3
 from mailparser_reply.constants import MAIL_LANGUAGES
 from mailparser_reply.parser import EmailMessage
 
-from channels.html import HTML_BYTES, is_overgrown, to_text
+from channels.html import HTML_BYTES, to_text
+from channels.styles import is_overgrown
 from webhooks.mail_mime import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.

@@ -4,7 +4,7 @@ from email import message_from_bytes
 
 import pytest
 
-from channels import html
+from channels import html, styles
 from tests.costs import cpu_seconds
 from webhooks import mail
 from webhooks.model import Inbound
@@ -58,16 +58,16 @@ ATTRIBUTES = " ".join(f"a{number}=1" for number in range(20_000))
 )
 def test_hidden_attributes_and_depths(page: str) -> None:
     """What only a parser sees as attributes, or as open elements, counts as such."""
-    assert cpu_seconds(lambda: html.is_overgrown(page)) < 0.2
+    assert cpu_seconds(lambda: styles.is_overgrown(page)) < 0.2
     assert cpu_seconds(lambda: html.to_text(page)) < 0.2
-    assert html.is_overgrown(page)
+    assert styles.is_overgrown(page)
 
 
 def test_a_little_oddness() -> None:
     """Angle brackets in a few attributes are nothing unusual, however long the text is."""
     words = "word " * 1000
     page = f'<p title="a > b">one</p><img alt="Ann <ann@x.example>"><p>{words}</p>'
-    assert not html.is_overgrown(page)
+    assert not styles.is_overgrown(page)
     assert "one" in html.to_text(page)
 
 

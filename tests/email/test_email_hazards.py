@@ -6,7 +6,7 @@ from email.message import Message
 
 import pytest
 
-from channels import html
+from channels import html, styles
 from channels.http import parse_date
 from tests.costs import cpu_seconds
 from webhooks import mail, mail_mime
@@ -61,15 +61,15 @@ def test_nothing_takes_long(raw: bytes) -> None:
 )
 def test_too_deep_to_be_styled(page: str) -> None:
     """HTML that would overflow the stack of the parser is refused before it gets there."""
-    with pytest.raises(html.TooComplex, match="20000 tags"):
-        html.inline_styles(STYLED + page)
+    with pytest.raises(styles.TooComplex, match="20000 tags"):
+        styles.inline_styles(STYLED + page)
 
 
 def test_ordinary_pages_are_styled() -> None:
     """Tables in tables, lists, paragraphs that are never closed: what mails are made of."""
     page = "<table><tr><td>" * 40 + "<p>Hello<br>you<img src='a=b c d'>" * 500 + "<li>x" * 500
 
-    assert 'style="color: red' in html.inline_styles(STYLED + page)
+    assert 'style="color: red' in styles.inline_styles(STYLED + page)
 
 
 @pytest.mark.parametrize(

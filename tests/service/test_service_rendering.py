@@ -36,6 +36,9 @@ async def test_templates_that_take_too_long_together(gateway: Gateway, ask: Ask)
         drafts = await Drafting(gateway.database, renderer, rendering=0).read(caller, requests)
         again = await Drafting(gateway.database, renderer).read(caller, requests)
     errors = [[(error.field, error.message) for error in draft.errors] for draft in drafts]
-    text = "was not rendered: the templates of this request take more than 0 s; send fewer messages"
-    assert [[("template", f"{text} at once")], [], []] == errors
+    text = (
+        "was not rendered: the templates and styles of this request take more than 0 s; "
+        "send fewer messages at once"
+    )
+    assert [[("template", text)], [], []] == errors
     assert ["Ann", "Hi Ann", "Hello"] == [each.content and each.content.body for each in again]
