@@ -224,6 +224,9 @@ async def test_a_file_over_a_slow_network(visitors: Visitors) -> None:
     await page.evaluate("htmx.config.timeout = 200")
     go_on = await slow(page, "**/reply")
     await page.get_by_label("Your message").fill("With a file.")
+    await page.get_by_label("Attach").set_input_files(
+        {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"Monday: walk"}
+    )
     await page.get_by_role("button", name="Send", exact=True).click()
     await page.evaluate("new Promise((done) => setTimeout(done, 1000))")
     go_on.set()

@@ -65,15 +65,18 @@
     isAsked = true;
     if (isAsking) return;
     isAsking = true;
-    for (let pause = 250; isAsked; pause = 1000) {
-      await new Promise((done) => setTimeout(done, pause));
-      isAsked = false;
-      const query = searched();
-      const answer = await ask(`${base}?${query}`);
-      if (answer === undefined) setTimeout(refreshList, 5000);
-      else if (answer && query === searched()) showList(answer, query);  // else another one comes
+    try {
+      for (let pause = 250; isAsked; pause = 1000) {
+        await new Promise((done) => setTimeout(done, pause));
+        isAsked = false;
+        const query = searched();
+        const answer = await ask(`${base}?${query}`);
+        if (answer === undefined) setTimeout(refreshList, 5000);
+        else if (answer && query === searched()) showList(answer, query);  // else another one comes
+      }
+    } finally {
+      isAsking = false;
     }
-    isAsking = false;
   }
 
   function showList(answer, query) {
@@ -124,7 +127,8 @@
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
-      const answer = await fetch(url, { headers, credentials: "same-origin" });
+      const signal = AbortSignal.timeout(20000);
+      const answer = await fetch(url, { headers, credentials: "same-origin", signal });
       if (answer.status === 200) return await answer.text();
       if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
       return answer.status < 500 ? null : undefined;
@@ -224,12 +228,15 @@
   }
 
   async function showPending() {
-    while (pending.size) {
-      const [[id, { isNew, tries }]] = pending;
-      pending.delete(id);
-      await showMessage(id, isNew, tries);
+    try {
+      while (pending.size) {
+        const [[id, { isNew, tries }]] = pending;
+        pending.delete(id);
+        await showMessage(id, isNew, tries);
+      }
+    } finally {
+      lanes--;
     }
-    lanes--;
   }
 
   document.addEventListener("told", ({ detail: told }) => {

@@ -40,6 +40,12 @@
     for (const field of fields) field.readOnly = false;
   });
 
+  // Files may take longer than anything else that is asked for.
+  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+    const form = detail.elt.closest?.("#composer");
+    if (form?.elements.attachments?.files.length) detail.timeout = 600000;
+  });
+
   // The same form that comes back, as with an error or for another channel, cannot say which files
   // were chosen, nor what was typed since.
   const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
