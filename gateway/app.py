@@ -37,7 +37,8 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.receive import Receiving
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES, Services
-from gateway.store.database import ConflictError, Database, DatabaseAwayError, HeldError
+from gateway.store.database import Database
+from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.under_way import UNDER_WAY, UnderWay

@@ -17,7 +17,8 @@ from gateway.metrics import Metrics
 from gateway.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import UNDONE, Connection, Database, DatabaseAwayError, HeldError
+from gateway.store.database import Connection, Database
+from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
 from gateway.store.media import NewMedia
 from gateway.store.suppressions import Answered
 from gateway.vault import Vault

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from gateway.logs import logger
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 

@@ -26,7 +26,8 @@ from gateway.media.store import MediaStore, MediaStoreError, storage_key
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
 from gateway.store.codecs import as_object
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.media import Errand
 from gateway.vault import Vault, VaultError
 from webhooks.model import Unreadable, WebhookRequest

@@ -6,7 +6,8 @@ import asyncio
 
 from gateway.logs import logger
 from gateway.store import upkeep
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.store.database import HeldError
+from gateway.store.errors import HeldError
 
 R = TypeVar("R")
 

@@ -16,7 +16,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.registry import PROVIDERS
 from gateway.services import SERVICES
-from gateway.store.database import ConflictError, DatabaseAwayError
+from gateway.store.errors import ConflictError, DatabaseAwayError
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
 _log = logger(__name__)

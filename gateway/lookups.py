@@ -18,7 +18,8 @@ from gateway.api.shapes.messages import SendRequest
 from gateway.batching import Batching
 from gateway.known import Known, as_uuid
 from gateway.store import contacts, suppressions
-from gateway.store.database import Caller, Database, DatabaseAwayError
+from gateway.store.database import Caller, Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.suppressions import Pair, Standing
 
 if TYPE_CHECKING:

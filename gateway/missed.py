@@ -13,7 +13,8 @@ from uuid import UUID
 
 from gateway.logs import logger
 from gateway.store import reports
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.reports import Event
 
 _log = logger(__name__)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 
 from gateway.store import queue
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 
 _PAUSE = 0.02
 

@@ -14,7 +14,7 @@ from gateway.api.openapi import describe
 from gateway.problems import Problem
 from gateway.services import SERVICES
 from gateway.store import queue, upkeep
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",

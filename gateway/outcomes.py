@@ -22,13 +22,8 @@ from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.pace import Pace, wait_after
 from gateway.store import queue, reports, suppressions
-from gateway.store.database import (
-    Connection,
-    Database,
-    DatabaseAwayError,
-    HeldError,
-    RolledBackError,
-)
+from gateway.store.database import Connection, Database
+from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 from gateway.turns import may_be_taken

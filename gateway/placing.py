@@ -10,7 +10,8 @@ from gateway.problems import FieldError, invalid
 from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
-from gateway.store.database import ConflictError, Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import ConflictError, DatabaseAwayError
 
 _log = logger(__name__)
 

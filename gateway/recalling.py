@@ -12,7 +12,8 @@ from uuid import UUID
 from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages
-from gateway.store.database import ApiKey, Caller, Database, DatabaseAwayError
+from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import Remembered
 from gateway.storing import Idempotency
 

@@ -27,7 +27,8 @@ from gateway.raw_requests import raw_request
 from gateway.registry import PROVIDERS
 from gateway.reporting import Received, Reporting, Told
 from gateway.store import media, messages, reports, suppressions
-from gateway.store.database import UNDONE, Connection, Database
+from gateway.store.database import Connection, Database
+from gateway.store.errors import UNDONE
 from gateway.store.media import NewErrand, NewMedia
 from gateway.store.reports import Advance
 from gateway.vault import Vault

@@ -14,13 +14,8 @@ from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import reports
-from gateway.store.database import (
-    Connection,
-    Database,
-    DatabaseAwayError,
-    HeldError,
-    RolledBackError,
-)
+from gateway.store.database import Connection, Database
+from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
 from gateway.store.reports import Advance, RawRequest
 from webhooks.model import StatusReport
 

@@ -16,7 +16,8 @@ from gateway.api.auth import new_api_key
 from gateway.ids import new_id
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
-from gateway.store.database import ConflictError, Database
+from gateway.store.database import Database
+from gateway.store.errors import ConflictError
 from gateway.vault import Vault
 
 

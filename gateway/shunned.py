@@ -12,7 +12,8 @@ from uuid import UUID
 
 from gateway.logs import logger
 from gateway.store import queue
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.turns import Turns
 
 _log = logger(__name__)

@@ -16,14 +16,8 @@ from gateway.held import Around, Wait
 from gateway.problems import Problem
 from gateway.store import conversations, media, messages, suppressions
 from gateway.store.conversations import Placed
-from gateway.store.database import (
-    UNDONE,
-    Caller,
-    Connection,
-    Database,
-    DatabaseAwayError,
-    HeldError,
-)
+from gateway.store.database import Caller, Connection, Database
+from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
 from gateway.store.messages import Row
 
 # Rows in one transaction: more gain nothing, and would make the others wait.

@@ -18,7 +18,8 @@ from gateway.logs import logger
 from gateway.missed import MissedReports
 from gateway.shunned import Shunned
 from gateway.store import queue, upkeep
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import listen
 from gateway.turns import Turn, Turns
 

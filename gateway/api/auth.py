@@ -20,7 +20,8 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import accounts
 from gateway.store.accounts import Row
-from gateway.store.database import ApiKey, Caller, Database, DatabaseAwayError, Staff
+from gateway.store.database import ApiKey, Caller, Database, Staff
+from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 

@@ -16,7 +16,7 @@ from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import contacts
 from gateway.store.contacts import Kind
-from gateway.store.database import ConflictError
+from gateway.store.errors import ConflictError
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 

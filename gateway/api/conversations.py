@@ -21,7 +21,8 @@ from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.recalling import Replayed
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
-from gateway.store.database import ConflictError, Connection, Staff
+from gateway.store.database import Connection, Staff
+from gateway.store.errors import ConflictError
 from gateway.store.searching import conversations_matching
 
 

@@ -18,7 +18,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.callers import still_known
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import MessageFilter
 from gateway.store.paging import Cursor
 from gateway.store.searching import SearchError

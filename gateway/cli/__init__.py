@@ -14,7 +14,7 @@ from gateway.config import SettingsError
 from gateway.embedded import EmbeddedError
 from gateway.migrate import MigrationError
 from gateway.setup import SetupError
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 from gateway.vault import VaultError
 
 # What a user can mend: one line, no traceback.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from gateway.live.events import Render, live_event
 from gateway.live.subscription import Missed, Subscription
 from gateway.logs import logger
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.live import Happened, Told
 from gateway.store.positions import Position, Snapshot
 

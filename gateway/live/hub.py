@@ -14,7 +14,8 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import live
 from gateway.store.callers import still_known
-from gateway.store.database import ApiKey, Caller, Database, DatabaseAwayError
+from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear
 from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot

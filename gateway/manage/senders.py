@@ -12,7 +12,8 @@ from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.services import Services
 from gateway.store import accounts, upkeep
-from gateway.store.database import Caller, ConflictError
+from gateway.store.database import Caller
+from gateway.store.errors import ConflictError
 from gateway.store.paging import Cursor, Page
 
 Row = dict[str, Any]

@@ -17,7 +17,8 @@ from gateway.preview import shown
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.services import Services
 from gateway.store import templates
-from gateway.store.database import Caller, ConflictError
+from gateway.store.database import Caller
+from gateway.store.errors import ConflictError
 from gateway.store.paging import Cursor, Page
 
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from gateway.store.database import DatabaseAwayError, plainly
+from gateway.store.errors import DatabaseAwayError, plainly
 from gateway.store.pooler import NO_SESSION, happens, keeps_session
 from gateway.store.sql import queries
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.ids import new_id
-from gateway.store.database import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear, listen
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from gateway.errands import Errands, Patience
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStoreError, storage_key
 from gateway.store import media
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.vault import Vault
 from tests.media.conftest import FileServer, Names
 from tests.media.stage import BASE, HURRIED, Stage, make_stage, run_due

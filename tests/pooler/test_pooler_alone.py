@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import migrate
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear
 from tests.cli.shell import shell_in
 from tests.faults.stage import new_stage

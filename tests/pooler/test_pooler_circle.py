@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.store.database import Database, DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear, listen
 from tests.faults.stage import SENDER, Stage, Tenant, until
 

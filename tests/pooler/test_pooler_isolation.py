@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from gateway.config import Settings
-from gateway.store.database import ApiKey, Database, DatabaseAwayError, Staff
+from gateway.store.database import ApiKey, Database, Staff
+from gateway.store.errors import DatabaseAwayError
 from tests.service.conftest import PUBLIC, SECRET, Gateway, Tenant, running
 from tests.service.test_service_events import reading
 from tests.service.wires import from_twilio

@@ -11,7 +11,7 @@ import pytest
 
 from channels.model import Channel
 from gateway.receive import Receiving
-from gateway.store.database import ConflictError
+from gateway.store.errors import ConflictError
 from tests.service.wires import (
     SECRET,
     connect,

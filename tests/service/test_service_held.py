@@ -18,7 +18,7 @@ from gateway.missed import MissedReports
 from gateway.outcomes import Outcomes
 from gateway.pace import Pace
 from gateway.reporting import Reporting
-from gateway.store.database import HeldError
+from gateway.store.errors import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report
 from tests.service.wires import connect, from_sendgrid

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from gateway.batching import once_more
-from gateway.store.database import UNDONE
+from gateway.store.errors import UNDONE
 
 if TYPE_CHECKING:
     from tests.service.conftest import Gateway

@@ -20,7 +20,8 @@ from gateway.live.events import LiveEvent, named
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
 from gateway.problems import Problem
-from gateway.store.database import ApiKey, Database, DatabaseAwayError
+from gateway.store.database import ApiKey, Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear
 from gateway.store.live import Happened
 from gateway.store.positions import Position, Snapshot

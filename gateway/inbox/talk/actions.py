@@ -15,7 +15,7 @@ from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.recalling import digest_of
 from gateway.store import desk
-from gateway.store.database import ConflictError
+from gateway.store.errors import ConflictError
 from gateway.storing import Idempotency
 
 

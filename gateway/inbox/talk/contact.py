@@ -19,7 +19,8 @@ from gateway.problems import Problem
 from gateway.store import contacts, conversations, desk, suppressions
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Row
-from gateway.store.database import ConflictError, Connection
+from gateway.store.database import Connection
+from gateway.store.errors import ConflictError
 
 _FIELDS = {
     "lead": (

@@ -1,0 +1,111 @@
+"""asyncpg's many errors as the few that make a difference to whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+# Errors of the connection, or of a server that is going, starting, full or ill: not of statements.
+AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # a pooled connection that the server has just cut: "cannot switch to state ..."
+    asyncpg.InternalClientError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.TransactionRollbackError,
+    # of a login or a database that is not there (yet)
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+    asyncpg.exceptions.InvalidCatalogNameError,
+    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
+    # a standby, or a disk that is full: Supabase lets a database only read then
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+    # the server ended a transaction of ours that stood still, and with it the connection
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
+    asyncpg.exceptions.TransactionTimeoutError,
+    # its disk or its files; Supabase's pooler says with the second that it is full
+    asyncpg.exceptions.PostgresSystemError,
+    asyncpg.exceptions.InternalServerError,
+    OSError,
+    TimeoutError,
+)
+# A pooler gave the statement to another connection than the one that it was prepared on.
+_PREPARED_ELSEWHERE = (
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+)
+# Each waited for the other, or read what the other was writing.
+_ENDED_FOR_ANOTHER = (
+    asyncpg.exceptions.DeadlockDetectedError,
+    asyncpg.exceptions.SerializationError,
+)
+# Somebody changed a table since the statement was prepared; asyncpg prepares all of them anew.
+_CHANGED = (
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.OutdatedSchemaCacheError,
+)
+_NOT_MIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
+
+
+class DatabaseAwayError(Exception):
+    """PostgreSQL did not answer, or not in time: nothing is known to be stored, try again."""
+
+
+class RolledBackError(DatabaseAwayError):
+    """It ended so that another can go on, or for a change of a table: surely nothing is stored."""
+
+
+class HeldError(DatabaseAwayError):
+    """Another transaction held for too long what this one needs: surely nothing is stored."""
+
+
+class ConflictError(Exception):
+    """A unique constraint or a foreign key refused the row; `constraint` is its name."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+# After these surely nothing is stored, and another transaction has done what was in the way.
+UNDONE = (RolledBackError, ConflictError)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """asyncpg's many errors as `ConflictError` and `DatabaseAwayError`; a mistake of ours as is."""
+    try:
+        yield
+    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
+        raise ConflictError(error.constraint_name or "") from error
+    except _NOT_MIGRATED as error:
+        raise DatabaseAwayError(
+            f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
+        ) from error
+    except _PREPARED_ELSEWHERE as error:
+        raise DatabaseAwayError(
+            f"DATABASE_URL is a transaction pooler, set DATABASE_DIRECT_URL ({_one_line(error)})"
+        ) from error
+    except _ENDED_FOR_ANOTHER as error:
+        raise RolledBackError(f"it ended for another transaction ({_one_line(error)})") from error
+    except _CHANGED as error:
+        raise RolledBackError(f"a table was changed just now ({_one_line(error)})") from error
+    except asyncpg.exceptions.LockNotAvailableError as error:
+        raise HeldError(f"another transaction holds it ({_one_line(error)})") from error
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise DatabaseAwayError(f"the address cannot be used ({_one_line(error)})") from error
+    except AWAY as error:
+        if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
+            raise
+        raise DatabaseAwayError(f"the database does not answer: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".strip(": ")
