@@ -13,8 +13,10 @@ never runs anything else of a template's.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
@@ -81,6 +83,18 @@ class Renderer:
         self._known: OrderedDict[bytes, Analysis | TemplateError] = OrderedDict()
         self._templates: OrderedDict[bytes, Template] = OrderedDict()
         self._environments = {html: sandbox.environment(html=html) for html in (False, True)}
+        self._seconds = 0.0
+        self._until: float | None = None
+
+    def within(self, seconds: float) -> Renderer:
+        """The same for one request: its children take so long at most, from now, all together.
+
+        What would take longer raises `TooExpensive`; what is simple is rendered all the same.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        limited = copy(self)
+        limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
+        return limited
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +159,7 @@ class Renderer:
         `TooExpensive` where the child would need too long, `RendererBusy` where none is free.
         """
         try:
-            reply = await self._pool.ask(orjson.dumps({"source": source, "inline": True}))
+            reply = await self._child({"source": source, "inline": True})
         except PoolBusy as error:
             raise RendererBusy(f"Nothing can be rendered right now: {error}.") from error
         except ChildFailed as error:
@@ -158,12 +172,22 @@ class Renderer:
     async def _ask(self, source: str, variables: object, *, html: bool) -> dict[str, Any]:
         request = {"source": source, "html": html, "variables": variables}
         try:
-            reply = await self._pool.ask(orjson.dumps(request))
+            reply = await self._child(request)
         except PoolBusy as error:
             raise RendererBusy(f"Nothing can be rendered right now: {error}.") from error
         except ChildFailed as error:
             raise TooExpensive(f"The template {error}; {ADVICE}.") from error
         return reply
+
+    async def _child(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await self._pool.ask(orjson.dumps(request))
+        except TimeoutError:
+            raise TooExpensive(
+                "was not rendered: the templates and styles of this request take more than "
+                f"{self._seconds:g} s; send fewer messages at once"
+            ) from None
 
     def _recall(self, key: bytes) -> Analysis | None:
         known = self._known.get(key)

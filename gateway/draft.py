@@ -86,10 +86,10 @@ class Drafting:
             return []
         known = await self._lookups.known(caller, requests)
         now = datetime.now(UTC)
-        until = asyncio.get_running_loop().time() + self._rendering
+        renderer = self._renderer.within(self._rendering)
         drafts = []
         for request in requests:
-            draft = await self._read(request, known, now, until)
+            draft = await self._read(request, known, now, renderer)
             if repeats is not None:
                 said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
                 draft = replace(draft, parts=said)
@@ -102,13 +102,15 @@ class Drafting:
             for request, draft, how in zip(requests, drafts, standings, strict=True)
         ]
 
-    async def _read(self, request: SendRequest, known: Known, now: datetime, until: float) -> Draft:
+    async def _read(
+        self, request: SendRequest, known: Known, now: datetime, renderer: Renderer
+    ) -> Draft:
         errors = _shape_errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
         characters = registry.characters(provider, request.channel)
-        composed = await self._compose(request, known, characters, until)
+        composed = await _compose(renderer, request, known, characters)
         lead_id, client_id = recipients.links(request, to_address, known)
         kept = composed.outside or (composed.content.template if composed.content else None)
         errors += [FieldError(*each) for each in registry.unnamed(provider, kept)]
@@ -127,72 +129,61 @@ class Drafting:
             provider=provider,
         )
 
-    async def _compose(
-        self, request: SendRequest, known: Known, characters: int | None, until: float
-    ) -> _Composed:
-        template: Template | None = None
-        if request.template is not None:
-            found = _template(request, known)
-            if isinstance(found, FieldError):
-                return _Composed(errors=[found])
-            template = found
-        given = {**(template.options if template else {}), **(request.options or {})}
-        if errors := options.check(request.channel, given):
-            return _Composed(errors=errors)
-        try:
-            files = attachments.read(request)
-            if template is None and request.html_body is None:
-                return await self._said(request, template, given, files, characters)
-            async with asyncio.timeout_at(until):
-                return await self._said(request, template, given, files, characters)
-        except TimeoutError:
-            text = (
-                "was not rendered: the templates and styles of this request take more than "
-                f"{self._rendering:g} s; send fewer messages at once"
-            )
-            return _Composed(errors=[FieldError("template" if template else "html_body", text)])
-        except ComposeError as error:
-            return _Composed(errors=error.errors)
 
-    async def _said(
-        self,
-        request: SendRequest,
-        template: Template | None,
-        given: Mapping[str, Any],
-        files: tuple[Attachment, ...],
-        characters: int | None,
-    ) -> _Composed:
-        if request.body is not None or request.html_body is not None or template is None:
-            # A text; on WhatsApp perhaps with a template for when the window is closed.
-            if request.body is None and request.html_body is None and not (files or given):
-                return _Composed()
-            outside = None
-            if template is not None and request.channel is Channel.WHATSAPP:
-                rendered = await render_options(
-                    self._renderer, request.channel, given, request.variables
-                )
-                outside, given = _named_template(rendered), {}
-            said = Said(
-                text=request.body,
-                subject=request.subject,
-                html_body=request.html_body,
-                attachments=files,
-                options=given,
-                characters=characters,
-            )
-            return _Composed(
-                content=await compose_aside(self._renderer, request.channel, said),
-                template_id=template.id if template else None,
-                options=given,
-                outside=outside,
-            )
-        if request.options or request.subject is not None:
-            subject = template.subject if request.subject is None else request.subject
-            template = replace(template, options=given, subject=subject)
-        content = await compose_template(
-            self._renderer, template, request.variables, files, characters
+async def _compose(
+    renderer: Renderer, request: SendRequest, known: Known, characters: int | None
+) -> _Composed:
+    template: Template | None = None
+    if request.template is not None:
+        found = _template(request, known)
+        if isinstance(found, FieldError):
+            return _Composed(errors=[found])
+        template = found
+    given = {**(template.options if template else {}), **(request.options or {})}
+    if errors := options.check(request.channel, given):
+        return _Composed(errors=errors)
+    try:
+        files = attachments.read(request)
+        return await _said(renderer, request, template, given, files, characters)
+    except ComposeError as error:
+        return _Composed(errors=error.errors)
+
+
+async def _said(
+    renderer: Renderer,
+    request: SendRequest,
+    template: Template | None,
+    given: Mapping[str, Any],
+    files: tuple[Attachment, ...],
+    characters: int | None,
+) -> _Composed:
+    if request.body is not None or request.html_body is not None or template is None:
+        # A text; on WhatsApp perhaps with a template for when the window is closed.
+        if request.body is None and request.html_body is None and not (files or given):
+            return _Composed()
+        outside = None
+        if template is not None and request.channel is Channel.WHATSAPP:
+            rendered = await render_options(renderer, request.channel, given, request.variables)
+            outside, given = _named_template(rendered), {}
+        said = Said(
+            text=request.body,
+            subject=request.subject,
+            html_body=request.html_body,
+            attachments=files,
+            options=given,
+            characters=characters,
         )
-        return _Composed(content=content, template_id=template.id, options=given)
+        return _Composed(
+            content=await compose_aside(renderer, request.channel, said),
+            template_id=template.id if template else None,
+            options=given,
+            outside=outside,
+        )
+    if request.options or request.subject is not None:
+        subject = template.subject if request.subject is None else request.subject
+        template = replace(template, options=given, subject=subject)
+    content = await compose_template(renderer, template, request.variables, files, characters)
+    return _Composed(content=content, template_id=template.id, options=given)
 
 
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
