@@ -29,6 +29,8 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 ROOM = 4 * 2**30  # bytes that the tests' databases surely find room in
+# One more than there are processors: while some tests wait, others use the processors.
+JOBS = (os.cpu_count() or 1) + 1
 PATIENCE = 30.0  # seconds for the tests to tidy up after an interrupt
 
 sys.path.insert(0, str(ROOT))
@@ -135,7 +137,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of: {', '.join(STEPS)}")
-    parser.add_argument("--jobs", type=int, default=2, help="tests side by side (default: 2)")
+    parser.add_argument(
+        "--jobs", type=int, default=JOBS, help=f"tests side by side (default: {JOBS})"
+    )
     given = parser.parse_args()
     unknown = [name for name in given.steps if name not in STEPS]
     if unknown:
