@@ -110,12 +110,20 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+@pytest.fixture(scope="module")
+def many(make_template: Callable[[str], str]) -> str:
+    """The name of a database with many messages."""
+    return make_template(MANY)
+
+
 @pytest.fixture
-async def db(database: str, connect: Callable[[str], Awaitable[Connection]]) -> Connection:
+async def db(
+    make_database: Callable[[str], str],
+    many: str,
+    connect: Callable[[str], Awaitable[Connection]],
+) -> Connection:
     """A connection as a member of staff of the big organization, over many messages."""
-    connection = await connect(database)
-    await connection.execute(MANY)
-    await connection.execute("VACUUM ANALYZE messages")
+    connection = await connect(make_database(many))
     who = json.dumps({"sub": str(await connection.fetchval(f"SELECT {ORG}"))})
     await connection.execute("SELECT set_config('request.jwt.claims', $1, false)", who)
     await connection.execute("SET ROLE authenticated")
