@@ -24,6 +24,7 @@ import aiohttp
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 
 from gateway.embedded import EmbeddedServer
 
@@ -39,6 +40,13 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
+# As it comes, structlog draws each traceback with all local values, which takes half a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
 
 

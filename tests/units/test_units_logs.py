@@ -22,7 +22,7 @@ Lines = Callable[[], list[str]]
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     """What was written on standard error; the logging of the other tests comes back after it."""
     root = logging.getLogger()
-    before = (root.handlers[:], root.level)
+    before, set_up = (root.handlers[:], root.level), structlog.get_config()
 
     def written() -> list[str]:
         return capsys.readouterr().err.splitlines()
@@ -30,7 +30,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
     yield written
     root.handlers[:], level = before
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**set_up)
 
 
 def fail_with(error: Exception, cause: Exception) -> Exception:
