@@ -44,7 +44,9 @@ hypothesis.settings.load_profile("patient")
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 )
 RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
