@@ -13,7 +13,7 @@ from typing import LiteralString
 
 from benchmarks.processes import NotMeasuredError
 from benchmarks.stage import Stage
-from gateway.embedded_programs import bin_dir
+from gateway.embedded.programs import bin_dir
 
 ROWS = 100
 # Random but for their beginning, as the gateway's ids are.

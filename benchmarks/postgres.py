@@ -14,7 +14,7 @@ import psycopg
 
 from benchmarks.processes import NotMeasuredError
 from gateway import migrate
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 
 # What an operator sets on a machine of a few gigabytes. Commits are durable: fsync,
 # synchronous_commit and full_page_writes are at their defaults, on.

@@ -11,19 +11,15 @@ from aiohttp import web
 
 from channels.download import Downloader, DownloadError
 from channels.render import Renderer
-from gateway import operations, unsubscribe
-from gateway.accept import Accepting
+from gateway.accept.accepting import Accepting
+from gateway.accept.draft import Drafting
 from gateway.api.auth import Callers
 from gateway.api.endpoint import refuse
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
 from gateway.batching import FullError
-from gateway.beside import beside
 from gateway.config import Settings, metrics_folder
-from gateway.draft import Drafting
-from gateway.hook_accounts import HookAccounts
-from gateway.hooks import add_hooks
 from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
 from gateway.live.hub import Live
@@ -34,15 +30,19 @@ from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import Metrics
 from gateway.nudge import Nudge
 from gateway.problems import FieldError, Problem, invalid
-from gateway.receive import Receiving
+from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
-from gateway.services import SERVICES, Services
 from gateway.store.database import Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
-from gateway.under_way import UNDER_WAY, UnderWay
 from gateway.vault import Vault, VaultError
+from gateway.web import operations, unsubscribe
+from gateway.web.beside import beside
+from gateway.web.hooks import add_hooks
+from gateway.web.services import SERVICES, Services
+from gateway.web.under_way import UNDER_WAY, UnderWay
 
 _log = logger(__name__)
 

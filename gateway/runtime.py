@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gateway import migrate
 from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 from gateway.store.address import fault_of
 
 

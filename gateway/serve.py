@@ -20,20 +20,20 @@ from channels.download import Downloader
 from channels.names import OwnThreads
 from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
-from gateway.connections import BACKLOG, listening
-from gateway.dispatch import Dispatching
-from gateway.errands import Errands
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.pace import Pace
 from gateway.logs import configure, logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.metrics import Metrics
-from gateway.pace import Pace
-from gateway.receive import Receiving
+from gateway.receive.errands import Errands
+from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
-from gateway.under_way import UNDER_WAY
 from gateway.vault import Vault
+from gateway.web.connections import BACKLOG, listening
+from gateway.web.under_way import UNDER_WAY
 from gateway.worker import Worker
 
 _log = logger(__name__)

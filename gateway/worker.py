@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import UUID
 
-from gateway.dispatch import Dispatching
-from gateway.errands import Errands
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.shunned import Shunned
+from gateway.dispatch.turns import Turn, Turns
 from gateway.logs import logger
-from gateway.missed import MissedReports
-from gateway.shunned import Shunned
+from gateway.receive.errands import Errands
+from gateway.receive.missed import MissedReports
 from gateway.store import queue, upkeep
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import listen
-from gateway.turns import Turn, Turns
 
 _log = logger(__name__)
 

@@ -26,7 +26,7 @@ import hypothesis
 import pytest
 import structlog
 
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 
 # Nothing of a test run has to survive a power cut.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")

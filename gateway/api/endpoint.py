@@ -18,7 +18,7 @@ from gateway.store.paging import Cursor
 from gateway.store.values import as_json_bytes
 
 if TYPE_CHECKING:
-    from gateway.services import Services
+    from gateway.web.services import Services
 
 M = TypeVar("M", bound=BaseModel)
 

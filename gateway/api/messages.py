@@ -7,17 +7,17 @@ from typing import Any
 import pydantic_core
 from aiohttp import web
 
-from gateway import canceling
+from gateway.accept import canceling
+from gateway.accept.flawed import Flawed, drafts
+from gateway.accept.preview import preview
+from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint, parse_json, respond
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
 from gateway.api.shapes import messages as shapes
 from gateway.api.shapes.base import Listed, PageQuery
-from gateway.flawed import Flawed, drafts
-from gateway.preview import preview
 from gateway.problems import FieldError, invalid, not_found
-from gateway.recalling import Replayed
 from gateway.store import messages
 
 _BATCH = 1000

@@ -9,9 +9,9 @@ import pydantic_core
 from pydantic import ValidationError
 
 from channels.model import Channel
+from gateway.accept.flawed import Flawed
 from gateway.api.endpoint import field_errors
 from gateway.api.shapes.messages import SendRequest
-from gateway.flawed import Flawed
 from gateway.ids import new_id
 
 R = TypeVar("R", bound=SendRequest)

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.accept.recalling import Replayed, digest_of
+from gateway.accept.storing import Idempotency, Result
 from gateway.api.endpoint import Call, as_bytes, respond
 from gateway.problems import FieldError, Problem, invalid
-from gateway.recalling import Replayed, digest_of
 from gateway.store.messages import Row
-from gateway.storing import Idempotency, Result
 
 # Bytes of a body whose digest takes longer than another thread: about a millisecond.
 _LARGE = 32 * 2**10

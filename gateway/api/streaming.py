@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp import web
 
-from gateway.under_way import UNDER_WAY
+from gateway.web.under_way import UNDER_WAY
 
 
 class GoneError(Exception):

@@ -11,7 +11,7 @@ from channels.errors import SendError
 from gateway.cli import database, organization, sending, serving, why
 from gateway.cli.output import err
 from gateway.config import SettingsError
-from gateway.embedded import EmbeddedError
+from gateway.embedded.server import EmbeddedError
 from gateway.migrate import MigrationError
 from gateway.setup import SetupError
 from gateway.store.errors import DatabaseAwayError

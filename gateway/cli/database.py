@@ -12,7 +12,7 @@ import typer
 from gateway import migrate
 from gateway.cli.output import Json, err, out, show
 from gateway.config import Settings, read_settings
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 
 T = TypeVar("T")
 

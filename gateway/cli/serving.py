@@ -110,7 +110,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
 ) -> None:
     """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
-    from gateway.demo import alone, run_demo  # noqa: PLC0415 - nor does anybody else need this
+    from gateway.demo.run import alone, run_demo  # noqa: PLC0415 - nor does anybody else need this
 
     settings = read_settings()
     folder = settings.gateway_data / "demo"

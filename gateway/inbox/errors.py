@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
-from gateway.services import SERVICES
+from gateway.web.services import SERVICES
 
 # Where the inbox is, also behind the path of PUBLIC_URL; an application without it has no pages.
 STARTS: web.AppKey[tuple[str, ...]] = web.AppKey("inbox_starts", tuple)

@@ -21,9 +21,9 @@ from gateway.inbox.clock import COOKIE, Clock, clock
 from gateway.inbox.forms import Fields
 from gateway.inbox.session import Cookie, SignedIn
 from gateway.problems import Problem
-from gateway.services import SERVICES, Services
 from gateway.store.database import Staff
 from gateway.store.paging import Cursor
+from gateway.web.services import SERVICES, Services
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "

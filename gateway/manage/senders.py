@@ -10,11 +10,11 @@ from gateway import registry
 from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
-from gateway.services import Services
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError
 from gateway.store.paging import Cursor, Page
+from gateway.web.services import Services
 
 Row = dict[str, Any]
 

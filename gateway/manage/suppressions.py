@@ -10,11 +10,11 @@ from gateway import addresses
 from gateway.api.shapes.suppressions import SuppressionIn
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
-from gateway.services import Services
 from gateway.store import contacts, suppressions
 from gateway.store.database import ApiKey, Caller, Staff
 from gateway.store.paging import Cursor, Page
 from gateway.store.suppressions import Statement
+from gateway.web.services import Services
 from webhooks.model import Reason
 
 Row = dict[str, Any]

@@ -9,17 +9,17 @@ from uuid import UUID
 from channels import email, sms
 from channels.model import Channel
 from channels.render import RendererBusy, RenderError
+from gateway.accept.compose import ComposeError, Template, compose_template
+from gateway.accept.preview import shown
 from gateway.api.shapes import options
 from gateway.api.shapes.templates import TemplateIn, TemplatePatch
-from gateway.compose import ComposeError, Template, compose_template
 from gateway.ids import new_id
-from gateway.preview import shown
 from gateway.problems import FieldError, Problem, invalid, not_found
-from gateway.services import Services
 from gateway.store import templates
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError
 from gateway.store.paging import Cursor, Page
+from gateway.web.services import Services
 
 Row = dict[str, Any]
 

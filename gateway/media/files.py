@@ -146,3 +146,11 @@ class Files:
 def _of(attachment: Attachment, own: Mapping[UUID, Media]) -> Media | None:
     found = media_id_of(attachment.url)
     return None if found is None else own.get(found)
+
+
+def as_rows(files: Sequence[Attachment]) -> list[dict[str, object]]:
+    """Files as `messages.attachments` has them."""
+    return [
+        {"url": f.url, "filename": f.filename, "content_type": f.content_type, "size": f.size}
+        for f in files
+    ]

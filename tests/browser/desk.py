@@ -13,8 +13,8 @@ import aiohttp
 
 from gateway import simulator
 from gateway.config import Settings
-from gateway.demo_organization import PROVIDERS, settle
-from gateway.demo_story import MAIL, MAILBOX, NUMBER, PHONE, WHATSAPP, ask
+from gateway.demo.organization import PROVIDERS, settle
+from gateway.demo.story import MAIL, MAILBOX, NUMBER, PHONE, WHATSAPP, ask
 from gateway.serve import bind, serve_web, serve_worker
 
 if TYPE_CHECKING:

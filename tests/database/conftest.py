@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 import pytest
 
-from gateway.embedded_programs import bin_dir
+from gateway.embedded.programs import bin_dir
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from gateway import migrate
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 from tests.database import document
 from tests.database.test_database_statistics import SOME
 

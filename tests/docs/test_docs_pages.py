@@ -15,18 +15,19 @@ from typer.main import get_command
 from channels import call, email, sms, whatsapp
 from channels.model import Channel
 from channels.sandbox import OUTPUT_CHARACTERS
-from gateway import attachments, hooks
+from gateway.accept import attachments
 from gateway.api.shapes import options
 from gateway.api.table import ENDPOINTS
 from gateway.app import MAX_BODY
 from gateway.cli import app
 from gateway.config import Settings
-from gateway.errands import Patience
 from gateway.media import files
 from gateway.metrics import Metrics
+from gateway.receive.errands import Patience
 from gateway.registry import PROVIDERS
 from gateway.simulator import build_simulator, plan
 from gateway.simulator.plan import PlanBody
+from gateway.web import hooks
 from scripts.check import STEPS
 from webhooks.model import Reason
 

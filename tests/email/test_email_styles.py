@@ -9,7 +9,7 @@ import pytest
 from channels.model import Channel
 from channels.render import Renderer
 from channels.styles import inline_styles, is_cheap
-from gateway.compose import ComposeError, Said, compose_aside
+from gateway.accept.compose import ComposeError, Said, compose_aside
 from tests.rendering.measuring import measured
 
 

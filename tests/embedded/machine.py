@@ -11,13 +11,13 @@ from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 
 # Says its DSN when the server answers, then stays until its standard input is closed.
 USER = """
 import asyncio, sys
 from pathlib import Path
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 
 async def main() -> None:
     server = EmbeddedServer(Path(sys.argv[1]))
@@ -87,7 +87,7 @@ class Machine:
             except OSError:
                 continue
             if place.is_relative_to(self.data / "pgdata") or (
-                f"{self.data}" in words and ("embedded_holder.py" in words or "/bin/" in words)
+                f"{self.data}" in words and ("embedded/holder.py" in words or "/bin/" in words)
             ):
                 found[int(folder.name)] = words
         mine = {os.getpid(), *self._users()}
@@ -102,7 +102,7 @@ class Machine:
 
     def holder(self) -> int:
         """The pid of the only holder."""
-        (pid,) = [p for p, words in self.processes().items() if "embedded_holder.py" in words]
+        (pid,) = [p for p, words in self.processes().items() if "embedded/holder.py" in words]
         return pid
 
     def postmaster(self) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.embedded import EmbeddedError
-from gateway.embedded_files import Layout, why
+from gateway.embedded.files import Layout, why
+from gateway.embedded.server import EmbeddedError
 from tests.embedded.machine import Machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")

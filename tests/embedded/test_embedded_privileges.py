@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.embedded import EmbeddedError
+from gateway.embedded.server import EmbeddedError
 from tests.embedded.machine import Machine
 
 pytestmark = [
@@ -37,7 +37,7 @@ def python(environment: dict[str, str]) -> str:
     for python in (sys.executable, "/usr/bin/python3"):
         # setpriv still has root's capabilities when it executes the first interpreter.
         program = "import subprocess as s, sys; s.run([sys.executable, '-c', ''], check=True); "
-        program += "from gateway.embedded_programs import bin_dir; bin_dir()"
+        program += "from gateway.embedded.programs import bin_dir; bin_dir()"
         words = [*become(NOBODY), python, "-c", program]
         if subprocess.run(words, env=environment, capture_output=True, check=False).returncode == 0:
             return python

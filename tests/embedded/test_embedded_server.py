@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.embedded import EmbeddedServer
-from gateway.embedded_programs import readlink
+from gateway.embedded.programs import readlink
+from gateway.embedded.server import EmbeddedServer
 from tests.costs import cpu_seconds
 from tests.embedded.machine import Machine, new_machine, wait_until
 

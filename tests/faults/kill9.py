@@ -33,7 +33,7 @@ import asyncpg
 
 from gateway import migrate
 from gateway.config import Settings
-from gateway.embedded import EmbeddedServer
+from gateway.embedded.server import EmbeddedServer
 from gateway.store.database import Database
 from tests.cli.shell import free_port
 from tests.faults.processes import QUICK_WORKER, WEB, WORKER, Supervisor, environment, supervised
@@ -331,7 +331,7 @@ def processes_of(data: Path) -> dict[int, str]:
         with suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
                 words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if words and "embedded_holder" not in words and "postgres" not in words:
+                if words and "embedded/holder" not in words and "postgres" not in words:
                     found[int(folder.name)] = words
     return found
 

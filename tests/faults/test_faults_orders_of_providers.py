@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels.model import Account
-from gateway.incoming import report_event, unmatched
+from gateway.receive.incoming import report_event, unmatched
 from gateway.registry import PROVIDERS
 from gateway.store import reports
 from gateway.store.database import Database

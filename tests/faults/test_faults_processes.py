@@ -48,7 +48,7 @@ async def test_kill_embedded_postgresql() -> None:
     async def strike(chance: Random, processes: Sequence[Supervisor]) -> str:
         data = Path(processes[0].process.environment["GATEWAY_DATA"])
         found = await asyncio.to_thread(Machine(data, ExitStack()).processes)
-        holders = [pid for pid, words in found.items() if "embedded_holder.py" in words]
+        holders = [pid for pid, words in found.items() if "embedded/holder.py" in words]
         masters = [pid for pid, words in found.items() if "/bin/postgres -D" in words]
         what, victims = chance.choice(
             [("holder", holders), ("postmaster", masters), ("both", holders + masters)]

@@ -16,9 +16,9 @@ from yarl import URL
 
 from channels.download import Downloader
 from channels.model import Account
-from gateway.errands import Errands, Patience
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStore
+from gateway.receive.errands import Errands, Patience
 from gateway.store.database import Database
 from tests.media.stage import HURRIED, LINKS, PROVIDER, VAULT, Stage, make_stage
 from webhooks.model import WebhookRequest

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from channels.model import Account
 from gateway import setup
-from gateway.errands import Errands, Patience
 from gateway.ids import new_id
 from gateway.media.links import MediaLinks
+from gateway.receive.errands import Errands, Patience
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
 from gateway.store.database import Database

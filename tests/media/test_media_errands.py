@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from gateway.errands import Errands, Patience
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStoreError, storage_key
+from gateway.receive.errands import Errands, Patience
 from gateway.store import media
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError

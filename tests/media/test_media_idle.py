@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from gateway.errands import Errands
+    from gateway.receive.errands import Errands
     from gateway.store.database import Database, Transaction
     from tests.media.conftest import FileServer, Names
     from tests.media.stage import Stage

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway.dispatch import Dispatching
-from gateway.errands import Errands
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
-from gateway.turns import Turn, Turns
+from gateway.receive.errands import Errands
 from gateway.worker import Worker
 from tests.media.conftest import FileServer, Names
 from tests.media.stage import Stage

@@ -8,7 +8,7 @@ import pytest
 
 from channels.model import Channel
 from channels.render import Renderer
-from gateway.compose import ComposeError, Template, compose_template
+from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.ids import new_id
 from tests.rendering.measuring import measured
 

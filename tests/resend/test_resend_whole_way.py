@@ -13,11 +13,11 @@ import time_machine
 from channels.download import Downloader
 from channels.model import Channel
 from gateway import setup
-from gateway.errands import Errands
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.metrics import Metrics
-from gateway.receive import Receiving
+from gateway.receive.errands import Errands
+from gateway.receive.receiving import Receiving
 from gateway.vault import Vault
 from tests.resend.values import EMAIL_ID, NOW, RECEIVED, SECRET, hook
 from tests.service.conftest import PUBLIC, files_of
@@ -26,7 +26,7 @@ from tests.service.wires import inbound_of, row_of, send, step
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from gateway.dispatch import Dispatching
+    from gateway.dispatch.dispatching import Dispatching
     from tests.resend.conftest import FakeResend
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api

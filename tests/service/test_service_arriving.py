@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from channels.model import Channel
-from gateway.receive import Receiving
+from gateway.receive.receiving import Receiving
 from gateway.store.errors import ConflictError
 from tests.service.wires import (
     SECRET,

@@ -9,8 +9,8 @@ import asyncpg
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.app import build_app
-from gateway.beside import beside
-from gateway.services import SERVICES
+from gateway.web.beside import beside
+from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
     import pytest

@@ -20,7 +20,7 @@ from tests.service.test_service_worker import NoErrands
 from tests.service.wires import connect, row_of, send, step
 
 if TYPE_CHECKING:
-    from gateway.errands import Errands
+    from gateway.receive.errands import Errands
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 

@@ -1,4 +1,4 @@
-"""gateway/connections.py: what is refused before a handler sees it, and who is waited for."""
+"""gateway/web/connections.py: what is refused before a handler sees it, and who is waited for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from gateway.app import build_app
-from gateway.connections import MAX_HEADER, MAX_URL, Patience, listening
 from gateway.serve import bind
+from gateway.web.connections import MAX_HEADER, MAX_URL, Patience, listening
 from tests.service.conftest import SECRET, token
 
 if TYPE_CHECKING:

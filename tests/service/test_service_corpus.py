@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
 
-from gateway.dispatch import Dispatching
+from gateway.dispatch.dispatching import Dispatching
 from gateway.metrics import Metrics
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of

@@ -17,7 +17,7 @@ from gateway.store.database import ApiKey
 from gateway.store.media import NewMedia
 
 if TYPE_CHECKING:
-    from gateway.services import Services
+    from gateway.web.services import Services
     from tests.service.conftest import Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}

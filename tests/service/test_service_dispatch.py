@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.dispatch import Dispatching
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.pace import Pace, wait_after
+from gateway.dispatch.turns import Turn
 from gateway.metrics import Metrics
-from gateway.pace import Pace, wait_after
 from gateway.store import queue
-from gateway.turns import Turn
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of
 

@@ -20,9 +20,9 @@ import time_machine
 from aiohttp.test_utils import TestServer
 
 from gateway.app import build_app
-from gateway.services import SERVICES
 from gateway.store import reports
 from gateway.store.reports import Event, event_id
+from gateway.web.services import SERVICES
 from tests.service.conftest import token
 
 if TYPE_CHECKING:

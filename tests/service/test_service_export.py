@@ -20,7 +20,7 @@ from aiohttp import web
 from gateway.api.export_formats import COLUMNS, csv_lines
 from gateway.api.streaming import GoneError, Stream
 from gateway.serve import bind
-from gateway.under_way import UNDER_WAY, UnderWay
+from gateway.web.under_way import UNDER_WAY, UnderWay
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway

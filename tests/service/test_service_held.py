@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 
 from channels.model import Channel, Sent
+from gateway.dispatch.outcomes import Outcomes
+from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
-from gateway.missed import MissedReports
-from gateway.outcomes import Outcomes
-from gateway.pace import Pace
-from gateway.reporting import Reporting
+from gateway.receive.missed import MissedReports
+from gateway.receive.reporting import Reporting
 from gateway.store.errors import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report

@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.app import build_app
 from gateway.config import Settings
-from gateway.missed import MissedReports
+from gateway.receive.missed import MissedReports
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.missed import MissedReports
+from gateway.receive.missed import MissedReports
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
 

@@ -16,9 +16,9 @@ import pytest
 import time_machine
 
 from channels.model import Channel
-from gateway.hook_accounts import HookAccounts
 from gateway.metrics import Metrics
-from gateway.receive import Receiving
+from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.receiving import Receiving
 from gateway.vault import Vault
 from tests.service.conftest import files_of
 from tests.service.wires import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from channels.render import Renderer
+from gateway.accept.draft import Drafting
 from gateway.api.shapes.messages import SendRequest
-from gateway.draft import Drafting
 from gateway.ids import new_id
 from gateway.store.database import ApiKey
 

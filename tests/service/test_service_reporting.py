@@ -1,4 +1,4 @@
-"""gateway/reporting.py: large requests about the same messages, at the same moment."""
+"""gateway/receive/reporting.py: large requests about the same messages, at the same moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from channels.model import Account, Status
 from gateway.ids import new_id
 from gateway.metrics import Metrics
-from gateway.reporting import Received, Reporting
+from gateway.receive.reporting import Received, Reporting
 from gateway.store.reports import RawRequest
 from webhooks.model import StatusReport
 

@@ -8,15 +8,15 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.missed import MissedReports
-from gateway.shunned import Shunned
+from gateway.dispatch.shunned import Shunned
+from gateway.receive.missed import MissedReports
 from gateway.store import queue
 from gateway.vault import Vault
 from tests.service.conftest import make_tenant
 from tests.service.test_service_dispatch import Provider, provider
 
 if TYPE_CHECKING:
-    from gateway.turns import Turns
+    from gateway.dispatch.turns import Turns
     from tests.service.conftest import Gateway, Tenant
 
 __all__ = ["provider"]  # a fixture

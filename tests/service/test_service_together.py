@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from channels.model import Channel, Sent
+from gateway.dispatch.outcomes import Outcomes
+from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
-from gateway.outcomes import Outcomes
-from gateway.pace import Pace
 from gateway.store.database import Connection
 from tests.service.conftest import Ask, Gateway
 from tests.service.wires import Api, connect, from_twilio, inbound_of, send

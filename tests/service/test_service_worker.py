@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from gateway.dispatch import Dispatching
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
-from gateway.turns import Turn, Turns
 from gateway.worker import Worker
 
 if TYPE_CHECKING:
-    from gateway.errands import Errands
+    from gateway.receive.errands import Errands
     from tests.service.conftest import Gateway
 
 TURN = cast("Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id())))

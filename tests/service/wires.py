@@ -25,9 +25,9 @@ from twilio.request_validator import RequestValidator
 from channels.download import Downloader
 from channels.model import Channel
 from gateway import setup
-from gateway.dispatch import Dispatching
+from gateway.dispatch.dispatching import Dispatching
+from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
-from gateway.pace import Pace
 from gateway.registry import PROVIDERS
 from gateway.vault import Vault
 from tests.service.conftest import AUTH_TOKEN, PUBLIC, files_of

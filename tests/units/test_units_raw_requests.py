@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from channels.model import Account
-from gateway.raw_requests import raw_request
+from gateway.receive.raw_requests import raw_request
 from webhooks.model import WebhookRequest
 
 ID = UUID("0192f0c1-2345-7000-8000-000000000001")

@@ -6,17 +6,17 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway import canceling
+from gateway.accept import canceling
+from gateway.accept.recalling import digest_of
+from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import as_bytes
 from gateway.api.sending import one as sent_answer
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
-from gateway.recalling import digest_of
 from gateway.store import desk
 from gateway.store.errors import ConflictError
-from gateway.storing import Idempotency
 
 
 async def read(visit: Visit) -> web.StreamResponse:

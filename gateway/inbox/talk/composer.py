@@ -14,7 +14,11 @@ from aiohttp import web
 
 from channels import sms, whatsapp
 from channels.model import Channel
-from gateway import addresses, replying
+from gateway import addresses
+from gateway.accept import replying
+from gateway.accept.preview import preview
+from gateway.accept.recalling import digest_of
+from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
 from gateway.api.shapes.conversations import ReplyRequest
@@ -24,14 +28,11 @@ from gateway.inbox.talk import thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
-from gateway.preview import preview
 from gateway.problems import Problem
-from gateway.recalling import digest_of
 from gateway.store import conversations, desk, suppressions
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.suppressions import Pair
-from gateway.storing import Idempotency
 
 FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",

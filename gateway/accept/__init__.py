@@ -1,0 +1,1 @@
+"""Accept: request → rendered row and queue entry → 202."""

@@ -1,0 +1,269 @@
+"""Accept: request → rendered row and queue entry → 202. Nothing is answered before it is stored.
+
+Two transactions: `draft` reads, as the caller, everything that the requests refer to; here all of
+them are stored at once, as `service_role`, with the organization of the caller and nothing else
+from the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from channels.model import Attachment, Channel
+from gateway import parts, standing
+from gateway.accept.draft import Draft, Drafting
+from gateway.accept.flawed import Flawed, drafts
+from gateway.accept.recalling import Recalling, Replayed
+from gateway.accept.storing import Accepted, Idempotency, Result, Storing
+from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.ids import derived_id, new_id
+from gateway.logs import info_each, logger
+from gateway.media.files import Files, as_rows
+from gateway.metrics import Metrics
+from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.store import messages
+from gateway.store.conversations import Place
+from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.media import NewMedia
+from gateway.store.messages import Row
+from gateway.store.reports import event_of, report_id
+
+_log = logger(__name__)
+
+_ACCEPTED = report_id("accepted")
+_PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
+
+
+class Accepting:
+    """The coordinator of accept."""
+
+    def __init__(
+        self,
+        database: Database,
+        drafting: Drafting,
+        files: Files,
+        metrics: Metrics,
+        nudge: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._drafting = drafting
+        self._recalling = Recalling(database)
+        self._storing = Storing(database, self._stored)
+        self._kept = files
+        self._metrics = metrics
+        self._nudge = nudge
+
+    async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
+        """The first answer under this key; raises `Problem` 409 when that was another request."""
+        return await self._recalling.recall(caller, idempotency)
+
+    async def accept(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest | Flawed[SendRequest]],
+        idempotency: Idempotency | None = None,
+        *,
+        conversation_id: UUID | None = None,
+    ) -> list[Result] | Replayed:
+        """Store every request that is right; for each, in order, its row or its problem.
+
+        Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
+
+        With an idempotency key the answer is kept in the same transaction; when a concurrent
+        request with that key was first, its answer comes back and nothing is stored.
+        """
+        read = await drafts(self._drafting, caller, requests)
+        results: list[Result] = [
+            invalid(draft.errors)
+            if draft.errors or isinstance(request, Flawed)
+            else await self._row(caller, request, draft, conversation_id)
+            for request, draft in zip(requests, read, strict=True)
+        ]
+        return await self._keep(caller, results, idempotency)
+
+    async def retry(
+        self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
+    ) -> list[Result] | Replayed:
+        """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422."""
+        async with self._database.as_caller(caller) as db:
+            old = await messages.get(db, caller.organization_id, message_id)
+            said = await messages.parts(db, caller.organization_id, message_id)
+        if old is None:
+            raise not_found("message")
+        if old["direction"] != "outbound" or old["status"] != "failed":
+            raise Problem(
+                409, f"Only a failed message can be sent again; this one is {old['status']}."
+            )
+        try:
+            before = parts.read(said)
+        except parts.OddPartsError:
+            text = "Another program has changed this message into a form that cannot be sent again."
+            raise Problem(409, text) from None
+        if before.sign_in is not None:
+            raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
+        is_mail = old["channel"] == Channel.EMAIL
+        metadata = old["metadata"] if isinstance(old["metadata"], dict) else {}
+        request = SendRequest.model_construct(
+            channel=Channel(old["channel"]),
+            from_=old["from_address"],
+            to=old["to_address"],
+            body=old["body"],
+            subject=old["subject"] if is_mail else None,
+            html_body=old["html_body"] if is_mail else None,
+            options=parts.as_options(said),
+            attachments=_files_of(old["attachments"] or []),
+            lead_id=old["lead_id"],
+            client_id=old["client_id"],
+            reference=old["reference"],
+            metadata={k: v for k, v in metadata.items() if k not in ("provider", "reply_to")},
+        )
+        (draft,) = await self._drafting.read(caller, [request], repeats=before)
+        if draft.errors:
+            raise invalid(draft.errors)
+        if before.thread is not None:
+            # Where the first one stood among others, which never arrived itself.
+            draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
+        row = await self._row(caller, request, draft)
+        # What was fetched or kept for the first one is known by its size, too.
+        row |= {"attachments": old["attachments"] or []}
+        row |= {"retry_of": old["id"], "template_id": old["template_id"]}
+        return await self._keep(caller, [row], idempotency)
+
+    async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
+        """Store a mail that brings a link to sign in; raises `Problem` 422."""
+        (draft,) = await self._drafting.read(caller, [request])
+        if draft.errors:
+            raise invalid(draft.errors)
+        draft = replace(draft, parts=replace(draft.parts, sign_in=link_id))
+        await self._keep(caller, [await self._row(caller, request, draft)], None)
+
+    async def _row(
+        self,
+        caller: Caller,
+        request: SendRequest,
+        draft: Draft,
+        conversation_id: UUID | None = None,
+    ) -> Row:
+        """What is to be stored of a draft without errors; the files that came inline are kept."""
+        content = draft.content
+        if content is None or draft.from_address is None or draft.to_address is None:
+            raise ValueError("a draft without errors has a content and addresses")
+        message_id = new_id()
+        files, media = await self._files(caller, message_id, content.attachments)
+        lead_id, client_id = draft.owners
+        return {
+            "id": message_id,
+            "channel": request.channel,
+            "from_address": draft.from_address,
+            "to_address": draft.to_address,
+            "lead_id": draft.lead_id,
+            "client_id": draft.client_id,
+            "subject": content.subject,
+            "body": content.body,
+            "html_body": content.html_body,
+            "attachments": files,
+            "metadata": request.metadata,
+            "template_id": draft.template_id,
+            "reference": request.reference,
+            "send_at": request.send_at,
+            "expires_at": request.expires_at,
+            "retry_of": None,
+            "parts": draft.parts.as_json(),
+            "sender_id": draft.sender_id,
+            "provider": draft.provider,
+            "priority": _PRIORITIES[request.priority],
+            "is_test": isinstance(caller, ApiKey) and caller.is_test,
+            "event_id": event_of(message_id, _ACCEPTED),
+            "source": "api",
+            "place": Place(
+                seed=message_id,
+                addresses=[draft.to_address],
+                lead_id=lead_id,
+                client_id=client_id,
+                conversation_id=conversation_id,
+            ),
+            "media": media,
+            "written": standing.written(
+                message_id, draft.from_address, draft.to_address, content.subject
+            )
+            if request.channel is Channel.EMAIL
+            else None,
+        }
+
+    async def _files(
+        self, caller: Caller, message_id: UUID, given: Sequence[Attachment]
+    ) -> tuple[list[dict[str, Any]], list[NewMedia]]:
+        media: list[NewMedia] = []
+        shown: list[Attachment] = []
+        for position, file in enumerate(given):
+            if file.content is None:
+                shown.append(file)
+                continue
+            media_id = derived_id(message_id, "media", str(position))
+            new = NewMedia(
+                organization_id=caller.organization_id,
+                id=media_id,
+                message_id=message_id,
+                position=position,
+                filename=file.filename,
+                content_type=file.content_type,
+            )
+            media.append(await self._kept.keep(new, file.content))
+            shown.append(replace(file, url=self._kept.url(media_id)))
+        return as_rows(shown), media
+
+    async def _keep(
+        self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
+    ) -> list[Result] | Replayed:
+        accepted = Accepted(caller=caller, results=results, idempotency=idempotency)
+        if not accepted.rows:
+            return list(results)
+        stored = await self._storing.store(accepted)
+        if stored is None:
+            replayed = await self.recall(caller, idempotency) if idempotency else None
+            if replayed is None:
+                raise Problem(409, "A request with this Idempotency-Key is under way.")
+            return replayed
+        return stored
+
+    def _stored(self, batch: Sequence[Accepted]) -> None:
+        rows = [(str(each.caller.organization_id), row) for each in batch for row in each.rows]
+        for _, row in rows:
+            self._metrics.accepted(row["channel"], row["provider"])
+        info_each(
+            _log,
+            "accepted",
+            [
+                {
+                    "message_id": str(row["id"]),
+                    "organization_id": organization_id,
+                    "channel": row["channel"],
+                }
+                for organization_id, row in rows
+            ],
+        )
+        self._nudge()
+
+
+def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
+    """The files of a stored message as a request names them; raises `Problem` 422.
+
+    Another program may have stored anything there, and without its files it is another message.
+    """
+    try:
+        return [
+            AttachmentIn(
+                url=file["url"],
+                filename=file.get("filename"),
+                content_type=file.get("content_type"),
+            )
+            for file in stored
+        ]
+    except (AttributeError, KeyError, TypeError, ValidationError):
+        text = "are stored in a form of another program, which cannot be sent again"
+        raise invalid([FieldError("attachments", text)]) from None

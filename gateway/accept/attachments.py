@@ -1,0 +1,69 @@
+"""The files of a request: read, judged, and kept before the message that they go with is stored."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import urlsplit
+
+from channels.model import Attachment, Channel
+from gateway.accept.compose import ComposeError
+from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.problems import FieldError
+
+_MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1, Channel.CALL: 0}
+
+
+def read(request: SendRequest) -> tuple[Attachment, ...]:
+    """The files of a request, those inline with their bytes; raises `ComposeError`."""
+    given = request.attachments or []
+    errors: list[FieldError] = []
+    most = _MOST[request.channel]
+    if len(given) > most:
+        errors.append(FieldError("attachments", f"are at most {most} on {request.channel}"))
+    files = [_read(f"attachments.{n}", one, errors) for n, one in enumerate(given[:most])]
+    if errors:
+        raise ComposeError(*errors)
+    return tuple(file for file in files if file is not None)
+
+
+def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachment | None:
+    if (given.url is None) == (given.content is None):
+        errors.append(FieldError(name, "needs either a url or a content"))
+        return None
+    if given.url is not None:
+        if not _is_url(given.url):
+            errors.append(FieldError(f"{name}.url", "is no complete http:// or https:// URL"))
+            return None
+        return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)
+    try:
+        content = base64.b64decode(given.content or "", validate=True)
+    except (binascii.Error, ValueError):
+        errors.append(FieldError(f"{name}.content", "is no base64"))
+        return None
+    missing = [
+        FieldError(f"{name}.{field}", "is needed beside content")
+        for field in ("filename", "content_type")
+        if not getattr(given, field)
+    ]
+    if not content:
+        missing.append(FieldError(f"{name}.content", "is empty"))
+    errors += missing
+    return Attachment(
+        filename=given.filename,
+        content_type=given.content_type,
+        size=len(content),
+        content=content,
+    )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    has_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return (
+        has_host and not any(c.isspace() or ord(c) < 32 for c in text) and "@" not in parts.netloc
+    )

@@ -1,0 +1,82 @@
+"""Requests with fields that cannot be read: all that is wrong, with these and with the rest.
+
+What can be read is drafted beside stand-ins for what cannot, so that one answer names everything.
+Nothing of such a request is ever stored, and one without a flaw takes no step more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Generic, TypeVar
+
+from channels.model import Channel
+from gateway.accept.draft import Draft, Drafting
+from gateway.api.shapes.messages import SendRequest
+from gateway.problems import FieldError
+from gateway.store.database import Caller
+
+R_co = TypeVar("R_co", bound=SendRequest, covariant=True)
+
+# Their stand-ins are wrong as well: what is found out about these says nothing of what was given.
+_UNTRUE = frozenset(
+    {"to", "from", "template", "lead_id", "client_id", "variables", "options", "in_reply_to"}
+)
+# Where a part of the text cannot be read, nothing can be shown of it.
+_SAID = frozenset(
+    {"template", "variables", "body", "subject", "html_body", "attachments", "options"}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flawed(Generic[R_co]):
+    """What is wrong with the fields that cannot be read (`unread`), and the rest of the request.
+
+    The rest is one request for each channel that may be meant: all, where the channel is wrong.
+    """
+
+    errors: tuple[FieldError, ...]
+    unread: frozenset[str] = frozenset()
+    rest: tuple[R_co, ...] = ()
+
+    @property
+    def channel(self) -> Channel | None:
+        """The channel, where it can be read."""
+        return self.rest[0].channel if len(self.rest) == 1 else None
+
+    def true(self, errors: Sequence[FieldError]) -> list[FieldError]:
+        """Those of the rest's errors that are not about a stand-in."""
+        untrue = self.unread & _UNTRUE
+        return [error for error in errors if error.field.partition(".")[0] not in untrue]
+
+
+async def drafts(
+    drafting: Drafting, caller: Caller, requests: Sequence[SendRequest | Flawed[SendRequest]]
+) -> list[Draft]:
+    """A draft of each request, in order; that of a flawed one has all its errors."""
+    read = [each for request in requests for each in _readable(request)]
+    made = iter(await drafting.read(caller, read))
+    return [
+        _judged(request, list(islice(made, len(request.rest))))
+        if isinstance(request, Flawed)
+        else next(made)
+        for request in requests
+    ]
+
+
+def _readable(request: SendRequest | Flawed[SendRequest]) -> Sequence[SendRequest]:
+    return request.rest if isinstance(request, Flawed) else (request,)
+
+
+def _judged(flawed: Flawed[SendRequest], made: Sequence[Draft]) -> Draft:
+    found = [flawed.true(draft.errors) for draft in made]
+    # Of a channel that is not known only what is wrong on each of them.
+    shared = (
+        [error for error in found[0] if all(error in other for other in found)] if found else []
+    )
+    errors = tuple(dict.fromkeys((*flawed.errors, *shared)))
+    if len(made) != 1:
+        return Draft(errors=errors)
+    (draft,) = made
+    return replace(draft, errors=errors, content=None if flawed.unread & _SAID else draft.content)

@@ -1,0 +1,81 @@
+"""A draft in the light of how we stand with its recipient.
+
+Who must not be written to, WhatsApp's window, and the thread that an e-mail belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from channels import email, whatsapp
+from channels.model import Channel
+from gateway import addresses
+from gateway.accept.known import Known
+from gateway.api.shapes.messages import SendRequest
+from gateway.problems import FieldError
+from gateway.standing import REASONS
+from gateway.store.suppressions import Standing
+
+if TYPE_CHECKING:
+    from gateway.accept.draft import Draft
+
+
+def topic(draft: Draft) -> str:
+    """What an e-mail is about, for its thread; empty on other channels."""
+    subject = draft.content.subject if draft.content else None
+    return email.topic(subject) if subject else ""
+
+
+def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
+    """What is already known of an address."""
+    if to_address is None:
+        return Standing()
+    found = known.reasons(channel, addresses.key(channel, to_address))
+    return Standing(reasons=tuple(sorted(found)))
+
+
+def judge(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
+    """A draft with what follows from how we stand with its recipient."""
+    if standing.reasons:
+        names = {"to": request.to, "lead_id": request.lead_id, "client_id": request.client_id}
+        name = next((name for name, value in names.items() if value), "to")
+        text = f"{REASONS[standing.reasons[0]]}; see /v1/suppressions"
+        draft = replace(draft, errors=(*draft.errors, FieldError(name, text)))
+    if request.channel is Channel.EMAIL:
+        return _threaded(draft, standing)
+    if request.channel is Channel.WHATSAPP and draft.content is not None:
+        return _in_window(request, draft, standing, now)
+    return draft
+
+
+def _threaded(draft: Draft, standing: Standing) -> Draft:
+    thread = draft.parts.thread
+    if thread is None or not standing.mail_ids:
+        return draft
+    others = [mail_id for mail_id in standing.mail_ids if mail_id not in thread.references]
+    references = (*others, *thread.references)
+    return replace(draft, parts=replace(draft.parts, thread=replace(thread, references=references)))
+
+
+def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
+    """WhatsApp takes anything but a template within 24 hours of their last message only."""
+    if draft.content is None or draft.content.template is not None:
+        return draft
+    last = standing.last_inbound_at
+    until = last + whatsapp.WINDOW if last else None
+    leaves = max(now, request.send_at) if request.send_at else now
+    if until is not None and leaves < until:
+        return replace(draft, parts=replace(draft.parts, window_until=until))
+    if draft.parts.outside is not None:
+        content = replace(draft.content, template=draft.parts.outside)
+        parts = replace(draft.parts, template=draft.parts.outside, outside=None)
+        return replace(draft, content=content, parts=parts)
+    since = f"they last wrote at {last:%Y-%m-%d %H:%M} UTC" if last else "they have not written yet"
+    text = (
+        f"WhatsApp takes a free text only within 24 hours of their last message, and {since}: "
+        "use a template that names the provider's template in its options"
+    )
+    name = "template" if request.body is None and request.template else "body"
+    return replace(draft, errors=(*draft.errors, FieldError(name, text)))

@@ -1,0 +1,130 @@
+"""What requests refer to and how we stand with whom they write to, read for many at once.
+
+Concurrent requests share a round trip: each is read as its caller, under Row Level Security.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from channels import email, phone
+from channels.model import Channel
+from gateway import addresses
+from gateway.accept import judging
+from gateway.accept.known import Known, as_uuid
+from gateway.api.shapes.messages import SendRequest
+from gateway.batching import Batching
+from gateway.store import contacts, suppressions
+from gateway.store.database import Caller, Database
+from gateway.store.errors import DatabaseAwayError
+from gateway.store.suppressions import Pair, Standing
+
+if TYPE_CHECKING:
+    from gateway.accept.draft import Draft
+
+_MOST = 1000
+
+
+class Lookups:
+    """Reads what drafts need; stores nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known = Batching(self._read_known, shared=(DatabaseAwayError,), most=_MOST)
+        self._stands = Batching(self._read_standings, shared=(DatabaseAwayError,), most=_MOST)
+
+    async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
+        """Everything that requests refer to (and perhaps what others of this caller do)."""
+        return await self._known((caller, requests), size=len(requests))
+
+    async def standings(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest],
+        drafts: Sequence[Draft],
+        known: Known,
+    ) -> list[Standing]:
+        """How we stand with whom each draft goes to; for most SMS the context has told already."""
+        pairs: dict[int, Pair] = {}
+        standings = []
+        for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
+            standings.append(judging.told(request.channel, draft.to_address, known))
+            if draft.to_address is None or draft.from_address is None:
+                continue
+            forms = addresses.forms(request.channel, draft.to_address)
+            is_asked = forms[0] in known.asked
+            if not is_asked or request.channel in (Channel.EMAIL, Channel.WHATSAPP):
+                pairs[n] = Pair(
+                    channel=request.channel,
+                    addresses=forms,
+                    our_address=addresses.key(request.channel, draft.from_address),
+                    topic=judging.topic(draft),
+                )
+        if pairs:
+            found = await self._stands((caller, list(pairs.values())), size=len(pairs))
+            for n, how in zip(pairs, found, strict=True):
+                standings[n] = how
+        return standings
+
+    async def _read_known(
+        self, wishes: Sequence[tuple[Caller, Sequence[SendRequest]]]
+    ) -> list[Known]:
+        """What several refer to at once, for each caller in one round trip."""
+        by_caller: dict[Caller, list[SendRequest]] = defaultdict(list)
+        for caller, requests in wishes:
+            by_caller[caller] += requests
+
+        async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
+            wanted = _wanted(requests)
+            async with self._database.as_caller(caller) as db:
+                context = await contacts.context(db, caller.organization_id, wanted)
+            return Known(context, wanted.addresses)
+
+        found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
+        known = dict(zip(by_caller, found, strict=True))
+        return [known[caller] for caller, _ in wishes]
+
+    async def _read_standings(
+        self, wishes: Sequence[tuple[Caller, list[Pair]]]
+    ) -> list[list[Standing]]:
+        """How we stand with those whom several write to, for each caller in one round trip."""
+        by_caller: dict[Caller, list[Pair]] = defaultdict(list)
+        for caller, pairs in wishes:
+            by_caller[caller] += pairs
+
+        async def read(caller: Caller, pairs: Sequence[Pair]) -> Iterator[Standing]:
+            async with self._database.as_caller(caller) as db:
+                return iter(await suppressions.standing(db, caller.organization_id, pairs))
+
+        found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
+        rest = dict(zip(by_caller, found, strict=True))
+        return [list(islice(rest[caller], len(pairs))) for caller, pairs in wishes]
+
+
+def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
+    ids = {r.template: as_uuid(r.template) for r in requests if r.template is not None}
+    tos = {r.to for r in requests if r.to is not None}
+    froms = {r.from_ for r in requests if r.from_ is not None}
+    numbers = [to for to in tos if "@" not in to]
+    read = {
+        (r.channel, address)
+        for r in requests
+        if r.to and (address := addresses.read(r.channel, r.to, None))
+    }
+    return contacts.Wanted(
+        lead_ids=list({r.lead_id for r in requests if r.lead_id}),
+        client_ids=list({r.client_id for r in requests if r.client_id}),
+        template_ids=[found for found in ids.values() if found],
+        template_names=[name for name, found in ids.items() if not found],
+        channels=[str(channel) for channel in {r.channel for r in requests}],
+        senders=[*froms, *(text.lower() for text in froms)],
+        sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
+        tails=list({tail for to in numbers if (tail := phone.tail(to))}),
+        emails=list({email.key(to) for to in tos if "@" in to}),
+        addresses=list({addresses.key(channel, address) for channel, address in read}),
+        answered=list({r.in_reply_to for r in requests if r.in_reply_to}),
+    )

@@ -1,0 +1,72 @@
+"""Recalling: the first answer under an Idempotency-Key answers every repetition of its request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from gateway.accept.storing import Idempotency
+from gateway.batching import Batching
+from gateway.problems import Problem
+from gateway.store import messages
+from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.errors import DatabaseAwayError
+from gateway.store.messages import Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The answer that was given under this idempotency key before."""
+
+    answer: bytes
+
+
+class Recalling:
+    """Looks for first answers, for requests that come at once in one round trip."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batching = Batching(self._find, shared=(DatabaseAwayError,))
+
+    async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
+        """The first answer under this key; raises `Problem` 409 when that was another request."""
+        kept = await self._batching((caller.organization_id, idempotency.key))
+        if kept is None:
+            return None
+        if kept.request_hash != idempotency.digest:
+            raise Problem(
+                409,
+                "This Idempotency-Key was used with another request: "
+                "use a new key for a new request.",
+            )
+        return Replayed(kept.answer)
+
+    async def _find(self, wanted: Sequence[tuple[UUID, str]]) -> list[Remembered | None]:
+        async with self._database.as_service() as db:
+            kept = await messages.recall(db, wanted)
+        return [kept.get(each) for each in wanted]
+
+
+def digest_of(caller: Caller, kind: str, body: object) -> bytes:
+    """The same for two bodies that are equal as parsed JSON.
+
+    A test key's answer never stands in for a live one: which it is belongs to the digest.
+    """
+    is_test = isinstance(caller, ApiKey) and caller.is_test
+    text = json.dumps([kind, is_test, _canonical(body)], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _canonical(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """JSON has one kind of number: 7.0 and 7 are the same."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value) if abs(value) < 2**53 else value
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return value

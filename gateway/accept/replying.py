@@ -1,0 +1,79 @@
+"""A reply: where it goes, and from where, as their last message came."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from channels.model import Channel
+from gateway.accept.flawed import Flawed
+from gateway.api.shapes.conversations import ReplyRequest
+from gateway.api.shapes.messages import SendRequest
+from gateway.problems import FieldError, Problem, invalid
+from gateway.store import conversations
+from gateway.store.conversations import Row
+from gateway.store.database import Connection
+
+_REPLY = re.compile(r"\s*re\s*:", re.IGNORECASE)
+
+
+async def complete(
+    db: Connection, organization_id: UUID, conversation: Row, request: ReplyRequest
+) -> SendRequest:
+    """The request to send that a reply is; raises `Problem` 422 where nothing says how."""
+    last = await conversations.reply(db, organization_id, conversation["id"], request.channel)
+    channel = request.channel or (Channel(last["channel"]) if last else None)
+    if channel is None:
+        raise invalid([FieldError("channel", "is missing: nothing was said here yet")])
+    given = {name: getattr(request, name) for name in request.model_fields_set}
+    complete = {"channel": channel} | _addresses(channel, conversation, request, last)
+    if last is not None and channel is Channel.EMAIL:
+        complete |= _thread(request, last)
+    return SendRequest.model_construct(
+        **{**given, **{name: value for name, value in complete.items() if value is not None}}
+    )
+
+
+async def complete_rest(
+    db: Connection, organization_id: UUID, conversation: Row, flawed: Flawed[ReplyRequest]
+) -> Flawed[SendRequest]:
+    """The same where not all can be read; what nothing says is one more of its errors."""
+    try:
+        rest = [await complete(db, organization_id, conversation, each) for each in flawed.rest]
+    except Problem as problem:
+        errors = (*flawed.errors, *flawed.true(problem.errors))
+        return Flawed(errors=errors, unread=flawed.unread)
+    return Flawed(errors=flawed.errors, unread=flawed.unread, rest=tuple(rest))
+
+
+def _addresses(
+    channel: Channel, conversation: Row, request: ReplyRequest, last: Row | None
+) -> dict[str, Any]:
+    is_named = any((request.to, request.lead_id, request.client_id))
+    to = None if is_named else last["their_address"] if last else _reach(channel, conversation)
+    if not is_named and not to:
+        text = f"is missing: no address of this contact is known that {channel} could go to"
+        raise invalid([FieldError("to", text)])
+    return {"to": to, "from_": None if request.from_ or not last else last["our_address"]}
+
+
+def _reach(channel: Channel, conversation: Row) -> str | None:
+    """An address of the contact that this channel can go to."""
+    is_mail = channel is Channel.EMAIL
+    fitting = [each for each in conversation["addresses"] if ("@" in each) is is_mail]
+    return next((each for each in fitting if is_mail or each.startswith("+")), None)
+
+
+def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
+    """An e-mail without words of its own about it answers the last one, under its subject."""
+    subject = None
+    if request.subject is None and request.template is None and last["subject"]:
+        subject = subject_of(last["subject"])
+    is_answer = request.in_reply_to is None and last["is_theirs"]
+    return {"subject": subject, "in_reply_to": last["id"] if is_answer else None}
+
+
+def subject_of(subject: str) -> str:
+    """The subject of an answer: with one Re: before it."""
+    return subject if _REPLY.match(subject) else f"Re: {subject}"

@@ -1,0 +1,180 @@
+"""Storing: what many requests have accepted, in one transaction; a 202 comes after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway import placing
+from gateway.accept.contacted import Contacted
+from gateway.batching import Batching
+from gateway.growth import Growth
+from gateway.held import Around, Wait
+from gateway.problems import Problem
+from gateway.store import conversations, media, messages, suppressions
+from gateway.store.conversations import Placed
+from gateway.store.database import Caller, Connection, Database
+from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
+from gateway.store.messages import Row
+
+# Rows in one transaction: more gain nothing, and would make the others wait.
+_MOST = 200
+# What stands in a row beside the columns of `messages`.
+_BESIDE = ("media", "written", "place", "provider")
+
+Result = Row | Problem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Idempotency:
+    """An Idempotency-Key, the digest of its request, and how the results become the answer."""
+
+    key: str
+    digest: bytes
+    answer: Callable[[Sequence[Result]], bytes]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """One request: what became of each of its messages, rows that are to be stored or problems."""
+
+    caller: Caller
+    results: Sequence[Result]
+    idempotency: Idempotency | None
+
+    @property
+    def rows(self) -> list[Row]:
+        """Those that are to be stored."""
+        return [result for result in self.results if not isinstance(result, Problem)]
+
+    @property
+    def claim(self) -> tuple[UUID, str] | None:
+        """What it claims with its key: the answer to it is its own."""
+        return (self.caller.organization_id, self.idempotency.key) if self.idempotency else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The results as they are stored; None where another request with the key was first."""
+
+    results: list[Result] | None
+
+
+class Storing:
+    """Stores accepted requests, those that come at once together, and tells `stored` of them."""
+
+    def __init__(self, database: Database, stored: Callable[[Sequence[Accepted]], None]) -> None:
+        self._database = database
+        self._stored = stored
+        self._grew = Growth(database)
+        self._around = Around()
+        self._contacted = Contacted(database)
+        # What has come sets out while the first lane's batch is committed.
+        self._batching = Batching(
+            self._store,
+            shared=(DatabaseAwayError,),
+            undone=UNDONE,
+            held=(HeldError,),
+            owner=lambda accepted: accepted.caller.organization_id,
+            most=_MOST,
+            lanes=2,
+        )
+
+    async def store(self, accepted: Accepted) -> list[Result] | None:
+        """The results as stored; None, with nothing stored, where its key was another's first.
+
+        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        """
+        stored, placed = await self._batching(accepted, size=len(accepted.rows))
+        await placing.join(self._database, accepted.caller.organization_id, placed)
+        return stored.results
+
+    async def _store(self, batch: Sequence[Accepted]) -> list[tuple[Stored, list[Placed]]]:
+        return await self._around(lambda wait: self._store_now(batch, wait))
+
+    async def _store_now(
+        self, batch: Sequence[Accepted], wait: Wait
+    ) -> list[tuple[Stored, list[Placed]]]:
+        left: dict[UUID, list[UUID]] = {}
+        async with self._database.as_service(patience=wait.seconds) as db:
+            firsts = await _firsts(db, batch)
+            rows: dict[UUID, list[Row]] = defaultdict(list)
+            for accepted in firsts:
+                rows[accepted.caller.organization_id] += accepted.rows
+            stored: dict[UUID, Row] = {}
+            placed: dict[UUID, Placed] = {}
+            for organization_id in sorted(rows):  # one order for everybody
+                of_one = rows[organization_id]
+                leads = {row["lead_id"] for row in of_one if row["lead_id"]}
+                # first of all, in one order for everybody, too
+                held = await messages.hold_leads(
+                    db, organization_id, list(leads), waits=wait.for_rows
+                )
+                await _keep(db, organization_id, of_one, held, stored, placed)
+                left[organization_id] = list(leads - set(held))
+            answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
+            await messages.answer(
+                db,
+                [
+                    (*accepted.claim, accepted.idempotency.answer(answers[id(accepted)]))
+                    for accepted in firsts
+                    if accepted.idempotency and accepted.claim
+                ],
+            )
+        self._grew(len(stored))
+        for organization_id, leads_left in left.items():
+            self._contacted(organization_id, leads_left)
+        # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
+        asyncio.get_running_loop().call_soon(self._stored, firsts)
+        return [
+            (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
+            for a in batch
+        ]
+
+
+async def _firsts(db: Connection, batch: Sequence[Accepted]) -> list[Accepted]:
+    """Those whose idempotency key nobody had before, and those without one.
+
+    Waits for a transaction that has the same key and is not done yet.
+    """
+    wanted: dict[tuple[UUID, str], Accepted] = {}
+    for accepted in batch:
+        if accepted.claim:
+            wanted.setdefault(accepted.claim, accepted)
+    claimed = await messages.claim_keys(
+        db, [(*claim, a.idempotency.digest) for claim, a in wanted.items() if a.idempotency]
+    )
+    own = {id(wanted[claim]) for claim in claimed}
+    return [a for a in batch if a.claim is None or id(a) in own]
+
+
+async def _keep(
+    db: Connection,
+    organization_id: UUID,
+    rows: Sequence[Row],
+    leads: Sequence[UUID],
+    stored: dict[UUID, Row],
+    placed: dict[UUID, Placed],
+) -> None:
+    """Store the rows of one organization; `leads` are held."""
+    where = await conversations.place(db, organization_id, [row["place"] for row in rows])
+    placed |= {row["id"]: each for row, each in zip(rows, where, strict=True)}
+    plain = [
+        {name: value for name, value in row.items() if name not in _BESIDE}
+        | {"conversation_id": placing.meant(row["place"], placed[row["id"]])}
+        for row in rows
+    ]
+    accepted = await messages.accept(db, organization_id, plain, leads)
+    stored |= {row["id"]: row for row in accepted}
+    if files := [file for row in rows for file in row["media"]]:
+        await media.insert(db, files)
+    await suppressions.wrote(
+        db, organization_id, [row["written"] for row in rows if row["written"]]
+    )
+
+
+def _shown(result: Result, stored: dict[UUID, Row]) -> Result:
+    return result if isinstance(result, Problem) else stored[result["id"]]

@@ -1,0 +1,157 @@
+"""`gateway demo`: the whole way of messages on all four channels, and nothing leaves the machine.
+
+Its own PostgreSQL, the providers' simulator, web and worker, in one process that ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from gateway import simulator
+from gateway.config import Settings, SettingsError
+from gateway.demo.organization import PROVIDERS, settle
+from gateway.demo.printing import print_conversation
+from gateway.demo.story import PHONE, NotAsPlannedError, Stage, play
+from gateway.runtime import database_of
+from gateway.serve import bind, serve_web, serve_worker, stop_on_signals
+
+_START_S = 30.0
+# For every message, status and reply of the story together.
+_PATIENCE_S = 60.0
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of the demo; raises `SettingsError` where another one does.
+
+    They share a database: the worker of one would send the other's messages to its own simulator,
+    which knows nothing of their accounts.
+    """
+    try:
+        descriptor = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(f"GATEWAY_DATA: {folder} cannot be used: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"GATEWAY_DATA: a demo runs in {folder} already: end it, or name another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def run_demo(
+    settings: Settings, *, once: bool, port: int, out: Console, err: Console
+) -> bool:
+    """Play the conversation, print it, and serve on unless `once`; whether all went well."""
+    stop = stop_on_signals()
+    with err.status("Starting PostgreSQL ...") as status:
+        async with _stage(settings, 0 if once else port, status.update) as stage:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    conversation = await play(stage, status.update)
+            except (TimeoutError, NotAsPlannedError, aiohttp.ClientError) as error:
+                status.stop()
+                why = f"{error}" or f"it was not over after {_PATIENCE_S:.0f} s"
+                out.print(f"The demo did not come to its end: {why}", markup=False)
+                if isinstance(error, TimeoutError):
+                    out.print(f"It was waiting for: {stage.waiting_for}", markup=False)
+                return False
+            status.stop()
+            print_conversation(conversation, out)
+            if not once:
+                _invite(stage, out)
+                await stop.wait()
+    return True
+
+
+@asynccontextmanager
+async def _stage(
+    settings: Settings,
+    port: int,
+    say: Any,  # noqa: ANN401 - rich's update
+) -> AsyncIterator[Stage]:
+    # Whatever the environment names, all of it stays below this folder: files, too, and passwords
+    # that somebody tries the inbox with.
+    own = settings.model_copy(
+        update={
+            "gateway_data": settings.gateway_data / "demo",
+            "database_url": None,
+            "gateway_media_url": None,
+            "supabase_url": None,
+            "supabase_anon_key": None,
+        }
+    )
+    bound = bind("127.0.0.1", port)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    at: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+    async with database_of(own) as found:
+        say("Starting simulator, web and worker ...")
+        providers = asyncio.create_task(simulator.run("127.0.0.1", 0, at.set_result))
+        ready = found.model_copy(
+            update={"public_url": url, "provider_api_urls": dict.fromkeys(PROVIDERS, await at)}
+        )
+        up = asyncio.Event()
+        serving = [
+            asyncio.create_task(serve_web(ready, bound, over, up.set)),
+            asyncio.create_task(serve_worker(ready, over)),
+        ]
+        try:
+            async with asyncio.timeout(_START_S):
+                await up.wait()
+            async with aiohttp.ClientSession(at.result()) as sim:
+                settled = await settle(ready, url, sim)
+                headers = {"Authorization": f"Bearer {settled.key}"}
+                async with aiohttp.ClientSession(url, headers=headers) as api:
+                    yield Stage(
+                        api=api,
+                        simulator=sim,
+                        key=settled.key,
+                        url=url,
+                        simulator_url=at.result(),
+                        inbox=settled.inbox,
+                    )
+        finally:
+            over.set()
+            await asyncio.gather(*serving, return_exceptions=True)
+            providers.cancel()
+            await asyncio.gather(providers, return_exceptions=True)
+
+
+def _invite(stage: Stage, out: Console) -> None:
+    out.print("\nThe inbox of your staff; this link signs you in, once:\n")
+    out.print(f"  {stage.inbox}", markup=False)
+    out.print(f"\nThe gateway answers at [bold]{stage.url}[/bold]; try it while it runs:\n")
+    command = _command(sys.argv[0])
+    out.print(f"  export GATEWAY_URL={stage.url} GATEWAY_API_KEY={stage.key}", markup=False)
+    out.print(f"  export SIMULATOR_URL={stage.simulator_url}", markup=False)
+    out.print(f"  {command} send --channel sms --to '{PHONE}' --body 'Hello' --wait", markup=False)
+    out.print(
+        '  curl -s "$GATEWAY_URL/v1/messages" -H "Authorization: Bearer $GATEWAY_API_KEY"',
+        markup=False,
+    )
+    out.print(f"  {stage.url}/docs   the API, to read and to try\n", markup=False)
+    out.print("Ctrl-C ends it.")
+
+
+def _command(started: str) -> str:
+    """How to start another command, by what this program was started as."""
+    if Path(started).name == "__main__.py":  # by python -m
+        return f"{shlex.quote(sys.executable)} -m gateway"
+    return "gateway" if shutil.which("gateway") else shlex.quote(started)

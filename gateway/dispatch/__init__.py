@@ -1,0 +1,1 @@
+"""Dispatch: queue entry → provider → outcome."""

@@ -1,0 +1,318 @@
+"""Dispatch: queue entry → provider → outcome. No database connection is held while a provider
+is being talked to.
+
+What can come of an attempt (`outcomes` records it):
+- the provider took it: the row has its id, and the entry is gone;
+- refused: the row has failed;
+- refused for now: the entry waits (the provider's own time, else longer each time);
+- the answer was lost: the row is `unknown`; after a while the provider is asked whether it has the
+  message, and only when it surely has not, the message is sent again. The same goes for an entry
+  whose worker died while it held it. Of a provider that cannot be asked only its reports tell: the
+  row stays `unknown` until one comes. There it is noted before a request leaves that it does, so
+  that what a dead worker had not begun is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import aiohttp
+
+from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
+from channels.model import Account, Outbound
+from gateway import standing
+from gateway.dispatch.happenings import attempt, ids
+from gateway.dispatch.outbound import Outbounds
+from gateway.dispatch.outcomes import Outcomes
+from gateway.dispatch.pace import Pace
+from gateway.dispatch.turns import (
+    TAKEN,
+    Turn,
+    Turns,
+    in_turn,
+    is_new_attempt,
+    is_taken,
+    may_be_taken,
+    may_have_left,
+)
+from gateway.held import Around, Wait
+from gateway.ids import new_id
+from gateway.logs import logger
+from gateway.media.files import Files
+from gateway.metrics import Metrics
+from gateway.registry import PROVIDERS, status_url
+from gateway.store import queue, reports
+from gateway.store.codecs import as_object
+from gateway.store.database import Database
+from gateway.store.queue import Claimed
+from gateway.vault import Vault, VaultError
+
+_log = logger(__name__)
+
+# Seconds: a mail's files are had within this, or not this time.
+_FILES = 120.0
+# What another program holds is looked at again after so many.
+_HELD = 2.0
+
+
+class Dispatching:
+    """The coordinator of dispatch, for one worker and its leases."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        session: aiohttp.ClientSession,
+        metrics: Metrics,
+        *,
+        base_url: str,
+        api_urls: dict[str, str | None],
+        files: Files,
+        pace: Pace | None = None,
+    ) -> None:
+        self.lease_id = new_id()
+        self._database = database
+        self._vault = vault
+        self._session = session
+        self._metrics = metrics
+        self._base_url = base_url
+        self._api_urls = api_urls
+        self._outbounds = Outbounds(database, vault, files, base_url)
+        self._pace = pace or Pace()
+        self._around = Around()
+        self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
+
+    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
+        """Take up to `limit` due entries; those about to be sent are `sending` from now on.
+
+        Organizations that are `without` for now get nothing; nor do messages that another program
+        holds, where the others would have to wait for it.
+        """
+        return await self._around(lambda wait: self._claim(limit, without, wait))
+
+    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
+        deadline = time.monotonic() + self._pace.latest_start
+        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
+            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
+            turns = await in_turn(db, self.lease_id, claimed, deadline)
+            new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
+            advances = await reports.record(
+                db, [attempt(entry) for entry in new], waits=wait.for_rows
+            )
+            noted = {advance.message_id for advance in advances}
+            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
+            if held:
+                later = [(entry, _HELD) for entry in held.values()]
+                await queue.give_back(db, later, self.lease_id)
+                turns = [turn for turn in turns if turn.claimed.message_id not in held]
+        # A report that was stored while this claim was made: its row is known better by now.
+        taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
+        return Turns(
+            (
+                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
+                if turn.claimed.message_id in taken
+                else turn
+                for turn in turns
+            ),
+            # What its sender's rate has given back is no reason to come again at once.
+            has_more=any(turn.claimed.has_more for turn in turns),
+        )
+
+    async def work(self, turn: Turn) -> None:
+        """Bring one entry one step further, and record what came of it."""
+        claimed = turn.claimed
+        if is_taken(claimed):
+            await self._outcomes.settled(claimed)
+        elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
+            await self._outcomes.pretended(claimed)  # whatever became of its first time
+        elif claimed.phase == "ask":
+            await self._ask(claimed)
+        elif claimed.was_leased and may_have_left(claimed):
+            await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
+        elif claimed.is_expired:
+            text = "It was not sent before its expires_at."
+            await self._outcomes.given_up(claimed, Refused(text, code="expired"))
+        elif claimed.suppressed is not None:
+            text = f"The recipient {standing.REASONS[claimed.suppressed]}."
+            await self._outcomes.given_up(claimed, Refused(text, code="suppressed"))
+        elif claimed.provider is None or not claimed.is_active:
+            text = "Its sender or provider account was removed or turned off."
+            await self._outcomes.given_up(claimed, Refused(text, code="no_sender"))
+        elif claimed.is_test:
+            await self._outcomes.pretended(claimed)
+        else:
+            await self._send(turn)
+
+    async def give_back(self, turns: Sequence[Turn]) -> None:
+        """Return entries that were not begun."""
+        await self._outcomes.not_begun([turn.claimed for turn in turns])
+
+    async def _send(self, turn: Turn) -> None:
+        claimed = turn.claimed
+        try:
+            account = self._account(claimed)
+        except VaultError as error:
+            # The operator can put the key back: the message waits for that.
+            _log.error("credentials do not open", error=str(error), **ids(claimed))
+            refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
+            await self._outcomes.refused_for_now(claimed, refusal)
+            return
+        outbound = await self._prepared(turn, account)
+        if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
+            return
+        callback = status_url(
+            self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
+        )
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._pace.longest_send):
+                sent = await PROVIDERS[account.provider].send.send(
+                    account, outbound, self._session, callback
+                )
+        except (SendError, TimeoutError) as error:
+            self._metrics.send_took(account.provider, time.perf_counter() - started)
+            await self._not_sent(claimed, error)
+        else:
+            self._metrics.send_took(account.provider, time.perf_counter() - started)
+            await self._outcomes.sent(claimed, sent)
+
+    async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
+        """The message, at the moment when it may leave; None when it does not leave this time."""
+        claimed, deadline = turn.claimed, turn.deadline
+        # Files may take longer to be had than a lease lasts.
+        has_files = bool(claimed.attachments)
+        if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
+            return None
+        try:
+            async with asyncio.timeout(_FILES) if has_files else nullcontext():
+                outbound = await self._outbounds.make(claimed, account)
+        except TimeoutError:
+            late = RefusedForNow("Its files were not had in time.", code="attachment")
+            await self._outcomes.refused_for_now(claimed, late)
+            return None
+        except Refused as error:  # by us: the provider may have it from an earlier time
+            await self._outcomes.given_up(claimed, error)
+            return None
+        except SendError as error:
+            await self._not_sent(claimed, error)
+            return None
+        if has_files:
+            if not await self._hold(claimed, self._pace.lease):
+                return None
+            deadline = time.monotonic() + self._pace.latest_start
+        if (wait := turn.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        if time.monotonic() > deadline:
+            # A machine that was frozen: another worker may hold the lease, or be sure that the
+            # provider does not have the message, before this request arrives.
+            await self._outcomes.not_begun([claimed])
+            return None
+        is_asked_later = PROVIDERS[account.provider].can_be_asked
+        if is_asked_later or await self._hold(claimed, self._pace.lease, is_begun=True):
+            return outbound
+        return None
+
+    async def _is_too_late_to_ask(
+        self, claimed: Claimed, account: Account, outbound: Outbound
+    ) -> bool:
+        """Whether it may have been taken so long ago that the same request would be a second one.
+
+        It may have waited since, as long as a refusal said or all workers were away.
+        """
+        if not may_be_taken(claimed):
+            return False
+        async with self._database.as_service() as db:
+            since = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
+        try:
+            await PROVIDERS[account.provider].send.find(
+                account, outbound, self._session, since or claimed.created_at
+            )
+        except CannotAsk as error:
+            await self._outcomes.cannot_ask(claimed, error)
+            return True
+        return False
+
+    async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
+        """Hold the entry for longer; False when another worker looks after it by now."""
+        async with self._database.as_service() as db:
+            return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
+
+    async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
+        if isinstance(error, NotLookedAt) and may_be_taken(claimed):
+            # What can be put right may be, while the provider can still tell what it has.
+            later = RefusedForNow(error.message, code=error.code)
+            await self._outcomes.refused_for_now(claimed, later)
+        elif isinstance(error, Refused):
+            await self._outcomes.refused(claimed, error)
+        elif isinstance(error, RefusedForNow):
+            await self._outcomes.refused_for_now(claimed, error)
+        elif isinstance(error, CannotAsk):
+            await self._outcomes.cannot_ask(claimed, error)
+        elif isinstance(error, SendError):
+            await self._outcomes.lost(claimed, error.message)
+        else:
+            await self._outcomes.lost(claimed, "It took too long to be sent.")
+
+    async def _ask(self, claimed: Claimed) -> None:
+        """Ask the provider whether it has a message whose answer was lost."""
+        if claimed.provider is None or claimed.asked >= self._pace.most_questions:
+            await self._outcomes.settled(claimed)
+            _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
+            return
+        # As old as the list that is to be read: what it lacks may have arrived since.
+        age = claimed.attempt_age or 0.0
+        # By this machine's clock, which the provider's half can compare with the provider's.
+        since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
+        try:
+            account = self._account(claimed)
+            found = await PROVIDERS[account.provider].send.find(
+                account,
+                await self._outbounds.make(claimed, account, with_files=False),
+                self._session,
+                since,
+            )
+        except CannotAsk as error:
+            await self._outcomes.cannot_ask(claimed, error)
+            return
+        except (SendError, VaultError) as error:
+            _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
+            wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
+            await self._outcomes.ask_again(claimed, wait)
+            return
+        # After the list was read: whoever sent what it shows had claimed that before.
+        async with self._database.as_service() as db:
+            twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
+            listed = [sent.external_id for sent in found]
+            known = await queue.known_external_ids(db, listed)
+        free = [sent for sent in found if sent.external_id not in known]
+        is_sure = age >= self._pace.sure_after
+        if twins.in_flight:
+            await self._outcomes.ask_again(claimed, self._pace.twin_wait)
+            return
+        # While there are too few for all of them, reports, which name their message, may still
+        # tell whose is whose.
+        may_adopt = is_sure or len(free) >= twins.unresolved
+        if may_adopt and await self._outcomes.adopted(claimed, free):
+            return
+        if is_sure:
+            await self._outcomes.not_there(claimed)
+        else:
+            await self._outcomes.ask_again(claimed, self._pace.ask_every)
+
+    def _account(self, claimed: Claimed) -> Account:
+        if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:
+            raise VaultError("its provider account was removed")
+        return Account(
+            id=claimed.account_id,
+            organization_id=claimed.organization_id,
+            provider=claimed.provider,
+            credentials=self._vault.open(claimed.organization_id, claimed.credentials),
+            api_url=self._api_urls.get(claimed.provider),
+            settings=as_object(claimed.settings),
+        )

@@ -1,0 +1,182 @@
+"""From a claimed entry to what its provider is handed: headers of e-mails, files, templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from channels import email, phone, whatsapp
+from channels.errors import Refused
+from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from gateway import links, parts, sign_in_mail, standing
+from gateway.dispatch.happenings import ids
+from gateway.logs import logger
+from gateway.media.files import Files
+from gateway.parts import Parts, Thread
+from gateway.store import sessions, suppressions
+from gateway.store.database import Database
+from gateway.store.queue import Claimed
+from gateway.store.suppressions import Pair
+from gateway.vault import Vault
+
+_log = logger(__name__)
+
+_MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
+
+
+class Outbounds:
+    """Makes what is sent from what is stored."""
+
+    def __init__(self, database: Database, vault: Vault, files: Files, base_url: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._files = files
+        self._base_url = base_url
+
+    async def make(
+        self, claimed: Claimed, account: Account, *, with_files: bool = True
+    ) -> Outbound:
+        """The message as its provider is handed it; raises a `SendError`."""
+        channel = Channel(claimed.channel)
+        try:
+            said = parts.read(claimed.parts)
+            stored = _attachments(claimed.attachments or ())
+        except (parts.OddPartsError, AttributeError, TypeError) as error:
+            text = "Another program has changed it into a form that cannot be sent."
+            raise Refused(text, code="form") from error
+        if said.sign_in is not None and with_files:
+            return await self._sign_in(claimed, account, said.sign_in)
+        if channel is Channel.WHATSAPP and with_files:
+            said = await self._as_we_stand(claimed, said)
+        files = await self._attached(claimed, channel, stored) if with_files else ()
+        return Outbound(
+            message_id=claimed.message_id,
+            channel=channel,
+            from_address=claimed.from_address,
+            to_address=claimed.to_address,
+            content=Content(
+                body=claimed.body,
+                subject=claimed.subject,
+                html_body=claimed.html_body,
+                attachments=files,
+                template=said.template,
+                call=said.call,
+            ),
+            mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
+            quotes=said.quotes,
+        )
+
+    async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:
+        """A mail with a link, to whom it signs in; what it says is not for the row to tell."""
+        async with self._database.as_service() as db:
+            found = await sessions.find_link(db, claimed.organization_id, link_id)
+        mailbox = email.to_mailbox(found["email"]) if found else None
+        if found is None or mailbox is None or mailbox != claimed.to_address:
+            raise Refused("This link is over, or signs in somebody else.", code="sign_in")
+        url = links.sign_in_url(self._vault, self._base_url, claimed.organization_id, link_id)
+        return Outbound(
+            message_id=claimed.message_id,
+            channel=Channel.EMAIL,
+            from_address=claimed.from_address,
+            to_address=claimed.to_address,
+            content=sign_in_mail.content(found["organization"], found["email"], url),
+            mail=self._mail(claimed, Thread(has_unsubscribe=False), account),
+        )
+
+    async def _attached(
+        self, claimed: Claimed, channel: Channel, stored: tuple[Attachment, ...]
+    ) -> tuple[Attachment, ...]:
+        """A mail carries its files; the other providers fetch them from us."""
+        if not stored:
+            return ()
+        if channel is Channel.EMAIL:
+            return await self._files.load(
+                claimed.organization_id, stored, max_bytes=email.ATTACHMENT_BYTES
+            )
+        return await self._files.linked(claimed.organization_id, stored)
+
+    def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
+        thread = thread or Thread()
+        # A stranger's Message-ID that no header can hold, or a mail without one: nothing refers to
+        # it, and our answers leave all the same.
+        references = tuple(each for each in thread.references if _MAIL_ID.fullmatch(each))
+        unsubscribe = links.unsubscribe_url(
+            self._vault, self._base_url, claimed.organization_id, claimed.message_id
+        )
+        reply_to = thread.reply_to or self._reply_address(claimed, account.settings.get("email"))
+        return Mail(
+            message_id=parts.mail_id(claimed.message_id, claimed.from_address),
+            in_reply_to=references[-1] if references else None,
+            references=references,
+            reply_to=reply_to,
+            unsubscribe_url=unsubscribe if thread.has_unsubscribe else None,
+        )
+
+    def _reply_address(self, claimed: Claimed, settings: Any) -> str | None:  # noqa: ANN401 - any JSON
+        """Where answers come to under the organization's `reply_domain`, if it has one.
+
+        Somebody typed that: were it written into a header as it came, no mail would leave.
+        """
+        domain = settings.get("reply_domain") if isinstance(settings, dict) else None
+        if not domain:
+            return None
+        address = links.reply_address(
+            self._vault, str(domain).strip(), claimed.organization_id, claimed.message_id
+        )
+        mailbox = email.to_mailbox(address)
+        if mailbox is None:
+            _log.warning("email.reply_domain is no domain", **ids(claimed))
+        return mailbox
+
+    async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
+        """WhatsApp's window may have closed since the message was accepted, or opened anew.
+
+        The claim compares addresses as they are written: whether somebody whose number has two
+        forms is suppressed under the other one is looked up here.
+        """
+        is_open = said.window_until is None or datetime.now(UTC) < said.window_until
+        forms = phone.variants(claimed.to_address)
+        if is_open and claimed.to_address == forms[0]:
+            return said
+        pair = Pair(
+            channel=claimed.channel,
+            addresses=forms,
+            our_address=phone.canonical(claimed.from_address),
+        )
+        async with self._database.as_service() as db:
+            (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
+        if found.reasons:
+            text = f"The recipient {standing.REASONS[found.reasons[0]]}."
+            raise Refused(text, code="suppressed")
+        last = found.last_inbound_at
+        if is_open or (last is not None and datetime.now(UTC) < last + whatsapp.WINDOW):
+            return said
+        if said.outside is not None:
+            return replace(said, template=said.outside)
+        raise Refused(
+            "More than 24 hours since the recipient last wrote: only a template can be sent.",
+            code="window_closed",
+        )
+
+
+def _attachments(stored: Sequence[dict[str, Any]]) -> tuple[Attachment, ...]:
+    """Files as a row has them; raises `AttributeError` or `TypeError` for what is none."""
+    return tuple(
+        Attachment(
+            url=_text(file.get("url")) or "",
+            filename=_text(file.get("filename")),
+            content_type=_text(file.get("content_type")),
+            size=file.get("size") if isinstance(file.get("size"), int) else None,
+        )
+        for file in stored
+    )
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("a text is meant")
+    return value

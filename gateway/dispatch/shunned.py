@@ -1,0 +1,81 @@
+"""Claims that go around what makes them fail: an organization's row that cannot be taken up.
+
+A claim is one transaction for all organizations. A trigger or a constraint of the CRM's that
+refuses one tenant's row would refuse it each time, and nobody's messages would be sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from gateway.dispatch.turns import Turns
+from gateway.logs import logger
+from gateway.store import queue
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
+
+_log = logger(__name__)
+
+# Seconds until an organization whose entries could not be claimed is tried again.
+_SECONDS = 60.0
+
+Claim = Callable[[int, Sequence[UUID]], Awaitable[Turns]]
+
+
+class Shunned:
+    """Claims entries of all organizations but those whose entries cannot be."""
+
+    def __init__(self, database: Database, claim: Claim) -> None:
+        self._database = database
+        self._claim = claim
+        self._until: dict[UUID, float] = {}
+
+    async def claim(self, limit: int, without: Sequence[UUID]) -> Turns:
+        """What is due, up to `limit`; raises `DatabaseAwayError`."""
+        now = time.monotonic()
+        self._until = {each: until for each, until in self._until.items() if until > now}
+        out = [*without, *self._until]
+        try:
+            return await self._claim(limit, out)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - one entry's defect must not stop all
+            _log.exception("entries could not be claimed")
+        async with self._database.as_service() as db:
+            waiting = set(await queue.waiting_organizations(db)) - set(out)
+        return await self._apart(limit, sorted(waiting), out)
+
+    async def _apart(self, limit: int, group: Sequence[UUID], out: Sequence[UUID]) -> Turns:
+        """What is due in a group of organizations, by halves, until it is known whose cannot be."""
+        if len(group) == 1:
+            return await self._of_one(limit, group[0], out)
+        turns = Turns()
+        middle = len(group) // 2
+        for half, rest in ((group[:middle], group[middle:]), (group[middle:], group[:middle])):
+            if not half or len(turns) >= limit:
+                continue
+            left = limit - len(turns)
+            try:
+                found = await self._claim(left, [*out, *rest])
+            except DatabaseAwayError:
+                if not turns:
+                    raise
+                break  # what is claimed is to be sent
+            except Exception:  # noqa: BLE001 - looked at by halves, and logged there
+                found = await self._apart(left, half, [*out, *rest])
+            turns = Turns([*turns, *found], has_more=turns.has_more or found.has_more)
+        return turns
+
+    async def _of_one(self, limit: int, organization_id: UUID, out: Sequence[UUID]) -> Turns:
+        try:
+            return await self._claim(limit, out)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - the others go on
+            _log.exception(
+                "an organization's entries cannot be claimed", organization_id=str(organization_id)
+            )
+            self._until[organization_id] = time.monotonic() + _SECONDS
+            return Turns()

@@ -1,0 +1,177 @@
+"""The PostgreSQL that comes with the package: one server for all `gateway` processes on a folder.
+
+A user holds a lock while it needs the server; a detached holder process (`holder.py`
+draws the files) runs the server while anybody holds it, whoever came first and however they die.
+The locks are flock(2): the kernel frees them with the process, so none is ever stale; descriptors
+are closed on exec, so what a user starts is no user.
+
+What cannot happen, and why:
+- two holders: who finds none takes its lock and hands it down to the holder that it starts;
+- a server that goes under a newcomer: the holder ends only after it took the users' lock
+  exclusively, and gives its own back first; newcomers wait, then start a holder of their own;
+- an old `ready`: the holder itself says it when asked, and a killed one answers nothing, even
+  before the kernel has taken its locks and sent its server the signal to end.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gateway.embedded import holder
+from gateway.embedded.files import EmbeddedError, Layout, ask, is_there, lock, probe, why
+
+__all__ = ["EmbeddedError", "EmbeddedServer"]
+
+KEEP = 0.5  # seconds between two looks of `keep`
+BELIEVE = 2.0  # seconds for which `ensure` takes a holder's word that it cannot start
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddedServer:
+    """One user of the embedded PostgreSQL under `data`, from `start` to `stop`."""
+
+    def __init__(self, data: Path) -> None:
+        self._layout = Layout(data.resolve())
+        self._users: int | None = None
+        self._settings: tuple[str, ...] = ()  # name=value, for the tests' own server
+
+    @property
+    def dsn(self) -> str:
+        """Where the database `gateway` is; with the port, or clients would look at PGPORT."""
+        return f"postgres://postgres@/gateway?host={self._layout.socket_folder}&port=5432"
+
+    def start(self, timeout: float = 30.0) -> None:
+        """Count as a user, and return when the server answers.
+
+        Raises `EmbeddedError` when it cannot, or after `timeout` seconds.
+        """
+        if self._users is not None:
+            return
+        deadline = time.monotonic() + timeout
+        try:
+            self._layout.make()
+            self._join(deadline)
+            self._wait_until_ready(deadline)
+        except OSError as error:
+            self.stop()
+            raise EmbeddedError(why(error, self._layout)) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Count as a user no longer; the server goes when nobody does."""
+        users, self._users = self._users, None
+        if users is not None:
+            os.close(users)
+
+    def ensure(self) -> None:
+        """Start a holder if it was killed; takes microseconds if it was not.
+
+        Raises `EmbeddedError` when the last one could not start the server.
+        """
+        if self._users is None:
+            return
+        try:
+            started = self._start_holder_if_none(BELIEVE)
+        except OSError as error:
+            raise EmbeddedError(why(error, self._layout)) from error
+        if started:
+            log.warning("the holder of the embedded PostgreSQL was gone; another was started")
+
+    async def keep(self) -> None:
+        """Call `ensure` for ever: a long-running process has its database back after a kill -9."""
+        said = ""
+        while True:
+            await asyncio.sleep(KEEP)
+            try:
+                await asyncio.to_thread(self.ensure)
+            except EmbeddedError as error:
+                if str(error) != said:
+                    log.error("the embedded PostgreSQL does not start: %s", error)
+                said = str(error)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _join(self, deadline: float) -> None:
+        """Take the users' lock; a holder that is about to end has it until it has."""
+        self._users = os.open(self._layout.users, os.O_RDWR)
+        while not lock(self._users, shared=True):
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"a holder does not end: end who has {self._layout.users}")
+            time.sleep(0.005)
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        believe = 0.0  # what a holder before us could not do may be possible by now
+        while True:
+            is_another = self._start_holder_if_none(believe) and believe > 0
+            if is_another and self._layout.is_full:
+                # The one before could not even write down why it ended.
+                raise EmbeddedError(self._layout.last_words("PostgreSQL does not start"))
+            believe = float("inf")
+            if ask(self._layout.door) == "ready" and is_there(probe(self._layout.socket)):
+                return
+            if time.monotonic() > deadline:
+                raise EmbeddedError(self._layout.last_words("PostgreSQL is not ready in time"))
+            time.sleep(0.005)
+
+    def _start_holder_if_none(self, believe: float) -> bool:
+        """Start a holder if none lives, unless one has reported a failure since `believe` s."""
+        own_lock = os.open(self._layout.holder, os.O_RDWR)
+        try:
+            if not lock(own_lock):
+                return False
+            report = os.fstat(own_lock)
+            if report.st_size and time.time() - report.st_mtime < believe:
+                raise EmbeddedError(os.pread(own_lock, report.st_size, 0).decode())
+            os.ftruncate(own_lock, 0)
+            self._start_holder(own_lock)
+            return True
+        finally:
+            os.close(own_lock)
+
+    def _start_holder(self, own_lock: int) -> None:
+        """Start the holder with its lock; it forks at once, and then this returns."""
+        program = [sys.executable, "-P", str(Path(holder.__file__).resolve())]
+        with self._layout.open_log() as said:
+            started = subprocess.run(  # noqa: S603
+                [*program, str(self._layout.data), str(own_lock), *self._settings],
+                pass_fds=[own_lock],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+                cwd="/",
+                check=False,
+            )
+        if started.returncode > 0:  # below: somebody killed it, so try again
+            raise EmbeddedError(self._layout.last_words("the holder does not start"))

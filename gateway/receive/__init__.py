@@ -1,0 +1,1 @@
+"""Receive: signed request → event → row."""

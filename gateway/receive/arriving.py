@@ -1,0 +1,188 @@
+"""Arriving: what people wrote to us is stored, of as many requests at a time as have come."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from channels import email, phone
+from channels.model import Account, Attachment
+from gateway import links, placing
+from gateway.batching import Batching
+from gateway.held import Around, Wait
+from gateway.logs import info_each, logger
+from gateway.metrics import Metrics
+from gateway.receive import incoming, reporting
+from gateway.receive.reporting import Received, Reporting
+from gateway.store import contacts, conversations, media, messages, reports, suppressions
+from gateway.store.conversations import Placed
+from gateway.store.database import Connection, Database
+from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
+from gateway.store.media import NewMedia
+from gateway.store.suppressions import Answered
+from gateway.vault import Vault
+from webhooks.model import Inbound
+
+_log = logger(__name__)
+
+_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """The files of one message: as it shows them, and as they are kept or to be fetched."""
+
+    shown: list[Attachment] = field(default_factory=list)
+    media: list[NewMedia] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An inbound message under the id that it is stored under, and where it came in."""
+
+    account: Account
+    id: UUID
+    message: Inbound
+    files: KeptFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Those that are new, and the conversation of every one, by its id."""
+
+    new: list[Arrived]
+    placed: dict[UUID, Placed]
+
+
+class Arriving:
+    """Stores inbound messages and the requests that they came in."""
+
+    def __init__(
+        self, database: Database, vault: Vault, reporting: Reporting, metrics: Metrics
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._reporting = reporting
+        self._metrics = metrics
+        self._around = Around()
+        self._batching = Batching(
+            self._store,
+            shared=(DatabaseAwayError,),
+            undone=UNDONE,
+            held=(HeldError,),
+            owner=lambda brought: brought[0].account.organization_id,
+            most=_MOST,
+            lanes=2,
+        )
+
+    async def store(self, received: Received, arrived: Sequence[Arrived]) -> None:
+        """Store a request that holds messages, and perhaps reports, and nothing else.
+
+        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        """
+        size = len(arrived) + len(received.told)
+        placed = await self._batching((received, arrived), size=size)
+        await placing.join(self._database, received.account.organization_id, placed)
+
+    async def _store(
+        self, batch: Sequence[tuple[Received, Sequence[Arrived]]]
+    ) -> list[list[Placed]]:
+        return await self._around(lambda wait: self._store_now(batch, wait))
+
+    async def _store_now(
+        self, batch: Sequence[tuple[Received, Sequence[Arrived]]], wait: Wait
+    ) -> list[list[Placed]]:
+        # What is brought twice at once is stored once, as it would be one after the other.
+        by_organization: dict[UUID, dict[UUID, Arrived]] = defaultdict(dict)
+        for received, arrived in batch:
+            for each in arrived:
+                by_organization[received.account.organization_id].setdefault(each.id, each)
+        new: list[Arrived] = []
+        placed: dict[UUID, Placed] = {}
+        async with self._database.as_service(patience=wait.seconds) as db:
+            await reports.keep_requests(db, [received.request for received, _ in batch])
+            for organization_id in sorted(by_organization):  # one order for everybody
+                kept = await self.keep(
+                    db, organization_id, list(by_organization[organization_id].values())
+                )
+                new += kept.new
+                placed |= kept.placed
+            told = await reporting.record(
+                db, [received for received, _ in batch], waits=wait.for_rows
+            )
+        self._reporting.count(told)
+        self.count(new)
+        return [[placed[each.id] for each in arrived] for _, arrived in batch]
+
+    def count(self, new: Sequence[Arrived]) -> None:
+        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        for each in new:
+            self._metrics.received(each.message.channel, each.account.provider)
+        info_each(_log, "received", map(_line, new))
+
+    async def keep(self, db: Connection, organization_id: UUID, arrived: Sequence[Arrived]) -> Kept:
+        """Store messages of one organization, each id once, in their order."""
+        if not arrived:
+            return Kept([], {})
+        senders = {each.message.from_address for each in arrived}
+        known = await contacts.by_address(
+            db,
+            organization_id,
+            [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
+            [email.key(address) for address in senders if "@" in address],
+        )
+        answered = await self._answered(db, organization_id, arrived)
+        where = await conversations.place(
+            db, organization_id, [incoming.place(each.id, each.message, known) for each in arrived]
+        )
+        rows = [
+            incoming.inbound_row(
+                each.account, each.id, each.message, each.files.shown, known, answered.get(n)
+            )
+            | {"conversation_id": where[n].conversation_id}
+            for n, each in enumerate(arrived)
+        ]
+        fresh = {row["id"] for row in await messages.receive(db, organization_id, rows)}
+        new = {n: each for n, each in enumerate(arrived) if each.id in fresh}
+        await media.insert(db, [one for each in new.values() for one in each.files.media])
+        wrote = [
+            told
+            for n, each in new.items()
+            for told in incoming.written(each.message, answered.get(n))
+        ]
+        await suppressions.wrote(db, organization_id, wrote)
+        placed = {each.id: where[n] for n, each in enumerate(arrived)}
+        return Kept(list(new.values()), placed)
+
+    async def _answered(
+        self, db: Connection, organization_id: UUID, arrived: Sequence[Arrived]
+    ) -> dict[int, Answered]:
+        """The message of ours that each answers: by our token, or by reference and sender."""
+        wanted: dict[int, tuple[list[UUID], list[str]]] = {}
+        tokens: dict[int, UUID] = {}
+        for n, each in enumerate(arrived):
+            ids, external = incoming.candidates(each.message)
+            for address in (each.message.to_address, *each.message.recipients):
+                token = links.read_reply(self._vault, organization_id, address)
+                if token is not None:
+                    tokens[n] = token
+                    ids.insert(0, token)
+            if ids or external:
+                wanted[n] = (ids, external)
+        found = await suppressions.answered(db, organization_id, wanted)
+        return {
+            n: known
+            for n, candidates in found.items()
+            for known in reversed(candidates)
+            if known.id == tokens.get(n) or incoming.is_theirs(arrived[n].message, known)
+        }
+
+
+def _line(arrived: Arrived) -> dict[str, str]:
+    return {
+        "message_id": str(arrived.id),
+        "organization_id": str(arrived.account.organization_id),
+        "provider": arrived.account.provider,
+    }

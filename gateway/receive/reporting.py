@@ -1,0 +1,152 @@
+"""Reporting: what providers tell of our messages, as many requests at a time as have come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from channels.model import Account
+from gateway.batching import Batching
+from gateway.held import Around, Wait
+from gateway.logs import info_each, logger
+from gateway.metrics import Metrics
+from gateway.receive import incoming
+from gateway.store import reports
+from gateway.store.database import Connection, Database
+from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.reports import Advance, RawRequest
+from webhooks.model import StatusReport
+
+_log = logger(__name__)
+
+# `record` looks through what it is given for each message: hundreds at once, not thousands.
+_AT_ONCE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One verified request with the reports in it."""
+
+    account: Account
+    request: RawRequest
+    told: Sequence[StatusReport]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a message advanced to, and who told it."""
+
+    provider: str
+    advance: Advance
+
+
+class Reporting:
+    """Stores reports and the requests that they came in."""
+
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._around = Around()
+        self._batching = Batching(
+            self._store,
+            shared=(DatabaseAwayError,),
+            undone=(RolledBackError,),
+            held=(HeldError,),
+            owner=lambda received: received.account.organization_id,
+            most=_AT_ONCE,
+            lanes=2,
+        )
+
+    async def store(self, received: Received) -> None:
+        """Store a request that holds nothing but reports.
+
+        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        """
+        await self._batching(received, size=max(1, len(received.told)))
+
+    async def _store(self, batch: Sequence[Received]) -> list[None]:
+        told = await self._around(lambda wait: self._store_now(batch, wait))
+        self.count(told)
+        return [None] * len(batch)
+
+    async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
+        async with self._database.as_service(patience=wait.seconds) as db:
+            await reports.keep_requests(db, [received.request for received in batch])
+            return await record(db, batch, waits=wait.for_rows)
+
+    def count(self, told: Sequence[Told]) -> None:
+        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        now = datetime.now(UTC)
+        for each in told:
+            self._metrics.advanced(each.advance, each.provider, now)
+        info_each(_log, "reported", map(_line, told))
+
+
+def _line(told: Told) -> dict[str, str]:
+    return {
+        "message_id": str(told.advance.message_id),
+        "organization_id": str(told.advance.organization_id),
+        "provider": told.provider,
+        "status": told.advance.status,
+    }
+
+
+async def record(db: Connection, batch: Sequence[Received], *, waits: bool = True) -> list[Told]:
+    """Record the reports of requests; what is about a message that we do not know is kept.
+
+    And where it does not wait, what is about one that another transaction holds: a worker records
+    it as soon as it can. Raises `HeldError` for a report that has no id to be kept by.
+    """
+    said = [(each.account, report) for each in batch for report in each.told]
+    found: dict[int, UUID] = {}
+    for start in range(0, len(said), _AT_ONCE):
+        some = said[start : start + _AT_ONCE]
+        keys = [(account.organization_id, r.message_id, r.external_id) for account, r in some]
+        known = await reports.resolve(db, keys)
+        found |= {start + n: about for n, about in known.items()}
+    told = await _record_known(db, [(*said[n], about) for n, about in found.items()], waits=waits)
+    if not waits:
+        recorded = {each.advance.message_id for each in told}
+        held = {n: about for n, about in found.items() if about not in recorded}
+        if held:
+            await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
+        found = {n: about for n, about in found.items() if n not in held}
+    unmatched = [
+        incoming.unmatched(account, report)
+        for n, (account, report) in enumerate(said)
+        if n not in found and report.external_id is not None
+    ]
+    if unmatched:
+        await reports.keep_unmatched(db, unmatched)
+    return told
+
+
+async def _see_that_they_are_found(
+    db: Connection, held: Sequence[tuple[Account, StatusReport, UUID]]
+) -> None:
+    """Whoever looks for reports that are kept knows their messages by the provider's id alone."""
+    known = await reports.external_ids(
+        db, [(account.organization_id, about) for account, _, about in held]
+    )
+    for _, report, about in held:
+        if report.external_id is None or known.get(about, report.external_id) != report.external_id:
+            raise HeldError("another transaction holds the message of a report")
+
+
+async def _record_known(
+    db: Connection, said: list[tuple[Account, StatusReport, UUID]], *, waits: bool
+) -> list[Told]:
+    if len(said) > _AT_ONCE:
+        # A statement locks its rows in the order of their ids, and so do several together: two
+        # requests about the same messages wait for each other, and never in a circle.
+        said.sort(key=lambda each: each[2])
+    told: list[Told] = []
+    for start in range(0, len(said), _AT_ONCE):
+        some = said[start : start + _AT_ONCE]
+        events = [incoming.report_event(*each) for each in some]
+        advances = await reports.record(db, events, waits=waits)
+        providers = {about: account.provider for account, _, about in some}
+        told += [Told(providers[advance.message_id], advance) for advance in advances]
+    return told

@@ -1,0 +1,120 @@
+"""/webhooks/{provider}/{account_id}/{event}: the same steps for every provider.
+
+Checked in this order: 404 (no such hook), 413 (too large), 403 (not signed), 400 (not readable).
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from gateway.logs import logger
+from gateway.problems import Problem
+from gateway.receive.hook_accounts import UnknownHookError
+from gateway.registry import PROVIDERS
+from gateway.store.errors import ConflictError, DatabaseAwayError
+from gateway.web.services import SERVICES
+from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
+
+_log = logger(__name__)
+
+_MAX_MAIL = 30 * 2**20
+
+
+def add_hooks(app: web.Application, base_url: str) -> None:
+    """Add the route, also behind the path that PUBLIC_URL may have, whoever strips it."""
+    prefix = urlsplit(base_url).path
+    for start in dict.fromkeys(("", prefix)):
+        resource = app.router.add_resource(start + "/webhooks/{provider}/{account_id}/{event}")
+        resource.add_route("GET", handle)
+        resource.add_route("POST", handle)
+
+
+async def handle(request: web.Request) -> web.Response:
+    """Answer one webhook request, 2xx only when everything in it is stored."""
+    services = request.app[SERVICES]
+    provider = request.match_info["provider"]
+    started = time.perf_counter()
+    status = 500
+    try:
+        response = await _answer(request, provider)
+        status = response.status
+    except Problem as problem:
+        status = problem.status
+        raise
+    except DatabaseAwayError:
+        status = 503
+        raise
+    finally:
+        # Only names of providers become labels: a path is whatever somebody types.
+        known = provider if services.is_provider(provider) else "unknown"
+        services.metrics.hook_answered(known, status, time.perf_counter() - started)
+    return response
+
+
+async def _answer(request: web.Request, provider: str) -> web.Response:
+    services = request.app[SERVICES]
+    event = request.match_info["event"]
+    try:
+        account = await services.hook_accounts.named(
+            provider, request.match_info["account_id"], event
+        )
+    except UnknownHookError:
+        raise Problem(
+            404, "There is no such webhook: paste the URL that 'gateway account add' printed."
+        ) from None
+    if event in PROVIDERS[provider].large_events:
+        request = request.clone(client_max_size=_MAX_MAIL)
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(413, f"The body is larger than {request.client_max_size} bytes.") from None
+    public = WebhookRequest(
+        method=request.method,
+        url=_public_url(services.settings.base_url, request.raw_path),
+        event=event,
+        headers={name.lower(): value for name, value in reversed(list(request.headers.items()))},
+        body=body,
+    )
+    try:
+        reply = await services.receiving.receive(account, public, services.hook_accounts.siblings)
+    except InvalidSignature as error:
+        _log.warning(
+            "webhook refused", provider=provider, account_id=str(account.id), reason=str(error)
+        )
+        raise Problem(
+            403,
+            "This request is not signed by the account's provider for this URL: compare "
+            "PUBLIC_URL with the URL that the provider calls, and the account's secret.",
+        ) from None
+    except ConflictError as error:
+        # Never a 4xx, after which some providers do not come again.
+        _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
+        raise Problem(
+            503,
+            "What this is about was changed meanwhile: send it again.",
+            headers={"Retry-After": "1"},
+        ) from None
+    except Unreadable as error:
+        raise Problem(400, f"This request cannot be read: {error}") from None
+    return web.Response(
+        status=reply.status,
+        text=reply.body if reply.content_type else None,
+        content_type=reply.content_type,
+    )
+
+
+@cache
+def _path_of(base_url: str) -> str:
+    return urlsplit(base_url).path
+
+
+def _public_url(base_url: str, raw_path: str) -> str:
+    # As text: a URL object would quote the query anew, and the signature is over what was sent.
+    prefix = _path_of(base_url)
+    if prefix and raw_path.startswith(prefix + "/webhooks/"):
+        raw_path = raw_path.removeprefix(prefix)
+    return base_url + raw_path

@@ -1,0 +1,46 @@
+"""What the handlers of one process share, and its place in the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+
+from channels.render import Renderer
+from gateway.accept.accepting import Accepting
+from gateway.accept.draft import Drafting
+from gateway.api.auth import Callers
+from gateway.config import Settings
+from gateway.live.hub import Live
+from gateway.metrics import Metrics
+from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.receiving import Receiving
+from gateway.registry import PROVIDERS
+from gateway.store.database import Database
+from gateway.vault import Vault
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything that a handler may use."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    metrics: Metrics
+    renderer: Renderer
+    callers: Callers
+    drafting: Drafting
+    accepting: Accepting
+    hook_accounts: HookAccounts
+    receiving: Receiving
+    http: aiohttp.ClientSession
+    live: Live
+
+    def is_provider(self, name: str) -> bool:
+        """Whether the registry has a row of that name."""
+        return name in PROVIDERS
+
+
+SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
