@@ -18,7 +18,7 @@ KEEP = """
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, received_at, source)
 SELECT $1, $2, $3 || n, uuid_generate_v4(), 'delivered', 'delivered', now(),
-  clock_timestamp() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
+  now() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
 FROM generate_series(1, $4::integer) n
 """
 
