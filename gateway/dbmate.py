@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
 from gateway.paths import sql_folder
@@ -36,6 +36,11 @@ def url_of(url: str, *, encrypted: bool | None) -> str:
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
+    login, at, server = parts.netloc.rpartition("@")
+    if server.startswith(("/", "%2F", "%2f")):  # a socket's folder, which Go takes for no host
+        folder, _, port = server.partition(":")
+        parts = parts._replace(netloc=login + at)
+        query |= {"host": unquote(folder), **({"port": port} if port else {})}
     if query.get("sslmode", "prefer") in {"allow", "prefer"}:
         if encrypted is None:
             host = query.get("host") or parts.hostname or ""
