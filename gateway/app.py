@@ -34,7 +34,7 @@ from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
-from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError
+from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RefusedError
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
@@ -223,6 +223,10 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         if isinstance(error, HeldError):
             text = "Another program is changing what this is about, and takes long: try again."
         return Problem(503, text, headers={"Retry-After": "1"})
+    if isinstance(error, RefusedError):
+        _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)
+        text = "A rule of the database refuses to store this: tell the operator, and try again."
+        return Problem(503, text, headers={"Retry-After": "60"})
     if isinstance(error, FullError):
         _log.warning("too much waits", path=_path(request))
         return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})

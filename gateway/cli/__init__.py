@@ -14,7 +14,7 @@ from gateway.config import SettingsError
 from gateway.embedded.server import EmbeddedError
 from gateway.migrate import MigrationError
 from gateway.setup import SetupError
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.vault import VaultError
 
 # What a user can mend: one line, no traceback.
@@ -24,6 +24,7 @@ _MENDABLE = (
     MigrationError,
     SetupError,
     DatabaseAwayError,
+    RefusedError,
     VaultError,
     SendError,
     sending.ApiError,

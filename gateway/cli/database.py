@@ -41,7 +41,9 @@ def down(
 ) -> None:
     """Take back the last migration."""
     with err.status("Taking back ..."):
-        taken_back = asyncio.run(_with_owner(read_settings(), lambda url: migrate.down(url, to)))
+        taken_back = asyncio.run(
+            _with_owner(read_settings(), lambda url: migrate.down(url, to, _tell))
+        )
     if as_json:
         show({"taken_back": taken_back}, as_json=True)
     else:
@@ -75,7 +77,11 @@ def export_supabase(
 
 
 async def _up(url: str) -> tuple[list[str], list[str]]:
-    return await migrate.up(url), await migrate.doubts(url)
+    return await migrate.up(url, _tell), await migrate.doubts(url)
+
+
+def _tell(text: str) -> None:
+    err.print(f"gateway: {text}", markup=False)
 
 
 async def _with_owner(settings: Settings, do: Callable[[str], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ import jinja2
 from aiohttp import web
 
 from gateway.config import Settings
-from gateway.inbox import assets, errors, guard, sign_in, sign_in_link, words
+from gateway.inbox import assets, errors, guard, kept, sign_in, sign_in_link, words
 from gateway.inbox.admin import senders, suppressions, templates
 from gateway.inbox.session import SignedIn
 from gateway.inbox.talk import actions, composer, contact, files, live, page, why
@@ -133,9 +133,15 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
         visit = await recognised(request)
         request[errors.VISIT] = visit
         if visit.who is None and not route.is_open:
-            return _to_sign_in(visit)
+            return await _to_sign_in(visit)
         if request.method not in guard.SAFE:
-            await check_form(visit)
+            guard.check_origin(visit.services.settings, request)
+            try:
+                await check_form(visit)
+            except Problem as problem:
+                if visit.is_fragment or problem.status != 403:
+                    raise
+                return await kept.older(visit, problem)
         if route.admin and not visit.staff.may_administer:
             raise Problem(403, "Only an owner or admin of your organization may open this page.")
         return await route.handler(visit)
@@ -143,17 +149,18 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
     return handle
 
 
-def _to_sign_in(visit: Visit) -> web.StreamResponse:
+async def _to_sign_in(visit: Visit) -> web.StreamResponse:
     """Where to sign in; afterwards the way leads back to the page that was asked for.
 
-    Where a part of a page is asked for, the page stays, with what is written on it.
+    Where a part of a page is asked for, the page stays, with what is written on it; of a form that
+    was sent, what was written is given back.
     """
     request = visit.request
     response: web.Response
     if visit.is_fragment:
         response = errors.as_page(request, Problem(401, _SIGNED_OUT))
     elif request.method not in guard.SAFE:
-        response = visit.redirect("/sign-in")
+        response = await kept.signed_out(visit)
     else:
         wanted = own_path(request.path, visit.services)
         if request.query_string:
@@ -168,7 +175,7 @@ async def _nothing(request: web.Request) -> web.StreamResponse:
     visit = await recognised(request)
     request[errors.VISIT] = visit
     if visit.who is None:
-        return _to_sign_in(visit)
+        return await _to_sign_in(visit)
     if own_path(request.path, visit.services) == "/":
         return visit.redirect("")
     raise Problem(404, "There is no page at this address.")

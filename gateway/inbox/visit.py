@@ -192,8 +192,7 @@ async def recognised(request: web.Request) -> Visit:
 
 
 async def check_form(visit: Visit) -> None:
-    """Raise `Problem` 403 unless a request that changes something comes from our own page."""
-    guard.check_origin(visit.services.settings, visit.request)
+    """Raise `Problem` 403 unless a form, whose origin is ours, is of this very session."""
     token = visit.cookie.token(visit.request)
     if visit.who is None or token is None:
         return  # nothing that another page could use

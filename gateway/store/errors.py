@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import asyncpg
@@ -52,6 +53,15 @@ _NOT_MIGRATED = (
     asyncpg.UndefinedFunctionError,
     asyncpg.InvalidSchemaNameError,
 )
+# What a row breaks, perhaps a rule of another program's, or what that program's trigger may not do.
+_AGAINST_A_RULE = (
+    asyncpg.exceptions.IntegrityConstraintViolationError,
+    asyncpg.exceptions.WithCheckOptionViolationError,
+    asyncpg.exceptions.InsufficientPrivilegeError,
+    asyncpg.exceptions.PLPGSQLError,
+)
+_CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
+_FUNCTION = re.compile(r"PL/pgSQL function (\S+)")
 
 
 class DatabaseAwayError(Exception):
@@ -74,17 +84,33 @@ class ConflictError(Exception):
         self.constraint = constraint
 
 
+class RefusedError(Exception):
+    """A rule of the database that the gateway knows nothing of refuses what is to be stored.
+
+    A column of another program's that must not be null, its constraint, its trigger. `rule` says
+    which, by names alone: what else PostgreSQL tells may quote a body or an address.
+    """
+
+    def __init__(self, rule: Mapping[str, str]) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{name} {value}" for name, value in self.rule.items())
+        return f"a rule of the database refuses it ({named})"
+
+
 # After these surely nothing is stored, and another transaction has done what was in the way.
 UNDONE = (RolledBackError, ConflictError)
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """asyncpg's many errors as `ConflictError` and `DatabaseAwayError`; a mistake of ours as is."""
+    """asyncpg's many errors as the classes of this module; a mistake of ours as it is."""
     try:
         yield
-    except (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError) as error:
-        raise ConflictError(error.constraint_name or "") from error
+    except _AGAINST_A_RULE as error:
+        raise _refused(error) from error
     except _NOT_MIGRATED as error:
         raise DatabaseAwayError(
             f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
@@ -105,6 +131,20 @@ def plainly() -> Iterator[None]:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
             raise
         raise DatabaseAwayError(f"the database does not answer: {_one_line(error)}") from error
+
+
+def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
+    if isinstance(error, _CONFLICTS):
+        return ConflictError(error.constraint_name or "")
+    function = _FUNCTION.search(error.context or "")
+    named = {
+        "table": error.table_name,
+        "column": error.column_name,
+        "constraint": error.constraint_name,
+        "function": function[1] if function else None,
+        "sqlstate": error.sqlstate,
+    }
+    return RefusedError({name: value for name, value in named.items() if value})
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
-from gateway.store.errors import ConflictError, DatabaseAwayError
+from gateway.store.errors import ConflictError, DatabaseAwayError, RefusedError
 from gateway.web.services import SERVICES
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
@@ -45,7 +45,7 @@ async def handle(request: web.Request) -> web.Response:
     except Problem as problem:
         status = problem.status
         raise
-    except DatabaseAwayError:
+    except (DatabaseAwayError, RefusedError):
         status = 503
         raise
     finally:

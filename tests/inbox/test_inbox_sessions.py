@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from tests.inbox.conftest import ORIGIN, Inbox
@@ -254,7 +256,7 @@ async def test_pages_ask_to_sign_in_and_lead_back(inbox: Inbox) -> None:
 
     page = await browser.get("/templates?channel=sms")
     part = await browser.get("/templates", HX_Request="true")
-    posted = await browser.post("/templates/new", {"name": "x"})
+    posted = await browser.post(f"/m/{uuid4()}/cancel", {"do": "x"})
     signed_in = await (await inbox.signed_in(MEMBER)).get("/sign-in?next=/x")
 
     assert "/gw/inbox/sign-in?next=%2Ftemplates%3Fchannel%3Dsms" == page.location

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from gateway.store.errors import RefusedError
 from tests.service.wires import from_twilio, row_of, send, step
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def test_a_defect_holds_no_place_for_ever(gateway: Gateway, ask: Ask, api:
     worker = api.worker(gateway, most_defects=2, lease=0.05)
     (turn,) = await worker.claim(10)
     await as_superuser(gateway, "REVOKE INSERT ON gateway.message_events FROM service_role")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(RefusedError):
         await worker.work(turn)
     await as_superuser(gateway, "GRANT INSERT ON gateway.message_events TO service_role")
     assert 1 == await step(worker)

@@ -103,7 +103,13 @@ def test_a_folder_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "0"),
         ("PUBLIC_URL", "https://x/?a=b"),
         ("PUBLIC_URL", "https://x/#a"),
+        ("PUBLIC_URL", " https://msg.example.org"),
+        ("PUBLIC_URL", "https://msg.example.org\n"),
+        ("PUBLIC_URL", "https://msg.example.org/a b"),
+        ("PUBLIC_URL", "https://mön.example"),
+        ("TWILIO_API_URL", "http://127.0.0.1:9090 "),
         ("GATEWAY_SECRET_KEYS", "AAAA"),
+        ("GATEWAY_SECRET_KEYS", ","),
         ("LOG_LEVEL", "loud"),
     ],
 )

