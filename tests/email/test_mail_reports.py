@@ -154,6 +154,20 @@ def test_what_is_returned(returned: str) -> None:
     assert (found.external_id, found.message_id) == ("x@y.example", None)
 
 
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (f"{HEAD}In-Reply-To: <{OURS}>\n", ""),
+        (f"{HEAD}References: <{OURS}>\n", ""),
+        (HEAD, f"X-Original-Message-ID: <{OURS}>\n"),
+    ],
+)
+def test_nothing_is_returned(head: str, more: str) -> None:
+    """Without a copy of the mail, the message is the one that the notice answers or names."""
+    found = report(dsn(more + "\n" + FAILED, original="", head=head))
+    assert (Status.FAILED, OURS, ID) == (found.status, found.external_id, found.message_id)
+
+
 def test_the_same_bounce_twice() -> None:
     """The same notice has the same key, a later one another."""
     later = HEAD.replace("<n@", "<m@")

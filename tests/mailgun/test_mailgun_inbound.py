@@ -153,5 +153,6 @@ def test_raw_mime() -> None:
     mail = only(list(mailgun.parse(multipart(*parts, ('"sender"', b"them@example.net")))))
     assert mail.external_id == "m2@example.net"
     assert mail.to_address == "us+token@example.com"
+    assert mail.recipients == ("us+token@example.com", "b@example.com", "us@example.com")
     assert mail.body.strip() == "Café"
     assert only(list(mailgun.parse(multipart(parts[1])))).to_address == "us@example.com"

@@ -193,3 +193,14 @@ def test_raw_mime_without_an_envelope() -> None:
     assert only(list(sendgrid.parse(posted(multipart(('"email"', RAW)))))).to_address == (
         "us@example.com"
     )
+
+
+def test_every_recipient_of_a_raw_mail() -> None:
+    """One mail to two addresses of ours comes once, and names both: either may be a reply token."""
+    envelope = json.dumps(
+        {"to": ["desk@example.com", "r+token@example.com"], "from": "x@y.example"}
+    )
+    form = multipart(('"email"', RAW), ('"envelope"', envelope.encode()))
+    mail = only(list(sendgrid.parse(posted(form))))
+    assert "desk@example.com" == mail.to_address
+    assert ("desk@example.com", "r+token@example.com", "us@example.com") == mail.recipients
