@@ -95,7 +95,7 @@ def reports(told: Told, *, provider: str, key: str | None = None) -> list[Webhoo
     blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     notice = Notice(
         provider=provider,
-        external_id=told.original or _named(told, blocks),
+        external_id=_as_sent(told.original or _named(told, blocks)),
         name=key or told.name,
         told=told,
     )
@@ -104,6 +104,16 @@ def reports(told: Told, *, provider: str, key: str | None = None) -> list[Webhoo
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
+
+
+def _as_sent(mail_id: str | None) -> str | None:
+    """Amazon SES gives mails a Message-ID of its own, with its id before the @, and sends bounces
+    on as mails unless that is switched off.
+
+    https://docs.aws.amazon.com/ses/latest/dg/monitor-sending-activity-using-notifications-email.html
+    """
+    local, _, domain = (mail_id or "").partition("@")
+    return local if domain.lower().endswith(".amazonses.com") else mail_id
 
 
 def _named(told: Told, blocks: Sequence[Fields]) -> str | None:
@@ -250,7 +260,9 @@ def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEven
     is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
     word, status = ACTIONS["delayed" if is_delay else "failed"]
     diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
-    notice = Notice(provider=provider, external_id=original, name=key or told.name, told=told)
+    notice = Notice(
+        provider=provider, external_id=_as_sent(original), name=key or told.name, told=told
+    )
     detail = {
         "recipient": recipient[1] if recipient else "",
         "status": codes[1] if codes else None,
