@@ -68,18 +68,21 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
     about = [(change, address) for change, address in named if change.channel is Channel.WHATSAPP]
     stopped = {_key(address) for change, address in about if not change.is_lifted}
     lifted = {_key(address) for change, address in about if change.is_lifted}
-    known: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+    known: dict[tuple[bool, str], list[str]] = defaultdict(list)
     if stopped:
-        known[False] = await suppressions.also_known_as(db, organization_id, sorted(stopped))
+        for of, other in await suppressions.also_known_as(db, organization_id, sorted(stopped)):
+            known[False, of].append(other)
     if lifted:
-        # And what both words of one request are about.
-        known[True] = [pair for pair in known[False] if pair[0] in lifted]
-        known[True] += await suppressions.said_of(db, organization_id, sorted(lifted))
+        # Also what both words of one request are about.
+        for of in lifted & stopped:
+            known[True, of] = list(known[False, of])
+        for of, other in await suppressions.said_of(db, organization_id, sorted(lifted)):
+            known[True, of].append(other)
     told = {_mark(change, address) for change, address in about}
     also: Named = []
     for change, address in about:
-        for of, other in known[change.is_lifted]:
-            if of == _key(address) and (mark := _mark(change, other)) not in told:
+        for other in known[change.is_lifted, _key(address)]:
+            if (mark := _mark(change, other)) not in told:
                 told.add(mark)
                 also.append((replace(change, key=f"{change.key}:{other}"), other))
     return also

@@ -75,20 +75,28 @@ SELECT said.address AS said_of, o.written AS address
 FROM unnest($2::text[]) AS said (address)
 JOIN gateway.conversation_addresses a
   ON a.organization_id = $1 AND a.address = gateway.address_key(said.address)
-JOIN gateway.conversation_addresses o ON o.organization_id = a.organization_id
-  AND o.conversation_id = a.conversation_id AND o.address <> a.address
-WHERE o.address NOT LIKE '%@%' AND NOT (o.address LIKE '+%' AND a.address LIKE '+%')
-LIMIT 1000;
+CROSS JOIN LATERAL (
+  SELECT o.written FROM gateway.conversation_addresses o
+  WHERE o.organization_id = a.organization_id AND o.conversation_id = a.conversation_id
+    AND o.address <> a.address AND o.address NOT LIKE '%@%'
+    AND NOT (o.address LIKE '+%' AND a.address LIKE '+%')
+  LIMIT 50
+) o;
 
 -- name: said_of
 -- Of which other addresses on WhatsApp the words were said that stopped us at one of these ($2).
-SELECT DISTINCT e.address AS said_of, o.address
-FROM gateway.consent_events e, jsonb_array_elements_text(
-  CASE WHEN jsonb_typeof(e.detail -> 'said_of') = 'array' THEN e.detail -> 'said_of' ELSE '[]' END
-) AS o (address)
-WHERE e.organization_id = $1 AND e.channel = 'whatsapp' AND e.address = ANY ($2::text[])
-  AND NOT e.is_lifted AND o.address <> e.address
-LIMIT 1000;
+SELECT said.address AS said_of, o.address
+FROM unnest($2::text[]) AS said (address)
+CROSS JOIN LATERAL (
+  SELECT DISTINCT o.address
+  FROM gateway.consent_events e, jsonb_array_elements_text(
+    CASE WHEN jsonb_typeof(e.detail -> 'said_of') = 'array' THEN e.detail -> 'said_of'
+      ELSE '[]' END
+  ) AS o (address)
+  WHERE e.organization_id = $1 AND e.channel = 'whatsapp' AND e.address = said.address
+    AND NOT e.is_lifted AND o.address <> e.address
+  LIMIT 50
+) o;
 
 -- name: held_against
 -- Why addresses must not be written to by their owners' wish or by ours: not what is about a
