@@ -83,7 +83,11 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
     kinds = [value for name, value in letter.headers if name.lower() == "content-type"]
     return Told(
         name=external_id(letter)[:200],
-        headers=[("From", letter.from_address), *_subject(letter), *letter.headers],
+        headers=[
+            *_said("From", letter.from_address),
+            *_said("Subject", letter.subject),
+            *letter.headers,
+        ],
         text=letter.text,
         parts=letter.attachments,
         is_report=any(kind.strip().lower().startswith(REPORT) for kind in kinds),
@@ -91,8 +95,8 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
     )
 
 
-def _subject(letter: Letter) -> list[tuple[str, str]]:
-    return [] if letter.subject is None else [("Subject", letter.subject)]
+def _said(name: str, text: str | None) -> list[tuple[str, str]]:
+    return [(name, text)] if text else []
 
 
 def _has_report(root: Part) -> bool:

@@ -6,6 +6,7 @@ Docs: https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from webhooks import mail
 from webhooks.forms import Form, decoded, members, stored, word
 from webhooks.model import Unreadable, WebhookEvent
 
+FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
                  "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
 
@@ -64,10 +66,10 @@ def _attachments(form: Form) -> Iterator[Attachment]:
         for content_id, name in members(form.json("content-id-map")).items()
         if isinstance(name, str)
     }
-    for file in form.files:
+    for file in (*form.files, *form.unnamed_files(FILES)):
         yield Attachment(
             filename=file.filename or None,
-            content_type=file.content_type,
+            content_type=file.content_type or None,
             size=len(file.content),
             content=file.content,
             content_id=content_ids.get(file.name),

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail, mail_charsets, mail_mime
-from webhooks.forms import File, Form, members, stored, word
+from webhooks.forms import Form, members, stored, word
 from webhooks.model import Unreadable, WebhookEvent
 
 ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
+FILES: Final = re.compile(r"attachment[0-9]{1,4}")
 PARSED: Final = frozenset({"from", "to", "subject", "text", "html"})
 
 
@@ -73,12 +74,7 @@ def _attachments(form: Form) -> Iterator[Attachment]:
         for content_id, field in members(form.json("content-ids")).items()
         if isinstance(field, str)
     }
-    nameless = [
-        File(name=name, filename="", content=value)
-        for name, value in form.fields
-        if re.fullmatch(r"attachment[0-9]{1,4}", name)
-    ]
-    for file in (*form.files, *nameless):
+    for file in (*form.files, *form.unnamed_files(FILES)):
         info = members(told.get(file.name))
         yield Attachment(
             filename=word(info.get("filename")) or word(info.get("name")) or file.filename or None,
