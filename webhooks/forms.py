@@ -42,6 +42,7 @@ NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unic
 
 _MOMENT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 _SIZED = (str, list, dict)
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +57,14 @@ class File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """The fields and the files of a form, in the order in which they came."""
+    """The fields and the files of a form, in the order in which they came.
+
+    `kinds` are the content types of those fields that say one.
+    """
 
     fields: tuple[tuple[str, bytes], ...] = ()
     files: tuple[File, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def first(self, name: str) -> bytes | None:
         """The first value of a field, None where there is none."""
@@ -73,6 +78,14 @@ class Form:
         """The first value of a field as UTF-8 text, empty where there is none."""
         return decoded(self.first(name) or b"")
 
+    def unnamed_files(self, names: re.Pattern[str]) -> tuple[File, ...]:
+        """The files that came as fields of these names, without a name of their own."""
+        return tuple(
+            File(name=name, filename="", content_type=self.kinds.get(name), content=value)
+            for name, value in self.fields
+            if names.fullmatch(name)
+        )
+
     def json(self, name: str) -> object:
         """The JSON in a field, None where there is none to read."""
         try:
@@ -82,11 +95,19 @@ class Form:
 
 
 class _Parser(PushMultipartParser):  # type: ignore[misc] # the library has no types
-    """The library's parser, which joins a folded header anew with each of its lines."""
+    """The library's parser, which joins a folded header anew with each of its lines.
+
+    It takes headers that are no headers for the end of the request.
+    """
 
     _folded = 0
 
     def _on_segment_headerline(self, line: bytes) -> None:
+        if line[:1] not in b" \t" and _HEADER.match(line) is None:
+            # What stands behind a line end in a file's name: the mail must not be lost for it.
+            line = b" " + line
+        if line.isspace() or (line[:1] == b" " and not self._segment_headerlist):
+            return
         self._folded += line[:1] in b" \t"
         if self._folded > MOST_FOLDED:
             raise ParserLimitReached("Maximum count of folded lines exceeded")
@@ -142,7 +163,12 @@ def _multipart(body: bytes, boundary: str) -> Form:
         for part, chunks in parts
         if part.filename is not None
     ]
-    return Form(fields=tuple(fields), files=tuple(files))
+    kinds = {
+        _header_text(part.name or ""): _header_text(part.content_type)
+        for part, _ in parts
+        if part.filename is None and part.content_type
+    }
+    return Form(fields=tuple(fields), files=tuple(files), kinds=kinds)
 
 
 def _header_text(text: str) -> str:

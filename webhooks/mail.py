@@ -7,15 +7,17 @@ one a mail is, is told from the mail itself. What an empty sender or a robot wro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from webhooks import mail_told
 from webhooks.mail_letter import Letter, inbound, letter_of
 from webhooks.mail_mime import parse
 from webhooks.mail_reports import reports
 from webhooks.model import Unknown, WebhookEvent
 
-__all__ = ["Letter", "events", "inbound"]
+__all__ = ["Letter", "events", "inbound", "taken_apart"]
 
 
 def events(
@@ -23,22 +25,39 @@ def events(
     *,
     provider: str,
     key: str | None = None,
-    recipient: str | None = None,
+    recipients: Sequence[str] = (),
     sender: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> list[WebhookEvent]:
     """What a complete MIME message tells: one `Inbound`, or the reports of a DSN or ARF.
 
-    `recipient` and `sender` are those of the envelope, where the provider tells them ("" is the
+    `recipients` and `sender` are those of the envelope, where the provider tells them ("" is the
     empty sender of bounces); `key` names a report where the provider has a stable id for it.
     """
     message = parse(raw)
-    found = reports(message, provider=provider, key=key, sender=sender)
+    found = reports(mail_told.of_message(message, sender), provider=provider, key=key)
     if found:
         return found
     letter = letter_of(
-        message, provider=provider, recipient=recipient, sender=sender, detail=detail or {}
+        message, provider=provider, recipients=recipients, sender=sender, detail=detail or {}
     )
     if not (letter.from_address or letter.sender):
         return [Unknown(word="no-sender", detail={"subject": (letter.subject or "")[:200]})]
     return [inbound(letter)]
+
+
+def taken_apart(letter: Letter, *, provider: str, sender: str | None) -> list[WebhookEvent]:
+    """The same of a mail that its provider took apart; `sender` is that of the envelope.
+
+    A provider may leave out what names the message of a report: without it, it is a letter, which
+    somebody may read.
+    """
+    found = reports(mail_told.of_letter(letter, sender), provider=provider)
+    if any(not isinstance(event, Unknown) for event in found):
+        return found
+    is_null = sender is not None and sender.strip() in {"", "<>"}
+    told = {"auto_submitted": True} if is_null else {}
+    event = inbound(replace(letter, sender=sender or "", detail={**letter.detail, **told}))
+    if not event.from_address:
+        return [Unknown(word="no-sender", detail={"subject": (event.subject or "")[:200]})]
+    return [event]

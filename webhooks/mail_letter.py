@@ -69,12 +69,12 @@ def letter_of(
     message: Message,
     *,
     provider: str,
-    recipient: str | None,
+    recipients: Sequence[str],
     sender: str | None,
     detail: Mapping[str, Any],
 ) -> Letter:
-    """A parsed message as a letter; the envelope's recipient comes before that of the headers."""
-    addressed = [recipient or "", *message.all("to")]
+    """A parsed message as a letter; the envelope's recipients come before those of the headers."""
+    addressed = [*recipients, *message.all("to")]
     is_null = sender is not None and sender.strip() in {"", "<>"}
     told: dict[str, Any] = {"auto_submitted": True} if is_null else {}
     return Letter(
@@ -82,7 +82,7 @@ def letter_of(
         from_address=message.first("from") or message.first("sender") or "",
         sender=sender or "",
         to_address=next((each for each in addressed if mailboxes([each])), ""),
-        recipients=(recipient,) if recipient else (),
+        recipients=tuple(recipients),
         subject=message.first("subject"),
         text=message.text,
         html=message.html,
@@ -113,7 +113,7 @@ def inbound(letter: Letter) -> Inbound:
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
     return Inbound(
-        external_id=_external_id(letter),
+        external_id=external_id(letter),
         channel=Channel.EMAIL,
         from_address=_sender(letter),
         to_address=to[0],
@@ -196,7 +196,8 @@ def _first(headers: Headers, wanted: str) -> str:
     return next((value for name, value in headers if name.lower() == wanted), "")
 
 
-def _external_id(letter: Letter) -> str:
+def external_id(letter: Letter) -> str:
+    """Its Message-ID, else one made of what it says: the same when it comes again."""
     given = letter.external_id or _first(letter.headers, "message-id")
     found = _ids(given)
     bare = found[0] if found else "".join(stored(given).split()).strip("<>")

@@ -8,19 +8,19 @@ itself names. `Action` decides, not the class of the status: a failure with 4.4.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 from channels.http import parse_date
-from channels.model import Channel, Status
+from channels.model import Attachment, Channel, Status
 from webhooks.mail_charsets import stored
 from webhooks.mail_codes import ENHANCED, explanation, is_bad_address
-from webhooks.mail_mime import Message, Part, content_of, leaves
+from webhooks.mail_told import DAEMON, MESSAGE_ID, SCANNED, Told, head_of
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 
-RECIPIENTS, SCANNED, DETAIL_CHARACTERS = 50, 64 * 2**10, 1000
+RECIPIENTS, DETAIL_CHARACTERS = 50, 1000
 # A block for each recipient, and one for the mail; some servers write empty ones between them.
 STATUSES, BLOCKS = 3, 200
 BETWEEN_BLOCKS = re.compile(r"\n[ \t]*\n")
@@ -32,14 +32,6 @@ ACTIONS: Final = {
     "relayed": ("relayed", None),
     "expanded": ("expanded", None),
 }
-MESSAGE_ID = re.compile(
-    r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
-)
-DAEMON = re.compile(
-    # The last is Exchange's, on every server of its own.
-    r"(?:mailer-daemon|postmaster|mail-daemon|mailerdaemon|microsoftexchange[0-9a-f]{32})@",
-    re.IGNORECASE,
-)
 BOUNCE_SUBJECT = re.compile(
     r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
     r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
@@ -59,6 +51,7 @@ DELAY = re.compile(
     r"|warning message only",
     re.IGNORECASE,
 )
+ID = re.compile(r"<([^<>\s]{1,500})>")
 SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
 # A subject may end with that of the mail itself.
 DELAY_SUBJECT = re.compile(
@@ -83,7 +76,7 @@ class Notice:
     provider: str
     external_id: str | None
     name: str
-    message: Message
+    told: Told
 
     @property
     def message_id(self) -> UUID | None:
@@ -94,66 +87,48 @@ class Notice:
             return None
 
 
-def reports(
-    message: Message, *, provider: str, key: str | None, sender: str | None
-) -> list[WebhookEvent]:
+def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
-    parts = list(leaves(message.root))[:RECIPIENTS]
-    statuses = _parts(parts, "delivery-status")
-    complaints = _parts(parts, "feedback-report")
-    is_report = _has_report(message.root) or _is_from_daemon(message, sender)
-    if not (is_report and (statuses or complaints)):
-        return _old_form(message, parts, provider=provider, key=key, sender=sender)
-    name = key or _own_name(message)
-    notice = Notice(provider=provider, external_id=_original(parts), name=name, message=message)
+    statuses, complaints = told.of_kind("delivery-status"), told.of_kind("feedback-report")
+    if not ((told.is_report or told.is_from_daemon) and (statuses or complaints)):
+        return _old_form(told, provider=provider, key=key)
+    blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
+    notice = Notice(
+        provider=provider,
+        external_id=_as_sent(told.original or _named(told, blocks)),
+        name=key or told.name,
+        told=told,
+    )
     if complaints:
         return _complaint(notice, _fields(complaints[0]))
-    blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
 
 
-def _has_report(root: Part) -> bool:
-    """Whether it is one, or a server on the way has added its own words to one."""
-    inside: Any = root.get_payload() if root.get_content_maintype() == "multipart" else []
-    within = [each for each in inside if isinstance(each, Part)]
-    return any(each.get_content_type() == "multipart/report" for each in [root, *within])
+def _as_sent(mail_id: str | None) -> str | None:
+    """Amazon SES gives mails a Message-ID of its own, with its id before the @, and sends bounces
+    on as mails unless that is switched off.
+
+    https://docs.aws.amazon.com/ses/latest/dg/monitor-sending-activity-using-notifications-email.html
+    """
+    local, _, domain = (mail_id or "").partition("@")
+    return local if domain.lower().endswith(".amazonses.com") else mail_id
 
 
-def _parts(parts: list[Part], ending: str) -> list[Part]:
-    return [part for part in parts if part.get_content_type().endswith(ending)]
+def _named(told: Told, blocks: Sequence[Fields]) -> str | None:
+    """The Message-ID of the mail that a report is about, where it brings no copy of it.
+
+    Servers answer it, as a reply would, and Google's have a field of their own.
+    """
+    given = [block.get("x-original-message-id", "") for block in blocks]
+    given += [told.first("in-reply-to") or "", told.first("references") or ""]
+    return next((stored(match[1]) for each in given if (match := ID.search(each))), None)
 
 
-def _is_from_daemon(message: Message, sender: str | None) -> bool:
-    """Whether a mail server wrote it: those have no sender, or a well-known one."""
-    is_null = sender is not None and sender.strip() in {"", "<>"}
-    wrote = message.first("from") or ""
-    return DAEMON.search(wrote) is not None or is_null or message.first("return-path") == "<>"
-
-
-def _own_name(message: Message) -> str:
-    """What names the notice itself, the same when it comes again."""
-    return (message.first("message-id") or message.digest).strip("<> ")[:200]
-
-
-def _original(parts: list[Part]) -> str | None:
-    """The Message-ID of the mail that a report is about, from the copy that it brings."""
-    for part in parts:
-        kind = part.get_content_type()
-        if kind in {"message/rfc822", "message/global", "text/rfc822-headers"} or kind.endswith(
-            ("global-headers", "partial")
-        ):
-            head = content_of(part)[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
-            if match := MESSAGE_ID.search(head):
-                return stored(match[1])
-    return None
-
-
-def _blocks(part: Part) -> Iterator[Fields]:
+def _blocks(part: Attachment) -> Iterator[Fields]:
     """The groups of fields of a delivery-status, wherever its blank lines are."""
-    text = content_of(part)[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
-    for block in BETWEEN_BLOCKS.split(text, BLOCKS)[:BLOCKS]:
+    for block in BETWEEN_BLOCKS.split(head_of(part), BLOCKS)[:BLOCKS]:
         fields: dict[str, str] = {}
         for line in re.sub(r"\n[ \t]+", " ", block).split("\n"):
             name, colon, value = line.partition(":")
@@ -166,7 +141,7 @@ def _blocks(part: Part) -> Iterator[Fields]:
         yield fields
 
 
-def _fields(part: Part) -> Fields:
+def _fields(part: Attachment) -> Fields:
     return {name: value for block in _blocks(part) for name, value in block.items()}
 
 
@@ -209,7 +184,7 @@ def _events(
         status=status,
         word=word,
         key=f"{key}:{notice.name}",
-        occurred_at=parse_date(notice.message.first("date")),
+        occurred_at=parse_date(notice.told.first("date")),
         error_code=code if is_problem else None,
         error_message=explanation(code, diagnostic) if is_problem else None,
         detail=detail,
@@ -229,7 +204,7 @@ def _consent(
         external_id=notice.external_id,
         word=word,
         key=f"{key}:{reason}",
-        occurred_at=parse_date(notice.message.first("date")),
+        occurred_at=parse_date(notice.told.first("date")),
         detail=detail,
     )
 
@@ -241,8 +216,8 @@ def _address(field: str) -> str:
 
 def _evidence(notice: Notice, told: Mapping[str, Any]) -> dict[str, Any]:
     more = {
-        "subject": (notice.message.first("subject") or "")[:200],
-        "notice_id": (notice.message.first("message-id") or "").strip("<> ")[:200],
+        "subject": (notice.told.first("subject") or "")[:200],
+        "notice_id": (notice.told.first("message-id") or "").strip("<> ")[:200],
     }
     return {name: value for name, value in {**told, **more}.items() if value}
 
@@ -269,18 +244,16 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
     return [*found, _consent(notice, reason, word, key, detail)]
 
 
-def _old_form(
-    message: Message, parts: list[Part], *, provider: str, key: str | None, sender: str | None
-) -> list[WebhookEvent]:
+def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEvent]:
     """A bounce in words alone (qmail, old gateways): from a mail server, in its known phrases."""
-    text = (message.text or "")[:SCANNED].replace("\r\n", "\n")
+    text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
-    subject = message.first("subject") or ""
+    subject = told.first("subject") or ""
     is_bounce = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
-    if not is_bounce or not _is_robot(message, sender, text):
+    if not is_bounce or not _is_robot(told, text):
         return []
     match = MESSAGE_ID.search(text)
-    original = _original(parts) or (stored(match[1]) if match else None)
+    original = told.original or (stored(match[1]) if match else None)
     recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
     # Who still tries was not refused for good.
     is_final = codes is not None and codes[1].startswith("5")
@@ -288,20 +261,20 @@ def _old_form(
     word, status = ACTIONS["delayed" if is_delay else "failed"]
     diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
     notice = Notice(
-        provider=provider, external_id=original, name=key or _own_name(message), message=message
+        provider=provider, external_id=_as_sent(original), name=key or told.name, told=told
     )
-    told = {
+    detail = {
         "recipient": recipient[1] if recipient else "",
         "status": codes[1] if codes else None,
         "diagnostic": diagnostic,
     }
     return _events(
-        notice, word, status, codes[1] if codes else None, diagnostic, _evidence(notice, told)
+        notice, word, status, codes[1] if codes else None, diagnostic, _evidence(notice, detail)
     )
 
 
-def _is_robot(message: Message, sender: str | None, text: str) -> bool:
+def _is_robot(told: Told, text: str) -> bool:
     """Whether a mail server wrote it, and no person's automatic reply, which has no sender too."""
-    if DAEMON.search(message.first("from") or ""):
+    if DAEMON.search(told.first("from") or ""):
         return True
-    return "qmail-send program" in text and _is_from_daemon(message, sender)
+    return "qmail-send program" in text and told.is_from_daemon

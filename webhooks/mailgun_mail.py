@@ -6,53 +6,47 @@ Docs: https://documentation.mailgun.com/docs/mailgun/user-manual/receive-forward
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail
 from webhooks.forms import Form, decoded, members, stored, word
-from webhooks.model import Unknown, Unreadable, WebhookEvent
+from webhooks.model import Unreadable, WebhookEvent
 
+FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
                  "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
 
 
 def events(form: Form) -> Sequence[WebhookEvent]:
     """The mail that somebody wrote: as raw MIME in one field, or taken apart by Mailgun."""
-    sender = form.first("sender")
+    given = form.first("sender")
+    sender = None if given is None else decoded(given)
     recipients = tuple(filter(None, word(form.text("recipient"), 2000).split(",")))
     told: dict[str, Any] = {name: form.text(field)[:1000] for name, field in CHECKS.items()}
     told = {name: text for name, text in told.items() if text}
     raw = form.first("body-mime")
     if raw is not None:
         return mail.events(
-            raw,
-            provider="mailgun",
-            recipient=recipients[0] if recipients else None,
-            sender=None if sender is None else decoded(sender),
-            detail=told,
+            raw, provider="mailgun", recipients=recipients, sender=sender, detail=told
         )
     if not (recipients or form.first("message-headers")):
         raise Unreadable("The form holds no mail.")
-    event = mail.inbound(
-        mail.Letter(
-            external_id=form.text("Message-Id"),
-            from_address=form.text("from") or form.text("From"),
-            sender=form.text("sender"),
-            to_address=recipients[0] if recipients else form.text("To"),
-            recipients=recipients,
-            subject=form.text("subject"),
-            text=form.text("body-plain"),
-            html=form.text("body-html") or None,
-            headers=_headers(form),
-            attachments=tuple(_attachments(form)),
-            detail=told | ({"auto_submitted": True} if sender == b"" else {}),
-        )
+    letter = mail.Letter(
+        external_id=form.text("Message-Id"),
+        from_address=form.text("from") or form.text("From"),
+        to_address=recipients[0] if recipients else form.text("To"),
+        recipients=recipients,
+        subject=form.text("subject"),
+        text=form.text("body-plain"),
+        html=form.text("body-html") or None,
+        headers=_headers(form),
+        attachments=tuple(_attachments(form)),
+        detail=told,
     )
-    if not event.from_address:
-        return [Unknown(word="no-sender", detail={"subject": event.subject})]
-    return [event]
+    return mail.taken_apart(letter, provider="mailgun", sender=sender)
 
 
 def _headers(form: Form) -> tuple[tuple[str, str], ...]:
@@ -72,10 +66,10 @@ def _attachments(form: Form) -> Iterator[Attachment]:
         for content_id, name in members(form.json("content-id-map")).items()
         if isinstance(name, str)
     }
-    for file in form.files:
+    for file in (*form.files, *form.unnamed_files(FILES)):
         yield Attachment(
             filename=file.filename or None,
-            content_type=file.content_type,
+            content_type=file.content_type or None,
             size=len(file.content),
             content=file.content,
             content_id=content_ids.get(file.name),

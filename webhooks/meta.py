@@ -21,17 +21,9 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.meta import OPTED_OUT, read_error
 from webhooks import meta_messages
-from webhooks.meta_messages import (
-    ID_CHARACTERS,
-    Given,
-    address,
-    filled,
-    for_each,
-    items,
-    moment,
-    obj,
-)
-from webhooks.meta_messages import text as _text
+from webhooks.meta_people import for_each
+from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj
+from webhooks.meta_values import text as _text
 from webhooks.model import (
     ConsentChange,
     InvalidSignature,
@@ -190,7 +182,10 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=report.occurred_at,
         detail=filled(errors=status.get("errors")),
     )
-    recipient = (status.get("recipient_id"), status.get("recipient_user_id"))
+    recipient = [
+        status.get(name)
+        for name in ("recipient_id", "recipient_user_id", "recipient_parent_user_id")
+    ]
     return [report, *for_each(stopped, *recipient)]
 
 
@@ -236,7 +231,8 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=at,
         detail=filled(phone_number_id=number, preference=preference),
     )
-    return for_each(change, preference.get("wa_id"), preference.get("user_id"))
+    known_as = [preference.get(name) for name in ("wa_id", "user_id", "parent_user_id")]
+    return for_each(change, *known_as)
 
 
 # What a change holds, by its field and then by its own name.

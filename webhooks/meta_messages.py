@@ -8,25 +8,24 @@ is JSON in a text, or is meant to be; times are texts, numbers in places; types 
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
-from channels import consent, phone
-from channels.consent import Consent
 from channels.model import Attachment, Channel
 from channels.providers.meta import API, VERSION, read_error
-from webhooks.model import ConsentChange, Inbound, Reason, Unknown, Unreadable, WebhookEvent
-
-Given = Mapping[str, Any]
-
-ID_CHARACTERS, DETAIL_CHARACTERS = 256, 1000
-ENTRIES, DEPTH, PART_CHARACTERS = 40, 5, 16_000
+from webhooks import meta_people
+from webhooks.meta_values import (
+    ENTRIES,
+    ID_CHARACTERS,
+    Given,
+    address,
+    filled,
+    items,
+    moment,
+    obj,
+    text,
+)
+from webhooks.model import Inbound, Unknown, Unreadable, WebhookEvent
 
 MEDIA: Final = ("image", "video", "audio", "voice", "document", "sticker")
 FILE: Final = ("id", "sha256", "voice", "animated")
@@ -37,89 +36,6 @@ PARTS: Final = (
     "context", "referral", "errors", "location", "contacts", "interactive", "button", "order",
     "system", "edit", "revoke", "unsupported",
 )  # fmt: skip
-
-_MOMENT = re.compile(r"[0-9]{1,11}")
-
-
-def obj(value: object) -> Given:
-    """A JSON object, an empty one for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[Any]:
-    """A JSON array, an empty one for anything else."""
-    return value if isinstance(value, list) else []
-
-
-def text(value: object, most: int | None = None) -> str:
-    """A text as PostgreSQL can hold it, empty for anything else: no NUL, no halves of pairs."""
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return ""
-        value = str(value)
-    if value.isascii() and "\0" not in value:
-        return value[:most]
-    return value.replace("\0", "").encode(errors="replace").decode()[:most]
-
-
-def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
-    """Any JSON, bounded in depth, number and length, without what PostgreSQL cannot hold."""
-    if isinstance(value, str):
-        return text(value, DETAIL_CHARACTERS)
-    if isinstance(value, (dict, list)):
-        if depth == 0:
-            return None
-        if isinstance(value, list):
-            return [detail(each, depth - 1) for each in value[:ENTRIES]]
-        return {
-            text(name, ID_CHARACTERS): detail(each, depth - 1)
-            for name, each in islice(value.items(), ENTRIES)
-        }
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return None
-    return value
-
-
-def filled(**given: object) -> dict[str, Any]:
-    """Details without the empty ones; of a part that is too large the beginning of its JSON."""
-    kept = {
-        name: value
-        for name, each in given.items()
-        if each is not None and (value := detail(each)) not in (None, "", [], {})
-    }
-    for name, value in kept.items():
-        # Only what may be: a character takes twelve in JSON at most, and texts are bounded.
-        is_part = isinstance(value, (dict, list))
-        may_be = is_part and 12 * len(repr(value)) > PART_CHARACTERS
-        if may_be and len(written := json.dumps(value)) > PART_CHARACTERS:
-            kept[name] = written[:DETAIL_CHARACTERS]
-    return kept
-
-
-def moment(value: object) -> datetime | None:
-    """A time in seconds since 1970, as a text or a number; None where it is none."""
-    digits = text(value, 32)
-    return datetime.fromtimestamp(int(digits), UTC) if _MOMENT.fullmatch(digits) else None
-
-
-def address(value: object) -> str:
-    """A number with its +, anything else as it is."""
-    given = text(value, ID_CHARACTERS).strip()
-    digits = re.sub(r"[\s().+\-]", "", given)
-    return f"+{digits}" if re.fullmatch(r"[0-9]+", digits) else given
-
-
-def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
-    """A person's wish for all addresses that are named, whichever we write to: number, user id."""
-    found: dict[str, str] = {}
-    for each in named:
-        if one := address(each):
-            found.setdefault(phone.canonical(one), one)
-    first, *others = found.values() or [None]
-    also = [replace(change, address=one, key=f"{change.key}:{one}") for one in others]
-    return [replace(change, address=first), *also]
 
 
 def business(value: Given) -> str:
@@ -138,7 +54,9 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
     external_id = text(message.get("id"), ID_CHARACTERS)
     if not external_id:
         raise Unreadable("The message has no id.")
-    sender = address(message.get("from")) or address(message.get("from_user_id"))
+    system = obj(message.get("system"))
+    named = (message.get("from"), message.get("from_user_id"), system.get("previous_user_id"))
+    sender = next((each for name in named if (each := address(name))), "")
     if not sender:
         raise Unreadable("The message says not whose it is.")
     if message.get("group_id"):
@@ -156,7 +74,9 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=moment(message.get("timestamp")),
         detail=_detail(message, kind, value),
     )
-    return [received, *_consent(received, kind, message, value)]
+    told = meta_people.wishes(received, message, value) if kind in SAID else []
+    news = meta_people.renamed(external_id, message) if kind == "system" else []
+    return [received, *told, *news]
 
 
 def _body(message: Given, kind: str) -> str:
@@ -213,15 +133,17 @@ def _quotes(message: Given, kind: str) -> str | None:
 
 
 def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
-    part, contact = obj(message.get(kind)), _contact(message, value)
+    part, contact = obj(message.get(kind)), meta_people.contact(message, value)
     reply = _reply(part) if kind == "interactive" else {}
+    system = part if kind == "system" else {}
     code, words = read_error(next(iter(items(message.get("errors"))), None))
     known = filled(
         type=kind,
         phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
         ProfileName=obj(contact.get("profile")).get("name"),
         username=obj(contact.get("profile")).get("username") or contact.get("username"),
-        user_id=message.get("from_user_id") or contact.get("user_id"),
+        # Who has another user id now goes on in the same conversation.
+        user_id=message.get("from_user_id") or contact.get("user_id") or system.get("user_id"),
         wa_id=contact.get("wa_id"),
         button_payload=part.get("payload") if kind == "button" else reply.get("id"),
         flow_response=_flow(reply.get("response_json")),
@@ -246,31 +168,3 @@ def _flow(response: object) -> object:
         return obj(json.loads(text(response)))
     except (ValueError, RecursionError):
         return None
-
-
-def _contact(message: Given, value: Given) -> Given:
-    """Who sent the message, of the contacts that come beside it."""
-    ids = {each for name in ("from", "from_user_id") if (each := text(message.get(name)))}
-    for each in items(value.get("contacts")):
-        contact = obj(each)
-        if ids & {text(contact.get("wa_id")), text(contact.get("user_id"))}:
-            return contact
-    return {}
-
-
-def _consent(received: Inbound, kind: str, message: Given, value: Given) -> list[WebhookEvent]:
-    wish = consent.read(received.body, Channel.WHATSAPP) if kind in SAID else None
-    if wish not in {Consent.STOP, Consent.START}:
-        return []
-    change = ConsentChange(
-        channel=Channel.WHATSAPP,
-        reason=Reason.STOP,
-        is_lifted=wish is Consent.START,
-        word=received.body.strip(),
-        key=f"meta:{received.external_id}:{wish}",
-        occurred_at=received.occurred_at,
-        detail={"text": received.body, "external_id": received.external_id},
-    )
-    contact = _contact(message, value)
-    own = (message.get("from"), message.get("from_user_id"))
-    return for_each(change, *own, contact.get("wa_id"), contact.get("user_id"))

@@ -151,6 +151,22 @@ class ConsentChange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Renamed:
+    """Somebody has other addresses than before: who must not be written to there, must not here.
+
+    The same `key` is the same news, once.
+    """
+
+    channel: Channel
+    former: tuple[str, ...]
+    addresses: tuple[str, ...]
+    word: str
+    key: str
+    occurred_at: datetime | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fetch:
     """Something is to be had at the provider: asked for after the answer, with retries.
 
@@ -178,7 +194,7 @@ class Unknown:
     sender_id: str | None = None
 
 
-WebhookEvent = StatusReport | Inbound | Addition | ConsentChange | Fetch | Unknown
+WebhookEvent = StatusReport | Inbound | Addition | ConsentChange | Renamed | Fetch | Unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

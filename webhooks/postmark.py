@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -186,14 +185,14 @@ def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
         return mail.events(
             raw.encode(errors="replace"),
             provider="postmark",
-            recipient=recipient or None,
+            recipients=(recipient,) if recipient else (),
             sender=sender,
             detail=told,
         )
     letter = _letter(given, headers, recipient, told)
     if not (letter.from_address or sender):
         return [Unknown(word="unreadable", detail=detail(given, leave_out=READ))]
-    return [mail.inbound(replace(letter, sender=sender or ""))]
+    return mail.taken_apart(letter, provider="postmark", sender=sender)
 
 
 def _letter(

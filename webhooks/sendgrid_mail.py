@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail, mail_charsets, mail_mime
-from webhooks.forms import File, Form, members, stored, word
-from webhooks.model import Unknown, Unreadable, WebhookEvent
+from webhooks.forms import Form, members, stored, word
+from webhooks.model import Unreadable, WebhookEvent
 
 ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
+FILES: Final = re.compile(r"attachment[0-9]{1,4}")
 PARSED: Final = frozenset({"from", "to", "subject", "text", "html"})
 
 
@@ -28,8 +29,9 @@ def events(form: Form) -> Sequence[WebhookEvent]:
     raw = [value for name, value in form.fields if name == "email"]
     raw += [file.content for file in form.files if file.name == "email"]
     if raw:
-        to = recipients[0] if recipients else None
-        return mail.events(raw[0], provider="sendgrid", recipient=to, sender=sender, detail=told)
+        return mail.events(
+            raw[0], provider="sendgrid", recipients=recipients, sender=sender, detail=told
+        )
     charsets = members(form.json("charsets"))
     texts = {
         name: stored(mail_charsets.decode(value, word(charsets.get(name), 40)))
@@ -38,23 +40,18 @@ def events(form: Form) -> Sequence[WebhookEvent]:
     }
     if not texts:
         raise Unreadable("The form holds no mail.")
-    event = mail.inbound(
-        mail.Letter(
-            from_address=texts.get("from", ""),
-            sender=sender or "",
-            to_address=recipients[0] if recipients else texts.get("to", ""),
-            recipients=recipients,
-            subject=texts.get("subject"),
-            text=texts.get("text"),
-            html=texts.get("html"),
-            headers=mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n").headers,
-            attachments=tuple(_attachments(form)),
-            detail=told | ({"auto_submitted": True} if sender == "" else {}),
-        )
+    letter = mail.Letter(
+        from_address=texts.get("from", ""),
+        to_address=recipients[0] if recipients else texts.get("to", ""),
+        recipients=recipients,
+        subject=texts.get("subject"),
+        text=texts.get("text"),
+        html=texts.get("html"),
+        headers=mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n").headers,
+        attachments=tuple(_attachments(form)),
+        detail=told,
     )
-    if not event.from_address:
-        return [Unknown(word="no-sender", detail={"subject": event.subject})]
-    return [event]
+    return mail.taken_apart(letter, provider="sendgrid", sender=sender)
 
 
 def _envelope(form: Form) -> tuple[str | None, tuple[str, ...]]:
@@ -77,12 +74,7 @@ def _attachments(form: Form) -> Iterator[Attachment]:
         for content_id, field in members(form.json("content-ids")).items()
         if isinstance(field, str)
     }
-    nameless = [
-        File(name=name, filename="", content=value)
-        for name, value in form.fields
-        if re.fullmatch(r"attachment[0-9]{1,4}", name)
-    ]
-    for file in (*form.files, *nameless):
+    for file in (*form.files, *form.unnamed_files(FILES)):
         info = members(told.get(file.name))
         yield Attachment(
             filename=word(info.get("filename")) or word(info.get("name")) or file.filename or None,

@@ -279,19 +279,13 @@ def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
     found = mail.events(
         raw,
         provider="ses",
-        recipient=recipients[0] if recipients else None,
+        recipients=tuple(filter(None, recipients)),
         sender=word(sent.get("source"), 320) if isinstance(sent.get("source"), str) else None,
         detail=told,
     )
     at = iso_time(sent.get("timestamp"))
     return [
-        replace(
-            event,
-            occurred_at=at or event.occurred_at,
-            recipients=tuple(dict.fromkeys([*event.recipients, *mailboxes(recipients)])),
-        )
-        if isinstance(event, Inbound)
-        else event
+        replace(event, occurred_at=at or event.occurred_at) if isinstance(event, Inbound) else event
         for event in found
     ]
 

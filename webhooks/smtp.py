@@ -30,11 +30,12 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         return [Unknown(word=request.event)]
     if not request.body.strip():
         raise Unreadable("The body holds no mail.")
+    recipient = request.headers.get("x-envelope-to")
     return mail.events(
         request.body,
         provider="smtp",
         sender=request.headers.get("x-envelope-from"),
-        recipient=request.headers.get("x-envelope-to"),
+        recipients=(recipient,) if recipient else (),
     )
 
 

@@ -15,8 +15,8 @@ from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.store.conversations import Place
 from gateway.store.reports import Event, event_id, report_id
-from gateway.store.suppressions import Answered, Statement, Written
-from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
+from gateway.store.suppressions import Answered, Written
+from webhooks.model import Addition, Inbound, StatusReport
 
 Row = dict[str, Any]
 
@@ -289,24 +289,4 @@ def is_theirs(message: Inbound, answered: Answered) -> bool:
     )
     return addresses.key(message.channel, other) == addresses.key(
         message.channel, message.from_address
-    )
-
-
-def statement(account: Account, change: ConsentChange, address: str) -> Statement:
-    """What was said about an address, as evidence."""
-    return Statement(
-        id=derived_id(account.organization_id, account.id, "consent", change.key),
-        channel=change.channel,
-        address=addresses.key(change.channel, address),
-        reason=change.reason,
-        is_lifted=change.is_lifted,
-        source=account.provider,
-        occurred_at=change.occurred_at,
-        of_source=account.provider if change.is_own else None,
-        detail={
-            "word": change.word,
-            **({"external_id": change.external_id} if change.external_id else {}),
-            **({"message_id": str(change.message_id)} if change.message_id else {}),
-            **change.detail,
-        },
     )

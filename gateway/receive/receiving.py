@@ -21,12 +21,12 @@ from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.media.files import Files, as_rows
 from gateway.metrics import Metrics
-from gateway.receive import incoming, reporting
+from gateway.receive import consenting, incoming, reporting
 from gateway.receive.arriving import Arrived, Arriving, KeptFiles
 from gateway.receive.raw_requests import raw_request
 from gateway.receive.reporting import Received, Reporting, Told
 from gateway.registry import PROVIDERS
-from gateway.store import media, messages, reports, suppressions
+from gateway.store import media, messages, reports
 from gateway.store.database import Connection, Database
 from gateway.store.errors import UNDONE
 from gateway.store.media import NewErrand, NewMedia
@@ -39,6 +39,7 @@ from webhooks.model import (
     Inbound,
     InvalidSignature,
     NeedsCertificate,
+    Renamed,
     Reply,
     StatusReport,
     Unknown,
@@ -162,7 +163,7 @@ class Receiving:
             for addition in _of(events, Addition):
                 advances = await self._add(db, account, addition)
                 advanced += [Told(account.provider, advance) for advance in advances]
-            await self._store_consent(db, account, _of(events, ConsentChange))
+            await consenting.store(db, account, _of(events, ConsentChange), _of(events, Renamed))
             await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
         await placing.join(self._database, account.organization_id, list(kept.placed.values()))
         self._reporting.count(advanced)
@@ -211,27 +212,6 @@ class Receiving:
                     db, [replace(m, position=first + n) for n, m in enumerate(files.media)]
                 )
         return advances
-
-    async def _store_consent(
-        self, db: Connection, account: Account, changes: Sequence[ConsentChange]
-    ) -> None:
-        if not changes:
-            return
-        unnamed = [change for change in changes if change.address is None]
-        meant: dict[int, UUID] = {}
-        reached: dict[UUID, str] = {}
-        if unnamed:
-            meant = await reports.resolve(
-                db, [(account.organization_id, c.message_id, c.external_id) for c in unnamed]
-            )
-            reached = await reports.addressees(db, account.organization_id, list(meant.values()))
-        theirs = {id(unnamed[n]): reached[about] for n, about in meant.items() if about in reached}
-        said = [
-            incoming.statement(account, change, address)
-            for change in changes
-            if (address := change.address or theirs.get(id(change)))
-        ]
-        await suppressions.change(db, account.organization_id, said)
 
     async def _keep(
         self, account: Account, about: UUID, part: str, given: Sequence[Attachment]

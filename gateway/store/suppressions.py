@@ -111,6 +111,30 @@ def _lock_of(said: Statement) -> int:
     return crc32(f"{said.channel}:{said.address}".encode(errors="replace")) % _LOCKS
 
 
+async def also_known_as(
+    db: Connection, organization_id: UUID, said_of: Sequence[str]
+) -> list[tuple[str, str]]:
+    """(address, another of the same person's) on WhatsApp, as conversations show it."""
+    rows = await db.fetch(_SQL["also_known_as"], organization_id, list(said_of))
+    return [(row["said_of"], row["address"]) for row in rows]
+
+
+async def said_of(
+    db: Connection, organization_id: UUID, addresses: Sequence[str]
+) -> list[tuple[str, str]]:
+    """(address, another on WhatsApp) of which one and the same word has stopped us."""
+    rows = await db.fetch(_SQL["said_of"], organization_id, list(addresses))
+    return [(row["said_of"], row["address"]) for row in rows]
+
+
+async def held_against(
+    db: Connection, organization_id: UUID, channel: str, addresses: Sequence[str]
+) -> list[str]:
+    """Why none of these must be written to, but for what is about the address itself."""
+    rows = await db.fetch(_SQL["held_against"], organization_id, channel, list(addresses))
+    return [row["reason"] for row in rows]
+
+
 async def search(
     db: Connection,
     organization_id: UUID,

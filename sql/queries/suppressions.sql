@@ -67,6 +67,45 @@ WITH incoming AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM lifted) AS lifted;
 
+-- name: also_known_as
+-- Under which other addresses WhatsApp knows whoever has one of these ($2): those that came up in
+-- the same conversation, user ids beside numbers. A number is said of nobody but its owner: it
+-- brings no other number along.
+SELECT said.address AS said_of, o.written AS address
+FROM unnest($2::text[]) AS said (address)
+JOIN gateway.conversation_addresses a
+  ON a.organization_id = $1 AND a.address = gateway.address_key(said.address)
+CROSS JOIN LATERAL (
+  SELECT o.written FROM gateway.conversation_addresses o
+  WHERE o.organization_id = a.organization_id AND o.conversation_id = a.conversation_id
+    AND o.address <> a.address AND o.address NOT LIKE '%@%'
+    AND NOT (o.address LIKE '+%' AND a.address LIKE '+%')
+  LIMIT 50
+) o;
+
+-- name: said_of
+-- Of which other addresses on WhatsApp the words were said that stopped us at one of these ($2).
+SELECT said.address AS said_of, o.address
+FROM unnest($2::text[]) AS said (address)
+CROSS JOIN LATERAL (
+  SELECT DISTINCT o.address
+  FROM gateway.consent_events e, jsonb_array_elements_text(
+    CASE WHEN jsonb_typeof(e.detail -> 'said_of') = 'array' THEN e.detail -> 'said_of'
+      ELSE '[]' END
+  ) AS o (address)
+  WHERE e.organization_id = $1 AND e.channel = 'whatsapp' AND e.address = said.address
+    AND NOT e.is_lifted AND o.address <> e.address
+  LIMIT 50
+) o;
+
+-- name: held_against
+-- Why addresses must not be written to by their owners' wish or by ours: not what is about a
+-- mailbox or a number itself.
+SELECT DISTINCT s.reason FROM gateway.suppressions s
+WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
+  AND s.reason <> 'hard_bounce'
+ORDER BY s.reason;
+
 -- name: list
 SELECT id, organization_id, channel, address, reason, source, evidence, created_at
 FROM gateway.suppressions

@@ -154,6 +154,29 @@ def test_what_is_returned(returned: str) -> None:
     assert (found.external_id, found.message_id) == ("x@y.example", None)
 
 
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (f"{HEAD}In-Reply-To: <{OURS}>\n", ""),
+        (f"{HEAD}References: <{OURS}>\n", ""),
+        (HEAD, f"X-Original-Message-ID: <{OURS}>\n"),
+    ],
+)
+def test_nothing_is_returned(head: str, more: str) -> None:
+    """Without a copy of the mail, the message is the one that the notice answers or names."""
+    found = report(dsn(more + "\n" + FAILED, original="", head=head))
+    assert (Status.FAILED, OURS, ID) == (found.status, found.external_id, found.message_id)
+
+
+@pytest.mark.parametrize("domain", ["email.amazonses.com", "eu-west-1.amazonses.com"])
+def test_a_message_id_of_amazons(domain: str) -> None:
+    """What SES sends on names the mail by SES's own id, which is before the @."""
+    found = report(dsn(FAILED, original=f"Message-ID: <0102019a-1c-000000@{domain}>\n"))
+    assert ("0102019a-1c-000000", None) == (found.external_id, found.message_id)
+    found = report(dsn(FAILED, original="Message-ID: <a@amazonses.com.example.org>\n"))
+    assert "a@amazonses.com.example.org" == found.external_id
+
+
 def test_the_same_bounce_twice() -> None:
     """The same notice has the same key, a later one another."""
     later = HEAD.replace("<n@", "<m@")

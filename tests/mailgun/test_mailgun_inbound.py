@@ -153,5 +153,20 @@ def test_raw_mime() -> None:
     mail = only(list(mailgun.parse(multipart(*parts, ('"sender"', b"them@example.net")))))
     assert mail.external_id == "m2@example.net"
     assert mail.to_address == "us+token@example.com"
+    assert mail.recipients == ("us+token@example.com", "b@example.com", "us@example.com")
     assert mail.body.strip() == "Café"
     assert only(list(mailgun.parse(multipart(parts[1])))).to_address == "us@example.com"
+
+
+def test_files_without_names() -> None:
+    """A part that has no name is a file all the same, of the type that it says."""
+    parts = [(f'"{name}"', value.encode()) for name, value in fields()]
+    parts += [
+        ('"attachment-1"\r\nContent-Type: message/rfc822', b"Subject: x"),
+        ('"attachment-2"', b"raw\x00"),
+        ('"attachment-count"', b"2"),
+    ]
+    mail = only(list(mailgun.parse(multipart(*parts))))
+    assert [("message/rfc822", b"Subject: x"), (None, b"raw\x00")] == [
+        (file.content_type, file.content) for file in mail.attachments
+    ]

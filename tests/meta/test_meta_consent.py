@@ -8,9 +8,9 @@ import pytest
 
 from tests.meta.values import change, message, request, update
 from webhooks import meta
-from webhooks.model import ConsentChange
+from webhooks.model import ConsentChange, Renamed
 
-NUMBER, USER_ID = "+15550002222", "US.1234"
+NUMBER, USER_ID, PARENT = "+15550002222", "US.1234", "US.ENT.9"
 BOTH = {"wa_id": NUMBER[1:], "user_id": USER_ID}
 
 
@@ -35,6 +35,8 @@ def wishes(given_change: object) -> list[ConsentChange]:
             ["+5511987654321", USER_ID],
         ),
         ({}, "x", [NUMBER]),
+        ({}, [BOTH | {"parent_user_id": PARENT}], [NUMBER, USER_ID, PARENT]),
+        ({"from_user_id": USER_ID, "from_parent_user_id": PARENT}, [], [NUMBER, USER_ID, PARENT]),
     ],
 )
 def test_a_word(word: str, given: dict[str, Any], contacts: object, addresses: list[str]) -> None:
@@ -61,3 +63,45 @@ def test_a_refusal() -> None:
     found = wishes(change(statuses=[refused | recipient]))
     assert [NUMBER, USER_ID] == [wish.address for wish in found]
     assert 2 == len({wish.key for wish in found})
+
+
+@pytest.mark.parametrize(
+    ("given", "system", "former", "addresses"),
+    [
+        ({}, {"wa_id": "15550003333"}, [NUMBER], ["+15550003333"]),
+        ({}, {"wa_id": NUMBER[1:], "new_wa_id": 15550003333}, [NUMBER], ["+15550003333"]),
+        (
+            {"from_user_id": "US.5"},
+            {"wa_id": "15550003333", "user_id": "US.5", "previous_user_id": USER_ID},
+            [NUMBER, USER_ID],
+            ["+15550003333", "US.5"],
+        ),
+        (
+            {"from": None},
+            {"user_id": "MX.5", "parent_user_id": "MX.ENT.5", "previous_user_id": USER_ID,
+             "previous_parent_user_id": PARENT},
+            [USER_ID, PARENT],
+            ["MX.5", "MX.ENT.5"],
+        ),
+    ],
+)  # fmt: skip
+def test_another_address(
+    given: dict[str, Any], system: dict[str, Any], former: list[str], addresses: list[str]
+) -> None:
+    """Who has another number or user id is told under those before and those from now on."""
+    told = {"body": "changed", "type": "user_changed_number", **system}
+    given_message = message(type="system", system=told, **given)
+    events = meta.parse(request(update(change(messages=[given_message]))))
+    [news] = [event for event in events if isinstance(event, Renamed)]
+    assert (sorted(former), addresses) == (sorted(news.former), list(news.addresses))
+
+
+@pytest.mark.parametrize(
+    "system",
+    [{"type": "customer_identity_changed", "wa_id": NUMBER[1:]}, {"type": 5, "wa_id": "1"}, "x"],
+)
+def test_the_same_address(system: object) -> None:
+    """A new telephone, or what is no news, is none of an address."""
+    given_message = message(type="system", system=system)
+    events = meta.parse(request(update(change(messages=[given_message]))))
+    assert [] == [event for event in events if isinstance(event, Renamed)]

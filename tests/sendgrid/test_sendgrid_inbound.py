@@ -193,3 +193,30 @@ def test_raw_mime_without_an_envelope() -> None:
     assert only(list(sendgrid.parse(posted(multipart(('"email"', RAW)))))).to_address == (
         "us@example.com"
     )
+
+
+def test_every_recipient_of_a_raw_mail() -> None:
+    """One mail to two addresses of ours comes once, and names both: either may be a reply token."""
+    envelope = json.dumps(
+        {"to": ["desk@example.com", "r+token@example.com"], "from": "x@y.example"}
+    )
+    form = multipart(('"email"', RAW), ('"envelope"', envelope.encode()))
+    mail = only(list(sendgrid.parse(posted(form))))
+    assert "desk@example.com" == mail.to_address
+    assert ("desk@example.com", "r+token@example.com", "us@example.com") == mail.recipients
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ('filename="scan\r\n1.pdf"', "scan 1.pdf"),
+        ('filename="scan\r\n a: 1.pdf"', "scan a: 1.pdf"),
+        ('filename="scan\r\nno. 1: a.pdf"', "scan no. 1: a.pdf"),
+        ('filename="scan.pdf"\r\nnothing that has a colon', "scan.pdf"),
+    ],
+)
+def test_a_name_that_breaks_its_header(head: str, name: str) -> None:
+    """A file's name with line ends in it costs nobody the mail: for a 400 it would be dropped."""
+    part = f'"attachment1"; {head}\r\nContent-Type: application/pdf'
+    [file] = only(parsed((part, b"%PDF"))).attachments
+    assert (name, "application/pdf", b"%PDF") == (file.filename, file.content_type, file.content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from tests.service.wires import (
     from_meta,
     from_twilio,
     inbound_of,
+    suppressed,
     whatsapp_post,
     whatsapp_text,
     whatsapp_value,
@@ -257,6 +259,24 @@ async def test_a_reply_to_what_we_said(ask: Ask) -> None:
     sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "x"})
     path = f"/v1/conversations/{sent.body['conversation_id']}/messages"
     reply = await ask("POST", path, {"body": "and another thing"})
+    assert (ANN, "+15551230001") == (reply.body["to_address"], reply.body["from_address"])
+
+
+async def test_an_answer_over_rcs(gateway: Gateway, ask: Ask) -> None:
+    """What a messaging service sent over RCS is answered there: it is the same SMS conversation,
+    its STOP holds, and the next reply goes from our number."""
+    sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "x"})
+    for sid, body in (("1", "Yes please"), ("2", "STOP"), ("3", "START")):
+        fields = {"MessageSid": "SM" + sid * 32, "From": f"rcs:{ANN}", "To": "rcs:clinic_agent",
+                  "Body": body, "ChannelMetadata": '{"type": "rcs"}'}  # fmt: skip
+        assert 200 == (await from_twilio(gateway, "message", fields)).status
+        expected = {("sms", ANN, "stop")} if body == "STOP" else set()
+        assert expected == await suppressed(ask)
+    rows = (await ask("GET", f"/v1/messages?address={quote(ANN)}")).body["data"]
+    assert ["sms"] * 4 == [row["channel"] for row in rows]
+    assert {sent.body["conversation_id"]} == {row["conversation_id"] for row in rows}
+    path = f"/v1/conversations/{sent.body['conversation_id']}/messages"
+    reply = await ask("POST", path, {"body": "See you"})
     assert (ANN, "+15551230001") == (reply.body["to_address"], reply.body["from_address"])
 
 

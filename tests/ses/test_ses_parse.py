@@ -413,7 +413,7 @@ def test_a_mail(content: str, encoding: object, event: str) -> None:
         letter.subject,
     )
     assert "Grüße" == letter.body.strip()
-    assert ("Us+token@example.com", "us@example.com", "second@example.com") == letter.recipients
+    assert ("Us+token@example.com", "second@example.com", "us@example.com") == letter.recipients
     assert datetime(2026, 1, 2, 3, 4, 2, 500000, tzinfo=UTC) == letter.occurred_at
     assert ("PASS", "in-1") == (letter.detail["spamVerdict"], letter.detail["ses_message_id"])
 

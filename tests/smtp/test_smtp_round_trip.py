@@ -89,7 +89,7 @@ async def test_byte_for_byte() -> None:
     raw = envelope.original_content or b""
     assert f"List-Unsubscribe: <{URL}>\r\n".encode() in raw
     assert max(map(len, raw.split(b"\r\n"))) <= 998
-    [found] = mail.events(raw, provider="smtp", recipient="bob@example.org", sender="")
+    [found] = mail.events(raw, provider="smtp", recipients=["bob@example.org"], sender="")
     assert isinstance(found, Inbound)
     assert (found.external_id, found.subject) == (MESSAGE_ID, subject)
     assert found.body == BODY

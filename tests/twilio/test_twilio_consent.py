@@ -13,6 +13,7 @@ from webhooks.model import ConsentChange, Inbound, Reason, StatusReport
     [
         ("21610", "+15550002222", Channel.SMS, "+15550002222"),
         ("21610", "", Channel.SMS, None),
+        ("21610", "rcs:+15550002222", Channel.SMS, "+15550002222"),
         ("63014", "whatsapp:US.1234", Channel.WHATSAPP, "US.1234"),
     ],
 )
@@ -53,6 +54,7 @@ def test_other_failures_are_no_opt_outs(code: str) -> None:
         ({"Body": "Stop", "OptOutType": "NEW"}, "stop", False),
         ({"Body": "stop", "From": "whatsapp:+15550002222"}, "stop", False),
         ({"Body": "x", "ButtonText": "STOP", "From": "whatsapp:US.1"}, "stop", False),
+        ({"Body": "Stop", "From": "rcs:+15550002222", "To": "rcs:clinic_agent"}, "stop", False),
     ],
 )
 def test_consent(form: dict[str, str], word: str, is_lifted: bool) -> None:  # noqa: FBT001
@@ -67,7 +69,7 @@ def test_consent(form: dict[str, str], word: str, is_lifted: bool) -> None:  # n
         address=message.from_address,
         word=word,
         key=f"twilio:{SID}:{word}",
-        detail={"message": SID, "text": message.body, "to": "+15550001111"},
+        detail={"message": SID, "text": message.body, "to": message.to_address},
     )
 
 

@@ -240,12 +240,18 @@ def test_get_requests() -> None:
             Channel.WHATSAPP, "+15550002222", "+15550001111",
         ),
         ({"ChannelMetadata": "["}, Channel.SMS, "+15550002222", "+15550001111"),
+        (
+            {"From": "rcs:+15550002222", "To": "rcs:clinic_agent", "ButtonPayload": "p",
+             "MessageType": "location", "ChannelMetadata": '{"type": "rcs"}'},
+            Channel.SMS, "+15550002222", "clinic_agent",
+        ),
     ],
 )  # fmt: skip
 def test_channels_and_addresses(
     form: dict[str, str], channel: Channel, sender: str, to: str
 ) -> None:
-    """A message is WhatsApp's by its prefix or by what only WhatsApp has; addresses have none."""
+    """A message is WhatsApp's by its prefix or by what only WhatsApp has; one over RCS is the
+    answer to an SMS that went out so; addresses have no prefix."""
     message = inbound(**form)
     assert (message.channel, message.from_address, message.to_address) == (channel, sender, to)
 

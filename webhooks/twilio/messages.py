@@ -36,6 +36,9 @@ from webhooks.twilio.parameters import (
 )
 
 WHATSAPP = PREFIX[Channel.WHATSAPP]
+# What a Messaging Service makes of an SMS where the telephone can show more, and what is answered
+# to that: people see one thread. https://www.twilio.com/docs/rcs/send-an-rcs-message
+RCS: Final = "rcs:"
 
 # https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
 STATUSES: Final = {
@@ -93,7 +96,7 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
     change = ConsentChange(
         channel=Channel.WHATSAPP if to.startswith(WHATSAPP) else Channel.SMS,
         reason=Reason.STOP,
-        address=bare(to, WHATSAPP) or None,
+        address=_address(to) or None,
         message_id=ours,
         external_id=external_id,
         word=code,
@@ -112,13 +115,13 @@ def message(given: Given) -> list[WebhookEvent]:
     if not sender.strip():
         raise Unreadable("The message has no From.")
     scheme, colon, _ = sender.partition(":")
-    if colon and f"{scheme}:" != WHATSAPP:
+    if colon and f"{scheme}:" not in (WHATSAPP, RCS):
         return [Unknown(word=scheme[:64], detail=detail(given, leave_out=IDS))]
     inbound = Inbound(
         external_id=external_id,
         channel=Channel.WHATSAPP if _is_whatsapp(given) else Channel.SMS,
-        from_address=bare(sender, WHATSAPP),
-        to_address=bare(first(given, "To", "MessagingServiceSid"), WHATSAPP),
+        from_address=_address(sender),
+        to_address=_address(first(given, "To", "MessagingServiceSid")),
         # A quick reply's text can differ from its Body; people see the button.
         body=first(given, "ButtonText", "Body", "ListTitle"),
         attachments=tuple(_attachments(given)),
@@ -155,14 +158,19 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
         )
 
 
+def _address(text: str) -> str:
+    return bare(text.removeprefix(RCS), WHATSAPP)
+
+
 def _sid(given: Given) -> str | None:
     return sid(given, "MessageSid", "SmsSid", "SmsMessageSid")
 
 
 def _is_whatsapp(given: Given) -> bool:
     """By the prefix, or where that is missing by what only WhatsApp's messages have."""
-    if any(given.get(name, "").startswith(WHATSAPP) for name in ("From", "To")):
-        return True
+    addresses = [given.get(name, "") for name in ("From", "To")]
+    if any(each.startswith((WHATSAPP, RCS)) for each in addresses):
+        return any(each.startswith(WHATSAPP) for each in addresses)
     if any(given.get(name) for name in ("WaId", "ExternalUserId", "ButtonPayload")):
         return True
     channel = re.search(r'"type"\s*:\s*"whatsapp"', given.get("ChannelMetadata", "")[:10_000])

@@ -1,0 +1,151 @@
+"""Consent: who must not be written to, under every address that we know them by.
+
+WhatsApp knows a person by a number, by user ids, or by both, and may tell one of them alone. What
+is said under one holds for those that came up in the same conversation. It is taken back only
+where the same word was said of them: others may be spoken for who share a conversation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from channels.model import Account, Channel
+from gateway import addresses
+from gateway.ids import derived_id
+from gateway.store import reports, suppressions
+from gateway.store.database import Connection
+from gateway.store.suppressions import Statement
+from webhooks.model import ConsentChange, Renamed
+
+
+async def store(
+    db: Connection,
+    account: Account,
+    changes: Sequence[ConsentChange],
+    renamed: Sequence[Renamed] = (),
+) -> None:
+    """Keep what was said as evidence, and what follows from it, for all of whoever said it."""
+    named = await _named(db, account.organization_id, changes) if changes else []
+    named += await _also(db, account.organization_id, named)
+    said_of: dict[str, set[str]] = defaultdict(set)
+    for change, address in named:
+        said_of[_word(change)].add(addresses.key(change.channel, address))
+    said = [
+        _statement(account, change, address, sorted(said_of[_word(change)]))
+        for change, address in named
+    ]
+    for news in renamed:
+        said += await _inherited(db, account, news)
+    await suppressions.change(db, account.organization_id, said)
+
+
+Named = list[tuple[ConsentChange, str]]
+
+
+async def _named(db: Connection, organization_id: UUID, changes: Sequence[ConsentChange]) -> Named:
+    """Each change with the address that it is about: its own, or that of its message."""
+    unnamed = [change for change in changes if change.address is None]
+    meant: dict[int, UUID] = {}
+    reached: dict[UUID, str] = {}
+    if unnamed:
+        meant = await reports.resolve(
+            db, [(organization_id, c.message_id, c.external_id) for c in unnamed]
+        )
+        reached = await reports.addressees(db, organization_id, list(meant.values()))
+    theirs = {id(unnamed[n]): reached[about] for n, about in meant.items() if about in reached}
+    return [
+        (change, address)
+        for change in changes
+        if (address := change.address or theirs.get(id(change)))
+    ]
+
+
+async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
+    """The same of the other addresses that WhatsApp knows these people by."""
+    about = [(change, address) for change, address in named if change.channel is Channel.WHATSAPP]
+    stopped = {_key(address) for change, address in about if not change.is_lifted}
+    lifted = {_key(address) for change, address in about if change.is_lifted}
+    known: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    if stopped:
+        for of, other in await suppressions.also_known_as(db, organization_id, sorted(stopped)):
+            known[False, of].append(other)
+    if lifted:
+        # Also what both words of one request are about.
+        for of in lifted & stopped:
+            known[True, of] = list(known[False, of])
+        for of, other in await suppressions.said_of(db, organization_id, sorted(lifted)):
+            known[True, of].append(other)
+    told = {_mark(change, address) for change, address in about}
+    also: Named = []
+    for change, address in about:
+        for other in known[change.is_lifted, _key(address)]:
+            if (mark := _mark(change, other)) not in told:
+                told.add(mark)
+                also.append((replace(change, key=f"{change.key}:{other}"), other))
+    return also
+
+
+def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
+    """What makes it one wish, of whichever address it is said twice."""
+    return (change.reason, change.is_lifted, change.occurred_at, _key(address))
+
+
+async def _inherited(db: Connection, account: Account, news: Renamed) -> list[Statement]:
+    """What held for the former addresses, said of the new ones."""
+    former = [addresses.key(news.channel, each) for each in news.former]
+    reasons = await suppressions.held_against(db, account.organization_id, news.channel, former)
+    return [
+        Statement(
+            id=derived_id(account.organization_id, account.id, "consent", key),
+            channel=news.channel,
+            address=addresses.key(news.channel, address),
+            reason=reason,
+            is_lifted=False,
+            source=account.provider,
+            occurred_at=news.occurred_at,
+            detail={
+                "word": news.word,
+                "former": list(news.former),
+                "said_of": [addresses.key(news.channel, each) for each in news.addresses],
+                **news.detail,
+            },
+        )
+        for reason in reasons
+        for address in news.addresses
+        for key in (f"{news.key}:{reason}:{address}",)
+    ]
+
+
+def _word(change: ConsentChange) -> str:
+    """What is the same where one word is said of several addresses."""
+    return repr(replace(change, address=None, key=""))
+
+
+def _key(address: str) -> str:
+    return addresses.key(Channel.WHATSAPP, address)
+
+
+def _statement(
+    account: Account, change: ConsentChange, address: str, said_of: Sequence[str]
+) -> Statement:
+    """What was said about an address, and perhaps of others by the same word, as evidence."""
+    return Statement(
+        id=derived_id(account.organization_id, account.id, "consent", change.key),
+        channel=change.channel,
+        address=addresses.key(change.channel, address),
+        reason=change.reason,
+        is_lifted=change.is_lifted,
+        source=account.provider,
+        occurred_at=change.occurred_at,
+        of_source=account.provider if change.is_own else None,
+        detail={
+            "word": change.word,
+            **({"external_id": change.external_id} if change.external_id else {}),
+            **({"message_id": str(change.message_id)} if change.message_id else {}),
+            **({"said_of": said_of} if len(said_of) > 1 else {}),
+            **change.detail,
+        },
+    )

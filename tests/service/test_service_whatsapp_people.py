@@ -1,0 +1,167 @@
+"""Who must not be written to on WhatsApp, whichever of their addresses they speak under."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels.model import Channel
+from tests.service.wires import (
+    OURS,
+    connect,
+    from_meta,
+    from_twilio,
+    inbound_of,
+    suppressed,
+    whatsapp_post,
+    whatsapp_text,
+    whatsapp_value,
+)
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.service.conftest import Ask, Gateway
+
+ADA, PHONE = "447700900123", "+447700900123"
+BSUID, NEXT = "GB.13491208655302741918", "GB.22291208655302741918"
+TEMPLATE = {"options": {"name": "promo", "language": "en_US"}}
+
+Says = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def account(gateway: Gateway) -> UUID:
+    """Meta, with the default sender."""
+    return await connect(gateway, "meta", Channel.WHATSAPP)
+
+
+@pytest.fixture
+def says(gateway: Gateway, account: UUID) -> Says:
+    """A function that writes a text from a number, from a user id, or from both."""
+    now = time.time()
+
+    async def say(body: str, ago: float, **named: str) -> None:
+        text = whatsapp_text(body, wamid=f"wamid.{body}.{ago}", sender="x", at=now - ago)
+        del text["from"]
+        post = whatsapp_post(whatsapp_value(text | named))
+        assert 200 == (await from_meta(gateway, account, post)).status
+
+    return say
+
+
+def stops(*addresses: str) -> set[tuple[str, str, str]]:
+    """What the list says of whoever said STOP at these."""
+    return {("whatsapp", address, "stop") for address in addresses}
+
+
+async def refusals(ask: Ask, *addresses: str) -> list[int]:
+    """What a send to each is answered."""
+    body = {"channel": "whatsapp"} | TEMPLATE
+    return [(await ask("POST", "/v1/messages", body | {"to": to})).status for to in addresses]
+
+
+async def test_a_stop_by_user_id(ask: Ask, says: Says) -> None:
+    """Who wrote with number and user id before, and says STOP under the user id alone, is written
+    to at neither; START takes it back for both."""
+    await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    await says("STOP", 40, from_user_id=BSUID)
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+    assert [422, 422] == await refusals(ask, PHONE, BSUID)
+    await says("START", 30, from_user_id=BSUID)
+    assert set() == await suppressed(ask)
+
+
+async def test_a_stop_by_number(ask: Ask, says: Says) -> None:
+    """And the other way round; a later START under the other address takes it back, too."""
+    await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    await says("STOP", 40, **{"from": ADA})
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+    await says("START", 30, from_user_id=BSUID)
+    assert set() == await suppressed(ask)
+    await says("STOP", 35, **{"from": ADA})
+    assert set() == await suppressed(ask)
+
+
+async def test_a_stop_by_twilio(gateway: Gateway, ask: Ask) -> None:
+    """Twilio's user ids are the same people's."""
+    await connect(gateway, "twilio", Channel.WHATSAPP)
+    for sid, sender, body in (("1", PHONE, "Hi"), ("2", BSUID, "Stop")):
+        fields = {"MessageSid": "SM" + sid * 32, "From": f"whatsapp:{sender}", "Body": body,
+                  "To": f"whatsapp:{OURS[Channel.WHATSAPP]}",
+                  "ExternalUserId": f"whatsapp:{BSUID}"}  # fmt: skip
+        assert 200 == (await from_twilio(gateway, "message", fields)).status
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+
+
+async def test_others_in_a_conversation(gateway: Gateway, ask: Ask, says: Says) -> None:
+    """A number brings no other number along, and START takes back nothing that somebody else said;
+    another tenant's list is its own."""
+    await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    await says("Hello", 49, **{"from": "447700900999"})
+    (row,) = await inbound_of(ask, address=PHONE)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.conversation_addresses SET conversation_id = $1", row["conversation_id"]
+        )
+    await says("STOP", 40, **{"from": "447700900999"})
+    assert stops("+447700900999", BSUID) == await suppressed(ask)
+    await says("START", 30, **{"from": ADA})
+    assert stops("+447700900999", BSUID) == await suppressed(ask)
+    listed = await ask("GET", "/v1/suppressions", key=gateway.b.key)
+    assert [] == listed.body["data"]
+
+
+def system(word: str, **told: Any) -> dict[str, Any]:
+    """What WhatsApp tells of a person whose address is another one now."""
+    return {
+        "id": f"wamid.{word}",
+        "timestamp": str(int(time.time())),
+        "type": "system",
+        "system": {"body": "User Ada changed", "type": word, **told},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "new"),
+    [
+        (system("user_changed_user_id", previous_user_id=BSUID, user_id=NEXT), {NEXT}),
+        (
+            {"from": ADA} | system("user_changed_number", wa_id="447700900124", user_id=NEXT),
+            {"+447700900124", NEXT},
+        ),
+        ({"from": ADA} | system("user_changed_number", new_wa_id=447700900124), {"+447700900124"}),
+        ({"from": ADA} | system("customer_identity_changed", wa_id=ADA), set()),
+    ],
+)
+async def test_another_address(
+    gateway: Gateway, ask: Ask, says: Says, account: UUID, given: dict[str, Any], new: set[str]
+) -> None:
+    """Who said STOP is not written to under the number or user id that they have from then on,
+    until START; what WhatsApp tells of it stands in their conversation, once."""
+    await says("STOP", 40, **{"from": ADA}, from_user_id=BSUID)
+    for _ in range(2):
+        assert (
+            200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(given)))).status
+        )
+    assert stops(PHONE, BSUID, *new) == await suppressed(ask)
+    assert [422] * len(new) == await refusals(ask, *new)
+    rows = await inbound_of(ask)
+    assert (2, 1) == (len(rows), len({row["conversation_id"] for row in rows}))
+    assert "User Ada changed" == rows[0]["body"]
+
+    if NEXT in new:
+        await says("START", -1, from_user_id=NEXT)
+        assert stops(PHONE, BSUID) == await suppressed(ask)
+
+
+async def test_another_address_of_nobody_in_particular(
+    gateway: Gateway, ask: Ask, account: UUID
+) -> None:
+    """Who may be written to may be, under the next address, too."""
+    given = system("user_changed_user_id", previous_user_id=BSUID, user_id=NEXT)
+    assert 200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(given)))).status
+    assert set() == await suppressed(ask)

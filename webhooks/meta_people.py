@@ -1,0 +1,83 @@
+"""Meta, who is who: a person has a number, a user id, or both, and a business of several portfolios
+one more (https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from channels import consent, phone
+from channels.consent import Consent
+from channels.model import Channel
+from webhooks.meta_values import Given, address, items, moment, obj, text
+from webhooks.model import ConsentChange, Inbound, Reason, Renamed, WebhookEvent
+
+
+def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
+    """A person's wish for all addresses that are named, whichever we write to: number, user id."""
+    found: dict[str, str] = {}
+    for each in named:
+        if one := address(each):
+            found.setdefault(phone.canonical(one), one)
+    first, *others = found.values() or [None]
+    also = [replace(change, address=one, key=f"{change.key}:{one}") for one in others]
+    return [replace(change, address=first), *also]
+
+
+def contact(message: Given, value: Given) -> Given:
+    """Who sent the message, of the contacts that come beside it."""
+    ids = {each for name in ("from", "from_user_id") if (each := text(message.get(name)))}
+    for each in items(value.get("contacts")):
+        found = obj(each)
+        if ids & {text(found.get("wa_id")), text(found.get("user_id"))}:
+            return found
+    return {}
+
+
+def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
+    """That a person's number or user id is another one now; nothing else that WhatsApp tells.
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/system/
+    """
+    system = obj(message.get("system"))
+    word = text(system.get("type"), 64)
+    if "changed" not in word:
+        return []
+    names = ("previous_user_id", "previous_parent_user_id")
+    before = [message.get("from"), *(system.get(name) for name in names)]
+    former = {each for given in before if (each := address(given))}
+    now = [system.get(name) for name in ("wa_id", "new_wa_id", "user_id", "parent_user_id")]
+    new = dict.fromkeys(each for given in now if (each := address(given)) and each not in former)
+    former |= {address(message.get("from_user_id"))} - {"", *new}
+    if not new:
+        return []
+    news = Renamed(
+        channel=Channel.WHATSAPP,
+        former=tuple(sorted(former)),
+        addresses=tuple(new),
+        word=word,
+        key=f"meta:{external_id}:{word}",
+        occurred_at=moment(message.get("timestamp")),
+        detail={"external_id": external_id},
+    )
+    return [news]
+
+
+def wishes(received: Inbound, message: Given, value: Given) -> list[WebhookEvent]:
+    """What the text of a message says about consent, for all addresses of its author."""
+    wish = consent.read(received.body, Channel.WHATSAPP)
+    if wish not in {Consent.STOP, Consent.START}:
+        return []
+    change = ConsentChange(
+        channel=Channel.WHATSAPP,
+        reason=Reason.STOP,
+        is_lifted=wish is Consent.START,
+        word=received.body.strip(),
+        key=f"meta:{received.external_id}:{wish}",
+        occurred_at=received.occurred_at,
+        detail={"text": received.body, "external_id": received.external_id},
+    )
+    who = contact(message, value)
+    own = [message.get(name) for name in ("from", "from_user_id", "from_parent_user_id")]
+    beside = [who.get(name) for name in ("wa_id", "user_id", "parent_user_id")]
+    return for_each(change, *own, *beside)
