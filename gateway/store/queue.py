@@ -24,8 +24,8 @@ class Claimed:
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
-    answer was lost. Account and sender are None when they were deleted meanwhile. Ages are in
-    seconds, by the database's clock: the clocks of workers may differ.
+    answer was lost. Account and sender are None when they were deleted meanwhile. Ages, and what
+    is left until its `expires_at`, are in seconds, by the database's clock: workers' may differ.
     """
 
     organization_id: UUID
@@ -52,6 +52,7 @@ class Claimed:
     parts: dict[str, Any] | None
     suppressed: str | None
     is_expired: bool
+    expires_in: float | None
     external_id: str | None
     status: str
     created_at: datetime

@@ -67,7 +67,10 @@ WITH RECURSIVE organizations AS (
     q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
 )
 SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
-  coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address,
+  coalesce(m.expires_at <= now(), false) AS is_expired,
+  -- each apart: before PostgreSQL 17 no time is subtracted from infinity
+  (extract(epoch FROM m.expires_at)::double precision
+    - extract(epoch FROM now())::double precision) AS expires_in, m.channel, m.from_address, m.to_address,
   m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
   (SELECT min(x.reason) FROM gateway.suppressions x
     WHERE x.organization_id = t.organization_id AND x.channel = m.channel
