@@ -28,7 +28,7 @@ from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, Send
 from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
-from gateway.dispatch.happenings import attempt, ids
+from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
