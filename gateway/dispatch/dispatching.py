@@ -300,16 +300,21 @@ class Dispatching:
             listed = [sent.external_id for sent in found]
             known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
-        is_sure = age >= self._pace.sure_after + slowest_seconds(claimed)
+        sure_after = self._pace.sure_after + slowest_seconds(claimed)
+        is_sure = age >= sure_after
         if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return
         # While there are too few for all of them, reports, which name their message, may still
-        # tell whose is whose.
-        may_adopt = is_sure or len(free) >= twins.unresolved
-        if may_adopt and await self._outcomes.adopted(claimed, free):
+        # tell whose is whose: what is listed may be that of one whose worker has just gone. Not
+        # for ever, though: others may follow.
+        is_known = twins.youngest >= sure_after or age >= 2 * sure_after
+        may_adopt = len(free) >= twins.unresolved or (is_sure and is_known)
+        if free and not may_adopt:
+            await self._outcomes.ask_again(claimed, self._pace.ask_every)
+        elif free and await self._outcomes.adopted(claimed, free):
             return
-        if is_sure:
+        elif is_sure:
             await self._outcomes.not_there(claimed)
         else:
             await self._outcomes.ask_again(claimed, self._pace.ask_every)

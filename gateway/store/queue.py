@@ -161,16 +161,21 @@ async def may_adopt(
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Equal messages whose fate is open, one's own included; and those under way right now."""
+    """Equal messages whose fate is open, one's own included; and those under way right now.
+
+    `youngest` is how many seconds ago the last of them was attempted.
+    """
 
     unresolved: int
     in_flight: int
+    youngest: float
 
 
 async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twins:
     """How many messages are like this one, to the same person, and as uncertain."""
     row = await db.fetchrow(_SQL["twins"], organization_id, message_id)
-    return Twins(**dict(row or {"unresolved": 0, "in_flight": 0}))
+    assert row is not None  # noqa: S101 - it counts
+    return Twins(row["unresolved"], row["in_flight"], row["youngest"] or 0.0)
 
 
 async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> frozenset[str]:

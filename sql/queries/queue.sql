@@ -186,7 +186,8 @@ SELECT NOT EXISTS (
 -- of a template, and none of a call: there it may be any one's with the same addresses. Those of
 -- other organizations count that send from the same address: they share an account at the provider.
 SELECT count(*) AS unresolved,
-  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
+  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight,
+  extract(epoch FROM now() - max(q.attempted_at))::double precision AS youngest
 FROM messages m
 CROSS JOIN LATERAL (
   SELECT m.organization_id
