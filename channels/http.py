@@ -19,6 +19,7 @@ import aiohttp
 from yarl import URL
 
 from channels.errors import AnswerLost, RefusedForNow
+from channels.leaving import Body, seconds_more
 
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
@@ -29,7 +30,7 @@ _IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How long a request may take, in seconds: to connect, and in all.
+    """How long a request may take, in seconds: to connect, and in all (large ones longer).
 
     What `ask` waits for before that (its host's name, a free connection) may take as long again.
     """
@@ -113,33 +114,66 @@ async def ask(
     """
     # With `connect` aiohttp tells what ended before there was a connection, the look-up of a name
     # included. By `total` alone it looks like an answer that was lost.
+    total = limits.total + seconds_more(len(body or b""))
     timeout = aiohttp.ClientTimeout(
-        total=limits.total, connect=2 * limits.connect, sock_connect=limits.connect
+        total=total,
+        connect=2 * limits.connect,
+        sock_connect=limits.connect,
     )
     try:
         where = URL(url, encoded=True)
     except ValueError as error:
         raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
+    leaving = None if body is None else Body(body, total)
     try:
-        async with session.request(
-            method,
-            where,
-            data=body,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
-        ) as response:
-            text = await _text(response)
-            named = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(status=response.status, text=text, headers=named)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise RefusedForNow(f"{provider} cannot be reached.", code="unreachable") from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
-    except TimeoutError as error:
-        raise AnswerLost(f"{provider} did not answer in time.", code="timeout") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise AnswerLost(f"The connection to {provider} broke.", code="reset") from error
+        answer = await _ask(session, method, where, headers, leaving, timeout)
+    except BaseException as error:
+        is_partial = leaving is not None and leaving.is_partial
+        if leaving is not None:
+            leaving.cut()
+        if isinstance(error, aiohttp.ClientError | OSError):
+            raise _failure(provider, error, is_partial=is_partial) from error
+        raise
+    if leaving is not None:
+        leaving.keep()
+    return answer
+
+
+async def _ask(
+    session: aiohttp.ClientSession,
+    method: str,
+    where: URL,
+    headers: Mapping[str, str],
+    leaving: Body | None,
+    timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own
+) -> Answer:
+    async with session.request(
+        method,
+        where,
+        data=leaving,
+        headers=headers,
+        timeout=timeout,
+        allow_redirects=False,
+    ) as response:
+        text = await _text(response)
+        named = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(status=response.status, text=text, headers=named)
+
+
+def _failure(provider: str, error: Exception, *, is_partial: bool) -> RefusedForNow | AnswerLost:
+    """What it means that a request ended so; half of a request nobody can have taken."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return RefusedForNow(f"{provider} cannot be reached.", code="unreachable")
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return RefusedForNow(f"The address of {provider} is none.", code="unreachable")
+    is_late = isinstance(error, TimeoutError)
+    if is_partial:
+        how = "was too slow" if is_late else "broke"
+        text = f"The connection to {provider} {how} before all of the message had left."
+        return RefusedForNow(text, code="timeout" if is_late else "reset")
+    if is_late:
+        return AnswerLost(f"{provider} did not answer in time.", code="timeout")
+    return AnswerLost(f"The connection to {provider} broke.", code="reset")
 
 
 async def _text(response: aiohttp.ClientResponse) -> str:

@@ -147,6 +147,8 @@ class Outbound:
     """One message on its way to a provider; addresses without any prefix.
 
     `mail` is there for e-mail; `quotes` is the external id of the message that this one quotes.
+    `valid_for` is how many seconds are left until nobody wants it any more, None where it is always
+    wanted.
     """
 
     message_id: UUID
@@ -156,6 +158,7 @@ class Outbound:
     content: Content
     mail: Mail | None = None
     quotes: str | None = None
+    valid_for: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -109,6 +109,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             files = Files(database, store, media_links, downloader)
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
+            accepting = Accepting(database, drafting, files, metrics, nudge)
             live = Live(database, settings.database_direct_url or dsn, render)
             app[SERVICES] = Services(
                 settings=settings,
@@ -118,7 +119,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 renderer=renderer,
                 callers=Callers(settings, database, session),
                 drafting=drafting,
-                accepting=Accepting(database, drafting, files, metrics, nudge),
+                accepting=accepting,
                 hook_accounts=HookAccounts(database, vault, api_urls(settings)),
                 receiving=Receiving(database, vault, metrics, files),
                 http=session,
@@ -127,6 +128,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             at_stop = partial(_at_stop, app[IN_FLIGHT], live.stop)
             async with background(nudge=nudge.run, live=live.run, at_stop=at_stop):
                 yield
+            await accepting.close()
         metrics.write()
         await database.close()
 

@@ -22,6 +22,7 @@ from gateway.store import queue, upkeep
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import listen
+from gateway.template_uses import TemplateUses
 
 _log = logger(__name__)
 
@@ -65,6 +66,7 @@ class Worker:
         self._seen: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
+        self._uses = TemplateUses(database)
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when everything under way has ended."""
@@ -80,7 +82,7 @@ class Worker:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(2.0, self._unmatched.apply)),
-            asyncio.create_task(self._regularly(5.0, self._fold)),
+            asyncio.create_task(self._regularly(5.0, self._uses.fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
         claiming = asyncio.create_task(self._claim_until_stopped())
@@ -203,10 +205,6 @@ class Worker:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()
         self._seen = live
-
-    async def _fold(self) -> None:
-        async with self._database.as_service() as db:
-            await upkeep.fold_template_uses(db)
 
     async def _forget(self) -> None:
         deleted = upkeep.FORGET_AT_ONCE

@@ -1,8 +1,8 @@
 """SMTP, the send half: mails through the organization's own mail server (RFC 5321, 3207, 4954).
 
 Connections are kept for a short while and shared by the messages of an account. The external id
-is our own Message-ID, which bounces bring back; the reply's queue id is only a hint. Until the
-content has begun to leave nothing was sent; after that a lost connection leaves it unknown.
+is our own Message-ID, which bounces bring back; the reply's queue id is only a hint. Until all of
+the content has left nothing was sent; after that a lost connection leaves it unknown.
 STARTTLS that is wanted and not offered is a refusal, never plain text. With a key, mails are
 signed (DKIM, RFC 6376; the extra [dkim]). There is no way to ask a server what it took.
 """
@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from aiosmtplib import SMTP, SMTPStatus
+from aiosmtplib import SMTP, SMTPResponse, SMTPStatus
 from aiosmtplib.errors import SMTPDataError, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.protocol import SMTPProtocol
 
 from channels import credentials, mime
 from channels.errors import (
@@ -28,7 +29,9 @@ from channels.errors import (
     RefusedForNow,
     SendError,
 )
+from channels.leaving import PIECE, cut, seconds_more, waiting
 from channels.model import Account, Outbound, Sent
+from channels.moment import Moment
 from channels.smtp_pool import Connections
 from channels.smtp_replies import one_line, refusal
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 DOT = re.compile(rb"(?m)^\.")
+# Seconds between two looks at whether a piece of a large mail has left.
+_GLANCE = 0.01
 TLS = ("starttls", "tls", "none")
 
 CREDENTIALS: Final = {
@@ -115,8 +120,9 @@ def sign(raw: bytes, credentials: Mapping[str, str]) -> bytes:
 
 @dataclass(slots=True)
 class Phase:
-    """How far a transaction has come."""
+    """How far a transaction has come, and since when."""
 
+    began: Moment = field(default_factory=Moment.now)
     has_content_left: bool = False
 
     def lost(self, message: str, code: str) -> SendError:
@@ -144,10 +150,11 @@ class Smtp:
             raise Refused("An e-mail has no Message-ID.", code="content")
         raw = await asyncio.to_thread(_raw, account, outbound)
         phase = Phase()
+        seconds = self.connections.limits.total + seconds_more(len(raw))
         try:
-            async with asyncio.timeout(self.connections.limits.total):
+            async with asyncio.timeout(seconds):
                 async with self.connections.connection(account) as client:
-                    said = await _transact(client, outbound, raw, phase)
+                    said = await _transact(client, outbound, raw, phase, seconds)
         except SMTPResponseException as error:
             if 400 <= error.code < 600:
                 raise refusal(error.code, error.message) from error
@@ -179,7 +186,9 @@ def _raw(account: Account, outbound: Outbound) -> bytes:
     return sign(raw, account.credentials) if "dkim_private_key" in account.credentials else raw
 
 
-async def _transact(client: SMTP, outbound: Outbound, raw: bytes, phase: Phase) -> str:
+async def _transact(
+    client: SMTP, outbound: Outbound, raw: bytes, phase: Phase, seconds: float
+) -> str:
     """MAIL, RCPT, DATA and the content; the server's last words."""
     options = []
     if client.supports_extension("size"):
@@ -198,12 +207,45 @@ async def _transact(client: SMTP, outbound: Outbound, raw: bytes, phase: Phase) 
         raise SMTPDataError(answer.code, answer.message)
     if client.protocol is None:
         raise SMTPServerDisconnected("The connection went before the content.")
-    client.protocol.write(DOT.sub(b"..", raw) + b".\r\n")
-    phase.has_content_left = True
-    answer = await client.protocol.read_response(timeout=client.timeout)
+    content = DOT.sub(b"..", raw) + b".\r\n"
+    if phase.began.age() > seconds:  # the machine stood still, and with it the clock of time-outs
+        raise TimeoutError
+    transport = client.protocol.transport
+    # Listened for from the first piece on: a server may refuse in the middle.
+    answering = asyncio.create_task(client.protocol.read_response(timeout=seconds))
+    try:
+        await _leave(client.protocol, content, answering, phase)
+        answer = await answering
+    except BaseException:
+        if waiting(transport):
+            phase.has_content_left = False  # the last piece is still here
+        cut(transport)
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        raise
     if not 200 <= answer.code < 300:
         raise SMTPDataError(answer.code, answer.message)
     return one_line(answer.message)
+
+
+async def _leave(
+    protocol: SMTPProtocol, content: bytes, answering: asyncio.Task[SMTPResponse], phase: Phase
+) -> None:
+    """Write the content piece by piece, each when the one before it is nearly gone.
+
+    Raises what the server says, or how the connection ends, before the last piece is written.
+    """
+    view = memoryview(content)
+    for start in range(0, len(view), PIECE):
+        while waiting(protocol.transport) > PIECE and not answering.done():  # noqa: ASYNC110
+            await asyncio.sleep(_GLANCE)
+        if answering.done():
+            early = answering.result()
+            # One that says yes to half a mail: nobody knows to what.
+            phase.has_content_left = early.code < 400
+            raise SMTPDataError(early.code, early.message)
+        protocol.write(bytes(view[start : start + PIECE]))
+    phase.has_content_left = True
 
 
 half = Smtp()

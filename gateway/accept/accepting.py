@@ -58,6 +58,10 @@ class Accepting:
         self._metrics = metrics
         self._nudge = nudge
 
+    async def close(self) -> None:
+        """Do what is left to do for what was accepted: nothing more is."""
+        await self._storing.close()
+
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""
         return await self._recalling.recall(caller, idempotency)

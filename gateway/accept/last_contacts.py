@@ -7,7 +7,7 @@ the same, and this notes it when the lead is free.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,9 +18,9 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds between two looks; how many leads wait at most, and how long (one that was deleted is
-# never free): what is left out is noted with the next message to that lead.
-_AGAIN = 1.0
+# Seconds between two looks, and for the last one; how many leads wait at most, and how long (one
+# that was deleted is never free): what is left out is noted with the next message to that lead.
+_AGAIN, _AT_END = 1.0, 2.0
 _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
@@ -42,6 +42,18 @@ class LastContacts:
         if self._waiting and self._noting is None:
             self._noting = asyncio.create_task(self._note())
 
+    async def close(self) -> None:
+        """Note what can be noted now: the process is about to end, and knows it alone."""
+        if self._noting is not None:
+            self._noting.cancel()
+            await asyncio.gather(self._noting, return_exceptions=True)
+        if self._waiting:
+            try:
+                async with asyncio.timeout(_AT_END):
+                    await self._note_free()
+            except (DatabaseAwayError, TimeoutError) as error:
+                _log.warning("leads wait for a note of their last message", error=str(error))
+
     async def _note(self) -> None:
         try:
             while self._waiting:
@@ -50,12 +62,11 @@ class LastContacts:
                     await self._note_free()
                 except DatabaseAwayError as error:
                     _log.warning("leads wait for a note of their last message", error=str(error))
-        except Exception:  # noqa: BLE001 - nobody waits for this task
-            _log.exception("leads cannot be noted")
         finally:
             self._noting = None
 
     async def _note_free(self) -> None:
+        """Note those that nobody holds any more; raises `DatabaseAwayError`."""
         oldest = datetime.now(UTC) - _LONGEST
         self._waiting = {lead: at for lead, at in self._waiting.items() if at > oldest}
         for organization_id in {organization for organization, _ in self._waiting}:
@@ -64,10 +75,21 @@ class LastContacts:
                 for (organization, lead), at in self._waiting.items()
                 if organization == organization_id
             }
-            async with self._database.as_service() as db:
-                noted = await messages.touch_leads(
-                    db, organization_id, list(wanted), max(wanted.values())
-                )
+            try:
+                noted = await self._note_now(organization_id, wanted)
+            except DatabaseAwayError:
+                raise
+            except Exception:  # noqa: BLE001 - a trigger of the CRM's, say: the others are noted
+                _log.exception("leads cannot be noted", organization_id=str(organization_id))
+                noted = list(wanted)
             for lead in noted:
                 if self._waiting[organization_id, lead] == wanted[lead]:
                     del self._waiting[organization_id, lead]
+
+    async def _note_now(
+        self, organization_id: UUID, wanted: Mapping[UUID, datetime]
+    ) -> Sequence[UUID]:
+        async with self._database.as_service() as db:
+            return await messages.touch_leads(
+                db, organization_id, list(wanted), max(wanted.values())
+            )

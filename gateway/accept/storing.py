@@ -83,6 +83,10 @@ class Storing:
             lanes=2,
         )
 
+    async def close(self) -> None:
+        """Do what is left to do for what was stored: nothing more is."""
+        await self._last_contacts.close()
+
     async def store(self, accepted: Accepted) -> list[Result] | None:
         """The results as stored; None, with nothing stored, where its key was another's first.
 

@@ -26,11 +26,13 @@ import aiohttp
 
 from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound
+from channels.moment import Moment
 from gateway import standing
 from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
+from gateway.dispatch.sizes import slow_seconds, slowest_seconds
 from gateway.dispatch.turns import (
     TAKEN,
     Turn,
@@ -97,10 +99,10 @@ class Dispatching:
         return await self._around(lambda wait: self._claim(limit, without, wait))
 
     async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
-        deadline = time.monotonic() + self._pace.latest_start
+        since = Moment.now()
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
-            turns = await in_turn(db, self.lease_id, claimed, deadline)
+            turns = await in_turn(db, self.lease_id, claimed, since)
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
                 db, [attempt(entry) for entry in new], waits=wait.for_rows
@@ -136,8 +138,7 @@ class Dispatching:
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
-            text = "It was not sent before its expires_at."
-            await self._outcomes.given_up(claimed, Refused(text, code="expired"))
+            await self._outcomes.given_up(claimed, _expired())
         elif claimed.suppressed is not None:
             text = f"The recipient {standing.REASONS[claimed.suppressed]}."
             await self._outcomes.given_up(claimed, Refused(text, code="suppressed"))
@@ -171,7 +172,7 @@ class Dispatching:
         )
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._pace.longest_send):
+            async with asyncio.timeout(self._pace.longest_send + slow_seconds(outbound)):
                 sent = await PROVIDERS[account.provider].send.send(
                     account, outbound, self._session, callback
                 )
@@ -184,38 +185,46 @@ class Dispatching:
 
     async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
         """The message, at the moment when it may leave; None when it does not leave this time."""
-        claimed, deadline = turn.claimed, turn.deadline
+        claimed, since = turn.claimed, turn.since
+        outbound = await self._made(claimed, account)
+        if outbound is None:
+            return None
+        lease = self._pace.lease + slow_seconds(outbound)
+        if claimed.attachments or lease > self._pace.lease:
+            since = Moment.now()
+            if not await self._hold(claimed, lease):
+                return None
+        if (wait := turn.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        if since.age() > self._pace.latest_start:
+            # A machine that was frozen or suspended: another worker may hold the lease, or be sure
+            # that the provider does not have the message, before this request arrives.
+            await self._outcomes.not_begun([claimed])
+            return None
+        if (left := turn.left) == 0:
+            await self._outcomes.given_up(claimed, _expired())
+            return None
+        is_asked_later = PROVIDERS[account.provider].can_be_asked
+        if is_asked_later or await self._hold(claimed, lease, is_begun=True):
+            return replace(outbound, valid_for=left)
+        return None
+
+    async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:
+        """The message with its files; None, which is recorded, when it cannot be had now."""
         # Files may take longer to be had than a lease lasts.
         has_files = bool(claimed.attachments)
         if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
             return None
         try:
             async with asyncio.timeout(_FILES) if has_files else nullcontext():
-                outbound = await self._outbounds.make(claimed, account)
+                return await self._outbounds.make(claimed, account)
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
-            return None
         except Refused as error:  # by us: the provider may have it from an earlier time
             await self._outcomes.given_up(claimed, error)
-            return None
         except SendError as error:
             await self._not_sent(claimed, error)
-            return None
-        if has_files:
-            if not await self._hold(claimed, self._pace.lease):
-                return None
-            deadline = time.monotonic() + self._pace.latest_start
-        if (wait := turn.not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        if time.monotonic() > deadline:
-            # A machine that was frozen: another worker may hold the lease, or be sure that the
-            # provider does not have the message, before this request arrives.
-            await self._outcomes.not_begun([claimed])
-            return None
-        is_asked_later = PROVIDERS[account.provider].can_be_asked
-        if is_asked_later or await self._hold(claimed, self._pace.lease, is_begun=True):
-            return outbound
         return None
 
     async def _is_too_late_to_ask(
@@ -291,16 +300,21 @@ class Dispatching:
             listed = [sent.external_id for sent in found]
             known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
-        is_sure = age >= self._pace.sure_after
+        sure_after = self._pace.sure_after + slowest_seconds(claimed)
+        is_sure = age >= sure_after
         if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return
         # While there are too few for all of them, reports, which name their message, may still
-        # tell whose is whose.
-        may_adopt = is_sure or len(free) >= twins.unresolved
-        if may_adopt and await self._outcomes.adopted(claimed, free):
+        # tell whose is whose: what is listed may be that of one whose worker has just gone. Not
+        # for ever, though: others may follow.
+        is_known = twins.youngest >= sure_after or age >= 2 * sure_after
+        may_adopt = len(free) >= twins.unresolved or (is_sure and is_known)
+        if free and not may_adopt:
+            await self._outcomes.ask_again(claimed, self._pace.ask_every)
+        elif free and await self._outcomes.adopted(claimed, free):
             return
-        if is_sure:
+        elif is_sure:
             await self._outcomes.not_there(claimed)
         else:
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
@@ -316,3 +330,7 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=as_object(claimed.settings),
         )
+
+
+def _expired() -> Refused:
+    return Refused("It was not sent before its expires_at.", code="expired")

@@ -16,11 +16,11 @@ class Pace:
     """Times of dispatch, in seconds, and limits.
 
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
-    is cut off after `longest_send`, whatever it waits for: the lease outlasts that. `sure_after`
-    the claim a provider that does not list the message surely does not have it: by then the request
-    has arrived, and its list has caught up; until then it is asked every `ask_every`. An outcome
-    that a defect of ours keeps from being stored is tried `most_defects` times, which takes six
-    minutes.
+    is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
+    are longer for a large mail (`sizes`). `sure_after` the claim a provider that does not list the
+    message surely does not have it: by then the request has arrived, and its list has caught up;
+    until then it is asked every `ask_every`. An outcome that a defect of ours keeps from being
+    stored is tried `most_defects` times, which takes six minutes.
     """
 
     lease: float = 30

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from channels.model import Status
+from channels.moment import Moment
 from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.database import Connection
@@ -24,11 +25,17 @@ TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.R
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A claimed entry, and by the monotonic clock, when it may be sent and until when."""
+    """A claimed entry, since when it is, and by the monotonic clock, when it may be sent."""
 
     claimed: Claimed
     not_before: float
-    deadline: float
+    since: Moment
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until its `expires_at`, none of them where that has passed meanwhile."""
+        left = self.claimed.expires_in
+        return None if left is None else max(0.0, left - self.since.age())
 
 
 class Turns(list[Turn]):
@@ -40,7 +47,7 @@ class Turns(list[Turn]):
 
 
 async def in_turn(
-    db: Connection, lease_id: UUID, claimed: Sequence[Claimed], deadline: float
+    db: Connection, lease_id: UUID, claimed: Sequence[Claimed], since: Moment
 ) -> list[Turn]:
     """When each entry may go, at its sender's rate; what has no turn soon is given back."""
     now = time.monotonic()
@@ -50,13 +57,12 @@ async def in_turn(
         if is_new_attempt(entry) and entry.rate is not None and entry.sender_id is not None:
             paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
         else:
-            turns.append(Turn(entry, now, deadline))
+            turns.append(Turn(entry, now, since))
     # One order for all workers: two that pace the same senders never wait for each other.
     for (organization_id, sender_id, rate), entries in sorted(paced.items()):
         wait, granted = await queue.take_turns(db, organization_id, sender_id, len(entries), rate)
         turns += [
-            Turn(entry, now + wait + n / rate, deadline)
-            for n, entry in enumerate(entries[:granted])
+            Turn(entry, now + wait + n / rate, since) for n, entry in enumerate(entries[:granted])
         ]
         # Those that have no turn make room until about theirs: the backlog of a slow sender is
         # not claimed again and again.

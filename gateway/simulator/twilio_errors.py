@@ -69,6 +69,7 @@ ERRORS: Mapping[int, tuple[int, str]] = {
     21617: (400, "The concatenated message body exceeds the 1600 character limit"),
     21620: (400, "Invalid media URL(s)"),
     21623: (400, "Number of media files exceeds allowed limit"),
+    21624: (400, "Invalid validity period value"),
     21655: (400, "The ContentSid is Invalid"),
     21656: (400, "The ContentVariables Parameter is invalid"),
     21701: (400, "The Messaging Service does not exist"),

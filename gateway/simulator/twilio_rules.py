@@ -20,6 +20,7 @@ Form = Mapping[str, Sequence[str]]
 
 MAX_BODY = 1600
 MAX_MEDIA = 10
+MAX_VALIDITY = 36_000
 
 MAGIC_FROM = {
     "+15005550001": 21212,
@@ -88,6 +89,7 @@ def check(form: Form, account: TwilioAccount, now: datetime) -> Request:
     callback = first(form, "StatusCallback")
     if callback is not None and not is_status_callback(callback):
         raise ApiError(21609)
+    _check_validity(first(form, "ValidityPeriod"))
     return Request(
         to=to,
         from_=from_,
@@ -98,6 +100,15 @@ def check(form: Form, account: TwilioAccount, now: datetime) -> Request:
         status_callback=callback,
         send_at=_send_at(form, service, now),
     )
+
+
+def _check_validity(seconds: str | None) -> None:
+    # https://www.twilio.com/docs/api/errors/21624
+    is_right = seconds is None or (
+        re.fullmatch(r"[0-9]{1,5}", seconds) is not None and 1 <= int(seconds) <= MAX_VALIDITY
+    )
+    if not is_right:
+        raise ApiError(21624)
 
 
 def _addresses(form: Form, account: TwilioAccount) -> tuple[str, str | None, str | None]:

@@ -24,8 +24,8 @@ class Claimed:
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
-    answer was lost. Account and sender are None when they were deleted meanwhile. Ages are in
-    seconds, by the database's clock: the clocks of workers may differ.
+    answer was lost. Account and sender are None when they were deleted meanwhile. Ages, and what
+    is left until its `expires_at`, are in seconds, by the database's clock: workers' may differ.
     """
 
     organization_id: UUID
@@ -52,6 +52,7 @@ class Claimed:
     parts: dict[str, Any] | None
     suppressed: str | None
     is_expired: bool
+    expires_in: float | None
     external_id: str | None
     status: str
     created_at: datetime
@@ -160,16 +161,21 @@ async def may_adopt(
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Equal messages whose fate is open, one's own included; and those under way right now."""
+    """Equal messages whose fate is open, one's own included; and those under way right now.
+
+    `youngest` is how many seconds ago the last of them was attempted.
+    """
 
     unresolved: int
     in_flight: int
+    youngest: float
 
 
 async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twins:
     """How many messages are like this one, to the same person, and as uncertain."""
     row = await db.fetchrow(_SQL["twins"], organization_id, message_id)
-    return Twins(**dict(row or {"unresolved": 0, "in_flight": 0}))
+    assert row is not None  # noqa: S101 - it counts
+    return Twins(row["unresolved"], row["in_flight"], row["youngest"] or 0.0)
 
 
 async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> frozenset[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from gateway.store.database import Connection
 from gateway.store.sql import queries
 
@@ -10,9 +13,19 @@ _SQL = queries("upkeep")
 FORGET_AT_ONCE = 5000
 
 
-async def fold_template_uses(db: Connection) -> int:
-    """Add waiting uses to their templates; how many templates that changed."""
-    return len(await db.fetch(_SQL["fold_template_uses"]))
+async def fold_template_uses(
+    db: Connection, *, without: Sequence[UUID] = (), only: Sequence[UUID] | None = None
+) -> int:
+    """Add waiting uses to their templates, but to those that somebody holds; how many changed."""
+    folded = await db.fetch(
+        _SQL["fold_template_uses"], list(without), None if only is None else list(only)
+    )
+    return len(folded)
+
+
+async def used_templates(db: Connection) -> list[UUID]:
+    """The templates of which uses wait, as many as are folded at once."""
+    return [row["template_id"] for row in await db.fetch(_SQL["used_templates"])]
 
 
 async def forget_old(db: Connection) -> dict[str, int]:

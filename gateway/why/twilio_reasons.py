@@ -74,6 +74,7 @@ _ADVICE: Final = {
     "30024": _SENDER,
     "30032": _REGISTER,
     "30034": _REGISTER,
+    "30036": "Send it again if it still matters.",
     "30410": _LATER,
     "30500": _LATER,
     "63001": f"{ADMIN}: the WhatsApp sender has to be set up anew at Twilio. {_AGAIN}",

@@ -67,7 +67,10 @@ WITH RECURSIVE organizations AS (
     q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
 )
 SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
-  coalesce(m.expires_at <= now(), false) AS is_expired, m.channel, m.from_address, m.to_address,
+  coalesce(m.expires_at <= now(), false) AS is_expired,
+  -- each apart: before PostgreSQL 17 no time is subtracted from infinity
+  (extract(epoch FROM m.expires_at)::double precision
+    - extract(epoch FROM now())::double precision) AS expires_in, m.channel, m.from_address, m.to_address,
   m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
   (SELECT min(x.reason) FROM gateway.suppressions x
     WHERE x.organization_id = t.organization_id AND x.channel = m.channel
@@ -183,7 +186,8 @@ SELECT NOT EXISTS (
 -- of a template, and none of a call: there it may be any one's with the same addresses. Those of
 -- other organizations count that send from the same address: they share an account at the provider.
 SELECT count(*) AS unresolved,
-  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight
+  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight,
+  extract(epoch FROM now() - max(q.attempted_at))::double precision AS youngest
 FROM messages m
 CROSS JOIN LATERAL (
   SELECT m.organization_id

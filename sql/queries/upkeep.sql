@@ -1,13 +1,38 @@
 -- What the worker does beside sending, and what /readyz asks.
 
 -- name: fold_template_uses
-WITH waiting AS (
+-- Of all templates but $1, or of those of $2 alone where it is given. What another program holds is
+-- not waited for, and nobody else folds what is held here. Each has a part of what is deleted.
+WITH RECURSIVE waiting AS (
+  (SELECT organization_id, template_id FROM gateway.template_uses
+    ORDER BY organization_id, template_id LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM waiting w CROSS JOIN LATERAL (
+    SELECT u.organization_id, u.template_id FROM gateway.template_uses u
+    WHERE (u.organization_id, u.template_id) > (w.organization_id, w.template_id)
+    ORDER BY u.organization_id, u.template_id LIMIT 1
+  ) next
+), free AS MATERIALIZED (
+  SELECT t.* FROM (
+    SELECT * FROM waiting
+    WHERE template_id <> ALL ($1::uuid[]) AND ($2::uuid[] IS NULL OR template_id = ANY ($2))
+    ORDER BY random() LIMIT 1000
+  ) w
+  CROSS JOIN LATERAL (
+    SELECT t.organization_id, t.id FROM message_templates t
+    WHERE t.organization_id = w.organization_id AND t.id = w.template_id
+    FOR NO KEY UPDATE SKIP LOCKED
+  ) t
+), taken AS (
   DELETE FROM gateway.template_uses WHERE id IN (
-    SELECT id FROM gateway.template_uses ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED
+    SELECT u.id FROM free f CROSS JOIN LATERAL (
+      SELECT u.id FROM gateway.template_uses u
+      WHERE u.organization_id = f.organization_id AND u.template_id = f.id LIMIT 2000
+    ) u LIMIT 5000
   ) RETURNING organization_id, template_id, uses, used_at
 ), sums AS (
   SELECT organization_id, template_id, sum(uses) AS uses, max(used_at) AS used_at
-  FROM waiting GROUP BY organization_id, template_id ORDER BY template_id
+  FROM taken GROUP BY organization_id, template_id
 )
 UPDATE message_templates t SET
   -- anybody may have written any number there: one that is full stays so
@@ -15,6 +40,20 @@ UPDATE message_templates t SET
   last_used_at = greatest(t.last_used_at, s.used_at)
 FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
 RETURNING t.id;
+
+-- name: used_templates
+-- The templates of which uses wait to be folded, each found behind the one before.
+WITH RECURSIVE waiting AS (
+  (SELECT organization_id, template_id FROM gateway.template_uses
+    ORDER BY organization_id, template_id LIMIT 1)
+  UNION ALL
+  SELECT next.* FROM waiting w CROSS JOIN LATERAL (
+    SELECT u.organization_id, u.template_id FROM gateway.template_uses u
+    WHERE (u.organization_id, u.template_id) > (w.organization_id, w.template_id)
+    ORDER BY u.organization_id, u.template_id LIMIT 1
+  ) next
+)
+SELECT template_id FROM waiting LIMIT 1000;
 
 -- name: forget_old
 -- Retention: raw webhook requests 30 days, unmatched reports, idempotency keys and changes of

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway import setup
-from tests.service.wires import by_smtp, connect, row_of, send, step
+from gateway.store import queue
+from tests.service.wires import by_smtp, connect, from_twilio, row_of, send, step
 
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
@@ -103,6 +104,44 @@ async def test_what_another_organization_is_sending(gateway: Gateway, ask: Ask, 
     await hurry(gateway)
     await step(worker)
     assert ("sent", SID) == await fate(ask, ours)
+
+
+async def test_what_a_worker_sent_that_has_just_gone(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of two that say the same one was taken, and its worker has gone a moment ago: the other does
+    not take its id while the report that names it may still come, and is sent when it has."""
+    worker = api.worker(gateway, sure_after=20)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    api.says(502)
+    await step(worker)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET attempted_at = now() - interval '30 seconds'")
+    taken = (await ask("POST", "/v1/messages", SMS)).body
+    await api.worker(gateway).claim(1)
+    async with gateway.database.as_service() as db:
+        await queue.end_dead_leases(db, worker.lease_id)
+
+    def answer(request: web.Request) -> web.Response:
+        is_asked = request.method == "GET"
+        return listed(gateway.a.sender) if is_asked else web.json_response({"sid": "SM2"})
+
+    api.answers = answer
+    await hurry(gateway)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET run_at = now() + interval '1 hour' WHERE message_id = $1",
+            taken["id"],
+        )
+    assert 1 == await step(worker)
+    assert ("unknown", None) == await fate(ask, ours)
+
+    report = {"MessageSid": SID, "MessageStatus": "sent", "AccountSid": "AC" + "a" * 32}
+    query = f"?message_id={taken['id']}"
+    assert 200 == (await from_twilio(gateway, "status", report, query=query)).status
+    for _ in range(2):
+        await hurry(gateway)
+        await step(worker)
+    assert ("sent", SID) == await fate(ask, taken)
+    assert ("sent", "SM2") == await fate(ask, ours)
 
 
 async def test_a_mail_of_ours_that_has_come_in(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs
 
+import time_machine
 from aiohttp import web
 
 from channels.model import Channel
@@ -151,3 +153,93 @@ async def test_a_slow_provider_has_what_nobody_waits_for(
                 holding.freed.release()
             worker.stop()
             await running
+
+
+async def test_a_message_that_is_over_by_the_time_it_would_leave(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """What waits here beyond its `expires_at`, for its turn or its files, does not leave."""
+    api.says(201, {"sid": "SM" + "1" * 32})
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    sent = await send(ask, "sms", "+447700900123", body="Hi", expires_at=soon.isoformat())
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await asyncio.sleep(1.6)
+    await worker.work(turn)
+
+    row = await row_of(ask, sent)
+    assert (("failed", "expired"), []) == ((row["status"], row["error_code"]), api.asked)
+
+
+async def test_a_message_may_wait_at_twilio_as_long_as_it_is_wanted(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """Twilio drops an SMS whose `expires_at` passes in its queue; one without is not told so."""
+    api.says(201, {"sid": "SM" + "1" * 32})
+    soon = datetime.now(UTC) + timedelta(minutes=10)
+    for more in ({}, {"expires_at": soon.isoformat()}):
+        await send(ask, "sms", "+447700900123", body="Hi", **more)
+        await step(api.worker(gateway))
+        api.says(201, {"sid": "SM" + "2" * 32})
+    (_, without), (_, until) = api.asked
+    assert "ValidityPeriod" not in parse_qs(without.decode())
+    assert 570 <= int(parse_qs(until.decode())["ValidityPeriod"][0]) <= 600
+
+
+async def test_a_message_that_another_program_lets_be_valid_for_ever(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """`infinity` is a time that PostgreSQL holds: it keeps nobody's messages from being sent."""
+    api.says(201, {"sid": "SM" + "1" * 32})
+    sent = await send(ask, "sms", "+447700900123", body="Hi")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET expires_at = 'infinity'")
+    await step(api.worker(gateway))
+    assert "sent" == (await row_of(ask, sent))["status"]
+    assert ["36000"] == parse_qs(api.asked[0][1].decode())["ValidityPeriod"]
+
+
+async def test_a_machine_that_was_suspended(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What was claimed before the machine slept does not leave when it wakes up: its lease is over,
+    and another worker may have sent it. By the loop's clock no time has gone by."""
+    sent = await send(ask, "sms", "+447700900123", body="Hi")
+    worker = api.worker(gateway)
+    with time_machine.travel(datetime.now(UTC), tick=True) as travel:
+        (turn,) = await worker.claim(1)
+        travel.shift(3600)
+        await worker.work(turn)
+    assert (0, "sending") == (len(api.asked), (await row_of(ask, sent))["status"])
+    async with gateway.database.as_service() as db:
+        assert await db.fetchval(WAITS)
+
+
+async def test_a_large_mail_has_more_time(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """It is not cut off when a small message would be."""
+    await connect(gateway, "postmark", Channel.EMAIL)
+    api.answers = postmark
+    sent = await send(ask, "email", "ada@customer.example", subject="Hi", body="Hello " * 100_000)
+    await step(api.worker(gateway, longest_send=0))
+    assert "sent" == (await row_of(ask, sent))["status"]
+
+
+async def test_whether_a_large_mail_was_taken(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """As long as a request with its files may still be on its way, nobody is sure that the provider
+    does not have the mail."""
+    await connect(gateway, "postmark", Channel.EMAIL)
+    api.answers = postmark
+    files = [{"url": "https://files.example/large.pdf"}]
+    await send(ask, "email", "ada@customer.example", subject="Hi", body="Hi", attachments=files)
+    worker = api.worker(gateway)
+    await worker.claim(1)
+    async with gateway.database.as_service() as db:
+        await queue.end_dead_leases(db, new_id())
+    await step(api.worker(gateway))  # whoever had it is gone, its answer is lost
+    for minutes, phase in ((1, "ask"), (10, "send")):
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE gateway.queue SET run_at = now(), attempted_at = now() - $1::interval",
+                timedelta(minutes=minutes),
+            )
+        await step(worker)
+        async with gateway.database.as_service() as db:
+            assert phase == await db.fetchval("SELECT phase FROM gateway.queue")

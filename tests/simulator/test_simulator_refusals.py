@@ -37,6 +37,8 @@ TO, FROM = "+15551230001", "+15551230002"
         ({"Body": None}, 21602),
         ({"Body": ""}, 21602),
         ({"Body": "x" * 1601}, 21617),
+        ({"Body": "x", "ValidityPeriod": "36001"}, 21624),
+        ({"Body": "x", "ValidityPeriod": "0"}, 21624),
         ({"MediaUrl": ["https://a.test/1"] * 11}, 21623),
         ({"MediaUrl": "ftp://a.test/1"}, 21620),
         ({"StatusCallback": "nowhere"}, 21609),

@@ -16,6 +16,7 @@ from channels.model import Account, Channel, Outbound
 from channels.providers.twilio.answers import Record
 from channels.providers.twilio.transport import PAGE_SIZE, is_recent, resource
 
+LONGEST_VALIDITY: Final = 36_000
 PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
@@ -39,6 +40,10 @@ def build(account: Account, outbound: Outbound, callback_url: str) -> Form:
     form |= _said(outbound) if outbound.content.template is None else _template(outbound)
     if service := account.credentials.get("messaging_service_sid"):
         form["MessagingServiceSid"] = service
+    if outbound.channel is Channel.SMS and outbound.valid_for is not None:
+        # How long it may wait at Twilio, which by itself drops it after the longest time that there
+        # is (https://www.twilio.com/docs/api/errors/90007).
+        form["ValidityPeriod"] = str(int(min(max(outbound.valid_for, 1), LONGEST_VALIDITY)))
     return form
 
 

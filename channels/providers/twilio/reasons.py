@@ -57,6 +57,7 @@ REASONS: Final = {
     "30024": "The sender's number is not ready to send yet.",
     "30032": "The toll-free number is not verified.",
     "30034": "The sender is not registered for US A2P 10DLC.",
+    "30036": "It waited at Twilio for longer than it was valid, and was not sent.",
     "30410": "The next provider did not answer Twilio in time.",
     "30500": "Twilio had an internal error.",
     "63001": "WhatsApp does not accept the sender's channel credentials.",

@@ -1,0 +1,110 @@
+"""How a request leaves: in pieces, known to be whole at the other side or not, and cut for good.
+
+What was written to a connection goes on leaving after the connection was closed, from our buffers
+and the kernel's, for minutes where the line is slow or was away: long after a provider was asked,
+and surely did not have it. So a request that is given up is cut: nothing of it leaves any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+import aiohttp
+
+from channels.moment import Moment
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+
+# Bytes that are handed to a connection at once: what waits in it is no more than a few of these.
+PIECE = 2**16
+# What is larger may take longer, as on a line that carries no more than so many bytes a second.
+_LARGE, _SLOWEST = 2**20, 2**17
+
+
+def seconds_more(size: int) -> float:
+    """How many seconds a request of so many bytes may take beyond what a small one may."""
+    return max(0, size - _LARGE) / _SLOWEST
+
+
+def waiting(transport: asyncio.BaseTransport | None) -> int:
+    """How many bytes of what was written have surely not left; 0 where that is not known."""
+    if transport is None:
+        return 0
+    return cast("asyncio.WriteTransport", transport).get_write_buffer_size()
+
+
+def cut(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection at once, with a reset: what waits in it, and in the kernel, is dropped."""
+    if transport is not None:
+        _drop_at_close(transport, drop=True)
+        cast("asyncio.WriteTransport", transport).abort()
+
+
+def _drop_at_close(transport: asyncio.BaseTransport, *, drop: bool) -> None:
+    if (connection := transport.get_extra_info("socket")) is not None:
+        with suppress(OSError, ValueError):  # closed by now, which uvloop says so
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", drop, 0))
+
+
+class LateError(Exception):
+    """The machine stood still, and with it the clocks of its time-outs."""
+
+
+class Body(aiohttp.Payload):
+    """The body of a request; `is_partial` tells of one that was given up, `cut` ends it.
+
+    It does not begin to leave more than `seconds` after it was made.
+    """
+
+    _autoclose = True  # bytes alone: there is nothing to close
+
+    def __init__(self, content: bytes, seconds: float) -> None:
+        super().__init__(content)
+        self._content = content
+        self._made = Moment.now()
+        self._seconds = seconds
+        self._size = len(content)
+        self._transport: asyncio.BaseTransport | None = None
+        self._is_written = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some of it has surely not left: a server cannot take half a request."""
+        return not self._is_written or waiting(self._transport) > 0
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The content as text."""
+        return self._content.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write it piece by piece, each when there is room for it."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write it, or what `content_length` allows, piece by piece; raises `LateError`."""
+        if self._made.age() > self._seconds:
+            raise LateError("the time of this request is over")  # its headers have not left either
+        self._transport = getattr(writer, "transport", None)
+        if self._transport is not None:
+            # aiohttp closes a connection before anybody could cut it.
+            _drop_at_close(self._transport, drop=True)
+        content = memoryview(self._content)[:content_length]
+        for start in range(0, len(content), PIECE):
+            await writer.write(content[start : start + PIECE])
+        self._is_written = True
+
+    def keep(self) -> None:
+        """It was answered: its connection may be used again, and closed as any."""
+        if self._transport is not None:
+            _drop_at_close(self._transport, drop=False)
+
+    def cut(self) -> None:
+        """It is given up: nothing of it leaves any more."""
+        cut(self._transport)

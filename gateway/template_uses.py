@@ -1,0 +1,59 @@
+"""How often templates were used, added to them now and then: what is wrong with one holds up none.
+
+A trigger of another program on one tenant's templates may refuse what is written there; the others'
+are counted all the same.
+"""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from gateway.logs import logger
+from gateway.store import upkeep
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError, HeldError
+
+_log = logger(__name__)
+
+# Seconds until a template that could not be written to is tried again, and one that needed what
+# somebody held; how long to wait for that.
+_AGAIN, _HELD, _PATIENCE = 600.0, 60.0, 2
+
+
+class TemplateUses:
+    """Folds the uses that accept has noted into the templates."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Templates that cannot be written to, and until when they are left alone.
+        self._out: dict[UUID, float] = {}
+
+    async def fold(self) -> None:
+        """Add what waits; raises `DatabaseAwayError`."""
+        now = time.monotonic()
+        self._out = {each: until for each, until in self._out.items() if until > now}
+        try:
+            async with self._database.as_service(patience=_PATIENCE) as db:
+                await upkeep.fold_template_uses(db, without=list(self._out))
+        except Exception as error:
+            if isinstance(error, DatabaseAwayError) and not isinstance(error, HeldError):
+                raise
+            await self._fold_each()
+
+    async def _fold_each(self) -> None:
+        async with self._database.as_service() as db:
+            used = await upkeep.used_templates(db)
+        for template in used:
+            if template in self._out:
+                continue
+            try:
+                async with self._database.as_service(patience=_PATIENCE) as db:
+                    await upkeep.fold_template_uses(db, only=[template])
+            except HeldError:
+                self._out[template] = time.monotonic() + _HELD
+            except DatabaseAwayError:
+                raise
+            except Exception:  # noqa: BLE001 - the others are counted
+                _log.exception("uses of a template cannot be counted", template_id=str(template))
+                self._out[template] = time.monotonic() + _AGAIN
