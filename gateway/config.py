@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.registry import PROVIDERS
+from channels import providers
 
 # Only those of our providers: a variable that ends so may be any other program's.
-_API_URLS = {f"{name}_API_URL".upper(): name for name in PROVIDERS}
+_API_URLS = {f"{name}_API_URL".upper(): name for name in providers.NAMES}
 _SECRET = 32
 
 

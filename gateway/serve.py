@@ -18,7 +18,6 @@ from aiohttp import web
 
 from channels.download import Downloader
 from channels.names import OwnThreads
-from gateway.app import api_urls, build_app
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
@@ -90,6 +89,8 @@ async def serve_web(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Answer requests on a bound socket until `stop` is set."""
+    from gateway.app import build_app  # noqa: PLC0415 - a worker answers no requests
+
     _allow_files()
     app = build_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
@@ -150,7 +151,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             store = open_store(settings.gateway_media_url, settings.gateway_data)
             media_links = MediaLinks(vault, settings.base_url)
             files = Files(database, store, media_links, downloader)
-            bases = api_urls(settings)
+            bases: dict[str, str | None] = {**settings.provider_api_urls}
             dispatching = Dispatching(
                 database,
                 vault,

@@ -4,8 +4,8 @@
     .venv/bin/python scripts/check.py lint types   only these
 
 The steps: format, lint, types, imports, tests (with coverage, on the embedded PostgreSQL), coverage
-(is it enough?), postgres (the tests that need a database once more, on the server of DATABASE_URL
-or on the system's PostgreSQL 15, where there is one).
+(is it enough?), postgres (the tests that another PostgreSQL may answer otherwise once more, on the
+server of DATABASE_URL or on the system's PostgreSQL 15, where there is one).
 """
 
 # ruff: noqa: S603, S606, T201 - it starts programs and says what it does
@@ -105,7 +105,7 @@ def coverage(run: Run) -> None:
 
 
 def postgres(run: Run) -> None:
-    """The tests that need a database, once more on another PostgreSQL."""
+    """The tests that may end otherwise on another PostgreSQL (`only_database.py` has the rule)."""
     from scripts.temporary_postgres import temporary_postgres  # noqa: PLC0415 - the same
 
     words = (*_pytest(run), "-p", "scripts.only_database")
@@ -201,8 +201,12 @@ def _do(module: str, *words: str, **environment: str) -> None:
 
 
 def _call(words: list[str], environment: dict[str, str]) -> None:
-    """Run a command that shows its own output; an empty value takes a variable away."""
-    changed = {**os.environ, **environment}
+    """Run a command that shows its own output; an empty value takes a variable away.
+
+    Compiled modules are kept, whatever a container's image says: hundreds of processes start here,
+    and each would compile them anew, which takes as long as most of them live.
+    """
+    changed = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment}
     with subprocess.Popen(
         words,
         cwd=ROOT,

@@ -1,23 +1,54 @@
-"""A pytest plugin that leaves only the tests which need a PostgreSQL server.
+"""A pytest plugin that leaves only the tests which another PostgreSQL may answer otherwise.
 
-For a second run on another server: the others would say the same again. So would a browser, and
-measurements of the same processes.
+For a second run on another server. The rule: a test stays that has a database, and of a test with
+many cases the first, which runs the same statements as the others. All cases stay where they differ
+in what they ask of PostgreSQL itself: its schema, its plans, its odd values, the order of rows.
+Left out is what starts programs (processes of the gateway, a browser, benchmarks): they run the
+statements that the tests in one process run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-ALIKE = ("tests/browser/", "tests/benchmarks/")
+PROGRAMS = (
+    "tests/benchmarks/",
+    "tests/browser/",
+    "tests/cli/",
+    "tests/faults/test_faults_processes.py",
+)
+ALL_CASES = (
+    "tests/database/",
+    "tests/faults/test_faults_orders.py",
+    "tests/faults/test_faults_orders_of_providers.py",
+    "tests/service/test_service_odd_values.py",
+    "tests/service/test_service_queries.py",
+    "tests/service/test_service_rows_of_others.py",
+    "tests/service/test_service_search.py",
+    "tests/service/test_service_transactions.py",
+)
+
+
+def kept(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The tests that are worth a run on another server, in their order."""
+    found, known = [], set()
+    for item in items:
+        # it asks for the server itself, or through other fixtures
+        if "server_dsn" not in getattr(item, "fixturenames", ()):
+            continue
+        test = item.nodeid.partition("[")[0]
+        is_new = test not in known or item.nodeid.startswith(ALL_CASES)
+        if is_new and not item.nodeid.startswith(PROGRAMS):
+            found.append(item)
+        known.add(test)
+    return found
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what asks, itself or through other fixtures, for `server_dsn`."""
-    kept = [
-        item
-        for item in items
-        if "server_dsn" in getattr(item, "fixturenames", ()) and not item.nodeid.startswith(ALIKE)
-    ]
-    kept_ids = {id(item) for item in kept}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept_ids])
-    items[:] = kept
+    """Leave out the others."""
+    found = kept(items)
+    stays = {id(item) for item in found}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in stays])
+    items[:] = found

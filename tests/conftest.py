@@ -17,7 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -52,6 +52,16 @@ structlog.configure(
 RUN_LOCK = pytest.StashKey[AbstractContextManager[None]]()
 
 
+class Shared(NamedTuple):
+    """A database that others are copied from, and what was said by what has filled it."""
+
+    name: str
+    said: str
+
+
+MakeShared = Callable[[str, str, Callable[[str], Coroutine[Any, Any, str]]], Shared]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the run's folder in the controller; its workers find it in their environment."""
     if not hasattr(config, "workerinput"):
@@ -77,9 +87,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         run = Path(os.environ["GATEWAY_TEST_RUN"])
         external = os.environ["GATEWAY_TEST_SERVER"]
-        if external and (run / "template").exists():
+        if external and (made := list(run.glob("*.made"))):
             with _Admin(external) as admin:
-                admin.run(f'DROP DATABASE IF EXISTS "{_template()}" WITH (FORCE)')
+                for kind in made:
+                    admin.run(f'DROP DATABASE IF EXISTS "{_shared(kind.stem)}" WITH (FORCE)')
         _wait_for_holder(run)
         config.stash[RUN_LOCK].__exit__(None, None, None)
         shutil.rmtree(run, ignore_errors=True)
@@ -139,20 +150,38 @@ def _admin(server_dsn: str) -> Iterator[_Admin]:
 
 
 @pytest.fixture(scope="session")
-def template(_admin: _Admin) -> str:
-    """The name of a migrated database that nobody is connected to, made by the first who asks."""
-    made = Path(os.environ["GATEWAY_TEST_RUN"]) / "template"
-    with _only_one(made.with_suffix(".lock")):
-        if not made.exists():
-            from gateway import migrate
+def make_shared(_admin: _Admin) -> MakeShared:
+    """A function that has a database for the whole run to copy from, made by the first who asks.
 
-            name = _template()
-            _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            _admin.run(f'CREATE DATABASE "{name}" TEMPLATE template0')
-            _admin.wait(migrate.up(dsn_for(_admin.dsn, name)))
-            _admin.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-            made.touch()
-    return _template()
+    From its kind, the template that it begins as, and what fills it, to its name and what was said
+    by what has filled it. Nobody is connected to it.
+    """
+
+    def make(kind: str, template: str, fill: Callable[[str], Coroutine[Any, Any, str]]) -> Shared:
+        name = _shared(kind)
+        made = Path(os.environ["GATEWAY_TEST_RUN"]) / f"{kind}.made"
+        with _only_one(made.with_suffix(".lock")):
+            if not made.exists():
+                _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                _admin.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+                said = _admin.wait(fill(dsn_for(_admin.dsn, name)))
+                _admin.run(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+                made.write_text(said)
+            return Shared(name, made.read_text())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def template(make_shared: MakeShared) -> str:
+    """The name of a migrated database."""
+
+    async def migrated(dsn: str) -> str:
+        from gateway import migrate
+
+        return " ".join(await migrate.up(dsn))
+
+    return make_shared("template", "template0", migrated).name
 
 
 @pytest.fixture
@@ -205,9 +234,9 @@ def make_template(_admin: _Admin, template: str) -> Iterator[Callable[[str], str
         _admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def _template() -> str:
+def _shared(kind: str) -> str:
     run = os.environ["GATEWAY_TEST_RUN"].rpartition(PREFIX)[2]
-    return f"template_{run}"
+    return f"{kind}_{run}"
 
 
 @contextmanager

@@ -7,29 +7,25 @@ from collections.abc import Callable
 
 import typer
 
-from channels.errors import SendError
 from gateway.cli import database, organization, sending, serving, why
 from gateway.cli.output import err
-from gateway.config import SettingsError
-from gateway.embedded.server import EmbeddedError
-from gateway.migrate import MigrationError
-from gateway.setup import SetupError
-from gateway.store.errors import DatabaseAwayError, RefusedError
-from gateway.vault import VaultError
 
-# What a user can mend: one line, no traceback.
-_MENDABLE = (
-    SettingsError,
-    EmbeddedError,
-    MigrationError,
-    SetupError,
-    DatabaseAwayError,
-    RefusedError,
-    VaultError,
-    SendError,
-    sending.ApiError,
-    why.NothingFoundError,
-    serving.PortTakenError,
+# What a user can mend: one line, no traceback. By their names: a command imports, when it runs,
+# what it needs, and no other command's.
+MENDABLE = frozenset(
+    {
+        "channels.errors.SendError",
+        "gateway.cli.sending.ApiError",
+        "gateway.cli.why.NothingFoundError",
+        "gateway.config.SettingsError",
+        "gateway.embedded.files.EmbeddedError",
+        "gateway.migrate.MigrationError",
+        "gateway.serve.PortTakenError",
+        "gateway.setup.SetupError",
+        "gateway.store.errors.DatabaseAwayError",
+        "gateway.store.errors.RefusedError",
+        "gateway.vault.VaultError",
+    }
 )
 
 app = typer.Typer(
@@ -58,6 +54,10 @@ def _is_text(argument: str) -> bool:
     return True
 
 
+def _is_mendable(error: Exception) -> bool:
+    return any(f"{kind.__module__}.{kind.__qualname__}" in MENDABLE for kind in type(error).__mro__)
+
+
 def run() -> int:
     """Run the command line; the exit code."""
     if any(not _is_text(argument) for argument in sys.argv):
@@ -65,7 +65,9 @@ def run() -> int:
         return 1
     try:
         app()
-    except _MENDABLE as error:
+    except Exception as error:
+        if not _is_mendable(error):
+            raise
         err.print(f"gateway: {error}", markup=False)
         return 1
     return 0

@@ -9,10 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from gateway import migrate
 from gateway.cli.output import Json, err, out, show
-from gateway.config import Settings, read_settings
-from gateway.embedded.server import EmbeddedServer
 
 T = TypeVar("T")
 
@@ -23,7 +20,7 @@ migrations = typer.Typer(help="Bring the database to this version, or back.", no
 def up(as_json: Json = False) -> None:
     """Apply every migration that is missing."""
     with err.status("Migrating ..."):
-        applied, doubts = asyncio.run(_with_owner(read_settings(), _up))
+        applied, doubts = asyncio.run(_with_owner(_up))
     for doubt in doubts:
         err.print(f"Look at this: {doubt}", markup=False)
     if as_json:
@@ -40,10 +37,10 @@ def down(
     as_json: Json = False,
 ) -> None:
     """Take back the last migration."""
+    from gateway import migrate
+
     with err.status("Taking back ..."):
-        taken_back = asyncio.run(
-            _with_owner(read_settings(), lambda url: migrate.down(url, to, _tell))
-        )
+        taken_back = asyncio.run(_with_owner(lambda url: migrate.down(url, to, _tell)))
     if as_json:
         show({"taken_back": taken_back}, as_json=True)
     else:
@@ -54,7 +51,9 @@ def down(
 @migrations.command()
 def status(as_json: Json = False) -> None:
     """Say which migrations are applied and which are missing."""
-    found = asyncio.run(_with_owner(read_settings(), migrate.status))
+    from gateway import migrate
+
+    found = asyncio.run(_with_owner(migrate.status))
     show({"applied": list(found.applied), "pending": list(found.pending)}, as_json=as_json)
 
 
@@ -65,6 +64,8 @@ def export_supabase(
     as_json: Json = False,
 ) -> None:
     """Write the migrations as the Supabase CLI wants them (without their down halves)."""
+    from gateway import migrate
+
     try:
         written = [str(path) for path in migrate.export_supabase(target)]
     except OSError as error:
@@ -77,6 +78,8 @@ def export_supabase(
 
 
 async def _up(url: str) -> tuple[list[str], list[str]]:
+    from gateway import migrate
+
     return await migrate.up(url, _tell), await migrate.doubts(url)
 
 
@@ -84,11 +87,16 @@ def _tell(text: str) -> None:
     err.print(f"gateway: {text}", markup=False)
 
 
-async def _with_owner(settings: Settings, do: Callable[[str], Awaitable[T]]) -> T:
+async def _with_owner(do: Callable[[str], Awaitable[T]]) -> T:
+    from gateway.config import read_settings
+
+    settings = read_settings()
     # dbmate holds a lock of its session, which a transaction pooler would keep for others.
     url = settings.database_owner_url or settings.database_direct_url or settings.database_url
     if url is not None:
         return await do(url)
+    from gateway.embedded.server import EmbeddedServer
+
     async with EmbeddedServer(settings.gateway_data) as server:
         return await do(server.dsn)
 

@@ -7,22 +7,18 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
-import jwt
 import typer
 
+from channels import providers
 from channels.model import Channel
-from gateway import registry, setup
 from gateway.cli.output import Json, err, show
-from gateway.config import Settings, SettingsError, read_settings
-from gateway.runtime import database_of
-from gateway.setup import SetupError
-from gateway.sign_in_mail import LINK_SECONDS
-from gateway.store import accounts
-from gateway.store.database import Database
-from gateway.vault import Vault
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
+    from gateway.store.database import Database
 
 Organization = Annotated[UUID, typer.Option("--org", help="The organization's id.")]
 
@@ -42,9 +38,10 @@ def create_organization(
     as_json: Json = False,
 ) -> None:
     """Make an organization; names may repeat."""
+    from gateway import setup
 
     async def do() -> UUID:
-        async with _database(read_settings()) as (_, database):
+        async with _database() as (_, database):
             return await setup.create_organization(database, name, country=country)
 
     show({"id": asyncio.run(do())}, as_json=as_json)
@@ -62,9 +59,10 @@ def create_staff(
     as_json: Json = False,
 ) -> None:
     """Make a member of staff."""
+    from gateway import setup
 
     async def do() -> tuple[UUID, UUID]:
-        async with _database(read_settings()) as (_, database):
+        async with _database() as (_, database):
             return await setup.create_staff(
                 database, organization_id, email, role, full_name=name, auth_id=auth_id
             )
@@ -80,12 +78,18 @@ def create_token(
     as_json: Json = False,
 ) -> None:
     """Make a JWT as Supabase would, where SUPABASE_JWT_SECRET is set."""
+    import jwt
+
+    from gateway.config import SettingsError, read_settings
+    from gateway.setup import SetupError
+    from gateway.store import accounts
+
     settings = read_settings()
     if settings.supabase_jwt_secret is None:
         raise SettingsError("SUPABASE_JWT_SECRET: is needed to make a token")
 
     async def do() -> UUID:
-        async with _database(settings) as (_, database), database.as_service() as db:
+        async with _database() as (_, database), database.as_service() as db:
             row = await accounts.staff_by_email(db, email)
         if row is None:
             raise SetupError(f"There is no member of staff with the address {email}.")
@@ -116,12 +120,14 @@ def create_link(
     as_json: Json = False,
 ) -> None:
     """Make a link that signs a member of staff in to the inbox, once, within 15 minutes."""
-    settings = read_settings()
+    from gateway import setup
+    from gateway.sign_in_mail import LINK_SECONDS
+    from gateway.vault import Vault
 
     async def do() -> str:
-        async with _database(settings, needs_keys=True) as (ready, database):
+        async with _database(needs_keys=True) as (ready, database):
             vault = Vault(ready.gateway_secret_keys)
-            return await setup.sign_in_url(database, vault, settings.base_url, email)
+            return await setup.sign_in_url(database, vault, ready.base_url, email)
 
     url = asyncio.run(do())
     if as_json:
@@ -140,9 +146,10 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Make an API key; it is shown once."""
+    from gateway import setup
 
     async def do() -> setup.NewKey:
-        async with _database(read_settings()) as (_, database):
+        async with _database() as (_, database):
             return await setup.create_key(database, organization_id, name, is_test=test)
 
     made = asyncio.run(do())
@@ -152,7 +159,7 @@ def create_key(
 @account.command("add")
 def add_account(
     organization_id: Organization,
-    provider: Annotated[str, typer.Option(help=f"One of: {', '.join(registry.PROVIDERS)}.")],
+    provider: Annotated[str, typer.Option(help=f"One of: {', '.join(providers.NAMES)}.")],
     values: Annotated[
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE, or NAME=@FILE to read a file; repeat it."),
@@ -161,16 +168,19 @@ def add_account(
     as_json: Json = False,
 ) -> None:
     """Add credentials at a provider; the answer has the URLs to paste there."""
+    from gateway import registry, setup
+    from gateway.vault import Vault
+
     credentials = dict(_value(text) for text in [*(values or []), *(more or [])])
-    settings = read_settings()
 
-    async def do() -> UUID:
-        async with _database(settings, needs_keys=True) as (ready, database):
+    async def do() -> tuple[UUID, str]:
+        async with _database(needs_keys=True) as (ready, database):
             vault = Vault(ready.gateway_secret_keys)
-            return await setup.add_account(database, vault, organization_id, provider, credentials)
+            added = setup.add_account(database, vault, organization_id, provider, credentials)
+            return await added, ready.base_url
 
-    account_id = asyncio.run(do())
-    urls = registry.webhook_urls(settings.base_url, provider, account_id, credentials)
+    account_id, base_url = asyncio.run(do())
+    urls = registry.webhook_urls(base_url, provider, account_id, credentials)
     show({"id": account_id, "webhooks": urls}, as_json=as_json)
     missing = {} if as_json else registry.missing_secrets(provider, credentials)
     for event, name in missing.items():
@@ -195,9 +205,10 @@ def add_sender(
     as_json: Json = False,
 ) -> None:
     """Add an address to send from."""
+    from gateway import setup
 
     async def do() -> UUID:
-        async with _database(read_settings()) as (_, database):
+        async with _database() as (_, database):
             return await setup.add_sender(
                 database, account_id, channel, address, is_default=default, rate=rate
             )
@@ -206,10 +217,12 @@ def add_sender(
 
 
 @asynccontextmanager
-async def _database(
-    settings: Settings, *, needs_keys: bool = False
-) -> AsyncIterator[tuple[Settings, Database]]:
-    async with database_of(settings, needs_keys=needs_keys) as ready:
+async def _database(*, needs_keys: bool = False) -> AsyncIterator[tuple[Settings, Database]]:
+    from gateway.config import read_settings
+    from gateway.runtime import database_of
+    from gateway.store.database import Database
+
+    async with database_of(read_settings(), needs_keys=needs_keys) as ready:
         database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
         try:
             yield ready, database
@@ -218,6 +231,8 @@ async def _database(
 
 
 def _value(text: str) -> tuple[str, str]:
+    from gateway.setup import SetupError
+
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SetupError(f"{name or text!r} has no value: write --set NAME=VALUE.")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 import typer
 
 from channels.model import Channel
 from gateway.cli.output import Json, err, show
-from gateway.config import SettingsError, read_settings
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _FINAL = ("delivered", "read", "failed", "canceled")
 
@@ -35,6 +36,8 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send a message; GATEWAY_URL and GATEWAY_API_KEY say where and as whom."""
+    from gateway.config import SettingsError, read_settings
+
     settings = read_settings()
     if settings.gateway_api_key is None:
         raise SettingsError("GATEWAY_API_KEY: is needed; make one with 'gateway key create'")
@@ -57,6 +60,8 @@ def send(
 
 
 async def _send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
+    import aiohttp
+
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         message = await _ask(session, "POST", f"{url}/v1/messages", request)
@@ -72,6 +77,8 @@ async def _send(url: str, key: str, request: dict[str, Any], patience: float) ->
 async def _ask(
     session: aiohttp.ClientSession, method: str, url: str, body: object = None
 ) -> dict[str, Any]:
+    import aiohttp
+
     try:
         async with session.request(method, url, json=body) as response:
             answer = await response.json(content_type=None)

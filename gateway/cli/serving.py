@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.output import err, out
-from gateway.config import Settings, SettingsError, read_settings
-from gateway.logs import configure
-from gateway.media.store import MediaStoreError, open_store
-from gateway.runtime import database_of, share_metrics
-from gateway.serve import (
-    PortTakenError,
-    WebProcesses,
-    bind,
-    claim,
-    run_loop,
-    serve_web,
-    serve_worker,
-    stop_on_signals,
-)
 
-__all__ = ["PortTakenError", "add_to"]
+if TYPE_CHECKING:
+    from gateway.config import Settings
 
 SMTP_PORT = 9025
 
@@ -32,6 +19,9 @@ Host = Annotated[str, typer.Option(help="The address to listen on.")]
 
 def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has to
     """Answer requests and webhooks, on PORT, with WEB_CONCURRENCY processes."""
+    from gateway.runtime import database_of
+    from gateway.serve import WebProcesses, bind, claim, run_loop, serve_web, stop_on_signals
+
     settings = _started()
 
     async def run() -> None:
@@ -48,6 +38,9 @@ def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has t
 
 def worker() -> None:
     """Send what is due, WORKER_CONCURRENCY messages side by side."""
+    from gateway.runtime import database_of
+    from gateway.serve import run_loop, serve_worker, stop_on_signals
+
     settings = _started()
 
     async def run() -> None:
@@ -74,7 +67,8 @@ def simulator(
     ] = None,
 ) -> None:
     """Be the providers: their APIs, with signed callbacks, and faults on request."""
-    from gateway import simulator as providers  # noqa: PLC0415 - web and worker need it not
+    from gateway import simulator as providers
+    from gateway.serve import PortTakenError, run_loop, stop_on_signals
 
     async def run() -> None:
         stop = stop_on_signals()
@@ -110,7 +104,11 @@ def demo(
     port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
 ) -> None:
     """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
-    from gateway.demo.run import alone, run_demo  # noqa: PLC0415 - nor does anybody else need this
+    from gateway.config import read_settings
+    from gateway.demo.run import alone, run_demo
+    from gateway.logs import configure
+    from gateway.runtime import share_metrics
+    from gateway.serve import run_loop
 
     settings = read_settings()
     folder = settings.gateway_data / "demo"
@@ -129,6 +127,11 @@ def demo(
 
 
 def _started() -> Settings:
+    from gateway.config import SettingsError, read_settings
+    from gateway.logs import configure
+    from gateway.media.store import MediaStoreError, open_store
+    from gateway.runtime import share_metrics
+
     settings = read_settings()
     try:
         open_store(settings.gateway_media_url, settings.gateway_data)

@@ -7,18 +7,16 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 from rich.console import Console
 
 from gateway.cli.output import Json, out, show
-from gateway.config import Settings, read_settings
-from gateway.runtime import database_of
-from gateway.store import why as stored
-from gateway.store.database import Database
-from gateway.why import Explanation, Step, explain
+
+if TYPE_CHECKING:
+    from gateway.why import Explanation, Step
 
 _WIDEST, _NARROWEST = 100, 40
 _INDENT = " " * 10
@@ -52,7 +50,7 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Say what became of a message and what to do, in plain words; of an address, the latest."""
-    found = asyncio.run(_find(read_settings(), organization_id, ref))
+    found = asyncio.run(_find(organization_id, ref))
     if as_json:
         message, *others = found.rows
         show({"message": message, **asdict(found.explanation), "others": others}, as_json=True)
@@ -61,8 +59,14 @@ def why(
         out.print(text, style=style, markup=False, emoji=False)
 
 
-async def _find(settings: Settings, organization_id: UUID | None, ref: str) -> _Found:
-    async with database_of(settings, needs_keys=False) as ready:
+async def _find(organization_id: UUID | None, ref: str) -> _Found:
+    from gateway.config import read_settings
+    from gateway.runtime import database_of
+    from gateway.store import why as stored
+    from gateway.store.database import Database
+    from gateway.why import explain
+
+    async with database_of(read_settings(), needs_keys=False) as ready:
         database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
         try:
             async with database.as_service() as db:

@@ -1,7 +1,7 @@
 """Gives one command after another in one process, as its standard input says.
 
-Each line is `[[words ...], {variables}]`; each answer is `[code, stdout, stderr]`. It starts Python
-once for many commands, which is most of what a short one costs.
+Each line is `[[words ...], {environment}, folder]`; each answer is `[code, stdout, stderr]`. Python
+starts and imports once for many commands, which is most of what a short one costs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import traceback
 from gateway.cli import run
 
 
-def give(words: list[str], variables: dict[str, str]) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of one command."""
-    before = dict(os.environ)
-    os.environ.update(variables)
+def give(words: list[str], environment: dict[str, str], folder: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command that is given in a folder."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
     sys.argv = ["gateway", *words]
     out, err = io.StringIO(), io.StringIO()
     code: object = 1
@@ -30,9 +31,6 @@ def give(words: list[str], variables: dict[str, str]) -> tuple[int, str, str]:
         code = end.code or 0
     except Exception:  # noqa: BLE001 - what the interpreter would do
         err.write(traceback.format_exc())
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     return int(str(code)), out.getvalue(), err.getvalue()
 
 

@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -97,23 +99,59 @@ class Running:
         self._said.set()
 
 
-@dataclass(kw_only=True)
-class Clerk:
-    """One process that gives one command after another (`tests/cli/clerk.py`)."""
+class Office:
+    """Where one process gives one command after another, of many tests (`tests/cli/clerk.py`)."""
 
-    process: Process
+    def __init__(self) -> None:
+        self._clerk: subprocess.Popen[bytes] | None = None
 
-    async def run(self, *words: str, **variables: str) -> Done:
+    def give(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Done:
         """A command from its beginning to its end."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps([words, variables]).encode() + b"\n")
-        await stdin.drain()
-        line = await asyncio.wait_for(stdout.readline(), PATIENCE)
+        clerk = self._clerk = self._clerk or self._begin()
+        assert clerk.stdin is not None
+        assert clerk.stdout is not None
+        late = threading.Timer(PATIENCE, clerk.kill)
+        late.start()
+        clerk.stdin.write(json.dumps([words, dict(environment), str(folder)]).encode() + b"\n")
+        clerk.stdin.flush()
+        line = clerk.stdout.readline()
+        late.cancel()
+        if not line:
+            self.close()
         assert line, "the clerk is gone"
         code, out, err = orjson.loads(line)
         return Done(words=words, code=code, out=out, err=err)
+
+    def close(self) -> None:
+        """Let the clerk go; another comes for the next command."""
+        clerk, self._clerk = self._clerk, None
+        if clerk is not None:
+            clerk.communicate(timeout=PATIENCE)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.cli.clerk"],
+            env={**inherited(), "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
+OFFICE = Office()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clerk:
+    """Who gives commands in a folder and an environment, one after another."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    async def run(self, *words: str, **variables: str) -> Done:
+        """A command from its beginning to its end."""
+        told = {**self.environment, **variables}
+        return await asyncio.to_thread(OFFICE.give, words, told, self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,52 +163,36 @@ class Shell:
 
     async def run(self, *words: str, **variables: str) -> Done:
         """A command from its beginning to its end, in a process of its own."""
-        process = await self._spawn("gateway", words, variables)
+        process = await self._spawn(words, variables)
         try:
             out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
         finally:
             await _end(process)
         return Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
 
-    @asynccontextmanager
-    async def clerk(self) -> AsyncIterator[Clerk]:
+    def clerk(self) -> Clerk:
         """A clerk who works here."""
-        process = await self._spawn("tests.cli.clerk", (), {}, stdin=PIPE, stderr=None)
-        try:
-            yield Clerk(process=process)
-            assert process.stdin is not None
-            process.stdin.close()
-            await asyncio.wait_for(process.wait(), PATIENCE)
-        finally:
-            await _end(process)
+        return Clerk(folder=self.folder, environment=self.environment)
 
     @asynccontextmanager
     async def start(self, *words: str, **variables: str) -> AsyncIterator[Running]:
         """A process that goes on meanwhile."""
-        running = Running(process=await self._spawn("gateway", words, variables))
+        running = Running(process=await self._spawn(words, variables))
         running.read()
         try:
             yield running
         finally:
             await _end(running.process)
 
-    async def _spawn(
-        self,
-        module: str,
-        words: Sequence[str],
-        variables: Mapping[str, str],
-        *,
-        stdin: int = DEVNULL,
-        stderr: int | None = PIPE,
-    ) -> Process:
+    async def _spawn(self, words: Sequence[str], variables: Mapping[str, str]) -> Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", module, *words),
+            *("-m", "gateway", *words),
             env={**self.environment, "PYTHONPATH": str(ROOT), **variables},
             cwd=self.folder,
-            stdin=stdin,
+            stdin=DEVNULL,
             stdout=PIPE,
-            stderr=stderr,
+            stderr=PIPE,
             limit=2**20,
             start_new_session=True,
         )
@@ -183,10 +205,14 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
+def inherited() -> dict[str, str]:
+    """What processes may know of the machine."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
 def shell_in(folder: Path, **variables: str) -> Shell:
     """A shell that knows nothing but this folder and these variables."""
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    known = {**inherited, "GATEWAY_DATA": str(folder), **variables}
+    known = {**inherited(), "GATEWAY_DATA": str(folder), **variables}
     return Shell(folder=folder, environment=known)
 
 

@@ -73,7 +73,7 @@ async def site(shell: Shell) -> AsyncIterator[Site]:
     url, simulator = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{simulator_port}"
     with_ports = {"PORT": str(port), "TWILIO_API_URL": simulator}
     async with AsyncExitStack() as stack:
-        clerk = await stack.enter_async_context(shell.clerk())
+        clerk = shell.clerk()
         await clerk.run("migrate", "up")
         processes = [
             await stack.enter_async_context(started)

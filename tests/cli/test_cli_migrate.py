@@ -7,17 +7,17 @@ from tests.cli.shell import Shell
 
 async def test_up_down_and_status(new_shell: Shell) -> None:
     """Up applies what is missing, down takes back the last or down to a version."""
-    async with new_shell.clerk() as clerk:
-        before = (await clerk.run("migrate", "status", "--json")).json
-        up = (await clerk.run("migrate", "up", "--json")).json
-        again = await clerk.run("migrate", "up")
-        last = (await clerk.run("migrate", "down", "--json")).json
-        some = (await clerk.run("migrate", "down", "--to", before["pending"][1], "--json")).json
-        after = (await clerk.run("migrate", "status", "--json")).json
-        above = await clerk.run("migrate", "down", "--to", before["pending"][-1])
-        shown = await clerk.run("migrate", "status")
-        everything = (await clerk.run("migrate", "down", "--to", "0", "--json")).json
-        nothing = await clerk.run("migrate", "down")
+    clerk = new_shell.clerk()
+    before = (await clerk.run("migrate", "status", "--json")).json
+    up = (await clerk.run("migrate", "up", "--json")).json
+    again = await clerk.run("migrate", "up")
+    last = (await clerk.run("migrate", "down", "--json")).json
+    some = (await clerk.run("migrate", "down", "--to", before["pending"][1], "--json")).json
+    after = (await clerk.run("migrate", "status", "--json")).json
+    above = await clerk.run("migrate", "down", "--to", before["pending"][-1])
+    shown = await clerk.run("migrate", "status")
+    everything = (await clerk.run("migrate", "down", "--to", "0", "--json")).json
+    nothing = await clerk.run("migrate", "down")
 
     versions = before["pending"]
     assert [] == before["applied"]
@@ -34,13 +34,13 @@ async def test_up_down_and_status(new_shell: Shell) -> None:
 
 async def test_down_to_what_is_no_version(shell: Shell) -> None:
     """A version that does not exist takes back nothing: a digit too few would be everything."""
-    async with shell.clerk() as clerk:
-        versions = (await clerk.run("migrate", "status", "--json")).json["applied"]
-        refused = [
-            await clerk.run("migrate", "down", "--to", to, "--json")
-            for to in ("latest", "99", versions[0][:-1])
-        ]
-        after = (await clerk.run("migrate", "status", "--json")).json
+    clerk = shell.clerk()
+    versions = (await clerk.run("migrate", "status", "--json")).json["applied"]
+    refused = [
+        await clerk.run("migrate", "down", "--to", to, "--json")
+        for to in ("latest", "99", versions[0][:-1])
+    ]
+    after = (await clerk.run("migrate", "status", "--json")).json
 
     for done in refused:
         assert "version" in done.complaint
@@ -49,9 +49,9 @@ async def test_down_to_what_is_no_version(shell: Shell) -> None:
 
 async def test_export_supabase(lone_shell: Shell) -> None:
     """The up halves are written where the Supabase CLI looks, without the down halves."""
-    async with lone_shell.clerk() as clerk:
-        done = await clerk.run("export-supabase", "--json")
-        elsewhere = await clerk.run("export-supabase", "out")
+    clerk = lone_shell.clerk()
+    done = await clerk.run("export-supabase", "--json")
+    elsewhere = await clerk.run("export-supabase", "out")
 
     written = done.json["written"]
     assert sorted(written) == written

@@ -19,7 +19,8 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     words = ("web", "--host", "127.0.0.1")
-    async with new_shell.start(*words, PORT=str(port)) as web, new_shell.clerk() as clerk:
+    clerk = new_shell.clerk()
+    async with new_shell.start(*words, PORT=str(port)) as web:
         await web.says("web is ready")
         before = await get(f"{base}/readyz")
         refused = await get(f"{base}/v1/messages", headers={"Authorization": "Bearer gw_live_x"})

@@ -52,11 +52,11 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
         "GATEWAY_MEDIA_URL": ["https://bucket", "~nobody-here/x"],
     }
     found = {}
-    async with away.clerk() as clerk:
-        for name, values in wrong.items():
-            for value in values:
-                done = await clerk.run("worker", **{name: value})
-                found[name, value] = (done.code, done.out, done.err.count("\n"), done.err[:40])
+    clerk = away.clerk()
+    for name, values in wrong.items():
+        for value in values:
+            done = await clerk.run("worker", **{name: value})
+            found[name, value] = (done.code, done.out, done.err.count("\n"), done.err[:40])
 
     for (name, value), (code, out, lines, text) in found.items():
         assert (1, "", 1, True) == (code, out, lines, text.startswith(f"gateway: {name}: ")), (
@@ -69,9 +69,9 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
 async def test_what_only_the_server_can_tell(shell: Shell, database: str) -> None:
     """A setting that PostgreSQL has not stops the process, too, and other programs' variables that
     end as those of our providers do not."""
-    async with shell.clerk() as clerk:
-        wrong = await clerk.run("worker", DATABASE_URL=f"{database}&channel_binding=require")
-        right = await clerk.run("org", "create", "Clinic", VITE_API_URL="/api")
+    clerk = shell.clerk()
+    wrong = await clerk.run("worker", DATABASE_URL=f"{database}&channel_binding=require")
+    right = await clerk.run("org", "create", "Clinic", VITE_API_URL="/api")
 
     assert wrong.complaint.startswith("DATABASE_URL: ")
     assert "channel_binding" in wrong.complaint
@@ -82,18 +82,18 @@ async def test_a_key_that_cannot_be_read(lone_shell: Shell, folder: Path) -> Non
     """A `secret.key` that is not to be read is one line that names it; no other takes its place."""
     (folder / "secret.key").mkdir()
 
-    async with lone_shell.clerk() as clerk:
-        done = await clerk.run("org", "create", "Clinic")
+    clerk = lone_shell.clerk()
+    done = await clerk.run("org", "create", "Clinic")
 
     assert done.complaint.startswith(f"GATEWAY_DATA: {folder}/secret.key cannot be used: ")
 
 
 async def test_a_database_that_is_away(away: Shell) -> None:
     """A command that needs the database says in one line that it does not answer."""
-    async with away.clerk() as clerk:
-        org = await clerk.run("org", "create", "x")
-        up = await clerk.run("migrate", "up")
-        status = await clerk.run("migrate", "status", "--json")
+    clerk = away.clerk()
+    org = await clerk.run("org", "create", "x")
+    up = await clerk.run("migrate", "up")
+    status = await clerk.run("migrate", "status", "--json")
 
     for done in (org, up, status):
         assert "database" in done.complaint

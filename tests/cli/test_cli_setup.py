@@ -78,8 +78,8 @@ async def test_help_and_usage(lone_shell: Shell) -> None:
         lone_shell.run("account", "add", "--help"),
         lone_shell.run("key", "create", "--org", "nonsense", "--json"),
     )
-    async with lone_shell.clerk() as clerk:
-        ports = [await clerk.run(name, "--port", "65536") for name in ("simulator", "demo")]
+    clerk = lone_shell.clerk()
+    ports = [await clerk.run(name, "--port", "65536") for name in ("simulator", "demo")]
 
     assert (0, "") == (right.code, right.err)
     assert "--set" in right.out
@@ -92,18 +92,18 @@ async def test_help_and_usage(lone_shell: Shell) -> None:
 async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
     """From organization to sender: each --json is data alone, and the rows are there."""
     (shell.folder / "token.txt").write_text(f"{TOKEN}\n")
-    async with shell.clerk() as clerk:
-        org = await _organization(clerk)
-        account = await clerk.run(
-            *("account", "add", "--org", org, "--provider", "twilio"),
-            *("--set", f"account_sid={SID}", "--set", "auth_token=@token.txt"),
-            *("api_key_sid=SK1", "api_key_secret=a=b", "--json"),
-            PUBLIC_URL="https://msg.example.org/gw/",
-        )
-        account_id = account.json["id"]
-        adding = ("sender", "add", "--account", account_id, "--channel", "sms", "--address")
-        sender = await clerk.run(*adding, "+1 555 123 0001", "--default", "--rate", "2.5", "--json")
-        taken = await clerk.run(*adding, "+15551230001")
+    clerk = shell.clerk()
+    org = await _organization(clerk)
+    account = await clerk.run(
+        *("account", "add", "--org", org, "--provider", "twilio"),
+        *("--set", f"account_sid={SID}", "--set", "auth_token=@token.txt"),
+        *("api_key_sid=SK1", "api_key_secret=a=b", "--json"),
+        PUBLIC_URL="https://msg.example.org/gw/",
+    )
+    account_id = account.json["id"]
+    adding = ("sender", "add", "--account", account_id, "--channel", "sms", "--address")
+    sender = await clerk.run(*adding, "+1 555 123 0001", "--default", "--rate", "2.5", "--json")
+    taken = await clerk.run(*adding, "+15551230001")
 
     base = f"https://msg.example.org/gw/webhooks/twilio/{account_id}"
     assert {
@@ -155,40 +155,40 @@ async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
 async def test_every_channel_is_set_up(shell: Shell) -> None:
     """Accounts and senders of e-mail, WhatsApp and calls: the URLs to paste are complete, with the
     secret where the provider does not sign."""
-    async with shell.clerk() as clerk:
-        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    clerk = shell.clerk()
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
 
-        async def account(provider: str, *pairs: str) -> Any:
-            words = [word for pair in pairs for word in ("--set", pair)]
-            return (
-                await clerk.run(
-                    *("account", "add", "--org", org, "--provider", provider, *words, "--json"),
-                    PUBLIC_URL="https://msg.example.org",
-                )
-            ).json
+    async def account(provider: str, *pairs: str) -> Any:
+        words = [word for pair in pairs for word in ("--set", pair)]
+        return (
+            await clerk.run(
+                *("account", "add", "--org", org, "--provider", provider, *words, "--json"),
+                PUBLIC_URL="https://msg.example.org",
+            )
+        ).json
 
-        async def sender(account_id: str, channel: str, address: str) -> Any:
-            words = ("--account", account_id, "--channel", channel, "--address", address)
-            return await clerk.run("sender", "add", *words, "--default")
+    async def sender(account_id: str, channel: str, address: str) -> Any:
+        words = ("--account", account_id, "--channel", channel, "--address", address)
+        return await clerk.run("sender", "add", *words, "--default")
 
-        mails = await account("sendgrid", "api_key=SG.x", "inbound_secret=open+sesame/1")
-        chats = await account(
-            "meta", "access_token=EAA1", "phone_number_id=123456789", f"app_secret={TOKEN}"
-        )
-        calls = await account("twilio", f"account_sid={SID}", f"auth_token={TOKEN}")
-        server = await account("smtp", "host=mail.example.org", "webhook_secret=open-sesame")
-        done = [
-            await sender(mails["id"], "email", "desk@clinic.example"),
-            await sender(server["id"], "email", "desk@other.example"),
-            await sender(chats["id"], "whatsapp", "+1 555 123 0002"),
-            await sender(calls["id"], "call", "+15551230001"),
-        ]
-        wrong = [
-            await sender(mails["id"], "email", "desk"),
-            await sender(mails["id"], "sms", "+15551230001"),
-            await sender(chats["id"], "whatsapp", "Clinic"),
-            await sender(calls["id"], "call", "Clinic"),
-        ]
+    mails = await account("sendgrid", "api_key=SG.x", "inbound_secret=open+sesame/1")
+    chats = await account(
+        "meta", "access_token=EAA1", "phone_number_id=123456789", f"app_secret={TOKEN}"
+    )
+    calls = await account("twilio", f"account_sid={SID}", f"auth_token={TOKEN}")
+    server = await account("smtp", "host=mail.example.org", "webhook_secret=open-sesame")
+    done = [
+        await sender(mails["id"], "email", "desk@clinic.example"),
+        await sender(server["id"], "email", "desk@other.example"),
+        await sender(chats["id"], "whatsapp", "+1 555 123 0002"),
+        await sender(calls["id"], "call", "+15551230001"),
+    ]
+    wrong = [
+        await sender(mails["id"], "email", "desk"),
+        await sender(mails["id"], "sms", "+15551230001"),
+        await sender(chats["id"], "whatsapp", "Clinic"),
+        await sender(calls["id"], "call", "Clinic"),
+    ]
 
     base = "https://msg.example.org/webhooks"
     assert {
@@ -211,13 +211,11 @@ async def test_every_channel_is_set_up(shell: Shell) -> None:
 async def test_a_url_that_lacks_its_secret(shell: Shell) -> None:
     """Where an account has no secret for its inbound URL, a person is told what to set."""
     words = ("--provider", "smtp", "host=mail.example.org")
-    async with shell.clerk() as clerk:
-        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
-        without = await clerk.run("account", "add", "--org", org, *words)
-        as_data = await clerk.run("account", "add", "--org", org, *words, "--json")
-        complete = await clerk.run(
-            "account", "add", "--org", org, *words, "webhook_secret=open-sesame"
-        )
+    clerk = shell.clerk()
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    without = await clerk.run("account", "add", "--org", org, *words)
+    as_data = await clerk.run("account", "add", "--org", org, *words, "--json")
+    complete = await clerk.run("account", "add", "--org", org, *words, "webhook_secret=open-sesame")
 
     assert {"id", "webhooks"} == as_data.json.keys()
     assert (0, 1, True) == (
@@ -230,20 +228,20 @@ async def test_a_url_that_lacks_its_secret(shell: Shell) -> None:
 
 async def test_staff_need_an_address(shell: Shell) -> None:
     """What is no e-mail address is refused: nobody could sign in with it."""
-    async with shell.clerk() as clerk:
-        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
-        refused = await clerk.run("staff", "create", "--org", org, "--email", "not-an-email")
+    clerk = shell.clerk()
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    refused = await clerk.run("staff", "create", "--org", org, "--email", "not-an-email")
 
     assert "not-an-email" in refused.complaint
 
 
 async def test_one_mailbox_is_one_member_of_staff(shell: Shell) -> None:
     """An address that somebody has in other letters is taken, in every organization."""
-    async with shell.clerk() as clerk:
-        one = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
-        other = (await clerk.run("org", "create", "Shop", "--json")).json["id"]
-        await clerk.run("staff", "create", "--org", one, "--email", "ada@clinic.example")
-        again = await clerk.run("staff", "create", "--org", other, "--email", "Ada@Clinic.example")
+    clerk = shell.clerk()
+    one = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    other = (await clerk.run("org", "create", "Shop", "--json")).json["id"]
+    await clerk.run("staff", "create", "--org", one, "--email", "ada@clinic.example")
+    again = await clerk.run("staff", "create", "--org", other, "--email", "Ada@Clinic.example")
 
     assert "Ada@Clinic.example already" in again.complaint
 
@@ -266,15 +264,15 @@ async def test_staff_and_their_token(shell: Shell) -> None:
     """A token is what Supabase would give: of somebody who is there, for as long as was said."""
     with_secret = {"SUPABASE_JWT_SECRET": SECRET, "SUPABASE_URL": "https://x.supabase.co/"}
     asking = ("staff", "token", "--email", "ada@example.com")
-    async with shell.clerk() as clerk:
-        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
-        creating = ("staff", "create", "--org", org, "--email", "ada@example.com")
-        early = await clerk.run(*asking, **with_secret)
-        made = await clerk.run(*creating, "--role", "owner", "--json")
-        again = await clerk.run(*creating)
-        token = await clerk.run(*asking, "--ttl", "60", "--json", **with_secret)
-        bare = await clerk.run(*asking, SUPABASE_JWT_SECRET=SECRET)
-        secretless = await clerk.run(*asking)
+    clerk = shell.clerk()
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    creating = ("staff", "create", "--org", org, "--email", "ada@example.com")
+    early = await clerk.run(*asking, **with_secret)
+    made = await clerk.run(*creating, "--role", "owner", "--json")
+    again = await clerk.run(*creating)
+    token = await clerk.run(*asking, "--ttl", "60", "--json", **with_secret)
+    bare = await clerk.run(*asking, SUPABASE_JWT_SECRET=SECRET)
+    secretless = await clerk.run(*asking)
 
     claims = jwt.decode(
         token.json["token"],
@@ -294,16 +292,16 @@ async def test_a_link_to_sign_in(shell: Shell, database: str) -> None:
     """A link is of somebody who is there and active, at PUBLIC_URL; another one each time."""
     asking = ("staff", "link", "--email", "ada@example.com")
     public = {"PUBLIC_URL": "https://providers:secret@msg.example.org/gw"}
-    async with shell.clerk() as clerk:
-        org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
-        early = await clerk.run(*asking)
-        await clerk.run("staff", "create", "--org", org, "--email", "ada@example.com")
-        first = await clerk.run(*asking, "--json", **public)
-        second = await clerk.run(*asking, **public)
-        connection = await asyncpg.connect(database)
-        await connection.execute("UPDATE auth_users SET is_active = false")
-        await connection.close()
-        dismissed = await clerk.run(*asking)
+    clerk = shell.clerk()
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    early = await clerk.run(*asking)
+    await clerk.run("staff", "create", "--org", org, "--email", "ada@example.com")
+    first = await clerk.run(*asking, "--json", **public)
+    second = await clerk.run(*asking, **public)
+    connection = await asyncpg.connect(database)
+    await connection.execute("UPDATE auth_users SET is_active = false")
+    await connection.close()
+    dismissed = await clerk.run(*asking)
 
     start = "https://msg.example.org/gw/inbox/link/"
     assert 900 == first.json["expires_in"]
@@ -337,10 +335,10 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
         ("org", "create", "Clinic", "--country", "England"): "England",
     }
 
-    async with shell.clerk() as clerk:
-        done = [await clerk.run(*words, "--json") for words in cases]
-        unset = await clerk.run(*adding, "twilio", GATEWAY_SECRET_KEYS="")
-        bad_variable = await clerk.run(*sending, "--var", "x", GATEWAY_API_KEY="gw_live_x")
+    clerk = shell.clerk()
+    done = [await clerk.run(*words, "--json") for words in cases]
+    unset = await clerk.run(*adding, "twilio", GATEWAY_SECRET_KEYS="")
+    bad_variable = await clerk.run(*sending, "--var", "x", GATEWAY_API_KEY="gw_live_x")
 
     for one, expected in zip(done, cases.values(), strict=True):
         assert expected in one.complaint, one
@@ -351,33 +349,33 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
 @pytest.mark.parametrize("path", ["", "/prefix"])
 async def test_send_without_an_answer(lone_shell: Shell, path: str) -> None:
     """A gateway that does not answer is one line that names GATEWAY_URL."""
-    async with lone_shell.clerk() as clerk:
-        done = await clerk.run(
-            *("send", "--channel", "sms", "--to", "+447700900123", "--body", "x"),
-            GATEWAY_URL=f"http://127.0.0.1:1{path}",
-            GATEWAY_API_KEY="gw_live_x",
-        )
+    clerk = lone_shell.clerk()
+    done = await clerk.run(
+        *("send", "--channel", "sms", "--to", "+447700900123", "--body", "x"),
+        GATEWAY_URL=f"http://127.0.0.1:1{path}",
+        GATEWAY_API_KEY="gw_live_x",
+    )
 
     assert "GATEWAY_URL" in done.complaint
 
 
 async def test_commands_before_migrate(new_shell: Shell) -> None:
     """On a database that was not migrated a command says so in one line."""
-    async with new_shell.clerk() as clerk:
-        done = await clerk.run("org", "create", "Clinic")
+    clerk = new_shell.clerk()
+    done = await clerk.run("org", "create", "Clinic")
 
     assert "migrate" in done.complaint
 
 
 async def test_first_command_on_a_new_machine(lone_shell: Shell, folder: Path) -> None:
     """Without DATABASE_URL the embedded server starts, migrates, makes its key, and goes."""
-    async with lone_shell.clerk() as clerk:
-        org = await clerk.run("org", "create", "Clinic", "--json")
-        account = await clerk.run(
-            *("account", "add", "--org", org.json["id"], "--provider", "twilio"),
-            *("--set", f"account_sid={SID}", f"auth_token={TOKEN}", "--json"),
-        )
-        status = await clerk.run("migrate", "status", "--json")
+    clerk = lone_shell.clerk()
+    org = await clerk.run("org", "create", "Clinic", "--json")
+    account = await clerk.run(
+        *("account", "add", "--org", org.json["id"], "--provider", "twilio"),
+        *("--set", f"account_sid={SID}", f"auth_token={TOKEN}", "--json"),
+    )
+    status = await clerk.run("migrate", "status", "--json")
 
     assert account.json["webhooks"]["status"].startswith("http://127.0.0.1:8080/webhooks/twilio/")
     assert [] == status.json["pending"]

@@ -73,12 +73,12 @@ async def ask(clerk: Clerk, *words: str, **variables: str) -> Done:
 async def test_one_message(shell: Shell) -> None:
     """State, advice and timeline of a message, in 80 columns; what a stranger wrote does nothing to
     the terminal."""
-    async with shell.clerk() as clerk:
-        by_id, by_sid, narrow = [
-            await ask(clerk, FAILED),
-            await ask(clerk, SID),
-            await ask(clerk, FAILED, COLUMNS="20"),
-        ]
+    clerk = shell.clerk()
+    by_id, by_sid, narrow = [
+        await ask(clerk, FAILED),
+        await ask(clerk, SID),
+        await ask(clerk, FAILED, COLUMNS="20"),
+    ]
 
     assert (0, "") == (by_id.code, by_id.err)
     assert by_id.out == by_sid.out
@@ -102,10 +102,10 @@ async def test_one_message(shell: Shell) -> None:
 async def test_an_address(shell: Shell) -> None:
     """Of an address all its messages are listed, and the latest is explained; `--org` looks in one
     organization; a national number is read where the organization is."""
-    async with shell.clerk() as clerk:
-        everywhere = await ask(clerk, "+44 7700 900123")
-        national = await ask(clerk, "07700 900123", "--org", ORG)
-        other = await ask(clerk, "+447700900123", "--org", OTHER)
+    clerk = shell.clerk()
+    everywhere = await ask(clerk, "+44 7700 900123")
+    national = await ask(clerk, "07700 900123", "--org", ORG)
+    other = await ask(clerk, "+447700900123", "--org", OTHER)
 
     assert everywhere.out.startswith(
         "3 messages, the latest first (times are UTC):\n"
@@ -124,8 +124,8 @@ async def test_an_address(shell: Shell) -> None:
 async def test_messages_without_a_time(shell: Shell, rows: Connection) -> None:
     """What another program stored without a time is listed, and what is known of it is told."""
     await rows.execute("UPDATE messages SET created_at = NULL WHERE organization_id = $1", ORG)
-    async with shell.clerk() as clerk:
-        done = await ask(clerk, "+447700900123", "--org", ORG)
+    clerk = shell.clerk()
+    done = await ask(clerk, "+447700900123", "--org", ORG)
 
     assert f"without a time   whatsapp in  received  {LATER}\n" in done.out
     assert "This WhatsApp message from +447700900123 came in" in done.out
@@ -134,8 +134,8 @@ async def test_messages_without_a_time(shell: Shell, rows: Connection) -> None:
 @pytest.mark.usefixtures("rows")
 async def test_json(shell: Shell) -> None:
     """For programs: the message, its explanation, and the others that are meant."""
-    async with shell.clerk() as clerk:
-        found: Any = (await ask(clerk, "+447700900123", "--org", ORG, "--json")).json
+    clerk = shell.clerk()
+    found: Any = (await ask(clerk, "+447700900123", "--org", ORG, "--json")).json
 
     assert ["message", "summary", "advice", "timeline", "others"] == list(found)
     assert (LATER, [FAILED]) == (found["message"]["id"], [one["id"] for one in found["others"]])
@@ -145,8 +145,8 @@ async def test_json(shell: Shell) -> None:
 async def test_nothing_to_do(shell: Shell, rows: Connection) -> None:
     """Where all is well no advice is given."""
     await rows.execute("UPDATE messages SET status = 'delivered' WHERE id = $1", ELSEWHERE)
-    async with shell.clerk() as clerk:
-        done = await ask(clerk, ELSEWHERE)
+    clerk = shell.clerk()
+    done = await ask(clerk, ELSEWHERE)
 
     assert "arrived on the phone." in done.out
     assert "What to do" not in done.out
@@ -155,12 +155,12 @@ async def test_nothing_to_do(shell: Shell, rows: Connection) -> None:
 @pytest.mark.usefixtures("rows")
 async def test_nothing(shell: Shell) -> None:
     """What means no message is said in one line, with exit code 1; a wrong --org with 2."""
-    async with shell.clerk() as clerk:
-        nothing = [
-            await ask(clerk, *words)
-            for words in (("nobody",), ("",), (FAILED, "--org", OTHER), (SID, "--org", OTHER))
-        ]
-        wrong = await ask(clerk, SID, "--org", "nonsense")
+    clerk = shell.clerk()
+    nothing = [
+        await ask(clerk, *words)
+        for words in (("nobody",), ("",), (FAILED, "--org", OTHER), (SID, "--org", OTHER))
+    ]
+    wrong = await ask(clerk, SID, "--org", "nonsense")
 
     for done in nothing:
         assert done.complaint.startswith("no message has this id")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from scripts.coverage_gate import COMPLETE, shortfalls
+from scripts.only_database import ALL_CASES, PROGRAMS, kept
 
 _FILES = ("webhooks/model.py", "gateway/web/hooks.py", "gateway/api/auth.py")
 
@@ -67,3 +69,22 @@ def test_an_unknown_step_is_refused(root: Path) -> None:
     )
     assert done.returncode == 2
     assert "there is no step 'typo'" in done.stderr
+
+
+def test_what_runs_once_more_on_another_server(root: Path) -> None:
+    """What has a database, its first case or all of them, and starts no program."""
+    asked = {
+        "tests/service/test_service_hooks.py::test_a[1]": True,
+        "tests/service/test_service_hooks.py::test_a[2]": False,
+        "tests/service/test_service_hooks.py::test_b": True,
+        "tests/database/test_database_audit.py::test_a[1]": True,
+        "tests/database/test_database_audit.py::test_a[2]": True,
+        "tests/cli/test_cli_why.py::test_a": False,
+    }
+    items: Any = [SimpleNamespace(nodeid=name, fixturenames=["server_dsn"]) for name in asked]
+    without: Any = SimpleNamespace(nodeid="tests/units/test_units_ids.py::test_a", fixturenames=[])
+
+    assert [name for name, stays in asked.items() if stays] == [
+        item.nodeid for item in kept([without, *items])
+    ]
+    assert [] == [name for name in (*PROGRAMS, *ALL_CASES) if not (root / name).exists()]

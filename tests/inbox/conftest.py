@@ -17,9 +17,9 @@ from multidict import CIMultiDict
 from gateway import links, setup
 from gateway.config import Settings
 from gateway.vault import Vault
-from tests.service.conftest import Gateway, api, ask, gateway, settings
+from tests.service.conftest import Gateway, api, ask, database, gateway, settings, tenants
 
-__all__ = ["api", "ask", "gateway", "settings"]
+__all__ = ["api", "ask", "database", "gateway", "settings", "tenants"]
 
 ORIGIN = "https://msg.example.org"
 PREFIX = "/gw"

@@ -17,7 +17,7 @@ import pytest
 from gateway.config import Settings
 from gateway.store.database import ApiKey, Database, Staff
 from gateway.store.errors import DatabaseAwayError
-from tests.service.conftest import PUBLIC, SECRET, Gateway, Tenant, running
+from tests.service.conftest import PUBLIC, SECRET, Gateway, Tenant, make_tenants, running
 from tests.service.test_service_events import reading
 from tests.service.wires import from_twilio
 
@@ -44,7 +44,8 @@ async def gateway(database: str, bouncer: Bouncer, tmp_path: Path) -> AsyncItera
         gateway_secret_keys=(b"k" * 32,),
         supabase_jwt_secret=SECRET,
     )
-    async with running(settings, database) as gateway:
+    tenants = await make_tenants(database, settings.gateway_secret_keys)
+    async with running(settings, database, tenants) as gateway:
         yield gateway
 
 

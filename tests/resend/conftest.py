@@ -8,9 +8,18 @@ import pytest
 from aiohttp import web
 
 from tests.servers import serving
-from tests.service.conftest import api, ask, gateway, settings
+from tests.service.conftest import api, ask, database, gateway, settings, tenants
 
-__all__ = ("FakeResend", "api", "ask", "gateway", "resend_api", "settings")
+__all__ = (
+    "FakeResend",
+    "api",
+    "ask",
+    "database",
+    "gateway",
+    "resend_api",
+    "settings",
+    "tenants",
+)
 
 
 @dataclass

@@ -13,8 +13,10 @@ from uuid import UUID
 
 import aiohttp
 import jwt
+import orjson
 import pytest
 from aiohttp.test_utils import TestServer
+from pydantic import TypeAdapter
 
 from channels.download import Downloader
 from channels.model import Channel
@@ -26,12 +28,14 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.store.database import Database
 from gateway.vault import Vault
+from tests.conftest import MakeShared, Shared
 
 if TYPE_CHECKING:
     from tests.service.wires import Api
 
 SECRET = "a secret of thirty-two characters or more"
 PUBLIC = "https://msg.example.org/gw"
+KEYS = (b"k" * 32,)
 AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
 
 
@@ -55,10 +59,23 @@ class Tenant:
     organization_id: UUID
     key: str
     test_key: str
-    owner: str
-    member: str
+    owner_id: UUID
+    member_id: UUID
     account_id: UUID
     sender: str
+
+    @property
+    def owner(self) -> str:
+        """A JWT of the owner, as Supabase would make it now."""
+        return token(self.owner_id)
+
+    @property
+    def member(self) -> str:
+        """A JWT of a member of staff who is no more than that."""
+        return token(self.member_id)
+
+
+Tenants = tuple[Tenant, Tenant]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +148,8 @@ async def make_tenant(
         organization_id=organization_id,
         key=live.key,
         test_key=test.key,
-        owner=token(owner),
-        member=token(member),
+        owner_id=owner,
+        member_id=member,
         account_id=account_id,
         sender=sender,
     )
@@ -145,6 +162,41 @@ def files_of(gateway: Gateway, downloader: Downloader | None = None) -> Files:
     return Files(gateway.database, store, MediaLinks(vault, PUBLIC), downloader or Downloader())
 
 
+async def make_tenants(dsn: str, keys: tuple[bytes, ...]) -> Tenants:
+    """Tenants A (in Great Britain) and B."""
+    database, vault = await Database.connect(dsn), Vault(keys)
+    try:
+        return (
+            await make_tenant(database, vault, "Alpha", "+15551230001", country="GB"),
+            await make_tenant(database, vault, "Beta", "+15551230002"),
+        )
+    finally:
+        await database.close()
+
+
+@pytest.fixture(scope="session")
+def tenants(make_shared: MakeShared, template: str) -> Shared:
+    """A database with the tenants of `gateway`, and what they are."""
+
+    async def made(dsn: str) -> str:
+        return orjson.dumps(await make_tenants(dsn, KEYS)).decode()
+
+    return make_shared("tenants", template, made)
+
+
+@pytest.fixture
+def database(
+    request: pytest.FixtureRequest, make_database: Callable[[str], str], template: str
+) -> str:
+    """The DSN of a new database; the tenants of `gateway` are there, where a test has it.
+
+    To copy them takes nothing, to make them a third of what the test of one request does.
+    """
+    if "gateway" in request.fixturenames:
+        template = request.getfixturevalue("tenants").name
+    return make_database(template)
+
+
 @pytest.fixture
 def settings(database: str, tmp_path: Path) -> Settings:
     """Settings of a gateway behind a proxy that strips a prefix."""
@@ -152,26 +204,25 @@ def settings(database: str, tmp_path: Path) -> Settings:
         database_url=database,
         gateway_data=tmp_path,
         public_url=PUBLIC,
-        gateway_secret_keys=(b"k" * 32,),
+        gateway_secret_keys=KEYS,
         supabase_jwt_secret=SECRET,
     )
 
 
 @pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def gateway(settings: Settings, tenants: Shared) -> AsyncIterator[Gateway]:
     """A running gateway with tenants A (in Great Britain) and B."""
-    async with running(settings, str(settings.database_url)) as gateway:
+    made = TypeAdapter(Tenants).validate_json(tenants.said)
+    async with running(settings, str(settings.database_url), made) as gateway:
         yield gateway
 
 
 @asynccontextmanager
-async def running(settings: Settings, dsn: str) -> AsyncIterator[Gateway]:
+async def running(settings: Settings, dsn: str, tenants: Tenants) -> AsyncIterator[Gateway]:
     """A gateway of these settings with its two tenants; the test itself goes to `dsn`."""
+    a, b = tenants
     database = await Database.connect(dsn)
-    vault = Vault(settings.gateway_secret_keys)
     try:
-        a = await make_tenant(database, vault, "Alpha", "+15551230001", country="GB")
-        b = await make_tenant(database, vault, "Beta", "+15551230002")
         async with (
             TestServer(build_app(settings)) as server,
             aiohttp.ClientSession(str(server.make_url("/"))) as http,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from gateway.batching import once_more
+from gateway.store.database import Database
 from gateway.store.errors import UNDONE
 
 if TYPE_CHECKING:
@@ -71,3 +75,37 @@ async def test_a_batch_that_meets_a_changed_table(gateway: Gateway) -> None:
         await db.execute("RESET ROLE; ALTER TABLE messages ALTER COLUMN subject TYPE varchar(999)")
     await once_more(read, UNDONE)
     assert 3 == calls
+
+
+async def test_a_new_connection_asks_for_no_types(database: str) -> None:
+    """It knows PostgreSQL's own arrays; their values are as those that stand alone."""
+    given = {
+        "uuid[]": [UUID(int=7)],
+        "text[]": ["a", None],
+        "timestamptz[]": [datetime(2026, 1, 2, 3, 4, 5, 6, UTC), None],
+        "date[]": [date(2026, 1, 2)],
+        "bytea[]": [b"\0\1"],
+        "boolean[]": [True, None],
+        "smallint[]": [1],
+        "integer[]": [2],
+        "bigint[]": [2**40],
+        "float8[]": [0.5],
+        "numeric[]": [Decimal("1.50")],
+        "varchar[]": ["b"],
+    }
+    listed = ", ".join(f"${number}::{name}" for number, name in enumerate(given, start=1))
+    gateway = await Database.connect(database)
+    try:
+        async with gateway.as_service() as db:
+            read = await db.fetchrow(f"SELECT {listed}", *given.values())
+            of_json = await db.fetchrow(
+                "SELECT ARRAY['{\"a\": 1}'::jsonb], ARRAY['[2]'::json],"
+                " ARRAY['infinity'::timestamptz]"
+            )
+            kept = await db.fetch("SELECT statement FROM pg_prepared_statements")
+    finally:
+        await gateway.close()
+
+    assert tuple(given.values()) == tuple(read or ())
+    assert ([{"a": 1}], [[2]], [datetime(9999, 12, 31, tzinfo=UTC)]) == tuple(of_json or ())
+    assert [] == [row["statement"] for row in kept if "typeinfo" in row["statement"]]
