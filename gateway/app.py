@@ -39,10 +39,10 @@ from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
 from gateway.web import operations, unsubscribe
-from gateway.web.beside import beside
+from gateway.web.background import background
 from gateway.web.hooks import add_hooks
+from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
-from gateway.web.under_way import UNDER_WAY, UnderWay
 
 _log = logger(__name__)
 
@@ -57,7 +57,7 @@ def build_app(settings: Settings) -> web.Application:
     if settings.database_url is None:
         raise ValueError("settings.database_url is not set: use gateway.runtime")
     app = web.Application(middlewares=[_counted, _as_problems], client_max_size=MAX_BODY)
-    app[UNDER_WAY] = UnderWay()
+    app[IN_FLIGHT] = InFlight()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
     for start in dict.fromkeys(("", settings.prefix)):
         _add_api(app, start)
@@ -124,8 +124,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 http=session,
                 live=live,
             )
-            at_stop = partial(_at_stop, app[UNDER_WAY], live.stop)
-            async with beside(nudge=nudge.run, live=live.run, at_stop=at_stop):
+            at_stop = partial(_at_stop, app[IN_FLIGHT], live.stop)
+            async with background(nudge=nudge.run, live=live.run, at_stop=at_stop):
                 yield
         metrics.write()
         await database.close()
@@ -133,13 +133,13 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
     return run
 
 
-async def _at_stop(under_way: UnderWay, stop: Callable[[], None]) -> None:
-    await under_way.stopped()
+async def _at_stop(in_flight: InFlight, stop: Callable[[], None]) -> None:
+    await in_flight.stopped()
     stop()
 
 
 async def _stop(app: web.Application) -> None:
-    app[UNDER_WAY].stop()
+    app[IN_FLIGHT].stop()
 
 
 async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> None:
@@ -152,10 +152,10 @@ async def _not_built(request: web.Request) -> web.StreamResponse:
 
 @web.middleware
 async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    under_way = request.app[UNDER_WAY]
-    with under_way:
+    in_flight = request.app[IN_FLIGHT]
+    with in_flight:
         response = await handler(request)
-        if under_way.stopping:
+        if in_flight.stopping:
             # Whoever keeps this connection for more requests goes to another process now.
             response.force_close()
         return response

@@ -33,7 +33,7 @@ from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.vault import Vault
 from gateway.web.connections import BACKLOG, listening
-from gateway.web.under_way import UNDER_WAY
+from gateway.web.in_flight import IN_FLIGHT
 from gateway.worker import Worker
 
 _log = logger(__name__)
@@ -102,10 +102,10 @@ async def serve_web(
                 ready()
             await stop.wait()
         # aiohttp reads no more of a request once it shuts down: what has begun is finished first.
-        app[UNDER_WAY].stop()
+        app[IN_FLIGHT].stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN):
-                await app[UNDER_WAY].none()
+                await app[IN_FLIGHT].none()
     finally:
         await runner.cleanup()
 

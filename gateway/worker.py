@@ -13,11 +13,11 @@ from contextlib import suppress
 from uuid import UUID
 
 from gateway.dispatch.dispatching import Dispatching
-from gateway.dispatch.shunned import Shunned
+from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
 from gateway.logs import logger
 from gateway.receive.errands import Errands
-from gateway.receive.missed import MissedReports
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue, upkeep
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
@@ -63,8 +63,8 @@ class Worker:
         # Whose it is, and by the monotonic clock since when.
         self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
-        self._shunned = Shunned(database, dispatching.claim)
-        self._missed = MissedReports(database)
+        self._quarantine = Quarantine(database, dispatching.claim)
+        self._unmatched = UnmatchedReports(database)
 
     def stop(self) -> None:
         """Begin to stop; `run` returns when everything under way has ended."""
@@ -79,7 +79,7 @@ class Worker:
             fetching,
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
-            asyncio.create_task(self._regularly(2.0, self._missed.apply)),
+            asyncio.create_task(self._regularly(2.0, self._unmatched.apply)),
             asyncio.create_task(self._regularly(5.0, self._fold)),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
@@ -139,12 +139,12 @@ class Worker:
             return Turns()
         slow = self._slow()
         try:
-            turns = await self._shunned.claim(limit, slow)
+            turns = await self._quarantine.claim(limit, slow)
             kept = max(1, self._concurrency // _KEPT)
             spare = self._concurrency - len(self._under_way) - kept
             if slow and not turns and spare > 0:
                 # Nobody else waits: what is kept for those who may come is enough.
-                turns = await self._shunned.claim(min(limit, spare), ())
+                turns = await self._quarantine.claim(min(limit, spare), ())
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         else:

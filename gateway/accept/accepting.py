@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from channels.model import Attachment, Channel
 from gateway import parts, standing
 from gateway.accept.draft import Draft, Drafting
-from gateway.accept.flawed import Flawed, drafts
+from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Result, Storing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
@@ -65,7 +65,7 @@ class Accepting:
     async def accept(
         self,
         caller: Caller,
-        requests: Sequence[SendRequest | Flawed[SendRequest]],
+        requests: Sequence[SendRequest | Malformed[SendRequest]],
         idempotency: Idempotency | None = None,
         *,
         conversation_id: UUID | None = None,
@@ -80,7 +80,7 @@ class Accepting:
         read = await drafts(self._drafting, caller, requests)
         results: list[Result] = [
             invalid(draft.errors)
-            if draft.errors or isinstance(request, Flawed)
+            if draft.errors or isinstance(request, Malformed)
             else await self._row(caller, request, draft, conversation_id)
             for request, draft in zip(requests, read, strict=True)
         ]

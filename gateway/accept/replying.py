@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Channel
-from gateway.accept.flawed import Flawed
+from gateway.accept.malformed import Malformed
 from gateway.api.shapes.conversations import ReplyRequest
 from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError, Problem, invalid
@@ -36,15 +36,15 @@ async def complete(
 
 
 async def complete_rest(
-    db: Connection, organization_id: UUID, conversation: Row, flawed: Flawed[ReplyRequest]
-) -> Flawed[SendRequest]:
+    db: Connection, organization_id: UUID, conversation: Row, malformed: Malformed[ReplyRequest]
+) -> Malformed[SendRequest]:
     """The same where not all can be read; what nothing says is one more of its errors."""
     try:
-        rest = [await complete(db, organization_id, conversation, each) for each in flawed.rest]
+        rest = [await complete(db, organization_id, conversation, each) for each in malformed.rest]
     except Problem as problem:
-        errors = (*flawed.errors, *flawed.true(problem.errors))
-        return Flawed(errors=errors, unread=flawed.unread)
-    return Flawed(errors=flawed.errors, unread=flawed.unread, rest=tuple(rest))
+        errors = (*malformed.errors, *malformed.true(problem.errors))
+        return Malformed(errors=errors, unread=malformed.unread)
+    return Malformed(errors=malformed.errors, unread=malformed.unread, rest=tuple(rest))
 
 
 def _addresses(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway import placing
-from gateway.accept.contacted import Contacted
+from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching
 from gateway.growth import Growth
 from gateway.held import Around, Wait
@@ -71,7 +71,7 @@ class Storing:
         self._stored = stored
         self._grew = Growth(database)
         self._around = Around()
-        self._contacted = Contacted(database)
+        self._last_contacts = LastContacts(database)
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
             self._store,
@@ -126,7 +126,7 @@ class Storing:
             )
         self._grew(len(stored))
         for organization_id, leads_left in left.items():
-            self._contacted(organization_id, leads_left)
+            self._last_contacts(organization_id, leads_left)
         # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
         asyncio.get_running_loop().call_soon(self._stored, firsts)
         return [

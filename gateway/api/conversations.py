@@ -9,7 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.accept import replying
-from gateway.accept.flawed import Flawed
+from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint, parse_json, respond
 from gateway.api.reading import read_request
@@ -68,10 +68,10 @@ async def reply(call: Call) -> web.Response:
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 202)
     request = read_request(shapes.ReplyRequest, raw, body)
-    sending: SendRequest | Flawed[SendRequest]
+    sending: SendRequest | Malformed[SendRequest]
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-        if isinstance(request, Flawed):
+        if isinstance(request, Malformed):
             sending = await replying.complete_rest(db, call.organization_id, row, request)
         else:
             sending = await replying.complete(db, call.organization_id, row, request)

@@ -8,7 +8,7 @@ import pydantic_core
 from aiohttp import web
 
 from gateway.accept import canceling
-from gateway.accept.flawed import Flawed, drafts
+from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint, parse_json, respond
@@ -121,7 +121,7 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
     return items
 
 
-def _item(item: object) -> shapes.SendRequest | Flawed[shapes.SendRequest]:
+def _item(item: object) -> shapes.SendRequest | Malformed[shapes.SendRequest]:
     return read_request(shapes.SendRequest, pydantic_core.to_json(item), item)
 
 

@@ -9,7 +9,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from channels.model import Channel
-from gateway.accept.flawed import Flawed
+from gateway.accept.malformed import Malformed
 from gateway.api.endpoint import field_errors
 from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
@@ -19,21 +19,21 @@ R = TypeVar("R", bound=SendRequest)
 _FILE = {"url": "https://example.com/"}
 
 
-def read_request(model: type[R], raw: bytes, given: object) -> R | Flawed[R]:
+def read_request(model: type[R], raw: bytes, given: object) -> R | Malformed[R]:
     """A request (`given` is it as parsed), or all that can be read of it."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        return _flawed(model, given, error)
+        return _malformed(model, given, error)
 
 
-def _flawed(model: type[R], given: object, error: ValidationError) -> Flawed[R]:
+def _malformed(model: type[R], given: object, error: ValidationError) -> Malformed[R]:
     errors = tuple(field_errors(error))
     found = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"] for one in found]
     unread = frozenset(str(place[0]) for place in places if place)
     if not isinstance(given, dict):
-        return Flawed(errors=errors)
+        return Malformed(errors=errors)
     rest = {name: value for name, value in given.items() if name not in unread}
     rest |= {name: value for name, value in _stand_ins(given, places).items() if name in unread}
     if "channel" not in unread:
@@ -42,7 +42,7 @@ def _flawed(model: type[R], given: object, error: ValidationError) -> Flawed[R]:
         wanted = [{**rest, "channel": channel} for channel in Channel]
     else:  # a reply's follows from what was said before
         wanted = []
-    return Flawed(
+    return Malformed(
         errors=errors,
         unread=unread,
         rest=tuple(model.model_validate_json(pydantic_core.to_json(each)) for each in wanted),

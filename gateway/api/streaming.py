@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp import web
 
-from gateway.web.under_way import UNDER_WAY
+from gateway.web.in_flight import IN_FLIGHT
 
 
 class GoneError(Exception):
@@ -29,7 +29,7 @@ class Stream:
         self._request = request
         self._patience = patience
         self.response = web.StreamResponse(headers={"Cache-Control": "no-store", **headers})
-        self._watched = request.app[UNDER_WAY].streaming(self.cut)
+        self._watched = request.app[IN_FLIGHT].streaming(self.cut)
 
     async def __aenter__(self) -> Stream:
         # First: where the client has gone away already it raises, and nobody leaves this context.

@@ -27,7 +27,7 @@ import aiohttp
 from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound
 from gateway import standing
-from gateway.dispatch.happenings import attempt, ids
+from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace

@@ -13,7 +13,7 @@ from channels import email, phone, whatsapp
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
 from gateway import links, parts, sign_in_mail, standing
-from gateway.dispatch.happenings import ids
+from gateway.dispatch.events import ids
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.parts import Parts, Thread

@@ -15,7 +15,7 @@ from uuid import UUID
 from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
 from channels.model import Sent, Status
 from gateway.batching import Batching
-from gateway.dispatch.happenings import event_of, ids, opted_out, renamed, taken
+from gateway.dispatch.events import event_of, ids, opted_out, renamed, taken
 from gateway.dispatch.pace import Pace, wait_after
 from gateway.dispatch.turns import may_be_taken
 from gateway.enduring import until_stored

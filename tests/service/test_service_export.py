@@ -20,7 +20,7 @@ from aiohttp import web
 from gateway.api.export_formats import COLUMNS, csv_lines
 from gateway.api.streaming import GoneError, Stream
 from gateway.serve import bind
-from gateway.web.under_way import UNDER_WAY, UnderWay
+from gateway.web.in_flight import IN_FLIGHT, InFlight
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -148,7 +148,7 @@ class Endless:
     def __init__(self, patience: float) -> None:
         self.patience = patience
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.under_way = UnderWay()
+        self.in_flight = InFlight()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Send until it is cut."""
@@ -166,7 +166,7 @@ class Endless:
     async def served(self) -> AsyncIterator[str]:
         """Its address, while it is served as the gateway is: nobody cancels a handler."""
         app = web.Application()
-        app[UNDER_WAY] = self.under_way
+        app[IN_FLIGHT] = self.in_flight
         app.router.add_route("*", "/", self.answer)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
@@ -227,9 +227,9 @@ async def test_a_stop_cuts_it(session: aiohttp.ClientSession) -> None:
     endless = Endless(patience=60)
     async with endless.served() as url, session.get(url) as response:
         await response.content.readexactly(10)
-        endless.under_way.stop()
-        endless.under_way.stop()
-        await endless.under_way.stopped()
+        endless.in_flight.stop()
+        endless.in_flight.stop()
+        await endless.in_flight.stopped()
         assert "Connection" in await asyncio.wait_for(endless.ended, 10)
         with pytest.raises(aiohttp.ClientError):
             await response.read()

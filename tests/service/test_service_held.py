@@ -16,8 +16,8 @@ from channels.model import Channel, Sent
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
-from gateway.receive.missed import MissedReports
 from gateway.receive.reporting import Reporting
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.errors import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report
@@ -165,7 +165,7 @@ async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET external_id = 'x' || id WHERE id = ANY ($1)", ids)
     reporting = Reporting(gateway.database, Metrics())
-    missed = MissedReports(gateway.database)
+    missed = UnmatchedReports(gateway.database)
     async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
         told = [received(gateway, [report(about, f"x{about}")]) for about in ids]
         async with asyncio.timeout(QUICK):
@@ -196,7 +196,7 @@ async def test_bounces_beside_a_message_that_is_held(gateway: Gateway) -> None:
         answer = await from_sendgrid(gateway, account_id, [bounce])
         assert 200 <= answer.status < 300
         assert 1 == await gateway.count("gateway.suppressions")
-    await MissedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database).apply()
     assert "failed" == (await row_of(gateway, sent))["status"]
 
 
@@ -225,7 +225,7 @@ async def test_a_report_that_waits_long_is_found(gateway: Gateway) -> None:
     about = UUID(sent.body["id"])
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET external_id = 'x' WHERE id = $1", about)
-    reporting, missed = Reporting(gateway.database, Metrics()), MissedReports(gateway.database)
+    reporting, missed = Reporting(gateway.database, Metrics()), UnmatchedReports(gateway.database)
     await missed.apply()  # all of what waited was looked through
     async with held(gateway, CHANGE_MESSAGE, sent.body["id"]):
         await reporting.store(received(gateway, [report(about, "x")]))

@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 
 from gateway.app import build_app
 from gateway.config import Settings
-from gateway.receive.missed import MissedReports
+from gateway.receive.unmatched import UnmatchedReports
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ async def test_early_report_waits_for_its_message(
 
     sent = (await ask("POST", "/v1/messages", SMS)).body
     await twilio.report("sent", query=f"?message_id={sent['id']}")
-    await MissedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database).apply()
     await twilio.report("delivered")
 
     row = (await ask("GET", f"/v1/messages/{sent['id']}")).body

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.receive.missed import MissedReports
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
 
@@ -18,7 +18,7 @@ KEEP = """
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, received_at, source)
 SELECT $1, $2, $3 || n, uuid_generate_v4(), 'delivered', 'delivered', now(),
-  clock_timestamp() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
+  now() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
 FROM generate_series(1, $4::integer) n
 """
 
@@ -53,7 +53,7 @@ async def test_what_is_behind_many_is_found_step_by_step(gateway: Gateway, ask: 
     """Each pass looks at so many at most, and the next one goes on where it ended."""
     await keep(gateway, "foreign", 1000, minutes=60)
     old = await missed(gateway, ask, "old", minutes=7 * 24 * 60)
-    passes = MissedReports(gateway.database, at_once=50, steps=4)
+    passes = UnmatchedReports(gateway.database, at_once=50, steps=4)
 
     assert [250, 250, 250, 250] == [await passes.apply() for _ in range(4)]
     assert "pending" == await status(ask, old)
@@ -66,7 +66,7 @@ async def test_what_is_behind_many_is_found_step_by_step(gateway: Gateway, ask: 
 async def test_what_is_new_does_not_wait_for_what_is_old(gateway: Gateway, ask: Ask) -> None:
     """While a walk is far back, what has just come is found by the next pass."""
     await keep(gateway, "foreign", 1000, minutes=60)
-    passes = MissedReports(gateway.database, at_once=50, steps=4)
+    passes = UnmatchedReports(gateway.database, at_once=50, steps=4)
     await passes.apply()
     new = await missed(gateway, ask, "new", minutes=0)
 
@@ -78,7 +78,7 @@ async def test_only_what_is_recent_is_looked_at_again(gateway: Gateway, ask: Ask
     """After all of it once, each walk goes back by ten minutes, however many came meanwhile."""
     await keep(gateway, "foreign", 1000, minutes=60)
     await keep(gateway, "recent", 120, minutes=8)
-    passes = MissedReports(gateway.database, at_once=50, steps=100)
+    passes = UnmatchedReports(gateway.database, at_once=50, steps=100)
 
     assert 1120 == await passes.apply()
     assert 120 == await passes.apply()
@@ -95,7 +95,7 @@ async def test_many_of_one_moment(gateway: Gateway) -> None:
         await db.execute("UPDATE gateway.unmatched_reports SET received_at = now()")
     await keep(gateway, "before", 10, minutes=60)
 
-    assert 310 == await MissedReports(gateway.database, at_once=50).apply()
+    assert 310 == await UnmatchedReports(gateway.database, at_once=50).apply()
 
 
 MESSAGES = """

@@ -1,4 +1,4 @@
-"""What a web process does beside its requests: nobody waits for it, so nobody would miss it."""
+"""Background work of a web process: nobody waits for it, so nobody would miss it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAUSE = 1.0
 
 
 @asynccontextmanager
-async def beside(**works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def background(**works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Do these works side by side, at the longest while the block lasts.
 
     One that has met what nobody expected is logged by its name, and begins anew after a second:

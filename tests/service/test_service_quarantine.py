@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.dispatch.shunned import Shunned
-from gateway.receive.missed import MissedReports
+from gateway.dispatch.quarantine import Quarantine
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue
 from gateway.vault import Vault
 from tests.service.conftest import make_tenant
@@ -72,22 +72,22 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
         asked.append(limit)
         return await worker.claim(limit, without)
 
-    async def step(shunned: Shunned) -> int:
+    async def step(quarantine: Quarantine) -> int:
         asked.clear()
-        turns = await shunned.claim(10, [])
+        turns = await quarantine.claim(10, [])
         for turn in turns:
             await worker.work(turn)
         return len(turns)
 
-    shunned = Shunned(gateway.database, claim)
-    assert 4 == await step(shunned)
+    quarantine = Quarantine(gateway.database, claim)
+    assert 4 == await step(quarantine)
     assert [["sent"]] * 4 == [await statuses(gateway, tenant) for tenant in others]
     assert ["pending"] == await statuses(gateway, gateway.a)
-    assert 0 == await step(shunned)
+    assert 0 == await step(quarantine)
     assert [10] == asked  # without it, and nobody is asked about once more
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
-    assert 0 == await step(shunned)
-    assert 1 == await step(Shunned(gateway.database, claim))  # as after a minute
+    assert 0 == await step(quarantine)
+    assert 1 == await step(Quarantine(gateway.database, claim))  # as after a minute
     assert ["sent"] == await statuses(gateway, gateway.a)
     assert 5 == len(provider.posts)
 
@@ -105,12 +105,12 @@ async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> N
             " JOIN gateway.provider_accounts a USING (organization_id)"
         )
     await run(gateway, TRIGGER.format(gateway.a.organization_id))
-    await MissedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.b)
     assert ["pending"] == await statuses(gateway, gateway.a)
     assert 1 == await gateway.count("gateway.unmatched_reports")
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
-    await MissedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
 
 

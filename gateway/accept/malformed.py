@@ -30,7 +30,7 @@ _SAID = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Flawed(Generic[R_co]):
+class Malformed(Generic[R_co]):
     """What is wrong with the fields that cannot be read (`unread`), and the rest of the request.
 
     The rest is one request for each channel that may be meant: all, where the channel is wrong.
@@ -52,31 +52,33 @@ class Flawed(Generic[R_co]):
 
 
 async def drafts(
-    drafting: Drafting, caller: Caller, requests: Sequence[SendRequest | Flawed[SendRequest]]
+    drafting: Drafting, caller: Caller, requests: Sequence[SendRequest | Malformed[SendRequest]]
 ) -> list[Draft]:
-    """A draft of each request, in order; that of a flawed one has all its errors."""
+    """A draft of each request, in order; that of a malformed one has all its errors."""
     read = [each for request in requests for each in _readable(request)]
     made = iter(await drafting.read(caller, read))
     return [
         _judged(request, list(islice(made, len(request.rest))))
-        if isinstance(request, Flawed)
+        if isinstance(request, Malformed)
         else next(made)
         for request in requests
     ]
 
 
-def _readable(request: SendRequest | Flawed[SendRequest]) -> Sequence[SendRequest]:
-    return request.rest if isinstance(request, Flawed) else (request,)
+def _readable(request: SendRequest | Malformed[SendRequest]) -> Sequence[SendRequest]:
+    return request.rest if isinstance(request, Malformed) else (request,)
 
 
-def _judged(flawed: Flawed[SendRequest], made: Sequence[Draft]) -> Draft:
-    found = [flawed.true(draft.errors) for draft in made]
+def _judged(malformed: Malformed[SendRequest], made: Sequence[Draft]) -> Draft:
+    found = [malformed.true(draft.errors) for draft in made]
     # Of a channel that is not known only what is wrong on each of them.
     shared = (
         [error for error in found[0] if all(error in other for other in found)] if found else []
     )
-    errors = tuple(dict.fromkeys((*flawed.errors, *shared)))
+    errors = tuple(dict.fromkeys((*malformed.errors, *shared)))
     if len(made) != 1:
         return Draft(errors=errors)
     (draft,) = made
-    return replace(draft, errors=errors, content=None if flawed.unread & _SAID else draft.content)
+    return replace(
+        draft, errors=errors, content=None if malformed.unread & _SAID else draft.content
+    )

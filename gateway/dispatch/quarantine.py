@@ -1,4 +1,4 @@
-"""Claims that go around what makes them fail: an organization's row that cannot be taken up.
+"""Quarantine: claims go around an organization with a row that cannot be taken up.
 
 A claim is one transaction for all organizations. A trigger or a constraint of the CRM's that
 refuses one tenant's row would refuse it each time, and nobody's messages would be sent.
@@ -24,7 +24,7 @@ _SECONDS = 60.0
 Claim = Callable[[int, Sequence[UUID]], Awaitable[Turns]]
 
 
-class Shunned:
+class Quarantine:
     """Claims entries of all organizations but those whose entries cannot be."""
 
     def __init__(self, database: Database, claim: Claim) -> None:

@@ -1,4 +1,4 @@
-"""The requests that are being answered, for a stop that waits for them but not for ever."""
+"""Requests in flight, counted for a stop that waits for them but not for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 _GRACE = 2.0
 
 
-class UnderWay:
+class InFlight:
     """How many requests are being answered, and whether the process is about to stop."""
 
     def __init__(self) -> None:
@@ -63,4 +63,4 @@ class UnderWay:
         await self._none.wait()
 
 
-UNDER_WAY: web.AppKey[UnderWay] = web.AppKey("under_way", UnderWay)
+IN_FLIGHT: web.AppKey[InFlight] = web.AppKey("in_flight", InFlight)

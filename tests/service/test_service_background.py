@@ -9,7 +9,7 @@ import asyncpg
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.app import build_app
-from gateway.web.beside import beside
+from gateway.web.background import background
 from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def test_each_goes_on_alone_until_the_end() -> None:
         steps.append("failing began")
         raise ExceptionGroup("several", [ValueError("what nobody expected")])
 
-    async with beside(lasting=lasting, failing=failing):
+    async with background(lasting=lasting, failing=failing):
         await asyncio.sleep(1.5)
     assert ["failing began", "failing began", "lasting ended"] == steps
 
@@ -75,6 +75,6 @@ async def test_what_returns_is_done() -> None:
         nonlocal times
         times += 1
 
-    async with beside(once=once):
+    async with background(once=once):
         await asyncio.sleep(1.2)
     assert 1 == times

@@ -31,7 +31,7 @@ class _Undone(Exception):
     """What was tried is not to stay."""
 
 
-class MissedReports:
+class UnmatchedReports:
     """Looks through what waits, from the newest back: all of it once, then what is recent.
 
     Each time it looks at what came last, and goes on from where it stood by so many `steps` of so

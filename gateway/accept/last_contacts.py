@@ -25,7 +25,7 @@ _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
 
-class Contacted:
+class LastContacts:
     """Notes it later."""
 
     def __init__(self, database: Database) -> None:
