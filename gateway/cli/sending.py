@@ -7,6 +7,7 @@ import time
 from typing import Annotated, Any
 
 import aiohttp
+import orjson
 import typer
 
 from channels.model import Channel
@@ -14,6 +15,8 @@ from gateway.cli.output import Json, err, show
 from gateway.config import SettingsError, read_settings
 
 _FINAL = ("delivered", "read", "failed", "canceled")
+_SHOWN = ("id", "status", "to_address", "external_id", "error_code", "error_message")
+_NO_GATEWAY = "That was no answer of a gateway; is GATEWAY_URL right?"
 
 
 class ApiError(Exception):
@@ -50,8 +53,7 @@ def send(
     request = {name: value for name, value in given.items() if value is not None}
     url = settings.gateway_url or f"http://127.0.0.1:{settings.port}"
     message = asyncio.run(_send(url, settings.gateway_api_key, request, timeout if wait else 0))
-    shown = ("id", "status", "to_address", "external_id", "error_code", "error_message")
-    show(message if as_json else {name: message[name] for name in shown}, as_json=as_json)
+    show(message if as_json else {name: message[name] for name in _SHOWN}, as_json=as_json)
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
 
@@ -73,16 +75,36 @@ async def _ask(
     session: aiohttp.ClientSession, method: str, url: str, body: object = None
 ) -> dict[str, Any]:
     try:
-        async with session.request(method, url, json=body) as response:
-            answer = await response.json(content_type=None)
+        # Somebody who follows asks by GET, and without the key: nothing would be sent.
+        async with session.request(method, url, json=body, allow_redirects=False) as response:
+            raw = await response.read()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise ApiError(f"The gateway does not answer: {error}; is GATEWAY_URL right?") from None
-    if not isinstance(answer, dict):
-        raise ApiError("That was no answer of a gateway; is GATEWAY_URL right?")
+    if 300 <= response.status < 400:
+        leads = response.headers.get("Location", "elsewhere")
+        raise ApiError(f"{url} leads to {leads}: set GATEWAY_URL to where the gateway itself is")
+    try:
+        answer = orjson.loads(raw)
+    except ValueError:
+        answer = None
     if response.status >= 400:
-        fields = "; ".join(f"{e['field']}: {e['message']}" for e in answer.get("errors", ()))
-        raise ApiError(f"{response.status}: {fields or answer.get('detail')}")
+        raise ApiError(f"{response.status}: {_reason(answer)}")
+    if not isinstance(answer, dict) or not answer.keys() >= {*_SHOWN}:
+        raise ApiError(_NO_GATEWAY)
     return answer
+
+
+def _reason(answer: object) -> str:
+    """What a problem says: each field, or its detail."""
+    if not isinstance(answer, dict):
+        return _NO_GATEWAY
+    errors = answer.get("errors")
+    fields = [
+        f"{error.get('field')}: {error.get('message')}"
+        for error in (errors if isinstance(errors, list) else [])
+        if isinstance(error, dict)
+    ]
+    return "; ".join(fields) or str(answer.get("detail") or _NO_GATEWAY)
 
 
 def _variable(text: str) -> tuple[str, str]:
