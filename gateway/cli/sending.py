@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
+from uuid import uuid4
 
 import aiohttp
 import orjson
@@ -16,11 +19,18 @@ from gateway.config import SettingsError, read_settings
 
 _FINAL = ("delivered", "read", "failed", "canceled")
 _SHOWN = ("id", "status", "to_address", "external_id", "error_code", "error_message")
+_FOR_NOW = (502, 503, 504)
+_PAUSES = (0.5, 1.5)  # seconds
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
 _NO_GATEWAY = "That was no answer of a gateway; is GATEWAY_URL right?"
 
 
 class ApiError(Exception):
     """The gateway's API said no, or did not answer."""
+
+
+class AwayError(ApiError):
+    """It did not answer, or only for now: the same may be asked once more."""
 
 
 def send(
@@ -60,26 +70,51 @@ def send(
 
 async def _send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        message = await _ask(session, "POST", f"{url}/v1/messages", request)
+    async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
+        message = await _accepted(session, f"{url}/v1/messages", request)
         deadline = time.monotonic() + patience
         with err.status("Waiting for its delivery ...") as status:
             while message["status"] not in _FINAL and time.monotonic() < deadline:
                 await asyncio.sleep(0.2)
-                message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
-                status.update(f"It is {message['status']} ...")
+                try:
+                    message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
+                except AwayError:  # it was accepted: who reads an error here sends it again
+                    status.update("The gateway does not answer ...")
+                else:
+                    status.update(f"It is {message['status']} ...")
     return message
 
 
+async def _accepted(
+    session: aiohttp.ClientSession, url: str, request: dict[str, Any]
+) -> dict[str, Any]:
+    """The message, also where an answer was lost: the same key makes it the same message."""
+    headers = {"Idempotency-Key": str(uuid4())}
+    for pause in _PAUSES:
+        with suppress(AwayError):
+            return await _ask(session, "POST", url, request, headers)
+        await asyncio.sleep(pause)
+    return await _ask(session, "POST", url, request, headers)
+
+
 async def _ask(
-    session: aiohttp.ClientSession, method: str, url: str, body: object = None
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     try:
         # Somebody who follows asks by GET, and without the key: nothing would be sent.
-        async with session.request(method, url, json=body, allow_redirects=False) as response:
+        async with session.request(
+            method, url, json=body, headers=headers, allow_redirects=False
+        ) as response:
             raw = await response.read()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise ApiError(f"The gateway does not answer: {error}; is GATEWAY_URL right?") from None
+    except (aiohttp.ClientError, TimeoutError) as error:
+        said = str(error) or type(error).__name__
+        raise AwayError(f"The gateway does not answer: {said}; is GATEWAY_URL right?") from None
+    except ValueError as error:
+        raise ApiError(f"It cannot be asked: {error}; are GATEWAY_URL and its key right?") from None
     if 300 <= response.status < 400:
         leads = response.headers.get("Location", "elsewhere")
         raise ApiError(f"{url} leads to {leads}: set GATEWAY_URL to where the gateway itself is")
@@ -88,7 +123,8 @@ async def _ask(
     except ValueError:
         answer = None
     if response.status >= 400:
-        raise ApiError(f"{response.status}: {_reason(answer)}")
+        kind = AwayError if response.status in _FOR_NOW else ApiError
+        raise kind(f"{response.status}: {_reason(answer)}")
     if not isinstance(answer, dict) or not answer.keys() >= {*_SHOWN}:
         raise ApiError(_NO_GATEWAY)
     return answer

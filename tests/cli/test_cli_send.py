@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -59,3 +61,39 @@ async def test_what_is_no_answer_of_a_gateway(lone_shell: Shell) -> None:
 
     for path, (_, _, expected) in answers.items():
         assert expected in found[path].complaint
+
+
+async def test_answers_that_are_lost(lone_shell: Shell) -> None:
+    """Whose answer is lost is asked once more under the same key, and one that is waited for is
+    looked for again: an error would have it sent twice."""
+    keys: list[str] = []
+    looks = 0
+    message: dict[str, Any] = {
+        "id": "01a21d68-5e00-7c82-bed7-a6e6c361f80d",
+        "to_address": "+15557650001",
+        **dict.fromkeys(("external_id", "error_code", "error_message")),
+    }
+
+    async def send(request: web.Request) -> web.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) == 1:
+            assert request.transport is not None
+            request.transport.close()
+        return web.json_response(message | {"status": "pending"}, status=202)
+
+    async def look(_: web.Request) -> web.Response:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            return web.json_response({"detail": "Try again."}, status=503)
+        return web.json_response(message | {"status": "delivered"})
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", send)
+    app.router.add_get(f"/v1/messages/{message['id']}", look)
+    async with TestServer(app) as server, lone_shell.clerk() as clerk:
+        url = str(server.make_url(""))
+        done = await clerk.run(*WORDS, "--wait", "--json", GATEWAY_API_KEY=KEY, GATEWAY_URL=url)
+
+    assert message | {"status": "delivered"} == done.json
+    assert (2, 1, 3) == (len(keys), len(set(keys)), looks)
