@@ -126,15 +126,18 @@ class Metrics:
         """Write what was counted in the last moment to where other processes read it."""
         self._buffer.write()
 
-    def page(self, depth: Iterable[tuple[str, int, float]]) -> bytes:
-        """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest)."""
+    def page(self, depth: Iterable[tuple[str, int, float]] | None) -> bytes:
+        """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest).
+
+        None: the database did not tell.
+        """
         registry = self._registry
         if self._folder is not None:
             self.write()
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
         queue = CollectorRegistry()
-        queue.register(_Queue(list(depth)))
+        queue.register(_Queue(None if depth is None else list(depth)))
         return generate_latest(registry) + generate_latest(queue)
 
 
@@ -150,10 +153,15 @@ def _histogram(histogram: Histogram, *labels: str) -> Histogram:
 
 
 class _Queue(Collector):
-    def __init__(self, depth: list[tuple[str, int, float]]) -> None:
+    def __init__(self, depth: list[tuple[str, int, float]] | None) -> None:
         self._depth = depth
 
     def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "gateway_database_up",
+            "Whether the database told how much waits: 1, else 0",
+            value=self._depth is not None,
+        )
         entries = GaugeMetricFamily(
             "gateway_queue_depth", "Messages that wait or are being sent", labels=["channel"]
         )
@@ -162,7 +170,7 @@ class _Queue(Collector):
             "For how long the oldest due one waits",
             labels=["channel"],
         )
-        for channel, count, seconds in self._depth:
+        for channel, count, seconds in self._depth or ():
             entries.add_metric([channel], count)
             oldest.add_metric([channel], seconds)
         yield entries

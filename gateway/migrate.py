@@ -36,6 +36,11 @@ SESSION_SECONDS = 2.0
 # Whoever wants to change a table stops all that come to it after that, so it is a short wait.
 HELD_SECONDS = 30.0
 
+# The last: no server is as PGTARGETSESSIONATTRS wants it.
+_UNREACHED = (
+    *(OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,
+)
 _FILE = re.compile(r"^(?P<version>\d+)_(?P<name>.+)\.sql$")
 _APPLIED = re.compile(r"^Applied: (\d+)_", re.MULTILINE)
 _TAKEN_BACK = re.compile(r"^Rolled back: (\d+)_", re.MULTILINE)
@@ -189,7 +194,7 @@ async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
         )
     except asyncpg.InvalidCatalogNameError as error:
         raise DatabaseMissingError(dbmate.one_line(str(error), url)) from None
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _UNREACHED as error:
         raise MigrationError(
             f"cannot reach the database: {dbmate.one_line(str(error), url)}"
         ) from None

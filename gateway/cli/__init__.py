@@ -15,11 +15,11 @@ from gateway.cli.output import err
 MENDABLE = frozenset(
     {
         "channels.errors.SendError",
-        "gateway.cli.sending.ApiError",
+        "gateway.cli.client.ApiError",
         "gateway.cli.why.NothingFoundError",
         "gateway.config.SettingsError",
         "gateway.embedded.files.EmbeddedError",
-        "gateway.migrate.MigrationError",
+        "gateway.dbmate.MigrationError",
         "gateway.serve.PortTakenError",
         "gateway.setup.SetupError",
         "gateway.store.errors.DatabaseAwayError",

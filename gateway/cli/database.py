@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -20,7 +21,7 @@ migrations = typer.Typer(help="Bring the database to this version, or back.", no
 def up(as_json: Json = False) -> None:
     """Apply every migration that is missing."""
     with err.status("Migrating ..."):
-        applied, doubts = asyncio.run(_with_owner(_up))
+        applied, doubts = _run(_with_owner(_up))
     for doubt in doubts:
         err.print(f"Look at this: {doubt}", markup=False)
     if as_json:
@@ -40,7 +41,7 @@ def down(
     from gateway import migrate
 
     with err.status("Taking back ..."):
-        taken_back = asyncio.run(_with_owner(lambda url: migrate.down(url, to, _tell)))
+        taken_back = _run(_with_owner(lambda url: migrate.down(url, to, _tell)))
     if as_json:
         show({"taken_back": taken_back}, as_json=True)
     else:
@@ -75,6 +76,20 @@ def export_supabase(
     else:
         for path in written:
             out.print(path, markup=False)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """What it returns; a SIGTERM ends it as Ctrl-C does, with nothing left in the database."""
+
+    async def run() -> T:
+        working = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        return await working
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 async def _up(url: str) -> tuple[list[str], list[str]]:

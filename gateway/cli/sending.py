@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from channels.model import Channel
-from gateway.cli.output import Json, err, show
-
-if TYPE_CHECKING:
-    import aiohttp
-
-_FINAL = ("delivered", "read", "failed", "canceled")
-
-
-class ApiError(Exception):
-    """The gateway's API said no, or did not answer."""
+from gateway.cli.output import Json, show
 
 
 def send(
@@ -36,6 +26,7 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send a message; GATEWAY_URL and GATEWAY_API_KEY say where and as whom."""
+    from gateway.cli import client
     from gateway.config import SettingsError, read_settings
 
     settings = read_settings()
@@ -48,55 +39,16 @@ def send(
         "template": template,
         "body": body,
         "subject": subject,
-        "variables": dict(_variable(text) for text in var) if var else None,
+        "variables": dict(client.variable(text) for text in var) if var else None,
     }
     request = {name: value for name, value in given.items() if value is not None}
     url = settings.gateway_url or f"http://127.0.0.1:{settings.port}"
-    message = asyncio.run(_send(url, settings.gateway_api_key, request, timeout if wait else 0))
-    shown = ("id", "status", "to_address", "external_id", "error_code", "error_message")
-    show(message if as_json else {name: message[name] for name in shown}, as_json=as_json)
+    message = asyncio.run(
+        client.send(url, settings.gateway_api_key, request, timeout if wait else 0)
+    )
+    show(message if as_json else {name: message[name] for name in client.SHOWN}, as_json=as_json)
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
-
-
-async def _send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
-    import aiohttp
-
-    headers = {"Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        message = await _ask(session, "POST", f"{url}/v1/messages", request)
-        deadline = time.monotonic() + patience
-        with err.status("Waiting for its delivery ...") as status:
-            while message["status"] not in _FINAL and time.monotonic() < deadline:
-                await asyncio.sleep(0.2)
-                message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
-                status.update(f"It is {message['status']} ...")
-    return message
-
-
-async def _ask(
-    session: aiohttp.ClientSession, method: str, url: str, body: object = None
-) -> dict[str, Any]:
-    import aiohttp
-
-    try:
-        async with session.request(method, url, json=body) as response:
-            answer = await response.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise ApiError(f"The gateway does not answer: {error}; is GATEWAY_URL right?") from None
-    if not isinstance(answer, dict):
-        raise ApiError("That was no answer of a gateway; is GATEWAY_URL right?")
-    if response.status >= 400:
-        fields = "; ".join(f"{e['field']}: {e['message']}" for e in answer.get("errors", ()))
-        raise ApiError(f"{response.status}: {fields or answer.get('detail')}")
-    return answer
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ApiError(f"--var {text}: write NAME=VALUE")
-    return name, value
 
 
 def add_to(app: typer.Typer) -> None:

@@ -44,8 +44,9 @@ class EmbeddedServer:
 
     @property
     def dsn(self) -> str:
-        """Where the database `gateway` is; with the port, or clients would look at PGPORT."""
-        return f"postgres://postgres@/gateway?host={self._layout.socket_folder}&port=5432"
+        """Where the database `gateway` is; for what is not said clients look at PGPORT and such."""
+        folder = self._layout.socket_folder
+        return f"postgres://postgres@/gateway?host={folder}&port=5432&sslmode=disable"
 
     def start(self, timeout: float = 30.0) -> None:
         """Count as a user, and return when the server answers.

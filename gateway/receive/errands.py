@@ -27,7 +27,7 @@ from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.store.media import Errand
 from gateway.vault import Vault, VaultError
 from webhooks.model import Unreadable, WebhookRequest
@@ -146,6 +146,9 @@ class Errands:
                 await self._attempt(errand)
         except DatabaseAwayError:
             raise
+        except RefusedError as error:
+            _log.error("the database refuses a row", **error.rule, **_ids(errand), exc_info=error)
+            await self._again(errand, "A rule of the database refuses to store it.", None)
         except Exception:  # noqa: BLE001 - one errand's defect must not stop the others
             _log.exception("an errand met what nobody expected", **_ids(errand))
             await self._again(errand, "The gateway made a mistake.", None)

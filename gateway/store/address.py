@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncpg
 
 _SECONDS = 2
+# The last: no server is as target_session_attrs wants it, which a failover may change.
+_AWAY = (
+    *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,
+)
 
 
 async def fault_of(dsn: str) -> str | None:
@@ -17,7 +22,7 @@ async def fault_of(dsn: str) -> str | None:
         connection = await asyncpg.connect(dsn, timeout=_SECONDS, statement_cache_size=0)
     except (ValueError, asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
         return str(error).splitlines()[0]
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except _AWAY:
         return None
     connection.terminate()
     return None

@@ -57,8 +57,12 @@ _NOT_MIGRATED = (
 _AGAINST_A_RULE = (
     asyncpg.exceptions.IntegrityConstraintViolationError,
     asyncpg.exceptions.WithCheckOptionViolationError,
-    asyncpg.exceptions.InsufficientPrivilegeError,
     asyncpg.exceptions.PLPGSQLError,
+)
+# Their messages name no table in a field of its own, and quote no value.
+_AGAINST_A_RULE_IN_WORDS = (
+    asyncpg.exceptions.InsufficientPrivilegeError,
+    asyncpg.exceptions.StringDataRightTruncationError,  # our own columns are as long as they need
 )
 _CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 _FUNCTION = re.compile(r"PL/pgSQL function (\S+)")
@@ -109,7 +113,7 @@ def plainly() -> Iterator[None]:
     """asyncpg's many errors as the classes of this module; a mistake of ours as it is."""
     try:
         yield
-    except _AGAINST_A_RULE as error:
+    except (*_AGAINST_A_RULE, *_AGAINST_A_RULE_IN_WORDS) as error:
         raise _refused(error) from error
     except _NOT_MIGRATED as error:
         raise DatabaseAwayError(
@@ -143,6 +147,7 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
         "constraint": error.constraint_name,
         "function": function[1] if function else None,
         "sqlstate": error.sqlstate,
+        "says": str(error.args[0]) if isinstance(error, _AGAINST_A_RULE_IN_WORDS) else None,
     }
     return RefusedError({name: value for name, value in named.items() if value})
 

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import asyncpg
 
 _CONNECT_SECONDS = 5
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_LOST = (
+    *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
+    asyncpg.InternalClientError,
+)
 _FIND = """
 SELECT l.locktype = 'advisory' AS is_turn,
   coalesce(extract(epoch FROM clock_timestamp() - l.waitstart), 0)::float8 AS seconds,

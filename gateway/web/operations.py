@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.resources import files
 from urllib.parse import quote, urlsplit
 
@@ -11,10 +12,16 @@ from aiohttp import web
 from gateway import migrate
 from gateway.api.endpoint import as_bytes, respond
 from gateway.api.openapi import describe
+from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import queue, upkeep
 from gateway.store.errors import DatabaseAwayError
 from gateway.web.services import SERVICES
+
+_log = logger(__name__)
+
+# A scrape is given up after ten seconds; what needs no database is told in time without one.
+_COUNT_SECONDS = 3
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -70,10 +77,17 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Numbers for Prometheus, of all processes on this machine."""
+    """Numbers for Prometheus, of all processes on this machine; also while the database is away.
+
+    Then the queue's are left out, and `gateway_database_up` is 0.
+    """
     services = request.app[SERVICES]
-    async with services.database.as_service() as db:
-        depth = await queue.depth(db)
+    depth = None
+    try:
+        async with asyncio.timeout(_COUNT_SECONDS), services.database.as_service() as db:
+            depth = await queue.depth(db)
+    except (DatabaseAwayError, TimeoutError) as error:
+        _log.warning("the queue cannot be counted", error=str(error) or "not in time")
     return web.Response(
         body=services.metrics.page(depth),
         headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -34,9 +34,11 @@ def test_what_is_not_imported(module: str, without: set[str]) -> None:
 @pytest.mark.parametrize("name", sorted(MENDABLE))
 def test_what_a_user_can_mend_exists(name: str) -> None:
     """Its name is that of an error: one that was renamed would be shown with a traceback."""
-    module, _, error = name.rpartition(".")
+    module, _, kind = name.rpartition(".")
+    error = getattr(import_module(module), kind)
 
-    assert issubclass(getattr(import_module(module), error), Exception)
+    assert issubclass(error, Exception)
+    assert name == f"{error.__module__}.{error.__qualname__}"
 
 
 def test_the_names_of_all_providers() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+import asyncpg
+import pytest
+
 from tests.cli.shell import Shell
 
 
@@ -62,3 +67,22 @@ async def test_export_supabase(lone_shell: Shell) -> None:
         text = (lone_shell.folder / path).read_text()
         assert "INSERT INTO gateway.schema_migrations" in text
         assert "migrate:down" not in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_run_that_is_stopped_while_it_waits(
+    shell: Shell, database: str, number: signal.Signals
+) -> None:
+    """It says what it waits for; told to end, it ends, and nobody waits behind it any more."""
+    holder, reader = [await asyncpg.connect(database) for _ in range(2)]
+    await holder.execute("BEGIN; SELECT FROM messages")
+
+    async with shell.start("migrate", "down", "--to", "0") as running:
+        await running.says("gateway: waiting: messages is held by process ")
+        code = await running.stop(number)
+    await reader.execute("SET lock_timeout = '1s'; SELECT FROM messages")
+
+    assert 0 != code
+    assert not any("Traceback" in line for line in running.lines)
+    for connection in (holder, reader):
+        await connection.close()

@@ -47,7 +47,7 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert 200 == ready[0]
     assert (503, 503) == (gone[0], gone[1]["status"])
     assert (200, {"status": "ok"}) == healthy
-    assert 503 == metrics[0]
+    assert 200 == metrics[0]
     assert 0 == code
     assert [] == [line for line in web.lines if "Traceback" in line]
 

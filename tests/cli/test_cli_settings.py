@@ -97,3 +97,30 @@ async def test_a_database_that_is_away(away: Shell) -> None:
 
     for done in (org, up, status):
         assert "database" in done.complaint
+
+
+async def test_a_server_that_is_none_of_that_kind(shell: Shell, database: str) -> None:
+    """Where no server is what the address asks for, as a standby, that is one line."""
+    clerk = shell.clerk()
+    wanted = {"DATABASE_URL": f"{database}&target_session_attrs=standby"}
+    org = await clerk.run("org", "create", "x", **wanted)
+    status = await clerk.run("migrate", "status", "--json", **wanted)
+
+    for done in (org, status):
+        assert "standby" in done.complaint
+
+
+async def test_what_is_set_for_other_servers(lone_shell: Shell, folder: Path) -> None:
+    """What people have in their shell for psql and a server elsewhere is nothing to our own."""
+    elsewhere = {
+        "PGHOST": "db.example.org",
+        "PGPORT": "6543",
+        "PGSSLMODE": "verify-full",
+        "PGUSER": "somebody",
+        "PGDATABASE": "theirs",
+        "HOME": str(folder),
+    }
+    clerk = lone_shell.clerk()
+    made = await clerk.run("org", "create", "Clinic", "--json", **elsewhere)
+
+    assert ["id"] == [*made.json]

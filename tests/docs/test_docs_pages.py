@@ -99,8 +99,8 @@ def test_every_metric_is_explained(operating: str) -> None:
         if isinstance(each, Counter | Histogram)
     }
     for line in metrics.page([("sms", 1, 0.0)]).decode().splitlines():
-        if found := re.match(r'(gateway_queue_\w+)\{(\w+)="', line):
-            shown[found[1]] = {found[2]}
+        if found := re.match(r'(gateway_(?:queue|database)_\w+)(?:\{(\w+)=")?', line):
+            shown[found[1]] = {found[2]} if found[2] else set()
     documented = {
         row[0].strip("`"): {label.strip() for label in row[1].split(",") if label.strip()}
         for row in _table(operating, "Metrics and alerts")

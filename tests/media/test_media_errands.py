@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStoreError, storage_key
 from gateway.receive.errands import Errands, Patience
 from gateway.store import media
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.vault import Vault
 from tests.media.conftest import FileServer, Names
 from tests.media.stage import BASE, HURRIED, Stage, make_stage, run_due
@@ -333,6 +334,25 @@ async def test_a_database_that_is_away(
     with pytest.raises(DatabaseAwayError):
         await run_due(errands)
 
+    assert 1 == await stage.open_errands()
+
+
+async def test_a_rule_that_refuses_it(
+    stage: Stage, make_errands: MakeErrands, files: FileServer
+) -> None:
+    """Where a rule of another program's refuses what was fetched, the log names the rule, and it
+    is tried again like anything else."""
+    files.has("/a", b"x")
+    await stage.send("parse", f"{API}/a")
+    errands = make_errands(patience=replace(HURRIED, waits=(3600,) * 7))
+    rule = {"table": "messages", "column": "crm_stage", "sqlstate": "23502"}
+    errands._received = Moody(RefusedError(rule))
+    with capture_logs() as logs:
+        assert 1 == await run_due(errands)
+
+    (line,) = [line for line in logs if line["event"] == "the database refuses a row"]
+    assert rule == {name: line[name] for name in rule}
+    assert ("error", "parse") == (line["log_level"], line["kind"])
     assert 1 == await stage.open_errands()
 
 

@@ -75,6 +75,19 @@ async def test_bad_claims(ask: Ask, claims: dict[str, Any]) -> None:
     assert 401 == (await ask("GET", "/v1/messages", key=token(uuid4(), **claims))).status
 
 
+async def test_an_issuer_whose_clock_is_before_ours(gateway: Gateway, ask: Ask) -> None:
+    """A token that was issued a few seconds from now, by our clock, is as good as any other; one
+    that says that it is not to be used yet is none."""
+    async with gateway.database.as_service() as db:
+        auth_id = await db.fetchval("SELECT auth_id FROM auth_users WHERE role = 'owner' LIMIT 1")
+    soon = int(time.time()) + 30
+
+    issued = await ask("GET", "/v1/messages", key=token(auth_id, iat=soon))
+    not_yet = await ask("GET", "/v1/messages", key=token(auth_id, nbf=soon))
+
+    assert (200, 401) == (issued.status, not_yet.status)
+
+
 async def test_forged_tokens(ask: Ask) -> None:
     """A token of another secret, of no algorithm, or of a public key that nobody set is refused."""
     claims = {"sub": str(uuid4()), "aud": "authenticated", "exp": int(time.time()) + 60}

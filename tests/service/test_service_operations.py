@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 from twilio.request_validator import RequestValidator
 
@@ -168,6 +169,26 @@ async def test_webhook_answers_are_counted(gateway: Gateway, ask: Ask) -> None:
     assert {("403", "twilio"): 1, ("404", "twilio"): 1, ("404", "unknown"): 3} == counted
 
 
+async def test_numbers_while_the_database_is_away(gateway: Gateway, ask: Ask) -> None:
+    """What the processes counted is told in time also while the database does not answer: how many
+    webhooks are refused for that reason, above all. That nothing is known of the queue is told."""
+    before = await numbers(ask)
+    await post_signed(gateway, "message", MessageSid="SM1", From="+447700900123", Body="Hi")
+    holder = await asyncpg.connect(str(gateway.settings.database_url))
+    await holder.execute("BEGIN; LOCK gateway.queue")
+    held = await numbers(ask)
+    await holder.execute("ALTER TABLE gateway.queue RENAME TO elsewhere; COMMIT")
+    away = await numbers(ask)
+    await holder.close()
+
+    up = ("gateway_database_up", ())
+    assert [1, 0, 0] == [found[up] for found in (before, held, away)]
+    for found in (held, away):
+        assert 1 == found["gateway_messages_received_total", ("sms", "twilio")]
+        assert 1 == found["gateway_webhook_requests_total", ("200", "twilio")]
+        assert not any(name.startswith("gateway_queue") for name, _ in found)
+
+
 async def test_names_and_units(ask: Ask) -> None:
     """Names follow Prometheus: counters end in _total, times are in seconds, each is explained."""
     page = await ask("GET", "/metrics", key="")
@@ -184,6 +205,7 @@ async def test_names_and_units(ask: Ask) -> None:
         "gateway_send_seconds",
         "gateway_webhook_seconds",
         "gateway_callback_delay_seconds",
+        "gateway_database_up",
         "gateway_queue_depth",
         "gateway_queue_oldest_seconds",
     } <= {family.name for family in families}

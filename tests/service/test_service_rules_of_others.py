@@ -43,7 +43,21 @@ RULES = {
     "right": (
         LOG + TRIGGER.format("TRUNCATE crm_log;"),
         NO_TRIGGER,
-        {"function": "crm_guard()", "sqlstate": "42501"},
+        {
+            "function": "crm_guard()",
+            "sqlstate": "42501",
+            "says": "permission denied for table crm_log",
+        },
+    ),
+    "length": (
+        "ALTER TABLE messages ADD crm_body varchar(1);"
+        + TRIGGER.format("NEW.crm_body := NEW.body;"),
+        "ALTER TABLE messages DROP crm_body;" + NO_TRIGGER,
+        {
+            "function": "crm_guard()",
+            "sqlstate": "22001",
+            "says": "value too long for type character varying(1)",
+        },
     ),
 }
 

@@ -1,0 +1,114 @@
+"""The gateway's API, as `gateway send` asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import orjson
+
+from gateway.cli.output import err
+
+_FINAL = ("delivered", "read", "failed", "canceled")
+SHOWN = ("id", "status", "to_address", "external_id", "error_code", "error_message")
+_FOR_NOW = (502, 503, 504)
+_PAUSES = (0.5, 1.5)  # seconds
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_NO_GATEWAY = "That was no answer of a gateway; is GATEWAY_URL right?"
+
+
+class ApiError(Exception):
+    """The gateway's API said no, or did not answer."""
+
+
+class AwayError(ApiError):
+    """It did not answer, or only for now: the same may be asked once more."""
+
+
+async def send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
+    """The message, after so many seconds at most that it is waited for; raises `ApiError`."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
+        message = await _accepted(session, f"{url}/v1/messages", request)
+        deadline = time.monotonic() + patience
+        with err.status("Waiting for its delivery ...") as status:
+            while message["status"] not in _FINAL and time.monotonic() < deadline:
+                await asyncio.sleep(0.2)
+                try:
+                    message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
+                except AwayError:  # it was accepted: who reads an error here sends it again
+                    status.update("The gateway does not answer ...")
+                else:
+                    status.update(f"It is {message['status']} ...")
+    return message
+
+
+async def _accepted(
+    session: aiohttp.ClientSession, url: str, request: dict[str, Any]
+) -> dict[str, Any]:
+    """The message, also where an answer was lost: the same key makes it the same message."""
+    headers = {"Idempotency-Key": str(uuid4())}
+    for pause in _PAUSES:
+        with suppress(AwayError):
+            return await _ask(session, "POST", url, request, headers)
+        await asyncio.sleep(pause)
+    return await _ask(session, "POST", url, request, headers)
+
+
+async def _ask(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    try:
+        # Somebody who follows asks by GET, and without the key: nothing would be sent.
+        async with session.request(
+            method, url, json=body, headers=headers, allow_redirects=False
+        ) as response:
+            raw = await response.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        said = str(error) or type(error).__name__
+        raise AwayError(f"The gateway does not answer: {said}; is GATEWAY_URL right?") from None
+    except ValueError as error:
+        raise ApiError(f"It cannot be asked: {error}; are GATEWAY_URL and its key right?") from None
+    if 300 <= response.status < 400:
+        leads = response.headers.get("Location", "elsewhere")
+        raise ApiError(f"{url} leads to {leads}: set GATEWAY_URL to where the gateway itself is")
+    try:
+        answer = orjson.loads(raw)
+    except ValueError:
+        answer = None
+    if response.status >= 400:
+        kind = AwayError if response.status in _FOR_NOW else ApiError
+        raise kind(f"{response.status}: {_reason(answer)}")
+    if not isinstance(answer, dict) or not answer.keys() >= {*SHOWN}:
+        raise ApiError(_NO_GATEWAY)
+    return answer
+
+
+def _reason(answer: object) -> str:
+    """What a problem says: each field, or its detail."""
+    if not isinstance(answer, dict):
+        return _NO_GATEWAY
+    errors = answer.get("errors")
+    fields = [
+        f"{error.get('field')}: {error.get('message')}"
+        for error in (errors if isinstance(errors, list) else [])
+        if isinstance(error, dict)
+    ]
+    return "; ".join(fields) or str(answer.get("detail") or _NO_GATEWAY)
+
+
+def variable(text: str) -> tuple[str, str]:
+    """NAME=VALUE, taken apart; raises `ApiError`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ApiError(f"--var {text}: write NAME=VALUE")
+    return name, value
