@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
+from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.postmark import METADATA
 from webhooks import mail
@@ -216,6 +217,7 @@ def _letter(
         html=html if isinstance(html, str) else None,
         headers=headers,
         attachments=tuple(_files(given.get("Attachments"))),
+        occurred_at=parse_date(word(given.get("Date"), 100)),
         detail=({"from_name": name} if name else {}) | dict(told),
     )
 

@@ -325,6 +325,14 @@ def test_a_letter() -> None:
     assert "-0.1" == letter.detail["X-Spam-Score"]
 
 
+def test_when_a_letter_was_written() -> None:
+    """Postmark tells when where it leaves out the header, with a colon in the zone."""
+    given = LETTER | {"Headers": [], "Date": "Fri, 1 Aug 2014 16:45:32 -04:00"}
+    [letter] = postmark.parse(request(given, "inbound"))
+    assert isinstance(letter, Inbound)
+    assert datetime(2014, 8, 1, 20, 45, 32, tzinfo=UTC) == letter.occurred_at
+
+
 def test_more_files_than_are_kept() -> None:
     """A hundred files are kept, and that there were more is said."""
     file = {"Name": "a.txt", "Content": "eA==", "ContentType": "text/plain"}
