@@ -45,6 +45,7 @@ EVENTS: Final = ("events", "fetched", "unfetched")
 TOLERANCE: Final = 300.0
 RECEIVED: Final = f"{API}/emails/receiving/"
 WITHOUT_RAW: Final = "without-raw"
+MOST_TAGS = 100
 MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
 
 # https://resend.com/docs/webhooks/event-types; each other one changes nothing.
@@ -170,7 +171,12 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
 
 
 def _tag(data: Mapping[str, Any]) -> object:
-    return members(data.get("tags")).get(TAG)
+    """The tag that is our id, of an object or, as older events have them, a list of pairs."""
+    tags = data.get("tags")
+    if isinstance(tags, list):
+        pairs = map(members, tags[:MOST_TAGS])
+        return next((pair.get("value") for pair in pairs if pair.get("name") == TAG), None)
+    return members(tags).get(TAG)
 
 
 def _error(name: str, cause: Mapping[str, Any]) -> tuple[str, str]:
