@@ -242,12 +242,14 @@ def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[Webhoo
 
 def _letter(given: Mapping[str, Any], email_id: str) -> Letter:
     text, html = given.get("text"), given.get("html")
-    to = [*_texts(given.get("to")), *_texts(given.get("cc")), *_texts(given.get("bcc"))]
+    to, taken_for = _texts(given.get("to")), _texts(given.get("received_for"))
+    others = [*_texts(given.get("cc")), *_texts(given.get("bcc"))]
     return Letter(
         external_id=word(given.get("message_id"), 998) or email_id,
         from_address=word(given.get("from"), 998),
-        to_address=to[0] if to else "",
-        recipients=tuple(to),
+        to_address=next(iter([*to, *others]), ""),
+        # A blind copy, or a mail that was passed on, names us in `received_for` alone.
+        recipients=(*taken_for, *to, *others),
         subject=word(given.get("subject"), 998) or None,
         text=text if isinstance(text, str) else None,
         html=html if isinstance(html, str) else None,
