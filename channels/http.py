@@ -24,6 +24,10 @@ from channels.leaving import Body, seconds_more
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
 _YEARS = (1970, 2200)
+_DATE_CHARACTERS = 100
+_ZONE = re.compile(
+    r"\s+(?:GMT|UTC?)?([+-])(\d\d?)(?::?(\d\d))?(?=\s*(?:\(|$))", re.ASCII | re.IGNORECASE
+)
 # Every byte of a text as it stands in a form: `str.translate` takes a third of `quote_plus`.
 _IN_FORMS = [quote_plus(bytes([byte])) for byte in range(256)]
 
@@ -204,11 +208,19 @@ def parse_date(text: object) -> datetime | None:
     """A date as mail and HTTP write it (RFC 2822), None where there is none to read."""
     if not isinstance(text, str) or not text:
         return None
+    if len(text) <= _DATE_CHARACTERS:
+        text = _ZONE.sub(_as_rfc_2822, text)
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     return in_calendar(date if date.tzinfo else date.replace(tzinfo=UTC))
+
+
+def _as_rfc_2822(zone: re.Match[str]) -> str:
+    """A zone as +02:00, GMT+2 or the like: the library takes each other than +0200 for UTC."""
+    sign, hours, minutes = zone.groups(default="00")
+    return f" {sign}{hours:0>2}{minutes}"
 
 
 def in_calendar(date: datetime) -> datetime | None:

@@ -38,6 +38,12 @@ BARE_ID = re.compile(r"[!-;=?-~]{1,250}")
 RECIPIENT_HEADERS: Final = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to",
 )  # fmt: skip
+# For whom a server took the mail, where its `Received` says so: the one trace of a blind copy or of
+# a mail that was passed on (https://www.rfc-editor.org/rfc/rfc5321#section-4.4).
+RECEIVED_FOR = re.compile(
+    r"(?<=\s)for\s{1,9}<?([^\s<>;,()]{1,64}@[^\s<>;,()]{1,255})", re.IGNORECASE
+)
+HOPS, HOP_CHARACTERS = 30, 2000
 
 Headers = Sequence[tuple[str, str]]
 
@@ -210,7 +216,9 @@ def external_id(letter: Letter) -> str:
 
 def _recipients(letter: Letter) -> list[str]:
     headers = [value for name, value in letter.headers if name.lower() in RECIPIENT_HEADERS]
-    return list(mailboxes([*letter.recipients, letter.to_address, *headers]))
+    hops = [value for name, value in letter.headers if name.lower() == "received"][:HOPS]
+    taken_for = [each for hop in hops for each in RECEIVED_FOR.findall(hop[:HOP_CHARACTERS])]
+    return list(mailboxes([*letter.recipients, letter.to_address, *taken_for, *headers]))
 
 
 def _attachment(given: Attachment) -> Attachment:

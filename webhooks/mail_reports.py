@@ -89,8 +89,10 @@ class Notice:
 
 def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
+    if not (told.is_report or told.is_from_daemon):
+        return _old_form(told, provider=provider, key=key)
     statuses, complaints = told.of_kind("delivery-status"), told.of_kind("feedback-report")
-    if not ((told.is_report or told.is_from_daemon) and (statuses or complaints)):
+    if not (statuses or complaints):
         return _old_form(told, provider=provider, key=key)
     blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     notice = Notice(

@@ -23,6 +23,12 @@ MESSAGE_ID = re.compile(
 )
 COPIES: Final = ("message/rfc822", "message/global", "text/rfc822-headers")
 REPORT: Final = "multipart/report"
+NO_KINDS: Final = ("", "application/octet-stream", "text/plain")
+STATUS = re.compile(
+    r"\s*(?:reporting-mta|final-recipient|original-envelope-id)[ \t]*:", re.IGNORECASE
+)
+COMPLAINT = re.compile(r"^feedback-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
+FIELD = re.compile(r"\s*[\w-]+[ \t]*:", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,4 +118,15 @@ def head_of(part: Attachment) -> str:
 
 
 def _kind(part: Attachment) -> str:
-    return (part.content_type or "").partition(";")[0].strip().lower()
+    """The type of a part; of one that its provider gave none that says anything, by its text."""
+    kind = (part.content_type or "").partition(";")[0].strip().lower()
+    if kind not in NO_KINDS:
+        return kind
+    head = head_of(part)
+    if STATUS.match(head):
+        return "message/delivery-status"
+    if FIELD.match(head) is None:
+        return kind
+    if COMPLAINT.search(head):
+        return "message/feedback-report"
+    return "message/rfc822" if MESSAGE_ID.search(head) else kind

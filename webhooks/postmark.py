@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
+from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.postmark import METADATA
 from webhooks import mail
@@ -66,6 +67,14 @@ CONSENT: Final = {
 OWN: Final = (Reason.UNSUBSCRIBE, Reason.HARD_BOUNCE, Reason.COMPLAINT, Reason.MANUAL)
 BY_THEM: Final = ("Recipient", "")
 TIMES: Final = ("DeliveredAt", "BouncedAt", "ReceivedAt", "ChangedAt")
+# What each kind of event alone has: webhooks of before 2018 do not say which it is.
+RECORDS: Final = {
+    "BouncedAt": "Bounce",
+    "DeliveredAt": "Delivery",
+    "SuppressSending": "SubscriptionChange",
+    "OriginalLink": "Click",
+    "FirstOpen": "Open",
+}
 # What stands elsewhere in an event, or repeats the mail itself.
 READ: Final = frozenset({"RecordType", "MessageID", "Metadata", "Content", "Subject", "ServerID"})
 
@@ -87,7 +96,9 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     """The report of a message, and what it says about the address."""
-    record = word(given.get("RecordType"), 64)
+    record = word(given.get("RecordType"), 64) or next(
+        (record for member, record in RECORDS.items() if member in given), ""
+    )
     name = (word(given.get("Type"), 64) if record == "Bounce" else "") or record
     external_id = word(given.get("MessageID"), 64) or None
     message_id = our_id(members(given.get("Metadata")).get(METADATA))
@@ -216,6 +227,7 @@ def _letter(
         html=html if isinstance(html, str) else None,
         headers=headers,
         attachments=tuple(_files(given.get("Attachments"))),
+        occurred_at=parse_date(word(given.get("Date"), 100)),
         detail=({"from_name": name} if name else {}) | dict(told),
     )
 

@@ -45,6 +45,7 @@ EVENTS: Final = ("events", "fetched", "unfetched")
 TOLERANCE: Final = 300.0
 RECEIVED: Final = f"{API}/emails/receiving/"
 WITHOUT_RAW: Final = "without-raw"
+MOST_TAGS = 100
 MOST_FILES, MOST_HEADERS, HEADER_CHARACTERS = 100, 500, 64 * 2**10
 
 # https://resend.com/docs/webhooks/event-types; each other one changes nothing.
@@ -170,7 +171,12 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
 
 
 def _tag(data: Mapping[str, Any]) -> object:
-    return members(data.get("tags")).get(TAG)
+    """The tag that is our id, of an object or, as older events have them, a list of pairs."""
+    tags = data.get("tags")
+    if isinstance(tags, list):
+        pairs = map(members, tags[:MOST_TAGS])
+        return next((pair.get("value") for pair in pairs if pair.get("name") == TAG), None)
+    return members(tags).get(TAG)
 
 
 def _error(name: str, cause: Mapping[str, Any]) -> tuple[str, str]:
@@ -236,12 +242,14 @@ def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[Webhoo
 
 def _letter(given: Mapping[str, Any], email_id: str) -> Letter:
     text, html = given.get("text"), given.get("html")
-    to = [*_texts(given.get("to")), *_texts(given.get("cc")), *_texts(given.get("bcc"))]
+    to, taken_for = _texts(given.get("to")), _texts(given.get("received_for"))
+    others = [*_texts(given.get("cc")), *_texts(given.get("bcc"))]
     return Letter(
         external_id=word(given.get("message_id"), 998) or email_id,
         from_address=word(given.get("from"), 998),
-        to_address=to[0] if to else "",
-        recipients=tuple(to),
+        to_address=next(iter([*to, *others]), ""),
+        # A blind copy, or a mail that was passed on, names us in `received_for` alone.
+        recipients=(*taken_for, *to, *others),
         subject=word(given.get("subject"), 998) or None,
         text=text if isinstance(text, str) else None,
         html=html if isinstance(html, str) else None,

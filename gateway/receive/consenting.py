@@ -7,6 +7,7 @@ where the same word was said of them: others may be spoken for who share a conve
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +19,10 @@ from gateway.ids import derived_id
 from gateway.store import reports, suppressions
 from gateway.store.database import Connection
 from gateway.store.suppressions import Statement
+from webhooks.mail_letter import mailboxes
 from webhooks.model import ConsentChange, Renamed
+
+_PLAIN = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
 
 async def store(
@@ -32,9 +36,15 @@ async def store(
     named += await _also(db, account.organization_id, named)
     said_of: dict[str, set[str]] = defaultdict(set)
     for change, address in named:
-        said_of[_word(change)].add(addresses.key(change.channel, address))
+        if change.channel is Channel.WHATSAPP:
+            said_of[_word(change)].add(_key(change.channel, address))
     said = [
-        _statement(account, change, address, sorted(said_of[_word(change)]))
+        _statement(
+            account,
+            change,
+            address,
+            sorted(said_of[_word(change)]) if change.channel is Channel.WHATSAPP else [],
+        )
         for change, address in named
     ]
     for news in renamed:
@@ -66,8 +76,8 @@ async def _named(db: Connection, organization_id: UUID, changes: Sequence[Consen
 async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
     """The same of the other addresses that WhatsApp knows these people by."""
     about = [(change, address) for change, address in named if change.channel is Channel.WHATSAPP]
-    stopped = {_key(address) for change, address in about if not change.is_lifted}
-    lifted = {_key(address) for change, address in about if change.is_lifted}
+    stopped = {_key(Channel.WHATSAPP, address) for change, address in about if not change.is_lifted}
+    lifted = {_key(Channel.WHATSAPP, address) for change, address in about if change.is_lifted}
     known: dict[tuple[bool, str], list[str]] = defaultdict(list)
     if stopped:
         for of, other in await suppressions.also_known_as(db, organization_id, sorted(stopped)):
@@ -81,7 +91,7 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
     told = {_mark(change, address) for change, address in about}
     also: Named = []
     for change, address in about:
-        for other in known[change.is_lifted, _key(address)]:
+        for other in known[change.is_lifted, _key(Channel.WHATSAPP, address)]:
             if (mark := _mark(change, other)) not in told:
                 told.add(mark)
                 also.append((replace(change, key=f"{change.key}:{other}"), other))
@@ -90,18 +100,18 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
 
 def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
     """What makes it one wish, of whichever address it is said twice."""
-    return (change.reason, change.is_lifted, change.occurred_at, _key(address))
+    return (change.reason, change.is_lifted, change.occurred_at, _key(change.channel, address))
 
 
 async def _inherited(db: Connection, account: Account, news: Renamed) -> list[Statement]:
     """What held for the former addresses, said of the new ones."""
-    former = [addresses.key(news.channel, each) for each in news.former]
+    former = [_key(news.channel, each) for each in news.former]
     reasons = await suppressions.held_against(db, account.organization_id, news.channel, former)
     return [
         Statement(
             id=derived_id(account.organization_id, account.id, "consent", key),
             channel=news.channel,
-            address=addresses.key(news.channel, address),
+            address=_key(news.channel, address),
             reason=reason,
             is_lifted=False,
             source=account.provider,
@@ -109,7 +119,7 @@ async def _inherited(db: Connection, account: Account, news: Renamed) -> list[St
             detail={
                 "word": news.word,
                 "former": list(news.former),
-                "said_of": [addresses.key(news.channel, each) for each in news.addresses],
+                "said_of": [_key(news.channel, each) for each in news.addresses],
                 **news.detail,
             },
         )
@@ -124,8 +134,12 @@ def _word(change: ConsentChange) -> str:
     return repr(replace(change, address=None, key=""))
 
 
-def _key(address: str) -> str:
-    return addresses.key(Channel.WHATSAPP, address)
+def _key(channel: Channel, address: str) -> str:
+    """The form in which an address is suppressed, whatever a provider writes around a mailbox."""
+    if channel is Channel.EMAIL and _PLAIN.fullmatch(address) is None:
+        found = mailboxes([address])
+        address = found[0] if len(found) == 1 else address
+    return addresses.key(channel, address)
 
 
 def _statement(
@@ -135,7 +149,7 @@ def _statement(
     return Statement(
         id=derived_id(account.organization_id, account.id, "consent", change.key),
         channel=change.channel,
-        address=addresses.key(change.channel, address),
+        address=_key(change.channel, address),
         reason=change.reason,
         is_lifted=change.is_lifted,
         source=account.provider,

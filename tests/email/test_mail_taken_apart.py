@@ -69,7 +69,10 @@ def by_mailgun(wrote: str, sender: str, parts: Parts, headers: Headers) -> list[
     }
     form = [(f'"{name}"', value.encode()) for name, value in fields.items()]
     form += [
-        (f'"attachment-{n}"; filename="part-{n}"\r\nContent-Type: {kind}', content)
+        (
+            f'"attachment-{n}"; filename="part-{n}"' + f"\r\nContent-Type: {kind}" * bool(kind),
+            content,
+        )
         for n, (kind, content) in enumerate(parts, 1)
     ]
     return list(mailgun.parse(mailgun_values.multipart(*form)))
@@ -141,6 +144,19 @@ def test_a_complaint(by: By) -> None:
     assert isinstance(report, StatusReport)
     assert isinstance(wish, ConsentChange)
     assert (None, Reason.COMPLAINT) == (report.status, wish.reason)
+
+
+@by_all
+@pytest.mark.parametrize("kind", ["", "application/octet-stream", "text/plain; charset=us-ascii"])
+@pytest.mark.parametrize(
+    ("parts", "status"), [(DSN_PARTS, Status.FAILED), (ARF_PARTS, None)], ids=["DSN", "ARF"]
+)
+def test_types_that_say_nothing(by: By, kind: str, parts: Parts, status: Status | None) -> None:
+    """Parts whose types got lost on the way are known by their text."""
+    report, wish = by(DAEMON, "", [(kind, content) for _, content in parts], headers(TYPE))
+    assert isinstance(report, StatusReport)
+    assert isinstance(wish, ConsentChange)
+    assert (status, OURS) == (report.status, report.external_id)
 
 
 @by_all

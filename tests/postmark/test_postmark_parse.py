@@ -210,6 +210,23 @@ def test_keys() -> None:
 
 
 @pytest.mark.parametrize(
+    "told",
+    [
+        bounce("HardBounce", BouncedAt=AT),
+        bounce("SpamComplaint", BouncedAt=AT),
+        event("Delivery", DeliveredAt=AT),
+        event("Open", FirstOpen=True, ReceivedAt=AT),
+        event("Click", OriginalLink="https://a.example/", ReceivedAt=AT),
+        event("SubscriptionChange", SuppressSending=True, Recipient="a@b.c", ChangedAt=AT),
+    ],
+)
+def test_without_the_kind(told: dict[str, Any]) -> None:
+    """Events of old webhooks do not say what they are: what they have tells."""
+    old = {name: value for name, value in told.items() if name != "RecordType"}
+    assert postmark.parse(request(told)) == postmark.parse(request(old))
+
+
+@pytest.mark.parametrize(
     ("told", "word"),
     [
         ({}, "unreadable"),
@@ -323,6 +340,14 @@ def test_a_letter() -> None:
     assert 'Jörg "T" Them' == letter.detail["from_name"]
     assert EXTERNAL_ID == letter.detail["postmark_message_id"]
     assert "-0.1" == letter.detail["X-Spam-Score"]
+
+
+def test_when_a_letter_was_written() -> None:
+    """Postmark tells when where it leaves out the header, with a colon in the zone."""
+    given = LETTER | {"Headers": [], "Date": "Fri, 1 Aug 2014 16:45:32 -04:00"}
+    [letter] = postmark.parse(request(given, "inbound"))
+    assert isinstance(letter, Inbound)
+    assert datetime(2014, 8, 1, 20, 45, 32, tzinfo=UTC) == letter.occurred_at
 
 
 def test_more_files_than_are_kept() -> None:

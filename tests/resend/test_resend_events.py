@@ -146,6 +146,12 @@ def test_whose_address(to: object, expected: str | None) -> None:
     assert (expected, ID, EMAIL_ID) == (change.address, change.message_id, change.external_id)
 
 
+def test_tags_as_a_list() -> None:
+    """Our id is found, too, where tags come as they were sent."""
+    tags = [{"name": "x", "value": "y"}, "odd", {"name": "message_id", "value": str(ID)}]
+    assert ID == only(hook("email.sent", email_id=None, tags=tags)).message_id
+
+
 def test_one_id_is_enough() -> None:
     """A report finds its mail by our tag or by Resend's id."""
     report, change = resend.parse(hook("email.complained", email_id=None))

@@ -69,6 +69,34 @@ def test_a_mail_without_files() -> None:
     assert ("Jörg", EMAIL_ID) == (message.detail["from_name"], message.detail["email_id"])
 
 
+def test_whom_a_mail_was_received_for() -> None:
+    """A blind copy, and a mail that was passed on, name us in `received_for` alone."""
+    token = "us+token@example.com"
+    passed_on = only(to=["desk@example.org"], cc=[], received_for=["desk@example.org", token])
+    assert "desk@example.org" == passed_on.to_address
+    assert ("desk@example.org", token) == passed_on.recipients
+    blind = only(to=["undisclosed-recipients:;"], cc=None, received_for=[token])
+    assert (token, (token,)) == (blind.to_address, blind.recipients)
+    crowd = [f"{n}@example.org" for n in range(150)]
+    assert token in only(to=crowd, received_for=[token]).recipients
+    for odd in (None, token, [5, None], {"a": token}):
+        assert "us+token@example.com" in only(received_for=odd).recipients
+
+
+def test_whom_the_mail_as_it_came_was_taken_for() -> None:
+    """A mail in its raw form says in its `Received` lines for whom it was taken."""
+    hops = (
+        b"Received: from mx.example.org (mx.example.org [192.0.2.1])\r\n"
+        b"\tby inbound.example.com with SMTP id a1\r\n\tfor <us+token@example.com>;\r\n"
+        b"\tMon, 5 Jan 2026 10:00:00 +0000 (UTC)\r\n"
+        b"Received: by mx.example.org for desk@example.org; Mon, 5 Jan 2026 09:59:59 +0000\r\n"
+    )
+    [message] = resend.parse(fetched(hops + MIME, RAW))
+    assert isinstance(message, Inbound)
+    assert "us@example.com" == message.to_address
+    assert ("us@example.com", "us+token@example.com", "desk@example.org") == message.recipients
+
+
 def test_a_mail_with_files() -> None:
     """The mail as it came has the files: it is fetched, from wherever Resend keeps it."""
     expected = [Fetch(url=f"{RAW}#{EMAIL_ID}", key=f"resend:raw:{EMAIL_ID}")]

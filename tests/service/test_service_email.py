@@ -252,3 +252,18 @@ async def test_reports(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> N
     refused = await ask("POST", "/v1/messages", {"channel": "email", "to": ADA.upper(),
                         "subject": "x", "body": "y"})  # fmt: skip
     assert {"to"} == set(refused.fields())
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Ada <ADA@Exämple.de>", "ada@exämple.de", "<ada@XN--EXMPLE-CUA.DE>", " ada@exämple.de"],
+)
+async def test_a_mailbox_as_providers_write_it(
+    gateway: Gateway, ask: Ask, account: UUID, written: str
+) -> None:
+    """With a name, in brackets, or its domain in another form: the mailbox is the same."""
+    told = {"event": "unsubscribe", "email": written, "timestamp": 1790000000}
+    assert 200 == (await from_sendgrid(gateway, account, [told])).status
+    assert {("email", "ada@xn--exmple-cua.de", "unsubscribe")} == await suppressed(ask)
+    body = {"channel": "email", "to": "Ada@exämple.de", "subject": "s", "body": "x"}
+    assert {"to"} == set((await ask("POST", "/v1/messages", body)).fields())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 
 from channels.model import Channel
 from tests.service.wires import (
     OURS,
+    SECRET,
     by_smtp,
     connect,
+    hook,
     inbound_of,
     row_of,
     send,
@@ -179,3 +183,33 @@ async def test_report_by_mail(
     assert [] == await inbound_of(ask)
     assert {("email", ADA, reason)} == await suppressed(ask)
     assert 0 == len((await ask("GET", "/v1/suppressions", key=gateway.b.key)).body["data"])
+
+
+async def test_report_taken_apart(gateway: Gateway, ask: Ask) -> None:
+    """A bounce that Postmark took apart makes the message failed, and is no message; one that names
+    none of ours changes nothing, and one that names nobody's is a letter."""
+    account_id = await connect(gateway, "postmark", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+    strange = "01a20aed-921f-7942-839f-8c58e20076ec@clinic.example"
+    copies = [f"Message-ID: <{name}>" for name in (strange, f"{sent['id']}@clinic.example")]
+    for copy in (copies[0], "To: x", copies[1], copies[1]):
+        parts = {"message/delivery-status": DSN, "text/rfc822-headers": copy}
+        payload = {
+            "From": "MAILER-DAEMON@mx.example",
+            "OriginalRecipient": DESK,
+            "Subject": "Undelivered Mail",
+            "TextBody": "It is so.",
+            "Headers": [{"Name": "Message-ID", "Value": "<n@mx.example>"}],
+            "Attachments": [
+                {"ContentType": kind, "Content": base64.b64encode(text.encode()).decode()}
+                for kind, text in parts.items()
+            ],
+        }
+        body, query = json.dumps(payload).encode(), "?" + urlencode({"secret": SECRET})
+        answer = await hook(gateway, "postmark", account_id, "inbound", query, data=body)
+        assert 200 == answer.status
+    row = await row_of(ask, sent)
+
+    assert ("failed", "5.1.1") == (row["status"], row["error_code"])
+    assert {("email", ADA, "hard_bounce")} == await suppressed(ask)
+    assert ["It is so."] == [letter["body"] for letter in await inbound_of(ask)]

@@ -110,6 +110,20 @@ async def test_whatsapp_and_services(
     assert await found(twilio_api, session) == []
 
 
+@pytest.mark.parametrize("to", ["+15550002222", "rcs:+15550002222"])
+async def test_services_that_send_over_rcs(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession, to: str
+) -> None:
+    """What a service has sent over RCS is the message, or else it would be sent once more."""
+    told = record() | {"from": "rcs:clinic_agent", "to": to, "messaging_service_sid": "MG1"}
+    pages(twilio_api, [told])
+    assert await found(twilio_api, session, messaging_service_sid="MG1") == [SID]
+    assert await found(twilio_api, session, messaging_service_sid="MG2") == []
+    assert await found(twilio_api, session) == []
+    pages(twilio_api, [told | {"to": "rcs:+15550003333"}, told | {"from": "+15550009999"}])
+    assert await found(twilio_api, session, messaging_service_sid="MG1") == []
+
+
 async def test_ends_of_lines_and_spaces(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession
 ) -> None:

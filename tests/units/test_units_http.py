@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels.errors import RefusedForNow
-from channels.http import Limits, ask
+from channels.http import Limits, ask, parse_date
 from tests.servers import FakeApi, serving
 
 HASTY = Limits(connect=0.1, total=0.6)
@@ -69,3 +70,16 @@ async def test_no_room_among_the_connections() -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         assert 1 == len(slow.asked)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [
+        ("-0400", 20), ("-04:00", 20), ("-4:00", 20), ("-04:00 (EDT)", 20), ("+02:00", 14),
+        ("+2", 14), ("GMT+0200", 14), ("utc+2", 14), ("UTC", 16), ("Z", 16), ("", 16),
+    ],
+)  # fmt: skip
+def test_zones(zone: str, hour: int) -> None:
+    """A zone is read as mail programs write it, also where the RFC has no colon."""
+    expected = datetime(2014, 8, 1, hour, 45, 32, tzinfo=UTC)
+    assert expected == parse_date(f"Fri, 1 Aug 2014 16:45:32 {zone}".strip())

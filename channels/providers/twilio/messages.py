@@ -18,6 +18,8 @@ from channels.providers.twilio.transport import PAGE_SIZE, is_recent, resource
 
 LONGEST_VALIDITY: Final = 36_000
 PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
+# How a messaging service's senders and recipients are written where it sends over RCS.
+RCS: Final = "rcs:"
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
 
 Form = dict[str, str | list[str]]
@@ -85,18 +87,23 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
 
     We assume that Twilio keeps the body but for spaces around it and the ends of lines, and that
     trial accounts get a sentence before it. Of a template's text Twilio has its own version: there
-    sender, recipient and time decide.
+    sender, recipient and time decide. A messaging service may not have chosen a sender yet, or have
+    chosen RCS, by which the recipient is then written as well
+    (https://www.twilio.com/docs/rcs/send-an-rcs-message).
     """
     if record.get("direction") != "outbound-api":
         return False
-    sender, service = record.get("from"), account.credentials.get("messaging_service_sid")
-    if sender != address(outbound.channel, outbound.from_address) and not (
-        sender is None and service and record.get("messaging_service_sid") == service
-    ):
+    sender, recipient = record.get("from"), record.get("to")
+    service = account.credentials.get("messaging_service_sid")
+    is_services = bool(service) and record.get("messaging_service_sid") == service
+    if is_services and outbound.channel is Channel.SMS and isinstance(recipient, str):
+        recipient = recipient.removeprefix(RCS)
+    is_chosen = is_services and (sender is None or str(sender).startswith(RCS))
+    if not is_chosen and sender != address(outbound.channel, outbound.from_address):
         return False
     content = outbound.content
     return (
-        record.get("to") == address(outbound.channel, outbound.to_address)
+        recipient == address(outbound.channel, outbound.to_address)
         and (content.template is not None or _plain(record.get("body")) == _plain(content.body))
         and is_recent(record, since)
     )
