@@ -35,6 +35,7 @@ from gateway.dispatch.pace import Pace
 from gateway.dispatch.sizes import slow_seconds, slowest_seconds
 from gateway.dispatch.turns import (
     TAKEN,
+    Reach,
     Turn,
     Turns,
     in_turn,
@@ -88,6 +89,7 @@ class Dispatching:
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
         self._around = Around()
+        self._reach = Reach()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
 
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
@@ -101,7 +103,9 @@ class Dispatching:
     async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
         since = Moment.now()
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
-            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
+            claimed = await queue.claim(
+                db, limit, self.lease_id, self._pace.lease, without, reach=self._reach.times
+            )
             turns = await in_turn(db, self.lease_id, claimed, since)
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
@@ -113,6 +117,7 @@ class Dispatching:
                 later = [(entry, _HELD) for entry in held.values()]
                 await queue.give_back(db, later, self.lease_id)
                 turns = [turn for turn in turns if turn.claimed.message_id not in held]
+        self._reach.claimed(claimed)
         # A report that was stored while this claim was made: its row is known better by now.
         taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(
@@ -122,8 +127,10 @@ class Dispatching:
                 else turn
                 for turn in turns
             ),
-            # What its sender's rate has given back is no reason to come again at once.
-            has_more=any(turn.claimed.has_more for turn in turns),
+            # What its sender's rate has given back is no reason to come again at once; what another
+            # program holds is, for what is behind it.
+            has_more=any(turn.claimed.has_more for turn in turns)
+            or any(entry.has_more for entry in held.values()),
         )
 
     async def work(self, turn: Turn) -> None:
