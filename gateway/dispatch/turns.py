@@ -18,10 +18,10 @@ from gateway.store.queue import Claimed
 # Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
 # that looks that seldom loses none; and after this at the latest, for a rate can be changed.
 _EARLY = 0.5
+_LATEST = 60.0
 # So many claims in a row that something is hidden from are not by chance any more. 10,000 entries
 # of one organization are looked through in some 20 ms.
 _CHANCE, _FAR = 3, 100
-_LATEST = 60.0
 
 TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
