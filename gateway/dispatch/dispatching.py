@@ -53,6 +53,7 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
 
@@ -109,17 +110,19 @@ class Dispatching:
             claimed = await queue.claim(
                 db, limit, self.lease_id, self._pace.lease, without, reach=self._reach.times
             )
-            turns = await in_turn(db, self.lease_id, claimed, since)
+            turns, later = await in_turn(db, claimed, since)
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
                 db, [attempt(entry) for entry in new], waits=wait.for_rows
             )
             noted = {advance.message_id for advance in advances}
             held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            if held:
-                later = [(entry, _HELD) for entry in held.values()]
+            later += [(entry, _HELD) for entry in held.values()]
+            turns = [turn for turn in turns if turn.claimed.message_id not in held]
+            if wait.for_rows:
                 await queue.give_back(db, later, self.lease_id)
-                turns = [turn for turn in turns if turn.claimed.message_id not in held]
+        if not wait.for_rows:
+            await self._give_back_apart(later)
         self._reach.claimed(claimed)
         # A report that was stored while this claim was made: its row is known better by now.
         taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
@@ -135,6 +138,19 @@ class Dispatching:
             has_more=any(turn.claimed.has_more for turn in turns)
             or any(entry.has_more for entry in held.values()),
         )
+
+    async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
+        """Give entries back where another program holds some message of theirs.
+
+        PostgreSQL looks at the key of a row that is changed twice in one transaction, also where it
+        stays the same: it would wait for whoever holds the message for himself alone.
+        """
+        if later:
+            try:
+                async with self._database.as_service(patience=1) as db:
+                    await queue.give_back(db, later, self.lease_id)
+            except DatabaseAwayError as error:  # what is claimed is to be sent all the same
+                _log.warning("the database is away", error=str(error))
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

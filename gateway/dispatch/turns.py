@@ -68,11 +68,13 @@ class Turns(list[Turn]):
 
 
 async def in_turn(
-    db: Connection, lease_id: UUID, claimed: Sequence[Claimed], since: Moment
-) -> list[Turn]:
-    """When each entry may go, at its sender's rate; what has no turn soon is given back."""
+    db: Connection, claimed: Sequence[Claimed], since: Moment
+) -> tuple[list[Turn], list[tuple[Claimed, float]]]:
+    """When each entry may go, at its sender's rate; and what has no turn soon, which is to be given
+    back, with its seconds."""
     now = time.monotonic()
     turns: list[Turn] = []
+    later: list[tuple[Claimed, float]] = []
     paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
     for entry in claimed:
         if is_new_attempt(entry) and entry.rate is not None and entry.sender_id is not None:
@@ -87,12 +89,11 @@ async def in_turn(
         ]
         # Those that have no turn make room until about theirs: the backlog of a slow sender is
         # not claimed again and again.
-        later = [
+        later += [
             (entry, min(wait + n / rate - _EARLY, _LATEST))
             for n, entry in enumerate(entries[granted:], granted)
         ]
-        await queue.give_back(db, later, lease_id)
-    return turns
+    return turns, later
 
 
 def is_taken(claimed: Claimed) -> bool:

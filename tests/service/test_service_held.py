@@ -117,12 +117,17 @@ async def test_a_message_to_a_lead_that_nobody_may_refer_to(gateway: Gateway) ->
     assert 202 == (await send(gateway)).status
 
 
-async def test_sending_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
+@pytest.mark.parametrize(
+    "statement", [CHANGE_MESSAGE, "SELECT FROM messages WHERE id = $1 FOR UPDATE"]
+)
+async def test_sending_beside_a_message_that_is_held(
+    gateway: Gateway, provider: Provider, statement: str
+) -> None:
     """A worker sends what it can while the CRM holds a message, and that one when it is free."""
     ours = await send(gateway)
     other = await send(gateway, key=gateway.b.key)
     worker = provider.worker(gateway)
-    async with held(gateway, CHANGE_MESSAGE, ours.body["id"]):
+    async with held(gateway, statement, ours.body["id"]):
         assert 1 == await step(worker)
         assert "sent" == (await row_of(gateway, other, key=gateway.b.key))["status"]
         assert "pending" == (await row_of(gateway, ours))["status"]
