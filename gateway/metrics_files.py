@@ -7,11 +7,21 @@ a copy into the file, five times for one webhook request. Here it grows in memor
 from __future__ import annotations
 
 import asyncio
+import mmap
+import os
+import struct
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import values
+from prometheus_client import mmap_dict, values
+
+from gateway.logs import logger
+
+_log = logger(__name__)
 
 _PAUSE = 0.1
+# Bytes: what a file has at first, and what a number takes beside its name.
+_FIRST, _BESIDE = 2**16, 64
 
 
 class Buffer:
@@ -41,6 +51,55 @@ class Buffer:
             value.write(amount)
 
 
+class ReservedFile(mmap_dict.MmapedDict):
+    """The library's file of numbers, whose place on the disk is taken before it is written to.
+
+    Of a disk that is full the kernel tells whoever writes to a page without a place by killing it
+    (SIGBUS). Where there is none, the numbers are in memory, and missing in `/metrics`.
+    """
+
+    # The library's: without a file, memory does as well.
+    _f: Any
+    _m: Any
+
+    def __init__(self, filename: str) -> None:
+        with Path(filename).open("ab") as file:
+            has_place = _reserve(file.fileno(), _FIRST)
+        if has_place:
+            super().__init__(filename)  # type: ignore[no-untyped-call]
+            return
+        Path(filename).unlink()  # nobody can read numbers from it
+        self._f, self._fname, self._positions, self._used = None, filename, {}, 8
+        self._use_memory(struct.pack("i", self._used))
+
+    def _init_value(self, key: str) -> None:
+        while self._used + len(key.encode()) + _BESIDE > self._capacity:
+            if self._f is None or not _reserve(self._f.fileno(), 2 * self._capacity):
+                self._use_memory(bytes(self._m))
+                continue
+            self._capacity *= 2
+            self._m = mmap.mmap(self._f.fileno(), self._capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+    def _use_memory(self, held: bytes) -> None:
+        """Go on with what is held, and as much room again."""
+        _log.warning("numbers are not shared: there is no room for them on the disk")
+        self.close()  # type: ignore[no-untyped-call]
+        self._m = bytearray(held) + bytearray(max(len(held), _FIRST))
+        self._capacity = len(self._m)
+
+
+def _reserve(number: int, size: int) -> bool:
+    """Whether a file has its place for so many bytes; not every system can tell."""
+    if not hasattr(os, "posix_fallocate"):
+        return True
+    try:
+        os.posix_fallocate(number, 0, max(size, os.fstat(number).st_size))
+    except OSError:
+        return False
+    return True
+
+
 def use_files(buffer: Buffer) -> None:
     """Have the library keep numbers in files from now on, through `buffer`.
 
@@ -57,4 +116,5 @@ def use_files(buffer: Buffer) -> None:
         def write(self, amount: float) -> None:
             super().inc(amount)
 
-    values.ValueClass = Value
+    library: Any = values
+    library.ValueClass, library.MmapedDict = Value, ReservedFile

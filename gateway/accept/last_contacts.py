@@ -75,16 +75,30 @@ class LastContacts:
                 for (organization, lead), at in self._waiting.items()
                 if organization == organization_id
             }
-            try:
-                noted = await self._note_now(organization_id, wanted)
-            except DatabaseAwayError:
-                raise
-            except Exception:  # noqa: BLE001 - a trigger of the CRM's, say: the others are noted
-                _log.exception("leads cannot be noted", organization_id=str(organization_id))
-                noted = list(wanted)
-            for lead in noted:
+            for lead in await self._note_or_drop(organization_id, wanted):
                 if self._waiting[organization_id, lead] == wanted[lead]:
                     del self._waiting[organization_id, lead]
+
+    async def _note_or_drop(
+        self, organization_id: UUID, wanted: Mapping[UUID, datetime]
+    ) -> Sequence[UUID]:
+        """Those that are noted, or never will be: by a trigger of the CRM's, say, or a constraint.
+
+        What is wrong with one keeps no other from being noted.
+        """
+        try:
+            return await self._note_now(organization_id, wanted)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - the others are noted
+            if len(wanted) == 1:
+                _log.exception("leads cannot be noted", organization_id=str(organization_id))
+                return list(wanted)
+        leads = sorted(wanted)
+        done: list[UUID] = []
+        for half in (leads[: len(leads) // 2], leads[len(leads) // 2 :]):
+            done += await self._note_or_drop(organization_id, {lead: wanted[lead] for lead in half})
+        return done
 
     async def _note_now(
         self, organization_id: UUID, wanted: Mapping[UUID, datetime]

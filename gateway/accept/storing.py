@@ -13,12 +13,15 @@ from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching
 from gateway.growth import Growth
 from gateway.held import Around, Wait
+from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import conversations, media, messages, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Caller, Connection, Database
-from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
+from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, HeldError
 from gateway.store.messages import Row
+
+_log = logger(__name__)
 
 # Rows in one transaction: more gain nothing, and would make the others wait.
 _MOST = 200
@@ -97,10 +100,20 @@ class Storing:
         return stored.results
 
     async def _store(self, batch: Sequence[Accepted]) -> list[tuple[Stored, list[Placed]]]:
-        return await self._around(lambda wait: self._store_now(batch, wait))
+        try:
+            return await self._around(lambda wait: self._store_now(batch, wait))
+        except (DatabaseAwayError, ConflictError, Problem):
+            raise
+        except Exception as error:
+            if not any(row["lead_id"] for accepted in batch for row in accepted.rows):
+                raise
+            # A trigger of the CRM's, or a constraint, may refuse every change of a lead: that is
+            # no reason not to write to it.
+            _log.warning("stored without a note in its lead, if it can be", exc_info=error)
+        return await self._around(lambda wait: self._store_now(batch, wait, notes=False))
 
     async def _store_now(
-        self, batch: Sequence[Accepted], wait: Wait
+        self, batch: Sequence[Accepted], wait: Wait, *, notes: bool = True
     ) -> list[tuple[Stored, list[Placed]]]:
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds) as db:
@@ -115,7 +128,7 @@ class Storing:
                 leads = {row["lead_id"] for row in of_one if row["lead_id"]}
                 # first of all, in one order for everybody, too
                 held = await messages.hold_leads(
-                    db, organization_id, list(leads), waits=wait.for_rows
+                    db, organization_id, list(leads) if notes else [], waits=wait.for_rows
                 )
                 await _keep(db, organization_id, of_one, held, stored, placed)
                 left[organization_id] = list(leads - set(held))

@@ -19,7 +19,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import aiohttp
@@ -28,13 +27,15 @@ from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, Send
 from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
+from gateway.dispatch.asking import Asking
 from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
-from gateway.dispatch.sizes import slow_seconds, slowest_seconds
+from gateway.dispatch.sizes import slow_seconds
 from gateway.dispatch.turns import (
     TAKEN,
+    Reach,
     Turn,
     Turns,
     in_turn,
@@ -52,6 +53,7 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue, reports
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
 
@@ -88,7 +90,11 @@ class Dispatching:
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
         self._around = Around()
+        self._reach = Reach()
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
+        self._asking = Asking(
+            database, session, self._outbounds, self._outcomes, self._pace, self._account
+        )
 
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
         """Take up to `limit` due entries; those about to be sent are `sending` from now on.
@@ -101,18 +107,23 @@ class Dispatching:
     async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
         since = Moment.now()
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
-            claimed = await queue.claim(db, limit, self.lease_id, self._pace.lease, without)
-            turns = await in_turn(db, self.lease_id, claimed, since)
+            claimed = await queue.claim(
+                db, limit, self.lease_id, self._pace.lease, without, reach=self._reach.times
+            )
+            turns, later = await in_turn(db, claimed, since)
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
                 db, [attempt(entry) for entry in new], waits=wait.for_rows
             )
             noted = {advance.message_id for advance in advances}
             held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            if held:
-                later = [(entry, _HELD) for entry in held.values()]
+            later += [(entry, _HELD) for entry in held.values()]
+            turns = [turn for turn in turns if turn.claimed.message_id not in held]
+            if wait.for_rows:
                 await queue.give_back(db, later, self.lease_id)
-                turns = [turn for turn in turns if turn.claimed.message_id not in held]
+        if not wait.for_rows:
+            await self._give_back_apart(later)
+        self._reach.claimed(claimed)
         # A report that was stored while this claim was made: its row is known better by now.
         taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(
@@ -122,9 +133,24 @@ class Dispatching:
                 else turn
                 for turn in turns
             ),
-            # What its sender's rate has given back is no reason to come again at once.
-            has_more=any(turn.claimed.has_more for turn in turns),
+            # What its sender's rate has given back is no reason to come again at once; what another
+            # program holds is, for what is behind it.
+            has_more=any(turn.claimed.has_more for turn in turns)
+            or any(entry.has_more for entry in held.values()),
         )
+
+    async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
+        """Give entries back where another program holds some message of theirs.
+
+        PostgreSQL looks at the key of a row that is changed twice in one transaction, also where it
+        stays the same: it would wait for whoever holds the message for himself alone.
+        """
+        if later:
+            try:
+                async with self._database.as_service(patience=1) as db:
+                    await queue.give_back(db, later, self.lease_id)
+            except DatabaseAwayError as error:  # what is claimed is to be sent all the same
+                _log.warning("the database is away", error=str(error))
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
@@ -134,7 +160,7 @@ class Dispatching:
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
             await self._outcomes.pretended(claimed)  # whatever became of its first time
         elif claimed.phase == "ask":
-            await self._ask(claimed)
+            await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
         elif claimed.is_expired:
@@ -267,57 +293,6 @@ class Dispatching:
             await self._outcomes.lost(claimed, error.message)
         else:
             await self._outcomes.lost(claimed, "It took too long to be sent.")
-
-    async def _ask(self, claimed: Claimed) -> None:
-        """Ask the provider whether it has a message whose answer was lost."""
-        if claimed.provider is None or claimed.asked >= self._pace.most_questions:
-            await self._outcomes.settled(claimed)
-            _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
-            return
-        # As old as the list that is to be read: what it lacks may have arrived since.
-        age = claimed.attempt_age or 0.0
-        # By this machine's clock, which the provider's half can compare with the provider's.
-        since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
-        try:
-            account = self._account(claimed)
-            found = await PROVIDERS[account.provider].send.find(
-                account,
-                await self._outbounds.make(claimed, account, with_files=False),
-                self._session,
-                since,
-            )
-        except CannotAsk as error:
-            await self._outcomes.cannot_ask(claimed, error)
-            return
-        except (SendError, VaultError) as error:
-            _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
-            wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
-            await self._outcomes.ask_again(claimed, wait)
-            return
-        # After the list was read: whoever sent what it shows had claimed that before.
-        async with self._database.as_service() as db:
-            twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
-            listed = [sent.external_id for sent in found]
-            known = await queue.known_external_ids(db, listed)
-        free = [sent for sent in found if sent.external_id not in known]
-        sure_after = self._pace.sure_after + slowest_seconds(claimed)
-        is_sure = age >= sure_after
-        if twins.in_flight:
-            await self._outcomes.ask_again(claimed, self._pace.twin_wait)
-            return
-        # While there are too few for all of them, reports, which name their message, may still
-        # tell whose is whose: what is listed may be that of one whose worker has just gone. Not
-        # for ever, though: others may follow.
-        is_known = twins.youngest >= sure_after or age >= 2 * sure_after
-        may_adopt = len(free) >= twins.unresolved or (is_sure and is_known)
-        if free and not may_adopt:
-            await self._outcomes.ask_again(claimed, self._pace.ask_every)
-        elif free and await self._outcomes.adopted(claimed, free):
-            return
-        elif is_sure:
-            await self._outcomes.not_there(claimed)
-        else:
-            await self._outcomes.ask_again(claimed, self._pace.ask_every)
 
     def _account(self, claimed: Claimed) -> Account:
         if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:

@@ -15,7 +15,7 @@ from gateway.metrics import Metrics
 from gateway.receive import incoming
 from gateway.store import reports
 from gateway.store.database import Connection, Database
-from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
 from gateway.store.reports import Advance, RawRequest
 from webhooks.model import StatusReport
 
@@ -67,7 +67,18 @@ class Reporting:
         await self._batching(received, size=max(1, len(received.told)))
 
     async def _store(self, batch: Sequence[Received]) -> list[None]:
-        told = await self._around(lambda wait: self._store_now(batch, wait))
+        try:
+            told = await self._around(lambda wait: self._store_now(batch, wait))
+        except (DatabaseAwayError, ConflictError):
+            raise
+        except Exception:
+            if len(batch) > 1:
+                raise  # each alone
+            # A trigger of the CRM's on messages, say. Its provider would come again for seconds,
+            # and not for as long as that takes to be mended: a worker tries it until then.
+            _log.exception("reports could not be applied")
+            told = []
+            await self._around(lambda wait: self._put_aside(batch, wait))
         self.count(told)
         return [None] * len(batch)
 
@@ -75,6 +86,11 @@ class Reporting:
         async with self._database.as_service(patience=wait.seconds) as db:
             await reports.keep_requests(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
+
+    async def _put_aside(self, batch: Sequence[Received], wait: Wait) -> None:
+        async with self._database.as_service(patience=wait.seconds) as db:
+            await reports.keep_requests(db, [received.request for received in batch])
+            await record(db, batch, applies=False)
 
     def count(self, told: Sequence[Told]) -> None:
         """Numbers and log lines for what is stored: a transaction that failed comes again."""
@@ -93,11 +109,14 @@ def _line(told: Told) -> dict[str, str]:
     }
 
 
-async def record(db: Connection, batch: Sequence[Received], *, waits: bool = True) -> list[Told]:
+async def record(
+    db: Connection, batch: Sequence[Received], *, waits: bool = True, applies: bool = True
+) -> list[Told]:
     """Record the reports of requests; what is about a message that we do not know is kept.
 
-    And where it does not wait, what is about one that another transaction holds: a worker records
-    it as soon as it can. Raises `HeldError` for a report that has no id to be kept by.
+    And where it does not wait, what is about one that another transaction holds, and where it
+    `applies` none, all: a worker records it as soon as it can. Raises `HeldError` for a report that
+    has no id to be kept by.
     """
     said = [(each.account, report) for each in batch for report in each.told]
     found: dict[int, UUID] = {}
@@ -106,8 +125,11 @@ async def record(db: Connection, batch: Sequence[Received], *, waits: bool = Tru
         keys = [(account.organization_id, r.message_id, r.external_id) for account, r in some]
         known = await reports.resolve(db, keys)
         found |= {start + n: about for n, about in known.items()}
-    told = await _record_known(db, [(*said[n], about) for n, about in found.items()], waits=waits)
-    if not waits:
+    told: list[Told] = []
+    if applies:
+        known_ones = [(*said[n], about) for n, about in found.items()]
+        told = await _record_known(db, known_ones, waits=waits)
+    if not (waits and applies):
         recorded = {each.advance.message_id for each in told}
         held = {n: about for n, about in found.items() if about not in recorded}
         if held:

@@ -20,7 +20,8 @@ class Claimed:
 
     `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
-    `has_more`: more entries of its organization may be due.
+    `has_more`: more entries of its organization may be due. `is_hidden`: fewer were claimed than
+    are due, because others hold them.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
@@ -63,16 +64,24 @@ class Claimed:
     credentials: bytes | None
     settings: dict[str, Any] | None
     has_more: bool
+    is_hidden: bool
 
 
 async def claim(
-    db: Connection, limit: int, lease_id: UUID, seconds: float, without: Sequence[UUID] = ()
+    db: Connection,
+    limit: int,
+    lease_id: UUID,
+    seconds: float,
+    without: Sequence[UUID] = (),
+    *,
+    reach: int = 1,
 ) -> list[Claimed]:
     """Take up to `limit` due entries for `seconds`, fairly between organizations.
 
-    None of those that are `without` for now.
+    None of those that are `without` for now. Of each organization up to `reach` times its share is
+    looked through for what nobody holds.
     """
-    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without))
+    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without), reach)
     return [Claimed(**row) for row in rows]
 
 

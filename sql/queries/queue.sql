@@ -6,6 +6,8 @@
 -- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
 -- `has_more`: as much of its organization was due as its share, so more of its entries may be.
 -- Organizations $4 get nothing this time.
+-- What another program holds, as messages that it deletes in a transaction that stays open, is left
+-- out; $5 is how many times the share is looked at for what is behind it. `is_hidden`: something was.
 -- It is planned once (its planning takes three times its work), so each table that grows is asked
 -- for one row or one share of rows at a time: by LATERAL, by place, or in an index's order.
 WITH RECURSIVE organizations AS (
@@ -38,14 +40,14 @@ WITH RECURSIVE organizations AS (
     SELECT q.message_id, q.priority, q.run_at FROM gateway.queue q
     WHERE q.organization_id = d.organization_id AND q.priority = p.priority
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-    ORDER BY q.run_at LIMIT (SELECT size FROM share)
+    ORDER BY q.run_at LIMIT (SELECT size FROM share) * $5::integer
   ) AS c
 ), chosen AS MATERIALIZED (
   SELECT locked.* FROM (
     SELECT organization_id, message_id FROM candidates
-    WHERE turn <= (SELECT size FROM share)
+    WHERE turn <= (SELECT size FROM share) * $5
     -- by chance among organizations: with less room than organizations none is always first
-    ORDER BY turn, random() LIMIT $1
+    ORDER BY turn, random()
   ) c
   CROSS JOIN LATERAL (
     SELECT q.ctid AS place, q.lease_until IS NOT NULL AS was_leased FROM gateway.queue q
@@ -54,6 +56,7 @@ WITH RECURSIVE organizations AS (
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
     FOR UPDATE SKIP LOCKED
   ) locked
+  LIMIT $1
 ), taken AS (
   -- A row that somebody changed since this statement began is at a place that it does not see, and
   -- stays for the next claim.
@@ -83,7 +86,8 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   t.organization_id IN (
     SELECT c.organization_id FROM candidates c
     GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
-  ) AS has_more
+  ) AS has_more,
+  (SELECT count(*) FROM chosen) < least($1, (SELECT count(*) FROM candidates)) AS is_hidden
 FROM taken t
 CROSS JOIN LATERAL (
   SELECT * FROM messages m

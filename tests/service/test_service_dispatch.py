@@ -287,9 +287,8 @@ async def test_provider_that_cannot_be_asked(
     await step(worker)
 
     assert 1 == await gateway.count("gateway.queue")
-    worker._pace = Pace(most_questions=0)
     await hurry(gateway)
-    await step(worker)
+    await step(provider.worker(gateway, most_questions=0))
     row = (await ask("GET", f"/v1/messages/{sent['id']}")).body
     assert ("unknown", 1) == (row["status"], len(provider.posts))
     assert 0 == await gateway.count("gateway.queue")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
 from gateway.receive.reporting import Reporting
 from gateway.receive.unmatched import UnmatchedReports
+from gateway.store import queue
 from gateway.store.errors import HeldError
 from tests.service.test_service_dispatch import Provider, provider, step
 from tests.service.test_service_reporting import received, report
@@ -115,12 +117,17 @@ async def test_a_message_to_a_lead_that_nobody_may_refer_to(gateway: Gateway) ->
     assert 202 == (await send(gateway)).status
 
 
-async def test_sending_beside_a_message_that_is_held(gateway: Gateway, provider: Provider) -> None:
+@pytest.mark.parametrize(
+    "statement", [CHANGE_MESSAGE, "SELECT FROM messages WHERE id = $1 FOR UPDATE"]
+)
+async def test_sending_beside_a_message_that_is_held(
+    gateway: Gateway, provider: Provider, statement: str
+) -> None:
     """A worker sends what it can while the CRM holds a message, and that one when it is free."""
     ours = await send(gateway)
     other = await send(gateway, key=gateway.b.key)
     worker = provider.worker(gateway)
-    async with held(gateway, CHANGE_MESSAGE, ours.body["id"]):
+    async with held(gateway, statement, ours.body["id"]):
         assert 1 == await step(worker)
         assert "sent" == (await row_of(gateway, other, key=gateway.b.key))["status"]
         assert "pending" == (await row_of(gateway, ours))["status"]
@@ -236,3 +243,36 @@ async def test_a_report_that_waits_long_is_found(gateway: Gateway) -> None:
             await asyncio.sleep(1.2)
     await missed.apply()
     assert "delivered" == (await row_of(gateway, sent))["status"]
+
+
+async def test_messages_behind_those_that_are_being_deleted(
+    gateway: Gateway, provider: Provider
+) -> None:
+    """The CRM deletes more messages of one tenant than are looked at for a claim, and takes long:
+    what is due behind them is sent meanwhile."""
+    body = {"channel": "sms", "to": THEIRS, "body": "Hello"}
+    for _ in range(2):
+        await gateway.ask("POST", "/v1/messages/batch", {"messages": [body] * 60})
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    worker = provider.worker(gateway)
+    async with crm.transaction():
+        await crm.execute("DELETE FROM messages")
+        message = await send(gateway, OTHER)
+        claims = [await worker.claim(100) for _ in range(4)]
+    await crm.close()
+    ids = [str(turn.claimed.message_id) for turns in claims for turn in turns]
+    assert [message.body["id"]] == ids
+
+
+async def test_one_tenants_share_stays_its_share(gateway: Gateway, provider: Provider) -> None:
+    """Where more is looked through, each organization still gets as much as the others."""
+    body = {"channel": "sms", "to": THEIRS, "body": "Hello"}
+    batch = {"messages": [body] * 30}
+    for tenant in (gateway.a, gateway.b):
+        await gateway.ask("POST", "/v1/messages/batch", batch, key=tenant.key)
+    worker = provider.worker(gateway)
+    async with gateway.database.as_service() as db:
+        claimed = await queue.claim(db, 20, worker.lease_id, 30, reach=100)
+    counted = Counter(entry.organization_id for entry in claimed)
+    assert [10, 10] == list(counted.values())
+    assert {False} == {entry.is_hidden for entry in claimed}

@@ -74,3 +74,28 @@ async def test_a_lead_that_cannot_be_noted(gateway: Gateway) -> None:
     await until(second_is_noted)
     await contacts.close()
     assert await noted(gateway, leads[0]) is None
+
+
+async def test_a_message_to_a_lead_that_cannot_be_changed(gateway: Gateway) -> None:
+    """A constraint of the CRM's that an old lead does not keep refuses each change of it: its
+    messages are stored all the same, and other leads of the tenant are noted."""
+    good, bad = "+447700900123", "+447700900124"
+    leads = {
+        phone: (await gateway.ask("POST", "/v1/leads", {"phone": phone})).body["id"]
+        for phone in (good, bad)
+    }
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    await crm.execute("ALTER TABLE leads ADD CHECK (phone LIKE '%3') NOT VALID")
+    await crm.close()
+    batch = [{"channel": "sms", "to": to, "body": "Hello"} for to in (bad, good, bad)]
+    answer = await gateway.ask("POST", "/v1/messages/batch", {"messages": batch})
+    single = await gateway.ask("POST", "/v1/messages", batch[0])
+    assert [202, 202, 202] == [item["status"] for item in answer.body["data"]]
+    assert 202 == single.status
+
+    async def good_one_is_noted() -> bool:
+        return await noted(gateway, leads[good]) is not None
+
+    await until(good_one_is_noted)
+    assert await noted(gateway, leads[bad]) is None
+    assert 4 == await gateway.count("gateway.queue")

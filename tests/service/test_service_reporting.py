@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+import asyncpg
 
 from channels.model import Account, Status
 from gateway.ids import new_id
 from gateway.metrics import Metrics
 from gateway.receive.reporting import Received, Reporting
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.reports import RawRequest
 from webhooks.model import StatusReport
 
@@ -126,3 +130,46 @@ async def test_what_says_nothing_new_writes_no_row(gateway: Gateway) -> None:
     earlier = sent_at - timedelta(seconds=5)
     await reporting.store(received(gateway, [report(message_id, "SM1", Status.SENT, earlier)]))
     assert ("sent", earlier) == (await version())[1:]
+
+
+async def test_reports_that_cannot_be_applied_when_they_come(gateway: Gateway) -> None:
+    """What a trigger of the CRM's refuses is answered, and not lost: its provider would come again
+    for seconds. It is applied when the trigger is mended; the other tenants' are at once."""
+    messages = {}
+    for tenant in (gateway.a, gateway.b):
+        body = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+        messages[tenant.key] = (
+            await gateway.ask("POST", "/v1/messages", body, key=tenant.key)
+        ).body["id"]
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    await crm.execute("UPDATE messages SET external_id = 'x' || id")
+    await crm.execute(
+        "CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF NEW.organization_id = '{gateway.a.organization_id}' THEN RAISE 'The CRM says no.';"
+        " END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER never BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION never()"
+    )
+    told = []
+    for tenant in (gateway.a, gateway.b):
+        about = messages[tenant.key]
+        one = received(gateway, [report(UUID(about), f"x{about}")])
+        owner: Any = {"organization_id": tenant.organization_id}
+        account = replace(one.account, id=tenant.account_id, **owner)
+        request = replace(one.request, account_id=tenant.account_id, **owner)
+        told.append(replace(one, account=account, request=request))
+    reporting, unmatched = (
+        Reporting(gateway.database, Metrics()),
+        UnmatchedReports(gateway.database),
+    )
+    await asyncio.gather(*map(reporting.store, told))
+    await unmatched.apply()
+
+    async def statuses() -> list[str]:
+        return [row["status"] for row in await crm.fetch("SELECT status FROM messages ORDER BY id")]
+
+    assert ["pending", "delivered"] == await statuses()
+    assert 2 == await gateway.count("gateway.webhook_requests")
+    await crm.execute("DROP TRIGGER never ON messages")
+    await UnmatchedReports(gateway.database).apply()
+    assert ["delivered", "delivered"] == await statuses()
+    await crm.close()

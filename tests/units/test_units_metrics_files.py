@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
-from gateway.metrics_files import Buffer
+from prometheus_client.mmap_dict import MmapedDict
+
+from gateway.metrics_files import Buffer, ReservedFile
+
+# A process for which no file may be larger than so many bytes: for it the disk is full.
+FULL = """
+import resource, sys
+from gateway.metrics_files import ReservedFile
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+numbers = ReservedFile(sys.argv[1])
+for n in range(2000):
+    numbers.write_value(f"a number with a long name, {n}", float(n), 0.0)
+assert [float(n) for n in range(2000)] == [value for _, value, _ in numbers.read_all_values()]
+"""
 
 
 class Number:
@@ -51,3 +68,39 @@ def test_a_loop_that_ended() -> None:
     asyncio.run(count(first, 0))
     asyncio.run(count(second, 0.2))
     assert (1, 1) == (first.writes, second.writes)
+
+
+def write(numbers: Any, count: int) -> None:
+    """So many numbers, each its own place."""
+    for n in range(count):
+        numbers.write_value(f"a number with a long name, {n}", float(n), 0.0)
+
+
+def read(path: Path) -> list[float]:
+    """The numbers of a file, as another process reads them."""
+    library: Any = MmapedDict
+    return [value for _, value, _, _ in library.read_all_values_from_file(str(path))]
+
+
+def test_numbers_have_their_place_on_the_disk(tmp_path: Path) -> None:
+    """What is written to a page that a full disk has no place for ends the process: each page has
+    its place from the beginning, also when the file grows."""
+    path = tmp_path / "numbers.db"
+    numbers: Any = ReservedFile(str(path))
+    for count in (1, 3000):
+        write(numbers, count)
+        held = path.stat()
+        assert held.st_size <= 512 * held.st_blocks
+    assert [float(n) for n in range(3000)] == read(path)
+    numbers.close()
+
+
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """Where there is no room the process counts on in memory, from the first number on or when its
+    file would grow, and leaves no file that nobody can read."""
+    for size in (0, 2**16):
+        path = tmp_path / f"{size}.db"
+        words = [sys.executable, "-c", FULL, str(path), str(size)]
+        subprocess.run(words, check=True, timeout=30, capture_output=True)
+        assert (size > 0) == path.exists()
+    assert 0 < len(read(path)) < 2000
