@@ -188,11 +188,11 @@ def tenants(make_shared: MakeShared, template: str) -> Shared:
 def database(
     request: pytest.FixtureRequest, make_database: Callable[[str], str], template: str
 ) -> str:
-    """The DSN of a new database; the tenants of `gateway` are there, where a test has it.
+    """The DSN of a new database; where a test has a gateway, its tenants are there.
 
     To copy them takes nothing, to make them a third of what the test of one request does.
     """
-    if "gateway" in request.fixturenames:
+    if {"gateway", "stage"} & set(request.fixturenames):
         template = request.getfixturevalue("tenants").name
     return make_database(template)
 
