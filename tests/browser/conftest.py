@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from pydantic import TypeAdapter
 
 from gateway import links, setup
 from gateway.config import Settings
@@ -26,7 +25,7 @@ from gateway.store import accounts
 from gateway.store.database import Database
 from gateway.vault import Vault
 from tests.conftest import Shared
-from tests.service.conftest import KEYS, SECRET, Tenant, Tenants, database, tenants
+from tests.service.conftest import KEYS, SECRET, Tenant, database, tenants, tenants_of
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -154,7 +153,7 @@ async def stage(database: str, tenants: Shared, tmp_path: Path) -> AsyncIterator
     stop, is_ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(serve_web(settings, bound, stop, is_ready.set))
     try:
-        a, b = TypeAdapter(Tenants).validate_json(tenants.said)
+        a, b = tenants_of(tenants)
         await asyncio.wait_for(is_ready.wait(), 30)
         yield Stage(url=settings.base_url, settings=settings, database=pool, vault=vault, a=a, b=b)
     finally:
