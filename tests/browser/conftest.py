@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from gateway import links, setup
 from gateway.config import Settings
@@ -23,11 +24,15 @@ from gateway.serve import bind, serve_web
 from gateway.store import accounts
 from gateway.store.database import Database
 from gateway.vault import Vault
-from tests.service.conftest import SECRET, Tenant, make_tenant
+from tests.conftest import Shared
+from tests.service.conftest import KEYS, SECRET, Tenant, database, tenants, tenants_of
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page, ViewportSize
 
+__all__ = ["database", "tenants"]
+
+HERE = Path(__file__).resolve().parent
 CHROMIUM = Path("/usr/bin/chromium")
 IS_THERE = CHROMIUM.exists() and importlib.util.find_spec("playwright") is not None
 FLAGS = (
@@ -126,14 +131,21 @@ Axe = Callable[["Page"], Awaitable[None]]
 Shot = Callable[["Page", str], Awaitable[None]]
 
 
-@pytest.fixture
-async def stage(database: str, tmp_path: Path) -> AsyncIterator[Stage]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests here: the browser's connection belongs to it."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(database: str, tenants: Shared, tmp_path: Path) -> AsyncIterator[Stage]:
     """A running gateway with tenants A and B, as `gateway web` runs it."""
     bound = bind("127.0.0.1", 0)
     settings = Settings(
         database_url=database,
         gateway_data=tmp_path,
-        gateway_secret_keys=(b"k" * 32,),
+        gateway_secret_keys=KEYS,
         supabase_jwt_secret=SECRET,
         port=bound.getsockname()[1],
     )
@@ -141,8 +153,7 @@ async def stage(database: str, tmp_path: Path) -> AsyncIterator[Stage]:
     stop, is_ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(serve_web(settings, bound, stop, is_ready.set))
     try:
-        a = await make_tenant(pool, vault, "Alpha", "+15551230001", country="GB")
-        b = await make_tenant(pool, vault, "Beta", "+15551230002")
+        a, b = tenants_of(tenants)
         await asyncio.wait_for(is_ready.wait(), 30)
         yield Stage(url=settings.base_url, settings=settings, database=pool, vault=vault, a=a, b=b)
     finally:
@@ -151,9 +162,9 @@ async def stage(database: str, tmp_path: Path) -> AsyncIterator[Stage]:
         await pool.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium, for all tests of this process: pages have contexts of their own."""
     if not IS_THERE:
         pytest.skip("needs Debian's chromium and the extra 'browser'")
     from playwright.async_api import async_playwright, expect
@@ -165,7 +176,7 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visitors(chromium: Browser, stage: Stage) -> AsyncIterator[Visitors]:
     """Opens pages; in the end none of them may have complained or asked another host."""
     async with AsyncExitStack() as stack:
@@ -174,7 +185,7 @@ async def visitors(chromium: Browser, stage: Stage) -> AsyncIterator[Visitors]:
     assert made.complaints == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(visitors: Visitors) -> Page:
     """A wide page, signed in as the owner of A."""
     return await visitors.open()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import pytest_asyncio
 
 from tests.browser.conftest import PATIENCE, WIDE, Axe
 from tests.browser.conftest import PHONE as PHONE_SIZE
@@ -21,7 +22,7 @@ api = pytest.importorskip("playwright.async_api")
 LONDON = ZoneInfo("Europe/London")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def desk(database: str, tmp_path: Path, chromium: Browser) -> AsyncIterator[Desk]:
     """A desk that is open, with Ada among its leads."""
     async with opened(database, tmp_path, chromium) as made:

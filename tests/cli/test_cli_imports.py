@@ -11,6 +11,7 @@ import pytest
 from channels import providers
 from gateway.cli import MENDABLE
 from gateway.registry import PROVIDERS
+from tests.cli.shell import ROOT
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,8 @@ from gateway.registry import PROVIDERS
 def test_what_is_not_imported(module: str, without: set[str]) -> None:
     """The help needs neither settings nor a server, the worker no pages, settings no provider."""
     program = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, check=True, env={"PYTHONPATH": str(ROOT)})
 
     assert set() == without & set(done.stdout.decode().split())
 

@@ -105,22 +105,21 @@ async def test_empty(empty_database: str, dump: Dump) -> None:
     assert first == await dump(empty_database, "-s")
 
 
-async def test_step_by_step(empty_database: str, dump: Dump) -> None:
+async def test_step_by_step(database: str, dump: Dump) -> None:
     """Each migration taken back alone leaves what the one before it had left."""
-    await migrate.up(empty_database)
-    whole = await dump(empty_database, "-s")
+    whole = await dump(database, "-s")
     for place in reversed(range(len(VERSIONS))):
-        assert [VERSIONS[place]] == await migrate.down(empty_database)
-        status = await migrate.status(empty_database)
+        assert [VERSIONS[place]] == await migrate.down(database)
+        status = await migrate.status(database)
         assert (VERSIONS[:place], VERSIONS[place:]) == (
             list(status.applied),
             list(status.pending),
         )
-    assert await migrate.down(empty_database) == []
-    await migrate.up(empty_database)
-    assert whole == await dump(empty_database, "-s")
-    assert VERSIONS[:1:-1] == await migrate.down(empty_database, VERSIONS[1])
-    assert tuple(VERSIONS[:2]) == (await migrate.status(empty_database)).applied
+    assert await migrate.down(database) == []
+    await migrate.up(database)
+    assert whole == await dump(database, "-s")
+    assert VERSIONS[:1:-1] == await migrate.down(database, VERSIONS[1])
+    assert tuple(VERSIONS[:2]) == (await migrate.status(database)).applied
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -230,15 +229,14 @@ async def test_every_name_of_the_document(db: Connection) -> None:
         assert set() == names - {row[0] for row in await db.fetch(there[kind])}
 
 
-async def test_what_came_later_stays(empty_database: str, connect: Connect) -> None:
+async def test_what_came_later_stays(database: str, connect: Connect) -> None:
     """Down drops neither tables that were made after up, nor what they have come to need."""
-    connection = await connect(empty_database)
-    await migrate.up(empty_database)
+    connection = await connect(database)
     await connection.execute(
         "CREATE TABLE public.later (id uuid DEFAULT uuid_generate_v4());"
         "INSERT INTO public.later DEFAULT VALUES"
     )
-    await migrate.down(empty_database, "0")
+    await migrate.down(database, "0")
     await connection.execute("INSERT INTO public.later DEFAULT VALUES")
     assert await connection.fetchval("SELECT count(*) FROM public.later") == 2
 

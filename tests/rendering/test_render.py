@@ -1,6 +1,7 @@
 """What templates give, and what is said of those that give nothing."""
 
 import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from channels.render import (
     TemplateError,
     TooExpensive,
 )
+from channels.render_pool import ChildPool
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}x", fullmatch=True)
@@ -204,24 +206,33 @@ async def test_many_sources_are_forgotten_in_turn(renderer: Renderer) -> None:
         assert texts == [f"{number} {round_}" for number in range(600)]
 
 
-def _in_a_loop(*jobs: tuple[str, dict[str, Any]]) -> list[str]:
-    async def run() -> list[str]:
-        async with Renderer() as renderer:
-            return [await renderer.render(source, variables) for source, variables in jobs]
+Rendering = Callable[..., list[str]]
 
-    return asyncio.run(run())
+
+@pytest.fixture(scope="module")
+def in_a_loop() -> Iterator[Rendering]:
+    """Renders one after another with a renderer that knows nothing yet; its children stay."""
+    pool = ChildPool()
+
+    async def run(jobs: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        renderer = Renderer(pool)
+        return [await renderer.render(source, variables) for source, variables in jobs]
+
+    with asyncio.Runner() as runner:
+        yield lambda *jobs: runner.run(run(jobs))
+        runner.run(pool.close())
 
 
 @given(TEXT.map(lambda text: text.replace("{", "").replace("}", "")))
-def test_text_without_braces_renders_to_itself(text: str) -> None:
+def test_text_without_braces_renders_to_itself(in_a_loop: Rendering, text: str) -> None:
     """What holds no braces comes out as it went in, ends of lines and all."""
-    assert _in_a_loop((text, {})) == [text]
+    assert in_a_loop((text, {})) == [text]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, TEXT, min_size=1, max_size=5))
-def test_variables_arrive_exactly(variables: dict[str, str]) -> None:
+def test_variables_arrive_exactly(in_a_loop: Rendering, variables: dict[str, str]) -> None:
     """Every text given as a variable stands in the output unchanged, in the child and here."""
     source = "|".join(f"{{{{ {name} }}}}" for name in variables)
     expected = "|".join(variables.values())
-    assert _in_a_loop((source, variables), (source, variables)) == [expected, expected]
+    assert in_a_loop((source, variables), (source, variables)) == [expected, expected]

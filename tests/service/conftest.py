@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,7 +17,6 @@ import jwt
 import orjson
 import pytest
 from aiohttp.test_utils import TestServer
-from pydantic import TypeAdapter
 
 from channels.download import Downloader
 from channels.model import Channel
@@ -64,12 +64,12 @@ class Tenant:
     account_id: UUID
     sender: str
 
-    @property
+    @cached_property
     def owner(self) -> str:
-        """A JWT of the owner, as Supabase would make it now."""
+        """A JWT of the owner, as Supabase makes it when it is first asked for."""
         return token(self.owner_id)
 
-    @property
+    @cached_property
     def member(self) -> str:
         """A JWT of a member of staff who is no more than that."""
         return token(self.member_id)
@@ -184,15 +184,24 @@ def tenants(make_shared: MakeShared, template: str) -> Shared:
     return make_shared("tenants", template, made)
 
 
+def tenants_of(made: Shared) -> Tenants:
+    """Tenants A and B as they are in the database that was made for all."""
+    told: list[dict[str, Any]] = orjson.loads(made.said)
+    for each in told:
+        each |= {name: UUID(of) for name, of in each.items() if name.endswith("_id")}
+    a, b = (Tenant(**each) for each in told)
+    return a, b
+
+
 @pytest.fixture
 def database(
     request: pytest.FixtureRequest, make_database: Callable[[str], str], template: str
 ) -> str:
-    """The DSN of a new database; the tenants of `gateway` are there, where a test has it.
+    """The DSN of a new database; where a test has a gateway, its tenants are there.
 
     To copy them takes nothing, to make them a third of what the test of one request does.
     """
-    if "gateway" in request.fixturenames:
+    if {"gateway", "stage"} & set(request.fixturenames):
         template = request.getfixturevalue("tenants").name
     return make_database(template)
 
@@ -212,8 +221,8 @@ def settings(database: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def gateway(settings: Settings, tenants: Shared) -> AsyncIterator[Gateway]:
     """A running gateway with tenants A (in Great Britain) and B."""
-    made = TypeAdapter(Tenants).validate_json(tenants.said)
-    async with running(settings, str(settings.database_url), made) as gateway:
+    dsn = str(settings.database_url)
+    async with running(settings, dsn, tenants_of(tenants)) as gateway:
         yield gateway
 
 
