@@ -21,7 +21,7 @@ UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gon
     "public.messages", "public.audit_logs", "gateway.queue", "gateway.sender_paces",
     "gateway.message_events", "gateway.webhook_requests", "gateway.unmatched_reports",
     "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
-    "gateway.correspondence", "gateway.media", "gateway.receive.errands", "gateway.staff_sessions",
+    "gateway.correspondence", "gateway.media", "gateway.errands", "gateway.staff_sessions",
     "gateway.staff_links", "gateway.conversation_changes",
     # every message writes there: triggers of their own note what somebody changed, and only that
     "gateway.conversations", "gateway.conversation_addresses",

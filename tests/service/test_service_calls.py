@@ -106,7 +106,7 @@ async def test_statuses(
     told = row["metadata"]["provider"]
     assert ("17", "machine_start") == (told["duration"], told["answered_by"])
     assert 0 == await gateway.count("gateway.queue")
-    assert 1 == await gateway.count("gateway.receive.errands")  # its price is asked for, once
+    assert 1 == await gateway.count("gateway.errands")  # its price is asked for, once
 
 
 @pytest.mark.parametrize(

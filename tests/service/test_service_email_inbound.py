@@ -276,6 +276,6 @@ async def test_a_file_that_cannot_be_read(gateway: Gateway, ask: Ask) -> None:
 
     reason = "The provider brought none of it that can be read."
     assert [("a.pdf", "failed", reason), ("b.pdf", "failed", reason)] == [tuple(r) for r in kept]
-    assert 0 == await gateway.count("gateway.receive.errands")
+    assert 0 == await gateway.count("gateway.errands")
     assert "being fetched" not in json.dumps(told)
     assert "a.pdf could not be fetched" in json.dumps(told)

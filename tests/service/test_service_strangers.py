@@ -134,7 +134,7 @@ async def test_a_recording_that_overtakes_its_call(gateway: Gateway, ask: Ask) -
 
     (row,) = await inbound_of(ask)
     assert ["recording.mp3"] == [file["filename"] for file in row["attachments"]]
-    assert 1 == await gateway.count("gateway.receive.errands")
+    assert 1 == await gateway.count("gateway.errands")
 
 
 async def test_what_a_dead_worker_had_not_begun(gateway: Gateway, ask: Ask, api: Api) -> None:
