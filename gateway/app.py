@@ -172,9 +172,9 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _problem(request, _of_aiohttp(request, error))
+        response = await _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
-        response = _problem(request, _of_any(request, error))
+        response = await _problem(request, _of_any(request, error))
     if request.method == "POST" and request.path.endswith("/v1/messages"):
         services = request.app[SERVICES]
         if request.path in ("/v1/messages", services.settings.prefix + "/v1/messages"):
@@ -244,7 +244,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
     return None
 
 
-def _problem(request: web.Request, problem: Problem) -> web.Response:
+async def _problem(request: web.Request, problem: Problem) -> web.Response:
     if is_page(request):
-        return as_page(request, problem)
+        return await as_page(request, problem)
     return refuse(problem)

@@ -55,10 +55,10 @@ _OPERATIONS: tuple[tuple[str, str, str, dict[str, Any], tuple[int, ...]], ...] =
     ),
     (
         "/metrics",
-        "Numbers for Prometheus, of all web and worker processes of the machine",
+        "Numbers for Prometheus, of all processes of the machine, without a database too",
         "text/plain",
         {"type": "string"},
-        (503,),
+        (),
     ),
 )
 

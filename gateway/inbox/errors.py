@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from gateway.inbox import kept
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.web.services import SERVICES
@@ -37,11 +38,14 @@ def is_page(request: web.Request) -> bool:
     )
 
 
-def as_page(request: web.Request, problem: Problem) -> web.Response:
-    """The page of a problem; for htmx its words alone, which it puts where its errors go."""
+async def as_page(request: web.Request, problem: Problem) -> web.Response:
+    """The page of a problem, with what was typed; for htmx its words alone, beside the form."""
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
-    response = visit.page(template, status=problem.status, title=title, problem=problem)
+    typed = await kept.beside_error(visit)
+    response = visit.page(
+        template, status=problem.status, title=title, problem=problem, typed=typed
+    )
     response.headers.update(problem.headers)
     return response

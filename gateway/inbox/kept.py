@@ -49,6 +49,22 @@ async def older(visit: Visit, problem: Problem) -> web.Response:
     )
 
 
+async def beside_error(visit: Visit) -> dict[str, str]:
+    """What was typed, for a page that says why it cannot be taken; nothing where it is no form.
+
+    A part of a page goes beside the form, which stays as it is.
+    """
+    settings, headers = visit.services.settings, visit.request.headers
+    if visit.request.method in guard.SAFE or visit.is_fragment:
+        return {}
+    if not guard.is_own(settings, headers.get("Sec-Fetch-Site"), headers.get("Origin")):
+        return {}
+    try:
+        return await _typed(visit)
+    except (Problem, web.HTTPException, web.RequestPayloadError, OSError):
+        return {}  # the error that is being told is the first
+
+
 async def _typed(visit: Visit) -> dict[str, str]:
     posted = await visit.posted()
     return {

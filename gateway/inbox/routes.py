@@ -158,7 +158,7 @@ async def _to_sign_in(visit: Visit) -> web.StreamResponse:
     request = visit.request
     response: web.Response
     if visit.is_fragment:
-        response = errors.as_page(request, Problem(401, _SIGNED_OUT))
+        response = await errors.as_page(request, Problem(401, _SIGNED_OUT))
     elif request.method not in guard.SAFE:
         response = await kept.signed_out(visit)
     else:

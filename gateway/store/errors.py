@@ -138,7 +138,7 @@ def plainly() -> Iterator[None]:
 
 
 def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
-    if isinstance(error, _CONFLICTS):
+    if isinstance(error, _CONFLICTS) and not _is_of_another_program(error):
         return ConflictError(error.constraint_name or "")
     function = _FUNCTION.search(error.context or "")
     named = {
@@ -150,6 +150,16 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
         "says": str(error.args[0]) if isinstance(error, _AGAINST_A_RULE_IN_WORDS) else None,
     }
     return RefusedError({name: value for name, value in named.items() if value})
+
+
+def _is_of_another_program(error: asyncpg.PostgresError) -> bool:
+    # A new message has an id of its own, and one that came before is known by its id: no other
+    # unique index is ours, and the same row meets it whenever it comes.
+    return (
+        isinstance(error, asyncpg.UniqueViolationError)
+        and (error.schema_name, error.table_name) == ("public", "messages")
+        and error.constraint_name != "messages_organization_id_id_key"
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -99,7 +99,9 @@ WITH incoming AS MATERIALIZED (
     conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata,
     created_at
   FROM incoming
-  ON CONFLICT DO NOTHING -- of any of its keys: two at once may meet at either
+  -- Of this key alone: what another program's unique index refuses is no redelivery, and an error.
+  -- Two at once that meet at our other key are an error, too, and done once more.
+  ON CONFLICT (id) DO NOTHING
   RETURNING id, channel, conversation_id, created_at
 ), noted AS (
   INSERT INTO gateway.message_events (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html import unescape
 from uuid import uuid4
 
-from tests.inbox.conftest import Inbox, Shown
+from tests.inbox.conftest import ORIGIN, Inbox, Shown
 from tests.inbox.test_inbox_sessions import MEMBER, OWNER
 
 TEXT = 'Dear Ann,\n\n<b>see you</b> "there" & then'
@@ -61,3 +62,40 @@ async def test_texts_of_other_sites_are_not_shown(inbox: Inbox) -> None:
         assert 403 == shown.status
         assert {} == kept(shown)
         assert "see you" not in shown.text
+
+
+async def test_a_reply_while_the_database_is_away(inbox: Inbox) -> None:
+    """What cannot be stored just now is given back beside the reason; a part of a page, whose form
+    stays as it is, is told the reason alone."""
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{uuid4()}/reply"
+    async with inbox.gateway.database._pool.acquire() as connection:
+        await connection.execute("ALTER TABLE gateway.conversations RENAME TO elsewhere")
+
+    shown = await browser.post(path, REPLY)
+    part = await browser.post(path, REPLY, HX_Request="true")
+    secret = await browser.post("/sign-in/password", {"email": "", "password": "hush hush"})
+
+    assert (503, 503) == (shown.status, part.status)
+    assert {"Body": TEXT, "To": "+447700900123"} == kept(shown)
+    assert "try again" in shown.words
+    assert ({}, {}) == (kept(part), kept(secret))
+    assert "hush" not in secret.text
+
+
+async def test_a_form_that_is_too_large(inbox: Inbox) -> None:
+    """Of what was too large to be read nothing is shown but that."""
+    browser = await inbox.signed_in(MEMBER)
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+        "Origin": ORIGIN,
+    }
+    body = io.BytesIO(b"body=" + b"x" * (11 * 2**20))
+
+    async with inbox.http.post(f"/inbox/c/{uuid4()}/reply", data=body, headers=headers) as answer:
+        text = await answer.text()
+
+    assert 413 == answer.status
+    assert "too large" in text
+    assert "<textarea" not in text

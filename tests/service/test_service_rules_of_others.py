@@ -23,17 +23,23 @@ CREATE TRIGGER crm_guard BEFORE INSERT ON public.messages
   FOR EACH ROW EXECUTE FUNCTION public.crm_guard();
 """
 LOG = "CREATE TABLE crm_log (id int);"
+NO_DEFAULT = "ALTER TABLE messages ALTER crm_stage DROP DEFAULT"
 NO_TRIGGER = "DROP FUNCTION public.crm_guard CASCADE"
 RULES = {
     "column": (
-        "ALTER TABLE messages ADD crm_stage text NOT NULL",
+        "ALTER TABLE messages ADD crm_stage text NOT NULL DEFAULT 'new';" + NO_DEFAULT,
         "ALTER TABLE messages DROP crm_stage",
         {"table": "messages", "column": "crm_stage", "sqlstate": "23502"},
     ),
     "constraint": (
-        "ALTER TABLE messages ADD CONSTRAINT crm_short CHECK (length(body) < 2)",
+        "ALTER TABLE messages ADD CONSTRAINT crm_short CHECK (length(body) < 2) NOT VALID",
         "ALTER TABLE messages DROP CONSTRAINT crm_short",
         {"table": "messages", "constraint": "crm_short", "sqlstate": "23514"},
+    ),
+    "unique": (
+        "CREATE UNIQUE INDEX crm_once ON messages ((channel IS NOT NULL))",
+        "DROP INDEX crm_once",
+        {"table": "messages", "constraint": "crm_once", "sqlstate": "23505"},
     ),
     "refusal": (
         TRIGGER.format("RAISE EXCEPTION 'not %', NEW.body;"),
@@ -76,6 +82,7 @@ async def test_a_rule_that_we_do_not_know(gateway: Gateway, ask: Ask, rule: str)
     """Callers and providers are asked to come again; the log names the rule, and quotes nothing of
     the row. Without it what comes again is stored."""
     make, drop, named = RULES[rule]
+    assert 202 == (await ask("POST", "/v1/messages", SMS)).status
     await as_crm(gateway, make)
 
     with capture_logs() as logs:
@@ -96,4 +103,4 @@ async def test_a_rule_that_we_do_not_know(gateway: Gateway, ask: Ask, rule: str)
         assert "error" == line["log_level"]
         assert named == {name: line[name] for name in line if name in (*named, "column", "table")}
     assert (200, 202) == (again.status, sent.status)
-    assert 2 == await gateway.count("messages")
+    assert 3 == await gateway.count("messages")
