@@ -142,7 +142,8 @@ def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
         phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
         ProfileName=obj(contact.get("profile")).get("name"),
         username=obj(contact.get("profile")).get("username") or contact.get("username"),
-        # Who has another user id now goes on in the same conversation.
+        # Who has another number or user id now goes on in the same conversation.
+        new_address=meta_people.new_address(message) if kind == "system" else None,
         user_id=message.get("from_user_id") or contact.get("user_id") or system.get("user_id"),
         wa_id=contact.get("wa_id"),
         button_payload=part.get("payload") if kind == "button" else reply.get("id"),

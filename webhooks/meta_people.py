@@ -39,16 +39,8 @@ def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
 
     https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/system/
     """
-    system = obj(message.get("system"))
-    word = text(system.get("type"), 64)
-    if "changed" not in word:
-        return []
-    names = ("previous_user_id", "previous_parent_user_id")
-    before = [message.get("from"), *(system.get(name) for name in names)]
-    former = {each for given in before if (each := address(given))}
-    now = [system.get(name) for name in ("wa_id", "new_wa_id", "user_id", "parent_user_id")]
-    new = dict.fromkeys(each for given in now if (each := address(given)) and each not in former)
-    former |= {address(message.get("from_user_id"))} - {"", *new}
+    word = text(obj(message.get("system")).get("type"), 64)
+    former, new = _changed(message)
     if not new:
         return []
     news = Renamed(
@@ -61,6 +53,27 @@ def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
         detail={"external_id": external_id},
     )
     return [news]
+
+
+def new_address(message: Given) -> str | None:
+    """Where a person is reached from now on, if the address that tells so is one of the former."""
+    new = _changed(message)[1]
+    number = next((each for each in new if each.startswith("+")), None)
+    return number or (new[0] if new and not address(message.get("from")) else None)
+
+
+def _changed(message: Given) -> tuple[set[str], list[str]]:
+    """A person's addresses until now, and those from now on."""
+    system = obj(message.get("system"))
+    if "changed" not in text(system.get("type"), 64):
+        return set(), []
+    names = ("previous_user_id", "previous_parent_user_id")
+    before = [message.get("from"), *(system.get(name) for name in names)]
+    former = {each for given in before if (each := address(given))}
+    now = [system.get(name) for name in ("wa_id", "new_wa_id", "user_id", "parent_user_id")]
+    new = dict.fromkeys(each for given in now if (each := address(given)) and each not in former)
+    former |= {address(message.get("from_user_id"))} - {"", *new}
+    return former, list(new)
 
 
 def wishes(received: Inbound, message: Given, value: Given) -> list[WebhookEvent]:

@@ -220,9 +220,12 @@ def place(own_id: UUID, message: Inbound, known: Sequence[Mapping[str, Any]]) ->
 
 
 def _own_addresses(message: Inbound) -> list[str]:
-    """All addresses that the one who wrote is known by: WhatsApp has user ids beside numbers."""
-    user_id = _text(message.detail.get("user_id"))
+    """All addresses that the one who wrote is known by: WhatsApp has user ids beside numbers, and
+    tells of new ones."""
+    user_id, new = (_text(message.detail.get(name)) for name in ("user_id", "new_address"))
     known_as = [user_id] if whatsapp.is_user_id(user_id) else []
+    if message.channel is Channel.WHATSAPP and new:
+        known_as.append(new)
     return list(dict.fromkeys([message.from_address, *known_as]))
 
 

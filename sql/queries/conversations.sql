@@ -148,7 +148,8 @@ ORDER BY id FOR NO KEY UPDATE;
 
 -- name: reply
 -- What a reply goes by: their latest message ($3: on that channel), else our latest to them; and of
--- the addresses that it came to or went from, the one that is a sender.
+-- the addresses that it came to or went from, the one that is a sender. What tells that they have
+-- another address is answered there.
 WITH candidates AS (
   (SELECT true AS is_theirs, m.* FROM messages m
     WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
@@ -161,7 +162,10 @@ WITH candidates AS (
     ORDER BY m.created_at DESC, m.id DESC LIMIT 1)
 )
 SELECT c.id, c.channel, c.is_theirs, c.subject,
-  CASE WHEN c.is_theirs THEN c.from_address ELSE c.to_address END AS their_address,
+  CASE WHEN NOT c.is_theirs THEN c.to_address
+    WHEN c.channel = 'whatsapp' THEN
+      coalesce(c.metadata #>> '{provider,new_address}', c.from_address)
+    ELSE c.from_address END AS their_address,
   (SELECT s.address FROM gateway.senders s
     JOIN gateway.provider_accounts a
       ON a.organization_id = s.organization_id AND a.id = s.account_id

@@ -135,11 +135,12 @@ def test_the_number_written_to(metadata: object, expected: str) -> None:
             {"body": "Ana changed from 1 to 2", "wa_id": "2", "type": "user_changed_number"},
             "Ana changed from 1 to 2",
             {
+                "new_address": "+2",
                 "system": {
                     "body": "Ana changed from 1 to 2",
                     "wa_id": "2",
                     "type": "user_changed_number",
-                }
+                },
             },
         ),
         ("request_welcome", {}, "", {"message": message(type="request_welcome")}),

@@ -165,3 +165,29 @@ async def test_another_address_of_nobody_in_particular(
     given = system("user_changed_user_id", previous_user_id=BSUID, user_id=NEXT)
     assert 200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(given)))).status
     assert set() == await suppressed(ask)
+
+
+@pytest.mark.parametrize(
+    ("given", "new"),
+    [
+        ({"from": ADA} | system("user_changed_number", wa_id="447700900124"), "+447700900124"),
+        ({"from": ADA} | system("user_changed_number", new_wa_id="447700900124"), "+447700900124"),
+        (system("user_changed_user_id", previous_user_id=BSUID, user_id=NEXT), NEXT),
+        ({"from": ADA} | system("user_changed_user_id", user_id=NEXT), PHONE),
+        ({"from": ADA} | system("customer_identity_changed", wa_id=ADA), PHONE),
+    ],
+)
+async def test_an_answer_goes_to_the_address_that_they_have_now(
+    gateway: Gateway, ask: Ask, says: Says, account: UUID, given: dict[str, Any], new: str
+) -> None:
+    """What is answered after somebody has changed their number does not go to the one that is
+    somebody else's by now; what they write from the new one stands in the same conversation."""
+    await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    assert 200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(given)))).status
+    (row, _) = await inbound_of(ask)
+    url = f"/v1/conversations/{row['conversation_id']}/messages"
+    sent = await ask("POST", url, TEMPLATE | {"channel": "whatsapp"})
+    assert (202, new) == (sent.status, sent.body.get("to_address")), sent.body
+    named = {"from_user_id": new} if new == NEXT else {"from": new.removeprefix("+")}
+    await says("It is me", -1, **named)
+    assert 1 == len({each["conversation_id"] for each in await inbound_of(ask)})
