@@ -26,7 +26,7 @@ from gateway.vault import Vault
 from tests.service.conftest import SECRET, Tenant, make_tenant
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
 CHROMIUM = Path("/usr/bin/chromium")
 IS_THERE = CHROMIUM.exists() and importlib.util.find_spec("playwright") is not None
@@ -39,8 +39,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PHONE = {"width": 390, "height": 844}
-WIDE = {"width": 1360, "height": 850}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1360, "height": 850}
 PATIENCE = 30_000  # milliseconds: a browser beside other tests, on two processors
 OWNER = "owner@alpha.example.com"
 MEMBER = "member@alpha.example.com"
@@ -90,7 +90,7 @@ class Visitors:
         """A page of a browser of its own, signed in as `email`; None signs nobody in."""
         context = await self.browser.new_context(
             base_url=self.stage.url,
-            viewport=PHONE if phone else WIDE,  # type: ignore[arg-type] # a dict as it wants one
+            viewport=PHONE if phone else WIDE,
             has_touch=phone,
             color_scheme="dark" if dark else "light",
             java_script_enabled=js,
