@@ -6,6 +6,7 @@ one caller alone waits for nobody, and under load a commit serves hundreds.
 - Nobody has an answer before the flush that did it has returned.
 - A wish that cannot be done fails alone: its batch is tried again in halves.
 - What somebody else holds up (`held`) is held up for its owner alone: the others' is done apart.
+  What that owner wants from then on is done beside it, until something of it was done.
 - What fails for all (the database went away) fails each with an error of its own, and once: whether
   it was done is not known. Where it surely was not (two transactions waited for each other, and one
   had to end), it is done once more.
@@ -16,10 +17,15 @@ one caller alone waits for nobody, and under load a commit serves hundreds.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+# Seconds that it is known whose wishes are held up; how many of these are tried at the same time.
+_REMEMBERED = 30.0
+_FEW = 2
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +40,33 @@ class _Wish(Generic[T, R]):
     item: T
     size: int
     answer: asyncio.Future[R]
+
+
+class _Held(Generic[T, R]):
+    """What owners want whose wishes somebody held up just now: each owner's apart."""
+
+    def __init__(self, make: Callable[[], Batching[T, R]]) -> None:
+        self._make = make
+        self._until: dict[Hashable, float] = {}
+        self._batchings: dict[Hashable, Batching[T, R]] = {}
+
+    def add(self, owner: Hashable) -> None:
+        """Somebody holds up what this one wants, until it is known better, or for a while."""
+        now = time.monotonic()
+        self._until = {each: until for each, until in self._until.items() if until > now}
+        self._until[owner] = now + _REMEMBERED
+        for gone in [each for each in self._batchings if each not in self._until]:
+            del self._batchings[gone]
+
+    def of(self, owner: Hashable) -> Batching[T, R] | None:
+        """Where its wishes are done; None for the usual place."""
+        if self._until.get(owner, 0.0) <= time.monotonic():
+            return None
+        return self._batchings.setdefault(owner, self._make())
+
+    def remove(self, owner: Hashable) -> None:
+        """Something that it wanted was done."""
+        self._until.pop(owner, None)
 
 
 class Batching(Generic[T, R]):
@@ -71,9 +104,24 @@ class Batching(Generic[T, R]):
         self._waiting_size = 0
         self._doing_size = 0
         self._flushing: set[asyncio.Task[None]] = set()
+        # Few: the others need connections, too. What is surely held up takes none from what may be.
+        self._few_held, self._few = asyncio.Semaphore(_FEW), asyncio.Semaphore(_FEW)
+        self._apart: _Held[T, R] = _Held(
+            lambda: Batching(
+                self._do_held, shared=(*shared, *held), undone=undone, most=most, room=room
+            )
+        )
 
     async def __call__(self, item: T, *, size: int = 1) -> R:
         """What `do` answers for this item; raises its error, or `FullError` with nothing done."""
+        if self._held and (apart := self._apart.of(owner := self._owner(item))) is not None:
+            try:
+                answer = await apart(item, size=size)
+            except self._held:
+                self._apart.add(owner)
+                raise
+            self._apart.remove(owner)
+            return answer
         if self._waiting and self._waiting_size + size > self._room:
             raise FullError("too much waits to be stored")
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
@@ -83,6 +131,10 @@ class Batching(Generic[T, R]):
         if not self._flushing or (has_lane and self._is_full_enough()):
             self._flushing.add(asyncio.create_task(self._flush()))
         return await wish.answer
+
+    async def _do_held(self, items: Sequence[T]) -> Sequence[R]:
+        async with self._few_held:
+            return await self._do(items)
 
     def _is_full_enough(self) -> bool:
         return self._waiting_size >= self._doing_size
@@ -149,10 +201,15 @@ class Batching(Generic[T, R]):
         for wish in batch:
             owners[self._owner(wish.item)].append(wish)
         if len(owners) == 1:
+            self._apart.add(*owners)
             _fail_all(batch, error)
             return
-        for wishes in owners.values():
-            await self._settle(wishes)
+        # Side by side: which of them is held up is not known.
+        await asyncio.gather(*(self._settle_one(wishes) for wishes in owners.values()))
+
+    async def _settle_one(self, batch: Sequence[_Wish[T, R]]) -> None:
+        async with self._few:
+            await self._settle(batch)
 
 
 async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:

@@ -7,7 +7,9 @@ has long ended, and the provider is asked. What providers took is stored togethe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -34,6 +36,8 @@ _log = logger(__name__)
 _ROOM = 1_000_000
 # Seconds to wait for a row that somebody else holds.
 _PATIENCE = 1
+# How many outcomes that somebody holds up are tried at the same time.
+_FEW = 2
 
 
 class Outcomes:
@@ -45,6 +49,7 @@ class Outcomes:
         self._lease_id = lease_id
         self._pace = pace
         self._around = Around()
+        self._few = asyncio.Semaphore(_FEW)
         self._taking = Batching(
             self._take_all, shared=(DatabaseAwayError,), undone=(RolledBackError,), room=_ROOM
         )
@@ -297,10 +302,19 @@ class Outcomes:
             self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def _save(self, save: Callable[[Connection], Awaitable[Any]]) -> None:
+        is_held = False
+
         async def once() -> None:
-            # Not long: it is tried again, and its connection is free for others meanwhile.
-            async with self._database.as_service(patience=_PATIENCE) as db:
-                await save(db)
+            nonlocal is_held
+            # What was held is tried by few at a time: all connections would wait for one tenant's.
+            async with self._few if is_held else nullcontext():
+                try:
+                    # Not long: it is tried again, and its connection is free for others meanwhile.
+                    async with self._database.as_service(patience=_PATIENCE) as db:
+                        await save(db)
+                except HeldError:
+                    is_held = True
+                    raise
 
         await self._until_stored(once)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from aiohttp import web
 
 from channels.model import Channel, Sent
 from gateway.dispatch.outcomes import Outcomes
@@ -276,3 +277,31 @@ async def test_one_tenants_share_stays_its_share(gateway: Gateway, provider: Pro
     counted = Counter(entry.organization_id for entry in claimed)
     assert [10, 10] == list(counted.values())
     assert {False} == {entry.is_hidden for entry in claimed}
+
+
+async def test_outcomes_that_are_held_leave_connections(
+    gateway: Gateway, provider: Provider
+) -> None:
+    """However many outcomes wait for messages that the CRM holds, most connections are free for the
+    others."""
+    body = {"channel": "sms", "to": THEIRS, "body": "Hello"}
+    await gateway.ask("POST", "/v1/messages/batch", {"messages": [body] * 32})
+    worker = provider.worker(gateway)
+    turns = await worker.claim(100)
+    provider.answer = lambda: web.Response(status=429)
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    async with crm.transaction():
+        await crm.execute("SELECT FROM messages FOR UPDATE")
+        working = [asyncio.create_task(worker.work(turn)) for turn in turns]
+        await asyncio.sleep(32 / 8 + 3)  # each has waited for its message once
+        longest = 0.0
+        for _ in range(5):
+            began = time.monotonic()
+            async with gateway.database.as_service() as db:
+                await db.fetchval("SELECT 1")
+            longest = max(longest, time.monotonic() - began)
+        assert longest < 2
+    await crm.close()
+    await asyncio.gather(*working)
+    async with gateway.database.as_service() as db:
+        assert 32 == await db.fetchval("SELECT count(*) FROM gateway.queue WHERE refusals = 1")

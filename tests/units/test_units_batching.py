@@ -241,3 +241,72 @@ async def _mixture(items: list[tuple[int, bool]], store: Store, most: int) -> No
         else:
             assert isinstance(answer, asyncio.CancelledError)
             assert items[n][1]
+
+
+class HeldUpError(Exception):
+    """Somebody else holds what one owner's items need."""
+
+
+class Holding:
+    """As `Store`, but for what somebody holds: it is waited for in vain until `freed`."""
+
+    def __init__(self) -> None:
+        self.is_held = True
+        self.tried = asyncio.Event()
+        self.gave_up = asyncio.Event()
+        self.batches: list[str] = []
+        self.batching = Batching(
+            self.do, shared=(LostError,), held=(HeldUpError,), owner=lambda item: item[0]
+        )
+
+    async def do(self, items: Sequence[str]) -> list[str]:
+        """Answer at once, unless something of owner `a` is among it."""
+        self.batches.append("".join(items))
+        if self.is_held and any(item.startswith("a") for item in items):
+            if len({item[0] for item in items}) > 1:
+                raise HeldUpError
+            self.tried.set()
+            await self.gave_up.wait()
+            raise HeldUpError
+        return [item.upper() for item in items]
+
+
+async def test_others_do_not_wait_for_what_is_held_up() -> None:
+    """While somebody holds up one owner's, the others' is done: what comes with it, and what comes
+    later beside it, as long as it is held up."""
+    holding = Holding()
+    first = asyncio.create_task(holding.batching("x"))
+    both = [asyncio.create_task(holding.batching(item)) for item in ("a1", "b1")]
+    async with asyncio.timeout(5):
+        assert "X" == await first
+        assert "B1" == await both[1]
+        await holding.tried.wait()
+        assert not both[0].done()
+        holding.gave_up.set()
+        with pytest.raises(HeldUpError):
+            await both[0]
+
+        holding.gave_up.clear()
+        holding.tried.clear()
+        again = asyncio.create_task(holding.batching("a2"))
+        await holding.tried.wait()
+        for item in ("b2", "b3"):
+            assert item.upper() == await holding.batching(item)
+        assert not again.done()
+        holding.is_held = False
+        holding.gave_up.set()
+        with pytest.raises(HeldUpError):
+            await again
+
+
+async def test_what_is_free_again_is_done_with_the_others() -> None:
+    """Once something of that owner was done, all of it is done with what comes at once."""
+    holding = Holding()
+    holding.gave_up.set()
+    with pytest.raises(HeldUpError):
+        await holding.batching("a1")
+    holding.is_held = False
+    assert "A2" == await holding.batching("a2")
+    holding.batches.clear()
+    await asyncio.gather(*map(holding.batching, ("x", "a3", "b3")))
+    assert ["xa3b3"] == holding.batches
