@@ -36,7 +36,11 @@ async def test_workers_are_woken_after_a_defect(
         good, nudge._database = nudge._database, cast("Database", None)
         headers = {"Authorization": f"Bearer {gateway.a.key}"}
         assert 202 == (await client.post("/v1/messages", json=SMS, headers=headers)).status
-        await asyncio.sleep(0.1)
+        said = ""
+        async with asyncio.timeout(10):
+            while FAILED not in said:
+                await asyncio.sleep(0.05)
+                said += capsys.readouterr().out
         assert not woken.is_set()
 
         nudge._database = good
@@ -44,7 +48,8 @@ async def test_workers_are_woken_after_a_defect(
         async with asyncio.timeout(10):
             await woken.wait()
     await hearing.close()
-    [line] = [line for line in capsys.readouterr().out.splitlines() if FAILED in line]
+    said += capsys.readouterr().out
+    [line] = [line for line in said.splitlines() if FAILED in line]
     assert "work=nudge" in line
 
 
