@@ -130,7 +130,7 @@ async def ask(
         raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
     leaving = None if body is None else Body(body, total)
     try:
-        answer = await _ask(session, method, where, headers, leaving, timeout)
+        return await _ask(session, method, where, headers, leaving, timeout)
     except BaseException as error:
         is_partial = leaving is not None and leaving.is_partial
         if leaving is not None:
@@ -138,9 +138,6 @@ async def ask(
         if isinstance(error, aiohttp.ClientError | OSError):
             raise _failure(provider, error, is_partial=is_partial) from error
         raise
-    if leaving is not None:
-        leaving.keep()
-    return answer
 
 
 async def _ask(

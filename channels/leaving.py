@@ -11,7 +11,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PIECE = 2**16
 # What is larger may take longer, as on a line that carries no more than so many bytes a second.
 _LARGE, _SLOWEST = 2**20, 2**17
+# https://man7.org/linux/man-pages/man7/socket.7.html, SO_LINGER: on, for no time
+_DROP = struct.pack("ii", 1, 0)
 
 
 def seconds_more(size: int) -> float:
@@ -38,17 +40,26 @@ def waiting(transport: asyncio.BaseTransport | None) -> int:
     return cast("asyncio.WriteTransport", transport).get_write_buffer_size()
 
 
+def connector(**options: Any) -> aiohttp.TCPConnector:  # noqa: ANN401 - aiohttp's own
+    """Connections that drop, when they are closed, what has not left: aiohttp closes that of a
+    request that failed before anybody could `cut` it. What was answered has left."""
+    return aiohttp.TCPConnector(socket_factory=_dropping, **options)
+
+
 def cut(transport: asyncio.BaseTransport | None) -> None:
     """End a connection at once, with a reset: what waits in it, and in the kernel, is dropped."""
     if transport is not None:
-        _drop_at_close(transport, drop=True)
+        if (connection := transport.get_extra_info("socket")) is not None:
+            with suppress(OSError, ValueError):  # closed by now, which uvloop says so
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
         cast("asyncio.WriteTransport", transport).abort()
 
 
-def _drop_at_close(transport: asyncio.BaseTransport, *, drop: bool) -> None:
-    if (connection := transport.get_extra_info("socket")) is not None:
-        with suppress(OSError, ValueError):  # closed by now, which uvloop says so
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", drop, 0))
+def _dropping(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
+    return made
 
 
 class LateError(Exception):
@@ -92,18 +103,10 @@ class Body(aiohttp.Payload):
         if self._made.age() > self._seconds:
             raise LateError("the time of this request is over")  # its headers have not left either
         self._transport = getattr(writer, "transport", None)
-        if self._transport is not None:
-            # aiohttp closes a connection before anybody could cut it.
-            _drop_at_close(self._transport, drop=True)
         content = memoryview(self._content)[:content_length]
         for start in range(0, len(content), PIECE):
             await writer.write(content[start : start + PIECE])
         self._is_written = True
-
-    def keep(self) -> None:
-        """It was answered: its connection may be used again, and closed as any."""
-        if self._transport is not None:
-            _drop_at_close(self._transport, drop=False)
 
     def cut(self) -> None:
         """It is given up: nothing of it leaves any more."""

@@ -16,6 +16,7 @@ from types import FrameType
 import aiohttp
 from aiohttp import web
 
+from channels import leaving
 from channels.download import Downloader
 from channels.names import OwnThreads
 from gateway.config import Settings, metrics_folder
@@ -138,7 +139,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
     database = await Database.connect(dsn, pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
     names = OwnThreads()
-    connector = aiohttp.TCPConnector(
+    connector = leaving.connector(
         limit=max(_CONNECTIONS, 2 * settings.worker_concurrency), resolver=names
     )
     jar = aiohttp.DummyCookieJar()  # a cookie of one account must not go with another's request

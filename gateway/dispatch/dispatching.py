@@ -232,7 +232,7 @@ class Dispatching:
             return None
         is_asked_later = PROVIDERS[account.provider].can_be_asked
         if is_asked_later or await self._hold(claimed, lease, is_begun=True):
-            return replace(outbound, valid_for=left)
+            return outbound if left is None else replace(outbound, valid_for=left)
         return None
 
     async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:

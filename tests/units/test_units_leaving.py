@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels.errors import AnswerLost, RefusedForNow
 from channels.http import Limits, ask
-from channels.leaving import seconds_more
+from channels.leaving import connector, seconds_more
 from tests.servers import FakeApi, serving
 
 LARGE = b"x" * (16 * 2**20)
@@ -140,7 +140,7 @@ async def _meet_all_ends() -> list[str]:
         writer.transport.abort()
 
     met: list[str] = []
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=connector()) as session:
         for first, body in ((answer_nothing, b""), (hang_up, LARGE)):
             async with slow_server(first) as server:
                 with pytest.raises((AnswerLost, RefusedForNow)) as raised:
