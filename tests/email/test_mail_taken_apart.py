@@ -160,6 +160,13 @@ def test_types_that_say_nothing(by: By, kind: str, parts: Parts, status: Status 
 
 
 @by_all
+def test_a_file_that_says_nothing(by: By) -> None:
+    """A part without a type that begins with no field is a file, whatever the mail says it is."""
+    (mail,) = by(DAEMON, "", [("", b"%PDF-1.7 Message-ID: <x@example.com>")], headers(TYPE))
+    assert isinstance(mail, Inbound)
+
+
+@by_all
 def test_no_copy(by: By) -> None:
     """Where the copy was left out, the message is the one that the notice answers."""
     answering = headers(TYPE, ("In-Reply-To", f"<{OURS}>"), ("References", "<a@b.example>"))

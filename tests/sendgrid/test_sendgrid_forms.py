@@ -54,6 +54,13 @@ def test_fields_and_files() -> None:
     )
 
 
+def test_a_part_that_begins_with_no_header() -> None:
+    """What goes on with a header before there is one, and a blank line's remains, say nothing."""
+    head = b"Content-Disposition:"
+    body = multipart(('"text"', b"Hello")).replace(head, b" goes on\r\n \t\r\n" + head)
+    assert read_form(posted(body)).fields == (("text", b"Hello"),)
+
+
 def test_a_file_name_in_any_charset() -> None:
     """What is no UTF-8 is read as Latin-1."""
     body = multipart(('"a"; filename="X"', b"1")).replace(b'"X"', b'"caf\xe9"')
