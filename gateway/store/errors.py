@@ -59,7 +59,7 @@ _AGAINST_A_RULE = (
     asyncpg.exceptions.WithCheckOptionViolationError,
     asyncpg.exceptions.PLPGSQLError,
 )
-# Their messages name no table in a field of its own, and quote no value.
+# PostgreSQL's own messages of these name no table in a field of its own, and quote no value.
 _AGAINST_A_RULE_IN_WORDS = (
     asyncpg.exceptions.InsufficientPrivilegeError,
     asyncpg.exceptions.StringDataRightTruncationError,  # our own columns are as long as they need
@@ -147,9 +147,15 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
         "constraint": error.constraint_name,
         "function": function[1] if function else None,
         "sqlstate": error.sqlstate,
-        "says": str(error.args[0]) if isinstance(error, _AGAINST_A_RULE_IN_WORDS) else None,
+        "says": str(error.args[0]) if _says_no_value(error) else None,
     }
     return RefusedError({name: value for name, value in named.items() if value})
+
+
+def _says_no_value(error: asyncpg.PostgresError) -> bool:
+    # A trigger may raise with any code, in words of its own that quote what they like.
+    is_raised = error.server_source_function == "exec_stmt_raise"
+    return isinstance(error, _AGAINST_A_RULE_IN_WORDS) and not is_raised
 
 
 def _is_of_another_program(error: asyncpg.PostgresError) -> bool:

@@ -46,6 +46,11 @@ RULES = {
         NO_TRIGGER,
         {"function": "crm_guard()", "sqlstate": "P0001"},
     ),
+    "refusal with a code of the server's": (
+        TRIGGER.format("RAISE EXCEPTION 'not %', NEW.body USING ERRCODE = '42501';"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "42501"},
+    ),
     "right": (
         LOG + TRIGGER.format("TRUNCATE crm_log;"),
         NO_TRIGGER,
@@ -101,6 +106,7 @@ async def test_a_rule_that_we_do_not_know(gateway: Gateway, ask: Ask, rule: str)
     ]
     for line in lines:
         assert "error" == line["log_level"]
-        assert named == {name: line[name] for name in line if name in (*named, "column", "table")}
+        names = ("table", "column", "constraint", "function", "sqlstate", "says")
+        assert named == {name: line[name] for name in names if name in line}
     assert (200, 202) == (again.status, sent.status)
     assert 3 == await gateway.count("messages")
