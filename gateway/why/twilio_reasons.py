@@ -22,6 +22,9 @@ _STOPPED = (
     "Respect it: write no more on this channel. If the person wants messages again, they have to "
     "write START to this number themselves."
 )
+_STOPPED_ADVERTISING = (
+    "Respect it: write no more on this channel until the person writes START or asks for it."
+)
 _WINDOW = "Choose a template, or wait until the person writes again."
 _TEMPLATE = f"{ADMIN}: compare the template here with the one at WhatsApp. {_AGAIN}"
 _SLOWER = (
@@ -56,6 +59,9 @@ _ADVICE: Final = {
     "21614": _OTHER_WAY,
     "21617": "Shorten the text, or send it in parts.",
     "21635": _OTHER_WAY,
+    "21711": f"{ADMIN}: add the sender to the messaging service at Twilio, or take the service out of "
+    f"the account here. {_AGAIN}",
+    "21730": _LATER,
     "30001": _SLOWER,
     "30002": f"{ADMIN}: settle it with Twilio. Nothing leaves through this account until then.",
     "30003": "Try again in a few hours, when the phone may be on again. If it fails once more, "
@@ -69,13 +75,26 @@ _ADVICE: Final = {
     f"{_OTHER_WAY[1:]}",
     "30017": _LATER,
     "30018": _REGISTER,
+    "30019": "Send a smaller file, or the text without it.",
     "30022": _SLOWER,
     "30023": "Send it again tomorrow, or from another sender.",
     "30024": _SENDER,
     "30032": _REGISTER,
+    "30033": _REGISTER,
     "30034": _REGISTER,
+    "30035": "Send it again tomorrow, or from another sender.",
     "30036": "Send it again if it still matters.",
+    "30037": f"{ADMIN}: settle it with Twilio. Nothing leaves through this account until then.",
+    "30038": f"{ADMIN}: Twilio support can say why. {_OTHER_WAY}",
+    "30039": "Look at the conversation: a program of theirs may answer each message of ours.",
+    "30040": _REGISTER,
+    "30041": _REGISTER,
+    "30042": _SENDER,
+    "30044": "Shorten the text, or ask an administrator to upgrade the Twilio account.",
     "30410": _LATER,
+    "30450": f"{ADMIN}: Twilio support can say why. {_OTHER_WAY}",
+    "30453": f"{ADMIN}: Twilio support can say why. {_OTHER_WAY}",
+    "30454": "Send it again tomorrow.",
     "30500": _LATER,
     "63001": f"{ADMIN}: the WhatsApp sender has to be set up anew at Twilio. {_AGAIN}",
     "63003": f"Check the number. {_OTHER_WAY}",
@@ -89,9 +108,25 @@ _ADVICE: Final = {
     "63018": _SLOWER,
     "63019": "Attach the file anew, as an upload, and send the message again.",
     "63024": f"Check that the number is on WhatsApp. {_OTHER_WAY}",
+    "63026": f"{ADMIN}: the sender's quality at WhatsApp is low. {_OTHER_WAY}",
     "63027": _TEMPLATE,
     "63028": _TEMPLATE,
     "63032": f"WhatsApp decides this, for example to limit advertising. {_OTHER_WAY}",
+    "63033": _STOPPED_ADVERTISING,
+    "63034": "Send a smaller file.",
+    "63036": _OTHER_WAY,
+    "63038": "Send it again tomorrow.",
+    "63040": _TEMPLATE,
+    "63041": _TEMPLATE,
+    "63042": _TEMPLATE,
+    "63049": "Do not send it again within a day. If it is no advertising, use a utility template, or "
+    "another channel.",
+    "63050": _STOPPED_ADVERTISING,
+    "63051": _SENDER,
+    "63053": "Send it again in a quarter of an hour.",
+    "63054": _TEMPLATE,
+    "63058": _OTHER_WAY,
+    "63112": f"{ADMIN}: Meta's Business Support can say why. {_OTHER_WAY}",
 }
 
 # Codes of which support staff would not understand the provider's words, or that have none there.
@@ -137,15 +172,11 @@ _PLAINER: Final[dict[str, str | tuple[str, str]]] = {
     "prepared templates only.",
     "63020": ("The WhatsApp business account is not set up completely.", _SENDER),
     "63021": ("WhatsApp did not accept the content.", _TEMPLATE),
-    "63026": (
-        "WhatsApp holds back this sender's messages because people reported them as spam.",
-        f"{ADMIN}: the sender's quality at WhatsApp is low. {_OTHER_WAY}",
-    ),
     "63030": ("A part of the message is not valid for WhatsApp.", _TEMPLATE),
     "63032": "WhatsApp chose not to deliver this message to this person.",
-    "63033": ("WhatsApp did not deliver it: the person does not accept it.", _OTHER_WAY),
-    "63038": ("The Twilio account's messages for today are used up.", "Send it again tomorrow."),
-    "63041": ("WhatsApp has paused the template for its low quality.", _TEMPLATE),
+    "10004": ("Too many calls were made at once.", _SLOWER),
+    "63009": ("The channel's provider had an internal error.", _LATER),
+    "63010": ("Twilio had an internal error.", _LATER),
 }
 
 _CALL_AGAIN = "Call again at another time, or write to the person."

@@ -15,6 +15,10 @@ from webhooks.model import ConsentChange, Inbound, Reason, StatusReport
         ("21610", "", Channel.SMS, None),
         ("21610", "rcs:+15550002222", Channel.SMS, "+15550002222"),
         ("63014", "whatsapp:US.1234", Channel.WHATSAPP, "US.1234"),
+        ("63014", "", Channel.WHATSAPP, None),
+        ("63014", "rcs:+15550002222", Channel.SMS, "+15550002222"),
+        ("63033", "whatsapp:+15550002222", Channel.WHATSAPP, "+15550002222"),
+        ("63050", "whatsapp:+15550002222", Channel.WHATSAPP, "+15550002222"),
     ],
 )
 def test_a_recipient_who_wants_no_more(

@@ -124,7 +124,7 @@ async def test_a_call_that_is_taken(twilio_api: FakeTwilio, session: aiohttp.Cli
     assert form["StatusCallback"] == [STATUS]
 
 
-@pytest.mark.parametrize("code", [21610, 63014])
+@pytest.mark.parametrize("code", [21610, 63014, 63050])
 async def test_a_recipient_who_wants_no_more(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession, code: int
 ) -> None:

@@ -108,6 +108,8 @@ async def test_media_are_repeated_on_the_wire(
         (400, {"code": 21610, "message": "Stopped."}, OptedOut, "21610", "Stopped."),
         (400, {"code": 63018, "message": "Slow."}, RefusedForNow, "63018", "Slow."),
         (400, {"code": 30022, "message": "Slow."}, RefusedForNow, "30022", "Slow."),
+        (400, {"code": 21730, "message": "Later."}, RefusedForNow, "21730", "Later."),
+        (400, {"code": 21711, "message": "No."}, Refused, "21711", "No."),
         (401, {"error": "out of credits"}, Refused, None, "Twilio answered with HTTP status 401."),
         (401, {"code": 20003, "message": "Authenticate"}, Refused, "20003", "Authenticate"),
         (422, {"type": "u", "title": "B", "status": 422, "code": 70001}, Refused, "70001", "B"),

@@ -90,11 +90,13 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
         error_message=words or explain(code),
         detail=detail(given, leave_out=STATUS_READ),
     )
-    if code not in OPT_OUTS:
+    if code is None or code not in OPT_OUTS:
         return [report]
     to = given.get("To", "")
+    # A callback may name nothing but the message; only channels beside SMS have codes of 63...
+    is_whatsapp = to.startswith(WHATSAPP) or (not to and code.startswith("63"))
     change = ConsentChange(
-        channel=Channel.WHATSAPP if to.startswith(WHATSAPP) else Channel.SMS,
+        channel=Channel.WHATSAPP if is_whatsapp else Channel.SMS,
         reason=Reason.STOP,
         address=_address(to) or None,
         message_id=ours,
