@@ -7,7 +7,7 @@ from typing import Final
 
 # The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
 # https://www.iana.org/assignments/smtp-enhanced-status-codes
-BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.310"})
 UNSPECIFIC = frozenset({"5.0.0", "5.1.0", "5.3.0", "5.5.0"})
 
 REASONS: Final = {
@@ -21,10 +21,11 @@ REASONS: Final = {
     "5.2.2": "The mailbox is full.",
     "5.2.3": "The mail is larger than the recipient's limit.",
     "5.3.4": "The mail is larger than the recipient's server takes.",
-    "5.4.1": "The recipient's mail server did not answer.",
+    "5.4.1": "The recipient's mail server did not answer, or knows no such address.",
     "5.4.4": "No mail server was found for the address.",
     "5.4.6": "The mail went round in a loop.",
     "5.4.7": "The mail could not be delivered in time.",
+    "5.4.310": "The domain of the address does not exist.",
     "5.7.1": "The recipient's server refused the mail by its policy.",
     "5.7.26": "The mail failed the recipient's check of its sender (SPF, DKIM, DMARC).",
 }
@@ -35,12 +36,17 @@ NO_USER = re.compile(
     r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
     re.IGNORECASE,
 )
+# What Exchange Online says of an address that its tenant does not have
+# https://learn.microsoft.com/en-us/exchange/troubleshoot/email-delivery/ndr/fix-error-code-550-5-4-1-in-exchange-online
+NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECASE)
 
 
 def is_bad_address(code: str | None, diagnostic: str) -> bool:
     """Whether no mail will ever arrive there, whoever sends it."""
     if code in BAD_ADDRESS:
         return True
+    if code == "5.4.1":
+        return NOT_THERE.search(diagnostic) is not None
     is_permanent = code in UNSPECIFIC or (code is None and re.search(r"\b55[0-4]\b", diagnostic))
     return bool(is_permanent) and NO_USER.search(diagnostic) is not None
 

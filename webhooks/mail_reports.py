@@ -89,6 +89,14 @@ class Notice:
 
 def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
+    if _is_microsofts_complaint(told):
+        notice = Notice(
+            provider=provider,
+            external_id=_as_sent(told.original),
+            name=key or told.name,
+            told=told,
+        )
+        return _complaint(notice, {"feedback-type": "abuse"})
     if not (told.is_report or told.is_from_daemon):
         return _old_form(told, provider=provider, key=key)
     statuses, complaints = told.of_kind("delivery-status"), told.of_kind("feedback-report")
@@ -106,6 +114,15 @@ def reports(told: Told, *, provider: str, key: str | None = None) -> list[Webhoo
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
+
+
+def _is_microsofts_complaint(told: Told) -> bool:
+    """Whether it is of Outlook.com's feedback loop, which sends on the mail itself, in no report.
+
+    https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm
+    """
+    wrote, subject = told.first("from") or "", told.first("subject") or ""
+    return "staff@hotmail.com" in wrote and subject.startswith("complaint about message from ")
 
 
 def _as_sent(mail_id: str | None) -> str | None:

@@ -231,13 +231,10 @@ def _received(given: Mapping[str, Any], *, without_raw: bool) -> Iterator[Webhoo
         # The mail's own id rides in the fragment, which is not sent.
         yield Fetch(url=f"{raw}#{quote(email_id, safe='')}", key=f"resend:raw:{email_id}")
         return
-    letter = mail.inbound(_letter(given, email_id))
-    if not letter.from_address:
-        yield Unknown(word="no-sender", detail=detail(given, leave_out=READ))
-        return
-    yield letter
-    if files:
-        yield _files_of(letter, email_id)
+    for event in mail.taken_apart(_letter(given, email_id), provider="resend", sender=None):
+        yield event
+        if files and isinstance(event, Inbound):
+            yield _files_of(event, email_id)
 
 
 def _letter(given: Mapping[str, Any], email_id: str) -> Letter:

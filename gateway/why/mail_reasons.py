@@ -62,6 +62,11 @@ _NO_ANSWER = Reason(
     text="The recipient's mail server did not answer for so long that delivery was given up.",
     advice=f"Look for a typing mistake behind the @, and try again tomorrow. {_OTHER_WAY}",
 )
+_NO_ANSWER_OR_GONE = Reason(
+    text="The recipient's mail server did not answer, or knows no such address.",
+    advice=f"Look for a typing mistake in the address. If it is right, try again tomorrow. "
+    f"{_OTHER_WAY}",
+)
 _LATER = Reason(
     text="The recipient's mail server asked to wait for so long that delivery was given up.",
     advice="Send it again later. If it comes back once more, reach the person another way.",
@@ -139,10 +144,11 @@ _ENHANCED: Final = {
     "2.3": _TOO_LARGE,
     "3.1": _FULL,
     "3.4": _TOO_LARGE,
-    "4.1": _NO_ANSWER,
+    "4.1": _NO_ANSWER_OR_GONE,
     "4.2": _NO_ANSWER,
     "4.4": _NO_DOMAIN,
     "4.7": _LATER,
+    "4.310": _NO_DOMAIN,
     "7.1": _POLICY,
     "7.8": _ACCESS,
     **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26"), UNTRUSTED),

@@ -120,7 +120,10 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.2.2", "550 user unknown", False), ("5.7.1", "550 policy", False), ("4.1.1", "", False),
         ("5.0.0", "smtp; 550 Unknown user bob", True), ("5.0.0", "smtp; 550 blocked", False),
         ("", "smtp; 550 Mailbox not found", True), ("", "smtp; 554 blocked", False),
-        ("", "smtp; user unknown", False),
+        ("", "smtp; user unknown", False), ("5.4.1", "smtp; 550 5.4.1 no route", False),
+        ("5.4.1", "smtp;550 5.4.1 Recipient address rejected: Access denied. [x.y]", True),
+        ("5.4.310", "smtp;550 5.4.310 DNS domain b.example does not exist", True),
+        ("5.7.1", "smtp; 554 5.7.1 Recipient address rejected: Access denied", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
@@ -269,6 +272,33 @@ def test_a_complaint_about_nothing() -> None:
     [found] = events(arf("abuse", original=""))
     assert isinstance(found, Unknown)
     assert (found.word, found.detail["recipient"]) == ("complaint", "bob@example.org")
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject", "original", "kind"),
+    [
+        ("staff@hotmail.com", "complaint about message from 192.0.2.1", OURS, ConsentChange),
+        ("staff@hotmail.com", "complaint about message from 192.0.2.1", None, Unknown),
+        ("staff@hotmail.com", "About your account", OURS, Inbound),
+        ("bob@hotmail.com", "complaint about message from 192.0.2.1", OURS, Inbound),
+    ],
+)
+def test_complaints_as_microsoft_writes_them(
+    sender: str, subject: str, original: str | None, kind: type[WebhookEvent]
+) -> None:
+    """Outlook.com's feedback loop sends the mail itself, in its own frame and no report."""
+    named = f"Message-ID: <{original}>\n" if original else ""
+    raw = (
+        f"From: <{sender}>\nTo: <abuse@example.com>\nSubject: {subject}\nMessage-ID: <c@h>\n"
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+        "--b\nContent-Type: message/rfc822\nContent-Disposition: inline\n\n"
+        f"X-HmXmrOriginalRecipient: bob@hotmail.com\n{named}Subject: Hi\n\nHello\n--b--\n"
+    )
+    found = events(raw.encode())
+    assert isinstance(found[-1], kind)
+    for change in found:
+        if isinstance(change, ConsentChange):
+            assert (change.reason, change.message_id) == (Reason.COMPLAINT, ID)
 
 
 QMAIL = (

@@ -8,10 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels.model import Attachment, Channel
-from tests.resend.values import AT, EMAIL_ID, MOMENT, RECEIVED, fetched
+from channels.model import Attachment, Channel, Status
+from tests.resend.values import AT, EMAIL_ID, ID, MOMENT, RECEIVED, fetched
 from webhooks import resend
-from webhooks.model import Addition, Fetch, Inbound, Unknown, Unreadable
+from webhooks.model import (
+    Addition,
+    ConsentChange,
+    Fetch,
+    Inbound,
+    StatusReport,
+    Unknown,
+    Unreadable,
+)
 
 RAW = "https://cdn.example.com/mail?signature=a%2Fb"
 MIME = (
@@ -67,6 +75,29 @@ def test_a_mail_without_files() -> None:
     assert ("a@example.com", "b@example.com") == message.references
     assert MOMENT == message.occurred_at
     assert ("Jörg", EMAIL_ID) == (message.detail["from_name"], message.detail["email_id"])
+
+
+def test_a_bounce_in_words() -> None:
+    """What a mail server says of one of our mails is a report, as through every other provider."""
+    ours = f"{ID}@example.com"
+    text = (
+        "This message was created automatically by mail delivery software.\n\n"
+        "A message that you sent could not be delivered to one or more of its recipients.\n\n"
+        "  bob@example.org\n    550 5.1.1 User unknown\n\n"
+        f"------ This is a copy of the message, including all the headers. ------\n\n"
+        f"Message-ID: <{ours}>\nSubject: Hi\n"
+    )
+    bounced = mail(
+        **{"from": "Mail Delivery System <Mailer-Daemon@mx.example.org>"},
+        subject="Mail delivery failed: returning message to sender",
+        text=text,
+        html=None,
+        headers={},
+    )
+    report, change = resend.parse(fetched(bounced))
+    assert isinstance(report, StatusReport)
+    assert (ID, Status.FAILED, "5.1.1") == (report.message_id, report.status, report.error_code)
+    assert isinstance(change, ConsentChange)
 
 
 def test_whom_a_mail_was_received_for() -> None:
