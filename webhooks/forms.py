@@ -33,7 +33,7 @@ URLENCODED: Final = "application/x-www-form-urlencoded"
 MOST_PARTS: Final = 2000
 MOST_HEADERS: Final = 16
 MOST_FOLDED: Final = 2000
-LONGEST_HEADER: Final = 16 * 1024
+LONGEST_HEADER: Final = 64 * 1024
 DETAILS: Final = 40
 DETAIL_CHARACTERS: Final = 1000
 LONGEST_NUMBER: Final = 18
@@ -42,6 +42,10 @@ NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unic
 
 _MOMENT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 _SIZED = (str, list, dict)
+# A name in RFC 5987's form, which is for other headers and is met here all the same.
+_EXTENDED_NAME = re.compile(
+    r"""\bfilename\*\s*=\s*"?([\w.-]{0,40})'[^';]{0,40}'([^";\s]*)""", re.IGNORECASE
+)
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
 
 
@@ -148,27 +152,28 @@ def _multipart(body: bytes, boundary: str) -> Form:
                     parts[-1][1].append(bytes(event))
     except ValueError as error:
         raise Unreadable("The multipart form cannot be read.") from error
-    fields = [
-        (_header_text(part.name or ""), b"".join(chunks))
-        for part, chunks in parts
-        if part.filename is None
-    ]
-    files = [
-        File(
-            name=_header_text(part.name or ""),
-            filename=_header_text(part.filename),
-            content_type=_header_text(part.content_type or "") or None,
-            content=b"".join(chunks),
-        )
-        for part, chunks in parts
-        if part.filename is not None
-    ]
-    kinds = {
-        _header_text(part.name or ""): _header_text(part.content_type)
-        for part, _ in parts
-        if part.filename is None and part.content_type
-    }
+    fields: list[tuple[str, bytes]] = []
+    files: list[File] = []
+    kinds: dict[str, str] = {}
+    for part, chunks in parts:
+        name, filename = _header_text(part.name or ""), _filename(part)
+        kind, content = _header_text(part.content_type or ""), b"".join(chunks)
+        if filename is not None:
+            files.append(
+                File(name=name, filename=filename, content_type=kind or None, content=content)
+            )
+            continue
+        fields.append((name, content))
+        if kind:
+            kinds[name] = kind
     return Form(fields=tuple(fields), files=tuple(files), kinds=kinds)
+
+
+def _filename(part: MultipartSegment) -> str | None:
+    """The name of a part that is a file, in the form that holds all of it; None for a field."""
+    if extended := _EXTENDED_NAME.search(part.header("Content-Disposition", "")):
+        return decoded(unquote_to_bytes(extended[2]), extended[1] or "utf-8")[:1000]
+    return None if part.filename is None else _header_text(part.filename)
 
 
 def _header_text(text: str) -> str:

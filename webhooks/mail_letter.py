@@ -15,7 +15,7 @@ from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
 from webhooks.mail_charsets import stored
-from webhooks.mail_mime import Message, filename
+from webhooks.mail_mime import Message, decoded, filename
 from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
 
@@ -225,7 +225,8 @@ def _attachment(given: Attachment) -> Attachment:
     content_id = stored(given.content_id or "").strip().strip("<>")[:200]
     return Attachment(
         url=given.url,
-        filename=filename(given.filename),
+        # Encoded words are for other headers, and some providers leave them in a name.
+        filename=filename(decoded(given.filename or "")),
         content_type=stored(given.content_type or "")[:200] or None,
         size=len(given.content) if given.content is not None else given.size,
         content=given.content,

@@ -59,8 +59,8 @@ _ADVICE: Final = {
     "21614": _OTHER_WAY,
     "21617": "Shorten the text, or send it in parts.",
     "21635": _OTHER_WAY,
-    "21711": f"{ADMIN}: add the sender to the messaging service at Twilio, or take the service out of "
-    f"the account here. {_AGAIN}",
+    "21711": f"{ADMIN}: add the sender to the messaging service at Twilio, or take the service out "
+    f"of the account here. {_AGAIN}",
     "21730": _LATER,
     "30001": _SLOWER,
     "30002": f"{ADMIN}: settle it with Twilio. Nothing leaves through this account until then.",
@@ -119,8 +119,8 @@ _ADVICE: Final = {
     "63040": _TEMPLATE,
     "63041": _TEMPLATE,
     "63042": _TEMPLATE,
-    "63049": "Do not send it again within a day. If it is no advertising, use a utility template, or "
-    "another channel.",
+    "63049": "Do not send it again within a day. If it is no advertising, use a utility template "
+    "or another channel.",
     "63050": _STOPPED_ADVERTISING,
     "63051": _SENDER,
     "63053": "Send it again in a quarter of an hour.",

@@ -67,6 +67,24 @@ def test_a_file_name_in_any_charset() -> None:
     assert [file.filename for file in read_form(posted(body)).files] == ["café"]
 
 
+def test_a_file_name_in_its_longer_form() -> None:
+    """RFC 5987's form of a name counts before the plain one, and alone makes a file, too."""
+    body = multipart(
+        ("\"a\"; filename*=UTF-8''na%C3%AFve.pdf", b"1"),
+        ('"b"; filename="_.pdf"; filename*=iso-8859-1\'en\'%A3.pdf', b"2"),
+        ('"c"; filename="plain.pdf"; filename*=broken', b"3"),
+    )
+    names = [(file.name, file.filename) for file in read_form(posted(body)).files]
+    assert names == [("a", "naïve.pdf"), ("b", "£.pdf"), ("c", "plain.pdf")]
+
+
+def test_a_file_name_of_twenty_kilobytes() -> None:
+    """A long header of one part does not cost the mail: SendGrid would not send it again."""
+    body = multipart(('"text"', b"Hello"), (f'"a"; filename="{"x" * 20_000}"', b"1"))
+    form = read_form(posted(body))
+    assert (form.text("text"), len(form.files)) == ("Hello", 1)
+
+
 def test_fields_of_a_urlencoded_form() -> None:
     """Decoded once, in order, whatever the bytes."""
     form = read_form(urlencoded(b"a=1+2%2B&&b&a=%ff&caf%C3%A9=x"))
@@ -84,7 +102,7 @@ def test_fields_of_a_urlencoded_form() -> None:
         posted(multipart(('"a"', b"1"))[:-2]),
         posted(f"--{BOUNDARY}\r\nX: y\r\n\r\n1\r\n--{BOUNDARY}--".encode()),
         posted(multipart(*[('"a"', b"1")] * (MOST_PARTS + 1))),
-        posted(multipart(('"a"\r\nX: ' + "y" * 20_000, b"1"))),
+        posted(multipart(('"a"\r\nX: ' + "y" * 70_000, b"1"))),
         posted(multipart(*[('"a"\r\nX: y' + "\r\n z" * 100, b"1")] * 21)),
         urlencoded(b"a=1&" * (MOST_PARTS + 1)),
     ],

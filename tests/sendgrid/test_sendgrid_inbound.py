@@ -210,6 +210,7 @@ def test_every_recipient_of_a_raw_mail() -> None:
     ("head", "name"),
     [
         ('filename="scan\r\n1.pdf"', "scan 1.pdf"),
+        ('filename="=?UTF-8?B?w7xiZXI=?=.pdf"', "über.pdf"),
         ('filename="scan\r\n a: 1.pdf"', "scan a: 1.pdf"),
         ('filename="scan\r\nno. 1: a.pdf"', "scan no. 1: a.pdf"),
         ('filename="scan.pdf"\r\nnothing that has a colon', "scan.pdf"),
