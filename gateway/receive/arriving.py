@@ -14,7 +14,7 @@ from gateway.batching import Batching
 from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
-from gateway.receive import incoming, reporting
+from gateway.receive import incoming, reporting, writers
 from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, reports, suppressions
 from gateway.store.conversations import Placed
@@ -135,7 +135,12 @@ class Arriving:
         )
         answered = await self._answered(db, organization_id, arrived)
         where = await conversations.place(
-            db, organization_id, [incoming.place(each.id, each.message, known) for each in arrived]
+            db,
+            organization_id,
+            [
+                writers.place(each.id, each.message, known, answered.get(n))
+                for n, each in enumerate(arrived)
+            ],
         )
         rows = [
             incoming.inbound_row(
@@ -150,7 +155,7 @@ class Arriving:
         wrote = [
             told
             for n, each in new.items()
-            for told in incoming.written(each.message, answered.get(n))
+            for told in writers.written(each.message, answered.get(n))
         ]
         await suppressions.wrote(db, organization_id, wrote)
         placed = {each.id: where[n] for n, each in enumerate(arrived)}
@@ -163,7 +168,7 @@ class Arriving:
         wanted: dict[int, tuple[list[UUID], list[str]]] = {}
         tokens: dict[int, UUID] = {}
         for n, each in enumerate(arrived):
-            ids, external = incoming.candidates(each.message)
+            ids, external = writers.candidates(each.message)
             for address in (each.message.to_address, *each.message.recipients):
                 token = links.read_reply(self._vault, organization_id, address)
                 if token is not None:
@@ -176,7 +181,7 @@ class Arriving:
             n: known
             for n, candidates in found.items()
             for known in reversed(candidates)
-            if known.id == tokens.get(n) or incoming.is_theirs(arrived[n].message, known)
+            if known.id == tokens.get(n) or writers.is_theirs(arrived[n].message, known)
         }
 
 

@@ -8,21 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from channels import email, whatsapp
-from channels.model import Account, Attachment, Channel, Direction
-from gateway import addresses
+from channels.model import Account, Attachment, Channel
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
-from gateway.store.conversations import Place
+from gateway.receive import writers
 from gateway.store.reports import Event, event_id, report_id
-from gateway.store.suppressions import Answered, Written
+from gateway.store.suppressions import Answered
 from webhooks.model import Addition, Inbound, StatusReport
 
 Row = dict[str, Any]
 
 _ADDITION = "addition"
-# What WhatsApp tells of a person, or of an earlier message: it opens no window.
-_NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 
 
 def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
@@ -175,7 +171,7 @@ def inbound_row(
     `known` are leads and clients that may have its address, the newest first; without one of them
     the message that it answers tells who it was.
     """
-    contact = _owners(message, known)
+    contact = writers.owners(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}
@@ -202,94 +198,3 @@ def inbound_row(
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
     }
-
-
-def place(own_id: UUID, message: Inbound, known: Sequence[Mapping[str, Any]]) -> Place:
-    """What tells the conversation of an inbound message: who wrote it, not what it answers.
-
-    Anybody may answer a mail that was sent on to them: that does not make them the same person.
-    """
-    contact = _owners(message, known)
-    return Place(
-        seed=own_id,
-        addresses=_own_addresses(message),
-        lead_id=contact["lead"],
-        client_id=contact["client"],
-        name=_text(message.detail.get("ProfileName")) or _text(message.detail.get("from_name")),
-    )
-
-
-def _own_addresses(message: Inbound) -> list[str]:
-    """All addresses that the one who wrote is known by: WhatsApp has user ids beside numbers, and
-    tells of new ones."""
-    user_id, new = (_text(message.detail.get(name)) for name in ("user_id", "new_address"))
-    known_as = [user_id] if whatsapp.is_user_id(user_id) else []
-    if message.channel is Channel.WHATSAPP and new:
-        known_as.append(new)
-    return list(dict.fromkeys([message.from_address, *known_as]))
-
-
-def _text(told: object) -> str:
-    return told if isinstance(told, str) else ""
-
-
-def _owners(message: Inbound, known: Sequence[Mapping[str, Any]]) -> dict[str, UUID | None]:
-    """The lead and the client, of each the newest, whose own address the sender's is."""
-    contact: dict[str, UUID | None] = {"lead": None, "client": None}
-    for row in reversed(known):
-        if addresses.is_contact(row, message.from_address, row["country"]):
-            contact[row["kind"]] = row["id"]
-    return contact
-
-
-def written(message: Inbound, answered: Answered | None) -> list[Written]:
-    """That they wrote: what WhatsApp's window and the threads of e-mails are known from.
-
-    An e-mail belongs to the thread of the one that it answers: it may have come to our reply
-    address, and from another one of theirs. On WhatsApp the window opens for all their addresses.
-    """
-    is_kept = message.channel in (Channel.EMAIL, Channel.WHATSAPP)
-    if not is_kept or message.detail.get("type") in _NOT_WRITTEN:
-        return []
-    is_mail = message.channel is Channel.EMAIL
-    theirs, ours = _own_addresses(message), message.to_address
-    if is_mail and answered is not None and answered.direction == Direction.OUTBOUND:
-        theirs, ours = [answered.to_address], answered.from_address
-    return [
-        Written(
-            channel=message.channel,
-            their_address=addresses.key(message.channel, address),
-            our_address=addresses.key(message.channel, ours),
-            topic=email.topic(message.subject or "") if is_mail else "",
-            inbound_at=min(message.occurred_at or datetime.now(UTC), datetime.now(UTC)),
-            mail_id=message.external_id if is_mail else None,
-        )
-        for address in theirs
-    ]
-
-
-def candidates(message: Inbound) -> tuple[list[UUID], list[str]]:
-    """What an inbound message says that it answers: our ids, and a provider's, the nearest first.
-
-    Our Message-IDs have our id before the @; a provider that gives its own has its id there.
-    """
-    ids: list[UUID] = []
-    external: list[str] = [message.quotes] if message.quotes else []
-    for reference in message.references:
-        local = reference.partition("@")[0]
-        external += [reference, local]
-        try:
-            ids.append(UUID(local))
-        except ValueError:
-            continue
-    return ids, external
-
-
-def is_theirs(message: Inbound, answered: Answered) -> bool:
-    """Whether the one who answers is the one who was written to: anybody can name a message."""
-    other = (
-        answered.to_address if answered.direction == Direction.OUTBOUND else answered.from_address
-    )
-    return addresses.key(message.channel, other) == addresses.key(
-        message.channel, message.from_address
-    )

@@ -11,10 +11,13 @@ import pytest
 from channels.model import Channel
 from tests.service.wires import (
     OURS,
+    Api,
     connect,
     from_meta,
     from_twilio,
     inbound_of,
+    send,
+    step,
     suppressed,
     whatsapp_post,
     whatsapp_text,
@@ -95,6 +98,41 @@ async def test_a_stop_by_twilio(gateway: Gateway, ask: Ask) -> None:
                   "ExternalUserId": f"whatsapp:{BSUID}"}  # fmt: skip
         assert 200 == (await from_twilio(gateway, "message", fields)).status
     assert stops(PHONE, BSUID) == await suppressed(ask)
+
+
+async def test_a_stop_by_a_user_id_that_answers(
+    gateway: Gateway, ask: Ask, api: Api, account: UUID
+) -> None:
+    """Who hides their number and answers what was sent to it is known by both: STOP holds for both,
+    and stands in their conversation."""
+    api.says(200, {"messages": [{"id": "wamid.out"}]})
+    sent = await send(ask, "whatsapp", PHONE, **TEMPLATE)
+    await step(api.worker(gateway))
+    tapped = {
+        "id": "wamid.tapped",
+        "from_user_id": BSUID,
+        "timestamp": str(int(time.time())),
+        "type": "button",
+        "button": {"text": "STOP", "payload": "STOP"},
+        "context": {"from": "15551230009", "id": "wamid.out"},
+    }
+    assert 200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(tapped)))).status
+    (row,) = await inbound_of(ask)
+    assert (BSUID, sent["id"]) == (row["from_address"], row["metadata"]["reply_to"])
+    assert sent["conversation_id"] == row["conversation_id"]
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+
+
+async def test_a_number_that_answers_anothers_message(
+    gateway: Gateway, ask: Ask, api: Api, says: Says
+) -> None:
+    """Somebody with another number is somebody else, whatever they answer."""
+    api.says(200, {"messages": [{"id": "wamid.out"}]})
+    await send(ask, "whatsapp", PHONE, **TEMPLATE)
+    await step(api.worker(gateway))
+    quoted = {"context": {"from": "15551230009", "id": "wamid.out"}}
+    await says("STOP", 1, **{"from": "447700900999"}, **quoted)
+    assert stops("+447700900999") == await suppressed(ask)
 
 
 async def test_others_in_a_conversation(gateway: Gateway, ask: Ask, says: Says) -> None:
