@@ -30,7 +30,14 @@ class Refused(SendError):
 
 
 class OptedOut(Refused):
-    """The recipient has told the provider that they want no more messages."""
+    """The recipient has told the provider that they want no more messages.
+
+    `reason` is what they are on our list for: what takes it back is told with the same word.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, reason: str = "stop") -> None:
+        super().__init__(message, code=code)
+        self.reason = reason
 
 
 class NotLookedAt(Refused):

@@ -239,7 +239,7 @@ def _refusal(answer: Answer, error: object) -> Refused | RefusedForNow | AnswerL
     code, words = read_error(error)
     message = words or f"Meta answered with HTTP status {status}."
     if code == OPTED_OUT:
-        return OptedOut(message, code=code)
+        return OptedOut(message, code=code, reason="unsubscribe")
     is_later = code in RETRYABLE or (isinstance(error, dict) and error.get("is_transient") is True)
     if not is_later and explain(code) is not None:
         return Refused(message, code=code)

@@ -75,7 +75,7 @@ def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
         id=derived_id(claimed.message_id, "opted_out", str(error.code)),
         channel=channel,
         address=addresses.key(channel, claimed.to_address),
-        reason="stop",
+        reason=error.reason,
         is_lifted=False,
         source=claimed.provider or "worker",
         detail={

@@ -123,6 +123,22 @@ async def test_a_stop_by_a_user_id_that_answers(
     assert stops(PHONE, BSUID) == await suppressed(ask)
 
 
+async def test_a_refusal_of_who_stopped_advertising(
+    gateway: Gateway, ask: Ask, api: Api, account: UUID
+) -> None:
+    """Who stopped marketing messages in WhatsApp itself, as a send was told, may want them again."""
+    api.says(400, {"error": {"code": 131050, "message": "Stopped."}})
+    await send(ask, "whatsapp", PHONE, **TEMPLATE)
+    await step(api.worker(gateway))
+    assert {("whatsapp", PHONE, "unsubscribe")} == await suppressed(ask)
+    wish = {"wa_id": ADA, "category": "marketing_messages", "value": "resume",
+            "timestamp": str(int(time.time()) + 9)}  # fmt: skip
+    post = whatsapp_post(whatsapp_value(user_preferences=[wish]))
+    post["entry"][0]["changes"][0]["field"] = "user_preferences"
+    assert 200 == (await from_meta(gateway, account, post)).status
+    assert set() == await suppressed(ask)
+
+
 async def test_a_number_that_answers_anothers_message(
     gateway: Gateway, ask: Ask, api: Api, says: Says
 ) -> None:
