@@ -115,13 +115,16 @@ def inbound(letter: Letter) -> Inbound:
     told = {name: value for name, value in told.items() if value} | dict(letter.detail)
     if left_out := _left_out(letter):
         told["left_out"] = " ".join(filter(None, [told.get("left_out"), *left_out]))
-    recipients = tuple(_recipients(letter))
+    sender, recipients = _sender(letter), tuple(_recipients(letter))
+    # Told, and nothing else: whom a stranger names there did not write, and is not answered.
+    if (wanted := _answers_wanted_at(letter)) and wanted.lower() != sender.lower():
+        told["reply_to"] = wanted
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
     return Inbound(
         external_id=external_id(letter),
         channel=Channel.EMAIL,
-        from_address=_sender(letter),
+        from_address=sender,
         to_address=to[0],
         body=new,
         subject=LINE_ENDS.sub(" ", stored(subject or "")).strip()[:SUBJECT_CHARACTERS] or None,
@@ -149,6 +152,15 @@ def _sender(letter: Letter) -> str:
     """Who wrote it: of "Ann @ Work <a@b.example>" not the name; without any, the envelope's."""
     found = mailboxes([letter.from_address]) or mailboxes([letter.sender])
     return next((each for each in found if to_mailbox(each)), found[0] if found else "")
+
+
+def _answers_wanted_at(letter: Letter) -> str:
+    """The mailboxes of Reply-To: who filled in a form on a web site, say, that sends it as its own.
+
+    https://www.rfc-editor.org/rfc/rfc5322#section-3.6.2
+    """
+    found = mailboxes([value for name, value in letter.headers if name.lower() == "reply-to"])
+    return ", ".join(found[:5])
 
 
 def mailboxes(texts: Iterable[str]) -> tuple[str, ...]:

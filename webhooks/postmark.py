@@ -225,7 +225,8 @@ def _letter(
         subject=word(given.get("Subject"), 998) or None,
         text=text if isinstance(text, str) else None,
         html=html if isinstance(html, str) else None,
-        headers=headers,
+        # Postmark tells it apart, and leaves it out of the headers.
+        headers=(*headers, ("Reply-To", word(given.get("ReplyTo"), 998))),
         attachments=tuple(_files(given.get("Attachments"))),
         occurred_at=parse_date(word(given.get("Date"), 100)),
         detail=({"from_name": name} if name else {}) | dict(told),

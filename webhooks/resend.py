@@ -250,7 +250,10 @@ def _letter(given: Mapping[str, Any], email_id: str) -> Letter:
         subject=word(given.get("subject"), 998) or None,
         text=text if isinstance(text, str) else None,
         html=html if isinstance(html, str) else None,
-        headers=tuple(_headers(given.get("headers"))),
+        headers=(
+            *_headers(given.get("headers")),
+            *(("Reply-To", each) for each in _texts(given.get("reply_to"))),
+        ),
         occurred_at=iso_time(given.get("created_at")),
         detail={"email_id": email_id},
     )

@@ -136,6 +136,22 @@ def test_an_empty_envelope_sender_is_a_robots(sender: str) -> None:
     assert read(HEAD + "\r\nx", sender=sender).detail["auto_submitted"] is True
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Ann <ann@example.net>", "ann@example.net"),
+        ("Bob <BOB@example.org>", None),
+        ("bob@example.org, ann@example.net", "bob@example.org, ann@example.net"),
+        ("nobody", None),
+    ],
+)
+def test_where_answers_are_wanted(header: str, expected: str | None) -> None:
+    """A mail that a form on a web site sent is told apart by it; it changes nothing of who wrote."""
+    found = read(f"{HEAD}Reply-To: {header}\r\n\r\nHello")
+    assert found.from_address == "bob@example.org"
+    assert found.detail.get("reply_to") == expected
+
+
 def test_no_sender() -> None:
     """A mail from nobody is kept, and is no message; the envelope's sender will do."""
     assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp") == [

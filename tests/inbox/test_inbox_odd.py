@@ -136,6 +136,7 @@ def test_sizes(size: object, shown: str | None) -> None:
         ("whatsapp", {"type": "text"}, False, []),
         ("whatsapp", {"type": ["reaction"]}, False, []),
         ("email", {"auto_submitted": True}, False, ["An automatic answer"]),
+        ("email", {"reply_to": "ann@x.example"}, False, ["Asks for answers at ann@x.example"]),
         ("email", {"auto_submitted": True}, True, []),
         ("email", {"auto_submitted": True, "left_out": "The mail has more than 9 files."}, False,
          ["An automatic answer", "Not all of it is here. The mail has more than 9 files."]),

@@ -305,6 +305,7 @@ LETTER: dict[str, Any] = {
         {"Name": 5, "Value": "x"},
         "broken",
     ],
+    "ReplyTo": "Ann <ann@example.net>",
     "Attachments": [
         {"Name": "a.txt", "Content": "AP8=", "ContentType": "text/plain", "ContentID": "<c1>"},
         {"Name": "test.txt", "Data": "eA==", "ContentType": "text/plain"},
@@ -339,6 +340,7 @@ def test_a_letter() -> None:
     assert datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) == letter.occurred_at
     assert 'Jörg "T" Them' == letter.detail["from_name"]
     assert EXTERNAL_ID == letter.detail["postmark_message_id"]
+    assert "ann@example.net" == letter.detail["reply_to"]
     assert "-0.1" == letter.detail["X-Spam-Score"]
 
 

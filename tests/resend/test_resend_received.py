@@ -75,6 +75,8 @@ def test_a_mail_without_files() -> None:
     assert ("a@example.com", "b@example.com") == message.references
     assert MOMENT == message.occurred_at
     assert ("Jörg", EMAIL_ID) == (message.detail["from_name"], message.detail["email_id"])
+    assert "reply_to" not in message.detail
+    assert "ann@example.net" == only(reply_to=["ann@example.net"]).detail["reply_to"]
 
 
 def test_a_bounce_in_words() -> None:

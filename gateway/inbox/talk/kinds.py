@@ -83,8 +83,12 @@ def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str
     if is_ours:
         return []
     automatic = ["An automatic answer"] if told.get("auto_submitted") is True else []
-    left_out = _text(told.get("left_out"))
-    return [*automatic, f"Not all of it is here. {left_out}"] if left_out else automatic
+    reply_to, left_out = _text(told.get("reply_to")), _text(told.get("left_out"))
+    return [
+        *automatic,
+        *([f"Asks for answers at {reply_to}"] if reply_to else []),
+        *([f"Not all of it is here. {left_out}"] if left_out else []),
+    ]
 
 
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
