@@ -146,7 +146,7 @@ def test_an_empty_envelope_sender_is_a_robots(sender: str) -> None:
     ],
 )
 def test_where_answers_are_wanted(header: str, expected: str | None) -> None:
-    """A mail that a form on a web site sent is told apart by it; it changes nothing of who wrote."""
+    """What a form on a web site sends names the person there; who wrote it stays who wrote it."""
     found = read(f"{HEAD}Reply-To: {header}\r\n\r\nHello")
     assert found.from_address == "bob@example.org"
     assert found.detail.get("reply_to") == expected

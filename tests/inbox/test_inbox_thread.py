@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from uuid import uuid4
 
 from channels.model import Channel
+from gateway.media.store import storage_key
 from tests.inbox.conftest import Inbox
 from tests.inbox.talking import ANN, MEMBER, send, stored
 from tests.service.conftest import Ask
-from tests.service.wires import connect
+from tests.service.wires import by_smtp, connect, inbound_of
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
 HARM = (
@@ -160,6 +162,36 @@ async def test_mail_in_a_frame(inbox: Inbox) -> None:
     assert "img-src data: https:" in remote.headers["Content-Security-Policy"]
     plain = await stored(inbox)
     assert 404 == (await browser.get(f"/m/{plain['id']}/mail")).status
+
+
+async def test_pictures_in_a_mail(inbox: Inbox, ask: Ask) -> None:
+    """What a mail brings along and shows in its text is shown there; nothing else of it is."""
+    account = await connect(inbox.gateway, "smtp", Channel.EMAIL, "in@clinic.example")
+    picture, other = b"\x89PNG\r\n\x1a\n" + b"1" * 10, b"<svg onload='x()'/>"
+    parts = {"<a&b@x>": ("image/png", picture), "<svg@x>": ("image/svg+xml", other)}
+    raw = (
+        "From: a@c.example\r\nTo: in@clinic.example\r\nMessage-ID: <p@c>\r\n"
+        "Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n"
+        '<p>Hi <img src="cid:a%26b@x"><img alt="x" src="cid:svg@x"><img src="cid:no@x"></p>\r\n'
+    ) + "".join(
+        f"--b\r\nContent-Type: {kind}\r\nContent-ID: {name}\r\n"
+        f"Content-Transfer-Encoding: base64\r\n\r\n{base64.b64encode(content).decode()}\r\n"
+        for name, (kind, content) in parts.items()
+    )
+    assert 200 <= (await by_smtp(inbox.gateway, account, f"{raw}--b--\r\n".encode())).status < 300
+    (row,) = await inbound_of(ask)
+    browser = await inbox.signed_in(MEMBER)
+    shown = (await browser.get(f"/m/{row['id']}/mail")).text
+    assert f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"' in shown
+    assert (1, 'src="cid:svg@x"' in shown, 'src="cid:no@x"' in shown) == (
+        shown.count("data:"),
+        True,
+        True,
+    )
+    gone = storage_key(inbox.gateway.a.organization_id, uuid4())
+    await inbox.change(f"UPDATE gateway.media SET storage_key = '{gone}'")  # noqa: S608
+    lost = await browser.get(f"/m/{row['id']}/mail")
+    assert (200, True) == (lost.status, 'src="cid:a%26b@x"' in lost.text)
 
 
 async def test_files(inbox: Inbox, ask: Ask) -> None:

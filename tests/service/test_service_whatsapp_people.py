@@ -126,7 +126,7 @@ async def test_a_stop_by_a_user_id_that_answers(
 async def test_a_refusal_of_who_stopped_advertising(
     gateway: Gateway, ask: Ask, api: Api, account: UUID
 ) -> None:
-    """Who stopped marketing messages in WhatsApp itself, as a send was told, may want them again."""
+    """Who stopped marketing messages in WhatsApp, as a send was told, may want them again."""
     api.says(400, {"error": {"code": 131050, "message": "Stopped."}})
     await send(ask, "whatsapp", PHONE, **TEMPLATE)
     await step(api.worker(gateway))

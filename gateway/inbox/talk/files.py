@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api.media import SERVING, respond
+from gateway.inbox.talk.pictures import has_pictures, with_pictures
+from gateway.inbox.talk.view import provider
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import media, messages
@@ -55,9 +57,15 @@ async def mail(visit: Visit) -> web.StreamResponse:
     row = await _message(visit)
     if not row["html_body"]:
         raise Problem(404, "This message has no HTML.")
+    html = row["html_body"]
+    if has_pictures(html):
+        async with visit.services.database.as_caller(visit.staff) as db:
+            files = await media.by_message(db, visit.staff.organization_id, visit.id)
+        store = visit.request.app[SERVING].store
+        html = await with_pictures(html, provider(row), files, store)
     images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
     return web.Response(
-        text=_PAGE.format(row["html_body"]),
+        text=_PAGE.format(html),
         content_type="text/html",
         headers={
             "Content-Security-Policy": images + _FRAME,

@@ -1,0 +1,55 @@
+"""The pictures that a mail brings along (RFC 2392), put into its HTML.
+
+The frame that shows a mail is nobody's: it can fetch no file for which one has to be signed in.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from html import unescape
+from typing import Any, Final
+from urllib.parse import unquote
+
+from gateway.media import kinds
+from gateway.media.store import MediaStore, MediaStoreError
+from gateway.store.media import Media
+
+_MOST, _MOST_BYTES = 30, 5 * 2**20
+# As sanitised HTML is written, which puts every value between two of these.
+_NAMED: Final = re.compile(r'(?<= src=")cid:([^"]{1,300})(?=")')
+
+
+def has_pictures(html: str) -> bool:
+    """Whether a mail's HTML shows something that came with it."""
+    return _NAMED.search(html) is not None
+
+
+async def with_pictures(
+    html: str, told: Mapping[str, Any], files: Sequence[Media], store: MediaStore
+) -> str:
+    """The HTML with its own pictures in it; one that cannot be had, or is too large, stays a file.
+
+    `told` is what the provider told of the message, `files` are the message's.
+    """
+    given = told.get("content_ids")
+    places = given if isinstance(given, Mapping) else {}
+    by_place = {file.position: file for file in files}
+    shown: dict[str, str] = {}
+    room = _MOST_BYTES
+    for name in list(dict.fromkeys(_NAMED.findall(html)))[:_MOST]:
+        place = places.get(unquote(unescape(name)))
+        file = by_place.get(place) if isinstance(place, int) else None
+        if file is None or file.storage_key is None or not 0 < (file.size or 0) <= room:
+            continue
+        kind = kinds.plain_type(file.content_type)
+        if not kind.startswith("image/") or kind not in kinds.INLINE:
+            continue
+        try:
+            pieces = [piece async for piece in store.stream(file.storage_key, 0, file.size or 0)]
+        except MediaStoreError:
+            continue  # the file itself, below the text, says what is wrong
+        shown[name] = f"data:{kind};base64,{b64encode(b''.join(pieces)).decode()}"
+        room -= file.size or 0
+    return _NAMED.sub(lambda found: shown.get(found[1], found[0]), html)
