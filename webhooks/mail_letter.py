@@ -14,6 +14,7 @@ from channels.email import to_mailbox
 from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
+from webhooks.mail_author import author
 from webhooks.mail_charsets import stored
 from webhooks.mail_mime import Message, decoded, filename
 from webhooks.mail_text import derived, new_text, sanitised
@@ -81,11 +82,13 @@ def letter_of(
 ) -> Letter:
     """A parsed message as a letter; the envelope's recipients come before those of the headers."""
     addressed = [*recipients, *message.all("to")]
+    name, address = written_by(message)
     is_null = sender is not None and sender.strip() in {"", "<>"}
     told: dict[str, Any] = {"auto_submitted": True} if is_null else {}
+    told |= {"from_name": name} if name else {}
     return Letter(
         external_id=message.first("message-id") or f"{provider}-{message.digest}",
-        from_address=message.first("from") or message.first("sender") or "",
+        from_address=address or message.first("from") or "",
         sender=sender or "",
         to_address=next((each for each in addressed if mailboxes([each])), ""),
         recipients=tuple(recipients),
@@ -99,9 +102,15 @@ def letter_of(
     )
 
 
+def written_by(message: Message) -> tuple[str, str]:
+    """Name and mailbox of who wrote a message, by its From as it came, else by its Sender."""
+    name, address = author(message.written("from") or message.written("sender"), is_decoded=False)
+    return " ".join(decoded(name).split())[:200], address
+
+
 def inbound(letter: Letter) -> Inbound:
     """The message that a letter is: new text apart from quoted, HTML made harmless."""
-    named = next((name for name, _ in _addresses([letter.from_address]) if name), "")
+    named, _ = author(letter.from_address, is_decoded=True)
     whole = (letter.text or "")[:TEXT_CHARACTERS]
     if not whole.strip() and letter.html:
         whole = derived(letter.html)[:TEXT_CHARACTERS]
@@ -149,9 +158,9 @@ def _left_out(letter: Letter) -> list[str]:
 
 
 def _sender(letter: Letter) -> str:
-    """Who wrote it: of "Ann @ Work <a@b.example>" not the name; without any, the envelope's."""
-    found = mailboxes([letter.from_address]) or mailboxes([letter.sender])
-    return next((each for each in found if to_mailbox(each)), found[0] if found else "")
+    """Who wrote it; without any author, the envelope's sender."""
+    _, wrote = author(letter.from_address, is_decoded=True)
+    return next(iter(mailboxes([wrote]) or mailboxes([letter.sender])), "")
 
 
 def _answers_wanted_at(letter: Letter) -> str:

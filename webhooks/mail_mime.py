@@ -76,6 +76,11 @@ class Message:
         """The first value of a header, None where there is none."""
         return next(iter(self.all(name)), None)
 
+    def written(self, name: str) -> str:
+        """The first value of a header with its encoded words as they are; "" for none."""
+        found = (value for given, value in self.root.raw_items() if str(given).lower() == name)
+        return unfolded(str(next(found, "")))
+
 
 def parse(raw: bytes) -> Message:
     """A mail as it came over the wire; what cannot be read of it is left out, never raised."""
@@ -162,7 +167,7 @@ def decoded(raw: str) -> str:
 
     Neighbouring words of one charset are read together: some programs cut characters in two.
     """
-    text = _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw).strip())
+    text = unfolded(raw)
     done: list[str] = []
     charset, pending, at = "", b"", 0
     for match in WORD.finditer(text):
@@ -175,6 +180,11 @@ def decoded(raw: str) -> str:
         charset, at = match[1].lower(), match.end()
         pending += _word(match[2].lower(), match[3])
     return stored("".join([*done, decode(pending, charset), text[at:]]))
+
+
+def unfolded(raw: str) -> str:
+    """A header's text on one line, with plain 8-bit bytes read."""
+    return _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip())
 
 
 def _word(encoding: str, text: str) -> bytes:

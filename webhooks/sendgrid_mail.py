@@ -14,6 +14,7 @@ from typing import Any, Final
 from channels.model import Attachment
 from webhooks import mail, mail_charsets, mail_mime
 from webhooks.forms import Form, members, stored, word
+from webhooks.mail_letter import written_by
 from webhooks.model import Unreadable, WebhookEvent
 
 ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
@@ -40,14 +41,17 @@ def events(form: Form) -> Sequence[WebhookEvent]:
     }
     if not texts:
         raise Unreadable("The form holds no mail.")
+    message = mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n")
+    name, address = written_by(message)
+    told |= {"from_name": name} if name else {}
     letter = mail.Letter(
-        from_address=texts.get("from", ""),
+        from_address=address or texts.get("from", ""),
         to_address=recipients[0] if recipients else texts.get("to", ""),
         recipients=recipients,
         subject=texts.get("subject"),
         text=texts.get("text"),
         html=texts.get("html"),
-        headers=mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n").headers,
+        headers=message.headers,
         attachments=tuple(_attachments(form)),
         detail=told,
     )

@@ -1,0 +1,122 @@
+"""Who wrote a mail is who its From says, behind whatever name."""
+
+from urllib.parse import quote_plus
+
+import pytest
+
+from tests.costs import cpu_seconds
+from tests.sendgrid.values import multipart, posted
+from webhooks import mail, sendgrid
+from webhooks.mail_author import author
+from webhooks.mail_letter import Letter, inbound
+from webhooks.model import Inbound
+
+THEM = "eve@evil.example"
+VICTIM = "ann@bank.example"
+
+
+def encoded(name: str) -> str:
+    """A name as an encoded word (RFC 2047)."""
+    return f"=?utf-8?q?{quote_plus(name).replace('%', '=').replace('+', '_')}?="
+
+
+def read(sender: str) -> Inbound:
+    """The message of a mail with this From."""
+    raw = f"From: {sender}\r\nTo: shop@example.com\r\nMessage-ID: <1@x>\r\n\r\nHello"
+    [found] = mail.events(raw.encode(), provider="smtp")
+    assert isinstance(found, Inbound)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        encoded(VICTIM), encoded(f"{VICTIM},"), encoded(f"<{VICTIM}>"), encoded(f"{VICTIM}\0"),
+        '"' + encoded(VICTIM + '",') + '"', encoded(f'Ann <{VICTIM}> "'), VICTIM, f"<{VICTIM}>",
+        f'"Ann <{VICTIM}>"', f"(<{VICTIM}>)", f'"Ann \\" <{VICTIM}>"',
+    ],
+)  # fmt: skip
+def test_a_name_that_looks_like_an_address(name: str) -> None:
+    """Whoever writes under somebody's address as a name is not taken for them."""
+    assert read(f"{name} <{THEM}>").from_address == THEM
+
+
+def test_a_comment_that_looks_like_an_address() -> None:
+    """Nor where it stands behind the address, in comments within comments."""
+    assert read(f"<{THEM}> (a (b) <{VICTIM}>)").from_address == THEM
+    assert read(f"{THEM} ({VICTIM})").from_address == THEM
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ann <ann@x.example>, Bob <bob@x.example>", ("Ann", "<ann@x.example>")),
+        ("Doe, Ann <ann@x.example>", ("Ann", "<ann@x.example>")),
+        ("ann@x.example (Ann  Doe)", ("Ann Doe", "ann@x.example")),
+        ("ann@x.example", ("", "ann@x.example")),
+        ("Ann @ Work <ann@x.example>", ("Ann @ Work", "<ann@x.example>")),
+        ("Ann <not one>, bob@x.example;", ("", "bob@x.example")),
+        ("Ann <<ann@x.example>", ("Ann", "<ann@x.example>")),
+        ("Ann <ann@x.example> <>", ("Ann", "<ann@x.example>")),
+        ('"Ann Doe"@x.example', ("", '"Ann Doe"@x.example')),
+        ('"Ann <ann@x.example>', ("", "<ann@x.example>")),
+        ("(Ann", ("", "")),
+        ("Undisclosed:;", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_authors(text: str, expected: tuple[str, str]) -> None:
+    """The first author, however oddly written."""
+    assert author(text, is_decoded=False) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{VICTIM}, <{THEM}>", f"{VICTIM}, Eve <{THEM}>", f"<{VICTIM}>, <{THEM}>", f"{THEM}, x"],
+)
+def test_a_header_that_a_provider_has_decoded(text: str) -> None:
+    """A comma may be the name's: what is in <> at the end counts."""
+    letter = Letter(external_id="1@x", from_address=text, text="Hello")
+    assert inbound(letter).from_address == THEM
+
+
+def test_a_mail_that_sendgrid_took_apart() -> None:
+    """Its headers are there as they came, and tell more surely than its own reading."""
+    headers = f"From: {encoded(f'<{VICTIM}>')} <{THEM}> {encoded(f'<{VICTIM}>')}\r\n"
+    body = multipart(
+        ('"headers"', headers.encode()),
+        ('"from"', f"<{VICTIM}> <{THEM}> <{VICTIM}>".encode()),
+        ('"to"', b"shop@example.com"),
+        ('"text"', b"Hello"),
+    )
+    [found] = sendgrid.parse(posted(body))
+    assert isinstance(found, Inbound)
+    assert (found.from_address, found.detail["from_name"]) == (THEM, f"<{VICTIM}><{VICTIM}>")
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ('Ann <"ann doe"@x.example>', '"anndoe"@x.example'),
+        ("<@relay.example:ann@x.example>", "ann@x.example"),
+        ("ann . doe @ x.example", "ann.doe@x.example"),
+        ("ann@[192.0.2.1]", "ann@[192.0.2.1]"),
+        ("<mailto:ann@x.example>", "ann@x.example"),
+    ],
+)
+def test_addresses_as_they_were_written_once(sender: str, expected: str) -> None:
+    """Routes, spaces and quoted parts of RFC 822 name the same mailbox."""
+    assert read(sender).from_address == expected
+
+
+def test_names() -> None:
+    """A name is told whole, also one with a comma in it."""
+    assert read(f"{encoded('Müller, Jörg')} <{THEM}>").detail["from_name"] == "Müller, Jörg"
+    assert read(f'"Doe, Ann" <{THEM}>').detail["from_name"] == "Doe, Ann"
+    assert "from_name" not in read(THEM).detail
+
+
+def test_a_hostile_from() -> None:
+    """What is built to be slow is not."""
+    for part in ("<", "(", '"', "a@", "\\", "<a@b", ","):
+        assert cpu_seconds(lambda part=part: author(part * 20_000, is_decoded=False)) < 1

@@ -1,0 +1,57 @@
+"""Who wrote a mail: the mailbox of its From (RFC 5322 §3.4), which a name must not pass for.
+
+A name may look like an address, be it encoded (RFC 2047) or without quotation marks. Whoever
+checks a mail's origin (DMARC) looks at the address behind it, and so do we.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+CHARACTERS: Final = 16 * 2**10
+_PIECE = re.compile(r'\\.|[^"()<>,;\\]+|.', re.DOTALL)
+_ENCLOSED = re.compile(r"<[^<>\s]{1,320}@[^<>\s]{1,320}>")
+
+
+def author(text: str, *, is_decoded: bool) -> tuple[str, str]:
+    """Name of a From, and its mailbox as it is written there; both "" where there is none.
+
+    Of several authors the first. Of a header that somebody has decoded nobody knows which commas
+    are a name's: there the last mailbox in <> counts, as names stand before theirs.
+    """
+    found = next(_authors(text[:CHARACTERS], is_decoded=is_decoded), None)
+    if found is None:  # behind a quotation mark that nothing closes, say
+        return "", next(reversed(_ENCLOSED.findall(text[:CHARACTERS])), "")
+    return found
+
+
+def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
+    """Each author's name, or comment, and mailbox: what is in <>, else all of it."""
+    name = plain = comment = inside = enclosed = mode = ""
+    depth = 0
+    for piece in [*_PIECE.findall(text), ""]:
+        if mode == '"' and piece:
+            mode = "" if piece == '"' else mode
+            name += piece.removeprefix("\\") if mode else ""
+            plain += piece
+        elif mode == "(" and piece:
+            depth += (piece == "(") - (piece == ")")
+            mode = mode if depth else ""
+            comment += piece if mode else ""
+        elif mode == "<" and piece == ">":
+            mode, enclosed = "", f"<{inside}>" if "@" in inside else enclosed
+        elif mode == "<" and piece:
+            inside = "" if piece == "<" else inside + piece
+        elif piece == "" or (piece in ",;" and not is_decoded):
+            if enclosed or (mode == "" and "@" in plain):
+                told = name if enclosed else comment
+                yield " ".join(told.split()), enclosed or plain.strip()
+            name = plain = comment = inside = enclosed = ""
+        elif piece in {'"', "(", "<"}:
+            mode, depth, inside = piece, 1, ""
+            plain += piece if piece == '"' else ""
+        else:
+            name += piece
+            plain += piece
