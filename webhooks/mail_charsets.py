@@ -18,6 +18,16 @@ LARGER: Final = {
     **dict.fromkeys(("iso88598i", "iso88598e"), "iso8859-8"),
     **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
 }
+# What a page says of itself, where nobody else does.
+PAGE: Final = re.compile(
+    rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE
+)
+
+
+def of_page(page: bytes) -> str | None:
+    """The charset that HTML itself names at its beginning."""
+    found = PAGE.search(page[:4096])
+    return found[1].decode() if found else None
 
 
 def decode(data: bytes, charset: str | None) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
-from webhooks.mail_charsets import decode, stored
+from webhooks.mail_charsets import decode, of_page, stored
 
 Part = email.message.Message
 
@@ -40,6 +40,7 @@ FILENAME_CHARACTERS = 150
 BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
 WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+ENCODING = re.compile(r"\s*([\w-]+)")
 ERRORS = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
     email.errors.MessageError,
@@ -205,11 +206,14 @@ def _utf_8(text: str) -> str:
 
 def text_of(part: Part) -> str:
     """The text of a part, in its charset."""
+    content = content_of(part)[: 2 * HTML_BYTES]
     try:
         charset = part.get_content_charset()
     except ERRORS:
         charset = None
-    return stored(decode(content_of(part)[: 2 * HTML_BYTES], charset))
+    if charset is None and part.get_content_subtype() == "html":
+        charset = of_page(content)
+    return stored(decode(content, charset))
 
 
 def content_of(part: Part) -> bytes:
@@ -217,6 +221,10 @@ def content_of(part: Part) -> bytes:
 
     Of the blocks of a report the first ones, and none with more fields than anybody writes.
     """
+    # Whatever stands behind the word: the library knows the bare one alone.
+    named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
+    if named:
+        part.replace_header("content-transfer-encoding", named[1])
     try:
         if part.is_multipart():
             whole: Any = part.get_payload()
@@ -225,15 +233,11 @@ def content_of(part: Part) -> bytes:
                 for each in whole[:PARTS]
                 if isinstance(each, Part) and len(each) <= WRITTEN_HEADERS
             )
-            return _unpacked(joined) if _is_base64(part) else joined
+            return _unpacked(joined) if named and named[1].lower() == "base64" else joined
         content = part.get_payload(decode=True)
     except ERRORS:
         return b""
     return content if isinstance(content, bytes) else b""
-
-
-def _is_base64(part: Part) -> bool:
-    return str(part.get("content-transfer-encoding", "")).strip().lower() == "base64"
 
 
 def _unpacked(content: bytes) -> bytes:
