@@ -39,7 +39,9 @@ HEADERS: Final = {
     "x-amz-sns-message-id": "MessageId",
     "x-amz-sns-topic-arn": "TopicArn",
 }
-HOST = r"https://sns\.[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?/"
+# Buckets of S3 lie on hosts that look alike, under whatever name
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility
+HOST = r"https://sns\.(?!s3-)[a-z0-9-]{3,40}\.amazonaws\.com(\.cn)?/"
 CERTIFICATE: Final = re.compile(HOST + r"[A-Za-z0-9_.-]{1,200}\.pem")
 SUBSCRIBE: Final = re.compile(HOST + r"\?[!-~]{1,4000}")
 

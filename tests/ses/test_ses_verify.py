@@ -163,6 +163,7 @@ def test_hosts_of_sns(url: str) -> None:
         "https://sns.a.b.amazonaws.com/a.pem",
         "https://evil-sns.eu-west-1.amazonaws.com/a.pem",
         "https://bucket.s3.amazonaws.com/a.pem",
+        "https://sns.s3-us-west-2.amazonaws.com/a.pem",  # anybody's bucket that is called sns
         "https://sns.amazonaws.com/a.pem",
     ],
 )
