@@ -89,7 +89,7 @@ class Notice:
 
 def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
-    if _is_microsofts_complaint(told):
+    if told.is_microsofts_complaint:
         notice = Notice(
             provider=provider,
             external_id=_as_sent(told.original),
@@ -114,15 +114,6 @@ def reports(told: Told, *, provider: str, key: str | None = None) -> list[Webhoo
     named = [each for each in blocks if "final-recipient" in each or "action" in each]
     found = [event for block in named[:RECIPIENTS] for event in _delivery(notice, block)]
     return found or [Unknown(word="bounced", detail=_evidence(notice, {}))]
-
-
-def _is_microsofts_complaint(told: Told) -> bool:
-    """Whether it is of Outlook.com's feedback loop, which sends on the mail itself, in no report.
-
-    https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm
-    """
-    wrote, subject = told.first("from") or "", told.first("subject") or ""
-    return "staff@hotmail.com" in wrote and subject.startswith("complaint about message from ")
 
 
 def _as_sent(mail_id: str | None) -> str | None:
@@ -266,22 +257,25 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
 def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEvent]:
     """A bounce in words alone (qmail, old gateways): from a mail server, in its known phrases."""
     text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
+    if not _is_robot(told, text):
+        return []
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
     subject = told.first("subject") or ""
-    is_bounce = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
-    if not is_bounce or not _is_robot(told, text):
-        return []
+    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
     match = MESSAGE_ID.search(text)
     original = told.original or (stored(match[1]) if match else None)
-    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
-    # Who still tries was not refused for good.
-    is_final = codes is not None and codes[1].startswith("5")
-    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
-    word, status = ACTIONS["delayed" if is_delay else "failed"]
-    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
     notice = Notice(
         provider=provider, external_id=_as_sent(original), name=key or told.name, told=told
     )
+    # In whatever language: it names one of our mails, and a code that is for good.
+    is_final = codes is not None and codes[1].startswith("5")
+    is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
+    if not is_known and not (is_final and notice.message_id):
+        return []
+    # Who still tries was not refused for good.
+    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
+    word, status = ACTIONS["delayed" if is_delay else "failed"]
+    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
     detail = {
         "recipient": recipient[1] if recipient else "",
         "status": codes[1] if codes else None,

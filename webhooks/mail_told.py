@@ -62,6 +62,14 @@ class Told:
         return DAEMON.search(wrote) is not None or is_null or self.first("return-path") == "<>"
 
     @property
+    def is_microsofts_complaint(self) -> bool:
+        """Whether it is of Outlook.com's feedback loop, which sends on the mail itself, in no
+        report (https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm)."""
+        wrote, subject = self.first("from") or "", self.first("subject") or ""
+        is_theirs = "staff@hotmail.com" in wrote
+        return is_theirs and subject.startswith("complaint about message from ")
+
+    @property
     def original(self) -> str | None:
         """The Message-ID of the mail that a report is about, from the copy that it brings."""
         for part in self.parts[:PARTS]:

@@ -336,6 +336,32 @@ def test_what_counts_as_a_bounce(raw: str, kind: type[WebhookEvent]) -> None:
     assert isinstance(events(raw.encode())[0], kind)
 
 
+JAPANESE = (
+    "From: MAILER-DAEMON@mx.example.jp\nSubject: =?utf-8?b?6YWN5L+h44Ko44Op44O8?=\n"
+    "Content-Type: text/plain; charset=utf-8\n\n"
+    "次のメールは配信できませんでした。\n\n<bob@example.jp>:\n550 5.1.1 unknown user\n\n"
+    "---\nMessage-ID: <{0}>\nSubject: Hi\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (JAPANESE.format(OURS), StatusReport),
+        (JAPANESE.format(OURS).replace("5.1.1", "4.2.0"), Inbound),
+        (JAPANESE.format("someone@example.com"), Inbound),
+        (JAPANESE.format(OURS).replace("MAILER-DAEMON", "bob"), Inbound),
+    ],
+)
+def test_bounces_in_other_languages(raw: str, kind: type[WebhookEvent]) -> None:
+    """A mail server that names one of our mails and a code for good has refused it, whatever its
+    words."""
+    found = events(raw.encode())
+    assert isinstance(found[0], kind)
+    if isinstance(found[0], StatusReport):
+        assert (found[0].message_id, found[0].status) == (ID, Status.FAILED)
+
+
 def test_a_delay_in_words() -> None:
     """A warning that a server still tries changes nothing."""
     raw = (
