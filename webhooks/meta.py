@@ -21,7 +21,7 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.meta import OPTED_OUT, read_error
 from webhooks import meta_messages
-from webhooks.meta_people import for_each
+from webhooks.meta_people import for_each, updated
 from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj
 from webhooks.meta_values import text as _text
 from webhooks.model import (
@@ -239,6 +239,7 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
 READERS: Final[dict[str, dict[str, Callable[[Given, Given], list[WebhookEvent]]]]] = {
     "messages": {"messages": meta_messages.read, "statuses": _status, "errors": _error},
     "user_preferences": {"user_preferences": _preference},
+    "user_id_update": {"user_id_update": updated},
 }
 
 

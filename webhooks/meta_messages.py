@@ -55,7 +55,10 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
     if not external_id:
         raise Unreadable("The message has no id.")
     system = obj(message.get("system"))
-    named = (message.get("from"), message.get("from_user_id"), system.get("previous_user_id"))
+    named = (
+        message.get("from"), message.get("from_user_id"), system.get("previous_user_id"),
+        meta_people.told_before(system),
+    )  # fmt: skip
     sender = next((each for name in named if (each := address(name))), "")
     if not sender:
         raise Unreadable("The message says not whose it is.")

@@ -4,13 +4,28 @@ one more (https://developers.facebook.com/documentation/business-messaging/whats
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Final
 
 from channels import consent, phone
 from channels.consent import Consent
 from channels.model import Channel
-from webhooks.meta_values import Given, address, items, moment, obj, text
-from webhooks.model import ConsentChange, Inbound, Reason, Renamed, WebhookEvent
+from webhooks.meta_values import (
+    DETAIL_CHARACTERS,
+    ID_CHARACTERS,
+    Given,
+    address,
+    filled,
+    items,
+    moment,
+    obj,
+    text,
+)
+from webhooks.model import ConsentChange, Inbound, Reason, Renamed, Unknown, WebhookEvent
+
+ADDRESSES: Final = ("wa_id", "new_wa_id", "user_id", "parent_user_id")
+CHANGED: Final = re.compile(r" changed from (\S+) to (\S+)$")
 
 
 def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
@@ -62,15 +77,48 @@ def new_address(message: Given) -> str | None:
     return number or (new[0] if new and not address(message.get("from")) else None)
 
 
+def told_before(system: Given) -> str:
+    """The address that somebody had, where the words alone say it; "" where they do not fit.
+
+    They begin with the person's own name for themselves, and end with the addresses.
+    """
+    found = CHANGED.search(text(system.get("body"), DETAIL_CHARACTERS).strip())
+    now = {address(system.get(name)) for name in ADDRESSES}
+    return address(found[1]) if found and address(found[2]) in now else ""
+
+
+def updated(update: Given, value: Given) -> list[WebhookEvent]:
+    """That a person's user id is another one now, as a field of its own says.
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/
+    """
+    ids = [obj(update.get(name)) for name in ("user_id", "parent_user_id")]
+    former = [each for given in ids if (each := address(given.get("previous")))]
+    named = [*(given.get("current") for given in ids), update.get("wa_id")]
+    now = [each for given in named if (each := address(given))]
+    if not (former and now):
+        return [Unknown(word="user_id_update", detail=filled(update=update))]
+    number = text(obj(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
+    news = Renamed(
+        channel=Channel.WHATSAPP,
+        former=tuple(former),
+        addresses=tuple(now),
+        word="user_id_update",
+        key=f"meta:{number}:user_id_update:{':'.join([*former, *now])}",
+        occurred_at=moment(update.get("timestamp")),
+    )
+    return [news]
+
+
 def _changed(message: Given) -> tuple[set[str], list[str]]:
     """A person's addresses until now, and those from now on."""
     system = obj(message.get("system"))
     if "changed" not in text(system.get("type"), 64):
         return set(), []
     names = ("previous_user_id", "previous_parent_user_id")
-    before = [message.get("from"), *(system.get(name) for name in names)]
+    before = [message.get("from"), *(system.get(name) for name in names), told_before(system)]
     former = {each for given in before if (each := address(given))}
-    now = [system.get(name) for name in ("wa_id", "new_wa_id", "user_id", "parent_user_id")]
+    now = [system.get(name) for name in ADDRESSES]
     new = dict.fromkeys(each for given in now if (each := address(given)) and each not in former)
     former |= {address(message.get("from_user_id"))} - {"", *new}
     return former, list(new)

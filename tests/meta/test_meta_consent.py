@@ -8,7 +8,7 @@ import pytest
 
 from tests.meta.values import change, message, request, update
 from webhooks import meta
-from webhooks.model import ConsentChange, Renamed
+from webhooks.model import ConsentChange, Renamed, Unknown
 
 NUMBER, USER_ID, PARENT = "+15550002222", "US.1234", "US.ENT.9"
 BOTH = {"wa_id": NUMBER[1:], "user_id": USER_ID}
@@ -83,6 +83,18 @@ def test_a_refusal() -> None:
             [USER_ID, PARENT],
             ["MX.5", "MX.ENT.5"],
         ),
+        (
+            {"from": None},
+            {"user_id": "US.5", "body": f"A changed from x to y changed from {USER_ID} to US.5"},
+            [USER_ID],
+            ["US.5"],
+        ),
+        (
+            {"from": None},
+            {"wa_id": "15550003333", "body": "User changed from 15550002222 to 15550003333"},
+            [NUMBER],
+            ["+15550003333"],
+        ),
     ],
 )  # fmt: skip
 def test_another_address(
@@ -94,6 +106,32 @@ def test_another_address(
     events = meta.parse(request(update(change(messages=[given_message]))))
     [news] = [event for event in events if isinstance(event, Renamed)]
     assert (sorted(former), addresses) == (sorted(news.former), list(news.addresses))
+
+
+@pytest.mark.parametrize(
+    "body", ["User A changed from US.1 to US.2", f"changed from {USER_ID} to US.5 now", "", 5, None]
+)
+def test_nobody_in_particular(body: object) -> None:
+    """A name is what somebody calls themselves: words that do not fit say nothing of who it was."""
+    told = {"type": "user_changed_user_id", "user_id": "US.5", "body": body}
+    given_message = message(type="system", system=told, **{"from": None})
+    [event] = meta.parse(request(update(change(messages=[given_message]))))
+    assert isinstance(event, Unknown)
+
+
+def test_a_user_id_that_is_another_one_now() -> None:
+    """Meta has a field of its own for it, which tells both, and the number where it may."""
+    known = {"user_id": {"previous": USER_ID, "current": "US.5"}, "timestamp": "1749416383"}
+    parents = {"parent_user_id": {"previous": PARENT, "current": "US.ENT.5"}}
+    nothing = {"user_id": {"current": "US.5"}}
+    given = [known | {"wa_id": "15550003333"}, known | parents, nothing, {"user_id": "US.5"}]
+    events = meta.parse(request(update(change("user_id_update", user_id_update=given))))
+    news = [event for event in events if isinstance(event, Renamed)]
+    assert [((USER_ID,), ("US.5", "+15550003333")), ((USER_ID, PARENT), ("US.5", "US.ENT.5"))] == [
+        (each.former, each.addresses) for each in news
+    ]
+    assert 2 == len({each.key for each in news})
+    assert 2 == len([event for event in events if isinstance(event, Unknown)])
 
 
 @pytest.mark.parametrize(
