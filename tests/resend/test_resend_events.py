@@ -224,3 +224,32 @@ def test_bounds() -> None:
 def test_replies() -> None:
     """Resend wants a 2xx."""
     assert Reply(status=200) == resend.reply(hook("email.sent"), [], account())
+
+
+@pytest.mark.parametrize(
+    ("origin", "reason"),
+    [("bounce", "hard_bounce"), ("complaint", "complaint"), ("manual", "manual"), (5, "manual")],
+)
+def test_an_address_on_the_list(origin: object, reason: str) -> None:
+    """Whom Resend writes to no more is not written to, for the same reason."""
+    listed = hook("suppression.added", email="them@example.net", origin=origin)
+    [change] = resend.parse(listed)
+    assert isinstance(change, ConsentChange)
+    assert (reason, "them@example.net", False, False) == (
+        change.reason,
+        change.address,
+        change.is_lifted,
+        change.is_own,
+    )
+    assert MOMENT == change.occurred_at
+
+
+def test_an_address_that_is_off_the_list() -> None:
+    """What Resend said is taken back, whatever it was; without an address nothing is."""
+    changes = resend.parse(hook("suppression.removed", email="them@example.net"))
+    told = [each for each in changes if isinstance(each, ConsentChange)]
+    assert ["hard_bounce", "complaint", "manual"] == [each.reason for each in told]
+    assert all(each.is_lifted and each.is_own for each in told)
+    assert 3 == len({each.key for each in told})
+    [nobody] = resend.parse(hook("suppression.removed"))
+    assert isinstance(nobody, Unknown)
