@@ -99,7 +99,9 @@ def reports(told: Told, *, provider: str, key: str | None = None) -> list[Webhoo
         return _complaint(notice, {"feedback-type": "abuse"})
     if not (told.is_report or told.is_from_daemon):
         return _old_form(told, provider=provider, key=key)
-    statuses, complaints = told.of_kind("delivery-status"), told.of_kind("feedback-report")
+    # Of some mails a provider brings the parts by URL alone: there the words must do.
+    statuses = [part for part in told.of_kind("delivery-status") if part.content]
+    complaints = [part for part in told.of_kind("feedback-report") if part.content]
     if not (statuses or complaints):
         return _old_form(told, provider=provider, key=key)
     blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
@@ -263,7 +265,7 @@ def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEven
     subject = told.first("subject") or ""
     recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
     match = MESSAGE_ID.search(text)
-    original = told.original or (stored(match[1]) if match else None)
+    original = told.original or (stored(match[1]) if match else _named(told, ()))
     notice = Notice(
         provider=provider, external_id=_as_sent(original), name=key or told.name, told=told
     )

@@ -116,7 +116,7 @@ def test_names() -> None:
     assert "from_name" not in read(THEM).detail
 
 
-def test_a_hostile_from() -> None:
+@pytest.mark.parametrize("part", ["<", "(", '"', "a@", "\\", "<a@b", ","])
+def test_a_hostile_from(part: str) -> None:
     """What is built to be slow is not."""
-    for part in ("<", "(", '"', "a@", "\\", "<a@b", ","):
-        assert cpu_seconds(lambda part=part: author(part * 20_000, is_decoded=False)) < 1
+    assert cpu_seconds(lambda: author(part * 20_000, is_decoded=False)) < 1

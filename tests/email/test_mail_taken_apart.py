@@ -10,11 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from channels.model import Status
+from channels.model import Attachment, Status
 from tests.mailgun import values as mailgun_values
 from tests.postmark import values as postmark_values
 from tests.sendgrid import values as sendgrid_values
 from webhooks import mailgun, postmark, sendgrid
+from webhooks.mail import Letter, taken_apart
 from webhooks.model import ConsentChange, Inbound, Reason, StatusReport, WebhookEvent
 
 ID = UUID("0192f0c1-2345-7000-8000-000000000001")
@@ -189,3 +190,23 @@ def test_what_is_a_letter(by: By, wrote: str, sender: str, parts: Parts) -> None
     [letter] = by(wrote, sender, parts, headers())
     assert isinstance(letter, Inbound)
     assert len(parts) == len(letter.attachments)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("550 5.1.1 No such user", Status.FAILED), ("451 4.2.0 Later", None)]
+)
+def test_parts_that_are_still_to_be_fetched(code: str, status: Status | None) -> None:
+    """Where the parts of a bounce come by URL alone, its words and what it answers are enough."""
+    letter = Letter(
+        external_id="n@mx.example.org",
+        from_address="Mail Delivery Subsystem <mailer-daemon@mx.example.org>",
+        subject="Delivery Status Notification (Failure)",
+        text=f"Address not found\n\nThe response was:\n\n{code}, will be retried: no\n",
+        headers=(("Content-Type", "multipart/report; boundary=b"), ("In-Reply-To", f"<{OURS}>")),
+        attachments=(
+            Attachment(url="https://x.example/1", content_type="message/delivery-status"),
+        ),
+    )
+    report, *_ = taken_apart(letter, provider="mailgun", sender="")
+    assert isinstance(report, StatusReport)
+    assert (OURS, status) == (report.external_id, report.status)
