@@ -117,7 +117,7 @@ def inbound(letter: Letter) -> Inbound:
     whole = stored(whole).replace("\r\n", "\n")
     new, quoted = new_text(whole)
     told: dict[str, Any] = {
-        "from_name": stored(named)[:200] or None,
+        "from_name": " ".join(decoded(named).split())[:200] or None,
         "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
         "auto_submitted": is_automatic(letter.headers) or None,
     }

@@ -149,11 +149,16 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
     if external_id is None and message_id is None:
         raise Unreadable("The status names no message.")
     word = _text(status.get("status"), 64).strip().lower()
+    # What became of a payment that a message asked for is told in the same list.
+    # https://developers.facebook.com/documentation/business-messaging/whatsapp/payments/payments-in/overview
+    kind = _text(status.get("type"), 64).strip().lower()
+    is_of_message = kind in {"", "message"}
+    word = word if is_of_message else f"{kind}-{word}"[:64]
     code, words = read_error(next(iter(items(status.get("errors"))), None))
     report = StatusReport(
         external_id=external_id,
         message_id=message_id,
-        status=STATUSES.get(word),
+        status=STATUSES.get(word) if is_of_message else None,
         word=word,
         key=f"meta:{external_id or ''}:{word}:{code or ''}",
         occurred_at=moment(status.get("timestamp")),
@@ -165,7 +170,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
                 name: status.get(name)
                 for name in (
                     "recipient_id", "recipient_user_id", "recipient_type", "conversation",
-                    "pricing", "errors",
+                    "pricing", "payment", "errors",
                 )
             },
         ),

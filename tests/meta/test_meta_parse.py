@@ -147,6 +147,19 @@ def test_what_is_not_our_id(data: object) -> None:
     assert report(word="sent", biz_opaque_callback_data=data).message_id is None
 
 
+def test_what_became_of_a_payment() -> None:
+    """A payment that failed, for which a message asked, is no failure of the message."""
+    told = {"reference_id": "r-1", "transaction": {"status": "failed"}}
+    given_status = status("failed", type="payment", payment=told)
+    [report] = meta.parse(request(update(change(statuses=[given_status]))))
+    assert isinstance(report, StatusReport)
+    assert (report.status, report.word) == (None, "payment-failed")
+    assert report.detail["payment"] == told
+    [sent] = meta.parse(request(update(change(statuses=[status("sent", type="message")]))))
+    assert isinstance(sent, StatusReport)
+    assert (sent.status, sent.word) == (Status.SENT, "sent")
+
+
 def test_a_recipient_who_stopped_marketing() -> None:
     """Error 131050 is a failure, and beside it the wish of the recipient."""
     given_status = status("failed", errors=[{"code": 131050}], biz_opaque_callback_data=str(ID))
