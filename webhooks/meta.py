@@ -150,7 +150,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         raise Unreadable("The status names no message.")
     word = _text(status.get("status"), 64).strip().lower()
     # What became of a payment that a message asked for is told in the same list.
-    # https://developers.facebook.com/documentation/business-messaging/whatsapp/payments/payments-in/overview
+    # https://support.wati.io/en/articles/11822291-how-to-use-webhook-to-check-payment-status
     kind = _text(status.get("type"), 64).strip().lower()
     is_of_message = kind in {"", "message"}
     word = word if is_of_message else f"{kind}-{word}"[:64]
