@@ -133,6 +133,19 @@ def test_sizes(size: object, shown: str | None) -> None:
          ["A place: Home, 51.5, -0.1"]),
         ("whatsapp", {"type": "location", "location": "here"}, False, ["A place"]),
         ("whatsapp", {"type": "reaction"}, False, ["A reaction to an earlier message"]),
+        ("whatsapp", {"MessageType": "reaction"}, False, ["A reaction to an earlier message"]),
+        ("whatsapp", {"type": "contacts", "contacts": [
+            {"name": {"formatted_name": "Ann"}, "phones": [{"phone": "+1 555"}, {"wa_id": "1"}, 5]},
+            {"phones": "x"}, 5]}, False, ["A contact", "Ann: +1 555"]),
+        ("whatsapp", {"type": "contacts", "contacts": "x"}, False, ["A contact"]),
+        ("whatsapp", {"type": "order", "order": {"product_items": [
+            {"quantity": 2, "product_retailer_id": "tea", "item_price": 3.5, "currency": "EUR"},
+            {"product_retailer_id": "cup"}, 5]}}, False,
+         ["An order", "2 × tea (3.5 EUR each)", "1 × cup"]),
+        ("whatsapp", {"type": "order", "order": {"product_items": 5}}, False, ["An order"]),
+        ("whatsapp", {"type": "interactive", "flow_response": {
+            "flow_token": "t", "day": "Monday", "people": 2, "wishes": ["window", "quiet"]}}, False,
+         ["Chosen from what was offered", "day: Monday", "people: 2", "wishes: window, quiet"]),
         ("whatsapp", {"type": "text"}, False, []),
         ("whatsapp", {"type": ["reaction"]}, False, []),
         ("email", {"auto_submitted": True}, False, ["An automatic answer"]),

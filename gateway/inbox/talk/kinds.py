@@ -109,7 +109,7 @@ def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
 
 
 def _whatsapp(told: Mapping[str, Any]) -> list[str]:
-    kind = _text(told.get("type"))
+    kind = _text(told.get("type")) or _text(told.get("MessageType"))
     if kind == "location" or "Latitude" in told:
         place = told.get("location")
         place = place if isinstance(place, dict) else {}
@@ -135,7 +135,63 @@ def _whatsapp(told: Mapping[str, Any]) -> list[str]:
         "edit": "An earlier message was changed to this",
         "revoke": "An earlier message was taken back",
     }
-    return [words[kind]] if kind in words else []
+    if kind not in words:
+        return []
+    return [words[kind], *_CONTENTS.get(kind, _nothing)(told)]
+
+
+def _nothing(_told: Mapping[str, Any]) -> list[str]:
+    return []
+
+
+def _contacts(told: Mapping[str, Any]) -> list[str]:
+    """Whom somebody passed on, with their numbers."""
+    lines = []
+    for each in _objects(told.get("contacts")):
+        name = each.get("name")
+        called = _text(name.get("formatted_name")) if isinstance(name, dict) else ""
+        numbers = [
+            number for p in _objects(each.get("phones")) if (number := _text(p.get("phone")))
+        ]
+        if numbers:
+            lines.append(f"{called or 'No name'}: {', '.join(numbers)}")
+    return lines
+
+
+def _order(told: Mapping[str, Any]) -> list[str]:
+    """What somebody ordered from the catalogue."""
+    order = told.get("order")
+    lines = []
+    for each in _objects(order.get("product_items") if isinstance(order, dict) else None):
+        price = " ".join(filter(None, [_said(each.get("item_price")), _text(each.get("currency"))]))
+        what = f"{_said(each.get('quantity')) or 1} × {_said(each.get('product_retailer_id'))}"
+        lines.append(f"{what} ({price} each)" if price else what)
+    return lines
+
+
+def _flow(told: Mapping[str, Any]) -> list[str]:
+    """What somebody filled into a form (a flow)."""
+    answers = told.get("flow_response")
+    given = list(answers.items())[:40] if isinstance(answers, dict) else []
+    return [
+        f"{name}: {said}" for name, each in given if name != "flow_token" and (said := _said(each))
+    ]
+
+
+_CONTENTS = {"contacts": _contacts, "order": _order, "interactive": _flow}
+
+
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    return (
+        [each for each in value[:40] if isinstance(each, dict)] if isinstance(value, list) else []
+    )
+
+
+def _said(value: object) -> str:
+    """A text, a number, or several, on one line."""
+    given = value[:40] if isinstance(value, list) else [value]
+    plain = [each for each in given if isinstance(each, (str, int, float))]
+    return ", ".join(str(each)[:200] for each in plain)
 
 
 def _is_of_the_web(url: str) -> bool:
