@@ -265,14 +265,17 @@ def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEven
     subject = told.first("subject") or ""
     recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
     match = MESSAGE_ID.search(text)
-    original = told.original or (stored(match[1]) if match else _named(told, ()))
+    copied = told.original or (stored(match[1]) if match else None)
     notice = Notice(
-        provider=provider, external_id=_as_sent(original), name=key or told.name, told=told
+        provider=provider,
+        external_id=_as_sent(copied or _named(told, ())),
+        name=key or told.name,
+        told=told,
     )
-    # In whatever language: it names one of our mails, and a code that is for good.
+    # In whatever language: it brings one of our mails, and a code that is for good.
     is_final = codes is not None and codes[1].startswith("5")
     is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
-    if not is_known and not (is_final and notice.message_id):
+    if not is_known and not (copied and is_final and notice.message_id):
         return []
     # Who still tries was not refused for good.
     is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))

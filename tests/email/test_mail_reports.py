@@ -351,6 +351,7 @@ JAPANESE = (
         (JAPANESE.format(OURS).replace("5.1.1", "4.2.0"), Inbound),
         (JAPANESE.format("someone@example.com"), Inbound),
         (JAPANESE.format(OURS).replace("MAILER-DAEMON", "bob"), Inbound),
+        (f"In-Reply-To: <{OURS}>\n" + JAPANESE.format("someone@example.com"), Inbound),
     ],
 )
 def test_bounces_in_other_languages(raw: str, kind: type[WebhookEvent]) -> None:
