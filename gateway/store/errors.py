@@ -115,7 +115,11 @@ def plainly() -> Iterator[None]:
         yield
     except (*_AGAINST_A_RULE, *_AGAINST_A_RULE_IN_WORDS) as error:
         raise _refused(error) from error
-    except _NOT_MIGRATED as error:
+    except (*_NOT_MIGRATED, asyncpg.exceptions.DataError) as error:
+        if _is_in_another_function(error):
+            raise _refused(error) from error
+        if isinstance(error, asyncpg.exceptions.DataError):
+            raise
         raise DatabaseAwayError(
             f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
         ) from error
@@ -150,6 +154,12 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
         "says": str(error.args[0]) if _says_no_value(error) else None,
     }
     return RefusedError({name: value for name, value in named.items() if value})
+
+
+def _is_in_another_function(error: asyncpg.PostgresError) -> bool:
+    # A trigger of another program's that is broken; our own functions have a schema of their own.
+    function = _FUNCTION.search(error.context or "")
+    return function is not None and not function[1].startswith("gateway.")
 
 
 def _says_no_value(error: asyncpg.PostgresError) -> bool:

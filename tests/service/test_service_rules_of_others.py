@@ -60,6 +60,16 @@ RULES = {
             "says": "permission denied for table crm_log",
         },
     ),
+    "trigger on a table that is gone": (
+        TRIGGER.format("INSERT INTO crm_gone VALUES (1);"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "42P01"},
+    ),
+    "trigger that reads a number": (
+        TRIGGER.format("PERFORM NEW.body::int;"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "22P02"},
+    ),
     "length": (
         "ALTER TABLE messages ADD crm_body varchar(1);"
         + TRIGGER.format("NEW.crm_body := NEW.body;"),
