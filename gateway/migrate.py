@@ -16,7 +16,7 @@ import asyncpg
 from gateway import dbmate
 from gateway.dbmate import TABLE, MigrationError, Tell
 from gateway.paths import sql_folder
-from gateway.store.pooler import NO_SESSION, keeps_session
+from gateway.store.pooler import NO_SESSION, is_direct, keeps_session
 
 __all__ = [
     "DatabaseMissingError",
@@ -236,6 +236,7 @@ async def _checked(url: str) -> str:
             FROM pg_roles WHERE rolname = current_user
             """
         )
+        notices = await _can_notice(connection)
     finally:
         await connection.close()
     if found is None or not found["may"]:
@@ -244,7 +245,16 @@ async def _checked(url: str) -> str:
             f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
             " BYPASSRLS, because its functions must see past Row Level Security"
         )
-    return dbmate.url_of(url, encrypted=found["ssl"])
+    return dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
+
+
+async def _can_notice(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether its server can look after who has gone; a pooler refuses to be told of it."""
+    try:
+        await connection.execute("SET client_connection_check_interval = '1s'")
+    except asyncpg.PostgresError:  # not on every system
+        return False
+    return await is_direct(connection)
 
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:

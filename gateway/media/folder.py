@@ -30,7 +30,7 @@ class FolderStore:
         """
         store = cls(path)
         try:
-            store._make_folder(path)  # noqa: SLF001 - its own
+            store._make_folder(path)
             with tempfile.TemporaryFile(dir=path):
                 return store
         except OSError as error:

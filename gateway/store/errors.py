@@ -112,14 +112,11 @@ UNDONE = (RolledBackError, ConflictError)
 def plainly() -> Iterator[None]:
     """asyncpg's many errors as the classes of this module; a mistake of ours as it is."""
     try:
-        yield
+        with _triggers_of_others():
+            yield
     except (*_AGAINST_A_RULE, *_AGAINST_A_RULE_IN_WORDS) as error:
         raise _refused(error) from error
-    except (*_NOT_MIGRATED, asyncpg.exceptions.DataError) as error:
-        if _is_in_another_function(error):
-            raise _refused(error) from error
-        if isinstance(error, asyncpg.exceptions.DataError):
-            raise
+    except _NOT_MIGRATED as error:
         raise DatabaseAwayError(
             f"the database has not all migrations ({_one_line(error)}): run 'gateway migrate up'"
         ) from error
@@ -141,6 +138,18 @@ def plainly() -> Iterator[None]:
         raise DatabaseAwayError(f"the database does not answer: {_one_line(error)}") from error
 
 
+@contextmanager
+def _triggers_of_others() -> Iterator[None]:
+    try:
+        yield
+    except (*_NOT_MIGRATED, asyncpg.exceptions.DataError) as error:
+        # One that is broken; our own functions have a schema of their own.
+        function = _FUNCTION.search(error.context or "")
+        if function is None or function[1].startswith("gateway."):
+            raise
+        raise _refused(error) from error
+
+
 def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
     if isinstance(error, _CONFLICTS) and not _is_of_another_program(error):
         return ConflictError(error.constraint_name or "")
@@ -154,12 +163,6 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
         "says": str(error.args[0]) if _says_no_value(error) else None,
     }
     return RefusedError({name: value for name, value in named.items() if value})
-
-
-def _is_in_another_function(error: asyncpg.PostgresError) -> bool:
-    # A trigger of another program's that is broken; our own functions have a schema of their own.
-    function = _FUNCTION.search(error.context or "")
-    return function is not None and not function[1].startswith("gateway.")
 
 
 def _says_no_value(error: asyncpg.PostgresError) -> bool:
