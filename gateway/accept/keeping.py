@@ -98,9 +98,9 @@ async def keep_each(
         else:
             await db.execute("RELEASE half; SAVEPOINT half")
     stored |= {row["id"]: Problem(503, _NOT_TRIED) for half in left for row in half}
-    for rule, error in refused.items():
-        names = error.rule if isinstance(error, RefusedError) else {"constraint": error.constraint}
-        _log.error("the database refuses a row", **names, rows=rules[rule], exc_info=error)
+    for rule, first in refused.items():
+        names = first.rule if isinstance(first, RefusedError) else {"constraint": first.constraint}
+        _log.error("the database refuses a row", **names, rows=rules[rule], exc_info=first)
     if not placed:
         raise NoneKeptError(stored)
 
