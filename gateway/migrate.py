@@ -101,9 +101,15 @@ async def down(
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
     url = await _checked(owner_url)
     applied = (await status(owner_url)).applied
-    steps = len(applied[-1:]) if to is None else sum(int(v) > int(to) for v in applied)
+    later = applied[-1:] if to is None else [v for v in applied if int(v) > int(to)]
+    if unknown := [version for version in later if version not in versions()]:
+        # dbmate would take back the last that it knows instead.
+        raise MigrationError(
+            f"another version of the gateway has applied {', '.join(unknown)}: take that back with"
+            " the version that brought it"
+        )
     taken_back: list[str] = []
-    for _ in range(steps):
+    for _ in later:
         out = await dbmate.watched(owner_url, url, "rollback", tell, held_seconds)
         taken_back += _TAKEN_BACK.findall(out)
     return taken_back

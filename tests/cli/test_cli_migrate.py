@@ -52,6 +52,24 @@ async def test_down_to_what_is_no_version(shell: Shell) -> None:
     assert {"applied": versions, "pending": []} == after
 
 
+async def test_down_from_a_later_version(shell: Shell, database: str) -> None:
+    """What another version of the gateway has applied it alone can take back: nothing of ours goes
+    in its place."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("INSERT INTO gateway.schema_migrations VALUES ('20991231000000')")
+    await connection.close()
+    clerk = shell.clerk()
+    before = (await clerk.run("migrate", "status", "--json")).json
+    last, to = before["applied"][-1], before["applied"][-2]
+    refused = [await clerk.run("migrate", "down", *words) for words in ((), ("--to", to))]
+    after = (await clerk.run("migrate", "status", "--json")).json
+
+    assert "20991231000000" == last
+    for done in refused:
+        assert "20991231000000" in done.complaint
+    assert before == after
+
+
 async def test_export_supabase(lone_shell: Shell) -> None:
     """The up halves are written where the Supabase CLI looks, without the down halves."""
     clerk = lone_shell.clerk()
