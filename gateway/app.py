@@ -29,7 +29,13 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import Metrics
 from gateway.nudge import Nudge
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import (
+    FieldError,
+    Problem,
+    changed_meanwhile,
+    invalid,
+    refused_by_a_rule,
+)
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
@@ -205,7 +211,7 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, SearchError):
         return invalid([FieldError("q", str(error))])
     if isinstance(error, ConflictError):
-        return Problem(409, "What this refers to was changed meanwhile: read it again.")
+        return changed_meanwhile()
     if isinstance(error, web.RequestPayloadError):
         return Problem(400, "The body is not encoded as its Content-Encoding says.")
     if isinstance(error, ConnectionResetError):
@@ -227,8 +233,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         return Problem(503, text, headers={"Retry-After": "1"})
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)
-        text = "A rule of the database refuses to store this: tell the operator, and try again."
-        return Problem(503, text, headers={"Retry-After": "60"})
+        return refused_by_a_rule()
     if isinstance(error, FullError):
         _log.warning("too much waits", path=_path(request))
         return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})

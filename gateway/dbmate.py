@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
+from gateway.embedded.programs import dying_with_us
 from gateway.paths import sql_folder
 from gateway.store import waits
 
 TABLE = "gateway.schema_migrations"
 LOOK_SECONDS = 1.0
+_NOTICE = {"client_connection_check_interval": "1000"}  # ms
 TURN_SECONDS = 600.0  # for another migration
 
 Tell = Callable[[str], None]
@@ -29,10 +31,11 @@ class MigrationError(Exception):
     """The database could not be migrated; the message is one line that says what to do."""
 
 
-def url_of(url: str, *, encrypted: bool | None) -> str:
+def url_of(url: str, *, encrypted: bool | None, notices: bool = False) -> str:
     """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
 
     `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
+    `notices`: the server is to notice when dbmate is gone, whatever it waits for.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
@@ -46,6 +49,8 @@ def url_of(url: str, *, encrypted: bool | None) -> str:
             host = query.get("host") or parts.hostname or ""
             encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
         query["sslmode"] = "require" if encrypted else "disable"
+    if notices:
+        query |= _NOTICE
     return _with(urlunsplit(("postgres", parts.netloc, parts.path, "", "")), **query)
 
 
@@ -81,6 +86,7 @@ async def watched(owner_url: str, url: str, command: str, tell: Tell, held_secon
 async def run(url: str, command: str) -> str:
     """Run dbmate; what it printed. The URL is in its environment, which `ps` does not show."""
     process = await asyncio.create_subprocess_exec(
+        *dying_with_us(),
         _binary(),
         "--env-file", os.devnull,
         "--no-dump-schema",

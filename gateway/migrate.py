@@ -16,7 +16,7 @@ import asyncpg
 from gateway import dbmate
 from gateway.dbmate import TABLE, MigrationError, Tell
 from gateway.paths import sql_folder
-from gateway.store.pooler import NO_SESSION, keeps_session
+from gateway.store.pooler import NO_SESSION, is_direct, keeps_session
 
 __all__ = [
     "DatabaseMissingError",
@@ -101,9 +101,15 @@ async def down(
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
     url = await _checked(owner_url)
     applied = (await status(owner_url)).applied
-    steps = len(applied[-1:]) if to is None else sum(int(v) > int(to) for v in applied)
+    later = applied[-1:] if to is None else [v for v in applied if int(v) > int(to)]
+    if unknown := [version for version in later if version not in versions()]:
+        # dbmate would take back the last that it knows instead.
+        raise MigrationError(
+            f"another version of the gateway has applied {', '.join(unknown)}: take that back with"
+            " the version that brought it"
+        )
     taken_back: list[str] = []
-    for _ in range(steps):
+    for _ in later:
         out = await dbmate.watched(owner_url, url, "rollback", tell, held_seconds)
         taken_back += _TAKEN_BACK.findall(out)
     return taken_back
@@ -236,6 +242,7 @@ async def _checked(url: str) -> str:
             FROM pg_roles WHERE rolname = current_user
             """
         )
+        notices = await _can_notice(connection)
     finally:
         await connection.close()
     if found is None or not found["may"]:
@@ -244,7 +251,16 @@ async def _checked(url: str) -> str:
             f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
             " BYPASSRLS, because its functions must see past Row Level Security"
         )
-    return dbmate.url_of(url, encrypted=found["ssl"])
+    return dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
+
+
+async def _can_notice(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether its server can look after who has gone; a pooler refuses to be told of it."""
+    try:
+        await connection.execute("SET client_connection_check_interval = '1s'")
+    except asyncpg.PostgresError:  # not on every system
+        return False
+    return await is_direct(connection)
 
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:

@@ -56,3 +56,14 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 def not_found(what: str) -> Problem:
     """404; the same for what does not exist and for what is another organization's."""
     return Problem(404, f"There is no {what} of that id in your organization.")
+
+
+def refused_by_a_rule() -> Problem:
+    """503 for what a rule of another program's on our tables refuses."""
+    text = "A rule of the database refuses to store this: tell the operator, and try again."
+    return Problem(503, text, headers={"Retry-After": "60"})
+
+
+def changed_meanwhile() -> Problem:
+    """409 for what refers to something that has gone since it was read."""
+    return Problem(409, "What this refers to was changed meanwhile: read it again.")

@@ -20,6 +20,8 @@ from gateway.store.database import Database
 from gateway.store.errors import ConflictError
 from gateway.vault import Vault
 
+_NAME = 200  # characters, as in /v1
+
 
 class SetupError(Exception):
     """It cannot be set up so; one line that says why."""
@@ -35,8 +37,7 @@ class NewKey:
 
 async def create_organization(database: Database, name: str, *, country: str | None = None) -> UUID:
     """A new organization; names may repeat, the slug is made unique."""
-    if not name.strip():
-        raise SetupError("An organization needs a name.")
+    _check_name(name, "An organization")
     if country is not None and country.upper() not in phone.COUNTRIES:
         raise SetupError(f"{country!r} is no country: give its two letters, as GB.")
     organization_id = new_id()
@@ -63,6 +64,8 @@ async def create_staff(
     """(id, auth_id) of a new member of staff; `auth_id` is the `sub` of their tokens."""
     if addresses.read(Channel.EMAIL, email, None) is None:
         raise SetupError(f"{email!r} is no e-mail address: write it as ada@example.com.")
+    if full_name is not None:
+        _check_name(full_name, "A member of staff")
     user_id = new_id()
     auth_id = auth_id or uuid4()
     try:
@@ -109,6 +112,7 @@ async def create_key(
     database: Database, organization_id: UUID, name: str, *, is_test: bool
 ) -> NewKey:
     """A new API key of an organization."""
+    _check_name(name, "A key")
     key, prefix, digest = new_api_key(is_test=is_test)
     key_id = new_id()
     try:
@@ -185,6 +189,18 @@ async def add_sender(
             raise SetupError(f"Another {channel} default was just set: try again.") from None
         raise SetupError(f"The organization has the {channel} sender {address} already.") from None
     return sender_id
+
+
+def _check_name(name: str, whose: str) -> None:
+    """Raises `SetupError` for a name that nobody could read, in a list or on a terminal."""
+    if not name.strip():
+        raise SetupError(f"{whose} needs a name.")
+    if len(name) > _NAME:
+        raise SetupError(f"{whose}'s name has {_NAME} characters at most, it has {len(name)}.")
+    for character in name:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+            code = f"U+{ord(character):04X}"
+            raise SetupError(f"{whose}'s name is one line of text: leave out {code}.")
 
 
 def _slug(name: str) -> str:

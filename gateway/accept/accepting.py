@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from channels.model import Attachment, Channel
 from gateway import parts, standing
 from gateway.accept.draft import Draft, Drafting
+from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
-from gateway.accept.storing import Accepted, Idempotency, Result, Storing
+from gateway.accept.storing import Accepted, Idempotency, Storing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger

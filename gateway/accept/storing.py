@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from gateway import placing
+from gateway.accept.keeping import Keep, NoneKeptError, Outcomes, Result, keep_all, keep_each
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching
 from gateway.growth import Growth
 from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.problems import Problem
-from gateway.store import conversations, media, messages, suppressions
+from gateway.store import messages
 from gateway.store.conversations import Placed
 from gateway.store.database import Caller, Connection, Database
-from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, HeldError
+from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, HeldError, RefusedError
 from gateway.store.messages import Row
 
 _log = logger(__name__)
 
 # Rows in one transaction: more gain nothing, and would make the others wait.
 _MOST = 200
-# What stands in a row beside the columns of `messages`.
-_BESIDE = ("media", "written", "place", "provider")
-
-Result = Row | Problem
+# Seconds to wait for the one request whose rows are looked through.
+_TURN = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +84,8 @@ class Storing:
             most=_MOST,
             lanes=2,
         )
+        # Slow, and beside the lanes: one at a time, so that it takes one connection at most.
+        self._alone = asyncio.Lock()
 
     async def close(self) -> None:
         """Do what is left to do for what was stored: nothing more is."""
@@ -95,7 +96,12 @@ class Storing:
 
         Raises `DatabaseAwayError`, or `FullError` where too much waits.
         """
-        stored, placed = await self._batching(accepted, size=len(accepted.rows))
+        try:
+            stored, placed = await self._batching(accepted, size=len(accepted.rows))
+        except (RefusedError, ConflictError) as error:
+            if len(accepted.results) == 1:
+                raise
+            stored, placed = await self._store_each(accepted, error)
         await placing.join(self._database, accepted.caller.organization_id, placed)
         return stored.results
 
@@ -112,8 +118,37 @@ class Storing:
             _log.warning("stored without a note in its lead, if it can be", exc_info=error)
         return await self._around(lambda wait: self._store_now(batch, wait, notes=False))
 
+    async def _store_each(
+        self, accepted: Accepted, error: RefusedError | ConflictError
+    ) -> tuple[Stored, list[Placed]]:
+        """Of a request whose rows were refused together, those that can be stored.
+
+        Raises the `error` where others' rows are looked through for too long.
+        """
+
+        async def do(wait: Wait) -> list[tuple[Stored, list[Placed]]]:
+            return await self._store_now([accepted], wait, notes=False, keep=keep_each)
+
+        try:
+            async with asyncio.timeout(_TURN):
+                await self._alone.acquire()
+        except TimeoutError:
+            raise error from None
+        try:
+            (stored,) = await self._around(do)
+        except NoneKeptError as none:
+            return Stored([_shown(result, none.outcomes) for result in accepted.results]), []
+        finally:
+            self._alone.release()
+        return stored
+
     async def _store_now(
-        self, batch: Sequence[Accepted], wait: Wait, *, notes: bool = True
+        self,
+        batch: Sequence[Accepted],
+        wait: Wait,
+        *,
+        notes: bool = True,
+        keep: Keep = keep_all,
     ) -> list[tuple[Stored, list[Placed]]]:
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds) as db:
@@ -121,7 +156,7 @@ class Storing:
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:
                 rows[accepted.caller.organization_id] += accepted.rows
-            stored: dict[UUID, Row] = {}
+            stored: Outcomes = {}
             placed: dict[UUID, Placed] = {}
             for organization_id in sorted(rows):  # one order for everybody
                 of_one = rows[organization_id]
@@ -130,7 +165,7 @@ class Storing:
                 held = await messages.hold_leads(
                     db, organization_id, list(leads) if notes else [], waits=wait.for_rows
                 )
-                await _keep(db, organization_id, of_one, held, stored, placed)
+                await keep(db, organization_id, of_one, held, stored, placed)
                 left[organization_id] = list(leads - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await messages.answer(
@@ -141,11 +176,12 @@ class Storing:
                     if accepted.idempotency and accepted.claim
                 ],
             )
-        self._grew(len(stored))
+        self._grew(len(placed))
         for organization_id, leads_left in left.items():
             self._last_contacts(organization_id, leads_left)
         # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
-        asyncio.get_running_loop().call_soon(self._stored, firsts)
+        done = [replace(a, results=[row for row in a.rows if row["id"] in placed]) for a in firsts]
+        asyncio.get_running_loop().call_soon(self._stored, done)
         return [
             (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch
@@ -168,30 +204,5 @@ async def _firsts(db: Connection, batch: Sequence[Accepted]) -> list[Accepted]:
     return [a for a in batch if a.claim is None or id(a) in own]
 
 
-async def _keep(
-    db: Connection,
-    organization_id: UUID,
-    rows: Sequence[Row],
-    leads: Sequence[UUID],
-    stored: dict[UUID, Row],
-    placed: dict[UUID, Placed],
-) -> None:
-    """Store the rows of one organization; `leads` are held."""
-    where = await conversations.place(db, organization_id, [row["place"] for row in rows])
-    placed |= {row["id"]: each for row, each in zip(rows, where, strict=True)}
-    plain = [
-        {name: value for name, value in row.items() if name not in _BESIDE}
-        | {"conversation_id": placing.meant(row["place"], placed[row["id"]])}
-        for row in rows
-    ]
-    accepted = await messages.accept(db, organization_id, plain, leads)
-    stored |= {row["id"]: row for row in accepted}
-    if files := [file for row in rows for file in row["media"]]:
-        await media.insert(db, files)
-    await suppressions.wrote(
-        db, organization_id, [row["written"] for row in rows if row["written"]]
-    )
-
-
-def _shown(result: Result, stored: dict[UUID, Row]) -> Result:
+def _shown(result: Result, stored: Outcomes) -> Result:
     return result if isinstance(result, Problem) else stored[result["id"]]

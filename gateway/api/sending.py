@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.accept.keeping import Result
 from gateway.accept.recalling import Replayed, digest_of
-from gateway.accept.storing import Idempotency, Result
+from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call, as_bytes, respond
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store.messages import Row

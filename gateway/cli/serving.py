@@ -133,11 +133,11 @@ def _started() -> Settings:
     from gateway.runtime import share_metrics
 
     settings = read_settings()
+    share_metrics(settings.gateway_data)
     try:
         open_store(settings.gateway_media_url, settings.gateway_data)
     except MediaStoreError as error:
         raise SettingsError(f"GATEWAY_MEDIA_URL: {error}") from None
-    share_metrics(settings.gateway_data)
     configure(settings.log_level, settings.log_format)
     return settings
 

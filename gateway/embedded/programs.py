@@ -96,8 +96,7 @@ def guard(layout: Layout) -> list[str]:
             raise EmbeddedError("as root, PostgreSQL needs setpriv (package util-linux)")
         return []  # macOS: after a kill -9 of the holder the next one ends this server
     dies_with_us = [setpriv, "--pdeathsig", "INT"]
-    # Killed before the death signal was armed? Then nobody would ever end this server.
-    still_ours = ["/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
+    still_ours = _still_ours()
     if os.geteuid() != 0:
         # initdb wants a name for its uid; a container run under a bare number has none.
         return [*dies_with_us, *still_ours, *([] if has_name(os.geteuid()) else as_another())]
@@ -113,6 +112,24 @@ def guard(layout: Layout) -> list[str]:
     # nothing is copied and no permission is changed. Docker's default set has it.
     reach_all = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     return [*dies_with_us, *be_owner, *reach_all, *still_ours]
+
+
+def _still_ours() -> list[str]:
+    """The words before a command that is not to run once we are gone.
+
+    Killed before the death signal was armed? Then nobody would ever end it.
+    """
+    return ["/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid())]
+
+
+def dying_with_us() -> list[str]:
+    """The words before a command that is killed when this thread ends, however that comes about.
+
+    None where there is no death signal (macOS), or a setpriv that knows none (busybox's).
+    """
+    setpriv = shutil.which("setpriv")
+    words = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    return [*words, *_still_ours()] if works([*words, "/bin/sh", "-c", ":"]) and words else []
 
 
 def as_another() -> list[str]:

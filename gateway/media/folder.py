@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,23 @@ class FolderStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @classmethod
+    def at(cls, path: Path) -> FolderStore:
+        """The store in a folder, made where it is not there.
+
+        Raises `MediaStoreError` where nothing can be written; a full disk may have room later.
+        """
+        store = cls(path)
+        try:
+            store._make_folder(path)
+            with tempfile.TemporaryFile(dir=path):
+                return store
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return store
+            text = f"{path} cannot be written: {error.strerror}; name a folder that can be"
+            raise MediaStoreError(text) from error
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:  # noqa: ARG002
         """Write the file beside its place, have it on the disk, then move it there."""

@@ -68,14 +68,14 @@ def open_store(location: str | None, data: Path) -> MediaStore:
     from gateway.media.folder import FolderStore  # noqa: PLC0415 - it imports this
 
     if not location:
-        return FolderStore(data / "media")
+        return FolderStore.at(data / "media")
     if "://" not in location:
         try:
-            return FolderStore(Path(location).expanduser().absolute())
+            return FolderStore.at(Path(location).expanduser().absolute())
         except RuntimeError:
             raise MediaStoreError(f"{location} is in nobody's home: name the whole path") from None
     if location.startswith("file://"):
-        return FolderStore(Path(urlsplit(location).path))
+        return FolderStore.at(Path(urlsplit(location).path))
     try:
         from gateway.media.objects import ObjectStore  # noqa: PLC0415 - an extra
     except ImportError:

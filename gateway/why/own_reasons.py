@@ -12,6 +12,7 @@ ADMIN: Final = "Tell an administrator"
 _AGAIN = "Then send it again."
 
 # A text of None: the row's own, which says more (the file's name, the reason of the suppression).
+# Each is said of an attempt, too, after which another one comes: it speaks of no end.
 _OWN: Final[dict[str, tuple[str | None, str]]] = {
     "expired": (
         "It was not sent in time: its latest moment had passed.",
@@ -80,7 +81,7 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         f"{ADMIN}: the account's domain is probably misspelt. {_AGAIN}",
     ),
     "busy_server": (
-        "The mail server was busy with other mails until it was too late.",
+        "The mail server was busy with other mails of this account.",
         f"{ADMIN}: this account sends more than its mail server takes. {_AGAIN}",
     ),
     "dkim": (
@@ -112,7 +113,7 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         "Tell an administrator: this is a fault of the gateway itself.",
     ),
     "unreachable": (
-        "The provider could not be reached in many attempts.",
+        "The provider could not be reached.",
         (
             "Send it again later. If others fail too, tell an administrator: the network or the "
             "provider's address is wrong."
@@ -123,12 +124,19 @@ _LOST = Reason(
     text="The provider's answers could not be understood, and it does not have the message.",
     advice="Send it again. If that happens often, tell an administrator.",
 )
-_UNCLEAR = frozenset({"unreadable", "timeout", "reset", "too-early", "too-many"})
+_BROKEN = Reason(
+    text="The connection to the provider broke, or was too slow to bring it the message.",
+    advice=_LOST.advice,
+)
+_UNCLEAR = {
+    **dict.fromkeys(("timeout", "reset"), _BROKEN),
+    **dict.fromkeys(("unreadable", "too-early", "too-many"), _LOST),
+}
 _HTTP = re.compile(r"http-(\d{3})")
 
 
 # Every code that has an entry here.
-CODES: Final = frozenset(_OWN) | _UNCLEAR
+CODES: Final = frozenset({*_OWN, *_UNCLEAR})
 
 
 def find(code: str, said: str) -> Reason | None:
@@ -136,7 +144,7 @@ def find(code: str, said: str) -> Reason | None:
     if code in _OWN:
         text, advice = _OWN[code]
         return Reason(text=text or sentence(said or "The gateway did not send it"), advice=advice)
-    return _LOST if code in _UNCLEAR else None
+    return _UNCLEAR.get(code)
 
 
 def of_http(code: str, who: str) -> Reason | None:

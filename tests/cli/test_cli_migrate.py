@@ -52,6 +52,24 @@ async def test_down_to_what_is_no_version(shell: Shell) -> None:
     assert {"applied": versions, "pending": []} == after
 
 
+async def test_down_from_a_later_version(shell: Shell, database: str) -> None:
+    """What another version of the gateway has applied it alone can take back: nothing of ours goes
+    in its place."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("INSERT INTO gateway.schema_migrations VALUES ('20991231000000')")
+    await connection.close()
+    clerk = shell.clerk()
+    before = (await clerk.run("migrate", "status", "--json")).json
+    last, to = before["applied"][-1], before["applied"][-2]
+    refused = [await clerk.run("migrate", "down", *words) for words in ((), ("--to", to))]
+    after = (await clerk.run("migrate", "status", "--json")).json
+
+    assert "20991231000000" == last
+    for done in refused:
+        assert "20991231000000" in done.complaint
+    assert before == after
+
+
 async def test_export_supabase(lone_shell: Shell) -> None:
     """The up halves are written where the Supabase CLI looks, without the down halves."""
     clerk = lone_shell.clerk()
@@ -69,20 +87,25 @@ async def test_export_supabase(lone_shell: Shell) -> None:
         assert "migrate:down" not in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_a_run_that_is_stopped_while_it_waits(
     shell: Shell, database: str, number: signal.Signals
 ) -> None:
-    """It says what it waits for; told to end, it ends, and nobody waits behind it any more."""
+    """It says what it waits for; told to end, or killed, it ends, and nobody waits behind it."""
     holder, reader = [await asyncpg.connect(database) for _ in range(2)]
     await holder.execute("BEGIN; SELECT FROM messages")
 
     async with shell.start("migrate", "down", "--to", "0") as running:
         await running.says("gateway: waiting: messages is held by process ")
         code = await running.stop(number)
-    await reader.execute("SET lock_timeout = '1s'; SELECT FROM messages")
+    await reader.execute("SET lock_timeout = '5s'; SELECT FROM messages")
+    await holder.execute("ROLLBACK")
+    running_still = await reader.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'gateway migrate %'"
+        " AND datname = current_database()"
+    )
 
-    assert 0 != code
+    assert (True, 0) == (code != 0, running_still)
     assert not any("Traceback" in line for line in running.lines)
     for connection in (holder, reader):
         await connection.close()

@@ -49,7 +49,7 @@ async def test_the_line_names_the_setting(away: Shell) -> None:
         "LOG_LEVEL": ["loud"],
         "LOG_FORMAT": ["xml"],
         "GATEWAY_DATA": ["/proc/nowhere", "~nobody-here/x"],
-        "GATEWAY_MEDIA_URL": ["https://bucket", "~nobody-here/x"],
+        "GATEWAY_MEDIA_URL": ["https://bucket", "~nobody-here/x", "/proc/nope", "/proc"],
     }
     found = {}
     clerk = away.clerk()

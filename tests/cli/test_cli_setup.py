@@ -316,9 +316,10 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
     """What a person can mend is one line on stderr that names it, and exit code 1."""
     nobody = str(uuid4())
     adding = ("account", "add", "--org", nobody, "--provider")
+    staffing = ("staff", "create", "--org", nobody, "--email", "x@example.com")
     sending = ("send", "--channel", "sms", "--to", "+447700900123")
     cases: dict[tuple[str, ...], str] = {
-        ("staff", "create", "--org", nobody, "--email", "x@example.com"): nobody,
+        staffing: nobody,
         ("key", "create", "--org", nobody): nobody,
         (*adding, "twilio", "--set", f"account_sid={SID}", f"auth_token={TOKEN}"): nobody,
         (*adding, "twilio", "--set", "colour=red"): "colour",
@@ -332,6 +333,11 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
         ("export-supabase", "/proc/nowhere"): "/proc/nowhere",
         ("org", "create", ""): "name",
         ("org", "create", "\udcff"): "UTF-8",
+        ("org", "create", "x" * 201): "200 characters at most, it has 201",
+        ("org", "create", "Clinic\x1b[2J"): "U+001B",
+        (*staffing, "--name", "Ada\nLovelace"): "U+000A",
+        ("key", "create", "--org", nobody, "--name", "x" * 201): "key",
+        ("key", "create", "--org", nobody, "--name", ""): "key",
         ("org", "create", "Clinic", "--country", "England"): "England",
     }
 

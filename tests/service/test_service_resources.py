@@ -325,6 +325,21 @@ async def test_bad_sender(
     assert field is None or field in answer.fields()
 
 
+async def test_nothing_is_changed_to_null(gateway: Gateway, ask: Ask) -> None:
+    """A null in the place of a value is refused: taken for no change, it would turn nothing off."""
+    owner, nulls = gateway.a.owner, {"is_active": None}
+    sender = (await ask("GET", "/v1/senders", key=owner)).body["data"][0]
+    refused = [
+        await ask("PATCH", f"/v1/accounts/{gateway.a.account_id}", body, key=owner)
+        for body in (nulls, {"name": None}, {"credentials": None})
+    ] + [
+        await ask("PATCH", f"/v1/senders/{sender['id']}", body, key=owner)
+        for body in (nulls, {"is_default": None})
+    ]
+
+    assert ["cannot be null"] * 5 == [text for each in refused for text in each.fields().values()]
+
+
 async def test_key_life(gateway: Gateway, ask: Ask) -> None:
     """A key is shown once, works until it is revoked, and not a moment longer."""
     owner = gateway.a.owner

@@ -60,6 +60,16 @@ RULES = {
             "says": "permission denied for table crm_log",
         },
     ),
+    "trigger on a table that is gone": (
+        TRIGGER.format("INSERT INTO crm_gone VALUES (1);"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "42P01"},
+    ),
+    "trigger that reads a number": (
+        TRIGGER.format("PERFORM NEW.body::int;"),
+        NO_TRIGGER,
+        {"function": "crm_guard()", "sqlstate": "22P02"},
+    ),
     "length": (
         "ALTER TABLE messages ADD crm_body varchar(1);"
         + TRIGGER.format("NEW.crm_body := NEW.body;"),
@@ -110,3 +120,66 @@ async def test_a_rule_that_we_do_not_know(gateway: Gateway, ask: Ask, rule: str)
         assert named == {name: line[name] for name in names if name in line}
     assert (200, 202) == (again.status, sent.status)
     assert 3 == await gateway.count("messages")
+
+
+async def test_a_rule_for_one_of_a_batch(gateway: Gateway, ask: Ask) -> None:
+    """Those of a batch that a rule refuses fail alone, each with what it would get by itself; the
+    others are stored once, with the answer under the key, and the log has a line for the rule."""
+    guard = "IF NEW.body = 'bad' THEN RAISE EXCEPTION 'not %', NEW.body; END IF;"
+    await as_crm(gateway, TRIGGER.format(guard))
+    items = [
+        SMS | {"to": f"+4477009001{n:02}", "body": "bad" if n in (3, 17) else "Hello"}
+        for n in range(20)
+    ]
+    items[5] = SMS | {"to": "nobody"}
+    key = {"Idempotency-Key": "one bad row"}
+
+    alone = await ask("POST", "/v1/messages", items[3])
+    with capture_logs() as logs:
+        answer = await ask("POST", "/v1/messages/batch", {"messages": items}, headers=key)
+    again = await ask("POST", "/v1/messages/batch", {"messages": items}, headers=key)
+
+    assert 207 == answer.status == again.status
+    statuses = {3: 503, 5: 422, 17: 503}
+    assert [statuses.get(n, 202) for n in range(20)] == [
+        item["status"] for item in answer.body["data"]
+    ]
+    assert alone.body == answer.body["data"][3]["problem"] == answer.body["data"][17]["problem"]
+    assert (answer.body, "true") == (again.body, again.headers["Idempotent-Replayed"])
+    for table in ("messages", "gateway.queue", "gateway.conversations", "gateway.message_events"):
+        assert 17 == await gateway.count(table)
+    (line,) = [line for line in logs if line["event"] == "the database refuses a row"]
+    assert ("crm_guard()", 2) == (line["function"], line["rows"])
+
+
+async def test_a_rule_for_all_of_a_batch(gateway: Gateway, ask: Ask) -> None:
+    """A batch of which nothing is stored keeps no answer: without the rule it is stored."""
+    make, drop, _ = RULES["column"]
+    await as_crm(gateway, make)
+    items = {"messages": [SMS, SMS]}
+    key = {"Idempotency-Key": "all bad"}
+
+    refused = await ask("POST", "/v1/messages/batch", items, headers=key)
+    await as_crm(gateway, drop)
+    stored = await ask("POST", "/v1/messages/batch", items, headers=key)
+
+    for answer, status in ((refused, 503), (stored, 202)):
+        assert 207 == answer.status
+        assert [status, status] == [item["status"] for item in answer.body["data"]]
+    assert 2 == await gateway.count("messages")
+
+
+async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, ask: Ask) -> None:
+    """A deferred rule, too, refuses no other message of the batch."""
+    guard = TRIGGER.format("IF NEW.body = 'bad' THEN RAISE EXCEPTION 'no'; END IF;").replace(
+        "CREATE TRIGGER crm_guard BEFORE INSERT ON public.messages",
+        "CREATE CONSTRAINT TRIGGER crm_guard AFTER INSERT ON public.messages"
+        " DEFERRABLE INITIALLY DEFERRED",
+    )
+    await as_crm(gateway, guard)
+
+    items = {"messages": [SMS | {"body": "bad"}, SMS]}
+    answer = await ask("POST", "/v1/messages/batch", items)
+
+    assert [503, 202] == [item["status"] for item in answer.body["data"]]
+    assert 1 == await gateway.count("messages")

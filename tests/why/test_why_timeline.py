@@ -90,6 +90,19 @@ def test_given_back() -> None:
     assert late.endswith("Next attempt in 1 hour, on 26 Nov 2026, 14:55 UTC.")
 
 
+def test_given_back_once() -> None:
+    """The first refusal for now tells of no end that it has not come to."""
+    for code, words in (
+        ("unreachable", "The provider could not be reached."),
+        ("busy_server", "The mail server was busy with other mails of this account."),
+        (
+            "reset",
+            "The connection to the provider broke, or was too slow to bring it the message.",
+        ),
+    ):
+        assert f"Not taken for now. {words}" == text("refused_for_now", error_code=code)
+
+
 WORDS: list[tuple[str, str, dict[str, Status | None]]] = [
     ("sms", "twilio", dict(webhooks.twilio.messages.STATUSES)),
     ("whatsapp", "twilio", dict(webhooks.twilio.messages.STATUSES)),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from channels.model import Channel
 from gateway.api.shapes.base import (
+    GIVEN,
     Answer,
     Line,
     Name,
@@ -31,9 +32,9 @@ class AccountIn(Shape):
 class AccountPatch(Shape):
     """What is to be changed; credentials are replaced as a whole."""
 
-    name: Name | None = None
-    is_active: bool | None = None
-    credentials: dict[str, str] | None = None
+    name: Annotated[Name | None, GIVEN] = None
+    is_active: Annotated[bool | None, GIVEN] = None
+    credentials: Annotated[dict[str, str] | None, GIVEN] = None
 
 
 class Account(Answer):
@@ -62,8 +63,8 @@ class SenderIn(Shape):
 class SenderPatch(Shape):
     """What is to be changed."""
 
-    is_default: bool | None = None
-    is_active: bool | None = None
+    is_default: Annotated[bool | None, GIVEN] = None
+    is_active: Annotated[bool | None, GIVEN] = None
     rate: Rate | None = None
 
 

@@ -76,6 +76,15 @@ def _holds_infinity(value: object) -> bool:
     return isinstance(value, list) and any(map(_holds_infinity, value))
 
 
+def _given(value: object) -> object:
+    # None stands for a field that was left out, and that is not read.
+    if value is None:
+        raise ValueError("cannot be null")
+    return value
+
+
+# Of a field that may be left out of a request, where null would mean nothing.
+GIVEN = BeforeValidator(_given)
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]

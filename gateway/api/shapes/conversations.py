@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from channels.model import Channel
-from gateway.api.shapes.base import Answer, Line, PageQuery, Shape
+from gateway.api.shapes.base import GIVEN, Answer, Line, PageQuery, Shape
 from gateway.api.shapes.messages import Message, SendRequest
 
 ConversationStatus = Literal["open", "closed"]
@@ -59,16 +59,11 @@ class ConversationQuery(PageQuery):
 class ConversationPatch(Shape):
     """Only what is given changes."""
 
-    status: ConversationStatus | None = None
+    status: Annotated[ConversationStatus | None, GIVEN] = None
     assigned_to: UUID | None = Field(None, description="`auth_users.id`; null: nobody")
-    read: bool | None = Field(None, description="true: nothing is unread; false: something is")
-
-    @model_validator(mode="after")
-    def _no_nulls(self) -> ConversationPatch:
-        for name in ("status", "read"):
-            if name in self.model_fields_set and getattr(self, name) is None:
-                raise ValueError(f"{name} cannot be null")
-        return self
+    read: Annotated[bool | None, GIVEN] = Field(
+        None, description="true: nothing is unread; false: something is"
+    )
 
 
 class ReplyRequest(SendRequest):

@@ -126,7 +126,11 @@ class BatchItem(Answer):
 
 
 class BatchAnswer(Answer):
-    """In the order of the request."""
+    """In the order of the request.
+
+    An answer under an `Idempotency-Key` is kept where it has a 202: what others of it were refused
+    is sent again under another key.
+    """
 
     data: list[BatchItem]
 

@@ -1,0 +1,109 @@
+"""Keeping: rows into their tables, in a transaction of `storing`; all, or those that can be."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from gateway import placing
+from gateway.logs import logger
+from gateway.problems import Problem, changed_meanwhile, refused_by_a_rule
+from gateway.store import conversations, media, messages, suppressions
+from gateway.store.conversations import Placed
+from gateway.store.database import Connection
+from gateway.store.errors import ConflictError, RefusedError, plainly
+from gateway.store.messages import Row
+
+_log = logger(__name__)
+
+# What stands in a row beside the columns of `messages`.
+_BESIDE = ("media", "written", "place", "provider")
+# Seconds to look for rows that are refused, while those that were stored are locked for others.
+_LOOK = 5.0
+_NOT_TRIED = "So much of this batch is refused that this was not tried: send it again."
+
+Result = Row | Problem
+# What became of each row, by its id.
+Outcomes = dict[UUID, Result]
+Keep = Callable[
+    [Connection, UUID, Sequence[Row], Sequence[UUID], Outcomes, dict[UUID, Placed]],
+    Awaitable[None],
+]
+
+
+class NoneKeptError(Exception):
+    """Every row is refused; `outcomes` say why."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        super().__init__("every row is refused")
+        self.outcomes = outcomes
+
+
+async def keep_all(
+    db: Connection,
+    organization_id: UUID,
+    rows: Sequence[Row],
+    leads: Sequence[UUID],
+    stored: Outcomes,
+    placed: dict[UUID, Placed],
+) -> None:
+    """Store the rows of one organization; `leads` are held."""
+    found = await conversations.place(db, organization_id, [row["place"] for row in rows])
+    where = {row["id"]: each for row, each in zip(rows, found, strict=True)}
+    plain = [
+        {name: value for name, value in row.items() if name not in _BESIDE}
+        | {"conversation_id": placing.meant(row["place"], where[row["id"]])}
+        for row in rows
+    ]
+    accepted = await messages.accept(db, organization_id, plain, leads)
+    if files := [file for row in rows for file in row["media"]]:
+        await media.insert(db, files)
+    await suppressions.wrote(
+        db, organization_id, [row["written"] for row in rows if row["written"]]
+    )
+    stored |= {row["id"]: row for row in accepted}
+    placed |= where
+
+
+async def keep_each(
+    db: Connection,
+    organization_id: UUID,
+    rows: Sequence[Row],
+    leads: Sequence[UUID],
+    stored: Outcomes,
+    placed: dict[UUID, Placed],
+) -> None:
+    """Store those of the rows that nothing refuses, found in halves; raises `NoneKeptError`."""
+    rules: Counter[str] = Counter()
+    refused: dict[str, RefusedError | ConflictError] = {}
+    end = time.monotonic() + _LOOK
+    # A deferred rule would refuse all of them at the end.
+    await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
+    left = [rows]
+    while left and time.monotonic() < end:
+        half = left.pop()
+        try:
+            with plainly():
+                await keep_all(db, organization_id, half, leads, stored, placed)
+        except (RefusedError, ConflictError) as error:
+            await db.execute("ROLLBACK TO half")
+            if len(half) == 1:
+                stored[half[0]["id"]] = _problem(error)
+                rules[str(error)] += 1
+                refused[str(error)] = error
+            else:
+                left += [half[len(half) // 2 :], half[: len(half) // 2]]
+        else:
+            await db.execute("RELEASE half; SAVEPOINT half")
+    stored |= {row["id"]: Problem(503, _NOT_TRIED) for half in left for row in half}
+    for rule, first in refused.items():
+        names = first.rule if isinstance(first, RefusedError) else {"constraint": first.constraint}
+        _log.error("the database refuses a row", **names, rows=rules[rule], exc_info=first)
+    if not placed:
+        raise NoneKeptError(stored)
+
+
+def _problem(error: RefusedError | ConflictError) -> Problem:
+    return refused_by_a_rule() if isinstance(error, RefusedError) else changed_meanwhile()
