@@ -63,7 +63,7 @@ def texts(stage: Stage, seconds: float, processes: int) -> Row:
     """What people write: as many SMS, one a request, as so many web processes take."""
     stage.postgres.clear()
     url = stage.hook("twilio", stage.tenant.twilio, "message")
-    token, most = stage.tenant.token, int(4_000 * (seconds + 1))
+    token, most = stage.tenant.token, int(4_000 * (seconds + _warmup(seconds)))
     requests = [twilio_message(url, token, f"SM{n:032x}", n % stage.contacts) for n in range(most)]
     with stage.web(processes) as web:
         outcome, cost = load(
@@ -95,10 +95,14 @@ def _spec(stage: Stage, provider: str, seconds: float) -> Spec:
         port=stage.port,
         connections=CONNECTIONS if provider == "twilio" else BATCH_CONNECTIONS,
         seconds=seconds,
-        warmup=min(1.0, seconds / 2),
+        warmup=_warmup(seconds),
         status=200,
         repeat=False,
     )
+
+
+def _warmup(seconds: float) -> float:
+    return min(1.0, seconds / 2)
 
 
 def _requests(stage: Stage, provider: str, seconds: float, each: int) -> Sequence[bytes]:
@@ -106,13 +110,13 @@ def _requests(stage: Stage, provider: str, seconds: float, each: int) -> Sequenc
     stage.postgres.clear()
     tenant, now = stage.tenant, int(time.time())
     if provider == "twilio":
-        sent = stage.sent(Channel.SMS, int(4_000 * (seconds + 1)))
+        sent = stage.sent(Channel.SMS, int(4_000 * (seconds + _warmup(seconds))))
         url = stage.hook("twilio", tenant.twilio, "status")
         return list(twilio_reports(url, tenant.token, sent))
     if provider == "sendgrid":
-        sent = stage.sent(Channel.EMAIL, int(200 * (seconds + 1)) * EVENTS)
+        sent = stage.sent(Channel.EMAIL, int(200 * (seconds + _warmup(seconds))) * EVENTS)
         url = stage.hook("sendgrid", tenant.sendgrid, "events")
         return list(sendgrid_events(url, tenant.mail_key, sent, each, now))
-    sent = stage.sent(Channel.WHATSAPP, int(200 * (seconds + 1)) * EVENTS)
+    sent = stage.sent(Channel.WHATSAPP, int(200 * (seconds + _warmup(seconds))) * EVENTS)
     url = stage.hook("meta", tenant.meta, "events")
     return list(meta_statuses(url, tenant.app_secret, tenant.phone_number_id, sent, each, now))

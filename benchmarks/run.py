@@ -37,12 +37,12 @@ class Size:
 
 QUICK = Size(
     seconds=0.6,
-    naive=0.5,
+    naive=0.3,
     floor=1,
     circle=1,
-    alone=2,
-    messages=300,
-    slow=200,
+    alone=1,
+    messages=200,
+    slow=100,
     rows=1000,
     contacts=500,
     rate=20,

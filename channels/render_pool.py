@@ -143,15 +143,15 @@ def _cpu_seconds(pid: int) -> float:
 
 
 class ChildPool:
-    """So many children, started when the first is wanted; one that is spent is replaced at once."""
+    """So many children, each started when it is first wanted; a spent one is replaced at once."""
 
     def __init__(self, limits: PoolLimits | None = None, command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or PoolLimits()
         self._command = command
         self._slots = asyncio.Semaphore(self._limits.children)
         self._waiting = 0
-        self._free: list[asyncio.Task[Child] | None] = []
-        self._started = False
+        # One entry for each child that answers nothing just now; None where there is none yet.
+        self._free: list[asyncio.Task[Child] | None] = [None] * self._limits.children
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
@@ -188,12 +188,8 @@ class ChildPool:
             self._free.append(self._replace(task) if spent else task)
 
     def _take(self) -> asyncio.Task[Child]:
-        """A child that is ready, or else one that starts."""
-        if not self._started:
-            self._started = True
-            self._free += [self._start() for _ in range(self._limits.children)]
-        ready = (task for task in reversed(self._free) if task and task.done())
-        task = next(ready, self._free[-1])
+        """A child that is ready, or else one that is starting, or else a new one."""
+        task = max(reversed(self._free), key=lambda task: 0 if task is None else 1 + task.done())
         self._free.remove(task)
         if task is None or (task.done() and (task.exception() or not task.result().alive)):
             return self._start()  # what was there died while it waited

@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--sizes", help="comma-separated numbers of messages, smallest first")
     parser.add_argument("--json", type=Path, default=Path("bench-history.json"))
     options = parser.parse_args()
-    sizes = [20_000, 60_000] if options.quick else [200_000, 2_000_000]
+    sizes = [15_000, 20_000] if options.quick else [200_000, 2_000_000]
     if options.sizes:
         sizes = sorted(int(size) for size in options.sizes.split(","))
     runs = 20 if options.quick else 300

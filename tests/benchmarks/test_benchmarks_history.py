@@ -29,10 +29,10 @@ async def test_quick(server_dsn: str, tmp_path: Path) -> None:
     assert 0 == process.returncode, out.decode()
     assert "all hold" in out.decode()
     numbers = json.loads(written.read_text())
-    assert ["20000", "60000"] == list(numbers)
-    assert numbers["20000"]
-    assert [each["name"] for each in numbers["20000"]] == [
-        each["name"] for each in numbers["60000"]
+    assert ["15000", "20000"] == list(numbers)
+    assert numbers["15000"]
+    assert [each["name"] for each in numbers["15000"]] == [
+        each["name"] for each in numbers["20000"]
     ]
 
 

@@ -1,14 +1,22 @@
-"""A renderer for each test."""
+"""One renderer for all tests of a module: to start its children takes longer than most of them."""
 
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from channels.render import Renderer
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the module's renderer run in its event loop."""
+    for item in items:
+        if "renderer" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def renderer() -> AsyncIterator[Renderer]:
-    """A renderer whose children are gone after the test."""
+    """A renderer whose children are gone after the module's tests."""
     async with Renderer() as renderer:
         yield renderer
