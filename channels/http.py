@@ -6,6 +6,7 @@ and no redirect followed: a second POST would be a second message.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from channels.errors import AnswerLost, RefusedForNow
-from channels.leaving import Body, seconds_more
+from channels.leaving import CUT, Body, seconds_more
 
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
@@ -113,6 +114,9 @@ async def ask(
 ) -> Answer:
     """Send one request and read its answer; `provider` is the name used in messages.
 
+    Of a request that is cancelled before all of it has left it raises `RefusedForNow`: whoever ends
+    the task has to wait until that is recorded.
+
     aiohttp itself sends only idempotent methods again, and only on a connection that was kept
     (https://github.com/aio-libs/aiohttp/blob/v3.14.0/aiohttp/client.py#L739).
     """
@@ -137,6 +141,8 @@ async def ask(
             leaving.cut()
         if isinstance(error, aiohttp.ClientError | OSError):
             raise _failure(provider, error, is_partial=is_partial) from error
+        if isinstance(error, asyncio.CancelledError) and is_partial:
+            raise RefusedForNow(CUT, code="cut") from error
         raise
 
 

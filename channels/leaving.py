@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PIECE = 2**16
 # What is larger may take longer, as on a line that carries no more than so many bytes a second.
 _LARGE, _SLOWEST = 2**20, 2**17
+# What is said of a message that was given up before all of it had left.
+CUT = "It was cut off before all of the message had left."
 # https://man7.org/linux/man-pages/man7/socket.7.html, SO_LINGER: on, for no time
 _DROP = struct.pack("ii", 1, 0)
 

@@ -1,7 +1,7 @@
 """The worker: claims what is due, sends it side by side, and keeps house meanwhile.
 
 Woken by NOTIFY, and by the clock where that is lost. It stops cleanly: no more claims, messages
-under way are finished, errands and what was not begun are given back.
+under way are finished, errands and what was not begun, or cannot have been taken, are given back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _POLL = 0.5
 _GLANCE = 0.05
 _GATHER = 0.02
 _BATCH = 100
-_STOP = 25.0
+# What is under way has so long to end, and what is cut then so long to be recorded.
+_STOP, _LAST = 23.0, 2.0
 # What is under way for so many seconds is slow: a provider that does not answer, files that drip.
 _SLOW = 3.0
 # One of so many places is never taken by what is slow: whoever comes finds it free.
@@ -50,6 +51,7 @@ class Worker:
         concurrency: int,
         *,
         slow_after: float = _SLOW,
+        stop_after: float = _STOP,
     ) -> None:
         self._database = database
         self._dispatching = dispatching
@@ -57,6 +59,7 @@ class Worker:
         self._direct_url = direct_url
         self._concurrency = concurrency
         self._slow_after = slow_after
+        self._stop_after = stop_after
         self._wake = asyncio.Event()
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -95,12 +98,24 @@ class Worker:
                     task.result()
             fetching.cancel()  # what it has under way is another worker's at once
             if self._under_way:
-                await asyncio.wait(self._under_way, timeout=_STOP)
+                await asyncio.wait(self._under_way, timeout=self._stop_after)
         finally:
-            beside.append(claiming)
-            for task in [*beside, *self._under_way]:
+            claiming.cancel()
+            await self._cut()
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(*beside, *self._under_way, return_exceptions=True)
+            await asyncio.gather(claiming, *beside, return_exceptions=True)
+
+    async def _cut(self) -> None:
+        """End what is under way; what had not left whole is given back, while all see us alive."""
+        cut = list(self._under_way)
+        for task in cut:
+            task.cancel()
+        if cut:
+            await asyncio.wait(cut, timeout=_LAST)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
 
     async def _claim_until_stopped(self) -> None:
         had_more = False

@@ -29,7 +29,7 @@ from channels.errors import (
     RefusedForNow,
     SendError,
 )
-from channels.leaving import PIECE, cut, seconds_more, waiting
+from channels.leaving import CUT, PIECE, cut, seconds_more, waiting
 from channels.model import Account, Outbound, Sent
 from channels.moment import Moment
 from channels.smtp_pool import Connections
@@ -145,7 +145,8 @@ class Smtp:
         _session: aiohttp.ClientSession,
         _callback_url: str,
     ) -> Sent:
-        """Hand a message to the mail server in one transaction; raises a `SendError`."""
+        """Hand a message to the mail server in one transaction; raises a `SendError`, also where it
+        is cancelled before all of it has left."""
         if outbound.mail is None:
             raise Refused("An e-mail has no Message-ID.", code="content")
         raw = await asyncio.to_thread(_raw, account, outbound)
@@ -163,6 +164,10 @@ class Smtp:
             raise phase.lost("The mail server did not answer in time.", "timeout") from error
         except (SMTPServerDisconnected, OSError) as error:
             raise phase.lost("The connection to the mail server broke.", "reset") from error
+        except asyncio.CancelledError as error:
+            if phase.has_content_left:
+                raise
+            raise RefusedForNow(CUT, code="cut") from error
         return Sent(external_id=outbound.mail.message_id, detail={"reply": said})
 
     async def find(

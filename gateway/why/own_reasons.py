@@ -129,7 +129,7 @@ _BROKEN = Reason(
     advice=_LOST.advice,
 )
 _UNCLEAR = {
-    **dict.fromkeys(("timeout", "reset"), _BROKEN),
+    **dict.fromkeys(("timeout", "reset", "cut"), _BROKEN),
     **dict.fromkeys(("unreadable", "too-early", "too-many"), _LOST),
 }
 _HTTP = re.compile(r"http-(\d{3})")

@@ -61,7 +61,9 @@ class NoErrands:
 
 
 @asynccontextmanager
-async def working(gateway: Gateway, dispatching: Counted, concurrency: int) -> AsyncIterator[None]:
+async def working(
+    gateway: Gateway, dispatching: Counted, concurrency: int, *, stop_after: float = 10.0
+) -> AsyncIterator[None]:
     """A worker that runs for a moment and whatever the block takes."""
     worker = Worker(
         gateway.database,
@@ -69,6 +71,7 @@ async def working(gateway: Gateway, dispatching: Counted, concurrency: int) -> A
         cast("Errands", NoErrands()),
         str(gateway.settings.database_url),
         concurrency,
+        stop_after=stop_after,
     )
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
@@ -108,3 +111,27 @@ async def test_what_another_worker_holds_is_looked_for_soon(gateway: Gateway) ->
         if 2 in worked:
             break
     assert 2 in worked, worked
+
+
+class Cut(Counted):
+    """Its messages take for ever; what became of one that is cut is stored in a moment."""
+
+    def __init__(self, *prepared: Turns) -> None:
+        super().__init__(*prepared)
+        self.stored = 0
+
+    async def work(self, _: Turn) -> None:
+        """As a large mail over a slow line: known not to be taken, once it is cut."""
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)
+            self.stored += 1
+
+
+async def test_what_is_cut_at_the_end_is_recorded(gateway: Gateway) -> None:
+    """A worker that stops waits until it is stored what became of what it has cut."""
+    dispatching = Cut(Turns([TURN] * 3))
+    async with working(gateway, dispatching, 8, stop_after=0.1):
+        pass
+    assert 3 == dispatching.stored

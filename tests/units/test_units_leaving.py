@@ -79,12 +79,13 @@ async def post(session: aiohttp.ClientSession, port: int, body: bytes, total: fl
 
 
 async def test_nothing_leaves_after_it_was_given_up(session: aiohttp.ClientSession) -> None:
-    """What had not left when a send ended never does: the provider is asked what it has, and what
-    came later would be a second message."""
+    """What had not left when a send ended never does, and that it was not taken is known: the
+    worker that was told to stop gives it back."""
     async with slow_server() as server:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(RefusedForNow) as raised:
             async with asyncio.timeout(0.3):
                 await post(session, server.port, LARGE)
+        assert "cut" == raised.value.code
         server.freed.set()
         assert await server.until_over() < len(LARGE)
 
@@ -147,11 +148,15 @@ async def _meet_all_ends() -> list[str]:
                     await post(session, server.port, body)
                 met.append(type(raised.value).__name__)
         async with slow_server() as server:
-            with pytest.raises(TimeoutError):
+            with pytest.raises(RefusedForNow):
                 async with asyncio.timeout(0.3):
                     await post(session, server.port, LARGE)
             server.freed.set()
             assert await server.until_over() < len(LARGE)
+        async with slow_server() as server:
+            with pytest.raises(TimeoutError):  # all of it has left, and nobody knows
+                async with asyncio.timeout(0.3):
+                    await post(session, server.port, b"small")
     return met
 
 
