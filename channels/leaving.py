@@ -28,6 +28,8 @@ _LARGE, _SLOWEST = 2**20, 2**17
 CUT = "It was cut off before all of the message had left."
 # https://man7.org/linux/man-pages/man7/socket.7.html, SO_LINGER: on, for no time
 _DROP = struct.pack("ii", 1, 0)
+# https://man7.org/linux/man-pages/man7/tcp.7.html, TCP_INFO: its first byte is the state
+_ESTABLISHED = 1
 
 
 def seconds_more(size: int) -> float:
@@ -64,8 +66,21 @@ def _dropping(address: tuple[Any, ...]) -> socket.socket:
     return made
 
 
-class LateError(Exception):
-    """The machine stood still, and with it the clocks of its time-outs."""
+def _is_ended(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether the other side has ended a connection, also where the loop has not heard of it yet;
+    False where the system does not tell."""
+    held = transport.get_extra_info("socket") if transport is not None else None
+    if held is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (OSError, ValueError):  # closed by now, which uvloop says so
+        return True
+    return bool(info[0] != _ESTABLISHED)
+
+
+class TooLateError(Exception):
+    """No byte of a request has left, and none may any more."""
 
 
 class Body(aiohttp.Payload):
@@ -101,10 +116,13 @@ class Body(aiohttp.Payload):
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
-        """Write it, or what `content_length` allows, piece by piece; raises `LateError`."""
-        if self._made.age() > self._seconds:
-            raise LateError("the time of this request is over")  # its headers have not left either
+        """Write it, or what `content_length` allows, piece by piece; raises `TooLateError`."""
+        # Its headers have not left either.
+        if self._made.age() > self._seconds:  # the machine stood still, and its clocks of time-outs
+            raise TooLateError("the time of this request is over")
         self._transport = getattr(writer, "transport", None)
+        if _is_ended(self._transport):  # a kept one: what leaves on it now is taken by nobody
+            raise TooLateError("the connection was ended at the other side")
         content = memoryview(self._content)[:content_length]
         for start in range(0, len(content), PIECE):
             await writer.write(content[start : start + PIECE])

@@ -131,6 +131,34 @@ async def test_a_connection_is_kept_after_an_answer(session: aiohttp.ClientSessi
         assert 1 == len({request.transport for request, _ in api.asked})
 
 
+async def meet_an_end_unheard(session: aiohttp.ClientSession) -> None:
+    """A connection is answered and kept, and closed at the other side while this loop is busy."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+
+    def serve() -> socket.socket:
+        served, _ = listening.accept()
+        served.recv(2**16)
+        served.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return served
+
+    serving = asyncio.create_task(asyncio.to_thread(serve))
+    await post(session, port, b"first")
+    served = await serving
+    served.close()
+    listening.close()
+    with pytest.raises(RefusedForNow) as raised:
+        await post(session, port, b"second")
+    assert "reset" == raised.value.code
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="this system does not tell")
+async def test_a_kept_connection_that_is_closed_just_now(session: aiohttp.ClientSession) -> None:
+    """What the other side has closed by the time that a request would leave on it takes none: no
+    byte of it has left, also where this process has not heard of the end yet."""
+    await meet_an_end_unheard(session)
+
+
 async def _meet_all_ends() -> list[str]:
     async def answer_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -142,6 +170,8 @@ async def _meet_all_ends() -> list[str]:
 
     met: list[str] = []
     async with aiohttp.ClientSession(connector=connector()) as session:
+        if hasattr(socket, "TCP_INFO"):
+            await meet_an_end_unheard(session)
         for first, body in ((answer_nothing, b""), (hang_up, LARGE)):
             async with slow_server(first) as server:
                 with pytest.raises((AnswerLost, RefusedForNow)) as raised:
