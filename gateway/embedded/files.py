@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 LOG_LIMIT = 8 * 2**20  # bytes; then the log is put aside as server.log.1
 FULL = 2**16  # bytes; with less no server starts, and nobody can write down why
+# What a server answers that takes no connections yet, or no more; and one without our database.
+NOT_YET, NO_DATABASE = "57P03", "3D000"
 SOCKET_LIMIT = 100  # bytes of the whole path; the kernel takes 107 on Linux, 103 on macOS
 
 
@@ -153,7 +155,7 @@ def ask(door: Path) -> str:
 
 
 def probe(path: Path) -> str:
-    """What a connection is answered: `ok`, a SQLSTATE (3D000: no such database), or nothing.
+    """What a connection is answered: `ok`, a SQLSTATE, or nothing.
 
     The start of https://www.postgresql.org/docs/18/protocol-flow.html. psql would say the same
     in 20 ms instead of 3, and asyncpg is for `gateway/store` and `gateway/migrate` alone.
@@ -180,6 +182,6 @@ def probe(path: Path) -> str:
 def is_there(state: str) -> bool:
     """Whether a server gave this answer to `probe` that can be worked with.
 
-    Full (53300) or without our database (3D000) it is there; 57P03: not yet, or no more.
+    Full (53300) or without our database it is there.
     """
-    return state not in {"", "57P03"}
+    return state not in {"", NOT_YET}

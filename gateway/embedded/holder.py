@@ -31,7 +31,7 @@ if __name__ == "__main__":
     # At the end: a checkout that is not installed works too, and nothing of it hides a library.
     sys.path.append(str(Path(__file__).resolve().parent.parent.parent))
 
-from gateway.embedded.files import EmbeddedError, Layout, is_there, lock, probe, why
+from gateway.embedded.files import NO_DATABASE, EmbeddedError, Layout, is_there, lock, probe, why
 from gateway.embedded.programs import (
     createdb_words,
     holders_of,
@@ -140,7 +140,7 @@ class Holder:
         creations = 0
         while server.poll() is None:
             state = probe(self._layout.socket) if self._layout.is_ready(server.pid) else ""
-            if state == "3D000":  # no such database
+            if state == NO_DATABASE:
                 if creations == TRIES:
                     raise EmbeddedError(self._layout.last_words("the database cannot be created"))
                 creations += 1

@@ -24,10 +24,21 @@ from types import TracebackType
 from typing import Self
 
 from gateway.embedded import holder
-from gateway.embedded.files import EmbeddedError, Layout, ask, is_there, lock, probe, why
+from gateway.embedded.files import (
+    NO_DATABASE,
+    NOT_YET,
+    EmbeddedError,
+    Layout,
+    ask,
+    is_there,
+    lock,
+    probe,
+    why,
+)
 
 __all__ = ["EmbeddedError", "EmbeddedServer"]
 
+WORK = 900.0  # seconds that a slow disk may take to make a cluster, or to replay its log
 KEEP = 0.5  # seconds between two looks of `keep`
 BELIEVE = 2.0  # seconds for which `ensure` takes a holder's word that it cannot start
 
@@ -51,7 +62,8 @@ class EmbeddedServer:
     def start(self, timeout: float = 30.0) -> None:
         """Count as a user, and return when the server answers.
 
-        Raises `EmbeddedError` when it cannot, or after `timeout` seconds.
+        Raises `EmbeddedError` when it cannot, or after `timeout` seconds in which it does nothing
+        that takes its time.
         """
         if self._users is not None:
             return
@@ -59,7 +71,7 @@ class EmbeddedServer:
         try:
             self._layout.make()
             self._join(deadline)
-            self._wait_until_ready(deadline)
+            self._wait_until_ready(timeout)
         except OSError as error:
             self.stop()
             raise EmbeddedError(why(error, self._layout)) from error
@@ -131,7 +143,9 @@ class EmbeddedServer:
                 raise EmbeddedError(f"a holder does not end: end who has {self._layout.users}")
             time.sleep(0.005)
 
-    def _wait_until_ready(self, deadline: float) -> None:
+    def _wait_until_ready(self, timeout: float) -> None:
+        began = time.monotonic()
+        deadline = began + timeout
         believe = 0.0  # what a holder before us could not do may be possible by now
         while True:
             is_another = self._start_holder_if_none(believe) and believe > 0
@@ -141,9 +155,21 @@ class EmbeddedServer:
             believe = float("inf")
             if ask(self._layout.door) == "ready" and is_there(probe(self._layout.socket)):
                 return
-            if time.monotonic() > deadline:
-                raise EmbeddedError(self._layout.last_words("PostgreSQL is not ready in time"))
+            if (now := time.monotonic()) > deadline:
+                if now > began + WORK or not self._is_at_work():
+                    raise EmbeddedError(self._layout.last_words("PostgreSQL is not ready in time"))
+                log.warning("the embedded PostgreSQL still starts, see %s", self._layout.log)
+                deadline = now + timeout
             time.sleep(0.005)
+
+    def _is_at_work(self) -> bool:
+        """Whether cluster or database are being made, or the log is replayed after a crash.
+
+        Who gave up would end that where nobody else uses it, and the next one begin anew.
+        """
+        if self._layout.half_made.exists():
+            return True
+        return probe(self._layout.socket) in {NOT_YET, NO_DATABASE}
 
     def _start_holder_if_none(self, believe: float) -> bool:
         """Start a holder if none lives, unless one has reported a failure since `believe` s."""

@@ -2,13 +2,17 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from gateway.embedded.files import Layout, why
+from gateway.embedded.files import NOT_YET, Layout, probe, why
 from gateway.embedded.server import EmbeddedError
 from tests.embedded.machine import Machine
 
@@ -70,6 +74,51 @@ def test_a_start_that_takes_too_long(machine: Machine) -> None:
     """A start is given up after its time limit."""
     with pytest.raises(EmbeddedError, match="PostgreSQL is not ready in time"):
         machine.server().start(timeout=0.01)
+
+
+def outlast(machine: Machine, is_slow: Callable[[], bool], go_on: Callable[[], None]) -> None:
+    """Whoever comes while the server's start `is_slow` waits beyond a time limit, and has it when
+    it may `go_on`."""
+    with ThreadPoolExecutor() as aside:
+        first = aside.submit(machine.server().start)
+        try:
+            while not is_slow():
+                time.sleep(0.01)
+            assert not first.done()
+            second = aside.submit(machine.server().start, timeout=0.05)
+            time.sleep(0.3)
+            assert not second.done()
+        finally:
+            go_on()
+        first.result()
+    assert machine.postmaster()
+
+
+def test_a_log_that_is_long_to_replay(copy: Machine) -> None:
+    """A server that replays its log after a crash is waited for: who gives up ends it where nobody
+    else uses it, and the next one would begin anew, and give up as well."""
+    (copy.data / "pgdata" / "recovery.signal").touch()
+    go_on = copy.data / "pgdata" / "go_on"
+    with (copy.data / "pgdata" / "postgresql.auto.conf").open("a") as file:
+        file.write(f"restore_command = 'while [ ! -e {go_on} ]; do sleep 0.1; done; false'\n")
+    outlast(copy, lambda: probe(Layout(copy.data).socket) == NOT_YET, go_on.touch)
+
+
+def test_a_cluster_that_is_long_to_make(new: Machine) -> None:
+    """So is the making of the first cluster, on a disk that takes its time."""
+    making: list[int] = []
+
+    def stop() -> bool:
+        making.extend(pid for pid, words in new.processes().items() if "/bin/initdb" in words)
+        for pid in making:
+            os.kill(pid, signal.SIGSTOP)
+        return bool(making)
+
+    def go_on() -> None:
+        for pid in making:
+            os.kill(pid, signal.SIGCONT)
+
+    outlast(new, stop, go_on)
 
 
 @pytest.mark.parametrize(
