@@ -22,6 +22,7 @@ from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Storing
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files, as_rows
@@ -30,6 +31,7 @@ from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.store import messages
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.errors import ConflictError
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_of, report_id
@@ -82,6 +84,19 @@ class Accepting:
         With an idempotency key the answer is kept in the same transaction; when a concurrent
         request with that key was first, its answer comes back and nothing is stored.
         """
+        # A lead that was found may be deleted before the message to it is stored: it is read anew.
+        return await once_more(
+            lambda: self._accept(caller, requests, idempotency, conversation_id), (ConflictError,)
+        )
+
+    async def _accept(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest | Malformed[SendRequest]],
+        idempotency: Idempotency | None,
+        conversation_id: UUID | None,
+    ) -> list[Result] | Replayed:
+        """Read what they refer to, and store them; raises `ConflictError` where that is gone."""
         read = await drafts(self._drafting, caller, requests)
         results: list[Result] = [
             invalid(draft.errors)

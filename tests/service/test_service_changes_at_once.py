@@ -127,3 +127,23 @@ def said(asked: asyncio.Task[Answer]) -> tuple[int, str]:
     """The status of an answer, and its reason."""
     answer = asked.result()
     return answer.status, answer.body["detail"]
+
+
+async def test_a_lead_that_goes_while_a_message_to_it_comes(gateway: Gateway) -> None:
+    """Who writes to an address need not know of the lead that has it, nor that it was deleted just
+    now: the message is accepted. Who names the lead is told."""
+    to = "+447700900111"
+
+    async def meanwhile(**wanted: str) -> Answer:
+        lead = (await gateway.ask("POST", "/v1/leads", {"first_name": "Ada", "phone": to})).body
+        wanted = {"channel": "sms", "body": "Hello", "lead_id": lead["id"]} | wanted
+        if "to" in wanted:
+            del wanted["lead_id"]
+        async with asyncio.TaskGroup() as together, another(gateway) as db:
+            await db.execute("DELETE FROM leads WHERE id = $1", lead["id"])
+            asked = together.create_task(gateway.ask("POST", "/v1/messages", wanted))
+        return asked.result()
+
+    answer = await meanwhile(to=to)
+    assert (202, None) == (answer.status, answer.body["lead_id"])
+    assert ["lead_id"] == list((await meanwhile()).fields())
