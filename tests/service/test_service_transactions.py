@@ -26,6 +26,16 @@ async def test_nothing_is_compiled_and_nothing_without_an_end(gateway: Gateway) 
         assert ("service_role", "off", "20s") == tuple(await db.fetchrow(NOW) or ())
 
 
+async def test_nobody_is_waited_for_who_is_gone(gateway: Gateway) -> None:
+    """PostgreSQL ends a transaction that stands still, as of a machine that lost its power or was
+    frozen: it hears of neither, and the rows that it holds would be held for hours."""
+    idle = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    async with gateway.database.as_service() as db:
+        assert "30s" == await db.fetchval(idle)
+    async with gateway.database.as_claims(gateway.a.owner_id) as db:
+        assert "30s" == await db.fetchval(idle)
+
+
 async def test_one_statement_at_once(gateway: Gateway) -> None:
     """It is done as the gateway itself, and is committed."""
     statement = "UPDATE organizations SET name = current_user || ' ' || current_setting('jit');"
