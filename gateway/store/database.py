@@ -35,8 +35,8 @@ _SQL = queries("telling")
 _STATEMENT_SECONDS = 20
 # No statement of ours runs long enough to be worth compiling; by the estimates for a long queue the
 # claim is, and takes twenty times as long (where PostgreSQL has its compiler, as Debian's does).
-# Of a machine that went without a word, or stands still, the server hears nothing for hours: what it
-# holds is let go when its transaction has stood still for longer than any of ours.
+# Of a machine that went without a word, or stands still, the server hears nothing for hours: what
+# it holds is let go when its transaction has stood still for longer than any of ours.
 _LIMITS = (
     f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"

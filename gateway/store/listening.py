@@ -46,7 +46,10 @@ async def listen(
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener("gateway_queue", lambda *_: wake())
             if not await connection.fetchval(_SQL["hold_lease"], lease_id):
-                raise ConnectionError("the lock of this worker's leases is still held elsewhere")
+                # Nobody else has this name: a connection that we lost, and the server did not.
+                await connection.execute(_SQL["end_former"], lease_id)
+                if not await connection.fetchval(_SQL["hold_lease"], lease_id):
+                    raise ConnectionError("the lock of this worker's leases is held elsewhere")
             alive.set()
             wake()
             while not await happens(lost, _SECONDS):

@@ -231,6 +231,13 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
 -- name: hold_lease
 SELECT pg_try_advisory_lock(7041, hashtext($1::uuid::text));
 
+-- name: end_former
+-- Ends the session that holds the lock named after lease $1, and waits until it has.
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
+  AND objid::bigint = hashtext($1::uuid::text)::bigint & 4294967295
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+
 -- name: end_dead_leases
 -- Ends the leases of workers that are not alive ($1: one's own). Who lives is asked after the
 -- snapshot was taken: a worker that begins just now holds its lock before it claims anything.

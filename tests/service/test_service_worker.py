@@ -9,9 +9,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+import asyncpg
+
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
+from gateway.store.listening import listen
+from gateway.store.sql import queries
 from gateway.worker import Worker
 
 if TYPE_CHECKING:
@@ -135,3 +139,18 @@ async def test_what_is_cut_at_the_end_is_recorded(gateway: Gateway) -> None:
     async with working(gateway, dispatching, 8, stop_after=0.1):
         pass
     assert 3 == dispatching.stored
+
+
+async def test_a_former_connection_that_hangs_on(gateway: Gateway) -> None:
+    """A pooler, or the server itself, may take a worker's lost connection for alive for hours: its
+    lock shows that a worker lives, and the next connection of the same worker ends it."""
+    dsn, lease = str(gateway.settings.database_url), new_id()
+    hanging = await asyncpg.connect(dsn)
+    assert await hanging.fetchval(queries("queue")["hold_lease"], lease)
+    alive = asyncio.Event()
+    again = asyncio.create_task(listen(dsn, lease, alive, lambda: None))
+    async with asyncio.timeout(10):
+        await alive.wait()
+    assert hanging.is_closed()
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)
