@@ -32,7 +32,8 @@ from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
-from gateway.dispatch.sizes import slow_seconds
+from gateway.dispatch.room import NoRoomError, Room, Share
+from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
 from gateway.dispatch.turns import (
     TAKEN,
     Reach,
@@ -91,6 +92,7 @@ class Dispatching:
         self._pace = pace or Pace()
         self._around = Around()
         self._reach = Reach()
+        self._room = Room(self._pace.most_bytes)
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
         self._asking = Asking(
             database, session, self._outbounds, self._outcomes, self._pace, self._account
@@ -190,9 +192,23 @@ class Dispatching:
             refusal = RefusedForNow("The account's credentials do not open.", code="credentials")
             await self._outcomes.refused_for_now(claimed, refusal)
             return
+        # Room for files may take longer to be had than a lease lasts, and so may they themselves.
+        wait = self._pace.longest_wait + _FILES + self._pace.lease
+        if claimed.attachments and not await self._hold(claimed, wait):
+            return
+        size = most_file_bytes(claimed)
+        try:
+            async with self._room.hold(size, self._pace.longest_wait) as share:
+                await self._send_from(turn, account, share)
+        except NoRoomError:
+            await self._outcomes.not_begun([claimed])
+
+    async def _send_from(self, turn: Turn, account: Account, share: Share) -> None:
+        claimed = turn.claimed
         outbound = await self._prepared(turn, account)
         if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
             return
+        share.shrink_to(file_bytes(outbound))
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
@@ -237,12 +253,8 @@ class Dispatching:
 
     async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:
         """The message with its files; None, which is recorded, when it cannot be had now."""
-        # Files may take longer to be had than a lease lasts.
-        has_files = bool(claimed.attachments)
-        if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
-            return None
         try:
-            async with asyncio.timeout(_FILES) if has_files else nullcontext():
+            async with asyncio.timeout(_FILES) if claimed.attachments else nullcontext():
                 return await self._outbounds.make(claimed, account)
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")

@@ -20,7 +20,8 @@ class Pace:
     are longer for a large mail (`sizes`). `sure_after` the claim a provider that does not list the
     message surely does not have it: by then the request has arrived, and its list has caught up;
     until then it is asked every `ask_every`. An outcome that a defect of ours keeps from being
-    stored is tried `most_defects` times, which takes six minutes.
+    stored is tried `most_defects` times, which takes six minutes. Files of `most_bytes` are under
+    way at once; what has no room for its own within `longest_wait` is another's turn.
     """
 
     lease: float = 30
@@ -32,6 +33,8 @@ class Pace:
     most_refusals: int = 18
     most_questions: int = 300
     most_defects: int = 20
+    most_bytes: int = 160 * 2**20
+    longest_wait: float = 60
 
 
 def wait_after(refusal: int, retry_after: float | None) -> float:

@@ -15,8 +15,9 @@ _FILES, _TEXTS = 2, 12
 def slow_seconds(outbound: Outbound) -> float:
     """How many seconds more than a small message this one may take."""
     said = outbound.content
-    files = sum(len(each.content or b"") for each in said.attachments)
-    return seconds_more(_FILES * files + _TEXTS * (len(said.body) + len(said.html_body or "")))
+    return seconds_more(
+        _FILES * file_bytes(outbound) + _TEXTS * (len(said.body) + len(said.html_body or ""))
+    )
 
 
 def slowest_seconds(claimed: Claimed) -> float:
@@ -24,11 +25,18 @@ def slowest_seconds(claimed: Claimed) -> float:
     if claimed.channel != Channel.EMAIL:
         return 0.0
     texts = len(claimed.body) + len(claimed.html_body or "")
-    return seconds_more(_FILES * _file_bytes(claimed) + _TEXTS * texts)
+    return seconds_more(_FILES * most_file_bytes(claimed) + _TEXTS * texts)
 
 
-def _file_bytes(claimed: Claimed) -> int:
+def file_bytes(outbound: Outbound) -> int:
+    """How many bytes of files a message brings along."""
+    return sum(len(each.content or b"") for each in outbound.content.attachments)
+
+
+def most_file_bytes(claimed: Claimed) -> int:
     """As many as are known, or else as there may be: other programs write there, too."""
+    if claimed.channel != Channel.EMAIL:
+        return 0  # the other providers fetch them
     files = claimed.attachments or []
     sizes = [each.get("size") if isinstance(each, dict) else None for each in files]
     known = [size for size in sizes if isinstance(size, int)]
