@@ -86,7 +86,14 @@ class Database:
         self._telling = Telling(self._tell)
 
     @classmethod
-    async def connect(cls, dsn: str, *, size: int = 8, pooled: bool = False) -> Database:
+    async def connect(
+        cls,
+        dsn: str,
+        *,
+        size: int = 8,
+        pooled: bool = False,
+        answer_within: float = _STATEMENT_SECONDS + 5,
+    ) -> Database:
         """Open the pool; it connects when it is used, so a database that is away is no obstacle.
 
         `pooled`: behind a transaction pooler, where the next statement may meet another server
@@ -98,7 +105,7 @@ class Database:
             max_size=size,
             connect=Opener(pooled=pooled),
             statement_cache_size=200,
-            command_timeout=_STATEMENT_SECONDS + 5,
+            command_timeout=answer_within,
             timeout=10,
             init=codecs.use,
             reset=_reset,
@@ -138,9 +145,8 @@ class Database:
 
     async def at_once(self, statement: str) -> None:
         """One statement of the gateway itself, without values: one round trip instead of three."""
-        with plainly():
-            async with self._pool.acquire(timeout=10) as connection:
-                await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
+        async with self._connection() as connection:
+            await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
     def as_caller(self, caller: Caller) -> Transaction:
         """A transaction under Row Level Security as the caller."""
@@ -152,23 +158,37 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, opening: str) -> AsyncIterator[Connection]:
+        async with self._connection() as connection:
+            noted(connection).clear()
+            await _begin(connection, opening)
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                # It may lead to a standby for as long as it is open: another one is opened.
+                connection.terminate()
+                raise
+            except TimeoutError:
+                raise  # there is nobody to be told
+            except BaseException:
+                # What ended the transaction matters, not that a broken connection cannot.
+                with suppress(*AWAY):
+                    await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+            self._telling(noted(connection))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool. Where it does not answer, the others are not waited for either:
+        the server would have ended the statement itself, and may have gone without a word."""
         with plainly():
             async with self._pool.acquire(timeout=10) as connection:
-                noted(connection).clear()
-                await _begin(connection, opening)
                 try:
                     yield connection
-                except asyncpg.ReadOnlySQLTransactionError:
-                    # It may lead to a standby for as long as it is open: another one is opened.
+                except TimeoutError:
                     connection.terminate()
+                    await self._pool.expire_connections()
                     raise
-                except BaseException:
-                    # What ended the transaction matters, not that a broken connection cannot.
-                    with suppress(*AWAY):
-                        await connection.execute("ROLLBACK")
-                    raise
-                await connection.execute("COMMIT")
-                self._telling(noted(connection))
 
     async def _tell(self, organizations: set[UUID]) -> None:
         with suppress(DatabaseAwayError):

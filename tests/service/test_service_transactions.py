@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 
 from gateway.batching import once_more
 from gateway.store.database import Database
-from gateway.store.errors import UNDONE
+from gateway.store.errors import UNDONE, DatabaseAwayError
 
 if TYPE_CHECKING:
     from tests.service.conftest import Gateway
@@ -119,3 +120,32 @@ async def test_a_new_connection_asks_for_no_types(database: str) -> None:
     assert tuple(given.values()) == tuple(read or ())
     assert ([{"a": 1}], [[2]], [datetime(9999, 12, 31, tzinfo=UTC)]) == tuple(of_json or ())
     assert [] == [row["statement"] for row in kept if "typeinfo" in row["statement"]]
+
+
+async def test_connections_that_went_silent(gateway: Gateway) -> None:
+    """After a failover the old server may answer no more, not even that it is gone: who meets the
+    first such connection waits for it, and nobody for the others."""
+    database = await Database.connect(str(gateway.settings.database_url), size=3, answer_within=2)
+    try:
+        await together(database, "pause_reading")
+        with pytest.raises(DatabaseAwayError):
+            await together(database, count=1)
+        async with asyncio.timeout(5):
+            await together(database)
+    finally:
+        await database.close()
+
+
+async def together(database: Database, then: str | None = None, *, count: int = 3) -> None:
+    """As many transactions at once; what is done `then` to their connections' transports."""
+    met = asyncio.Barrier(count)
+
+    async def one() -> None:
+        async with database.as_service() as db:
+            await met.wait()
+            await db.execute("SELECT 1")
+            transport = db._con._transport
+        if then is not None:
+            getattr(transport, then)()
+
+    await asyncio.gather(*(one() for _ in range(count)))
