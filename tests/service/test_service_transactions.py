@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -144,7 +144,7 @@ async def together(database: Database, then: str | None = None, *, count: int = 
         async with database.as_service() as db:
             await met.wait()
             await db.execute("SELECT 1")
-            transport = db._con._transport
+            transport = cast("Any", db)._con._transport
         if then is not None:
             getattr(transport, then)()
 
