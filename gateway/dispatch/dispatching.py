@@ -28,32 +28,21 @@ from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
 from gateway.dispatch.asking import Asking
-from gateway.dispatch.events import attempt, ids
+from gateway.dispatch.claiming import Claiming
+from gateway.dispatch.events import ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.sizes import slow_seconds
-from gateway.dispatch.turns import (
-    TAKEN,
-    Reach,
-    Turn,
-    Turns,
-    in_turn,
-    is_new_attempt,
-    is_taken,
-    may_be_taken,
-    may_have_left,
-)
-from gateway.held import Around, Wait
+from gateway.dispatch.turns import Turn, Turns, is_taken, may_be_taken, may_have_left
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS, status_url
-from gateway.store import queue, reports
+from gateway.store import queue
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
 
@@ -61,8 +50,6 @@ _log = logger(__name__)
 
 # Seconds: a mail's files are had within this, or not this time.
 _FILES = 120.0
-# What another program holds is looked at again after so many.
-_HELD = 2.0
 
 
 class Dispatching:
@@ -89,68 +76,15 @@ class Dispatching:
         self._api_urls = api_urls
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
-        self._around = Around()
-        self._reach = Reach()
+        self._claiming = Claiming(database, self.lease_id, self._pace.lease)
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
         self._asking = Asking(
             database, session, self._outbounds, self._outcomes, self._pace, self._account
         )
 
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
-        """Take up to `limit` due entries; those about to be sent are `sending` from now on.
-
-        Organizations that are `without` for now get nothing; nor do messages that another program
-        holds, where the others would have to wait for it.
-        """
-        return await self._around(lambda wait: self._claim(limit, without, wait))
-
-    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
-        since = Moment.now()
-        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
-            claimed = await queue.claim(
-                db, limit, self.lease_id, self._pace.lease, without, reach=self._reach.times
-            )
-            turns, later = await in_turn(db, claimed, since)
-            new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
-            advances = await reports.record(
-                db, [attempt(entry) for entry in new], waits=wait.for_rows
-            )
-            noted = {advance.message_id for advance in advances}
-            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            later += [(entry, _HELD) for entry in held.values()]
-            turns = [turn for turn in turns if turn.claimed.message_id not in held]
-            if wait.for_rows:
-                await queue.give_back(db, later, self.lease_id)
-        if not wait.for_rows:
-            await self._give_back_apart(later)
-        self._reach.claimed(claimed)
-        # A report that was stored while this claim was made: its row is known better by now.
-        taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
-        return Turns(
-            (
-                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
-                if turn.claimed.message_id in taken
-                else turn
-                for turn in turns
-            ),
-            # What its sender's rate has given back is no reason to come again at once; what another
-            # program holds is, for what is behind it.
-            has_more=any(turn.claimed.has_more for turn in turns)
-            or any(entry.has_more for entry in held.values()),
-        )
-
-    async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
-        """Give entries back where another program holds some message of theirs.
-
-        PostgreSQL looks at the key of a row that is changed twice in one transaction, also where it
-        stays the same: it would wait for whoever holds the message for himself alone.
-        """
-        if later:
-            try:
-                async with self._database.as_service(patience=1) as db:
-                    await queue.give_back(db, later, self.lease_id)
-            except DatabaseAwayError as error:  # what is claimed is to be sent all the same
-                _log.warning("the database is away", error=str(error))
+        """Up to `limit` due entries of organizations that are not `without`, leased and in turn."""
+        return await self._claiming.claim(limit, without)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
