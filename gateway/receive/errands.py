@@ -11,21 +11,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from channels.download import Downloader, DownloadLater, DownloadRefused, File
-from channels.download import origin as origin_of
 from channels.http import Limits
 from channels.model import Account
 from gateway.logs import logger
 from gateway.media import kinds
-from gateway.media.files import LIMITS, MAX_BYTES
+from gateway.media.files import LIMITS
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStore, MediaStoreError, storage_key
+from gateway.receive.fetching import Fetching
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
-from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.store.media import Errand
@@ -80,14 +78,17 @@ class Errands:
         providers: Mapping[str, Provider] = PROVIDERS,
     ) -> None:
         self._database = database
-        self._vault = vault
         self._store = store
         self._links = links
-        self._downloader = downloader
         self._received = received
-        self._api_urls = api_urls
         self._patience = patience or Patience()
-        self._providers = providers
+        self._fetching = Fetching(
+            vault,
+            downloader,
+            api_urls=api_urls,
+            providers=providers,
+            limits=self._patience.limits,
+        )
         self._claiming = asyncio.Lock()
         self._held: list[UUID] = []
 
@@ -155,11 +156,11 @@ class Errands:
 
     async def _attempt(self, errand: Errand) -> None:
         try:
-            account = self._account(errand)
+            account = self._fetching.account(errand)
             if errand.kind == "media":
-                await self._keep(errand, await self._fetch_file(errand, account))
+                await self._keep(errand, await self._fetching.file(account, errand.url))
                 return
-            file = await self._get(account, _rebased(errand.url, account.api_url))
+            file = await self._fetching.answer(account, errand.url)
             if errand.kind == "parse":
                 await self._received(account, _as_request(errand, file))
             await self._finish(errand)
@@ -181,46 +182,6 @@ class Errands:
             await self._again(errand, "The account's credentials do not open.", None)
         except Unreadable as error:
             await self._give_up(errand, f"The provider's answer cannot be read: {error}.")
-
-    def _account(self, errand: Errand) -> Account:
-        if errand.provider not in self._providers:
-            raise DownloadRefused(f"There is no provider {errand.provider} in this version.")
-        return Account(
-            id=errand.account_id,
-            organization_id=errand.organization_id,
-            provider=errand.provider,
-            credentials=self._vault.open(errand.organization_id, errand.credentials),
-            api_url=self._api_urls.get(errand.provider),
-            settings=as_object(errand.settings),
-        )
-
-    async def _get(self, account: Account, url: str) -> File:
-        authorize = self._providers[account.provider].authorize
-        return await self._downloader.get(
-            url,
-            max_bytes=MAX_BYTES,
-            limits=self._patience.limits,
-            authorize=lambda where: authorize(account, where),
-            allowed_origin=account.api_url,
-        )
-
-    async def _fetch_file(self, errand: Errand, account: Account) -> File:
-        """The file itself: where the provider only tells where it is, from there."""
-        file = await self._get(account, self._at(account, errand.url))
-        file_url = self._providers[account.provider].file_url
-        if file_url is None or file.content_type != "application/json":
-            return file
-        url = file_url(file.content)
-        if url is None:
-            raise DownloadRefused("The provider's answer names no URL of the file.")
-        return await self._get(account, self._at(account, url))
-
-    def _at(self, account: Account, url: str) -> str:
-        """A URL of the provider itself at the address that the environment names instead."""
-        if account.api_url is None or origin_of(url) == origin_of(account.api_url):
-            return url
-        is_theirs = bool(self._providers[account.provider].authorize(account, url))
-        return _rebased(url, account.api_url) if is_theirs else url
 
     async def _keep(self, errand: Errand, file: File) -> None:
         """Keep the bytes, then say that they are there: in the row and in its message."""
@@ -273,7 +234,7 @@ class Errands:
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )
         try:
-            await self._received(self._account(errand), request)
+            await self._received(self._fetching.account(errand), request)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - it is given up all the same
@@ -284,17 +245,6 @@ def _as_request(errand: Errand, file: File) -> WebhookRequest:
     return WebhookRequest(
         method="GET", url=errand.url, event="fetched", headers=file.headers, body=file.content
     )
-
-
-def _rebased(url: str, api_url: str | None) -> str:
-    """The same path and query at another base address."""
-    if api_url is None or origin_of(url) == origin_of(api_url):
-        return url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url  # the downloader says what is wrong with it
-    return api_url.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _ids(errand: Errand) -> dict[str, str | int]:
