@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from uuid import UUID
@@ -63,7 +63,7 @@ class Dispatching:
         metrics: Metrics,
         *,
         base_url: str,
-        api_urls: dict[str, str | None],
+        api_urls: Mapping[str, str | None],
         files: Files,
         pace: Pace | None = None,
     ) -> None:
@@ -73,7 +73,7 @@ class Dispatching:
         self._session = session
         self._metrics = metrics
         self._base_url = base_url
-        self._api_urls = api_urls
+        self._api_urls = dict(api_urls)
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
         self._claiming = Claiming(database, self.lease_id, self._pace.lease)
