@@ -18,7 +18,7 @@ from gateway.store.queue import Claimed
 
 _log = logger(__name__)
 
-# Seconds until a message that another program holds is looked at again.
+# Seconds until a message that another program has locked is tried again.
 _HELD = 2.0
 
 
@@ -35,8 +35,8 @@ class Claiming:
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
         """Up to `limit` due entries; those about to be sent are `sending` from now on.
 
-        Organizations that are `without` for now get nothing; nor do messages that another program
-        holds, where the others would have to wait for it.
+        Organizations in `without` are left out. So are messages that another program has locked for
+        long: the other messages do not wait for them.
         """
         return await self._around(lambda wait: self._claim(limit, without, wait))
 
@@ -59,26 +59,26 @@ class Claiming:
         if not wait.for_rows:
             await self._give_back_apart(later)
         self._reach.claimed(claimed)
-        # Reports that were stored while this claim was made: these rows are known better by now.
+        # A report may have been stored while this claim was made: then its row has a newer status.
         newer = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(
             (_with_status(turn, newer) for turn in turns if turn.claimed.message_id not in held),
-            # What its sender's rate has given back is no reason to come again at once; what another
-            # program holds is, for what is behind it.
+            # Entries given back for their sender's rate are no reason to claim again at once.
+            # Locked ones are: others may be due behind them.
             has_more=any(turn.claimed.has_more for turn in turns),
         )
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
         """Give entries back where another program holds some message of theirs.
 
-        PostgreSQL looks at the key of a row that is changed twice in one transaction, also where it
-        stays the same: it would wait for whoever holds the message exclusively.
+        Not in the claim's transaction: PostgreSQL checks the key of a row that is changed twice in
+        one transaction even where it stays the same, and would wait for whoever holds the message.
         """
         if later:
             try:
                 async with self._database.as_service(patience=1) as db:
                     await queue.give_back(db, later, self._lease_id)
-            except DatabaseAwayError as error:  # what is claimed is to be sent all the same
+            except DatabaseAwayError as error:  # what was claimed is sent all the same
                 _log.warning("the database is away", error=str(error))
 
 

@@ -1,15 +1,15 @@
-"""Dispatch: queue entry → provider → outcome. No database connection is held while a provider
-is being talked to.
+"""Dispatch: queue entry → provider → outcome. No database connection is held while the worker talks
+to a provider.
 
 What can come of an attempt (`outcomes` records it):
-- the provider took it: the row has its id, and the entry is gone;
+- taken by the provider: the row gets its id, and the entry is removed;
 - refused: the row has failed;
-- refused for now: the entry waits (the provider's own time, else longer each time);
-- the answer was lost: the row is `unknown`; after a while the provider is asked whether it has the
-  message, and only when it surely has not, the message is sent again. The same goes for an entry
-  whose worker died while it held it. Of a provider that cannot be asked only its reports tell: the
-  row stays `unknown` until one comes. There it is noted before a request leaves that it does, so
-  that what a dead worker had not begun is sent.
+- refused for now: the entry waits (as long as the provider says, else longer each time);
+- answer lost: the row is `unknown`. After a while the provider is asked whether it has the message,
+  and the message is sent again only when it certainly does not. The same goes for an entry whose
+  worker died. Where the provider cannot be asked, only its reports can tell, and the row stays
+  `unknown` until one comes; there we note that a request is about to leave before it does, so
+  that an entry which a dead worker had claimed but not begun is still sent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
-# Seconds: a mail's files are had within this, or not this time.
+# Seconds to load a message's files: what takes longer is tried again later.
 _FILES = 120.0
 
 
@@ -92,7 +92,7 @@ class Dispatching:
         if is_taken(claimed):
             await self._outcomes.settled(claimed)
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
-            await self._outcomes.pretended(claimed)  # whatever became of its first time
+            await self._outcomes.pretended(claimed)  # whatever became of its first attempt
         elif claimed.phase == "ask":
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
@@ -144,7 +144,7 @@ class Dispatching:
             await self._outcomes.sent(claimed, sent)
 
     async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
-        """The message, at the moment when it may leave; None when it does not leave this time."""
+        """The message, once it may leave; None when it does not leave this time."""
         claimed, since = turn.claimed, turn.since
         outbound = await self._made(claimed, account)
         if outbound is None:
@@ -157,8 +157,8 @@ class Dispatching:
         if (wait := turn.not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         if since.age() > self._pace.latest_start:
-            # A machine that was frozen or suspended: another worker may hold the lease, or be sure
-            # that the provider does not have the message, before this request arrives.
+            # The machine was frozen or suspended: by now another worker may hold the lease, or have
+            # found that the provider does not have the message.
             await self._outcomes.not_begun([claimed])
             return None
         if (left := turn.left) == 0:
@@ -170,8 +170,8 @@ class Dispatching:
         return None
 
     async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:
-        """The message with its files; None, which is recorded, when it cannot be had now."""
-        # Files may take longer to be had than a lease lasts.
+        """The message with its files; None when it cannot be made now, which is then recorded."""
+        # Loading files may take longer than a lease lasts.
         has_files = bool(claimed.attachments)
         if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
             return None
@@ -181,7 +181,7 @@ class Dispatching:
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
-        except Refused as error:  # by us: the provider may have it from an earlier time
+        except Refused as error:  # by us: the provider may have it from an earlier attempt
             await self._outcomes.given_up(claimed, error)
         except SendError as error:
             await self._not_sent(claimed, error)
@@ -190,9 +190,9 @@ class Dispatching:
     async def _is_too_late_to_ask(
         self, claimed: Claimed, account: Account, outbound: Outbound
     ) -> bool:
-        """Whether it may have been taken so long ago that the same request would be a second one.
+        """Whether an earlier request is so old that the provider would take a repetition as new.
 
-        It may have waited since, as long as a refusal said or all workers were away.
+        The entry may have waited since then for a refusal's pause, or while no worker ran.
         """
         if not may_be_taken(claimed):
             return False
@@ -208,13 +208,13 @@ class Dispatching:
         return False
 
     async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
-        """Hold the entry for longer; False when another worker looks after it by now."""
+        """Extend the lease; False when another worker has taken over the entry."""
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
     async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
         if isinstance(error, NotLookedAt) and may_be_taken(claimed):
-            # What can be put right may be, while the provider can still tell what it has.
+            # The account may be put right while the provider can still tell what it has.
             later = RefusedForNow(error.message, code=error.code)
             await self._outcomes.refused_for_now(claimed, later)
         elif isinstance(error, Refused):

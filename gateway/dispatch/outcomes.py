@@ -1,4 +1,4 @@
-"""What came of an attempt: which events tell it, and when the entry's turn comes again."""
+"""What the result of an attempt means: which events tell it, and when to try again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outcomes:
         return await self._recording.adopt(claimed, found)
 
     async def pretended(self, claimed: Claimed) -> None:
-        """A test key's message is done, without a request to anybody."""
+        """A test key's message counts as delivered, without a request to anybody."""
         events = [
             event_of(
                 claimed,
@@ -73,14 +73,14 @@ class Outcomes:
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
-        """It is not tried any more: it has failed, unless it may have been taken all the same."""
+        """No more attempts: it has failed, unless an earlier request may have been taken."""
         if may_be_taken(claimed):
             await self.cannot_ask(claimed, CannotAsk(error.message, code=error.code))
         else:
             await self.refused(claimed, error)
 
     async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
-        """It waits: as long as the provider says, else longer each time, and not for ever."""
+        """It waits as long as the provider says, else longer each time, and fails in the end."""
         if claimed.refusals >= self._pace.most_refusals:
             text = f"The provider did not take it in many attempts: {error.message}"
             await self.given_up(claimed, Refused(text, code=error.code))
@@ -134,7 +134,7 @@ class Outcomes:
         )
 
     async def cannot_ask(self, claimed: Claimed, error: CannotAsk) -> None:
-        """Nobody can be asked: it stays unknown until a report tells, and is never sent again."""
+        """Nobody can be asked: it stays unknown until a report tells, and is never resent."""
         event = event_of(
             claimed,
             f"cannot_ask:{claimed.attempts}",
@@ -152,15 +152,15 @@ class Outcomes:
         _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
-        """It is sent once more, with pauses that grow: the provider surely does not have it, or
-        tells by that very request whether it has."""
+        """It is sent again, with growing pauses: the provider certainly does not have it, or will
+        tell by that very request whether it has."""
         by_sending = may_be_taken(claimed)
         if claimed.refusals >= self._pace.most_refusals:
             text = "." if by_sending else ", and does not have it."
             error = Refused(f"The provider never answered{text}", code="answer_lost")
             await self.given_up(claimed, error)
             return
-        # The first time at once: to be sure took longer than a first pause.
+        # The first time at once: finding out took longer than the first pause.
         seconds = wait_after(claimed.refusals + 1, None) if claimed.refusals else 0.0
         event = event_of(
             claimed,
@@ -185,7 +185,7 @@ class Outcomes:
         )
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
-        """They were claimed and not begun: as if nobody had."""
+        """They were claimed and not begun: due again at once."""
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
 

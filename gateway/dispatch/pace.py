@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tenacity
 
+# Refusals for which the provider's own wish counts alone, however short it is.
 _AS_ASKED = 3
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
@@ -17,10 +18,11 @@ class Pace:
 
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
     is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
-    are longer for a large mail (`sizes`). `sure_after` the claim a provider that does not list the
-    message surely does not have it: by then the request has arrived, and its list has caught up;
-    until then it is asked every `ask_every`. An outcome that a defect of ours keeps from being
-    stored is tried `most_defects` times, which takes six minutes.
+    are longer for a large mail (`sizes`). A lost answer is asked about every `ask_every`; while an
+    equal message is being sent, after `twin_wait`. A provider that does not list the message
+    `sure_after` the claim certainly does not have it: by then the request has arrived, and the list
+    has caught up. An outcome that cannot be stored for an unexpected error is given up after
+    `most_defects` attempts, which take six minutes.
     """
 
     lease: float = 30
@@ -37,8 +39,8 @@ class Pace:
 def wait_after(refusal: int, retry_after: float | None) -> float:
     """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
 
-    A provider that says "in a second" again and again gets more time, too: so many attempts have
-    to span hours, not a busy minute.
+    A provider that says "in a second" again and again gets longer pauses, too: all attempts
+    together have to span hours, not one busy minute.
     """
     state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
     state.attempt_number = refusal

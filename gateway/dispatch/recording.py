@@ -1,8 +1,8 @@
-"""Recording: events, the row, and the entry's place in the queue, stored however long it takes.
+"""Recording: outcomes are stored, however long that takes.
 
-What a provider answered must not be forgotten because the database was away for a moment. A defect
-of ours is given some minutes: then the entry's lease has long ended, and the provider is asked.
-What providers took is stored together, as it comes.
+A provider's answer must not be lost because the database was down for a moment. An unexpected error
+is retried for some minutes: by then the entry's lease has long ended, and the provider is asked.
+Messages that providers took are stored together, as many as have come.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from gateway.store.reports import Advance, Event
 
 _log = logger(__name__)
 
-# More than a worker has under way: what a provider took is never turned away.
+# Outcomes that may wait; more than a worker has under way, so that none is ever turned away.
 _ROOM = 1_000_000
-# Seconds to wait for a row that somebody else holds.
+# Seconds to wait for a row that another transaction has locked.
 _PATIENCE = 1
-# How many outcomes that somebody holds up are tried at the same time.
+# How many outcomes with locked rows are tried at the same time.
 _FEW = 2
 
 Taken = tuple[Claimed, Sent]
 
 
 class Recording:
-    """Stores outcomes; a defect of ours is tried `most_defects` times."""
+    """Stores outcomes; gives up on an unexpected error after `most_defects` attempts."""
 
     def __init__(self, database: Database, metrics: Metrics, *, most_defects: int) -> None:
         self._database = database
@@ -79,10 +79,10 @@ class Recording:
 
         async def store() -> None:
             nonlocal is_held
-            # What was held is tried by few at a time: all connections would wait for one tenant's.
+            # Few at a time, else all connections could wait for one tenant's locked rows.
             async with self._few if is_held else nullcontext():
                 try:
-                    # Not long: it is tried again, and its connection is free for others meanwhile.
+                    # A short wait: it is tried again, and others have its connection meanwhile.
                     async with self._database.as_service(patience=_PATIENCE) as db:
                         await change(db)
                 except HeldError:
@@ -108,7 +108,7 @@ class Recording:
         async with self._database.as_service(patience=wait.seconds) as db:
             advances = await self._take(db, batch, "sent", waits=wait.for_rows)
         found = {advance.message_id for advance in advances}
-        # Where it waits, what is missing is gone for good.
+        # If it waited for locked rows, a message that is missing was deleted.
         is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
         self._tell([each for each, done in zip(batch, is_done, strict=True) if done], advances)
         return is_done
@@ -133,7 +133,7 @@ class Recording:
         return [*advances, *await reports.record(db, early)]
 
     def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
-        """Numbers and log lines for what is stored."""
+        """Metrics and log lines for what is stored."""
         providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
         now = datetime.now(UTC)
         for advance in advances:
