@@ -37,7 +37,6 @@ class Claimed:
     attempts: int
     refusals: int
     asked: int
-    attempted_at: datetime | None
     begun_at: datetime | None
     attempt_age: float | None
     is_test: bool

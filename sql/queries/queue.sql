@@ -67,10 +67,10 @@ WITH RECURSIVE organizations AS (
       ELSE q.attempted_at END
   FROM chosen c WHERE q.ctid = c.place
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
-    q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
+    q.refusals, q.asked, q.begun_at, q.is_test, c.was_leased, q.run_at,
+    extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age
 )
-SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
-  coalesce(m.expires_at <= now(), false) AS is_expired,
+SELECT t.*, coalesce(m.expires_at <= now(), false) AS is_expired,
   -- each apart: before PostgreSQL 17 no time is subtracted from infinity
   (extract(epoch FROM m.expires_at)::double precision
     - extract(epoch FROM now())::double precision) AS expires_in, m.channel, m.from_address, m.to_address,
