@@ -12,7 +12,7 @@ from aiohttp import web
 from channels.download import Downloader, DownloadError
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
-from gateway.accept.draft import Drafting
+from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
 from gateway.api.endpoint import refuse
 from gateway.api.events import render

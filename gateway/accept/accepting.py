@@ -1,6 +1,6 @@
 """Accept: request → rendered row and queue entry → 202. Nothing is answered before it is stored.
 
-Two transactions: `draft` reads, as the caller, everything that the requests refer to; here all of
+Two transactions: `drafting` reads, as the caller, everything that the requests refer to; here all of
 them are stored at once, as `service_role`, with the organization of the caller and nothing else
 from the request.
 """
@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from channels.model import Attachment, Channel
 from gateway import parts, standing
-from gateway.accept.draft import Draft, Drafting
+from gateway.accept.draft import Draft
+from gateway.accept.drafting import Drafting
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Result, Storing

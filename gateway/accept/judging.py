@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from channels import email, whatsapp
 from channels.model import Channel
 from gateway import addresses
+from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
 from gateway.standing import REASONS
 from gateway.store.suppressions import Standing
-
-if TYPE_CHECKING:
-    from gateway.accept.draft import Draft
 
 
 def topic(draft: Draft) -> str:

@@ -9,12 +9,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from channels import email, phone
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept import judging
+from gateway.accept.draft import Draft
 from gateway.accept.known import Known, as_uuid
 from gateway.api.shapes.messages import SendRequest
 from gateway.batching import Batching
@@ -22,9 +22,6 @@ from gateway.store import contacts, suppressions
 from gateway.store.database import Caller, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.suppressions import Pair, Standing
-
-if TYPE_CHECKING:
-    from gateway.accept.draft import Draft
 
 _MOST = 1000
 

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from channels.model import Channel
-from gateway.accept.draft import Draft, Drafting
+from gateway.accept.draft import Draft
+from gateway.accept.drafting import Drafting
 from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
 from gateway.store.database import Caller

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
-from gateway.accept.draft import Drafting
+from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
 from gateway.config import Settings
 from gateway.live.hub import Live
