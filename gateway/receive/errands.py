@@ -1,8 +1,8 @@
-"""Errands: what a webhook only pointed at is fetched apart from it, with retries.
+"""Errands: what a webhook only links to is fetched later, with retries.
 
 Kinds: `media`, a file of a message; `parse`, an answer that is read like a webhook; `visit`, a URL
-that has to be called. Bytes are kept before a row says so, and every step can be done twice: what
-dies in the middle is done again when its lease is over.
+that has to be called. Bytes are stored before a row says so, and every step may be repeated: an
+errand whose worker dies is done again when its lease ends.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _log = logger(__name__)
 Received = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 4
-# Of these, how many one account may take: what is slow there leaves a lane to the others.
+# How many of these one account may take: a slow provider leaves a lane to the others.
 _OF_ONE = CONCURRENCY - 1
+# Seconds until a lane looks again when nothing was due.
 _REST = 1.0
-# What may be right a moment later: a file that is not there yet, a key that is being changed.
+# HTTP statuses that may pass: a file that is not there yet, a key that is being changed.
 _PASSING = (401, 403, 404)
 
 
@@ -46,8 +47,8 @@ _PASSING = (401, 403, 404)
 class Patience:
     """How long errands are tried: seconds after each attempt, by the number of the attempt.
 
-    `lease` seconds must outlast one attempt. An answer that may pass ends an errand after
-    `passing` attempts, but for one of kind `parse`, which may be somebody's message.
+    `lease` seconds must outlast one attempt. A refusal that may pass (`_PASSING`) ends an errand
+    after `passing` attempts, except one of kind `parse`, which may be somebody's message.
     """
 
     waits: tuple[float, ...] = (5, 30, 120, 600, 3600, 21600, 21600)
@@ -93,7 +94,7 @@ class Errands:
         self._held: list[UUID] = []
 
     async def run(self) -> None:
-        """Do what is due in four lanes, until cancelled: a slow errand holds up its lane alone."""
+        """Do what is due in four lanes, until cancelled: a slow errand delays only its own lane."""
         async with asyncio.TaskGroup() as lanes:
             for _ in range(CONCURRENCY):
                 lanes.create_task(self._lane())
@@ -115,19 +116,19 @@ class Errands:
 
         Raises `DatabaseAwayError`.
         """
-        async with self._claiming:  # so that each sees what the others hold
+        async with self._claiming:  # so that each lane sees which accounts the others work for
             async with self._database.as_service() as db:
                 due = await media.claim_errands(db, 1, self._patience.lease, self._held, _OF_ONE)
             self._held += [one.account_id for one in due]
             if not due:
-                # The others wait behind this one: where nothing is due, one look is enough for all.
+                # The other lanes wait for the lock: while nothing is due, one look serves them all.
                 await asyncio.sleep(rest)
                 return False
         try:
             await self._run(due[0])
         except asyncio.CancelledError:
-            # The worker stops: another one need not wait for the end of the lease. With a database
-            # that is away it has to; the worker ends all the same.
+            # The worker stops: give the errand back, so that another need not wait for the end of
+            # the lease. If the database is down it has to.
             with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
                     await media.postpone_errand(db, due[0], 0)
@@ -139,7 +140,7 @@ class Errands:
     async def _run(self, errand: Errand) -> None:
         try:
             if errand.attempts > self._patience.most:
-                # It ended its worker each time, so that nobody could say so.
+                # Its worker died each time, so nothing else counted these attempts.
                 await self._give_up(errand, "It could not be fetched.")
             elif errand.kind == "media" and errand.state != "waiting":
                 await self._finish(errand)  # done, or its message was deleted
@@ -184,7 +185,7 @@ class Errands:
             await self._give_up(errand, f"The provider's answer cannot be read: {error}.")
 
     async def _keep(self, errand: Errand, file: File) -> None:
-        """Keep the bytes, then say that they are there: in the row and in its message."""
+        """Store the bytes, then say so: in the file's row and in its message."""
         content_type = kinds.type_of(file.content, file.content_type)
         if content_type == kinds.UNKNOWN:
             content_type = kinds.type_of(file.content, errand.content_type)
@@ -229,7 +230,7 @@ class Errands:
             await media.set_failed(db, errand, reason)
 
     async def _tell_unfetched(self, errand: Errand) -> None:
-        """It may be somebody's message, which its provider may have in another form."""
+        """Tell the webhook half: the provider may have the message in another form."""
         request = WebhookRequest(
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )

@@ -52,7 +52,7 @@ class Fetching:
         return await self._get(account, _rebased(url, account.api_url))
 
     async def file(self, account: Account, url: str) -> File:
-        """The file itself: where the provider only tells where it is, from there.
+        """The file itself, from wherever the provider's answer says it is.
 
         Raises a `DownloadError`.
         """
