@@ -33,8 +33,8 @@ else:  # asyncpg's classes take no parameters at run time
 
 _SQL = queries("telling")
 _STATEMENT_SECONDS = 20
-# No JIT: no statement of ours runs long enough to be worth compiling. By its estimates for a long
-# queue PostgreSQL would compile the claim, which then takes twenty times as long.
+# No statement of ours runs long enough to be worth compiling; by the estimates for a long queue the
+# claim is, and takes twenty times as long (where PostgreSQL has its compiler, as Debian's does).
 _LIMITS = (
     f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL jit = off"
