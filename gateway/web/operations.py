@@ -20,7 +20,7 @@ from gateway.web.services import SERVICES
 
 _log = logger(__name__)
 
-# A scrape is given up after ten seconds; what needs no database is told in time without one.
+# Prometheus gives a scrape up after ten seconds: without the database the rest must still answer.
 _COUNT_SECONDS = 3
 
 _ASSETS = {
