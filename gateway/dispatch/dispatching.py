@@ -170,8 +170,8 @@ class Dispatching:
         return None
 
     async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:
-        """The message with its files; None when it cannot be made now, which is then recorded."""
-        # Loading files may take longer than a lease lasts.
+        """The message with its files; None, which is recorded, when it cannot be had now."""
+        # Files may take longer to be had than a lease lasts.
         has_files = bool(claimed.attachments)
         if has_files and not await self._hold(claimed, _FILES + self._pace.lease):
             return None
@@ -181,7 +181,7 @@ class Dispatching:
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
-        except Refused as error:  # by us: the provider may have it from an earlier attempt
+        except Refused as error:  # by us: the provider may have it from an earlier time
             await self._outcomes.given_up(claimed, error)
         except SendError as error:
             await self._not_sent(claimed, error)

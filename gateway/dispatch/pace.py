@@ -18,11 +18,10 @@ class Pace:
 
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
     is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
-    are longer for a large mail (`sizes`). A lost answer is asked about every `ask_every`; while an
-    equal message is being sent, after `twin_wait`. A provider that does not list the message
-    `sure_after` the claim certainly does not have it: by then the request has arrived, and the list
-    has caught up. An outcome that cannot be stored for an unexpected error is given up after
-    `most_defects` attempts, which take six minutes.
+    are longer for a large mail (`sizes`). `sure_after` the claim a provider that does not list the
+    message surely does not have it: by then the request has arrived, and its list has caught up;
+    until then it is asked every `ask_every`. An outcome that a defect of ours keeps from being
+    stored is tried `most_defects` times, which takes six minutes.
     """
 
     lease: float = 30

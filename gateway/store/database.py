@@ -1,8 +1,8 @@
-"""The connections to PostgreSQL: every transaction assumes the role of whoever it is for.
+"""The way to PostgreSQL: every transaction begins as somebody.
 
-A transaction costs two round trips beside its statements: one simple query that begins it, assumes
-the role and says who calls, and one that commits. Because everything that it sets is LOCAL, the
-pool's own reset is left out, which saves a third round trip.
+A transaction costs two round trips beside its statements: one simple query that begins it, takes
+the role and says who calls, and one that commits. The pool's own reset is not needed for that
+reason (everything is LOCAL) and left out, which saves a third.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _LIMITS = (
     " SET LOCAL jit = off"
 )
 _SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
-# One plan per connection. It has to be right for tables of any size, even if it is made while they
-# are empty, so only plans by index are left.
+# One plan for a connection. It has to be right for tables of any size, also where it is made while
+# they are empty: an index finds what is wanted, in its order, or there is no such plan.
 PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
@@ -68,7 +68,7 @@ class Staff:
 
     @property
     def may_administer(self) -> bool:
-        """Whether they may change accounts, senders and keys: owners and admins may."""
+        """Owner and admin look after accounts, senders and keys."""
         return self.role in ("owner", "admin")
 
 
@@ -85,10 +85,10 @@ class Database:
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 8, pooled: bool = False) -> Database:
-        """Open the pool; it connects when it is first used, so the database may be down now.
+        """Open the pool; it connects when it is used, so a database that is away is no obstacle.
 
         `pooled`: behind a transaction pooler, where the next statement may meet another server
-        connection without our prepared statements (PgBouncer is detected without it).
+        connection, which knows nothing of what was prepared (PgBouncer is found out without it).
         """
         pool = await asyncpg.create_pool(
             dsn,
@@ -122,10 +122,10 @@ class Database:
     ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
-        `on_behalf`: the member of staff whom the audit trail names for the changes.
-        `planned_once`: for statements whose planning takes longer than their execution, and that
-        have one right plan, by indexes alone. `patience`: seconds to wait for a lock, where more
-        than this transaction would wait.
+        `on_behalf` is for whom: the audit trail names a member of staff for what is changed.
+        `planned_once`: for statements whose planning takes longer than their work, and that have
+        one right plan, which looks everything up by an index. `patience`: seconds to wait for what
+        others hold, where a wait would hold up more than this.
         """
         opening = f"{_SERVICE}; {PLANNED_ONCE}" if planned_once else _SERVICE
         if patience is not None:
@@ -157,11 +157,11 @@ class Database:
                 try:
                     yield connection
                 except asyncpg.ReadOnlySQLTransactionError:
-                    # This connection may lead to a standby: close it, so that a new one is opened.
+                    # It may lead to a standby for as long as it is open: another one is opened.
                     connection.terminate()
                     raise
                 except BaseException:
-                    # The first error matters, not that a broken connection cannot roll back.
+                    # What ended the transaction matters, not that a broken connection cannot.
                     with suppress(*AWAY):
                         await connection.execute("ROLLBACK")
                     raise
@@ -186,7 +186,7 @@ async def _begin(connection: Connection, opening: str) -> None:
 
 
 def _opening(caller: Caller) -> str:
-    # Only UUIDs go into this text, never a caller's own words.
+    # Only UUIDs are written into this text, never anything that a caller sent as it came.
     if isinstance(caller, Staff):
         return _opening_claims(caller.auth_id)
     return (
