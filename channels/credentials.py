@@ -1,4 +1,4 @@
-"""What every provider's credentials have to pass: known names, the right form, nothing missing."""
+"""Checks of every provider's credentials: known names, the right form, nothing missing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(
 
 
 def together(values: Mapping[str, str], *names: str) -> list[Problem]:
-    """Of names that make sense together only, those that are missing beside the others."""
+    """Of credentials that are only valid together, the missing ones if any is given."""
     there = [name for name in names if name in values]
     return [
         (name, f"is missing beside {there[0]}") for name in names if there and name not in there

@@ -1,10 +1,10 @@
-"""One file from an address that others named: bounded in size and time, never an internal one.
+"""Downloads a file from a URL that others gave: bounded in size and time, never from inside.
 
 DownloadError
 ├── DownloadRefused   another attempt would end the same: forbidden, gone, too large
-└── DownloadLater     the server is away or busy: try again, after `retry_after` where it says so
+└── DownloadLater     the server is down or busy: try again, after `retry_after` where it says so
 
-Redirects are followed by hand, each judged like the first URL; credentials go to one origin only.
+Redirects are followed by hand, each checked like the first URL; credentials go to one origin only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Authorize = Callable[[str], Mapping[str, str]]
 
 
 class DownloadError(Exception):
-    """A file that was not had; `message` is one sentence for staff, without the URL."""
+    """The file could not be downloaded; `message` is one sentence for staff, without the URL."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
@@ -60,9 +60,9 @@ class DownloadLater(DownloadError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """What a server handed out; `headers` have lower-case names, `url` is where it was in the end.
+    """A downloaded file; `headers` have lower-case names, `url` is the last one after redirects.
 
-    `filename` is what the server calls it, as it came.
+    `filename` is the server's own, unchecked.
     """
 
     content: bytes = field(repr=False)
@@ -73,17 +73,17 @@ class File:
 
 
 class Downloader:
-    """Fetches files; two sessions, of which the first cannot reach an internal address.
+    """Fetches files over two sessions, of which the first cannot reach an internal address.
 
     The second is for the one origin that an operator has named (`allowed_origin`). `resolver`
-    answers for the first; what it does not refuse is connected to.
+    resolves names for the first, and refuses those that must not be connected to.
     """
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self._resolver = resolver
 
     async def __aenter__(self) -> Self:
-        # No cache of names: what is judged is what is connected to, every time.
+        # No DNS cache: the addresses that were checked are those that are connected to.
         self._names = self._resolver or PublicResolver()
         connector = aiohttp.TCPConnector(
             resolver=self._names, use_dns_cache=False, limit_per_host=8
@@ -114,9 +114,9 @@ class Downloader:
     ) -> File:
         """The file at a URL; raises a `DownloadError`.
 
-        `headers` go to the origin of the URL alone, with what `authorize` gives for each URL on
-        the way. `allowed_origin` (a URL) may be called whatever its address, also by a redirect
-        within it. `limits.total` seconds are for all redirects together.
+        `headers` go only to the URL's own origin; `authorize` gives more for each URL on the way.
+        `allowed_origin` (a URL) may be called whatever its address is, also by a redirect within
+        it. `limits.total` seconds are for all redirects together.
         """
         try:
             async with asyncio.timeout(limits.total):
@@ -189,7 +189,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 
 def _read(url: str) -> URL:
-    # As it came where it can be sent so: a signature in it may be over every character.
+    # Unchanged where possible: a signature in it may cover every character.
     as_is = all("!" <= letter <= "~" for letter in url)
     try:
         where = URL(url, encoded=as_is)
@@ -245,7 +245,7 @@ def _inflate(inflate: zlib._Decompress, chunk: bytes, content: bytearray, max_by
     """Unpack in small pieces, so that a bomb ends at the limit."""
     left, piece = chunk, b"."
     try:
-        # Also without input left: a piece that is full may have more behind it.
+        # Even without input left: after a full piece there may be more output.
         while (left or len(piece) == _INFLATED) and not inflate.eof and len(content) <= max_bytes:
             piece = inflate.decompress(left, _INFLATED)
             content += piece

@@ -2,11 +2,11 @@
 
 SendError
 ├── Refused          the provider will never take it: the message has failed
-│   ├── OptedOut     ... because the recipient told it to stop
-│   └── NotLookedAt  ... whatever it is: this says nothing of an earlier request with it
+│   ├── OptedOut     ... because the recipient told the provider to stop
+│   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
-├── AnswerLost       the request may have been taken, its answer was not seen: never resend blindly
-└── CannotAsk        the provider has no way to be asked what it took
+├── AnswerLost       the provider may have taken it, but its answer was lost: never resend blindly
+└── CannotAsk        the provider cannot be asked what it took
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OptedOut(Refused):
 
 
 class NotLookedAt(Refused):
-    """The provider refused the request before it looked at the message, as for its credentials."""
+    """The provider refused before it looked at the message: because of the credentials, say."""
 
 
 class RefusedForNow(SendError):
@@ -66,7 +66,7 @@ class CannotAsk(SendError):
 
 
 class ContentError(ValueError):
-    """What is to be said does not fit its channel; `field` is the part of the request at fault."""
+    """The content does not fit its channel; `field` is the part of the request at fault."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

@@ -69,8 +69,8 @@ class Account:
 class Attachment:
     """A file that goes with a message; `size` in bytes where it is known.
 
-    `content` is the file itself where it is at hand, `content_id` what an HTML part calls it by
-    (`cid:`, without the scheme).
+    `content` is the file itself where it is at hand; `content_id` is its name in `cid:` URLs of an
+    HTML part.
     """
 
     url: str = ""
@@ -99,11 +99,11 @@ class ProviderTemplate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallPlan:
-    """How a text is said on the phone.
+    """How a text is spoken on the phone.
 
-    `voice` and `language` are the provider's names, `play` the URL of a recording that is played
+    `voice` and `language` are the provider's names, `play` is the URL of a recording that is played
     after the text, `repeat` how often all of it is said, `confirm` the digit that the person is
-    asked to press, `timeout` the seconds to let it ring.
+    asked to press, `timeout` how many seconds to let it ring.
     """
 
     voice: str | None = None
@@ -146,9 +146,8 @@ class Mail:
 class Outbound:
     """One message on its way to a provider; addresses without any prefix.
 
-    `mail` is there for e-mail; `quotes` is the external id of the message that this one quotes.
-    `valid_for` is how many seconds are left until nobody wants it any more, None where it is always
-    wanted.
+    `mail` is set for e-mail; `quotes` is the external id of the message that this one quotes.
+    `valid_for` is how many seconds are left until it expires, None if it never does.
     """
 
     message_id: UUID

@@ -1,7 +1,7 @@
-"""Moments, and how long ago they were for everybody, also for a machine that was suspended.
+"""Moments, whose age counts the time that this machine was suspended.
 
-The clock of the event loop, and with it every time-out, stands still meanwhile on Linux and macOS.
-Leases and what others do go on.
+The event loop's clock, and with it every time-out, stops while a Linux or macOS machine is
+suspended. Leases, and what other machines do, go on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment by a clock that goes on while the machine sleeps, and by the wall's; in seconds."""
+    """A moment in seconds, by a clock that runs during suspension and by the wall clock."""
 
     steady: float
     wall: float
@@ -23,10 +23,10 @@ class Moment:
         return cls(_steady(), time.time())
 
     def age(self) -> float:
-        """Seconds since then, by the clock that says more.
+        """Seconds since then, by whichever clock says more.
 
-        Not every system has the first clock, and the second may be set forward: then something is
-        thought to be late that is not.
+        Not every system has the first clock. The second may be set forward: then something is taken
+        for late that is not, which is the safe mistake.
         """
         now = Moment.now()
         return max(now.steady - self.steady, now.wall - self.wall)

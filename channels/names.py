@@ -1,8 +1,8 @@
-"""Names looked up in threads of their own.
+"""Host names, looked up in threads of their own.
 
-An event loop has few threads for it, which all share (uvloop two). A name whose servers do not
-answer holds one for 10 s and more: two that somebody chose would keep everybody from connecting.
-A name that is being looked up is not looked up once more: it holds one thread, whoever asks.
+An event loop has few threads for look-ups, shared by all (uvloop has two). A name whose servers do
+not answer occupies one for 10 s and more: two such names, which a tenant may choose, would keep
+everybody from connecting. A name is looked up once at a time, so it occupies one thread at most.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any,
 
 
 class OwnThreads(AbstractResolver):
-    """Asks the system's resolver (`look_up`), so many names at a time; the others wait."""
+    """Asks the system's resolver (`look_up`) for `threads` names at a time; the others wait."""
 
     def __init__(
         self, threads: int = THREADS, look_up: Callable[..., Any] = socket.getaddrinfo
@@ -52,13 +52,13 @@ class OwnThreads(AbstractResolver):
     async def addresses(
         self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> Found:
-        """What a stream to a name can connect to; raises `OSError` where it has no address."""
+        """The socket addresses of a name; raises `OSError` where it has none."""
         wanted = (host, port, int(family))
         asked = self._asked.get(wanted)
         if asked is None:
             asked = self._asked[wanted] = self._ask(host, port, family)
             asked.add_done_callback(lambda _: self._asked.pop(wanted))
-        # Who waits no more does not end it for the others, nor free its thread.
+        # A caller that is cancelled must not cancel the look-up for the others.
         await asyncio.wait([asked])
         try:
             return asked.result()
@@ -79,11 +79,11 @@ class OwnThreads(AbstractResolver):
         return asked
 
     async def close(self) -> None:
-        """Wait for nobody: what is being looked up is of no use any more."""
+        """End without waiting for look-ups under way: nobody needs them any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _heed(asked: asyncio.Future[Found]) -> None:
-    """Look at an error, which nobody may wait for any more: the loop would log it."""
+    """Retrieve an error that nobody may be waiting for, so that the loop does not log it."""
     if not asked.cancelled():
         asked.exception()

@@ -1,8 +1,9 @@
-"""Which addresses the gateway may call for others: those of the public internet, no internal one.
+"""Which addresses the gateway may call on behalf of others: public ones, never internal ones.
 
-A name is resolved once and only what was judged is connected to, so that it cannot mean another
-machine a moment later. What is internal: https://www.iana.org/assignments/iana-ipv4-special-registry
-and https://www.iana.org/assignments/iana-ipv6-special-registry.
+A name is resolved once, and only the addresses that were checked are connected to, so that it
+cannot point elsewhere a moment later. Internal ranges:
+https://www.iana.org/assignments/iana-ipv4-special-registry and
+https://www.iana.org/assignments/iana-ipv6-special-registry.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,62})\.)+[a-z0-9-]{2,63}\.?")
 
 
 class ForbiddenAddress(Exception):
-    """A URL that leads to a place that is not called for others; the text says why, in words."""
+    """A URL that must not be called on behalf of others; the text says why."""
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -70,7 +71,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def check_url(url: URL) -> None:
-    """Raise `ForbiddenAddress` unless a URL may be called, as far as the URL itself can tell."""
+    """Raise `ForbiddenAddress` if the URL itself shows that it must not be called."""
     if url.scheme not in ("http", "https"):
         raise ForbiddenAddress("its URL is neither http nor https")
     if url.user is not None or url.password is not None:
@@ -81,8 +82,8 @@ def check_url(url: URL) -> None:
     try:
         address = ip_address(host)
     except ValueError:
-        # Neither one label alone, which is a name of our own network, nor one that ends in a
-        # number, which the resolver takes for an IPv4 address written in another way.
+        # Refuse a single label, which is a name in our own network, and a name that ends in a
+        # number, which the resolver may take for an unusual form of an IPv4 address.
         name = host.removesuffix(".")
         if not _NAME.fullmatch(host) or re.fullmatch(r"[0-9]+|0x[0-9a-f]*", name.split(".")[-1]):
             raise ForbiddenAddress("its URL names no public host") from None
@@ -92,7 +93,7 @@ def check_url(url: URL) -> None:
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those of which any address is internal."""
+    """Resolves names, and refuses those with any internal address."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self._resolver = resolver or OwnThreads()

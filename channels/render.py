@@ -7,8 +7,8 @@ RenderError
 └── RendererBusy       too many renderings wait: not the template's fault, try again
 
 A source goes to a child process first (`channels/sandbox_child.py`), which compiles it, renders it,
-and says whether it is provably cheap. A cheap one is rendered here from then on; the event loop
-never runs anything else of a template's.
+and says whether it is provably cheap. From then on a cheap one is rendered in this process; the
+event loop never runs any other template code.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Renderer:
         self._until: float | None = None
 
     def within(self, seconds: float) -> Renderer:
-        """The same for one request: its children take so long at most, from now, all together.
+        """This renderer for one request: its child processes may take `seconds` in all, from now.
 
-        What would take longer raises `TooExpensive`; what is simple is rendered all the same.
+        After that they raise `TooExpensive`; simple templates are still rendered.
         """
         until = asyncio.get_running_loop().time() + seconds
         limited = copy(self)
@@ -138,11 +138,11 @@ class Renderer:
         return _checked(reply["text"])
 
     def _render_here(self, key: bytes, source: str, data: bytes, *, html: bool) -> str | None:
-        """The text of a simple template, or None where the child is to say what is wrong."""
+        """The text of a simple template, or None where the child has to say what is wrong."""
         template = self._templates.get(key)
         if template is None:
             template = self._environments[html].from_string(source)
-            # Each rendering goes through them: Jinja's chain of them takes three times as long.
+            # A plain dict: Jinja's own ChainMap makes each rendering take three times as long.
             template.globals = dict(template.globals)
             _remember(self._templates, key, template, KNOWN_TEMPLATES)
         self._templates.move_to_end(key)
@@ -154,7 +154,7 @@ class Renderer:
         return _checked(text)
 
     async def inline(self, source: str) -> str:
-        """HTML with its styles worked in (`channels.styles`), in a child; raises `RenderError`.
+        """HTML with its styles inlined (`channels.styles`), in a child; raises `RenderError`.
 
         `TooExpensive` where the child would need too long, `RendererBusy` where none is free.
         """
@@ -198,7 +198,7 @@ class Renderer:
         return known
 
     def _learn(self, key: bytes, reply: Mapping[str, Any]) -> Analysis:
-        """Keep what the child says of a source; raises what it says against it."""
+        """Remember the child's analysis of a source; raises the error that it reports."""
         if "error" in reply:
             error = _error(reply)
             if isinstance(error, TemplateError):
@@ -213,7 +213,7 @@ ADVICE = "make its loops and repetitions smaller"
 
 
 def _is_plain(source: str) -> bool:
-    """Whether there is nothing to render; raises `TemplateError` for what no message can hold."""
+    """Whether there is nothing to render; raises `TemplateError` for text that cannot be sent."""
     if len(source) > SOURCE_CHARACTERS:
         raise TemplateError(f"The template has more than {SOURCE_CHARACTERS} characters.")
     if "\0" in source:

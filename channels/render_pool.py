@@ -1,5 +1,6 @@
-"""A few child processes that answer one request each, killed when they take too long; they end
-with us, in whatever way we die, because the pipe that they read from closes then.
+"""A few child processes that answer one request at a time, and are killed when they are too slow.
+
+However this process dies, they end too, because the pipe that they read from closes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ STOP_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolLimits:
-    """How many children there are, how many requests may wait, and for how long (in seconds).
+    """How many children there are, how many requests may wait; the other limits are in seconds.
 
-    A child that has not answered after `answer` is killed if it has used `cpu` of the processor;
-    one that has not is on a busy machine, and gets until `starved`.
+    A child that has not answered after `answer` is killed if it has used `cpu` seconds of processor
+    time; one that has used less is on a busy machine, and gets until `starved`.
     """
 
     children: int = 2
@@ -41,7 +42,7 @@ class PoolBusy(Exception):
 
 
 class ChildFailed(Exception):
-    """The child was killed for its slowness, or died over this request."""
+    """The child was killed because it was too slow, or died over this request."""
 
 
 class Child:

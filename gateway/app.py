@@ -12,7 +12,7 @@ from aiohttp import web
 from channels.download import Downloader, DownloadError
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
-from gateway.accept.draft import Drafting
+from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
 from gateway.api.endpoint import refuse
 from gateway.api.events import render
@@ -38,7 +38,6 @@ from gateway.problems import (
 )
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
-from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RefusedError
 from gateway.store.searching import SearchError
@@ -86,11 +85,6 @@ def _add_api(app: web.Application, start: str) -> None:
             app.router.add_route("*", start + pattern, _not_built)
 
 
-def api_urls(settings: Settings) -> dict[str, str | None]:
-    """Other base addresses of providers, by name."""
-    return {name: settings.api_url(name) for name in PROVIDERS}
-
-
 def _lazily(bind: Callable[[Services], Handler]) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         return await bind(request.app[SERVICES])(request)
@@ -126,7 +120,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 callers=Callers(settings, database, session),
                 drafting=drafting,
                 accepting=accepting,
-                hook_accounts=HookAccounts(database, vault, api_urls(settings)),
+                hook_accounts=HookAccounts(database, vault, settings.provider_api_urls),
                 receiving=Receiving(database, vault, metrics, files),
                 http=session,
                 live=live,

@@ -1,16 +1,16 @@
-"""Batching: what concurrent callers want is done together, one flush or a few at a time.
+"""Batching: what concurrent callers want is done together, in one flush or a few at a time.
 
-No timer: the first wish is done at once, the next batch is what arrived while it was being done. So
-one caller alone waits for nobody, and under load a commit serves hundreds.
+There is no timer: the first item is done at once, and the next batch is what arrived meanwhile. So
+a single caller waits for nobody, and under load one commit serves hundreds.
 
-- Nobody has an answer before the flush that did it has returned.
-- A wish that cannot be done fails alone: its batch is tried again in halves.
-- What somebody else holds up (`held`) is held up for its owner alone: the others' is done apart.
-  What that owner wants from then on is done beside it, until something of it was done.
-- What fails for all (the database went away) fails each with an error of its own, and once: whether
-  it was done is not known. Where it surely was not (two transactions waited for each other, and one
-  had to end), it is done once more.
-- A caller that goes away takes only its own wish along; one that is being done is done.
+- No caller gets an answer before the flush that did its item has returned.
+- An item that fails, fails alone: its batch is tried again in halves.
+- An item that waits for another program's lock (`held`) delays its owner alone: the other owners'
+  are done apart, and that owner's later items go their own way until one of them succeeds.
+- An error that concerns everybody (the database went away) fails each item, with an error of its
+  own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
+  deadlock, which PostgreSQL ended), the batch is done once more.
+- A caller that is cancelled takes only its own item along; an item that is under way is finished.
 - A full buffer refuses at once.
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-# Seconds that it is known whose wishes are held up; how many of these are tried at the same time.
+# Seconds for which a held owner is remembered; how many held batches are tried at the same time.
 _REMEMBERED = 30.0
 _FEW = 2
 
@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class FullError(Exception):
-    """More waits than can be done in time: the caller has to come again."""
+    """Too much waits already: the caller has to try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Wish(Generic[T, R]):
 
 
 class _Held(Generic[T, R]):
-    """What owners want whose wishes somebody held up just now: each owner's apart."""
+    """Owners who met another program's lock just now: each has a batching of its own."""
 
     def __init__(self, make: Callable[[], Batching[T, R]]) -> None:
         self._make = make
@@ -51,7 +51,7 @@ class _Held(Generic[T, R]):
         self._batchings: dict[Hashable, Batching[T, R]] = {}
 
     def add(self, owner: Hashable) -> None:
-        """Somebody holds up what this one wants, until it is known better, or for a while."""
+        """This owner met a lock: keep it apart until something succeeds, or for a while."""
         now = time.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
         self._until[owner] = now + _REMEMBERED
@@ -59,25 +59,25 @@ class _Held(Generic[T, R]):
             del self._batchings[gone]
 
     def of(self, owner: Hashable) -> Batching[T, R] | None:
-        """Where its wishes are done; None for the usual place."""
+        """The batching of a held owner; None for any other."""
         if self._until.get(owner, 0.0) <= time.monotonic():
             return None
         return self._batchings.setdefault(owner, self._make())
 
     def remove(self, owner: Hashable) -> None:
-        """Something that it wanted was done."""
+        """Something of this owner's was done."""
         self._until.pop(owner, None)
 
 
 class Batching(Generic[T, R]):
-    """Does wishes together.
+    """Does the items of concurrent callers together.
 
     `do` does all of a batch or nothing (it is one transaction), and answers each item in order.
-    `shared` are the errors that are nobody's own, `undone` those after which surely nothing is
-    done, whatever moment they come at; so it is with `held`, which one `owner` of items causes. A
-    batch holds `most` units at most, but one item of any size; `room` units may wait. With several
-    `lanes` another batch sets out beside those that are being done once as much waits as they hold:
-    it need not wait for their commit, and no batch is small only because a lane is free.
+    `shared` are errors that no single item causes; `undone` are those after which certainly nothing
+    was done, whenever they come; so are `held`, which the items of one `owner` cause. A batch has
+    at most `most` units, or one item of any size; `room` units may wait. With several `lanes`
+    another batch starts beside those under way once as much waits as they hold: it need not wait
+    for their commit, and no batch is small only because a lane is free.
     """
 
     def __init__(
@@ -104,7 +104,8 @@ class Batching(Generic[T, R]):
         self._waiting_size = 0
         self._doing_size = 0
         self._flushing: set[asyncio.Task[None]] = set()
-        # Few: the others need connections, too. What is surely held up takes none from what may be.
+        # Few, because the others need connections, too. Two semaphores, so that batches known to be
+        # held take no place from those that only may be.
         self._few_held, self._few = asyncio.Semaphore(_FEW), asyncio.Semaphore(_FEW)
         self._apart: _Held[T, R] = _Held(
             lambda: Batching(
@@ -113,7 +114,7 @@ class Batching(Generic[T, R]):
         )
 
     async def __call__(self, item: T, *, size: int = 1) -> R:
-        """What `do` answers for this item; raises its error, or `FullError` with nothing done."""
+        """The answer of `do` for this item; raises its error, or `FullError` with nothing done."""
         if self._held and (apart := self._apart.of(owner := self._owner(item))) is not None:
             try:
                 answer = await apart(item, size=size)
@@ -146,7 +147,7 @@ class Batching(Generic[T, R]):
                     await self._do_now(batch)
         finally:
             self._flushing -= {asyncio.current_task()}
-            # Only where the last flush itself was cancelled: nobody comes for these any more.
+            # Only if the last flush itself was cancelled: nobody will do these any more.
             while self._waiting and not self._flushing:
                 wish = self._waiting.popleft()
                 self._waiting_size -= wish.size
@@ -204,7 +205,7 @@ class Batching(Generic[T, R]):
             self._apart.add(*owners)
             _fail_all(batch, error)
             return
-        # Side by side: which of them is held up is not known.
+        # Concurrently: nobody knows yet which of them meets the lock.
         await asyncio.gather(*(self._settle_one(wishes) for wishes in owners.values()))
 
     async def _settle_one(self, batch: Sequence[_Wish[T, R]]) -> None:
@@ -213,7 +214,7 @@ class Batching(Generic[T, R]):
 
 
 async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
-    """Do it; and once more where an error says that surely nothing was done."""
+    """Do it, and once more after an error which says that certainly nothing was done."""
     try:
         return await do()
     except undone:

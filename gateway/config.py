@@ -107,10 +107,6 @@ class Settings(BaseSettings):
         """Whether `database_url` is a transaction pooler, with a direct way beside it."""
         return self.database_direct_url is not None
 
-    def api_url(self, provider: str) -> str | None:
-        """Another base address of a provider, where the environment names one."""
-        return self.provider_api_urls.get(provider)
-
 
 def check_url(value: str) -> str:
     """An http or https address without a slash at its end; raises `ValueError`."""

@@ -1,4 +1,4 @@
-"""Storing what is known nowhere else: it is tried until the database takes it."""
+"""Storing what is known nowhere else: it is retried until the database takes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds: the longest pause while the database is away, and where a defect is to be mended.
+# The longest pause in seconds, while the database is down, and after an unexpected error.
 _AWAY, _DEFECT = 2.0, 30.0
 
 
 async def until_stored(store: Callable[[], Awaitable[None]], *, most_defects: int) -> None:
-    """Store it, however long the database is away.
+    """Call `store` until it succeeds, however long the database is down.
 
-    What nobody expected is tried, too, `most_defects` times: then its error is raised.
+    After `most_defects` unexpected errors, raises the last one.
     """
     wait, defects = 0.1, 0
     while True:

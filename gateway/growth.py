@@ -1,4 +1,4 @@
-"""Growth: a new table gets its statistics when it has grown, not when autovacuum comes by."""
+"""Growth: a new table gets its statistics as soon as it has grown, not when autovacuum comes by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Rows of this process after which it looks, and so many times as many until it looks again.
+# Rows stored by this process before it first looks; then each time after ten times as many.
 _FIRST = 2000
 _TIMES = 10
 

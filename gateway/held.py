@@ -1,7 +1,7 @@
-"""Rows that somebody else holds: what is done for all organizations does not wait for one's.
+"""Rows that another program has locked: work for all organizations does not wait for one's row.
 
-The CRM may change a lead or a message in a transaction that stays open for minutes, and we store
-for many at once: waiting for one row, all of them would wait, and in the end nothing be stored.
+The CRM may change a lead or a message in a transaction that stays open for minutes. We store for
+many at once: if we waited for one row, all of them would wait, and in the end nothing be stored.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from gateway.store.errors import HeldError
 
 R = TypeVar("R")
 
-# How long it is known that somebody holds something, in seconds.
+# Seconds for which a lock that was met is remembered.
 _REMEMBERED = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Whether to wait for rows that can be left out, and for how many seconds for anything."""
+    """Whether to wait for locked rows that could be left out, and how many seconds for any lock."""
 
     for_rows: bool
     seconds: int
 
 
-# Transactions of our own end within the first. What takes longer will not end soon, and is not
-# waited for once more by each that follows.
+# Our own transactions end within the first wait. A lock that lasts longer will not end soon, so
+# those that follow go around it at once.
 _WAIT, _GO_AROUND = Wait(for_rows=True, seconds=1), Wait(for_rows=False, seconds=4)
 
 
 class Around:
-    """Does something with rows; without those that are held, where one is held for long."""
+    """Does something with rows; leaves locked ones out, once one has been locked for long."""
 
     def __init__(self) -> None:
         self._until = -float("inf")
 
     async def __call__(self, do: Callable[[Wait], Awaitable[R]]) -> R:
-        """What `do` answers, which does all or nothing, and may be called twice.
+        """The result of `do`, which does all or nothing, and may be called twice.
 
-        Raises `HeldError` where what cannot be left out is held, too.
+        Raises `HeldError` where a row that cannot be left out is locked, too.
         """
         if time.monotonic() >= self._until:
             try:

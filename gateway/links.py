@@ -17,10 +17,16 @@ _REPLY_MAC = 10
 _REPLY_ADDRESS = re.compile(r"(?:^|[.+])r-([a-z2-7]{42})@", re.IGNORECASE | re.ASCII)
 
 
+def shown(base_url: str) -> str:
+    """PUBLIC_URL as people see it: without the user and password that providers may call with."""
+    parts = urlsplit(base_url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def unsubscribe_url(vault: Vault, base_url: str, organization_id: UUID, message_id: UUID) -> str:
     """Where one click takes the recipient of a message off the list (RFC 8058)."""
     token = _token(vault, _UNSUBSCRIBE, organization_id, message_id)
-    return f"{_shown(base_url)}/unsubscribe/{token}"
+    return f"{shown(base_url)}/unsubscribe/{token}"
 
 
 def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
@@ -30,7 +36,7 @@ def read_unsubscribe(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
 
 def sign_in_url(vault: Vault, base_url: str, organization_id: UUID, link_id: UUID) -> str:
     """Where a member of staff signs in, once: made when it leaves, kept nowhere."""
-    return f"{_shown(base_url)}/inbox/link/{_token(vault, _SIGN_IN, organization_id, link_id)}"
+    return f"{shown(base_url)}/inbox/link/{_token(vault, _SIGN_IN, organization_id, link_id)}"
 
 
 def read_sign_in(vault: Vault, token: str) -> tuple[UUID, UUID] | None:
@@ -55,12 +61,6 @@ def read_reply(vault: Vault, organization_id: UUID, address: str) -> UUID | None
     if not vault.is_signed(_REPLY, organization_id.bytes + named, mac):
         return None
     return UUID(bytes=named)
-
-
-def _shown(base_url: str) -> str:
-    """PUBLIC_URL for people: it may carry the user and password that providers call with."""
-    parts = urlsplit(base_url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _token(vault: Vault, purpose: str, organization_id: UUID, named_id: UUID) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-# So much a pipe takes in one piece: processes that share it do not write into each other's lines.
+# A pipe takes this much in one piece, so processes that share it do not mix their lines.
 _PIPE_BYTES = 4096
 
 
@@ -31,7 +31,7 @@ def configure(level: str, style: str) -> None:
     ]
     lines = _Lines(sys.stderr)
     structlog.configure(
-        # Written here and now: the way through `logging` costs five times as much a line.
+        # Written directly: through `logging` a line costs five times as much.
         processors=[*shared, _without_data, renderer],
         logger_factory=lambda *_: lines,
         # what is below the level costs nothing
@@ -62,7 +62,7 @@ def configure(level: str, style: str) -> None:
 def info_each(
     log: structlog.stdlib.BoundLogger, event: str, rows: Iterable[Mapping[str, object]]
 ) -> None:
-    """A line for each row, as `log.info(event, **row)` writes it, but many of them at once."""
+    """One line for each row, like `log.info(event, **row)`, but written together."""
     if not log.is_enabled_for(logging.INFO):
         return
     *steps, render = structlog.get_config()["processors"]
@@ -84,7 +84,7 @@ def info_each(
 
 
 class _Lines:
-    """Writes lines as they are made; that nobody reads them any more fails nobody who tells."""
+    """Writes lines; ignores that nobody reads them any more, so that logging never fails."""
 
     def __init__(self, stream: TextIO) -> None:
         self._write = stream.write

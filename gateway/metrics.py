@@ -1,7 +1,7 @@
-"""Numbers for Prometheus: what was accepted, sent, failed, received, and how long it took.
+"""Metrics for Prometheus: what was accepted, sent, failed, received, and how long it took.
 
 With a folder for several processes (`config.use_metrics_folder`) every process writes its own
-numbers there and `/metrics` sums them; without one they are this process's.
+numbers there, and `/metrics` sums them; without one they are only this process's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from channels.model import Channel
 from gateway.metrics_files import Buffer, use_files
 from gateway.store.reports import Advance
 
+# Buckets in seconds.
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
 
@@ -123,13 +124,13 @@ class Metrics:
         _histogram(self._hook_seconds, provider).observe(seconds)
 
     def write(self) -> None:
-        """Write what was counted in the last moment to where other processes read it."""
+        """Write the latest counts to where other processes read them."""
         self._buffer.write()
 
     def page(self, depth: Iterable[tuple[str, int, float]] | None) -> bytes:
-        """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest).
+        """The text that Prometheus reads; `depth` is (channel, entries, age of the oldest in s).
 
-        None: the database did not tell.
+        It is None when the database does not answer.
         """
         registry = self._registry
         if self._folder is not None:
@@ -141,7 +142,7 @@ class Metrics:
         return generate_latest(registry) + generate_latest(queue)
 
 
-# The library looks a child up under a lock, anew for each number; there are as many as names.
+# Cached, because the library looks a child up under a lock each time; there are few label values.
 @cache
 def _counter(counter: Counter, *labels: str) -> Counter:
     return counter.labels(*labels)

@@ -1,7 +1,7 @@
-"""Numbers in files that the processes of a machine share, written a few times a second.
+"""Metrics in files that the processes of a machine share, written a few times a second.
 
-prometheus-client writes each number each time that it grows: a lock, a look at the process's id and
-a copy into the file, five times for one webhook request. Here it grows in memory first.
+prometheus-client writes a number each time that it grows: a lock, a check of the process id and a
+copy into the file, five times for one webhook request. Here it grows in memory first.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from gateway.logs import logger
 
 _log = logger(__name__)
 
+# Seconds between two writes.
 _PAUSE = 0.1
-# Bytes: what a file has at first, and what a number takes beside its name.
+# Bytes: the first size of a file, and what a number takes beside its name.
 _FIRST, _BESIDE = 2**16, 64
 
 
 class Buffer:
-    """What has been counted and is not in the files yet; of the event loop's thread."""
+    """What was counted and is not in the files yet; only for the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: dict[Any, float] = {}

@@ -1,5 +1,5 @@
-"""Waking the workers after a commit, at most so often: a notification inside of the transaction
-would make PostgreSQL commit them one after the other."""
+"""Waking the workers, after the commit and not too often: a NOTIFY inside the transactions would
+make PostgreSQL commit them one after the other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from gateway.store import queue
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 
+# Seconds between two notifications.
 _PAUSE = 0.02
 
 
 class Nudge:
-    """Tells the workers that something is due; what is lost of it, their clock finds."""
+    """Tells the workers that something is due; they poll as well, so a lost call costs little."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -24,7 +25,7 @@ class Nudge:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Pass on what was said meanwhile, for ever."""
+        """Notify the workers whenever something was stored, for ever."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()

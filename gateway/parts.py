@@ -1,4 +1,4 @@
-"""How a message is said beyond its text, kept in `messages.parts` between accept and dispatch."""
+"""What a message has beyond its text, kept in `messages.parts` between accept and dispatch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 from channels.model import CallPlan, Content, ProviderTemplate
 
-# What stands in a stored message where the link stands in the one that leaves.
+# What a stored message has in place of the link in the one that is sent.
 SIGN_IN = "[the link is in the e-mail itself]"
 
 
@@ -27,9 +27,9 @@ class Thread:
 class Parts:
     """What `messages.parts` says.
 
-    `outside` is the template to be sent instead of the text when WhatsApp's window, which was
-    known to be open until `window_until`, has closed. `sign_in` is the link that takes the place of
-    `SIGN_IN` in the text when the message leaves.
+    `outside` is the template to send instead of the text once WhatsApp's window, which was open
+    until `window_until` when the message was accepted, has closed. `sign_in` is the link that
+    replaces `SIGN_IN` in the text when the message is sent.
     """
 
     template: ProviderTemplate | None = None
@@ -41,7 +41,7 @@ class Parts:
     sign_in: UUID | None = None
 
     def as_json(self) -> dict[str, Any] | None:
-        """What is not as it is without saying; None for an ordinary message."""
+        """The parts that are set; None for an ordinary message."""
         said = {
             "template": _template(self.template),
             "call": asdict(self.call) if self.call else None,
@@ -60,7 +60,7 @@ def mail_id(message_id: UUID, from_address: str) -> str:
 
 
 def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The options with which a request would say a stored message once more."""
+    """The `options` of a request that would send a stored message again."""
     said = read(stored)
     if said.template is not None:
         template = asdict(said.template)
@@ -73,12 +73,12 @@ def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def of_content(content: Content, outside: ProviderTemplate | None = None) -> Parts:
-    """The parts that composing gave."""
+    """The parts of a composed content."""
     return Parts(template=content.template, call=content.call, outside=outside)
 
 
 class OddPartsError(ValueError):
-    """Another program has changed the parts of a message into a form that is none of ours."""
+    """Another program has changed the parts of a message into a form that we cannot read."""
 
 
 def read(stored: Mapping[str, Any] | None) -> Parts:

@@ -1,4 +1,4 @@
-"""Placing: every message belongs to the conversation of whoever is at its other end."""
+"""Placing: every message belongs to the conversation with whoever is at its other end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logger(__name__)
 
 
 def meant(place: Place, placed: Placed) -> UUID:
-    """Where a message belongs; raises `Problem` 422 for a reply to somebody else's address."""
+    """A message's conversation; raises `Problem` 422 for a reply to somebody else's address."""
     if place.conversation_id not in (None, placed.conversation_id):
         raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
     return placed.conversation_id
@@ -57,10 +57,10 @@ async def adopt(
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
-    """Make one of conversations that turned out to be with one person.
+    """Merge conversations that turned out to be with one person.
 
-    After the messages are stored, each in a transaction of its own: what fails here is found again
-    with that person's next message.
+    After the messages are stored, and each merge in a transaction of its own: one that fails is
+    found again with that person's next message.
     """
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):

@@ -35,7 +35,7 @@ _SENDERS = {
 
 
 class NotPossibleError(ValueError):
-    """What was asked of a provider cannot be; `problems` are (field of the request, reason)."""
+    """The provider cannot do what was asked; `problems` are (field of the request, reason)."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{field} {reason}" for field, reason in problems))
@@ -43,7 +43,7 @@ class NotPossibleError(ValueError):
 
 
 def no_credentials(_account: Account, _url: str) -> Mapping[str, str]:
-    """What is fetched from a provider that hands out its files to everybody."""
+    """No headers: this provider hands out its files to everybody."""
     return {}
 
 
@@ -51,18 +51,20 @@ def no_credentials(_account: Account, _url: str) -> Mapping[str, str]:
 class Provider:
     """One row: what the provider carries, its halves, and its webhooks.
 
-    `title` is its name within a sentence, for people. `status_event` is where reports about a
-    channel's messages go, where a message can say so; `retry_suffix` is put behind every webhook
-    URL that the provider is given. `large_events` may have bodies as large as mails. `authorize`
-    gives the headers with which a URL at the provider is fetched: those with credentials for the
-    provider's own hosts alone. `url_secrets` names the credential that an event's URL carries,
-    where the provider does not sign; `characters` are its own limits for a text; `can_be_asked`
-    says whether `find` has an answer, `is_asked_by_sending` that it has none until the same request
-    is sent again under its key; `close` ends the connections that the send half keeps.
-    `file_url` reads where a file is, where the provider answers for it with JSON.
-    `sender_credential` is its own id of the account's sender: what webhooks tell about others is
-    that of another account of the organization, or not ours. `template_names` are the options by
-    which it knows a template that it keeps.
+    - `title`: its name within a sentence, for people.
+    - `events`: its webhooks; `status_event` is the one for reports about a channel's messages,
+      where each message can name it; `large_events` may have bodies as large as mails.
+    - `retry_suffix`: appended to every webhook URL that the provider is given.
+    - `url_secrets`: the credential that an event's URL contains, where the provider does not sign.
+    - `characters`: its own limits for a text.
+    - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: that only sending
+      the same request again, under its key, tells.
+    - `file_url`: reads the URL of a file, where the provider answers for it with JSON; `authorize`:
+      the headers to fetch a URL with, with credentials only for the provider's own hosts.
+    - `sender_credential`: its own id of the account's sender. Events about another sender belong to
+      another account of the organization, or are not ours.
+    - `template_names`: the options that name a template kept at the provider.
+    - `close`: closes the connections that the send half keeps.
     """
 
     carries: tuple[Channel, ...]

@@ -152,14 +152,13 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             store = open_store(settings.gateway_media_url, settings.gateway_data)
             media_links = MediaLinks(vault, settings.base_url)
             files = Files(database, store, media_links, downloader)
-            bases: dict[str, str | None] = {**settings.provider_api_urls}
             dispatching = Dispatching(
                 database,
                 vault,
                 session,
                 metrics,
                 base_url=settings.base_url,
-                api_urls=bases,
+                api_urls=settings.provider_api_urls,
                 files=files,
                 pace=pace,
             )
@@ -170,7 +169,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 media_links,
                 downloader,
                 Receiving(database, vault, metrics, files).fetched,
-                api_urls=bases,
+                api_urls=settings.provider_api_urls,
             )
             direct = settings.database_direct_url or dsn
             worker = Worker(database, dispatching, errands, direct, settings.worker_concurrency)

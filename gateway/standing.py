@@ -1,4 +1,4 @@
-"""What accept and dispatch both say of how we stand with whom a message goes to."""
+"""How we stand with a recipient, in words and rows that accept and dispatch share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REASONS = {
 
 
 def written(message_id: UUID, from_address: str, to_address: str, subject: str | None) -> Written:
-    """An e-mail of ours that the next ones to the same person about the same will refer to."""
+    """An e-mail of ours, as later ones to the same person on the same subject refer to it."""
     return Written(
         channel=Channel.EMAIL,
         their_address=addresses.key(Channel.EMAIL, to_address),

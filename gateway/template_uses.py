@@ -1,7 +1,7 @@
-"""How often templates were used, added to them now and then: what is wrong with one holds up none.
+"""How often templates were used, added to them now and then; one that fails stops no other.
 
-A trigger of another program on one tenant's templates may refuse what is written there; the others'
-are counted all the same.
+Another program's trigger may refuse changes of one tenant's templates; the others' are counted all
+the same.
 """
 
 from __future__ import annotations

@@ -39,11 +39,11 @@ class Vault:
         self._opened = lru_cache(maxsize=1024)(self._unseal)
 
     def sign(self, purpose: str, data: bytes, size: int = 16) -> bytes:
-        """`size` bytes that only this gateway can make for `data`; another purpose, others."""
+        """`size` bytes that only this gateway can make for `data`, different for each purpose."""
         return _mac(self._keys[0], purpose, data)[:size]
 
     def is_signed(self, purpose: str, data: bytes, mac: bytes) -> bool:
-        """Whether `mac` was made by `sign`, with any of the keys."""
+        """Whether `mac` was made by `sign`, with any of the keys; compares in constant time."""
         return (
             any(
                 hmac.compare_digest(_mac(key, purpose, data)[: len(mac)], mac) for key in self._keys

@@ -64,7 +64,7 @@ class Worker:
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
-        # Whose it is, and by the monotonic clock since when.
+        # Its organization, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
@@ -133,8 +133,8 @@ class Worker:
                 self._under_way[task] = (turn.claimed.organization_id, time.monotonic())
                 task.add_done_callback(self._done)
             if not turns.has_more:
-                # Messages that end wake nobody: a claim that finds nothing costs as much as any.
-                # What another worker was just claiming looks like nothing, though.
+                # A message that ends does not wake this loop: an empty claim costs as much as any.
+                # But right after a full batch, entries may only look gone while others claim them.
                 await self._until(self._wake, _GLANCE if had_more else _POLL)
             had_more = turns.has_more
 
@@ -151,7 +151,8 @@ class Worker:
 
     async def _claim(self, limit: int) -> Turns:
         """What is due, or nothing while that cannot be had."""
-        # What is claimed while nobody can see that this worker lives, another takes for dead.
+        # Until the others can see that this worker lives, they would take its claims for a dead
+        # worker's.
         if not self._known_alive.is_set():
             return Turns()
         slow = self._slow()
@@ -160,7 +161,7 @@ class Worker:
             kept = max(1, self._concurrency // _KEPT)
             spare = self._concurrency - len(self._under_way) - kept
             if slow and not turns and spare > 0:
-                # Nobody else waits: what is kept for those who may come is enough.
+                # Nobody else waits: the slow ones may have all but the places that are kept.
                 turns = await self._quarantine.claim(min(limit, spare), ())
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
@@ -170,10 +171,10 @@ class Worker:
         return Turns()
 
     def _slow(self) -> list[UUID]:
-        """Organizations that come after the others, because half of all places are with slow ones.
+        """Organizations to claim for last, because slow messages have half of all places.
 
-        Each claim is fair, but what is slow stays and what is quick goes: after some claims one
-        tenant's dead mail server would have all the places.
+        Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
+        dead mail server would have all the places.
         """
         begun = time.monotonic() - self._slow_after
         slow = [organization for organization, since in self._under_way.values() if since < begun]
@@ -183,7 +184,7 @@ class Worker:
         try:
             await self._dispatching.work(turn)
         except DatabaseAwayError as error:
-            # Its lease ends by itself, and what it was about is asked then.
+            # Its lease ends by itself; then the provider is asked.
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - one message's defect must not stop the others
             _log.exception(

@@ -224,6 +224,14 @@ def read_json(body: bytes) -> object:
         raise Unreadable("The body is not JSON.") from error
 
 
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object of a body; raises `Unreadable`."""
+    given = read_json(body)
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    return given
+
+
 def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= LONGEST_NUMBER else digits[:DETAIL_CHARACTERS]
 

@@ -29,6 +29,7 @@ from webhooks.forms import (
     our_id,
     read_form,
     read_json,
+    read_object,
     word,
 )
 from webhooks.model import (
@@ -149,10 +150,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         return [Unknown(word=request.event)]
     if not _is_json(request):
         return list(_events(_modern(read_form(request))))
-    given = read_json(request.body)
-    if not isinstance(given, dict):
-        raise Unreadable("The body is not a JSON object.")
-    return list(_events(members(given.get("event-data"))))
+    return list(_events(members(read_object(request.body).get("event-data"))))
 
 
 def _modern(form: Form) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from channels.model import Account, Channel, Status
-from channels.providers.meta import OPTED_OUT, read_error
+from channels.providers.meta.reasons import OPTED_OUT, read_error
 from webhooks import meta_messages
 from webhooks.meta_people import for_each, updated
 from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj

@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from channels.model import Attachment, Channel
-from channels.providers.meta import API, VERSION, read_error
+from channels.providers.meta import API, VERSION
+from channels.providers.meta.reasons import read_error
 from webhooks import meta_people
 from webhooks.meta_values import (
     ENTRIES,

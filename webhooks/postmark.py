@@ -20,7 +20,7 @@ from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.postmark import METADATA
 from webhooks import mail
-from webhooks.forms import detail, members, our_id, read_json, stored, word
+from webhooks.forms import detail, members, our_id, read_object, stored, word
 from webhooks.mail import Letter
 from webhooks.mail_letter import ATTACHMENTS
 from webhooks.model import (
@@ -29,7 +29,6 @@ from webhooks.model import (
     Reply,
     StatusReport,
     Unknown,
-    Unreadable,
     WebhookEvent,
     WebhookRequest,
 )
@@ -88,9 +87,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """What a verified request tells; raises `Unreadable`."""
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
-    given = read_json(request.body)
-    if not isinstance(given, dict):
-        raise Unreadable("The body is not a JSON object.")
+    given = read_object(request.body)
     return _received(given) if request.event == "inbound" else list(_events(given))
 
 

@@ -1,16 +1,14 @@
 """Amazon SES, the webhook half: what became of our mails, and mails that come in, through SNS.
 
-Docs: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html and
-/receiving-email-notifications-contents.html. Signed by SNS (`webhooks.sns`).
+Docs: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html.
+Signed by SNS (`webhooks.sns`).
 Oddities: SNS sends JSON as text/plain; an identity's own notifications say `notificationType` and
-lack the tags that carry our id, which is then in the Message-ID if headers are included; mails
-above 150 KB come without content, only S3 has them; a time that another mail server tells (of a
-bounce) is in the detail, the event has that of SNS.
+lack the tags that carry our id, which is then in the Message-ID if headers are included; a time
+that another mail server tells (of a bounce) is in the detail, the event has that of SNS.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -19,13 +17,12 @@ from uuid import UUID
 
 from channels.model import Account, Channel, Status
 from channels.providers.ses import TAG
-from webhooks import mail, sns
+from webhooks import ses_mail, sns
 from webhooks.forms import detail, members, our_id, read_json, word
 from webhooks.mail_letter import mailboxes
 from webhooks.model import (
     ConsentChange,
     Fetch,
-    Inbound,
     Reason,
     Reply,
     StatusReport,
@@ -70,7 +67,6 @@ BOUNCES: Final = {
 NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
 SUPPRESSED: Final = "onaccountsuppressionlist"
 READ: Final = frozenset({*RECIPIENTS.values(), "headers"})
-VERDICTS: Final = ("spamVerdict", "virusVerdict", "spfVerdict", "dkimVerdict", "dmarcVerdict")
 
 
 def verify(request: WebhookRequest, account: Account) -> None:
@@ -103,7 +99,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         # "Successfully validated SNS topic for Amazon SES event publishing."
         return [Unknown(word=envelope.type, detail={"message": word(envelope.message)})]
     if given.get("notificationType") == "Received":
-        return _received(given)
+        return ses_mail.events(given)
     return list(_events(given, envelope))
 
 
@@ -257,44 +253,6 @@ def _is_out(preferences: object) -> bool:
     named = [members(each) for each in topics] if isinstance(topics, list) else []
     out = bool(named) and all(each.get("subscriptionStatus") == "OptOut" for each in named)
     return given.get("unsubscribeAll") is True or out
-
-
-def _received(given: Mapping[str, Any]) -> list[WebhookEvent]:
-    """A mail that SES took in; its rule must hand the content over, which an S3 action does not."""
-    sent, receipt = members(given.get("mail")), members(given.get("receipt"))
-    action = members(receipt.get("action"))
-    envelope_to = receipt.get("recipients")
-    recipients = [word(each, 320) for each in envelope_to] if isinstance(envelope_to, list) else []
-    told = {name: word(members(receipt.get(name)).get("status"), 64) for name in VERDICTS}
-    told |= {"ses_message_id": word(sent.get("messageId"), 128)}
-    told = {name: value for name, value in told.items() if value}
-    try:
-        raw = _content(given.get("content"), word(action.get("encoding"), 16))
-    except ValueError:
-        raw = b""
-    if not raw:
-        place = {name: word(action.get(name)) for name in ("type", "bucketName", "objectKey")}
-        why = "The notification has no content: let the receipt rule publish it with an SNS action."
-        return [Unknown(word="Received", detail={"why": why, **place, **told})]
-    found = mail.events(
-        raw,
-        provider="ses",
-        recipients=tuple(filter(None, recipients)),
-        sender=word(sent.get("source"), 320) if isinstance(sent.get("source"), str) else None,
-        detail=told,
-    )
-    at = iso_time(sent.get("timestamp"))
-    return [
-        replace(event, occurred_at=at or event.occurred_at) if isinstance(event, Inbound) else event
-        for event in found
-    ]
-
-
-def _content(content: object, encoding: str) -> bytes:
-    """The whole mail; raises `ValueError` for what is no Base64."""
-    if not isinstance(content, str):
-        return b""
-    return b64decode(content) if encoding.upper() == "BASE64" else content.encode(errors="replace")
 
 
 def reply(

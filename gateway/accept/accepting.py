@@ -1,8 +1,8 @@
 """Accept: request → rendered row and queue entry → 202. Nothing is answered before it is stored.
 
-Two transactions: `draft` reads, as the caller, everything that the requests refer to; here all of
-them are stored at once, as `service_role`, with the organization of the caller and nothing else
-from the request.
+Two transactions: `drafting` reads, as the caller, everything that the requests refer to; here they
+are all stored at once, as `service_role`, with the caller's organization, never one that a request
+names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from channels.model import Attachment, Channel
 from gateway import parts, standing
-from gateway.accept.draft import Draft, Drafting
+from gateway.accept.draft import Draft
+from gateway.accept.drafting import Drafting
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
@@ -62,7 +63,7 @@ class Accepting:
         self._nudge = nudge
 
     async def close(self) -> None:
-        """Do what is left to do for what was accepted: nothing more is."""
+        """Finish what accepted messages still need; call it when no more are accepted."""
         await self._storing.close()
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
@@ -77,7 +78,7 @@ class Accepting:
         *,
         conversation_id: UUID | None = None,
     ) -> list[Result] | Replayed:
-        """Store every request that is right; for each, in order, its row or its problem.
+        """Store every valid request; for each, in order, its row or its problem.
 
         Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
 
@@ -146,16 +147,16 @@ class Accepting:
         if draft.errors:
             raise invalid(draft.errors)
         if before.thread is not None:
-            # Where the first one stood among others, which never arrived itself.
+            # The thread of the failed mail, without that mail itself, which never arrived.
             draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
         row = await self._row(caller, request, draft)
-        # What was fetched or kept for the first one is known by its size, too.
+        # As stored: of files that were fetched for the failed message the size is known, too.
         row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
 
     async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
-        """Store a mail that brings a link to sign in; raises `Problem` 422."""
+        """Store a mail with a sign-in link; raises `Problem` 422."""
         (draft,) = await self._drafting.read(caller, [request])
         if draft.errors:
             raise invalid(draft.errors)
@@ -169,7 +170,7 @@ class Accepting:
         draft: Draft,
         conversation_id: UUID | None = None,
     ) -> Row:
-        """What is to be stored of a draft without errors; the files that came inline are kept."""
+        """The row to store for a draft without errors; stores its inline files."""
         content = draft.content
         if content is None or draft.from_address is None or draft.to_address is None:
             raise ValueError("a draft without errors has a content and addresses")

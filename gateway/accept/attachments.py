@@ -1,4 +1,4 @@
-"""The files of a request: read, judged, and kept before the message that they go with is stored."""
+"""The files of a request to send, read and checked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from gateway.accept.compose import ComposeError
 from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.problems import FieldError
 
+# How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1, Channel.CALL: 0}
 
 
 def read(request: SendRequest) -> tuple[Attachment, ...]:
-    """The files of a request, those inline with their bytes; raises `ComposeError`."""
+    """The files of a request, inline ones with bytes; raises `ComposeError` with all errors."""
     given = request.attachments or []
     errors: list[FieldError] = []
     most = _MOST[request.channel]

@@ -1,4 +1,4 @@
-"""Canceling: a message that no worker has taken up is taken back."""
+"""Canceling: a message is taken back, unless a worker has taken it up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.store.reports import Event, event_id
 
 
 async def cancel(database: Database, caller: Caller, message_id: UUID, *, source: str) -> Row:
-    """The row of a message that is canceled now; raises `Problem` 404, or 409 when it is late."""
+    """Cancel a message; its new row. Raises `Problem` 404, or 409 when it is too late."""
     organization_id = caller.organization_id
     async with database.as_caller(caller) as db:
         row = await messages.get(db, organization_id, message_id)

@@ -22,13 +22,14 @@ from channels.render import (
 from gateway.api.shapes.options import CallOptions
 from gateway.problems import FieldError, Problem
 
+# Characters of a mail whose composing takes longer than handing it to a thread.
 _LARGE = 32 * 2**10
-# Sources that are rendered, in a millisecond or two, before others have their turn.
+# Sources that are rendered, in a millisecond or two, before the event loop may do something else.
 _AT_ONCE = 32
 
 
 class ComposeError(Exception):
-    """A content cannot be made; names every reason."""
+    """The content cannot be made; `errors` name every reason."""
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__(", ".join(error.field for error in errors))
@@ -50,8 +51,8 @@ class Template:
 class Said:
     """What is to be said, rendered, before it is fitted into its channel.
 
-    `is_html`: the text is a template's, written in HTML; `is_inlined`: the styles of the HTML are
-    worked in. `characters`: the provider's own limit.
+    `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
+    inlined already. `characters`: the provider's own limit.
     """
 
     text: str | None
@@ -111,9 +112,9 @@ async def render_options(
 async def compose_aside(
     renderer: Renderer, channel: Channel, said: Said, *, body_field: str = "body"
 ) -> Content:
-    """`compose`, in a thread where it takes its time: a mail of megabytes keeps nobody waiting.
+    """`compose`, in a thread where that takes long, so that a mail of megabytes blocks nobody.
 
-    A style sheet that may be dear is worked in by the renderer's children.
+    A style sheet that may be expensive is inlined by the renderer's child processes.
     """
     if channel is Channel.EMAIL:
         said = await _inlined(renderer, said, body_field)
@@ -123,7 +124,10 @@ async def compose_aside(
 
 
 async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
-    """A mail with its styles worked in, where that is not surely cheap; raises `ComposeError`."""
+    """A mail with its styles inlined, unless that is cheap enough to do later, in this process.
+
+    Raises `ComposeError`.
+    """
     is_text = said.is_html and not said.html_body
     markup = (said.text if is_text else said.html_body) or ""
     if len(markup) > HTML_BYTES or not styles.is_styled(markup) or styles.is_cheap(markup):
@@ -200,7 +204,7 @@ def _plan(options: Mapping[str, Any]) -> CallPlan:
 
 
 class _Rendering:
-    """Renders the sources of one message, and gathers everything that is wrong with them."""
+    """Renders the sources of one message, and collects everything that is wrong with them."""
 
     def __init__(self, renderer: Renderer, variables: Mapping[str, Any]) -> None:
         self._renderer = renderer
@@ -212,8 +216,8 @@ class _Rendering:
     async def text(self, name: str, source: str, *, html: bool = False) -> str:
         """The text of a source; empty, with an error noted, where it does not render.
 
-        Raises `ComposeError` at once for one that is too expensive: a thousand would take as many
-        seconds.
+        Raises `ComposeError` at once for one that is too expensive: each such source takes about a
+        second, and there may be a thousand.
         """
         self._count += 1
         if self._count % _AT_ONCE == 0:

@@ -1,25 +1,22 @@
-"""A draft in the light of how we stand with its recipient.
+"""Judging a draft by how we stand with its recipient.
 
-Who must not be written to, WhatsApp's window, and the thread that an e-mail belongs to.
+Suppressions, WhatsApp's window, and the thread that an e-mail belongs to.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from channels import email, whatsapp
 from channels.model import Channel
 from gateway import addresses
+from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
 from gateway.standing import REASONS
 from gateway.store.suppressions import Standing
-
-if TYPE_CHECKING:
-    from gateway.accept.draft import Draft
 
 
 def topic(draft: Draft) -> str:
@@ -29,7 +26,7 @@ def topic(draft: Draft) -> str:
 
 
 def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
-    """What is already known of an address."""
+    """The suppressions of an address that are already known."""
     if to_address is None:
         return Standing()
     found = known.reasons(channel, addresses.key(channel, to_address))
@@ -37,7 +34,7 @@ def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
 
 
 def judge(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
-    """A draft with what follows from how we stand with its recipient."""
+    """The draft, changed or refused by how we stand with its recipient."""
     if standing.reasons:
         names = {"to": request.to, "lead_id": request.lead_id, "client_id": request.client_id}
         name = next((name for name, value in names.items() if value), "to")
@@ -60,7 +57,7 @@ def _threaded(draft: Draft, standing: Standing) -> Draft:
 
 
 def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:
-    """WhatsApp takes anything but a template within 24 hours of their last message only."""
+    """Outside 24 hours after their last message, WhatsApp takes nothing but templates."""
     if draft.content is None or draft.content.template is not None:
         return draft
     last = standing.last_inbound_at

@@ -1,4 +1,4 @@
-"""What requests refer to, found at once: made once from all that was read for many of them."""
+"""What requests refer to, indexed for look-up: built once from what was read for many of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gateway.store.contacts import Context, Row
 
 
 class Known:
-    """Leads, clients, templates, senders and suppressions by what requests name them by.
+    """Leads, clients, templates, senders and suppressions, by the names that requests use.
 
-    `asked` are the addresses of which it is known whether they are suppressed.
+    `asked` are the addresses for which suppressions were looked up.
     """
 
     def __init__(self, context: Context, asked: Iterable[str]) -> None:
@@ -88,7 +88,7 @@ class Known:
         """Why an address, in the form of suppressions, must not be written to."""
         return self._reasons.get((channel, address), ())
 
-    # Each made when it is first asked for: who writes SMS needs no mailboxes read.
+    # Built on first use: a batch of SMS needs no mailboxes.
     @cached_property
     def _by_number(self) -> dict[str, list[Row]]:
         people: dict[str, list[Row]] = defaultdict(list)
@@ -102,7 +102,7 @@ class Known:
         people: dict[str, list[Row]] = defaultdict(list)
         for row in self._known:
             mailbox = addresses.of_contact(Channel.EMAIL, row, self.country)
-            # an odd mailbox is still that of whoever has it
+            # a malformed mailbox still identifies its contact
             for key in {
                 email.key(each) for each in (mailbox, row["email"]) if each and "@" in each
             }:

@@ -1,7 +1,7 @@
-"""When leads were written to last, where that could not be noted with the message itself.
+"""`leads.last_contacted_at`, where it could not be set together with storing the message.
 
-Somebody held the lead just then, the CRM in a long transaction: the message is stored and sent all
-the same, and this notes it when the lead is free.
+Another program, the CRM in a long transaction, had the lead locked just then. The message is stored
+and sent all the same, and this sets the time once the lead is free.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds between two looks, and for the last one; how many leads wait at most, and how long (one
-# that was deleted is never free): what is left out is noted with the next message to that lead.
+# Seconds between two attempts, and for the last one; how many leads may wait, and how long (a
+# deleted one is never free). What is dropped is set with the next message to that lead.
 _AGAIN, _AT_END = 1.0, 2.0
 _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
 
 class LastContacts:
-    """Notes it later."""
+    """Sets it later."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class LastContacts:
             self._noting = asyncio.create_task(self._note())
 
     async def close(self) -> None:
-        """Note what can be noted now: the process is about to end, and knows it alone."""
+        """Try a last time: the process is about to end, and nobody else knows of these leads."""
         if self._noting is not None:
             self._noting.cancel()
             await asyncio.gather(self._noting, return_exceptions=True)
@@ -82,9 +82,9 @@ class LastContacts:
     async def _note_or_drop(
         self, organization_id: UUID, wanted: Mapping[UUID, datetime]
     ) -> Sequence[UUID]:
-        """Those that are noted, or never will be: by a trigger of the CRM's, say, or a constraint.
+        """Those that are done, or never can be because a trigger or a constraint refuses them.
 
-        What is wrong with one keeps no other from being noted.
+        Halves a group that fails, so that one bad lead keeps no other from being done.
         """
         try:
             return await self._note_now(organization_id, wanted)

@@ -1,6 +1,6 @@
-"""What requests refer to and how we stand with whom they write to, read for many at once.
+"""What requests refer to, and how we stand with their recipients, read for many at once.
 
-Concurrent requests share a round trip: each is read as its caller, under Row Level Security.
+Concurrent requests of one caller share a round trip, as that caller, under Row Level Security.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from channels import email, phone
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept import judging
+from gateway.accept.draft import Draft
 from gateway.accept.known import Known, as_uuid
 from gateway.api.shapes.messages import SendRequest
 from gateway.batching import Batching
@@ -22,9 +22,6 @@ from gateway.store import contacts, suppressions
 from gateway.store.database import Caller, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.suppressions import Pair, Standing
-
-if TYPE_CHECKING:
-    from gateway.accept.draft import Draft
 
 _MOST = 1000
 
@@ -38,7 +35,7 @@ class Lookups:
         self._stands = Batching(self._read_standings, shared=(DatabaseAwayError,), most=_MOST)
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
-        """Everything that requests refer to (and perhaps what others of this caller do)."""
+        """Everything that requests refer to (and that concurrent ones of this caller do)."""
         return await self._known((caller, requests), size=len(requests))
 
     async def standings(
@@ -48,7 +45,7 @@ class Lookups:
         drafts: Sequence[Draft],
         known: Known,
     ) -> list[Standing]:
-        """How we stand with whom each draft goes to; for most SMS the context has told already."""
+        """How we stand with each draft's recipient; for most SMS `known` has the answer already."""
         pairs: dict[int, Pair] = {}
         standings = []
         for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
@@ -73,7 +70,7 @@ class Lookups:
     async def _read_known(
         self, wishes: Sequence[tuple[Caller, Sequence[SendRequest]]]
     ) -> list[Known]:
-        """What several refer to at once, for each caller in one round trip."""
+        """What concurrent requests refer to, in one round trip for each caller."""
         by_caller: dict[Caller, list[SendRequest]] = defaultdict(list)
         for caller, requests in wishes:
             by_caller[caller] += requests
@@ -91,7 +88,7 @@ class Lookups:
     async def _read_standings(
         self, wishes: Sequence[tuple[Caller, list[Pair]]]
     ) -> list[list[Standing]]:
-        """How we stand with those whom several write to, for each caller in one round trip."""
+        """How we stand with the recipients of concurrent requests, one round trip per caller."""
         by_caller: dict[Caller, list[Pair]] = defaultdict(list)
         for caller, pairs in wishes:
             by_caller[caller] += pairs

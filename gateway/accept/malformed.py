@@ -1,7 +1,7 @@
-"""Requests with fields that cannot be read: all that is wrong, with these and with the rest.
+"""Requests with fields that cannot be read: everything wrong is reported, in the other fields, too.
 
-What can be read is drafted beside stand-ins for what cannot, so that one answer names everything.
-Nothing of such a request is ever stored, and one without a flaw takes no step more.
+The readable fields are drafted together with stand-ins for the others, so that one answer names all
+errors. Nothing of such a request is ever stored, and a well-formed one costs nothing extra.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from channels.model import Channel
-from gateway.accept.draft import Draft, Drafting
+from gateway.accept.draft import Draft
+from gateway.accept.drafting import Drafting
 from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
 from gateway.store.database import Caller
 
 R_co = TypeVar("R_co", bound=SendRequest, covariant=True)
 
-# Their stand-ins are wrong as well: what is found out about these says nothing of what was given.
+# The stand-ins for these are invalid as well: errors about them say nothing about what was given.
 _UNTRUE = frozenset(
     {"to", "from", "template", "lead_id", "client_id", "variables", "options", "in_reply_to"}
 )
-# Where a part of the text cannot be read, nothing can be shown of it.
+# If one of these cannot be read, no content can be previewed.
 _SAID = frozenset(
     {"template", "variables", "body", "subject", "html_body", "attachments", "options"}
 )
@@ -71,7 +72,7 @@ def _readable(request: SendRequest | Malformed[SendRequest]) -> Sequence[SendReq
 
 def _judged(malformed: Malformed[SendRequest], made: Sequence[Draft]) -> Draft:
     found = [malformed.true(draft.errors) for draft in made]
-    # Of a channel that is not known only what is wrong on each of them.
+    # If the channel is not known, report only what is wrong on every channel.
     shared = (
         [error for error in found[0] if all(error in other for other in found)] if found else []
     )

@@ -1,4 +1,4 @@
-"""Recalling: the first answer under an Idempotency-Key answers every repetition of its request."""
+"""Recalling: a repeated Idempotency-Key gets the answer of the first request again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Replayed:
 
 
 class Recalling:
-    """Looks for first answers, for requests that come at once in one round trip."""
+    """Looks up first answers, for concurrent requests in one round trip."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,9 +52,9 @@ class Recalling:
 
 
 def digest_of(caller: Caller, kind: str, body: object) -> bytes:
-    """The same for two bodies that are equal as parsed JSON.
+    """The digest of a request: the same for two bodies that are equal as parsed JSON.
 
-    A test key's answer never stands in for a live one: which it is belongs to the digest.
+    It says whether a test key called: a test key's answer must never stand in for a live one.
     """
     is_test = isinstance(caller, ApiKey) and caller.is_test
     text = json.dumps([kind, is_test, _canonical(body)], sort_keys=True)

@@ -1,4 +1,4 @@
-"""To whom, and from where: the addresses of a request, read with what it refers to."""
+"""Recipient and sender of a request, and the contacts that it is linked to."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def links(request: SendRequest, to_address: str | None, known: Known) -> Links:
 
 
 def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
-    """The lead and the client whose own address it is: those named, else the newest.
+    """The lead and the client whose own address it goes to: those named, else the newest.
 
-    Unlike `links`: a message may be about a lead and go to somebody else.
+    Unlike `links`: a message may be about a lead, and yet go to somebody else.
     """
     if to_address is None:
         return None, None

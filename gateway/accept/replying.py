@@ -1,4 +1,4 @@
-"""A reply: where it goes, and from where, as their last message came."""
+"""A reply goes back the way the contact's last message came, unless the request says otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPLY = re.compile(r"\s*re\s*:", re.IGNORECASE)
 async def complete(
     db: Connection, organization_id: UUID, conversation: Row, request: ReplyRequest
 ) -> SendRequest:
-    """The request to send that a reply is; raises `Problem` 422 where nothing says how."""
+    """The complete request to send; raises `Problem` 422 where channel or address are unknown."""
     last = await conversations.reply(db, organization_id, conversation["id"], request.channel)
     channel = request.channel or (Channel(last["channel"]) if last else None)
     if channel is None:
@@ -38,7 +38,7 @@ async def complete(
 async def complete_rest(
     db: Connection, organization_id: UUID, conversation: Row, malformed: Malformed[ReplyRequest]
 ) -> Malformed[SendRequest]:
-    """The same where not all can be read; what nothing says is one more of its errors."""
+    """The same for a malformed reply; what cannot be completed is added to its errors."""
     try:
         rest = [await complete(db, organization_id, conversation, each) for each in malformed.rest]
     except Problem as problem:
@@ -66,7 +66,7 @@ def _reach(channel: Channel, conversation: Row) -> str | None:
 
 
 def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
-    """An e-mail without words of its own about it answers the last one, under its subject."""
+    """Subject and thread of the last e-mail, where the request names no others."""
     subject = None
     if request.subject is None and request.template is None and last["subject"]:
         subject = subject_of(last["subject"])

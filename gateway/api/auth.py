@@ -26,6 +26,7 @@ from gateway.store.errors import DatabaseAwayError
 _log = logger(__name__)
 
 _PREFIX_LENGTH = 16
+# Seconds for which fetched keys are used, and between two attempts to fetch them.
 _JWKS_SECONDS = 600
 _JWKS_PAUSE = 10
 _ASYMMETRIC = ("RS256", "ES256", "EdDSA")
@@ -39,7 +40,7 @@ def new_api_key(*, is_test: bool) -> tuple[str, str, bytes]:
 
 
 def _digest(key: str) -> bytes:
-    # The key itself is random: a plain hash cannot be guessed backwards.
+    # The key has 256 random bits: a fast hash cannot be reversed by guessing.
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -71,7 +72,7 @@ class Callers:
 
     @staticmethod
     def expiry(authorization: str | None) -> float | None:
-        """When a caller's token ends (seconds since 1970); a key, which does not, has None."""
+        """When a caller's token expires (seconds since 1970); None for a key, which does not."""
         token = (authorization or "").strip().partition(" ")[2].strip()
         if token.startswith("gw_"):
             return None
@@ -87,7 +88,7 @@ class Callers:
         raise _unauthorized("This API key is not known, or it has been revoked.")
 
     async def _look_up(self, prefixes: Sequence[str]) -> list[list[Row]]:
-        """The keys with each of these prefixes: requests that come at once ask together."""
+        """The keys with each of these prefixes, for all concurrent requests at once."""
         async with self._database.as_service() as db:
             found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
         return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]
@@ -114,8 +115,8 @@ class Callers:
                 options={
                     "require": ["exp", "sub", "aud"] + (["iss"] if self._issuer else []),
                     "verify_iss": self._issuer is not None,
-                    # When it was issued refuses nothing (RFC 7519, 4.1.6): an issuer whose clock is
-                    # a second before ours signs somebody in with a token of our future.
+                    # The time of issue refuses nothing (RFC 7519, 4.1.6): where the issuer's clock
+                    # is a second ahead of ours, a fresh token seems to come from the future.
                     "verify_iat": False,
                 },
             )
@@ -151,7 +152,7 @@ class _KeySet:
         now = time.monotonic()
         if key_id not in self._keys or now - self._fetched > _JWKS_SECONDS:
             async with self._lock:
-                # Also a try that failed counts: an issuer that is away is not asked by each caller.
+                # A failed attempt counts, too: not every caller asks an issuer that is down.
                 if time.monotonic() - self._tried > _JWKS_PAUSE:
                     self._tried = time.monotonic()
                     await self._fetch()

@@ -1,4 +1,4 @@
-"""One endpoint of /v1: what it takes, what it gives, and the steps around its handler."""
+"""One endpoint of /v1: its request and answer, and the steps around its handler."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Call:
 
     @property
     def id(self) -> UUID:
-        """The `{id}` of the path; raises `Problem` 404 for a text that is none."""
+        """The `{id}` of the path; raises `Problem` 404 if it is no UUID."""
         try:
             return UUID(self.request.match_info["id"])
         except ValueError:
@@ -48,7 +48,7 @@ class Call:
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where the page begins; raises `Problem` 422 for a text that no page gave."""
+        """Where the page begins; raises `Problem` 422 for a malformed cursor."""
         query: PageQuery = self.query
         if query.cursor is None:
             return None
@@ -101,7 +101,7 @@ class Endpoint:
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
     """The body as JSON; raises `Problem` 400."""
     try:
-        # As the models read it: integers of any size, and no more levels than they take.
+        # With the models' own parser: integers of any size, and the same limit of nesting.
         return pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(400, f"The body is not well-formed JSON: {error}.") from None

@@ -1,4 +1,4 @@
-"""A request to send as it came, read as far as it can be."""
+"""Reading a request to send, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILE = {"url": "https://example.com/"}
 
 
 def read_request(model: type[R], raw: bytes, given: object) -> R | Malformed[R]:
-    """A request (`given` is it as parsed), or all that can be read of it."""
+    """The request, or what can be read of it; `given` is `raw` as parsed JSON."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -50,9 +50,9 @@ def _malformed(model: type[R], given: object, error: ValidationError) -> Malform
 
 
 def _stand_ins(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    """Something of the kind that was meant, for each field that says more by being given.
+    """A value for each unreadable field whose mere presence matters for the other errors.
 
-    Addresses and ids that nobody has; texts and files that are right. Other fields are left out.
+    Addresses and ids that nobody has; valid texts and files. Other fields are left out.
     """
     nobodys = str(new_id())
     stand_ins: dict[str, Any] = {
@@ -67,7 +67,7 @@ def _stand_ins(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -
 
 
 def _files(files: object, places: Sequence[tuple[int | str, ...]]) -> list[Any]:
-    """The files that can be read, and one that could be for each of the others."""
+    """The files that can be read, and a valid one in place of each of the others."""
     if not isinstance(files, list):
         return [_FILE]
     wrong = {place[1] for place in places if place[0] == "attachments"}

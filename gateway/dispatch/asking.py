@@ -1,4 +1,4 @@
-"""Asking: a provider is asked whether it has a message whose answer was lost, and whose it is."""
+"""Asking a provider whether it has a message whose answer was lost, and which of its messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logger(__name__)
 
 
 class Asking:
-    """Asks about entries, and records what came of it; `account` opens that of an entry."""
+    """Asks about entries, and records the result; `account` opens an entry's provider account."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Asking:
             await self._outcomes.settled(claimed)
             _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
             return
-        # As old as the list that is to be read: what it lacks may have arrived since.
+        # Measured before the list is read: a message that it lacks may arrive afterwards.
         age = claimed.attempt_age or 0.0
-        # By this machine's clock, which the provider's half can compare with the provider's.
+        # By this machine's clock, which the send half can compare with the provider's.
         since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
         try:
             account = self._account(claimed)
@@ -69,7 +69,7 @@ class Asking:
             wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
             await self._outcomes.ask_again(claimed, wait)
             return
-        # After the list was read: whoever sent what it shows had claimed that before.
+        # After the list was read: whoever sent a message on it had claimed it before.
         async with self._database.as_service() as db:
             twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
             listed = [sent.external_id for sent in found]
@@ -80,9 +80,9 @@ class Asking:
         if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return
-        # While there are too few for all of them, reports, which name their message, may still
-        # tell whose is whose: what is listed may be that of one whose worker has just gone. Not
-        # for ever, though: others may follow.
+        # While the provider lists fewer than are open, reports, which name their message, may still
+        # tell which is which: the listed one may belong to a twin whose worker has just died. Not
+        # for ever, though: more twins may follow.
         is_known = twins.youngest >= sure_after or age >= 2 * sure_after
         may_adopt = len(free) >= twins.unresolved or (is_sure and is_known)
         if free and not may_adopt:

@@ -1,22 +1,22 @@
-"""Dispatch: queue entry → provider → outcome. No database connection is held while a provider
-is being talked to.
+"""Dispatch: queue entry → provider → outcome. No database connection is held while the worker talks
+to a provider.
 
 What can come of an attempt (`outcomes` records it):
-- the provider took it: the row has its id, and the entry is gone;
+- taken by the provider: the row gets its id, and the entry is removed;
 - refused: the row has failed;
-- refused for now: the entry waits (the provider's own time, else longer each time);
-- the answer was lost: the row is `unknown`; after a while the provider is asked whether it has the
-  message, and only when it surely has not, the message is sent again. The same goes for an entry
-  whose worker died while it held it. Of a provider that cannot be asked only its reports tell: the
-  row stays `unknown` until one comes. There it is noted before a request leaves that it does, so
-  that what a dead worker had not begun is sent.
+- refused for now: the entry waits (as long as the provider says, else longer each time);
+- answer lost: the row is `unknown`. After a while the provider is asked whether it has the message,
+  and the message is sent again only when it certainly does not. The same goes for an entry whose
+  worker died. Where the provider cannot be asked, only its reports can tell, and the row stays
+  `unknown` until one comes; there we note that a request is about to leave before it does, so
+  that an entry which a dead worker had claimed but not begun is still sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from uuid import UUID
@@ -28,42 +28,29 @@ from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
 from gateway.dispatch.asking import Asking
-from gateway.dispatch.events import attempt, ids
+from gateway.dispatch.claiming import Claiming
+from gateway.dispatch.events import ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
-from gateway.dispatch.turns import (
-    TAKEN,
-    Reach,
-    Turn,
-    Turns,
-    in_turn,
-    is_new_attempt,
-    is_taken,
-    may_be_taken,
-    may_have_left,
-)
-from gateway.held import Around, Wait
+from gateway.dispatch.turns import Turn, Turns, is_taken, may_be_taken, may_have_left
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.registry import PROVIDERS, status_url
-from gateway.store import queue, reports
+from gateway.store import queue
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
 
-# Seconds: a mail's files are had within this, or not this time.
+# Seconds to load a message's files: what takes longer is tried again later.
 _FILES = 120.0
-# What another program holds is looked at again after so many.
-_HELD = 2.0
 
 
 class Dispatching:
@@ -77,7 +64,7 @@ class Dispatching:
         metrics: Metrics,
         *,
         base_url: str,
-        api_urls: dict[str, str | None],
+        api_urls: Mapping[str, str | None],
         files: Files,
         pace: Pace | None = None,
     ) -> None:
@@ -87,72 +74,19 @@ class Dispatching:
         self._session = session
         self._metrics = metrics
         self._base_url = base_url
-        self._api_urls = api_urls
+        self._api_urls = dict(api_urls)
         self._outbounds = Outbounds(database, vault, files, base_url)
         self._pace = pace or Pace()
-        self._around = Around()
-        self._reach = Reach()
         self._room = Room(self._pace.most_bytes)
+        self._claiming = Claiming(database, self.lease_id, self._pace.lease)
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
         self._asking = Asking(
             database, session, self._outbounds, self._outcomes, self._pace, self._account
         )
 
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
-        """Take up to `limit` due entries; those about to be sent are `sending` from now on.
-
-        Organizations that are `without` for now get nothing; nor do messages that another program
-        holds, where the others would have to wait for it.
-        """
-        return await self._around(lambda wait: self._claim(limit, without, wait))
-
-    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
-        since = Moment.now()
-        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
-            claimed = await queue.claim(
-                db, limit, self.lease_id, self._pace.lease, without, reach=self._reach.times
-            )
-            turns, later = await in_turn(db, claimed, since)
-            new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
-            advances = await reports.record(
-                db, [attempt(entry) for entry in new], waits=wait.for_rows
-            )
-            noted = {advance.message_id for advance in advances}
-            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            later += [(entry, _HELD) for entry in held.values()]
-            turns = [turn for turn in turns if turn.claimed.message_id not in held]
-            if wait.for_rows:
-                await queue.give_back(db, later, self.lease_id)
-        if not wait.for_rows:
-            await self._give_back_apart(later)
-        self._reach.claimed(claimed)
-        # A report that was stored while this claim was made: its row is known better by now.
-        taken = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
-        return Turns(
-            (
-                replace(turn, claimed=replace(turn.claimed, status=taken[turn.claimed.message_id]))
-                if turn.claimed.message_id in taken
-                else turn
-                for turn in turns
-            ),
-            # What its sender's rate has given back is no reason to come again at once; what another
-            # program holds is, for what is behind it.
-            has_more=any(turn.claimed.has_more for turn in turns)
-            or any(entry.has_more for entry in held.values()),
-        )
-
-    async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
-        """Give entries back where another program holds some message of theirs.
-
-        PostgreSQL looks at the key of a row that is changed twice in one transaction, also where it
-        stays the same: it would wait for whoever holds the message for himself alone.
-        """
-        if later:
-            try:
-                async with self._database.as_service(patience=1) as db:
-                    await queue.give_back(db, later, self.lease_id)
-            except DatabaseAwayError as error:  # what is claimed is to be sent all the same
-                _log.warning("the database is away", error=str(error))
+        """Up to `limit` due entries of organizations that are not `without`, leased and in turn."""
+        return await self._claiming.claim(limit, without)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
@@ -160,7 +94,7 @@ class Dispatching:
         if is_taken(claimed):
             await self._outcomes.settled(claimed)
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
-            await self._outcomes.pretended(claimed)  # whatever became of its first time
+            await self._outcomes.pretended(claimed)  # whatever became of its first attempt
         elif claimed.phase == "ask":
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
@@ -226,7 +160,7 @@ class Dispatching:
             await self._outcomes.sent(claimed, sent)
 
     async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
-        """The message, at the moment when it may leave; None when it does not leave this time."""
+        """The message, once it may leave; None when it does not leave this time."""
         claimed, since = turn.claimed, turn.since
         outbound = await self._made(claimed, account)
         if outbound is None:
@@ -239,8 +173,8 @@ class Dispatching:
         if (wait := turn.not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         if since.age() > self._pace.latest_start:
-            # A machine that was frozen or suspended: another worker may hold the lease, or be sure
-            # that the provider does not have the message, before this request arrives.
+            # The machine was frozen or suspended: by now another worker may hold the lease, or have
+            # found that the provider does not have the message.
             await self._outcomes.not_begun([claimed])
             return None
         if (left := turn.left) == 0:
@@ -268,9 +202,9 @@ class Dispatching:
     async def _is_too_late_to_ask(
         self, claimed: Claimed, account: Account, outbound: Outbound
     ) -> bool:
-        """Whether it may have been taken so long ago that the same request would be a second one.
+        """Whether an earlier request is so old that the provider would take a repetition as new.
 
-        It may have waited since, as long as a refusal said or all workers were away.
+        The entry may have waited since then for a refusal's pause, or while no worker ran.
         """
         if not may_be_taken(claimed):
             return False
@@ -286,13 +220,13 @@ class Dispatching:
         return False
 
     async def _hold(self, claimed: Claimed, seconds: float, *, is_begun: bool = False) -> bool:
-        """Hold the entry for longer; False when another worker looks after it by now."""
+        """Extend the lease; False when another worker has taken over the entry."""
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
     async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
         if isinstance(error, NotLookedAt) and may_be_taken(claimed):
-            # What can be put right may be, while the provider can still tell what it has.
+            # The account may be put right while the provider can still tell what it has.
             later = RefusedForNow(error.message, code=error.code)
             await self._outcomes.refused_for_now(claimed, later)
         elif isinstance(error, Refused):

@@ -1,4 +1,4 @@
-"""What happens to a claimed entry, as values: events, consent, names, its ids for the log."""
+"""What happens to a claimed entry, as values: events, opt-outs, Message-IDs, ids for the log."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
 
 
 def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
-    """What a provider says of a recipient who wants no more: the same refusal says it once."""
+    """The opt-out that a provider's refusal tells of; the same refusal gives the same statement."""
     channel = Channel(claimed.channel)
     return Statement(
         id=derived_id(claimed.message_id, "opted_out", str(error.code)),
@@ -87,7 +87,7 @@ def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
 
 
 def renamed(batch: Iterable[tuple[Claimed, Sent]]) -> Iterator[tuple[UUID, Written, str]]:
-    """Mails that left under a Message-ID of their provider's: whose, as written down, and which."""
+    """Mails whose provider replaced the Message-ID: organization, our record of it, the new id."""
     for claimed, sent in batch:
         known_as = sent.detail.get("message_id")
         if claimed.channel == Channel.EMAIL and isinstance(known_as, str):

@@ -1,4 +1,4 @@
-"""From a claimed entry to what its provider is handed: headers of e-mails, files, templates."""
+"""From a claimed entry to what its provider is given: e-mail headers, files, templates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
 
 
 class Outbounds:
-    """Makes what is sent from what is stored."""
+    """Makes the message to send from what is stored."""
 
     def __init__(self, database: Database, vault: Vault, files: Files, base_url: str) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class Outbounds:
     async def make(
         self, claimed: Claimed, account: Account, *, with_files: bool = True
     ) -> Outbound:
-        """The message as its provider is handed it; raises a `SendError`."""
+        """The message as its provider gets it; raises a `SendError`."""
         channel = Channel(claimed.channel)
         try:
             said = parts.read(claimed.parts)
@@ -71,7 +71,7 @@ class Outbounds:
         )
 
     async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:
-        """A mail with a link, to whom it signs in; what it says is not for the row to tell."""
+        """A mail with a sign-in link, which is made only now: the row never holds it."""
         async with self._database.as_service() as db:
             found = await sessions.find_link(db, claimed.organization_id, link_id)
         mailbox = email.to_mailbox(found["email"]) if found else None
@@ -90,7 +90,7 @@ class Outbounds:
     async def _attached(
         self, claimed: Claimed, channel: Channel, stored: tuple[Attachment, ...]
     ) -> tuple[Attachment, ...]:
-        """A mail carries its files; the other providers fetch them from us."""
+        """An e-mail carries its files; for other channels the provider fetches them from us."""
         if not stored:
             return ()
         if channel is Channel.EMAIL:
@@ -101,8 +101,7 @@ class Outbounds:
 
     def _mail(self, claimed: Claimed, thread: Thread | None, account: Account) -> Mail:
         thread = thread or Thread()
-        # A stranger's Message-ID that no header can hold, or a mail without one: nothing refers to
-        # it, and our answers leave all the same.
+        # A stranger's Message-ID that no header can hold is left out: our reply must leave.
         references = tuple(each for each in thread.references if _MAIL_ID.fullmatch(each))
         unsubscribe = links.unsubscribe_url(
             self._vault, self._base_url, claimed.organization_id, claimed.message_id
@@ -117,9 +116,9 @@ class Outbounds:
         )
 
     def _reply_address(self, claimed: Claimed, settings: Any) -> str | None:  # noqa: ANN401 - any JSON
-        """Where answers come to under the organization's `reply_domain`, if it has one.
+        """Where replies go under the organization's `reply_domain`, if it has one.
 
-        Somebody typed that: were it written into a header as it came, no mail would leave.
+        Somebody typed that domain: written into a header unchecked, it could keep all mail back.
         """
         domain = settings.get("reply_domain") if isinstance(settings, dict) else None
         if not domain:
@@ -133,10 +132,11 @@ class Outbounds:
         return mailbox
 
     async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
-        """WhatsApp's window may have closed since the message was accepted, or opened anew.
+        """Adapt to WhatsApp's window, which may have closed or reopened since the message was
+        accepted.
 
-        The claim compares addresses as they are written: whether somebody whose number has two
-        forms is suppressed under the other one is looked up here.
+        The claim compares addresses as they are written; whether a number that has two forms is
+        suppressed under its other form is looked up here.
         """
         is_open = said.window_until is None or datetime.now(UTC) < said.window_until
         forms = phone.variants(claimed.to_address)

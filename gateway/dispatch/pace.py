@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tenacity
 
+# Refusals for which the provider's own wish counts alone, however short it is.
 _AS_ASKED = 3
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
@@ -40,8 +41,8 @@ class Pace:
 def wait_after(refusal: int, retry_after: float | None) -> float:
     """Seconds until the next attempt: at first as the provider says, else 1-2 s, 2-3 s, 4-5 s ...
 
-    A provider that says "in a second" again and again gets more time, too: so many attempts have
-    to span hours, not a busy minute.
+    A provider that says "in a second" again and again gets longer pauses, too: all attempts
+    together have to span hours, not one busy minute.
     """
     state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
     state.attempt_number = refusal

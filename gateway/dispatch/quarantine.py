@@ -1,7 +1,7 @@
-"""Quarantine: claims go around an organization with a row that cannot be taken up.
+"""Quarantine: claims leave out an organization with a row that makes them fail.
 
-A claim is one transaction for all organizations. A trigger or a constraint of the CRM's that
-refuses one tenant's row would refuse it each time, and nobody's messages would be sent.
+A claim is one transaction for all organizations. A trigger or constraint of another program that
+refuses one tenant's row would fail every claim, and nobody's messages would be sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Claim = Callable[[int, Sequence[UUID]], Awaitable[Turns]]
 
 
 class Quarantine:
-    """Claims entries of all organizations but those whose entries cannot be."""
+    """Claims entries of all organizations except those whose entries cannot be claimed."""
 
     def __init__(self, database: Database, claim: Claim) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class Quarantine:
         return await self._apart(limit, sorted(waiting), out)
 
     async def _apart(self, limit: int, group: Sequence[UUID], out: Sequence[UUID]) -> Turns:
-        """What is due in a group of organizations, by halves, until it is known whose cannot be."""
+        """What is due in a group of organizations, halved until the one that fails is found."""
         if len(group) == 1:
             return await self._of_one(limit, group[0], out)
         turns = Turns()
@@ -62,8 +62,8 @@ class Quarantine:
             except DatabaseAwayError:
                 if not turns:
                     raise
-                break  # what is claimed is to be sent
-            except Exception:  # noqa: BLE001 - looked at by halves, and logged there
+                break  # what was claimed is sent
+            except Exception:  # noqa: BLE001 - halved, and logged in the end
                 found = await self._apart(left, half, [*out, *rest])
             turns = Turns([*turns, *found], has_more=turns.has_more or found.has_more)
         return turns

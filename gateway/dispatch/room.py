@@ -33,19 +33,18 @@ class Room:
         Raises `NoRoomError` after so many seconds, also where it is cancelled: nothing has begun.
         """
         share = Share(self, min(size, self._most))
-        try:
-            async with asyncio.timeout(seconds):
-                await self._take(share.size)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            raise NoRoomError from error
+        if share.size:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._take(share.size)
+            except (TimeoutError, asyncio.CancelledError) as error:
+                raise NoRoomError from error
         try:
             yield share
         finally:
             share.shrink_to(0)
 
     async def _take(self, size: int) -> None:
-        if size == 0:
-            return
         async with self._turn:
             while self._left < size:
                 self._freed.clear()

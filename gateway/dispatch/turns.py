@@ -15,12 +15,12 @@ from gateway.store import queue
 from gateway.store.database import Connection
 from gateway.store.queue import Claimed
 
-# Seconds: what its sender's rate holds back is claimed this long before its turn, so that a worker
-# that looks that seldom loses none; and after this at the latest, for a rate can be changed.
+# Seconds. An entry held back by its sender's rate is claimed again this long before its turn, so
+# that a worker that polls no more often wastes none; at the latest after this: rates may change.
 _EARLY = 0.5
 _LATEST = 60.0
-# So many claims in a row that something is hidden from are not by chance any more. 10,000 entries
-# of one organization are looked through in some 20 ms.
+# After so many claims in a row that missed due entries it is no coincidence any more, and a claim
+# looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
 
 TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
@@ -28,7 +28,7 @@ TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.R
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A claimed entry, since when it is, and by the monotonic clock, when it may be sent."""
+    """A claimed entry, when it was claimed (`since`), and when it may be sent (monotonic clock)."""
 
     claimed: Claimed
     not_before: float
@@ -36,16 +36,16 @@ class Turn:
 
     @property
     def left(self) -> float | None:
-        """Seconds until its `expires_at`, none of them where that has passed meanwhile."""
+        """Seconds until its `expires_at`, 0 once that has passed; None where it has none."""
         left = self.claimed.expires_in
         return None if left is None else max(0.0, left - self.since.age())
 
 
 class Reach:
-    """How many times its share of each organization a claim looks through for what nobody holds.
+    """How far a claim looks for unlocked entries: `times` each organization's share of the batch.
 
-    Workers that claim at the same time hide little from each other, and not for long. A claim that
-    finds nothing may have met nothing but what is held: where nothing is due, it costs no more.
+    Workers that claim at the same time hide few entries from each other, and not for long; another
+    program's lock may hide all. Looking further costs nothing where nothing is due.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Reach:
 
 
 class Turns(list[Turn]):
-    """The turns of one claim; `has_more`: there may be more that are due."""
+    """The turns of one claim; `has_more`: more entries may be due."""
 
     def __init__(self, turns: Iterable[Turn] = (), *, has_more: bool = False) -> None:
         super().__init__(turns)
@@ -70,8 +70,8 @@ class Turns(list[Turn]):
 async def in_turn(
     db: Connection, claimed: Sequence[Claimed], since: Moment
 ) -> tuple[list[Turn], list[tuple[Claimed, float]]]:
-    """When each entry may go, at its sender's rate; and what has no turn soon, which is to be given
-    back, with its seconds."""
+    """When each entry may be sent, at its sender's rate; and those to give back because their turn
+    is not soon, each with the seconds until it is due again."""
     now = time.monotonic()
     turns: list[Turn] = []
     later: list[tuple[Claimed, float]] = []
@@ -81,14 +81,14 @@ async def in_turn(
             paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
         else:
             turns.append(Turn(entry, now, since))
-    # One order for all workers: two that pace the same senders never wait for each other.
+    # In one order for all workers, so that two that pace the same senders never deadlock.
     for (organization_id, sender_id, rate), entries in sorted(paced.items()):
         wait, granted = await queue.take_turns(db, organization_id, sender_id, len(entries), rate)
         turns += [
             Turn(entry, now + wait + n / rate, since) for n, entry in enumerate(entries[:granted])
         ]
-        # Those that have no turn make room until about theirs: the backlog of a slow sender is
-        # not claimed again and again.
+        # The rest is put back until about its turn: the backlog of a slow sender must not be
+        # claimed again and again.
         later += [
             (entry, min(wait + n / rate - _EARLY, _LATEST))
             for n, entry in enumerate(entries[granted:], granted)
@@ -97,12 +97,12 @@ async def in_turn(
 
 
 def is_taken(claimed: Claimed) -> bool:
-    """Whether its message is known to have left, or will never leave."""
+    """Whether its message is known to have been sent, or will never be."""
     return claimed.external_id is not None or claimed.status in TAKEN
 
 
 def may_be_taken(claimed: Claimed) -> bool:
-    """Whether an earlier request may have been, and none since has told."""
+    """Whether an earlier request may have been taken, where only another request can tell."""
     provider = PROVIDERS.get(claimed.provider or "")
     return (
         claimed.status == Status.UNKNOWN and provider is not None and provider.is_asked_by_sending
@@ -110,11 +110,14 @@ def may_be_taken(claimed: Claimed) -> bool:
 
 
 def is_new_attempt(claimed: Claimed) -> bool:
-    """Whether it is about to be sent: nobody has begun, and nobody has to ask first."""
+    """Whether it is about to be sent: no earlier attempt was left open by a dead worker."""
     return claimed.phase == "send" and not claimed.was_leased and not is_taken(claimed)
 
 
 def may_have_left(claimed: Claimed) -> bool:
-    """Whether a worker that is gone may have sent it: where nobody can be asked, it was noted."""
+    """Whether a dead worker may have sent it.
+
+    Where the provider cannot be asked, `begun_at` was noted before the request left.
+    """
     provider = PROVIDERS.get(claimed.provider or "")
     return provider is None or provider.can_be_asked or claimed.begun_at is not None

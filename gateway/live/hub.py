@@ -22,24 +22,25 @@ from gateway.store.positions import Position, Snapshot
 
 _log = logger(__name__)
 
+# How many streams a process may have, and one organization of these.
 _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
 _AT_ONCE = 100
-# How many read at once: what is new, and what was missed, for which a herd of streams asks after a
-# new start. Nobody waits behind the others.
+# How many read at the same time: new events, and missed ones, which a herd of streams asks for
+# after a restart. Two limits, so that new events never wait for missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
 _CHECK = 20.0
 _AGAIN = 1.0
-# How often feeds look by themselves: where nobody wakes them, and where only a lost word could be.
+# Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0
 
 
 class Live:
     """Subscriptions of this process; `run` serves them until it is cancelled.
 
-    `dsn` is a direct way to the database, as LISTEN needs it. It has `streams` at most,
-    `streams_of_one` organization, and waits `patience` seconds for the database.
+    `dsn` is a direct address of the database, as LISTEN needs it. There are at most `streams`,
+    `streams_of_one` of one organization; each waits `patience` seconds for the database.
     """
 
     def __init__(

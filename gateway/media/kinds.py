@@ -1,4 +1,4 @@
-"""What a file is: its type by its own first bytes, and a name that harms nobody."""
+"""What a file is: its type, judged by its first bytes, and a harmless name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 UNKNOWN = "application/octet-stream"
 
-# What browsers show or play by themselves without running anything in it.
+# Types that browsers show or play without running anything in them.
 INLINE = frozenset(
     {
         "image/jpeg",
@@ -61,7 +61,7 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
         ("application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"),
     ),
 )
-# Types that begin in no way of their own; none of them is anything that runs.
+# Types without a signature of their own; none of them can run.
 _PLAIN = frozenset({"text/plain", "text/csv", "text/vcard", "text/calendar", "audio/aac"})
 _ALLOWED = _PLAIN.union(*(types for _, _, types in _SIGNS))
 _ALIASES = {
@@ -88,9 +88,9 @@ def plain_type(said: str | None) -> str:
 
 
 def type_of(content: bytes, said: str | None) -> str:
-    """What a file is: what was said where its first bytes agree, else what they show.
+    """The declared type where the first bytes agree, else the type that they show.
 
-    What neither is known nor shows anything is `UNKNOWN`: HTML, SVG and scripts among it.
+    Anything else is `UNKNOWN`, HTML, SVG and scripts included.
     """
     told = plain_type(said)
     begins = _begins(content)
@@ -113,7 +113,7 @@ def _begins(content: bytes) -> tuple[str, ...]:
 
 
 def clean_name(name: str | None) -> str | None:
-    """A file's name without folders, controls and what turns text around; None for no name."""
+    """A file's name without folders, control and direction characters; None if nothing is left."""
     text = (name or "").replace("\\", "/").rpartition("/")[2]
     text = text.encode("utf-8", "ignore").decode()
     text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)

@@ -1,4 +1,4 @@
-"""Links to files: for callers, who are asked who they are, and for providers, who are not."""
+"""Links to files: for callers, who must authenticate, and for providers, who need not."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import base64
 import binascii
 import re
 import time
-from typing import Protocol
-from urllib.parse import urlsplit
 from uuid import UUID
+
+from gateway import links
+from gateway.vault import Vault
 
 _PURPOSE = "media link"
 _HEAD = 16 + 16 + 5
@@ -20,27 +21,13 @@ class BadLinkError(Exception):
     """A token that is not ours, or whose time is over; nothing says which."""
 
 
-class Signer(Protocol):
-    """What `gateway.vault.Vault` offers."""
-
-    def sign(self, purpose: str, data: bytes, size: int = 16) -> bytes:
-        """`size` bytes that only this gateway can make."""
-        ...
-
-    def is_signed(self, purpose: str, data: bytes, mac: bytes) -> bool:
-        """Whether `sign` made them; takes the same time whether they are right or not."""
-        ...
-
-
 class MediaLinks:
     """Makes and reads links to the files of messages."""
 
-    def __init__(self, signer: Signer, base_url: str) -> None:
-        self._signer = signer
+    def __init__(self, vault: Vault, base_url: str) -> None:
+        self._vault = vault
         self._base_url = base_url
-        # PUBLIC_URL may carry the user and password that providers call with.
-        parts = urlsplit(base_url)
-        self._shown_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._shown_url = links.shown(base_url)
 
     def shown(self, media_id: UUID) -> str:
         """The URL of a file for callers, as `messages.attachments` has it."""
@@ -49,7 +36,7 @@ class MediaLinks:
     def public(self, organization_id: UUID, media_id: UUID, seconds: float = 3 * 86400) -> str:
         """A URL that anybody can fetch the file from for some seconds: for providers that do."""
         head = organization_id.bytes + media_id.bytes + int(time.time() + seconds).to_bytes(5)
-        token = head + self._signer.sign(_PURPOSE, head, _MAC)
+        token = head + self._vault.sign(_PURPOSE, head, _MAC)
         return f"{self._base_url}/media/{base64.urlsafe_b64encode(token).rstrip(b'=').decode()}"
 
     def read(self, token: str) -> tuple[UUID, UUID]:
@@ -59,7 +46,7 @@ class MediaLinks:
         except (binascii.Error, ValueError):
             raise BadLinkError from None
         head, mac = raw[:_HEAD], raw[_HEAD:]
-        if len(mac) != _MAC or not self._signer.is_signed(_PURPOSE, head, mac):
+        if len(mac) != _MAC or not self._vault.is_signed(_PURPOSE, head, mac):
             raise BadLinkError
         if int.from_bytes(head[32:]) < time.time():
             raise BadLinkError

@@ -1,4 +1,4 @@
-"""A kept file as an HTTP answer: never anything that a browser would run, in parts where asked."""
+"""A stored file as an HTTP answer: never anything that a browser would run, in ranges if asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 class _Stream(Payload):
-    """Pieces of a known total size, of which the first is at hand."""
+    """A body in pieces, with a known total size; the first piece has been read already."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes], size: int, kind: str) -> None:
         super().__init__(rest, content_type=kind)
@@ -46,7 +46,7 @@ async def answer(
 ) -> web.Response:
     """A stored file, or the part of it that `Range` asks for.
 
-    `headers` are the request's, `any_origin` is for links that whoever has them may show anywhere.
+    `headers` are the request's; `any_origin` lets pages of any site embed it, as for signed links.
     Raises `MissingFileError` or `MediaStoreError`, before anything is sent.
     """
     if file.size is None or file.storage_key is None:
@@ -62,7 +62,7 @@ async def answer(
     if end - start < file.size:
         named["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     pieces = store.stream(file.storage_key, start, end)
-    # The first piece now: while nothing is sent, a file that is lost can be said.
+    # Read the first piece now: while nothing is sent, a missing file can still be a 404.
     body = _Stream(await anext(pieces, b""), pieces, end - start, kind)
     if is_head:
         await body.close()
@@ -70,7 +70,7 @@ async def answer(
 
 
 def safety(kind: str, filename: str | None, *, any_origin: bool) -> dict[str, str]:
-    """The headers that keep a file from being more than a file."""
+    """The headers that keep a browser from running the file."""
     shown = "inline" if kind in kinds.INLINE else "attachment"
     return {
         "Content-Type": kind,
@@ -93,9 +93,9 @@ def _filename(name: str | None) -> str:
 
 
 def _part(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int] | None:
-    """(start, end) of what is asked for, None where there is nothing (RFC 9110 §14).
+    """(start, end) of the range that is asked for, None if it is empty (RFC 9110 §14).
 
-    Several parts at once, and what is no range of bytes, get the whole.
+    Several ranges at once, or a malformed one, get the whole file.
     """
     asked = _RANGE.fullmatch(headers.get("Range", "").strip())
     if asked is None or asked[1] == asked[2] == "" or headers.get("If-Range", etag) != etag:

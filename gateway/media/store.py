@@ -30,7 +30,7 @@ class MediaStore(Protocol):
     """Keeps files by their keys; every method raises `MediaStoreError`."""
 
     async def put(self, key: str, content: bytes, content_type: str) -> None:
-        """Keep a file; when this returns, a power cut does not lose it. A second time, again."""
+        """Store a file, or replace it; when this returns, a power cut does not lose it."""
         ...
 
     async def get(self, key: str) -> bytes:
@@ -38,7 +38,10 @@ class MediaStore(Protocol):
         ...
 
     def stream(self, key: str, start: int, end: int) -> AsyncGenerator[bytes]:
-        """The bytes of a file from `start` up to, not with, `end`; raises `MissingFileError`."""
+        """The bytes of a file from `start` up to, but not including, `end`, in pieces.
+
+        Raises `MissingFileError`.
+        """
         ...
 
     async def delete(self, key: str) -> None:
@@ -54,7 +57,7 @@ def storage_key(organization_id: UUID, media_id: UUID) -> str:
 
 
 def check_key(key: str) -> str:
-    """The key; raises `ValueError` for what `storage_key` does not make, as `../`."""
+    """The key; raises `ValueError` for one that `storage_key` did not make, such as `../`."""
     if not _KEY.fullmatch(key):
         raise ValueError("this is no key of the media store")
     return key

@@ -1,8 +1,8 @@
 """Consent: who must not be written to, under every address that we know them by.
 
-WhatsApp knows a person by a number, by user ids, or by both, and may tell one of them alone. What
-is said under one holds for those that came up in the same conversation. It is taken back only
-where the same word was said of them: others may be spoken for who share a conversation.
+WhatsApp knows a person by a number, by user ids, or by both, and may tell only one of them. A stop
+under one address holds for the others that came up in the same conversation. A start lifts it only
+for the addresses that the same stop was said of: several people may share a conversation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def store(
     changes: Sequence[ConsentChange],
     renamed: Sequence[Renamed] = (),
 ) -> None:
-    """Keep what was said as evidence, and what follows from it, for all of whoever said it."""
+    """Store the statements as evidence, and apply them to every address of whoever made them."""
     named = await _named(db, account.organization_id, changes) if changes else []
     named += await _also(db, account.organization_id, named)
     said_of: dict[str, set[str]] = defaultdict(set)
@@ -74,7 +74,7 @@ async def _named(db: Connection, organization_id: UUID, changes: Sequence[Consen
 
 
 async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
-    """The same of the other addresses that WhatsApp knows these people by."""
+    """The same changes for the other addresses that WhatsApp knows these people by."""
     about = [(change, address) for change, address in named if change.channel is Channel.WHATSAPP]
     stopped = {_key(Channel.WHATSAPP, address) for change, address in about if not change.is_lifted}
     lifted = {_key(Channel.WHATSAPP, address) for change, address in about if change.is_lifted}
@@ -83,7 +83,7 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
         for of, other in await suppressions.also_known_as(db, organization_id, sorted(stopped)):
             known[False, of].append(other)
     if lifted:
-        # Also what both words of one request are about.
+        # Also where one request says both words.
         for of in lifted & stopped:
             known[True, of] = list(known[False, of])
         for of, other in await suppressions.said_of(db, organization_id, sorted(lifted)):
@@ -99,12 +99,12 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
 
 
 def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
-    """What makes it one wish, of whichever address it is said twice."""
+    """What makes two changes the same one, whichever form of an address each names."""
     return (change.reason, change.is_lifted, change.occurred_at, _key(change.channel, address))
 
 
 async def _inherited(db: Connection, account: Account, news: Renamed) -> list[Statement]:
-    """What held for the former addresses, said of the new ones."""
+    """The suppressions of the former addresses, as statements about the new ones."""
     former = [_key(news.channel, each) for each in news.former]
     reasons = await suppressions.held_against(db, account.organization_id, news.channel, former)
     return [
@@ -130,12 +130,12 @@ async def _inherited(db: Connection, account: Account, news: Renamed) -> list[St
 
 
 def _word(change: ConsentChange) -> str:
-    """What is the same where one word is said of several addresses."""
+    """A key that is the same where one word is said of several addresses."""
     return repr(replace(change, address=None, key=""))
 
 
 def _key(channel: Channel, address: str) -> str:
-    """The form in which an address is suppressed, whatever a provider writes around a mailbox."""
+    """The form in which an address is suppressed, without what a provider writes around it."""
     if channel is Channel.EMAIL and _PLAIN.fullmatch(address) is None:
         found = mailboxes([address])
         address = found[0] if len(found) == 1 else address
@@ -145,7 +145,7 @@ def _key(channel: Channel, address: str) -> str:
 def _statement(
     account: Account, change: ConsentChange, address: str, said_of: Sequence[str]
 ) -> Statement:
-    """What was said about an address, and perhaps of others by the same word, as evidence."""
+    """What was said about an address, and by the same word perhaps about others, as evidence."""
     return Statement(
         id=derived_id(account.organization_id, account.id, "consent", change.key),
         channel=change.channel,

@@ -1,8 +1,8 @@
-"""Errands: what a webhook only pointed at is fetched apart from it, with retries.
+"""Errands: what a webhook only links to is fetched later, with retries.
 
 Kinds: `media`, a file of a message; `parse`, an answer that is read like a webhook; `visit`, a URL
-that has to be called. Bytes are kept before a row says so, and every step can be done twice: what
-dies in the middle is done again when its lease is over.
+that has to be called. Bytes are stored before a row says so, and every step may be repeated: an
+errand whose worker dies is done again when its lease ends.
 """
 
 from __future__ import annotations
@@ -11,21 +11,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from channels.download import Downloader, DownloadLater, DownloadRefused, File
-from channels.download import origin as origin_of
 from channels.http import Limits
 from channels.model import Account
 from gateway.logs import logger
 from gateway.media import kinds
-from gateway.media.files import LIMITS, MAX_BYTES
+from gateway.media.files import LIMITS
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStore, MediaStoreError, storage_key
+from gateway.receive.fetching import Fetching
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
-from gateway.store.codecs import as_object
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.store.media import Errand
@@ -37,10 +35,11 @@ _log = logger(__name__)
 Received = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 4
-# Of these, how many one account may take: what is slow there leaves a lane to the others.
+# How many of these one account may take: a slow provider leaves a lane to the others.
 _OF_ONE = CONCURRENCY - 1
+# Seconds until a lane looks again when nothing was due.
 _REST = 1.0
-# What may be right a moment later: a file that is not there yet, a key that is being changed.
+# HTTP statuses that may pass: a file that is not there yet, a key that is being changed.
 _PASSING = (401, 403, 404)
 
 
@@ -48,8 +47,8 @@ _PASSING = (401, 403, 404)
 class Patience:
     """How long errands are tried: seconds after each attempt, by the number of the attempt.
 
-    `lease` seconds must outlast one attempt. An answer that may pass ends an errand after
-    `passing` attempts, but for one of kind `parse`, which may be somebody's message.
+    `lease` seconds must outlast one attempt. A refusal that may pass (`_PASSING`) ends an errand
+    after `passing` attempts, except one of kind `parse`, which may be somebody's message.
     """
 
     waits: tuple[float, ...] = (5, 30, 120, 600, 3600, 21600, 21600)
@@ -80,19 +79,22 @@ class Errands:
         providers: Mapping[str, Provider] = PROVIDERS,
     ) -> None:
         self._database = database
-        self._vault = vault
         self._store = store
         self._links = links
-        self._downloader = downloader
         self._received = received
-        self._api_urls = api_urls
         self._patience = patience or Patience()
-        self._providers = providers
+        self._fetching = Fetching(
+            vault,
+            downloader,
+            api_urls=api_urls,
+            providers=providers,
+            limits=self._patience.limits,
+        )
         self._claiming = asyncio.Lock()
         self._held: list[UUID] = []
 
     async def run(self) -> None:
-        """Do what is due in four lanes, until cancelled: a slow errand holds up its lane alone."""
+        """Do what is due in four lanes, until cancelled: a slow errand delays only its own lane."""
         async with asyncio.TaskGroup() as lanes:
             for _ in range(CONCURRENCY):
                 lanes.create_task(self._lane())
@@ -114,19 +116,19 @@ class Errands:
 
         Raises `DatabaseAwayError`.
         """
-        async with self._claiming:  # so that each sees what the others hold
+        async with self._claiming:  # so that each lane sees which accounts the others work for
             async with self._database.as_service() as db:
                 due = await media.claim_errands(db, 1, self._patience.lease, self._held, _OF_ONE)
             self._held += [one.account_id for one in due]
             if not due:
-                # The others wait behind this one: where nothing is due, one look is enough for all.
+                # The other lanes wait for the lock: while nothing is due, one look serves them all.
                 await asyncio.sleep(rest)
                 return False
         try:
             await self._run(due[0])
         except asyncio.CancelledError:
-            # The worker stops: another one need not wait for the end of the lease. With a database
-            # that is away it has to; the worker ends all the same.
+            # The worker stops: give the errand back, so that another need not wait for the end of
+            # the lease. If the database is down it has to.
             with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
                     await media.postpone_errand(db, due[0], 0)
@@ -138,7 +140,7 @@ class Errands:
     async def _run(self, errand: Errand) -> None:
         try:
             if errand.attempts > self._patience.most:
-                # It ended its worker each time, so that nobody could say so.
+                # Its worker died each time, so nothing else counted these attempts.
                 await self._give_up(errand, "It could not be fetched.")
             elif errand.kind == "media" and errand.state != "waiting":
                 await self._finish(errand)  # done, or its message was deleted
@@ -155,11 +157,11 @@ class Errands:
 
     async def _attempt(self, errand: Errand) -> None:
         try:
-            account = self._account(errand)
+            account = self._fetching.account(errand)
             if errand.kind == "media":
-                await self._keep(errand, await self._fetch_file(errand, account))
+                await self._keep(errand, await self._fetching.file(account, errand.url))
                 return
-            file = await self._get(account, _rebased(errand.url, account.api_url))
+            file = await self._fetching.answer(account, errand.url)
             if errand.kind == "parse":
                 await self._received(account, _as_request(errand, file))
             await self._finish(errand)
@@ -182,48 +184,8 @@ class Errands:
         except Unreadable as error:
             await self._give_up(errand, f"The provider's answer cannot be read: {error}.")
 
-    def _account(self, errand: Errand) -> Account:
-        if errand.provider not in self._providers:
-            raise DownloadRefused(f"There is no provider {errand.provider} in this version.")
-        return Account(
-            id=errand.account_id,
-            organization_id=errand.organization_id,
-            provider=errand.provider,
-            credentials=self._vault.open(errand.organization_id, errand.credentials),
-            api_url=self._api_urls.get(errand.provider),
-            settings=as_object(errand.settings),
-        )
-
-    async def _get(self, account: Account, url: str) -> File:
-        authorize = self._providers[account.provider].authorize
-        return await self._downloader.get(
-            url,
-            max_bytes=MAX_BYTES,
-            limits=self._patience.limits,
-            authorize=lambda where: authorize(account, where),
-            allowed_origin=account.api_url,
-        )
-
-    async def _fetch_file(self, errand: Errand, account: Account) -> File:
-        """The file itself: where the provider only tells where it is, from there."""
-        file = await self._get(account, self._at(account, errand.url))
-        file_url = self._providers[account.provider].file_url
-        if file_url is None or file.content_type != "application/json":
-            return file
-        url = file_url(file.content)
-        if url is None:
-            raise DownloadRefused("The provider's answer names no URL of the file.")
-        return await self._get(account, self._at(account, url))
-
-    def _at(self, account: Account, url: str) -> str:
-        """A URL of the provider itself at the address that the environment names instead."""
-        if account.api_url is None or origin_of(url) == origin_of(account.api_url):
-            return url
-        is_theirs = bool(self._providers[account.provider].authorize(account, url))
-        return _rebased(url, account.api_url) if is_theirs else url
-
     async def _keep(self, errand: Errand, file: File) -> None:
-        """Keep the bytes, then say that they are there: in the row and in its message."""
+        """Store the bytes, then say so: in the file's row and in its message."""
         content_type = kinds.type_of(file.content, file.content_type)
         if content_type == kinds.UNKNOWN:
             content_type = kinds.type_of(file.content, errand.content_type)
@@ -268,12 +230,12 @@ class Errands:
             await media.set_failed(db, errand, reason)
 
     async def _tell_unfetched(self, errand: Errand) -> None:
-        """It may be somebody's message, which its provider may have in another form."""
+        """Tell the webhook half: the provider may have the message in another form."""
         request = WebhookRequest(
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )
         try:
-            await self._received(self._account(errand), request)
+            await self._received(self._fetching.account(errand), request)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - it is given up all the same
@@ -284,17 +246,6 @@ def _as_request(errand: Errand, file: File) -> WebhookRequest:
     return WebhookRequest(
         method="GET", url=errand.url, event="fetched", headers=file.headers, body=file.content
     )
-
-
-def _rebased(url: str, api_url: str | None) -> str:
-    """The same path and query at another base address."""
-    if api_url is None or origin_of(url) == origin_of(api_url):
-        return url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url  # the downloader says what is wrong with it
-    return api_url.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _ids(errand: Errand) -> dict[str, str | int]:

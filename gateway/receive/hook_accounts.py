@@ -1,4 +1,4 @@
-"""The accounts that webhooks name, with their credentials opened, kept for a moment."""
+"""The accounts that webhooks name, with their credentials opened, cached for five seconds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Known:
 
 
 class HookAccounts:
-    """Opens accounts; one is believed for five seconds: a changed secret counts after that."""
+    """Opens accounts, and caches them for five seconds: a changed secret counts after that."""
 
     def __init__(
         self, database: Database, vault: Vault, api_urls: Mapping[str, str | None]
@@ -50,7 +50,7 @@ class HookAccounts:
     async def named(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`."""
         row = PROVIDERS.get(provider)
-        # Of any length Python would read an id, and the cache remember it.
+        # Python reads a UUID with any number of hyphens, and the cache would keep the text.
         if row is None or event not in row.events or len(account_id) > _ID_CHARACTERS:
             raise UnknownHookError
         try:
@@ -75,7 +75,7 @@ class HookAccounts:
         return known.account
 
     async def siblings(self, account: Account) -> Sequence[Account]:
-        """The organization's other accounts at the same provider, believed as long."""
+        """The organization's other accounts at the same provider, cached as long."""
         known = self._siblings.get(account.id)
         if known is None or known[1] < time.monotonic():
             async with self._database.as_service() as db:

@@ -1,4 +1,4 @@
-"""Webhook requests as they came, kept for a while as evidence: without what is secret in them."""
+"""Webhook requests as they came, kept for a while as evidence, without the secrets in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.store.values import storable
 from webhooks.model import WebhookRequest
 
 _KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
-# What an account proves its webhooks by, as a parameter: our own, and that of Meta's handshake
+# Query parameters with a secret: our own, and that of Meta's handshake
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _SECRETS = ("secret", "hub.verify_token")
 _PARAMETER = re.compile(r"(?<=[?&])([^=&#]*)=[^&#]*")
@@ -35,14 +35,14 @@ def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
 
 
 def _without_secrets(url: str) -> str:
-    """A secret that rides in the URL does not rest in it, nor do user and password.
+    """The URL with its secret masked, and without user and password.
 
-    Nothing verifies a request again once it is kept.
+    Nobody needs them any more: a stored request is not verified again.
     """
     return _PARAMETER.sub(_masked, _USER.sub(r"\1", url))
 
 
 def _masked(parameter: re.Match[str]) -> str:
-    # As verifying reads its name: however that is written.
+    # The name is decoded as verifying decodes it.
     is_secret = unquote_plus(parameter[1]).casefold() in _SECRETS
     return f"{parameter[1]}=***" if is_secret else parameter[0]

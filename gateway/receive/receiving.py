@@ -1,8 +1,8 @@
 """Receive: signed request → event → row. A 2xx means that everything in it is stored.
 
-One transaction keeps the raw request, appends the events, and moves the rows by the one status
-statement; what is about a message that we do not know yet is kept and applied when we do. Files
-that came with it are kept before; what it only points at is fetched later, by a worker.
+One transaction keeps the raw request, appends the events, and advances the rows by the one status
+statement; a report about a message that we do not know yet is kept, and applied once we do. Files
+that come with a request are stored before that; what it only links to a worker fetches later.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ from webhooks.model import (
 
 _log = logger(__name__)
 
+# Certificates that are cached.
 _KNOWN_CERTIFICATES = 100
+# Bytes of a request that takes longer to read than to hand to a thread.
 _LARGE = 32 * 2**10
 _NOTHING = "The provider brought none of it that can be read."
 
@@ -79,10 +81,10 @@ class Receiving:
     async def receive(
         self, account: Account, request: WebhookRequest, siblings: Siblings | None = None
     ) -> Reply:
-        """Verify, read and store one request; the answer that its provider expects.
+        """Verify, parse and store one request; returns the answer that its provider expects.
 
-        What is about the sender of one of the account's `siblings` is stored as that one's. Raises
-        `InvalidSignature` or `Unreadable`, with nothing stored.
+        Events about the sender of one of the account's `siblings` are stored for that account.
+        Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         row = PROVIDERS[account.provider]
         half = row.webhook
@@ -104,12 +106,12 @@ class Receiving:
         return half.reply(request, events, account)
 
     async def _store_as(self, account: Account, request: WebhookRequest) -> None:
-        """Store what is about this account's sender, if the request proves to be its own, too."""
+        """Store the events about this account's sender, if the request verifies for it, too."""
         half = PROVIDERS[account.provider].webhook
         try:
             await _aside(request, half.verify, request, account)
         except InvalidSignature:
-            return  # another app's, whatever it says
+            return  # another app's request, whatever it says
         await self._store(account, request, await _aside(request, half.parse, request))
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
@@ -127,7 +129,7 @@ class Receiving:
         if not rest:
             await self._reporting.store(received)
             return
-        # A digest of every file is in it: in a thread where they are large.
+        # The ids are digests of the files, too: computed in a thread where these are large.
         inbound = await _aside(request, incoming.by_id, account, _of(events, Inbound))
         arrived = [
             Arrived(
@@ -151,7 +153,8 @@ class Receiving:
         arrived: Sequence[Arrived],
         wait: Wait,
     ) -> None:
-        """Store a request that holds more than messages and reports: it locks more than they do."""
+        """Store a request with other events than messages and reports, in its own transaction: it
+        locks more rows than theirs do."""
         account = received.account
         async with self._database.as_service(patience=wait.seconds) as db:
             await reports.keep_requests(db, [received.request])
@@ -172,10 +175,10 @@ class Receiving:
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID
     ) -> None:
-        """What was told about a call before the call itself.
+        """Apply what was told about an inbound call before the call itself.
 
-        What did not say whose call it is was taken for a report of one of ours: here it changes
-        nothing, and is still what happened.
+        A status that did not say which direction the call has was taken for a report about one of
+        ours: here it changes no status, but is still recorded as an event.
         """
         key = (account.organization_id, account.id, external_id, about)
         happened = []
@@ -188,11 +191,11 @@ class Receiving:
         await reports.record(db, happened)
 
     async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
-        """More of a message: files and text are added by whoever brings the event first."""
+        """Add files and text to a message, the first time that this event comes."""
         known = await reports.resolve_any(db, account.organization_id, [addition.external_id])
         about = known.get(addition.external_id)
         if about is None:
-            # It overtook its message: whoever stores that takes it from here.
+            # It overtook its message: whoever stores the message will find it here.
             await reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
         event = incoming.addition_event(account, addition, about)
@@ -216,7 +219,7 @@ class Receiving:
     async def _keep(
         self, account: Account, about: UUID, part: str, given: Sequence[Attachment]
     ) -> KeptFiles:
-        """Keep the files that came along; those that are pointed at are fetched by a worker."""
+        """Store the files that came with a message; a worker fetches those that are only linked."""
         files = KeptFiles()
         for position, file in enumerate(given):
             media_id = derived_id(about, "media", part, str(position))
@@ -254,7 +257,7 @@ class Receiving:
 
 
 async def _aside(request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """What a request needs done; in a thread where it is large, so that nobody waits for it."""
+    """Call `do`; in a thread where the request is large, so that it does not block the others."""
     if len(request.body) < _LARGE:
         return do(*args, **more)
     return await asyncio.to_thread(do, *args, **more)

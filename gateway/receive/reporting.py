@@ -1,4 +1,4 @@
-"""Reporting: what providers tell of our messages, as many requests at a time as have come."""
+"""Reporting: providers' reports about our messages, stored for all concurrent requests at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from webhooks.model import StatusReport
 
 _log = logger(__name__)
 
-# `record` looks through what it is given for each message: hundreds at once, not thousands.
+# Reports in one statement: `record` searches all of them for each message, so not thousands.
 _AT_ONCE = 300
 
 
@@ -74,8 +74,8 @@ class Reporting:
         except Exception:
             if len(batch) > 1:
                 raise  # each alone
-            # A trigger of the CRM's on messages, say. Its provider would come again for seconds,
-            # and not for as long as that takes to be mended: a worker tries it until then.
+            # Perhaps another program's trigger on messages. The provider's retries would end before
+            # that is mended, so the reports are kept, and a worker tries until they can be applied.
             _log.exception("reports could not be applied")
             told = []
             await self._around(lambda wait: self._put_aside(batch, wait))
@@ -93,7 +93,7 @@ class Reporting:
             await record(db, batch, applies=False)
 
     def count(self, told: Sequence[Told]) -> None:
-        """Numbers and log lines for what is stored: a transaction that failed comes again."""
+        """Metrics and log lines, once it is stored: a failed transaction is tried again."""
         now = datetime.now(UTC)
         for each in told:
             self._metrics.advanced(each.advance, each.provider, now)
@@ -112,11 +112,11 @@ def _line(told: Told) -> dict[str, str]:
 async def record(
     db: Connection, batch: Sequence[Received], *, waits: bool = True, applies: bool = True
 ) -> list[Told]:
-    """Record the reports of requests; what is about a message that we do not know is kept.
+    """Record the reports of requests; keep those about messages that we do not know yet.
 
-    And where it does not wait, what is about one that another transaction holds, and where it
-    `applies` none, all: a worker records it as soon as it can. Raises `HeldError` for a report that
-    has no id to be kept by.
+    Unless it `waits`, those about locked messages are kept, too; unless it `applies`, all of them
+    are. A worker records what was kept as soon as it can. Raises `HeldError` for a report that has
+    no external id to be kept under.
     """
     said = [(each.account, report) for each in batch for report in each.told]
     found: dict[int, UUID] = {}
@@ -148,7 +148,10 @@ async def record(
 async def _see_that_they_are_found(
     db: Connection, held: Sequence[tuple[Account, StatusReport, UUID]]
 ) -> None:
-    """Whoever looks for reports that are kept knows their messages by the provider's id alone."""
+    """Raise `HeldError` for a report that could not be found again once it is kept.
+
+    Kept reports are matched with their messages by the provider's id alone.
+    """
     known = await reports.external_ids(
         db, [(account.organization_id, about) for account, _, about in held]
     )
@@ -161,8 +164,8 @@ async def _record_known(
     db: Connection, said: list[tuple[Account, StatusReport, UUID]], *, waits: bool
 ) -> list[Told]:
     if len(said) > _AT_ONCE:
-        # A statement locks its rows in the order of their ids, and so do several together: two
-        # requests about the same messages wait for each other, and never in a circle.
+        # Each statement locks its rows in the order of their ids; sorted, all of them together do,
+        # too: two requests about the same messages never deadlock.
         said.sort(key=lambda each: each[2])
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):

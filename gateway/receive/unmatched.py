@@ -1,7 +1,7 @@
 """Reports that were missed: kept while their message's external id was being stored.
 
-Of the two transactions neither saw the other. Which reports that is so of, nobody knows: all that
-wait are looked at, and most are about messages that are none of ours, maybe millions.
+Neither of the two transactions saw the other. Nobody knows which reports that happened to, so all
+kept ones are looked at; most, maybe millions, are about messages that are not ours.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from gateway.store.reports import Event
 
 _log = logger(__name__)
 
-# No two transactions that did not see each other end that far apart.
+# Two transactions that did not see each other end less than this apart.
 _OVERLAP = timedelta(minutes=10)
+# Reports in one look, and looks beside that at the newest, in one call.
 _AT_ONCE = 1000
 _STEPS = 10
 # Seconds until what could not be recorded is tried again.
@@ -28,32 +29,31 @@ _AGAIN = 60.0
 
 
 class _Undone(Exception):
-    """What was tried is not to stay."""
+    """Rolls back what was only a trial."""
 
 
 class UnmatchedReports:
-    """Looks through what waits, from the newest back: all of it once, then what is recent.
+    """Walks through kept reports from the newest back: through all once, then only recent ones.
 
-    Each time it looks at what came last, and goes on from where it stood by so many `steps` of so
-    many reports `at_once`, so that no statement is long, and nothing that is new waits for what is
-    old.
+    Each call looks at the newest first, then continues its walk by `steps` looks at `at_once`
+    reports each: no statement takes long, and new reports never wait for old ones.
     """
 
     def __init__(self, database: Database, *, at_once: int = _AT_ONCE, steps: int = _STEPS) -> None:
         self._database = database
         self._at_once = at_once
         self._steps = steps
-        # How far back this walk goes, and the next; where it stands, and nowhere when it is over.
+        # How far back this walk goes, and the next one; where it stands, None when it is over.
         self._since: datetime | None = None
         self._next_since: datetime | None = None
         self._reached: datetime | None = None
-        # Whether a report that this walk has met has to stay: somebody held its message.
+        # Whether this walk has met a report that had to stay because its message was locked.
         self._is_held = False
         # Organizations whose reports cannot be recorded, and until when they are left alone.
         self._out: dict[UUID, float] = {}
 
     async def apply(self) -> int:
-        """Apply those that are found this time; how many were looked at."""
+        """Apply the missed reports that this call finds; how many it looked at."""
         newest = await self._look(None)
         looked = newest.looked
         self._is_held |= newest.is_held
@@ -73,7 +73,7 @@ class UnmatchedReports:
         return looked
 
     async def _look(self, before: datetime | None) -> reports.Look:
-        """A look at some; what cannot be recorded for one organization stays, for a minute."""
+        """Look at some; reports that one organization's rows refuse are left for a minute."""
         now = time.monotonic()
         self._out = {each: until for each, until in self._out.items() if until > now}
         found: list[Event] = []

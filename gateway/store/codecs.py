@@ -1,8 +1,8 @@
-"""Values of PostgreSQL as Python has them: also those that Python has not.
+"""PostgreSQL's values in Python, even those that Python cannot represent.
 
-Every program that may write a row may write a year 294000, or JSON of a thousand levels, which
-PostgreSQL holds. A worker reads rows of all organizations together: where one value of one row
-could not be read, nobody's messages were sent.
+Any program that writes a row may write the year 294000, or JSON of a thousand levels, and
+PostgreSQL stores it. A worker reads rows of all organizations together: if one value of one row
+could not be read, nobody's messages would be sent.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import orjson
 if TYPE_CHECKING:
     from gateway.store.database import Direct
 
-# What stands for JSON that cannot be read: of no type that anybody expects, so it is refused where
-# it matters, and seen where it is shown.
+# Stands for JSON that cannot be read: of a type that nobody expects, so it is refused where it
+# matters, and visible where it is shown.
 UNREADABLE = "[JSON that cannot be read]"
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# What Python has, in microseconds, and what stands for times before and behind it: a day inside, so
-# that it is a time in every zone.
+# Python's first and last moment in microseconds, and what stands for times outside: a day inside,
+# so that it exists in every time zone.
 _FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _BEFORE, _BEHIND = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _EPOCH_DAY = date(2000, 1, 1).toordinal()
-# orjson reads a thousand levels and writes 254: too many levels have more brackets than these.
+# orjson reads a thousand levels but writes 254; JSON with no more brackets than this is fine.
 _BRACKETS = 254
 
-# Arrays of PostgreSQL's own types, which have these numbers for ever (pg_type.dat): the array's,
-# its name, its elements'. On every new connection asyncpg would ask for what it knows of them, in
-# three round trips and 7 ms of the server's.
+# Array types of PostgreSQL, whose OIDs never change (pg_type.dat): OID, name, OID of the elements.
+# Otherwise asyncpg would query them on every new connection, in three round trips and 7 ms of the
+# server's time.
 _ARRAYS = (
     (199, "_json", 114),
     (1000, "_bool", 16),
@@ -49,7 +49,7 @@ _ARRAYS = (
     (2951, "_uuid", 2950),
     (3807, "_jsonb", 3802),
 )
-# The rows that its question is answered with; it has no public way to give them.
+# The rows that asyncpg's query would return; it has no public way to supply them.
 _TYPES = [
     {
         "oid": oid,
@@ -68,7 +68,7 @@ _TYPES = [
 
 
 async def use(connection: Direct) -> None:
-    """Have a connection read and write values so."""
+    """Set these codecs on a new connection."""
     for name in ("json", "jsonb"):
         await connection.set_type_codec(
             # Parameters come as JSON text already, from `as_json`.
@@ -84,13 +84,13 @@ async def use(connection: Direct) -> None:
     await connection.set_type_codec(
         "date", schema="pg_catalog", encoder=_days, decoder=_date, format="tuple"
     )
-    # At last: an array has the elements' codec of the moment at which it becomes known.
+    # Last, because an array takes the codec that its elements have when it is registered.
     protocol = connection._protocol  # type: ignore[attr-defined]  # noqa: SLF001 - see _TYPES
     protocol.get_settings().register_data_types(_TYPES)
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """JSON that can be written again; `UNREADABLE` for what cannot."""
+    """The value of a JSON text; `UNREADABLE` for one that orjson could not write again."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:  # too deep, or a number that no double holds
@@ -101,7 +101,7 @@ def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """An object that somebody else writes; an empty one for anything else."""
+    """A JSON object that others may have written; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 

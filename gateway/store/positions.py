@@ -1,7 +1,7 @@
-"""Places in a stream of events, as `paging` has them in a list: what was told before, what not yet.
+"""Positions in a stream of events: what was told before them, and what was not.
 
-Transactions end in another order than they begin, so a place is PostgreSQL's snapshot (which
-transactions had ended then), and where a transaction is half told, the last of it that was.
+Transactions end in another order than they begin, so a position is a PostgreSQL snapshot (which
+transactions had ended then) and, for a transaction that is half told, its last event that was.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Claimed:
     `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
     `has_more`: more entries of its organization may be due. `is_hidden`: fewer were claimed than
-    are due, because others hold them.
+    are due, because others have them locked.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
@@ -37,7 +37,6 @@ class Claimed:
     attempts: int
     refusals: int
     asked: int
-    attempted_at: datetime | None
     begun_at: datetime | None
     attempt_age: float | None
     is_test: bool
@@ -78,8 +77,8 @@ async def claim(
 ) -> list[Claimed]:
     """Take up to `limit` due entries for `seconds`, fairly between organizations.
 
-    None of those that are `without` for now. Of each organization up to `reach` times its share is
-    looked through for what nobody holds.
+    Organizations in `without` are left out. To get around locked entries, up to `reach` times its
+    share of each organization is looked at.
     """
     rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without), reach)
     return [Claimed(**row) for row in rows]
@@ -105,7 +104,7 @@ async def give_back(
 ) -> None:
     """Return entries that were claimed and not begun, each due again in so many seconds.
 
-    What a dead worker had begun stays leased: whoever claims it next must see that.
+    Entries taken over from a dead worker stay leased: whoever claims them next must see that.
     """
     own = [
         (entry.organization_id, entry.message_id, seconds)
@@ -144,7 +143,7 @@ async def postpone(
 async def extend(
     db: Connection, claimed: Claimed, lease_id: UUID, seconds: float, *, is_begun: bool = False
 ) -> bool:
-    """Hold an entry longer, its attempt begins now; False when the lease was lost meanwhile."""
+    """Extend a lease and restart its attempt's clock; False when the lease was lost meanwhile."""
     kept = await db.fetchval(
         _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds, is_begun
     )
@@ -159,9 +158,9 @@ async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:
 async def may_adopt(
     db: Connection, organization_id: UUID, external_id: str, message_id: UUID
 ) -> bool:
-    """Whether a provider's id belongs to no other message; holds it until the transaction ends.
+    """Whether a provider's id belongs to no other message; locks it until the transaction ends.
 
-    No message of any organization: those that share an account at the provider are listed together.
+    No message of any organization: organizations may share an account at the provider.
     """
     await db.execute(_SQL["lock_external_id"], external_id)
     free: bool = await db.fetchval(_SQL["is_free"], organization_id, external_id, message_id)
@@ -170,9 +169,9 @@ async def may_adopt(
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Equal messages whose fate is open, one's own included; and those under way right now.
+    """Equal messages with an open fate, this one included, and those under way right now.
 
-    `youngest` is how many seconds ago the last of them was attempted.
+    `youngest` is how many seconds ago the latest of them was attempted.
     """
 
     unresolved: int
@@ -181,20 +180,20 @@ class Twins:
 
 
 async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twins:
-    """How many messages are like this one, to the same person, and as uncertain."""
+    """How many messages are equal to this one, to the same person, and as uncertain."""
     row = await db.fetchrow(_SQL["twins"], organization_id, message_id)
     assert row is not None  # noqa: S101 - it counts
     return Twins(row["unresolved"], row["in_flight"], row["youngest"] or 0.0)
 
 
 async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> frozenset[str]:
-    """Those of a provider's ids that messages have which we sent, for whichever organization."""
+    """Which of a provider's ids belong to messages of ours, of whichever organization."""
     rows = await db.fetch(_SQL["known_external_ids"], list(external_ids))
     return frozenset(row["external_id"] for row in rows)
 
 
 async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) -> datetime | None:
-    """When an answer about a message was lost first; None where none was."""
+    """When an answer about a message was first lost; None where none was."""
     found: datetime | None = await db.fetchval(_SQL["lost_since"], organization_id, message_id)
     return found
 

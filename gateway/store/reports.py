@@ -27,8 +27,8 @@ _RECORD_FREE = _RECORD.replace("FOR NO KEY UPDATE\n", "FOR NO KEY UPDATE SKIP LO
 class Event:
     """One thing that happened to a message; the same `id` is the same event, stored once.
 
-    `status` is None for an event that changes none; `occurred_at` None means now. Not frozen, which
-    would make each of thousands a second take four times as long.
+    `status` is None for an event that changes none; `occurred_at` None means now. Not frozen: there
+    are thousands a second, and a frozen one takes four times as long to make.
     """
 
     organization_id: UUID
@@ -46,7 +46,7 @@ class Event:
 
 
 def report_id(key: str) -> UUID:
-    """The id of a report, while it is not known which message it is about."""
+    """The id of a report while its message is not known."""
     return derived_id("report", key)
 
 
@@ -56,15 +56,15 @@ def event_id(message_id: UUID, key: str) -> UUID:
 
 
 def event_of(message_id: UUID, report: UUID) -> UUID:
-    """The same by the id of the report, which stays the same where the key does."""
+    """The id of the event that a report (by its id, see `report_id`) is for a message."""
     return StoredUUID(derived_bytes(f"{message_id}\x1f{report}"))
 
 
 @dataclass(slots=True)
 class Advance:
-    """What `record` made of one message, as it answers; `fresh` are the ids of new events.
+    """How `record` changed one message; `fresh` are the ids of its new events.
 
-    `is_sent`, `is_delivered` and `has_failed` say what it is told of for the first time.
+    `is_sent`, `is_delivered` and `has_failed`: this happened now, for the first time.
     """
 
     organization_id: UUID
@@ -80,9 +80,9 @@ class Advance:
 
 
 async def record(db: Connection, events: Sequence[Event], *, waits: bool = True) -> list[Advance]:
-    """Append events and advance their messages; messages that do not exist are left out.
+    """Append events and advance their messages; leaves out messages that do not exist.
 
-    And where it does not wait, those that another transaction holds.
+    Unless it `waits`, leaves out those that another transaction has locked, too.
     """
     if not events:
         return []
@@ -93,11 +93,11 @@ async def record(db: Connection, events: Sequence[Event], *, waits: bool = True)
 
 
 def _event_row(event: Event) -> dict[str, Any]:
-    """An event as `record` takes it: what names it and what went wrong stand in its detail, too."""
+    """An event as `record` takes it; its external id and error are in its detail, too."""
     detail = dict(event.detail) if event.detail else {}
     row = {
         "organization_id": event.organization_id,
-        # As text: asyncpg's UUID is a class of its own, which orjson asks about.
+        # As text: asyncpg's UUID is a subclass, for which orjson would call our default.
         "message_id": str(event.message_id),
         "id": str(event.id),
         "type": event.type,
@@ -106,7 +106,7 @@ def _event_row(event: Event) -> dict[str, Any]:
         "source": event.source,
         "detail": detail,
     }
-    # What is not told is not named: most reports tell of no error, and PostgreSQL reads each word.
+    # Only what there is: most reports have no error, and PostgreSQL parses every key.
     if event.external_id is not None:
         row["external_id"] = detail["external_id"] = event.external_id
     if event.error_code is not None:
@@ -121,7 +121,7 @@ def _event_row(event: Event) -> dict[str, Any]:
 async def resolve(
     db: Connection, keys: Sequence[tuple[UUID, UUID | None, str | None]]
 ) -> dict[int, UUID]:
-    """For each (organization, message id, external id), by position, the message that it means."""
+    """For each (organization, message id, external id), by position, the id of its message."""
     wanted = [
         {
             "n": n,
@@ -138,7 +138,7 @@ async def resolve(
 async def resolve_any(
     db: Connection, organization_id: UUID, external_ids: Sequence[str]
 ) -> dict[str, UUID]:
-    """The messages, in or out, that have these ids at a provider."""
+    """The messages, inbound or outbound, with these external ids."""
     rows = await db.fetch(_SQL["resolve_any"], list(external_ids), organization_id)
     return {row["external_id"]: row["id"] for row in rows}
 

@@ -1,4 +1,4 @@
-"""Searching for words: a bound in time for all of it, and who and what else it finds."""
+"""Full-text search: its time limit, and the conversations that words or an address find."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SearchError(ValueError):
 
 @asynccontextmanager
 async def searching(db: Connection) -> AsyncIterator[None]:
-    """Give the statements within a few seconds; raises `SearchError` for what needs more.
+    """Limit the statements within to a few seconds; raises `SearchError` for one that needs more.
 
-    The transaction is at its end then: PostgreSQL has broken it off.
+    PostgreSQL has then aborted the transaction.
     """
     await db.execute(f"SET LOCAL statement_timeout = '{_SECONDS}s'")
     try:

@@ -1,6 +1,6 @@
-"""Telling those who stream events that there are new ones: after the commit, a few times a second.
+"""Telling event streams that there are new events: after the commit, a few times a second.
 
-A notification inside of the transaction would make PostgreSQL commit them one after the other.
+A NOTIFY inside the transactions would make PostgreSQL commit them one after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PAUSE = 0.05
 
 
 class Noting(Base):
-    """A connection that keeps in mind of which organizations its transaction stored events."""
+    """A connection that remembers for which organizations its transaction stored events."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as asyncpg makes them
         super().__init__(*args, **kwargs)

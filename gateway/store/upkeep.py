@@ -16,7 +16,7 @@ FORGET_AT_ONCE = 5000
 async def fold_template_uses(
     db: Connection, *, without: Sequence[UUID] = (), only: Sequence[UUID] | None = None
 ) -> int:
-    """Add waiting uses to their templates, but to those that somebody holds; how many changed."""
+    """Add waiting uses to their templates, except locked ones; how many templates changed."""
     folded = await db.fetch(
         _SQL["fold_template_uses"], list(without), None if only is None else list(only)
     )
@@ -24,18 +24,18 @@ async def fold_template_uses(
 
 
 async def used_templates(db: Connection) -> list[UUID]:
-    """The templates of which uses wait, as many as are folded at once."""
+    """The templates with waiting uses, as many as are folded at once."""
     return [row["template_id"] for row in await db.fetch(_SQL["used_templates"])]
 
 
 async def forget_old(db: Connection) -> dict[str, int]:
-    """Delete what is past its retention, at most `FORGET_AT_ONCE` of each kind; how many."""
+    """Delete what is past its retention, at most `FORGET_AT_ONCE` rows of each kind; how many."""
     row = await db.fetchrow(_SQL["forget_old"], FORGET_AT_ONCE)
     return dict(row or {})
 
 
 async def analyse_new_tables(db: Connection) -> list[str]:
-    """Have tables of a size that PostgreSQL knows nothing of analysed; which they were."""
+    """Analyse tables that have grown and have no statistics yet; which they were."""
     found: list[str] = await db.fetchval(_SQL["analyse_new_tables"])
     return found
 

@@ -1,4 +1,4 @@
-"""Values of statements as JSON, and what others told us in a form that PostgreSQL can hold."""
+"""Parameters of statements as JSON, and texts of others in a form that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def as_json_bytes(value: object) -> bytes:
 
 
 def as_stored(value: object) -> str:
-    """JSON text of rows (dicts or dataclasses) that hold what others told us; see `storable`."""
+    """JSON text of rows (dicts or dataclasses) with texts of others in them; see `storable`."""
     try:
         text = as_json_bytes(value)
     except TypeError:  # a lone surrogate
         return as_json(storable(value))
-    # Seldom, and seen by one look at the whole: a look at each text takes five times as long.
+    # Rare, so the whole is searched once: to look at each text takes five times as long.
     is_odd = b"\\u0000" in text or b"inbox" in text
     return as_json(storable(value)) if is_odd else text.decode()
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """What others told us, as PostgreSQL can hold it: without U+0000 and lone surrogates.
+    """Texts of others as PostgreSQL can store them: without U+0000 and lone surrogates.
 
-    And without a link to sign in, which a report of a click names, and an answer to the mail
-    quotes: colleagues read both.
+    Sign-in links are masked: a click report names one and a reply quotes it, and colleagues may
+    read both.
     """
     if isinstance(value, str):
         if value.isascii() and "\0" not in value and "inbox" not in value:

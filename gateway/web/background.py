@@ -1,4 +1,4 @@
-"""Background work of a web process: nobody waits for it, so nobody would miss it."""
+"""Background work of a web process, restarted when it fails, because nobody waits for it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PAUSE = 1.0
 
 @asynccontextmanager
 async def background(**works: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Do these works side by side, at the longest while the block lasts.
+    """Run these works concurrently while the block lasts.
 
-    One that has met what nobody expected is logged by its name, and begins anew after a second:
-    requests that are being answered need not end for it.
+    One that fails unexpectedly is logged by its name and restarted after a second: the requests
+    that are being answered need not end for it.
     """
     tasks = [asyncio.create_task(_kept_up(name, work)) for name, work in works.items()]
     try:

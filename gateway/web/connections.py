@@ -1,9 +1,9 @@
-"""The connections of a web process: what is refused before the application sees it, as problems
-like every other error, and an end for what never comes whole.
+"""The connections of a web process: requests that aiohttp refuses before the application sees them
+get a problem like every other error, and those that never come whole are ended.
 
 aiohttp answers what it cannot read with a text that repeats a part of it, and waits for the rest of
-a request for ever. One look at every open connection each few seconds ends the waiting; the
-requests themselves start no timer.
+a request for ever. A look at all open connections every few seconds ends the waiting, so that no
+request has to start a timer.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ MAX_HEADER = 32 * 2**10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """In seconds: how long the head of a request may take, how long nothing more of a body may
-    come, how long a whole body may take (30 MiB at 50 KiB/s); how often is looked."""
+    """Limits in seconds: for the head of a request, for silence within a body, for a whole body
+    (30 MiB at 50 KiB/s); and the time between two looks."""
 
     head: float = 30.0
     silence: float = 60.0
@@ -48,7 +48,7 @@ class Patience:
 async def listening(
     runner: web.AppRunner, bound: socket.socket, patience: Patience | None = None
 ) -> AsyncIterator[None]:
-    """Take connections on a bound socket within the block; those that are open stay so after it."""
+    """Accept connections on a bound socket within the block; open ones stay open after it."""
     patience = patience or Patience()
     server = cast("web.Server", runner.server)  # it is there once the runner is set up
     loop = asyncio.get_running_loop()
@@ -74,7 +74,7 @@ async def listening(
 
 
 class Connection(web.RequestHandler):
-    """One connection, as aiohttp serves it, but for its errors and its patience."""
+    """One connection as aiohttp serves it, with errors and time limits of our own."""
 
     __slots__ = ("_head", "_heard", "_owed", "_owed_since", "_quiet_since")
 
@@ -86,7 +86,7 @@ class Connection(web.RequestHandler):
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
         )
-        # Whoever connects owes a request; later only whoever has begun one does.
+        # A new connection owes a request; later it only owes the rest of one that has begun.
         self._head: Literal["due", "begun"] | None = "due"
         self._heard = False
         self._owed: tuple[str, int] | None = None
@@ -118,11 +118,11 @@ class Connection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done()
 
     def _what_is_owed(self) -> tuple[str, int] | None:
-        """`head` or `body`, and of which request of the connection; None while all is with us."""
+        """`head` or `body`, and the number of the request; None while the client owes nothing."""
         if self._waits():
             return ("head", self._request_count) if self._head else None
         request = self._current_request
-        # Reading is paused where we are the ones who are slow.
+        # If reading is paused, we are the slow ones.
         if request is None or request.content.is_eof() or self._reading_paused:
             return None
         return "body", self._request_count

@@ -49,8 +49,8 @@ async def handle(request: web.Request) -> web.Response:
         status = 503
         raise
     finally:
-        # Only names of providers become labels: a path is whatever somebody types.
-        known = provider if services.is_provider(provider) else "unknown"
+        # Only providers' names become labels: the path is whatever somebody typed.
+        known = provider if provider in PROVIDERS else "unknown"
         services.metrics.hook_answered(known, status, time.perf_counter() - started)
     return response
 

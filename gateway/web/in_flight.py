@@ -1,4 +1,4 @@
-"""Requests in flight, counted for a stop that waits for them but not for ever."""
+"""Requests in flight, counted so that a stop can wait for them, though not for ever."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+# Seconds that streams have to end by themselves.
 _GRACE = 2.0
 
 
@@ -43,7 +44,7 @@ class InFlight:
 
     @contextmanager
     def streaming(self, cut: Callable[[], None]) -> Iterator[None]:
-        """While somebody reads an answer that may be long: `cut` ends it when the process must."""
+        """Around an answer that may take long: `cut` ends it when the process has to stop."""
         self._cuts.add(cut)
         try:
             yield

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from importlib.resources import files
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import swagger_ui_bundle
 from aiohttp import web
 
-from gateway import migrate
+from gateway import links, migrate
 from gateway.api.endpoint import as_bytes, respond
 from gateway.api.openapi import describe
 from gateway.logs import logger
@@ -20,7 +20,7 @@ from gateway.web.services import SERVICES
 
 _log = logger(__name__)
 
-# A scrape is given up after ten seconds; what needs no database is told in time without one.
+# Prometheus gives a scrape up after ten seconds: without the database the rest must still answer.
 _COUNT_SECONDS = 3
 
 _ASSETS = {
@@ -96,10 +96,8 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def openapi(request: web.Request) -> web.Response:
     """The description of /v1, and of what operators ask."""
-    parts = urlsplit(request.app[SERVICES].settings.base_url)
-    # PUBLIC_URL may carry the user and password that providers call with.
-    document = describe(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
-    return web.Response(body=as_bytes(document), content_type="application/json")
+    base_url = links.shown(request.app[SERVICES].settings.base_url)
+    return web.Response(body=as_bytes(describe(base_url)), content_type="application/json")
 
 
 async def docs(_: web.Request) -> web.Response:

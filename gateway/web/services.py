@@ -9,14 +9,13 @@ from aiohttp import web
 
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
-from gateway.accept.draft import Drafting
+from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
 from gateway.config import Settings
 from gateway.live.hub import Live
 from gateway.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
-from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.vault import Vault
 
@@ -37,10 +36,6 @@ class Services:
     receiving: Receiving
     http: aiohttp.ClientSession
     live: Live
-
-    def is_provider(self, name: str) -> bool:
-        """Whether the registry has a row of that name."""
-        return name in PROVIDERS
 
 
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from channels.providers.meta import REASONS
+from channels.providers.meta.reasons import REASONS
 from gateway.why.model import Reason
 from gateway.why.own_reasons import ADMIN
 

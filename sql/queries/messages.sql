@@ -1,20 +1,20 @@
 -- Messages: accepted, read, canceled. Status changes are in reports.sql, and nowhere else.
 
 -- name: hold_leads
--- The leads that messages are about to go to, in one order for everybody. A statement of its own,
--- before anything is stored: what waits here has locked nothing yet, and what follows sees the rows
--- as they are then. $1: organization, $2: lead ids.
+-- Locks the leads that messages are about to go to, always in one order. A statement of its own,
+-- before anything is stored: while it waits it has locked nothing else, and the statements after it
+-- see the rows as they are then. $1: organization, $2: lead ids.
 SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 ORDER BY id FOR NO KEY UPDATE;
 
 -- name: hold_free_leads
--- The same without those that somebody else holds.
+-- The same without those that another transaction has locked.
 SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: touch_leads
--- Leads $2 of organization $1 to whom a message was stored at $3 while somebody held them: those that
--- nobody holds any more. Which these are.
+-- Sets the last contact of leads $2 of organization $1, which were locked when a message to them was
+-- stored at $3. Skips those that are still locked; returns the others.
 WITH free AS (
   SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
@@ -25,9 +25,9 @@ RETURNING l.id;
 
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
--- template's use, the lead's last contact, the conversation's (which is placed and locked before).
--- $1: json array of messages, $2: organization, $3: leads, which are held. The answer is when they
--- were stored.
+-- template's use, and the last contact of the lead and of the conversation (found and locked before).
+-- $1: json array of messages, $2: organization, $3: leads, locked before. Returns when they were
+-- stored.
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
@@ -80,7 +80,7 @@ WITH incoming AS MATERIALIZED (
 SELECT now();
 
 -- name: receive
--- Inbound messages of one organization, later ones in the order in which they came; an id is derived
+-- Stores inbound messages of one organization, in the order in which they came. Their ids are derived
 -- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT *, now() + ordinality * interval '1 microsecond' AS created_at
@@ -99,8 +99,8 @@ WITH incoming AS MATERIALIZED (
     conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata,
     created_at
   FROM incoming
-  -- Of this key alone: what another program's unique index refuses is no redelivery, and an error.
-  -- Two at once that meet at our other key are an error, too, and done once more.
+  -- On this key alone: a row that another program's unique index refuses is no redelivery, but an
+  -- error. Two concurrent ones that meet at our other key are an error, too, and tried again.
   ON CONFLICT (id) DO NOTHING
   RETURNING id, channel, conversation_id, created_at
 ), noted AS (
@@ -110,7 +110,7 @@ WITH incoming AS MATERIALIZED (
   SELECT $2, i.id, i.event_id, 'received', 'received', coalesce(i.occurred_at, now()), i.source
   FROM incoming i JOIN stored USING (id)
 ), talked AS (
-  -- whoever writes opens what was closed
+  -- a new message reopens a closed conversation
   UPDATE gateway.conversations c SET
     status = 'open',
     unread_count = least(c.unread_count::bigint + s.unread, 2147483647)::integer,
@@ -132,7 +132,7 @@ WITH incoming AS MATERIALIZED (
 SELECT id, channel FROM stored;
 
 -- name: add_to
--- More of a message that is stored: files, and a text where it has none. $3: json array.
+-- Adds files to a stored message, and a text if it has none. $3: json array.
 UPDATE messages SET
   attachments = coalesce(attachments, '[]') || $3::jsonb,
   body = CASE WHEN body = '' THEN coalesce($4, '') ELSE body END
@@ -175,9 +175,9 @@ ORDER BY created_at DESC, id DESC
 LIMIT $15;
 
 -- name: search
--- The same where words are asked for ($16): the function finds the ids, the caller's own policy
--- decides once more about the rows. LATERAL and OFFSET 0 have the function called first, and so
--- always: words that cannot be searched for are refused also where there is no row to compare.
+-- The same with search words ($16): the function finds the ids, and the caller's own policy then
+-- filters the rows. LATERAL and OFFSET 0 make sure that the function is always called, and first:
+-- words that cannot be searched for are refused even where there are no rows.
 SELECT m.*
 FROM (
   SELECT ARRAY(
@@ -205,7 +205,7 @@ ORDER BY recorded_at DESC, id DESC
 LIMIT $5;
 
 -- name: take_back
--- A message may be canceled while no worker has taken it up: whoever holds the entry, decides.
+-- A message may be canceled while no worker has taken it up: whoever gets the entry decides.
 DELETE FROM gateway.queue
 WHERE organization_id = $1 AND message_id = $2 AND attempts = 0 AND lease_until IS NULL
 RETURNING message_id;
@@ -216,7 +216,7 @@ FROM unnest($1::uuid[], $2::text[]) AS k (organization_id, key)
 JOIN gateway.idempotency_keys USING (organization_id, key);
 
 -- name: claim_keys
--- Waits for concurrent requests with the same keys; of those not in the answer one was first.
+-- Claims keys; waits for concurrent requests with the same keys, and omits those that were first.
 INSERT INTO gateway.idempotency_keys (organization_id, key, request_hash, answer)
 SELECT organization_id, key, request_hash, ''
 FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, request_hash)

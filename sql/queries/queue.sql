@@ -1,15 +1,16 @@
 -- The queue: claimed with leases, fair between organizations, narrow on purpose.
 
 -- name: claim
--- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization that has something due
--- gets the same share of the batch, by priority and age within it; the rest of an organization's
--- backlog is not even looked at. An entry is due when its time has come and no lease holds it.
--- `has_more`: as much of its organization was due as its share, so more of its entries may be.
--- Organizations $4 get nothing this time.
--- What another program holds, as messages that it deletes in a transaction that stays open, is left
--- out; $5 is how many times the share is looked at for what is behind it. `is_hidden`: something was.
--- It is planned once (its planning takes three times its work), so each table that grows is asked
--- for one row or one share of rows at a time: by LATERAL, by place, or in an index's order.
+-- Takes up to $1 due entries for lease $2 of $3 seconds. Every organization with something due gets
+-- the same share of the batch, by priority and age within it; the rest of an organization's backlog
+-- is not even looked at. An entry is due when its time has come and no lease holds it. Organizations
+-- $4 get nothing this time.
+-- Locked entries, say of messages that another program deletes in an open transaction, are left out;
+-- to find unlocked ones behind them, $5 times the share of each organization is looked at.
+-- `has_more`: at least its organization's share was due, so more may be. `is_hidden`: fewer were
+-- claimed than are due, because others have them locked.
+-- The plan is made only once (planning takes three times as long as the work), so each table that
+-- grows is read one row or one share at a time: by LATERAL, by ctid, or in an index's order.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -25,7 +26,7 @@ WITH RECURSIVE organizations AS (
       SELECT FROM gateway.queue q
       WHERE q.organization_id = o.organization_id AND q.priority = p.priority
         AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-      -- in the index's order: without it a backlog is read whole for each priority that has nothing
+      -- in the index's order: otherwise the whole backlog is read for each priority with nothing due
       ORDER BY q.run_at LIMIT 1
     ) AS one
   )
@@ -46,20 +47,20 @@ WITH RECURSIVE organizations AS (
   SELECT locked.* FROM (
     SELECT organization_id, message_id FROM candidates
     WHERE turn <= (SELECT size FROM share) * $5
-    -- by chance among organizations: with less room than organizations none is always first
+    -- in random order: if there are more organizations than places, none is always first
     ORDER BY turn, random()
   ) c
   CROSS JOIN LATERAL (
     SELECT q.ctid AS place, q.lease_until IS NOT NULL AS was_leased FROM gateway.queue q
     WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
-      -- once more, on the row as it is when the lock is held
+      -- checked again, on the row as it is once it is locked
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
     FOR UPDATE SKIP LOCKED
   ) locked
   LIMIT $1
 ), taken AS (
-  -- A row that somebody changed since this statement began is at a place that it does not see, and
-  -- stays for the next claim.
+  -- A row that was changed since this statement began has moved to a ctid that it does not see, and
+  -- is left for the next claim.
   UPDATE gateway.queue q SET
     lease_id = $2, lease_until = now() + make_interval(secs => $3),
     attempts = q.attempts + CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN 1 ELSE 0 END,
@@ -67,11 +68,11 @@ WITH RECURSIVE organizations AS (
       ELSE q.attempted_at END
   FROM chosen c WHERE q.ctid = c.place
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
-    q.refusals, q.asked, q.attempted_at, q.begun_at, q.is_test, c.was_leased, q.run_at
+    q.refusals, q.asked, q.begun_at, q.is_test, c.was_leased, q.run_at,
+    extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age
 )
-SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS attempt_age,
-  coalesce(m.expires_at <= now(), false) AS is_expired,
-  -- each apart: before PostgreSQL 17 no time is subtracted from infinity
+SELECT t.*, coalesce(m.expires_at <= now(), false) AS is_expired,
+  -- two extracts, because before PostgreSQL 17 nothing can be subtracted from infinity
   (extract(epoch FROM m.expires_at)::double precision
     - extract(epoch FROM now())::double precision) AS expires_in, m.channel, m.from_address, m.to_address,
   m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
@@ -82,7 +83,7 @@ SELECT t.*, extract(epoch FROM now() - t.attempted_at)::double precision AS atte
   s.account_id, s.rate, s.is_active, s.provider, s.credentials,
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
     WHERE o.id = t.organization_id) AS settings,
-  -- Counted before others' locks are left out: what they hold hides what is behind it.
+  -- Counted before locked entries are left out: there may be more behind them.
   t.organization_id IN (
     SELECT c.organization_id FROM candidates c
     GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
@@ -103,7 +104,7 @@ LEFT JOIN LATERAL (
 ORDER BY t.priority, t.run_at;
 
 -- name: waiting_organizations
--- Those that have anything in the queue, each found behind the one before.
+-- The organizations with anything in the queue, found by a loose index scan.
 WITH RECURSIVE organizations AS (
   (SELECT organization_id FROM gateway.queue ORDER BY organization_id LIMIT 1)
   UNION ALL
@@ -121,14 +122,14 @@ VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
 
 -- name: take_turns
 -- Grants up to $3 turns of a sender that may send $4 a second: as many as fit into the next
--- second. The first is at `first_at`, the others follow at the sender's pace.
+-- second. The first is in `wait` seconds, the others follow at the sender's rate.
 WITH held AS (
   SELECT organization_id, sender_id, greatest(next_at, clock_timestamp()) AS first_at
   FROM gateway.sender_paces WHERE organization_id = $1 AND sender_id = $2
   FOR UPDATE
 ), granted AS (
   SELECT *, least($3::integer, greatest(0, ceil(
-    -- (less a hair, for the microseconds between two looks at the clock)
+    -- (slightly less, for the microseconds between two readings of the clock)
     extract(epoch FROM clock_timestamp() + interval '1 second' - first_at)
       * $4::double precision - 0.001)))::integer AS turns
   FROM held
@@ -150,8 +151,8 @@ FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
 WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
 
 -- name: postpone
--- Back to the queue for $4 seconds, in phase $5; $6 refusals and $7 questions were counted. What is
--- not sent before its expires_at comes back then: it has failed.
+-- Back to the queue for $4 seconds, in phase $5, with $6 refusals and $7 questions counted. A message
+-- that would wait beyond its expires_at comes back at that time, to be failed.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $5, refusals = $6, asked = $7,
   run_at = least(clock_timestamp() + make_interval(secs => $4), CASE WHEN $5 = 'send' THEN (
@@ -160,8 +161,8 @@ WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
 RETURNING message_id;
 
 -- name: extend
--- A lease that is still held is held for $4 seconds from now on; what follows is the attempt. $5: the
--- request is about to leave.
+-- Extends a lease that is still held to $4 seconds from now; the attempt's age counts from here. $5:
+-- the request is about to leave.
 UPDATE gateway.queue SET
   lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp(),
   begun_at = CASE WHEN $5 THEN clock_timestamp() ELSE begun_at END
@@ -172,23 +173,23 @@ RETURNING message_id;
 DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
 
 -- name: lock_external_id
--- Makes two workers that found the same id take turns. A statement of its own: the next one's
--- snapshot is taken after the wait, and sees what the first of them has committed.
+-- Makes two workers that found the same id take turns. A statement of its own, so that the next
+-- one's snapshot is taken after the wait, and sees what the other worker has committed.
 SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7041));
 
 -- name: is_free
--- Whether no other message that we sent has a provider's id, of whichever organization: some share
--- an account at the provider. What came in does not count: a mail of ours may come to ourselves.
+-- Whether no other outbound message has this provider's id, in any organization, because some share
+-- an account at the provider. Inbound ones do not count: a mail of ours may come to ourselves.
 SELECT NOT EXISTS (
   SELECT FROM messages
   WHERE external_id = $2 AND direction = 'outbound' AND (organization_id, id) <> ($1, $3::uuid)
 );
 
 -- name: twins
--- Messages with the same addresses and text of which nobody knows yet whether they were taken, the
--- one that is asked about among them: what the provider lists may be any one's. It lists its own text
--- of a template, and none of a call: there it may be any one's with the same addresses. Those of
--- other organizations count that send from the same address: they share an account at the provider.
+-- Messages with the same addresses and text that may or may not have been taken, including the one
+-- that is asked about: a message that the provider lists may be any of them. Of a template it lists
+-- its own text, and of a call none: there the addresses alone count. Messages of other organizations
+-- that send from the same address count, too: they share an account at the provider.
 SELECT count(*) AS unresolved,
   count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight,
   extract(epoch FROM now() - max(q.attempted_at))::double precision AS youngest
@@ -208,18 +209,18 @@ WHERE m.organization_id = $1 AND m.id = $2 AND q.attempts > 0
   AND (t.body = m.body OR m.channel = 'call' OR coalesce(m.parts ? 'template', false));
 
 -- name: known_external_ids
--- Those of a provider's ids $1 that messages which we sent have, of whichever organization.
+-- Which of a provider's ids $1 belong to outbound messages, of any organization.
 SELECT DISTINCT external_id FROM messages
 WHERE external_id = ANY ($1::text[]) AND direction = 'outbound';
 
 -- name: lost_since
--- When the answer about a message was lost for the first time: since then the provider may have it.
+-- When an answer about a message was first lost: since then the provider may have it.
 SELECT min(occurred_at) FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
 -- name: wake
--- Tells the workers that something is due. Not a part of accept: PostgreSQL commits the
--- transactions that notify one after the other.
+-- Tells the workers that something is due. Not part of accept's transaction: PostgreSQL commits
+-- transactions with a NOTIFY one after the other.
 SELECT pg_notify('gateway_queue', '');
 
 -- name: live_leases
@@ -239,8 +240,8 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: end_dead_leases
--- Ends the leases of workers that are not alive ($1: one's own). Who lives is asked after the
--- snapshot was taken: a worker that begins just now holds its lock before it claims anything.
+-- Ends the leases of dead workers ($1: one's own). The locks are read after the snapshot was taken,
+-- and a new worker takes its lock before it claims anything, so none is taken for dead.
 UPDATE gateway.queue SET lease_until = now()
 WHERE lease_until > now() AND lease_id <> $1
   AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY (ARRAY(

@@ -1,12 +1,12 @@
 -- What happened to messages. `record` is the one statement that advances a row.
 
 -- name: record
--- Appends events and moves their messages to the highest status that any event gives. It may be
--- run with the same events again, in any order and by several processes: the row ends the same.
--- Rows are locked in the order of their ids; a report whose message does not exist is not in the
--- answer. A message that the provider took, or that is done, leaves the queue; an entry that a
--- worker is just claiming is skipped, and dropped by that worker, which looks at the row again.
--- Where nothing is to be waited for, the rows that others hold are skipped, too (store/reports.py).
+-- Appends events and advances their messages to the highest status that any event gives. It may be
+-- run with the same events again, in any order and by several processes: the row ends up the same.
+-- Rows are locked in the order of their ids; events of messages that do not exist are ignored. A
+-- message that was sent, or has a later status, leaves the queue; an entry that a worker is just
+-- claiming is skipped, and dropped by that worker, which reads the row again. Where nothing may be
+-- waited for, locked rows are skipped, too (store/reports.py).
 -- $1: json array of events.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (organization_id, message_id, id) * FROM json_to_recordset($1::json) AS i (
@@ -36,7 +36,7 @@ WITH incoming AS MATERIALIZED (
   FROM appended a JOIN incoming i USING (organization_id, message_id, id)
 ), folded AS MATERIALIZED (
   SELECT organization_id, message_id, array_agg(id) AS ids,
-    -- the status of the highest rank, which is one digit of every status that can be stored
+    -- the status with the highest rank: the rank of every status that can be stored is one digit
     substr(max((gateway.status_rank(status) || status) COLLATE "C"), 2) AS status,
     min(at) FILTER (WHERE status = 'sent') AS sent_at,
     min(at) FILTER (WHERE status = 'delivered') AS delivered_at,
@@ -79,10 +79,10 @@ WITH incoming AS MATERIALIZED (
   LEFT JOIN failure x USING (organization_id, message_id)
   LEFT JOIN told t USING (organization_id, message_id)
   WHERE m.organization_id = f.organization_id AND m.id = f.message_id
-    -- What says nothing new leaves the row as it is: of a message that was sent, each provider says
-    -- so once more, and a row that is written anew costs as much as one that is new. Each line is
-    -- one of the lines above, asked of the row as it was when the statement began: that is enough,
-    -- because nothing but this statement changes these columns, and never backwards.
+    -- Events that say nothing new leave the row alone: every provider reports "sent" once more for
+    -- a sent message, and an UPDATE costs as much as an INSERT. Each condition belongs to one of the
+    -- assignments above, on the row as it was when the statement began. That is enough, because only
+    -- this statement changes these columns, and never backwards.
     AND (
       m.direction = 'outbound'
         AND gateway.status_rank(f.status) > coalesce(gateway.status_rank(m.status), -1)
@@ -119,9 +119,9 @@ LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id
 LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t.id;
 
 -- name: resolve
--- Which of our messages reports are about: $1: json array of {n, organization_id, message_id,
--- external_id}. Our own id wins over the provider's. One look-up each: a join could be planned
--- as a walk through all messages of the organization.
+-- Which of our messages reports are about. $1: json array of {n, organization_id, message_id,
+-- external_id}. Our own id wins over the provider's. One look-up for each: a join could be planned
+-- as a scan of all messages of the organization.
 SELECT i.n, coalesce(own.id, known.id) AS message_id
 FROM json_to_recordset($1::json) AS i (
   n integer, organization_id uuid, message_id uuid, external_id text
@@ -172,7 +172,7 @@ FROM json_to_recordset($1::json) AS i (
   occurred_at timestamptz, error_code text, error_message text, source text, detail jsonb,
   provider jsonb
 )
--- Two that keep the same reports wait for each other, and never in a circle.
+-- In one order, so that two transactions with the same reports never deadlock.
 ORDER BY organization_id, account_id, external_id, id
 ON CONFLICT DO NOTHING;
 
@@ -188,31 +188,31 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
   u.detail, u.provider;
 
 -- name: take_missed
--- Reports whose message was stored while they were kept, each unseen by the other's transaction.
--- Most that wait are about nobody's message, and there may be millions: looks at the $3 newest of
--- those that were received after $1 and before $2, and says how many these were, and which was the
--- oldest where there may be more behind it. Those of organizations $4 stay.
+-- Reports that were kept while their message was being stored: neither transaction saw the other.
+-- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
+-- newest that were received after $1 and before $2, and returns how many these were, and the time of
+-- the oldest if there may be more behind it. Those of organizations $4 stay.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at
   FROM gateway.unmatched_reports u
   WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
     AND u.received_at < coalesce($2::timestamptz, 'infinity')
-  -- all of one moment: the next step goes on before it
+  -- with all of the same moment, because the next step continues before it
   ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
 ), missed AS MATERIALIZED (
   SELECT s.place, s.organization_id, m.id AS message_id
   FROM seen s
   CROSS JOIN LATERAL (
     SELECT m.id FROM (
-      -- by this alone first: while there are few messages, any index that begins with the
-      -- organization looks as good
+      -- by the external id alone: while there are few messages, the planner may prefer any index
+      -- that begins with the organization
       SELECT id, organization_id, direction FROM messages WHERE external_id = s.external_id OFFSET 0
     ) m
     WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
     LIMIT 1
   ) m
 ), free AS MATERIALIZED (
-  -- what somebody else holds is not waited for: others wait behind it
+  -- locked messages are not waited for: the other reports would wait, too
   SELECT x.place, x.message_id FROM missed x
   CROSS JOIN LATERAL (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
@@ -221,7 +221,7 @@ WITH seen AS MATERIALIZED (
   WHERE x.organization_id <> ALL ($4::uuid[])
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
-  WHERE u.ctid = x.place -- nothing changes these rows but their end
+  WHERE u.ctid = x.place -- these rows are only ever deleted, never updated
   RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
     coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
     u.source, u.detail, u.provider

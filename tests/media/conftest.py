@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from channels.model import Account
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStore
 from gateway.receive.errands import Errands, Patience
+from gateway.registry import Provider
 from gateway.store.database import Database
+from gateway.vault import Vault
 from tests.media.stage import HURRIED, LINKS, PROVIDER, VAULT, Stage, make_stage
 from webhooks.model import WebhookRequest
 
@@ -160,21 +162,25 @@ def make_errands(stage: Stage, folder: FolderStore, downloader: Downloader) -> M
     """A function that makes the errands of a worker."""
 
     def make(
-        api_url: str | None = None, patience: Patience = HURRIED, store: MediaStore = folder
+        api_url: str | None = None,
+        patience: Patience = HURRIED,
+        store: MediaStore = folder,
+        vault: Vault = VAULT,
+        providers: Mapping[str, Provider] = PROVIDER,
     ) -> Errands:
         async def received(account: Account, request: WebhookRequest) -> None:
             stage.received.append((account, request))
 
         return Errands(
             stage.database,
-            VAULT,
+            vault,
             store,
             LINKS,
             downloader,
             received,
             api_urls={"twilio": api_url},
             patience=patience,
-            providers=PROVIDER,
+            providers=providers,
         )
 
     return make

@@ -384,9 +384,7 @@ async def test_credentials_that_do_not_open(
 ) -> None:
     """The operator can put a key back: until then nothing is asked for."""
     await stage.add(f"{CDN}/a")
-    errands = make_errands()
-    errands._vault = Vault([b"o" * 32])
-    await run_due(errands)
+    await run_due(make_errands(vault=Vault([b"o" * 32])))
 
     assert [("failed", "The account's credentials do not open.")] == await stage.states()
     assert [] == files.asked
@@ -395,9 +393,7 @@ async def test_credentials_that_do_not_open(
 async def test_a_provider_that_is_no_more(stage: Stage, make_errands: MakeErrands) -> None:
     """An account of a provider that this version lacks fetches nothing."""
     await stage.add(f"{CDN}/a")
-    errands = make_errands()
-    errands._providers = {}
-    await run_due(errands)
+    await run_due(make_errands(providers={}))
 
     assert [("failed", "There is no provider twilio in this version.")] == await stage.states()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from channels.render import Renderer
-from gateway.accept.draft import Drafting
+from gateway.accept.drafting import Drafting
 from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
 from gateway.store.database import ApiKey

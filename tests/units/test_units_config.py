@@ -45,7 +45,7 @@ def test_defaults() -> None:
     assert "http://127.0.0.1:8080" == settings.base_url
     assert Path.home() / ".local/share/gateway" == settings.gateway_data
     assert () == settings.gateway_secret_keys
-    assert settings.api_url("twilio") is settings.api_url("no such provider") is None
+    assert {} == settings.provider_api_urls
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_everything_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert (first, second) == settings.gateway_secret_keys
     assert "https://msg.example.org/prefix" == settings.base_url
     assert "https://x.supabase.co" == settings.supabase_url
-    assert "http://127.0.0.1:9090" == settings.api_url("twilio")
+    assert "http://127.0.0.1:9090" == settings.provider_api_urls["twilio"]
     assert (5000, "info", "console") == (settings.port, settings.log_level, settings.log_format)
     assert tmp_path == settings.gateway_data
 

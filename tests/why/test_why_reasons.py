@@ -16,7 +16,8 @@ import webhooks.ses
 import webhooks.twilio.calls
 from channels import smtp_replies
 from channels.model import Status
-from channels.providers import meta, postmark, resend, ses
+from channels.providers import postmark, resend, ses
+from channels.providers.meta import reasons as meta
 from channels.providers.twilio import reasons as twilio
 from gateway.registry import PROVIDERS
 from gateway.why import Reason, failure, own_reasons

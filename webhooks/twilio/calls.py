@@ -17,6 +17,7 @@ from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.twilio import API, RETRIES, explain, sibling
+from webhooks.forms import stored
 from webhooks.model import (
     Addition,
     Fetch,
@@ -37,7 +38,6 @@ from webhooks.twilio.parameters import (
     in_query,
     message_id,
     sid,
-    stored,
 )
 
 # contract.md §1, Calls

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
+from webhooks.forms import our_id, read_object, stored
 from webhooks.model import Unreadable, WebhookRequest
 
 FORM = "application/x-www-form-urlencoded"
@@ -43,23 +44,10 @@ def read_parameters(request: WebhookRequest) -> dict[str, str]:
     return given
 
 
-def stored(text: str) -> str:
-    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode(errors="replace").decode()
-
-
 def _from_json(body: bytes) -> dict[str, str]:
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("The body is not JSON.") from error
-    if not isinstance(given, dict):
-        raise Unreadable("The body is not a JSON object.")
     return {
         stored(name): stored(value if isinstance(value, str) else json.dumps(value))
-        for name, value in given.items()
+        for name, value in read_object(body).items()
         if value is not None
     }
 
@@ -95,10 +83,7 @@ def is_form(request: WebhookRequest) -> bool:
 def message_id(url: str) -> UUID | None:
     """Our id of the message, that the callback URL carries."""
     values = in_query(url, "message_id")
-    try:
-        return UUID(values[0]) if len(values) == 1 else None
-    except ValueError:
-        return None
+    return our_id(values[0]) if len(values) == 1 else None
 
 
 def in_query(url: str, name: str) -> list[str]:

@@ -1,0 +1,272 @@
+"""Drafting: a request to send is read in its context: recipient, sender, text, and what is wrong.
+
+Everything that a batch refers to is read in one round trip, as the caller. For e-mail and WhatsApp
+a second one reads how we stand with the recipients: suppressions, window, threads. Every problem of
+a request is found, not only the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from channels import email, whatsapp
+from channels.errors import ContentError
+from channels.model import Attachment, Channel, Content, ProviderTemplate
+from channels.render import Renderer
+from gateway import addresses, registry
+from gateway.accept import attachments, judging, recipients
+from gateway.accept.compose import (
+    ComposeError,
+    Said,
+    Template,
+    compose_aside,
+    compose_template,
+    provider_template,
+    render_options,
+)
+from gateway.accept.draft import Draft
+from gateway.accept.known import Known
+from gateway.accept.lookups import Lookups
+from gateway.api.shapes import options
+from gateway.api.shapes.messages import SendRequest
+from gateway.parts import Parts, Thread, mail_id, of_content
+from gateway.problems import FieldError
+from gateway.store.database import Caller, Database
+
+# Requests that are read, in about a millisecond, before the event loop may do something else.
+_AT_ONCE = 20
+# Seconds for all templates of one call that need a child process.
+_RENDERING = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Composed:
+    content: Content | None = None
+    template_id: UUID | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    outside: ProviderTemplate | None = None
+    errors: Sequence[FieldError] = ()
+
+
+class Drafting:
+    """Makes drafts; stores nothing."""
+
+    def __init__(
+        self, database: Database, renderer: Renderer, *, rendering: float = _RENDERING
+    ) -> None:
+        self._lookups = Lookups(database)
+        self._renderer = renderer
+        self._rendering = rendering
+
+    async def read(
+        self, caller: Caller, requests: Sequence[SendRequest], *, repeats: Parts | None = None
+    ) -> list[Draft]:
+        """A draft of each request, in order; a retry repeats the `Parts` of the failed message."""
+        if not requests:
+            return []
+        known = await self._lookups.known(caller, requests)
+        now = datetime.now(UTC)
+        renderer = self._renderer.within(self._rendering)
+        drafts = []
+        for request in requests:
+            draft = await self._read(request, known, now, renderer)
+            if repeats is not None:
+                said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
+                draft = replace(draft, parts=said)
+            drafts.append(draft)
+            if len(drafts) % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # others must not wait for a batch of a thousand
+        standings = await self._lookups.standings(caller, requests, drafts, known)
+        return [
+            judging.judge(request, draft, how, now)
+            for request, draft, how in zip(requests, drafts, standings, strict=True)
+        ]
+
+    async def _read(
+        self, request: SendRequest, known: Known, now: datetime, renderer: Renderer
+    ) -> Draft:
+        errors = _shape_errors(request, now)
+        to_address, contact_errors = recipients.recipient(request, known)
+        sender, sender_errors = recipients.sender(request, known)
+        provider = sender["provider"] if sender else None
+        characters = registry.characters(provider, request.channel)
+        composed = await _compose(renderer, request, known, characters)
+        lead_id, client_id = recipients.links(request, to_address, known)
+        kept = composed.outside or (composed.content.template if composed.content else None)
+        errors += [FieldError(*each) for each in registry.unnamed(provider, kept)]
+        parts, answer_errors = _answering(request, composed, known)
+        return Draft(
+            errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
+            from_address=sender["address"] if sender else None,
+            to_address=to_address,
+            content=composed.content,
+            parts=parts,
+            lead_id=lead_id,
+            client_id=client_id,
+            owners=recipients.owners(request, to_address, known),
+            template_id=composed.template_id,
+            sender_id=sender["id"] if sender else None,
+            provider=provider,
+        )
+
+
+async def _compose(
+    renderer: Renderer, request: SendRequest, known: Known, characters: int | None
+) -> _Composed:
+    template: Template | None = None
+    if request.template is not None:
+        found = _template(request, known)
+        if isinstance(found, FieldError):
+            return _Composed(errors=[found])
+        template = found
+    given = {**(template.options if template else {}), **(request.options or {})}
+    if errors := options.check(request.channel, given):
+        return _Composed(errors=errors)
+    try:
+        files = attachments.read(request)
+        return await _said(renderer, request, template, given, files, characters)
+    except ComposeError as error:
+        return _Composed(errors=error.errors)
+
+
+async def _said(
+    renderer: Renderer,
+    request: SendRequest,
+    template: Template | None,
+    given: Mapping[str, Any],
+    files: tuple[Attachment, ...],
+    characters: int | None,
+) -> _Composed:
+    if request.body is not None or request.html_body is not None or template is None:
+        # A text; on WhatsApp perhaps with a template for when the window is closed.
+        if request.body is None and request.html_body is None and not (files or given):
+            return _Composed()
+        outside = None
+        if template is not None and request.channel is Channel.WHATSAPP:
+            rendered = await render_options(renderer, request.channel, given, request.variables)
+            outside, given = _named_template(rendered), {}
+        said = Said(
+            text=request.body,
+            subject=request.subject,
+            html_body=request.html_body,
+            attachments=files,
+            options=given,
+            characters=characters,
+        )
+        return _Composed(
+            content=await compose_aside(renderer, request.channel, said),
+            template_id=template.id if template else None,
+            options=given,
+            outside=outside,
+        )
+    if request.options or request.subject is not None:
+        subject = template.subject if request.subject is None else request.subject
+        template = replace(template, options=given, subject=subject)
+    content = await compose_template(renderer, template, request.variables, files, characters)
+    return _Composed(content=content, template_id=template.id, options=given)
+
+
+def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
+    """What is wrong with a request whatever its context."""
+    errors: list[FieldError] = []
+    if request.channel is not Channel.EMAIL:
+        errors += [
+            FieldError(name, f"is not used on the channel {request.channel}")
+            for name in ("subject", "html_body")
+            if getattr(request, name) is not None
+        ]
+    if request.channel is Channel.CALL and request.attachments:
+        errors.append(FieldError("attachments", "are not used on the channel call"))
+    if request.fallback:
+        errors.append(FieldError("fallback", "is not built yet: leave it out"))
+    has_text = request.body is not None or request.html_body is not None
+    may_lack_text = bool(request.options or request.attachments)
+    if request.template is None and not has_text and not may_lack_text:
+        errors.append(FieldError("body", "is missing: give a template or a body"))
+    if request.template is not None and has_text and request.channel is not Channel.WHATSAPP:
+        errors.append(FieldError("body", "cannot be given together with a template"))
+    if request.template is None and request.variables:
+        errors.append(FieldError("variables", "are used with a template only"))
+    if request.to is None and request.lead_id is None and request.client_id is None:
+        errors.append(FieldError("to", "is missing: give an address, a lead_id or a client_id"))
+    if request.expires_at and request.expires_at <= now:
+        errors.append(FieldError("expires_at", "is in the past"))
+    elif request.expires_at and request.send_at and request.expires_at <= request.send_at:
+        errors.append(FieldError("expires_at", "must be later than send_at"))
+    errors += [
+        FieldError(f"metadata.{name}", f"is where {what}")
+        for name, what in (
+            ("provider", "the provider's own words stand"),
+            ("reply_to", "the message that is answered stands"),
+        )
+        if name in request.metadata
+    ]
+    return errors
+
+
+def _template(request: SendRequest, known: Known) -> Template | FieldError:
+    wanted = request.template or ""
+    rows = known.templates(wanted)
+    if not rows:
+        return FieldError("template", "there is no active template of that name or id")
+    row = next((row for row in rows if row["type"] == request.channel), None)
+    if row is None:
+        types = " and ".join(sorted({row["type"] for row in rows}))
+        text = f"is of type {types}: there is no active one of type {request.channel}"
+        return FieldError("template", text)
+    if not row["is_active"]:
+        return FieldError("template", "is not active")
+    return Template(
+        id=UUID(row["id"]),
+        channel=request.channel,
+        subject=row["subject"],
+        source=row["content"],
+        options=options.as_object(row["options"]),
+    )
+
+
+def _named_template(rendered: Mapping[str, Any]) -> ProviderTemplate:
+    try:
+        named = provider_template(rendered)
+        # Judged as if it were sent: outside of the window there is nobody to tell.
+        whatsapp.compose(None, (), named)
+    except ContentError as error:
+        raise ComposeError(FieldError(error.field, error.message)) from None
+    if named is None:
+        text = "names no template of the provider (options), so it cannot replace the body"
+        raise ComposeError(FieldError("template", text))
+    return named
+
+
+def _answering(
+    request: SendRequest, composed: _Composed, known: Known
+) -> tuple[Parts, list[FieldError]]:
+    """The parts of a message, with what it answers."""
+    if composed.content is None:
+        return Parts(), []
+    parts = of_content(composed.content, composed.outside)
+    if request.channel is Channel.EMAIL:
+        wanted = composed.options.get("reply_to")
+        reply_to = email.to_mailbox(wanted) if wanted is not None else None
+        if wanted is not None and reply_to is None:
+            text = addresses.invalid(Channel.EMAIL, None)
+            return parts, [FieldError("options.reply_to", text)]
+        has_unsubscribe = composed.options.get("unsubscribe", True)
+        parts = replace(parts, thread=Thread(reply_to=reply_to, has_unsubscribe=has_unsubscribe))
+    if request.in_reply_to is None:
+        return parts, []
+    row = known.answered(request.in_reply_to)
+    if row is None or row["channel"] != request.channel:
+        text = f"there is no message of that id on {request.channel} in your organization"
+        return parts, [FieldError("in_reply_to", text)]
+    if request.channel is Channel.EMAIL and parts.thread is not None:
+        own = mail_id(UUID(row["id"]), row["from_address"])
+        theirs = row["external_id"] if row["direction"] == "inbound" else None
+        thread = replace(parts.thread, references=(theirs or own,))
+        return replace(parts, thread=thread), []
+    return replace(parts, quotes=row["external_id"]), []

@@ -1,0 +1,87 @@
+"""Claiming: in one transaction due entries get a lease and a turn, and their attempts are noted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from channels.moment import Moment
+from gateway.dispatch.events import attempt
+from gateway.dispatch.turns import TAKEN, Reach, Turn, Turns, in_turn, is_new_attempt
+from gateway.held import Around, Wait
+from gateway.logs import logger
+from gateway.store import queue, reports
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
+from gateway.store.queue import Claimed
+
+_log = logger(__name__)
+
+# Seconds until a message that another program has locked is tried again.
+_HELD = 2.0
+
+
+class Claiming:
+    """Claims entries for one worker: `lease_id` is whose they are, for `lease` seconds."""
+
+    def __init__(self, database: Database, lease_id: UUID, lease: float) -> None:
+        self._database = database
+        self._lease_id = lease_id
+        self._lease = lease
+        self._around = Around()
+        self._reach = Reach()
+
+    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
+        """Up to `limit` due entries; those about to be sent are `sending` from now on.
+
+        Organizations in `without` are left out. So are messages that another program has locked for
+        long: the other messages do not wait for them.
+        """
+        return await self._around(lambda wait: self._claim(limit, without, wait))
+
+    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
+        since = Moment.now()
+        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
+            claimed = await queue.claim(
+                db, limit, self._lease_id, self._lease, without, reach=self._reach.times
+            )
+            turns, later = await in_turn(db, claimed, since)
+            new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
+            advances = await reports.record(
+                db, [attempt(entry) for entry in new], waits=wait.for_rows
+            )
+            noted = {advance.message_id for advance in advances}
+            held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
+            later += [(entry, _HELD) for entry in held.values()]
+            if wait.for_rows:
+                await queue.give_back(db, later, self._lease_id)
+        if not wait.for_rows:
+            await self._give_back_apart(later)
+        self._reach.claimed(claimed)
+        # A report may have been stored while this claim was made: then its row has a newer status.
+        newer = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
+        return Turns(
+            (_with_status(turn, newer) for turn in turns if turn.claimed.message_id not in held),
+            # Entries given back for their sender's rate are no reason to claim again at once.
+            # Locked ones are: others may be due behind them.
+            has_more=any(turn.claimed.has_more for turn in turns),
+        )
+
+    async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
+        """Give entries back where another program holds some message of theirs.
+
+        Not in the claim's transaction: PostgreSQL checks the key of a row that is changed twice in
+        one transaction even where it stays the same, and would wait for whoever holds the message.
+        """
+        if later:
+            try:
+                async with self._database.as_service(patience=1) as db:
+                    await queue.give_back(db, later, self._lease_id)
+            except DatabaseAwayError as error:  # what was claimed is sent all the same
+                _log.warning("the database is away", error=str(error))
+
+
+def _with_status(turn: Turn, statuses: Mapping[UUID, str]) -> Turn:
+    status = statuses.get(turn.claimed.message_id)
+    return turn if status is None else replace(turn, claimed=replace(turn.claimed, status=status))

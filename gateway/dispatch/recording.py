@@ -1,0 +1,148 @@
+"""Recording: outcomes are stored, however long that takes.
+
+A provider's answer must not be lost because the database was down for a moment. An unexpected error
+is retried for some minutes: by then the entry's lease has long ended, and the provider is asked.
+Messages that providers took are stored together, as many as have come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+from channels.model import Sent
+from gateway.batching import Batching
+from gateway.dispatch.events import ids, renamed, taken
+from gateway.enduring import until_stored
+from gateway.held import Around, Wait
+from gateway.logs import info_each, logger
+from gateway.metrics import Metrics
+from gateway.store import queue, reports, suppressions
+from gateway.store.database import Connection, Database
+from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.queue import Claimed
+from gateway.store.reports import Advance, Event
+
+_log = logger(__name__)
+
+# Outcomes that may wait; more than a worker has under way, so that none is ever turned away.
+_ROOM = 1_000_000
+# Seconds to wait for a row that another transaction has locked.
+_PATIENCE = 1
+# How many outcomes with locked rows are tried at the same time.
+_FEW = 2
+
+Taken = tuple[Claimed, Sent]
+
+
+class Recording:
+    """Stores outcomes; gives up on an unexpected error after `most_defects` attempts."""
+
+    def __init__(self, database: Database, metrics: Metrics, *, most_defects: int) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._most_defects = most_defects
+        self._around = Around()
+        self._few = asyncio.Semaphore(_FEW)
+        self._taking = Batching(
+            self._take_all, shared=(DatabaseAwayError,), undone=(RolledBackError,), room=_ROOM
+        )
+
+    async def take(self, claimed: Claimed, sent: Sent) -> None:
+        """The provider took it; reports that came before this are applied with it."""
+
+        async def store() -> None:
+            if not await self._taking((claimed, sent)):
+                raise HeldError("another transaction holds its row")
+
+        await self._until_stored(store)
+
+    async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
+        """Take it under the first of these ids that no other message has; False without any."""
+        for sent in found:
+            async with self._database.as_service() as db:
+                if not await queue.may_adopt(
+                    db, claimed.organization_id, sent.external_id, claimed.message_id
+                ):
+                    continue
+                advances = await self._take(db, [(claimed, sent)], "found_at_provider")
+            self._tell([(claimed, sent)], advances)
+            return True
+        return False
+
+    async def save(self, change: Callable[[Connection], Awaitable[Any]]) -> None:
+        """Do `change` in a transaction of its own, again and again until it is stored."""
+        is_held = False
+
+        async def store() -> None:
+            nonlocal is_held
+            # Few at a time, else all connections could wait for one tenant's locked rows.
+            async with self._few if is_held else nullcontext():
+                try:
+                    # A short wait: it is tried again, and others have its connection meanwhile.
+                    async with self._database.as_service(patience=_PATIENCE) as db:
+                        await change(db)
+                except HeldError:
+                    is_held = True
+                    raise
+
+        await self._until_stored(store)
+
+    async def record(self, db: Connection, claimed: Claimed, events: Sequence[Event]) -> None:
+        """Append events of an entry and advance its row."""
+        now = datetime.now(UTC)
+        for advance in await reports.record(db, events):
+            self._metrics.advanced(advance, claimed.provider or "none", now)
+
+    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
+        await until_stored(store, most_defects=self._most_defects)
+
+    async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
+        """What providers took, as many at a time as have come; False where a row is held."""
+        return await self._around(lambda wait: self._take_now(batch, wait))
+
+    async def _take_now(self, batch: Sequence[Taken], wait: Wait) -> list[bool]:
+        async with self._database.as_service(patience=wait.seconds) as db:
+            advances = await self._take(db, batch, "sent", waits=wait.for_rows)
+        found = {advance.message_id for advance in advances}
+        # If it waited for locked rows, a message that is missing was deleted.
+        is_done = [wait.for_rows or claimed.message_id in found for claimed, _ in batch]
+        self._tell([each for each, done in zip(batch, is_done, strict=True) if done], advances)
+        return is_done
+
+    async def _take(
+        self, db: Connection, batch: Sequence[Taken], kind: str, *, waits: bool = True
+    ) -> list[Advance]:
+        events = [taken(claimed, sent, kind) for claimed, sent in batch]
+        advances = await reports.record(db, events, waits=waits)
+        if not waits:
+            found = {advance.message_id for advance in advances}
+            batch = [each for each in batch if each[0].message_id in found]
+        await suppressions.known_as(db, renamed(batch))
+        early = await reports.take_unmatched(
+            db,
+            [
+                (claimed.organization_id, claimed.account_id, sent.external_id, claimed.message_id)
+                for claimed, sent in batch
+                if claimed.account_id is not None
+            ],
+        )
+        return [*advances, *await reports.record(db, early)]
+
+    def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
+        """Metrics and log lines for what is stored."""
+        providers = {claimed.message_id: claimed.provider for claimed, _ in batch}
+        now = datetime.now(UTC)
+        for advance in advances:
+            self._metrics.advanced(advance, providers[advance.message_id] or "none", now)
+        info_each(
+            _log,
+            "sent",
+            (
+                {"provider": claimed.provider, "attempt": claimed.attempts, **ids(claimed)}
+                for claimed, _ in batch
+            ),
+        )
