@@ -249,6 +249,20 @@ async def test_nothing_is_wider_than_a_phone(visitors: Visitors) -> None:
     assert wide == []
 
 
+async def test_panes_scroll_and_the_page_does_not(visitors: Visitors) -> None:
+    """However long a thread and a list are, there is nothing below the composer."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    for number in range(30):
+        await scene.said("sms", f"+4477009{number:05}", "Hello")
+        said = await scene.said("sms", ADA[0], "Good morning")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    for path in ("", f"/c/{await scene.conversation(said)}"):
+        await page.goto(f"/inbox{path}")
+        await page.evaluate("scrollTo(0, 10000)")
+        assert 0 == await page.evaluate("scrollY"), path
+
+
 async def test_a_low_window(visitors: Visitors) -> None:
     """On a phone that lies on its side, and with letters twice as large, a thread can be read, and
     what is below it reached by scrolling over it."""
