@@ -45,6 +45,7 @@
       scroll.addEventListener(kind, () => { isTouched = true; }, { passive: true });
     }
     scroll.addEventListener("scroll", () => { if (isTouched) follows = isAtEnd(); }, { passive: true });
+    scroll.addEventListener("click", ({ target }) => { if (target.closest("summary")) follows = false; });
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(messages);
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
