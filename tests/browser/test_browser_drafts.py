@@ -11,7 +11,7 @@ from tests.browser.people import ADA
 from tests.browser.scene import Scene
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Dialog, Page
 
 api = pytest.importorskip("playwright.async_api")
 
@@ -93,3 +93,27 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/inbox")
     assert [] == await kept(page)
+
+
+async def test_files_are_not_left_behind(visitors: Visitors) -> None:
+    """Who leaves a conversation with files chosen is asked first: a browser gives no files back."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    ben = await scene.conversation(await scene.said("sms", BEN, "Good morning"))
+    page = await visitors.open(path=f"/c/{ada}")
+    asked: list[str] = []
+
+    async def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        await dialog.dismiss()
+
+    page.on("dialog", stay)
+    files = page.get_by_label("Attach")
+    await files.set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"by bus"})
+    await page.locator(f"#to-{ben}").click()
+    await page.wait_for_timeout(50)
+    assert (["beforeunload"], True) == (asked, page.url.endswith(str(ada)))
+    await files.set_input_files([])
+    await page.locator(f"#to-{ben}").click()
+    await page.wait_for_url(f"**/c/{ben}")

@@ -56,6 +56,10 @@
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
+  // Files cannot be given back.
+  window.addEventListener("beforeunload", (event) => {
+    if (composer().elements.attachments?.files.length) event.preventDefault();
+  });
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });
