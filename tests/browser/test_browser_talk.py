@@ -292,7 +292,9 @@ async def test_without_javascript(visitors: Visitors) -> None:
     await page.get_by_role("button", name="Show", exact=True).click()
     await api.expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
     await page.goto(f"/inbox/c/{await scene.conversation(said)}")
-    await api.expect(page.locator("#messages").get_by_text("Message number 69.")).to_be_in_viewport()
+    await api.expect(
+        page.locator("#messages").get_by_text("Message number 69.")
+    ).to_be_in_viewport()
     await page.locator("#messages .more a").click()
     await api.expect(page.get_by_text("Message number 0.", exact=True)).to_be_attached()
     await page.locator('#composer select[name="channel"]').select_option(label="E-mail")
