@@ -25,7 +25,8 @@ _LONGEST = timedelta(days=1)
 class Happened:
     """One event: of a `message` or a `conversation`, whose row is that of now.
 
-    `about` is its id, where a conversation was merged meanwhile not the row's. `status` is None where it changed none; `position` is the place behind it.
+    `about` is its id: not the row's where a conversation was merged meanwhile. `status` is None
+    where it changed none; `position` is the place behind it.
     """
 
     kind: str

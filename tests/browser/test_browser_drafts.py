@@ -1,4 +1,4 @@
-"""What is written and not yet sent: it waits in its tab, in its conversation, for whoever wrote it."""
+"""What is written and not yet sent waits in its tab and conversation, for whoever wrote it."""
 
 from __future__ import annotations
 
