@@ -28,6 +28,7 @@ _TITLES = {
     500: "The gateway made a mistake",
     503: "Not available just now",
 }
+_TOO_LARGE = "All of it together may have 10 MB at most: choose fewer or smaller files."
 
 
 def is_page(request: web.Request) -> bool:
@@ -43,6 +44,8 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+    if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        problem = Problem(problem.status, _TOO_LARGE)
     typed = await kept.beside_error(visit)
     response = visit.page(
         template, status=problem.status, title=title, problem=problem, typed=typed

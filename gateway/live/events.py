@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from gateway.store.live import Happened
 from gateway.store.positions import Position
@@ -19,10 +20,12 @@ _ODD = re.compile(r"[^a-z0-9_.-]+")
 class LiveEvent:
     """One event: `type` is `message.delivered` and the like, `data` the JSON of it all.
 
-    `row` is the message, or the conversation, as it is now; `position` is the place behind it.
+    `row` is the message, or the conversation, as it is now: of the conversation `about` that was
+    merged, the one that it is part of. `position` is the place behind it.
     """
 
     type: str
+    about: UUID
     position: Position
     row: Row
     data: bytes
@@ -44,6 +47,7 @@ def live_event(happened: Happened, render: Render) -> LiveEvent:
     kind = named(happened)
     return LiveEvent(
         type=kind,
+        about=happened.about,
         position=happened.position,
         row=happened.row,
         data=render(kind, happened),

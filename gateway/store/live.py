@@ -25,10 +25,12 @@ _LONGEST = timedelta(days=1)
 class Happened:
     """One event: of a `message` or a `conversation`, whose row is that of now.
 
-    `status` is None where it changed none; `position` is the place behind it.
+    `about` is its id: not the row's where a conversation was merged meanwhile. `status` is None
+    where it changed none; `position` is the place behind it.
     """
 
     kind: str
+    about: UUID
     type: str
     status: str | None
     at: datetime
@@ -88,6 +90,7 @@ async def since(
             events.append(
                 Happened(
                     kind=row["kind"],
+                    about=row["about"],
                     type=row["type"],
                     status=row["status"],
                     at=row["occurred_at"],

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.browser.conftest import Visitors
+from tests.browser.conftest import MEMBER, Visitors
 from tests.browser.people import ADA
 from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
@@ -174,6 +174,27 @@ async def test_an_answer_that_was_overtaken(visitors: Visitors) -> None:
 
 TELL = """([ids, conversation]) => { for (const message of ids) document.dispatchEvent(
   new CustomEvent("told", { detail: { type: "message.sent", message, conversation } })); }"""
+
+
+async def test_a_conversation_that_is_merged(visitors: Visitors) -> None:
+    """Who looks at one of two that a colleague makes one sees what is said in both, what comes in
+    then, and still has what they were writing."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    gone = await scene.conversation(await scene.said("sms", ADA[0], "From my phone"))
+    kept = await scene.conversation(await scene.said("sms", "+447700900124", "From another"))
+    page, colleague = await visitors.open(path=f"/c/{gone}"), await visitors.open(MEMBER)
+    await page.get_by_label("Your message").fill("Dear Ada")
+    await colleague.goto(f"/inbox/c/{kept}/merge?other={gone}")
+    await colleague.get_by_role("button", name="They are one person").click()
+
+    for said in ("From my phone", "From another"):
+        await api.expect(page.locator("#messages")).to_contain_text(said)
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "It is me")
+    await api.expect(page.locator("#messages")).to_contain_text("It is me")
+    await page.goto(f"/inbox/c/{gone}")
+    await api.expect(page.get_by_label("Your message")).to_have_value("Dear Ada")
 
 
 async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:

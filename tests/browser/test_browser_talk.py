@@ -249,6 +249,36 @@ async def test_nothing_is_wider_than_a_phone(visitors: Visitors) -> None:
     assert wide == []
 
 
+async def test_panes_scroll_and_the_page_does_not(visitors: Visitors) -> None:
+    """However long a thread and a list are, there is nothing below the composer."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    for number in range(30):
+        await scene.said("sms", f"+4477009{number:05}", "Hello")
+        said = await scene.said("sms", ADA[0], "Good morning")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    for path in ("", f"/c/{await scene.conversation(said)}"):
+        await page.goto(f"/inbox{path}")
+        await page.evaluate("scrollTo(0, 10000)")
+        assert 0 == await page.evaluate("scrollY"), path
+
+
+async def test_a_low_window(visitors: Visitors) -> None:
+    """On a phone that lies on its side, and with letters twice as large, a thread can be read, and
+    what is below it reached by scrolling over it."""
+    where = await furnish(visitors.stage)
+    page = await visitors.open()
+    await page.set_viewport_size({"width": 640, "height": 400})
+    await page.goto(f"/inbox/c/{where['long']}")
+    box = await page.locator("#thread").bounding_box()
+    assert box is not None
+    assert box["height"] > 200
+    await page.mouse.move(box["x"] + 50, box["y"] + 50)
+    await page.mouse.wheel(0, 3000)
+    await page.mouse.wheel(0, 3000)
+    await api.expect(page.get_by_role("button", name="Send", exact=True)).to_be_in_viewport()
+
+
 async def test_without_javascript(visitors: Visitors) -> None:
     """Filters, older messages, another channel and closing need pages and forms alone."""
     scene = Scene(visitors.stage)
@@ -262,6 +292,9 @@ async def test_without_javascript(visitors: Visitors) -> None:
     await page.get_by_role("button", name="Show", exact=True).click()
     await api.expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
     await page.goto(f"/inbox/c/{await scene.conversation(said)}")
+    await api.expect(
+        page.locator("#messages").get_by_text("Message number 69.")
+    ).to_be_in_viewport()
     await page.locator("#messages .more a").click()
     await api.expect(page.get_by_text("Message number 0.", exact=True)).to_be_attached()
     await page.locator('#composer select[name="channel"]').select_option(label="E-mail")

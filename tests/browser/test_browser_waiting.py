@@ -84,6 +84,29 @@ async def test_a_refusal_leaves_the_focus(visitors: Visitors) -> None:
     visitors.complaints.clear()  # htmx writes down that it got no answer
 
 
+async def test_a_phone_that_was_offline(visitors: Visitors) -> None:
+    """What says that the server was not reached covers no button, can be closed, and goes once the
+    server is reached again."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(phone=True, path=f"/c/{await scene.conversation(said)}")
+    send, notice = page.get_by_role("button", name="Send", exact=True), page.locator("#problem")
+    await page.route("**/reply", lambda route: route.abort())
+    await page.get_by_label("Your message").fill("On my way.")
+    await send.tap()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    await notice.get_by_role("button", name="Close").tap()
+    await api.expect(notice).to_be_empty()
+    await send.tap()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    await page.unroute("**/reply")
+    await send.tap()
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    await api.expect(notice).to_be_empty()
+    visitors.complaints.clear()  # htmx writes down that it got no answer
+
+
 async def test_what_is_typed_meanwhile(visitors: Visitors) -> None:
     """Who goes on writing while the form of another channel is on its way loses no letter of it;
     the choice keeps the focus."""

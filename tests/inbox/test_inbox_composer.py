@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from channels.model import Channel
 from gateway import setup
-from tests.inbox.conftest import Inbox
+from tests.inbox.conftest import ORIGIN, Inbox
 from tests.inbox.talking import ANN, MEMBER, hidden, reply, send, stored
 from tests.service.conftest import Ask
 from tests.service.wires import connect, from_meta, whatsapp_post, whatsapp_text, whatsapp_value
@@ -40,6 +41,36 @@ async def test_reply_once(inbox: Inbox, ask: Ask) -> None:
     assert "This was not sent." in empty.words
     far = await reply(browser, path, channel="sms", body="later", send_at="nonsense")
     assert (422, True) == (far.status, ">\nlater</textarea>" in far.text)
+
+
+async def test_a_slow_form_holds_nothing(inbox: Inbox, ask: Ask) -> None:
+    """Forms whose files are long on their way hold no connection of the database: everybody else's
+    pages come as ever."""
+    path = f"/c/{(await send(ask))['conversation_id']}"
+    browser = await inbox.signed_in(MEMBER)
+    over = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"channel=sms"
+        await over.wait()
+
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+        "Origin": ORIGIN,
+        "X-CSRF-Token": browser.csrf,
+    }
+    where = f"/inbox{path}/compose"
+    async with asyncio.TaskGroup() as group:
+        sent = [
+            group.create_task(inbox.http.post(where, data=slow(), headers=headers))
+            for _ in range(10)  # a pool has eight
+        ]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            assert 200 == (await browser.get("")).status
+        over.set()
+    assert {200} == {each.result().status for each in sent}
 
 
 async def test_templates_and_their_variables(inbox: Inbox, ask: Ask) -> None:

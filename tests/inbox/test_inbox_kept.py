@@ -84,7 +84,7 @@ async def test_a_reply_while_the_database_is_away(inbox: Inbox) -> None:
 
 
 async def test_a_form_that_is_too_large(inbox: Inbox) -> None:
-    """Of what was too large to be read nothing is shown but that."""
+    """Of what was too large to be read nothing is shown but that, and what to do."""
     browser = await inbox.signed_in(MEMBER)
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -98,4 +98,5 @@ async def test_a_form_that_is_too_large(inbox: Inbox) -> None:
 
     assert 413 == answer.status
     assert "too large" in text
+    assert "choose fewer or smaller files" in text
     assert "<textarea" not in text

@@ -98,6 +98,26 @@ async def test_an_event_names_what_changed(inbox: Inbox, ask: Ask) -> None:
         assert 0 == told["unread"]
 
 
+async def test_a_merge_names_both(inbox: Inbox, ask: Ask) -> None:
+    """A page of a conversation that is merged into another hears of which it is part now, also
+    where it comes back later."""
+    gone, kept = [(await send(ask, to))["conversation_id"] for to in (ANN, "+447700900124")]
+    browser = await inbox.signed_in()
+
+    async def heard(stream: Stream) -> dict[str, str]:
+        told = await stream.next()
+        while "was" not in told:
+            told = await stream.next()
+        return {"was": told["was"], "conversation": told["conversation"]}
+
+    async with listening(browser) as stream:
+        place = stream.last_id
+        assert 303 == (await browser.post(f"/c/{kept}/merge", {"other": gone})).status
+        assert {"was": gone, "conversation": kept} == await heard(stream)
+    async with listening(browser, place) as stream:
+        assert {"was": gone, "conversation": kept} == await heard(stream)
+
+
 async def test_what_is_unread_is_counted_once_a_second(inbox: Inbox, ask: Ask) -> None:
     """However fast events come, few bring the count; the last one comes, behind them by itself."""
     await stored(inbox)

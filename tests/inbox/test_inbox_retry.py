@@ -45,6 +45,23 @@ async def test_pressed_twice_it_is_sent_once(inbox: Inbox, ask: Ask) -> None:
     assert 1 == len(await retries(ask, message["id"]))
 
 
+async def test_which_of_both_was_sent_again(inbox: Inbox, ask: Ask) -> None:
+    """The failed message says that it was sent again, the one in its place that it is a new try:
+    also where that has failed."""
+    message = await failed(inbox, ask)
+    browser = await inbox.signed_in(MEMBER)
+    assert "Sent again" not in (await browser.get(f"/m/{message['id']}", HX_Request="true")).words
+    await browser.post(f"/m/{message['id']}/retry")
+    await inbox.change("UPDATE messages SET status = 'failed'")
+    (again,) = await retries(ask, message["id"])
+    shown = [
+        (await browser.get(f"/m/{each['id']}", HX_Request="true")).words
+        for each in (message, again)
+    ]
+    assert [True, False] == ["Sent again" in words for words in shown]
+    assert [False, True] == ["A new try" in words for words in shown]
+
+
 async def test_what_was_sent_again_has_no_button(inbox: Inbox, ask: Ask) -> None:
     """The button goes to the message that was sent again, where that one fails, too."""
     message = await failed(inbox, ask)

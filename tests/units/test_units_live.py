@@ -154,7 +154,9 @@ def test_any_text_is_a_place_or_none(text: str) -> None:
 def test_names_of_events(status: str | None, kind: str, name: str) -> None:
     """An event is named by its status, else by its type, in letters that need no care."""
     place = Position(AT, Snapshot(1, 1, ()))
-    happened = Happened(kind="message", type=kind, status=status, at=AT, row={}, position=place)
+    happened = Happened(
+        kind="message", about=CALLER.id, type=kind, status=status, at=AT, row={}, position=place
+    )
 
     assert name == named(happened)
 
@@ -162,7 +164,9 @@ def test_names_of_events(status: str | None, kind: str, name: str) -> None:
 def event(n: int, size: int = 10) -> LiveEvent:
     """An event at the place of transaction `n`."""
     place = Position(AT, Snapshot(n, n, ()))
-    return LiveEvent(type="message.sent", position=place, row={"n": n}, data=b"x" * size)
+    return LiveEvent(
+        type="message.sent", about=CALLER.id, position=place, row={"n": n}, data=b"x" * size
+    )
 
 
 def place(n: int) -> Position:

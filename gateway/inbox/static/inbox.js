@@ -49,12 +49,17 @@
   // The server was not reached at all: htmx has nothing to show.
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, () => {
-      const notice = document.createElement("p");
+      const notice = document.createElement("div");
+      notice.id = "unreached";
       notice.className = "notice bad";
-      notice.textContent = "The server was not reached. Look at your connection and try again.";
+      notice.innerHTML = "<p>The server was not reached. Look at your connection and try again.</p>"
+        + '<button type="button" class="small secondary outline" data-close>Close</button>';
       problem.replaceChildren(notice);
     });
   }
+  body.addEventListener("htmx:afterRequest", ({ detail }) => {
+    if (detail.successful) document.getElementById("unreached")?.remove();
+  });
 
   // A button that asks first, where a page of its own would be too much.
   document.addEventListener("submit", (event) => {

@@ -4,7 +4,7 @@
 (() => {
   const base = document.body.dataset.inbox;
   const middle = document.querySelector("[data-conversation]");
-  const conversation = middle?.dataset.conversation;
+  let conversation = middle?.dataset.conversation;
   const scroll = document.getElementById("thread");
   const messages = document.getElementById("messages");
   const rows = document.getElementById("rows");
@@ -45,6 +45,7 @@
       scroll.addEventListener(kind, () => { isTouched = true; }, { passive: true });
     }
     scroll.addEventListener("scroll", () => { if (isTouched) follows = isAtEnd(); }, { passive: true });
+    scroll.addEventListener("click", ({ target }) => { if (target.closest("summary")) follows = false; });
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(messages);
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
@@ -239,10 +240,21 @@
     }
   }
 
+  // It is part of another one now, or another one of it: from here on both are shown.
+  async function merge(one) {
+    conversation = middle.dataset.conversation = one;
+    document.getElementById("body")?.dispatchEvent(new Event("change", { bubbles: true }));  // the draft goes along
+    messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
+    htmx.process(messages);
+    toEnd();
+    said.textContent = "This conversation was merged with another one.";
+  }
+
   document.addEventListener("told", ({ detail: told }) => {
     if (typeof told.unread === "number") showUnread(told.unread);
     if (told.type === "unread") return;  // what happened was told before, only not yet counted
     refreshList();
+    if (told.was && conversation && [told.was, told.conversation].includes(conversation)) merge(told.conversation);
     const isNew = told.type === "message.received";
     if (isNew && told.conversation !== conversation) wrote.add(told.conversation);
     if (told.message && told.conversation === conversation) {

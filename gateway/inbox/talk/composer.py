@@ -130,9 +130,10 @@ async def begin(
 
 async def part(visit: Visit) -> web.StreamResponse:
     """The form alone, for another channel or template; what was typed stays."""
+    typed = Typed.of(await visit.posted())
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-        composing = await begin(visit, db, row, Typed.of(await visit.posted()))
+        composing = await begin(visit, db, row, typed)
     return visit.page("talk/composer.html", row=row, composing=composing)
 
 

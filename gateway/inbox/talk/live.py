@@ -127,15 +127,15 @@ def _after(visit: Visit) -> Position | None:
 
 def _event(event: LiveEvent, unread: int | None) -> bytes:
     is_message = event.type.startswith("message.")
-    return _told(
-        event.position,
-        {
-            "type": event.type,
-            "unread": unread,
-            "message": event.row["id"] if is_message else None,
-            "conversation": event.row["conversation_id"] if is_message else event.row["id"],
-        },
-    )
+    told = {
+        "type": event.type,
+        "unread": unread,
+        "message": event.row["id"] if is_message else None,
+        "conversation": event.row["conversation_id"] if is_message else event.row["id"],
+    }
+    if event.about != event.row["id"]:
+        told["was"] = event.about  # it was merged
+    return _told(event.position, told)
 
 
 def _counted(position: Position, unread: int) -> bytes:

@@ -72,6 +72,7 @@ class Shown:
     failure: Reason | None
     send_at: datetime | None
     is_retry: bool
+    is_sent_again: bool
     can_cancel: bool
     can_retry: bool
 
@@ -116,6 +117,7 @@ def shown(
         else None,
         send_at=send_at if send_at and send_at > now else None,
         is_retry=row["retry_of"] is not None,
+        is_sent_again=is_sent_again(retries),
         can_cancel=is_ours and state == "pending",
         can_retry=is_ours and state == "failed" and not is_sent_again(retries),
     )

@@ -1,0 +1,66 @@
+// What is written and not yet sent waits in its tab, by conversation: until it is sent, until who
+// wrote it signs out, or somebody else signs in.
+"use strict";
+
+(() => {
+  const { inbox: base, who } = document.body.dataset;
+  const DRAFTS = "gateway draft ";
+  const LEFT = "gateway signed out";
+  function forget(others) {
+    for (const name of Object.keys(sessionStorage)) {
+      if (name.startsWith(DRAFTS) && !(others && name.startsWith(others))) sessionStorage.removeItem(name);
+    }
+  }
+
+  if (who) forget(`${DRAFTS}${who} `);
+  document.addEventListener("submit", ({ target }) => {
+    if (!target.matches('[action*="/sign-out"]')) return;
+    forget();
+    localStorage.setItem(LEFT, Date.now());  // the other tabs hear of it
+  });
+  window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
+
+  const middle = document.querySelector("[data-conversation]");
+  if (!middle) return;
+  const draft = () => `${DRAFTS}${who} ${middle.dataset.conversation}`;
+  const composer = () => document.getElementById("composer");
+  const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
+  const isWritten = () => fields().some(({ name, value }) => /^(body$|variables\.)/.test(name) && value.trim());
+
+  function keep() {
+    const now = Object.fromEntries(fields().map(({ name, value }) => [name, value]));
+    try {
+      if (isWritten()) return sessionStorage.setItem(draft(), JSON.stringify(now));
+    } catch { /* there is no room: nothing is better than what it was some time ago */ }
+    sessionStorage.removeItem(draft());
+  }
+
+  // With its key: what was sent, and its answer lost, is not sent twice.
+  function giveBack(kept) {
+    const form = composer();
+    const { channel, template } = form.elements;
+    if (!channel) return;
+    const isOther = channel.value !== kept.channel || template.value !== kept.template;
+    for (const field of fields()) {
+      const value = kept[field.name];
+      const isThere = !field.options || [...field.options].some((option) => option.value === value);
+      if (value !== undefined && isThere) field.value = value;
+    }
+    form.querySelector(".more-fields").open = Boolean(kept.send_at);
+    const where = form.action.replace(/reply$/, "compose");
+    if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });
+  }
+
+  const kept = sessionStorage.getItem(draft());
+  if (kept && !isWritten()) giveBack(JSON.parse(kept));
+  for (const kind of ["input", "change"]) {
+    document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
+  }
+  // Files cannot be given back.
+  window.addEventListener("beforeunload", (event) => {
+    if (composer().elements.attachments?.files.length) event.preventDefault();
+  });
+  document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
+    if (detail.target.id === "composer") keep();
+  });
+})();

@@ -1,0 +1,119 @@
+"""What is written and not yet sent waits in its tab and conversation, for whoever wrote it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import MEMBER, Visitors
+from tests.browser.people import ADA
+from tests.browser.scene import Scene
+
+if TYPE_CHECKING:
+    from playwright.async_api import Dialog, Page
+
+api = pytest.importorskip("playwright.async_api")
+
+BEN = "+447700900701"
+
+
+async def kept(page: Page) -> list[str]:
+    """What waits in a tab."""
+    found: list[str] = await page.evaluate(
+        "Object.keys(sessionStorage).filter((name) => name.startsWith('gateway'))"
+    )
+    return found
+
+
+async def test_a_draft_waits_in_its_conversation(visitors: Visitors) -> None:
+    """Who opens another conversation finds what they wrote when they come back, with its channel,
+    template and variables; once it is sent, nothing waits any more."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("whatsapp", "Reminder", "Hi {{ name }}, see you.", ["name"])
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    ben = await scene.conversation(await scene.said("sms", BEN, "Good morning"))
+    page = await visitors.open(path=f"/c/{ada}")
+    text, name = page.get_by_label("Your message"), page.get_by_label("name", exact=True)
+    await text.fill("Dear Ada")
+    await page.locator(f"#to-{ben}").click()
+    await page.wait_for_url(f"**/c/{ben}")
+    await api.expect(text).to_have_value("")
+    await page.locator(f"#to-{ada}").click()
+    await api.expect(text).to_have_value("Dear Ada")
+
+    await page.get_by_label("Channel").last.select_option(label="WhatsApp")
+    await page.get_by_label("Template").select_option(label="Reminder")
+    await name.fill("Ada")
+    await page.goto(f"/inbox/c/{ben}")
+    await page.goto(f"/inbox/c/{ada}")
+    await api.expect(name).to_have_value("Ada")
+    await page.get_by_label("Template").select_option(label="No template")
+    await page.get_by_label("Channel").last.select_option(label="SMS")
+    await api.expect(text).to_be_enabled()
+    await api.expect(text).to_have_value("Dear Ada")
+    await text.press("Control+Enter")
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    visitors.complaints.clear()  # htmx writes down that it took a question back for a later one
+    await page.reload()
+    await api.expect(text).to_have_value("")
+    assert [] == await kept(page)
+
+
+async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
+    """It is gone from every tab with whoever signs out, and where somebody else signs in after a
+    session that ended by itself; the one who wrote it has it again."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    other = await page.context.new_page()
+    await other.goto(f"/inbox/c/{ada}")
+    for each in (page, other):
+        await each.get_by_label("Your message").fill("A secret")
+    await page.context.clear_cookies()  # their session has ended
+    await page.goto(await visitors.stage.link("owner@alpha.example.com"))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.goto(f"/inbox/c/{ada}")
+    await api.expect(page.get_by_label("Your message")).to_have_value("A secret")
+
+    await page.get_by_label("Your account").click()
+    await page.get_by_role("button", name="Sign out", exact=True).click()
+    await api.expect(page.get_by_text("You are signed out.")).to_be_visible()
+    assert [] == await kept(page)
+    assert [] == await kept(other)
+
+    await page.goto(await visitors.stage.link("owner@alpha.example.com"))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.goto(f"/inbox/c/{ada}")
+    await page.get_by_label("Your message").fill("Another")
+    await page.context.clear_cookies()
+    await page.goto(await visitors.stage.link(MEMBER))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/inbox")
+    assert [] == await kept(page)
+
+
+async def test_files_are_not_left_behind(visitors: Visitors) -> None:
+    """Who leaves a conversation with files chosen is asked first: a browser gives no files back."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    ben = await scene.conversation(await scene.said("sms", BEN, "Good morning"))
+    page = await visitors.open(path=f"/c/{ada}")
+    asked: list[str] = []
+
+    async def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        await dialog.dismiss()
+
+    page.on("dialog", stay)
+    files = page.get_by_label("Attach")
+    await files.set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"by bus"})
+    await page.locator(f"#to-{ben}").click()
+    await page.wait_for_timeout(50)
+    assert (["beforeunload"], True) == (asked, page.url.endswith(str(ada)))
+    await files.set_input_files([])
+    await page.locator(f"#to-{ben}").click()
+    await page.wait_for_url(f"**/c/{ben}")
