@@ -1,4 +1,4 @@
-"""The charsets of mails: what they name, what they mean, and text that can be stored."""
+"""The charsets of mails: what they name, and what they mean."""
 
 from __future__ import annotations
 
@@ -58,8 +58,3 @@ def _is_utf_8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def stored(text: str) -> str:
-    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
-    return text.replace("\0", "").encode(errors="replace").decode()

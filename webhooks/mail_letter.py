@@ -15,10 +15,10 @@ from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
 from webhooks.mail_author import author
-from webhooks.mail_charsets import stored
 from webhooks.mail_mime import Message, decoded, filename
 from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
+from webhooks.values import stored
 
 REFERENCES, RECIPIENTS, ATTACHMENTS = 50, 100, 100
 MORE_FILES: Final = f"The mail has more than {ATTACHMENTS} files."

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
-from webhooks.mail_charsets import decode, of_page, stored
+from webhooks.mail_charsets import decode, of_page
+from webhooks.values import stored
 
 Part = email.message.Message
 

@@ -15,10 +15,10 @@ from uuid import UUID
 
 from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
-from webhooks.mail_charsets import stored
 from webhooks.mail_codes import ENHANCED, explanation, is_bad_address
 from webhooks.mail_told import DAEMON, MESSAGE_ID, SCANNED, Told, head_of
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
+from webhooks.values import stored
 
 RECIPIENTS, DETAIL_CHARACTERS = 50, 1000
 # A block for each recipient, and one for the mail; some servers write empty ones between them.

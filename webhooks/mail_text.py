@@ -12,7 +12,7 @@ from mailparser_reply.parser import EmailMessage
 
 from channels.html import HTML_BYTES, to_text
 from channels.styles import is_overgrown
-from webhooks.mail_charsets import stored
+from webhooks.values import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
 LINES, LINE_CHARACTERS = 400, 160

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from channels.model import Attachment
-from webhooks.mail_charsets import stored
 from webhooks.mail_letter import Letter, external_id
 from webhooks.mail_mime import Message, Part
+from webhooks.values import stored
 
 PARTS, SCANNED = 50, 64 * 2**10
 DAEMON = re.compile(

@@ -20,18 +20,7 @@ from typing import Any, Final
 
 from channels.model import Account, Channel, Status
 from webhooks import mailgun_mail
-from webhooks.forms import (
-    Form,
-    decoded,
-    detail,
-    members,
-    moment,
-    our_id,
-    read_form,
-    read_json,
-    read_object,
-    word,
-)
+from webhooks.forms import Form, read_form
 from webhooks.model import (
     ConsentChange,
     InvalidSignature,
@@ -43,6 +32,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
+from webhooks.values import decoded, detail, members, moment, our_id, read_json, read_object, word
 
 EVENTS: Final = ("events", "inbound")
 SIGNATURES: Final = ("signature", "parent-signature")

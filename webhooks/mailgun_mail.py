@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail
-from webhooks.forms import Form, decoded, members, stored, word
+from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
+from webhooks.values import decoded, members, stored, word
 
 FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",

@@ -20,7 +20,6 @@ from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.postmark import METADATA
 from webhooks import mail
-from webhooks.forms import detail, members, our_id, read_object, stored, word
 from webhooks.mail import Letter
 from webhooks.mail_letter import ATTACHMENTS
 from webhooks.model import (
@@ -34,6 +33,7 @@ from webhooks.model import (
 )
 from webhooks.secrets import verify_secret
 from webhooks.times import iso_time
+from webhooks.values import detail, members, our_id, read_object, stored, word
 
 EVENTS: Final = ("events", "inbound")
 MOST_HEADERS, MOST_ADDRESSES = 500, 100

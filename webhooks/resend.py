@@ -21,7 +21,6 @@ from typing import Any, Final
 from channels.model import Account, Channel, Status
 from channels.providers.resend import TAG, secret_key
 from webhooks import resend_mail
-from webhooks.forms import detail, members, our_id, word
 from webhooks.mail_letter import mailboxes
 from webhooks.model import (
     ConsentChange,
@@ -33,8 +32,9 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
-from webhooks.resend_mail import object_of, texts_of
+from webhooks.resend_mail import texts_of
 from webhooks.times import iso_time
+from webhooks.values import detail, members, our_id, read_object, word
 
 EVENTS: Final = ("events", "fetched", "unfetched")
 TOLERANCE: Final = 300.0
@@ -115,7 +115,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         return resend_mail.otherwise(request)
     if request.event != "events":
         return [Unknown(word=request.event)]
-    given = object_of(request.body)
+    given = read_object(request.body)
     return list(_events(given, sha256(request.body).hexdigest()[:24]))
 
 

@@ -13,7 +13,6 @@ from urllib.parse import quote, unquote
 from channels.model import Attachment
 from channels.providers.resend import API
 from webhooks import mail
-from webhooks.forms import members, read_json, stored, word
 from webhooks.mail import Letter
 from webhooks.mail_letter import MORE_FILES
 from webhooks.model import (
@@ -26,6 +25,7 @@ from webhooks.model import (
     WebhookRequest,
 )
 from webhooks.times import iso_time
+from webhooks.values import members, read_object, stored, word
 
 RECEIVED: Final = f"{API}/emails/receiving/"
 WITHOUT_RAW: Final = "without-raw"
@@ -36,14 +36,6 @@ def location(email_id: str) -> Fetch:
     """Where a mail is that has come in."""
     url = f"{RECEIVED}{quote(email_id, safe='')}?html_format=cid"
     return Fetch(url=url, key=f"resend:received:{email_id}")
-
-
-def object_of(body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a body; raises `Unreadable`."""
-    given = read_json(body)
-    if not isinstance(given, dict):
-        raise Unreadable("The body is not a JSON object.")
-    return given
 
 
 def texts_of(value: object) -> list[str]:
@@ -58,8 +50,8 @@ def fetched(request: WebhookRequest) -> list[WebhookEvent]:
     if not url.startswith(RECEIVED):
         return mail.events(request.body, provider="resend")
     if url.partition("?")[0].endswith("/attachments"):
-        return [_files(object_of(request.body), unquote(fragment))]
-    return list(_received(object_of(request.body), without_raw=fragment == WITHOUT_RAW))
+        return [_files(read_object(request.body), unquote(fragment))]
+    return list(_received(read_object(request.body), without_raw=fragment == WITHOUT_RAW))
 
 
 def otherwise(request: WebhookRequest) -> list[WebhookEvent]:

@@ -26,15 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from channels.model import Account, Channel, Status
 from channels.providers.sendgrid import KEYS, public_keys
 from webhooks import sendgrid_mail
-from webhooks.forms import (
-    detail,
-    members,
-    moment,
-    our_id,
-    read_form,
-    read_json,
-    word,
-)
+from webhooks.forms import read_form
 from webhooks.model import (
     ConsentChange,
     InvalidSignature,
@@ -47,6 +39,7 @@ from webhooks.model import (
     WebhookRequest,
 )
 from webhooks.secrets import verify_secret
+from webhooks.values import detail, members, moment, our_id, read_json, word
 
 EVENTS: Final = ("events", "inbound")
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from channels.model import Attachment
 from webhooks import mail, mail_charsets, mail_mime
-from webhooks.forms import Form, members, stored, word
+from webhooks.forms import Form
 from webhooks.mail_letter import written_by
 from webhooks.model import Unreadable, WebhookEvent
+from webhooks.values import members, stored, word
 
 ENVELOPE: Final = ("dkim", "SPF", "sender_ip", "spam_score")
 FILES: Final = re.compile(r"attachment[0-9]{1,4}")

@@ -18,7 +18,6 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.ses import TAG
 from webhooks import ses_mail, sns
-from webhooks.forms import detail, members, our_id, read_json, word
 from webhooks.mail_letter import mailboxes
 from webhooks.model import (
     ConsentChange,
@@ -32,6 +31,7 @@ from webhooks.model import (
     WebhookRequest,
 )
 from webhooks.times import iso_time
+from webhooks.values import detail, members, our_id, read_json, word
 
 EVENTS: Final = ("events", "inbound")
 MOST_RECIPIENTS = 100

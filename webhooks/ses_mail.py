@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from webhooks import mail
-from webhooks.forms import members, word
 from webhooks.model import Inbound, Unknown, WebhookEvent
 from webhooks.times import iso_time
+from webhooks.values import members, word
 
 VERDICTS: Final = ("spamVerdict", "virusVerdict", "spfVerdict", "dkimVerdict", "dmarcVerdict")
 

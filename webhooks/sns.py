@@ -20,8 +20,8 @@ from cryptography.exceptions import InvalidSignature as WrongSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from webhooks.forms import members, read_json
 from webhooks.model import InvalidSignature, NeedsCertificate, Unreadable, WebhookRequest
+from webhooks.values import members, read_json
 
 # SNS carries 256 KB, which JSON writes longer; the limit keeps a stranger's from costing us
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html

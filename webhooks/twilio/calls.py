@@ -17,7 +17,6 @@ from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.twilio import API, RETRIES, explain, sibling
-from webhooks.forms import stored
 from webhooks.model import (
     Addition,
     Fetch,
@@ -39,6 +38,7 @@ from webhooks.twilio.parameters import (
     message_id,
     sid,
 )
+from webhooks.values import stored
 
 # contract.md §1, Calls
 STATUSES: Final = {

@@ -10,8 +10,8 @@ from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
-from webhooks.forms import our_id, read_object, stored
 from webhooks.model import Unreadable, WebhookRequest
+from webhooks.values import our_id, read_object, stored
 
 FORM = "application/x-www-form-urlencoded"
 DETAILS, DETAIL_CHARACTERS = 40, 1000

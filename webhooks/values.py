@@ -1,0 +1,137 @@
+"""What a provider wrote, as values that can be stored: texts, JSON, times, our ids.
+
+Everything is bounded, and nothing that comes out holds NUL or halves of surrogate pairs, which
+PostgreSQL cannot store, nor numbers that JSON of other programs cannot.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from webhooks.model import Unreadable
+
+DETAILS: Final = 40
+DETAIL_CHARACTERS: Final = 1000
+LONGEST_NUMBER: Final = 18
+# Codecs of Python that no mail is written in, and that take long or read something else.
+NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
+
+_MOMENT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+_SIZED = (str, list, dict)
+
+
+def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") -> str:
+    """Bytes as text that can be stored; what `charset` cannot read is read as `fallback`."""
+    try:
+        name = codecs.lookup(charset).name
+        text = value.decode("utf-8" if name in NOT_CHARSETS else name)
+    except (LookupError, ValueError):
+        text = value.decode(fallback, errors="replace")
+    return stored(text)
+
+
+def stored(text: str) -> str:
+    """The text as PostgreSQL can hold it: without NUL, and no halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+def read_json(body: bytes) -> object:
+    """The JSON of a body; raises `Unreadable`.
+
+    A number that is not one, or is longer than others can read, stays the text that it was: one
+    such value must not cost the rest. Of two members with one name the last counts.
+    """
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("The body is not JSON.") from error
+
+
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object of a body; raises `Unreadable`."""
+    given = read_json(body)
+    if not isinstance(given, dict):
+        raise Unreadable("The body is not a JSON object.")
+    return given
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= LONGEST_NUMBER else digits[:DETAIL_CHARACTERS]
+
+
+def _fraction(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits[:DETAIL_CHARACTERS]
+
+
+def members(value: object) -> Mapping[str, Any]:
+    """A JSON object, or an empty one where something else came."""
+    return value if isinstance(value, dict) else {}
+
+
+def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
+    """A text or number as one line of text, bounded; empty for everything else."""
+    if isinstance(value, str):
+        # As most ids, addresses and names are: one word, with nothing in it to take out.
+        if len(value) <= length and value.isascii() and value.isprintable() and " " not in value:
+            return value
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    return " ".join(stored(str(value)[: 4 * length]).split())[:length]
+
+
+def moment(value: object) -> datetime | None:
+    """A time in seconds since 1970, as number or text; None where there is none to read."""
+    digits = word(value, 32)
+    if _MOMENT.fullmatch(digits) is None:
+        return None
+    return datetime.fromtimestamp(float(digits), UTC)
+
+
+def our_id(value: object) -> UUID | None:
+    """Our id of a message where the provider gives it back, None for everything else."""
+    try:
+        return UUID(value) if isinstance(value, str) and len(value) == 36 else None
+    except ValueError:
+        return None
+
+
+def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, Any]:
+    """What else was said, under the provider's own names, bounded in number and length."""
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in leave_out or value is None or (not value and isinstance(value, _SIZED)):
+            continue
+        if len(found) == DETAILS:
+            break
+        found[_bounded_text(name, 64)] = _bounded(value)
+    return found
+
+
+def _bounded_text(text: str, length: int) -> str:
+    # As nearly all are: one look less at each of them.
+    if len(text) <= length and text.isascii() and "\0" not in text:
+        return text
+    return stored(text[:length])
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, str):
+        return _bounded_text(value, DETAIL_CHARACTERS)
+    if isinstance(value, (int, float)):  # and so a bool
+        return value
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        text = "..."
+    return stored(text[:DETAIL_CHARACTERS])
