@@ -69,9 +69,6 @@ def pytest_configure(config: pytest.Config) -> None:
         run = os.environ["GATEWAY_TEST_RUN"] = tempfile.mkdtemp(prefix=PREFIX)
         config.stash[RUN_LOCK] = _only_one(Path(run) / "run.lock")
         config.stash[RUN_LOCK].__enter__()
-        # To read the certificates of the system's authorities takes each process 0.1 s, and no test
-        # asks a host that they speak for.
-        os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
         # Out of the way of the code under test, which must take what the test gives it.
         os.environ["GATEWAY_TEST_SERVER"] = os.environ.pop("DATABASE_URL", "")
 

@@ -130,19 +130,21 @@ class Dispatching:
         wait = self._pace.longest_wait + _FILES + self._pace.lease
         if claimed.attachments and not await self._hold(claimed, wait):
             return
-        size = most_file_bytes(claimed)
+        size, owner = most_file_bytes(claimed), claimed.organization_id
         try:
-            async with self._room.hold(size, self._pace.longest_wait) as share:
+            async with self._room.hold(owner, size, self._pace.longest_wait) as share:
                 await self._send_from(turn, account, share)
         except NoRoomError:
-            await self._outcomes.not_begun([claimed])
+            if claimed.was_leased:  # by a dead worker: whoever claims it next must see that, too
+                await self._hold(claimed, 0)
+            else:
+                await self._outcomes.not_begun([claimed])
 
     async def _send_from(self, turn: Turn, account: Account, share: Share) -> None:
         claimed = turn.claimed
-        outbound = await self._prepared(turn, account)
+        outbound = await self._prepared(turn, account, share)
         if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
             return
-        share.shrink_to(file_bytes(outbound))
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
@@ -159,12 +161,13 @@ class Dispatching:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
 
-    async def _prepared(self, turn: Turn, account: Account) -> Outbound | None:
+    async def _prepared(self, turn: Turn, account: Account, share: Share) -> Outbound | None:
         """The message, once it may leave; None when it does not leave this time."""
         claimed, since = turn.claimed, turn.since
         outbound = await self._made(claimed, account)
         if outbound is None:
             return None
+        share.shrink_to(file_bytes(outbound))
         lease = self._pace.lease + slow_seconds(outbound)
         if claimed.attachments or lease > self._pace.lease:
             since = Moment.now()

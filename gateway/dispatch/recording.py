@@ -98,7 +98,12 @@ class Recording:
             self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
-        await until_stored(store, most_defects=self._most_defects)
+        try:
+            await until_stored(store, most_defects=self._most_defects)
+        except asyncio.CancelledError:
+            # A worker that stops cuts what is under way, but this is known. Cut again, it ends.
+            await until_stored(store, most_defects=self._most_defects)
+            raise
 
     async def _take_all(self, batch: Sequence[Taken]) -> list[bool]:
         """What providers took, as many at a time as have come; False where a row is held."""

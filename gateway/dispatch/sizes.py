@@ -34,12 +34,11 @@ def file_bytes(outbound: Outbound) -> int:
 
 
 def most_file_bytes(claimed: Claimed) -> int:
-    """As many as are known, or else as there may be: other programs write there, too."""
-    if claimed.channel != Channel.EMAIL:
-        return 0  # the other providers fetch them
-    files = claimed.attachments or []
-    sizes = [each.get("size") if isinstance(each, dict) else None for each in files]
-    known = [size for size in sizes if isinstance(size, int)]
+    """As many as are known, or else as there may be: other programs write anything there."""
+    if claimed.channel != Channel.EMAIL or not isinstance(claimed.attachments, list):
+        return 0  # the other providers fetch them; what is no list is refused
+    sizes = [each.get("size") if isinstance(each, dict) else None for each in claimed.attachments]
+    known = [size for size in sizes if isinstance(size, int) and size >= 0]
     if len(known) < len(sizes):
         return email.ATTACHMENT_BYTES
     return min(sum(known), email.ATTACHMENT_BYTES)

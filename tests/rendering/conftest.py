@@ -1,17 +1,20 @@
 """One renderer for all tests of a module: to start its children takes longer than most of them."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from channels.render import Renderer
 
+HERE = Path(__file__).resolve().parent
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the module's renderer run in its event loop."""
     for item in items:
-        if "renderer" in getattr(item, "fixturenames", ()):
+        if item.path.is_relative_to(HERE) and "renderer" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 

@@ -212,7 +212,6 @@ async def test_time_limits(twilio_api: FakeTwilio, session: aiohttp.ClientSessio
 @pytest.mark.parametrize(
     ("until", "answer"),
     [
-        (b"", b""),
         (b"\r\n\r\n", b""),
         (b"Body=Hello", b""),
         (b"\r\n\r\n", b"HTTP/1.1 201 Created\r\nContent-Length: 50\r\n\r\n{"),
@@ -232,6 +231,21 @@ async def test_broken_connections(
     with pytest.raises(AnswerLost) as raised:
         await half.send(account(server.url), outbound(), session, CALLBACK)
     assert seen(raised.value) == (AnswerLost, "reset", "The connection to Twilio broke.")
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_connection_that_ends_at_once(
+    raw_server: Callable[..., Awaitable[RawServer]],
+    session: aiohttp.ClientSession,
+    reset: bool,  # noqa: FBT001
+) -> None:
+    """A connection that ends as soon as it stands is tried once. Where that is seen before anything
+    leaves, nothing was taken; else the answer is lost."""
+    server = await raw_server(until=b"", answer=b"", reset=reset)
+    with pytest.raises((AnswerLost, RefusedForNow)) as raised:
+        await half.send(account(server.url), outbound(), session, CALLBACK)
+    assert raised.value.message.startswith("The connection to Twilio broke")
     assert server.connections == 1
 
 

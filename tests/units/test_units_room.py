@@ -1,4 +1,4 @@
-"""Room: as many bytes at once as there is room for, first come, first served."""
+"""Room: as many bytes at once as there is room for, in turn, and never all of it for one."""
 
 from __future__ import annotations
 
@@ -13,37 +13,55 @@ async def test_who_comes_first() -> None:
     """What is large is not passed by what is small and would fit; what is none waits for nobody."""
     room, order = Room(10), list[int]()
 
-    async def hold(size: int) -> None:
-        async with room.hold(size, 5):
+    async def hold(owner: str, size: int) -> None:
+        async with room.hold(owner, size, 5):
             order.append(size)
             await asyncio.sleep(0.01)
 
-    await asyncio.gather(*map(hold, (6, 8, 3, 0)))
+    await asyncio.gather(*map(hold, "ABCA", (6, 8, 3, 0)))
     assert [6, 0, 8, 3] == order
+
+
+async def test_one_whose_mails_leave_slowly() -> None:
+    """Who has half of what there is waits for their own; the others pass them, and find room."""
+    room, order, slow = Room(8), list[str](), asyncio.Event()
+
+    async def hold(owner: str) -> None:
+        async with room.hold(owner, 2, 5):
+            order.append(owner)
+            if owner == "slow":
+                await slow.wait()
+
+    holding = [asyncio.create_task(hold(owner)) for owner in ("slow",) * 4]
+    await asyncio.gather(*map(hold, "ABC"))
+    assert ["slow", "slow", "A", "B", "C"] == order
+    slow.set()
+    await asyncio.gather(*holding)
+    assert 4 == order.count("slow")
 
 
 async def enter(room: Room) -> None:
     """Hold room for one for a moment."""
-    async with room.hold(1, 5):
+    async with room.hold("B", 1, 5):
         pass
 
 
 async def test_less_than_was_thought() -> None:
     """Room that turns out not to be needed is another's at once; more than all of it is all.
 
-    Who is told to stop while he waits has not begun."""
+    Who is told to stop while they wait has not begun, and is in nobody's way."""
     room = Room(10)
-    async with room.hold(50, 1) as share:
+    async with room.hold("A", 50, 1) as share:
         share.shrink_to(4)
         share.shrink_to(7)
-        async with room.hold(6, 0.1):
+        async with room.hold("B", 6, 0.1):
             with pytest.raises(NoRoomError):
-                async with room.hold(1, 0.01):
+                async with room.hold("C", 1, 0.01):
                     pass
             waiting = asyncio.create_task(enter(room))
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(NoRoomError):
                 await waiting
-    async with room.hold(10, 0.1):
+    async with room.hold("A", 10, 0.1):
         pass
