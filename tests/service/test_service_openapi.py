@@ -149,6 +149,30 @@ def test_every_field_of_the_contract(document: dict[str, Any]) -> None:
     assert "Idempotency-Key" in {p["name"] for p in parameters}
 
 
+def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> None:
+    """Of a change, the description allows null for what can be taken away, and for nothing else;
+    null is no default either: who sends it changes something."""
+    schemas = document["components"]["schemas"]
+    shapes = ("AccountPatch", "SenderPatch", "ConversationPatch")
+    refused = {
+        (shape, name)
+        for shape in shapes
+        for name in schemas[shape]["properties"]
+        if schema_errors(document, {"$ref": f"#/components/schemas/{shape}"}, {name: None})
+    }
+
+    assert {
+        ("AccountPatch", "name"),
+        ("AccountPatch", "is_active"),
+        ("AccountPatch", "credentials"),
+        ("SenderPatch", "is_default"),
+        ("SenderPatch", "is_active"),
+        ("ConversationPatch", "status"),
+        ("ConversationPatch", "read"),
+    } == refused
+    assert not any("default" in schemas[shape]["properties"][name] for shape, name in refused)
+
+
 class References(HTMLParser):
     """Everything that a page loads."""
 

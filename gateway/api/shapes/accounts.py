@@ -10,8 +10,8 @@ from pydantic import Field
 
 from channels.model import Channel
 from gateway.api.shapes.base import (
-    GIVEN,
     Answer,
+    Given,
     Line,
     Name,
     PageQuery,
@@ -32,9 +32,9 @@ class AccountIn(Shape):
 class AccountPatch(Shape):
     """What is to be changed; credentials are replaced as a whole."""
 
-    name: Annotated[Name | None, GIVEN] = None
-    is_active: Annotated[bool | None, GIVEN] = None
-    credentials: Annotated[dict[str, str] | None, GIVEN] = None
+    name: Given[Name] = None
+    is_active: Given[bool] = None
+    credentials: Given[dict[str, str]] = None
 
 
 class Account(Answer):
@@ -63,8 +63,8 @@ class SenderIn(Shape):
 class SenderPatch(Shape):
     """What is to be changed."""
 
-    is_default: Annotated[bool | None, GIVEN] = None
-    is_active: Annotated[bool | None, GIVEN] = None
+    is_default: Given[bool] = None
+    is_active: Given[bool] = None
     rate: Rate | None = None
 
 

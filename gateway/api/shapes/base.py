@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 T = TypeVar("T")
 
@@ -83,8 +84,14 @@ def _given(value: object) -> object:
     return value
 
 
-# Of a field that may be left out of a request, where null would mean nothing.
-GIVEN = BeforeValidator(_given)
+def _undefaulted(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+# A field that may be left out of a request, and where null would mean nothing.
+Given = Annotated[
+    T | SkipJsonSchema[None], BeforeValidator(_given), Field(json_schema_extra=_undefaulted)
+]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]

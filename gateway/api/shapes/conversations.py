@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from channels.model import Channel
-from gateway.api.shapes.base import GIVEN, Answer, Line, PageQuery, Shape
+from gateway.api.shapes.base import Answer, Given, Line, PageQuery, Shape
 from gateway.api.shapes.messages import Message, SendRequest
 
 ConversationStatus = Literal["open", "closed"]
@@ -59,11 +59,9 @@ class ConversationQuery(PageQuery):
 class ConversationPatch(Shape):
     """Only what is given changes."""
 
-    status: Annotated[ConversationStatus | None, GIVEN] = None
+    status: Given[ConversationStatus] = None
     assigned_to: UUID | None = Field(None, description="`auth_users.id`; null: nobody")
-    read: Annotated[bool | None, GIVEN] = Field(
-        None, description="true: nothing is unread; false: something is"
-    )
+    read: Given[bool] = Field(None, description="true: nothing is unread; false: something is")
 
 
 class ReplyRequest(SendRequest):
