@@ -166,7 +166,8 @@ class Storing:
                     db, organization_id, list(leads) if notes else [], waits=wait.for_rows
                 )
                 await keep(db, organization_id, of_one, held, stored, placed)
-                left[organization_id] = list(leads - set(held))
+                written_to = {row["lead_id"] for row in of_one if row["id"] in placed}
+                left[organization_id] = list((leads & written_to) - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await messages.answer(
                 db,

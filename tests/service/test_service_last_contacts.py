@@ -99,3 +99,24 @@ async def test_a_message_to_a_lead_that_cannot_be_changed(gateway: Gateway) -> N
     await until(good_one_is_noted)
     assert await noted(gateway, leads[bad]) is None
     assert 4 == await gateway.count("gateway.queue")
+
+
+async def test_a_message_that_is_refused(gateway: Gateway) -> None:
+    """Whose message of a batch a rule refuses is not noted as written to: nothing is sent."""
+    good, bad = "+447700900123", "+447700900124"
+    leads = {
+        phone: (await gateway.ask("POST", "/v1/leads", {"phone": phone})).body["id"]
+        for phone in (good, bad)
+    }
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    await crm.execute("ALTER TABLE messages ADD CHECK (to_address LIKE '%3') NOT VALID")
+    await crm.close()
+    batch = [{"channel": "sms", "to": to, "body": "Hello"} for to in (bad, good)]
+    answer = await gateway.ask("POST", "/v1/messages/batch", {"messages": batch})
+    assert [503, 202] == [item["status"] for item in answer.body["data"]]
+
+    async def good_one_is_noted() -> bool:
+        return await noted(gateway, leads[good]) is not None
+
+    await until(good_one_is_noted)
+    assert await noted(gateway, leads[bad]) is None
