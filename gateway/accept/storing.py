@@ -11,7 +11,7 @@ from uuid import UUID
 from gateway import placing
 from gateway.accept.keeping import Keep, NoneKeptError, Outcomes, Result, keep_all, keep_each
 from gateway.accept.last_contacts import LastContacts
-from gateway.batching import Batching
+from gateway.batching import Batching, once_more
 from gateway.growth import Growth
 from gateway.held import Around, Wait
 from gateway.logs import logger
@@ -19,7 +19,14 @@ from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.conversations import Placed
 from gateway.store.database import Caller, Connection, Database
-from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, HeldError, RefusedError
+from gateway.store.errors import (
+    UNDONE,
+    ConflictError,
+    DatabaseAwayError,
+    HeldError,
+    RefusedError,
+    RolledBackError,
+)
 from gateway.store.messages import Row
 
 _log = logger(__name__)
@@ -135,7 +142,8 @@ class Storing:
         except TimeoutError:
             raise error from None
         try:
-            (stored,) = await self._around(do)
+            # Halves lock conversations in the order of the request: others wait in another one.
+            (stored,) = await once_more(lambda: self._around(do), (RolledBackError,))
         except NoneKeptError as none:
             return Stored([_shown(result, none.outcomes) for result in accepted.results]), []
         finally:

@@ -183,3 +183,23 @@ async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, ask: Ask) -> N
 
     assert [503, 202] == [item["status"] for item in answer.body["data"]]
     assert 1 == await gateway.count("messages")
+
+
+async def test_a_rule_and_a_deadlock(gateway: Gateway, ask: Ask) -> None:
+    """Where a deadlock ends the transaction in which the rest of a batch is stored, that is done
+    once more."""
+    await as_crm(
+        gateway,
+        # The first two are stored with the bad one, and the third time alone.
+        "CREATE SEQUENCE crm_count; GRANT USAGE ON SEQUENCE crm_count TO PUBLIC;"
+        + TRIGGER.format(
+            "IF NEW.body = 'bad' THEN RAISE EXCEPTION 'no'; END IF;"
+            "IF nextval('public.crm_count') = 3 THEN"
+            " RAISE EXCEPTION 'ended' USING ERRCODE = 'deadlock_detected'; END IF;"
+        ),
+    )
+
+    answer = await ask("POST", "/v1/messages/batch", {"messages": [SMS, SMS | {"body": "bad"}]})
+
+    assert (207, [202, 503]) == (answer.status, [item["status"] for item in answer.body["data"]])
+    assert 1 == await gateway.count("messages")
