@@ -12,27 +12,26 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from channels.model import Attachment, Channel
 from gateway import parts, standing
+from gateway.accept import repeating
 from gateway.accept.draft import Draft
 from gateway.accept.drafting import Drafting
-from gateway.accept.keeping import Result
+from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Storing
-from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.api.shapes.messages import SendRequest
 from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files, as_rows
 from gateway.metrics import Metrics
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import Problem, invalid, not_found
 from gateway.store import messages
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database
-from gateway.store.errors import ConflictError
+from gateway.store.errors import ConflictError, RefusedError
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_of, report_id
@@ -77,18 +76,26 @@ class Accepting:
         idempotency: Idempotency | None = None,
         *,
         conversation_id: UUID | None = None,
+        is_batch: bool = False,
     ) -> list[Result] | Replayed:
         """Store every valid request; for each, in order, its row or its problem.
 
         Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
+        What the database refuses is a `Problem` of its own in a batch, else its error is raised.
 
         With an idempotency key the answer is kept in the same transaction; when a concurrent
         request with that key was first, its answer comes back and nothing is stored.
         """
+
+        async def attempt(alone: Alone) -> list[Result] | Replayed:
+            alone = alone if is_batch else ()
+            return await self._accept(caller, requests, idempotency, conversation_id, alone)
+
         # A lead that was found may be deleted before the message to it is stored: it is read anew.
-        return await once_more(
-            lambda: self._accept(caller, requests, idempotency, conversation_id), (ConflictError,)
-        )
+        try:
+            return await attempt((RefusedError,))
+        except ConflictError:
+            return await attempt((RefusedError, ConflictError))
 
     async def _accept(
         self,
@@ -96,6 +103,7 @@ class Accepting:
         requests: Sequence[SendRequest | Malformed[SendRequest]],
         idempotency: Idempotency | None,
         conversation_id: UUID | None,
+        alone: Alone,
     ) -> list[Result] | Replayed:
         """Read what they refer to, and store them; raises `ConflictError` where that is gone."""
         read = await drafts(self._drafting, caller, requests)
@@ -105,12 +113,19 @@ class Accepting:
             else await self._row(caller, request, draft, conversation_id)
             for request, draft in zip(requests, read, strict=True)
         ]
-        return await self._keep(caller, results, idempotency)
+        return await self._keep(caller, results, idempotency, alone)
 
     async def retry(
         self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
     ) -> list[Result] | Replayed:
         """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422."""
+        return await once_more(
+            lambda: self._retry(caller, message_id, idempotency), (ConflictError,)
+        )
+
+    async def _retry(
+        self, caller: Caller, message_id: UUID, idempotency: Idempotency | None
+    ) -> list[Result] | Replayed:
         async with self._database.as_caller(caller) as db:
             old = await messages.get(db, caller.organization_id, message_id)
             said = await messages.parts(db, caller.organization_id, message_id)
@@ -127,22 +142,7 @@ class Accepting:
             raise Problem(409, text) from None
         if before.sign_in is not None:
             raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
-        is_mail = old["channel"] == Channel.EMAIL
-        metadata = old["metadata"] if isinstance(old["metadata"], dict) else {}
-        request = SendRequest.model_construct(
-            channel=Channel(old["channel"]),
-            from_=old["from_address"],
-            to=old["to_address"],
-            body=old["body"],
-            subject=old["subject"] if is_mail else None,
-            html_body=old["html_body"] if is_mail else None,
-            options=parts.as_options(said),
-            attachments=_files_of(old["attachments"] or []),
-            lead_id=old["lead_id"],
-            client_id=old["client_id"],
-            reference=old["reference"],
-            metadata={k: v for k, v in metadata.items() if k not in ("provider", "reply_to")},
-        )
+        request = repeating.request_of(old, said)
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
             raise invalid(draft.errors)
@@ -157,6 +157,9 @@ class Accepting:
 
     async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
         """Store a mail with a sign-in link; raises `Problem` 422."""
+        await once_more(lambda: self._sign_in(caller, request, link_id), (ConflictError,))
+
+    async def _sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
         (draft,) = await self._drafting.read(caller, [request])
         if draft.errors:
             raise invalid(draft.errors)
@@ -239,9 +242,13 @@ class Accepting:
         return as_rows(shown), media
 
     async def _keep(
-        self, caller: Caller, results: Sequence[Result], idempotency: Idempotency | None
+        self,
+        caller: Caller,
+        results: Sequence[Result],
+        idempotency: Idempotency | None,
+        alone: Alone = (),
     ) -> list[Result] | Replayed:
-        accepted = Accepted(caller=caller, results=results, idempotency=idempotency)
+        accepted = Accepted(caller=caller, results=results, idempotency=idempotency, alone=alone)
         if not accepted.rows:
             return list(results)
         stored = await self._storing.store(accepted)
@@ -269,22 +276,3 @@ class Accepting:
             ],
         )
         self._nudge()
-
-
-def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
-    """The files of a stored message as a request names them; raises `Problem` 422.
-
-    Another program may have stored anything there, and without its files it is another message.
-    """
-    try:
-        return [
-            AttachmentIn(
-                url=file["url"],
-                filename=file.get("filename"),
-                content_type=file.get("content_type"),
-            )
-            for file in stored
-        ]
-    except (AttributeError, KeyError, TypeError, ValidationError):
-        text = "are stored in a form of another program, which cannot be sent again"
-        raise invalid([FieldError("attachments", text)]) from None

@@ -27,6 +27,8 @@ _NOT_TRIED = "So much of this batch is refused that this was not tried: send it 
 Result = Row | Problem
 # What became of each row, by its id.
 Outcomes = dict[UUID, Result]
+# Errors of which each fails the message that it is about, and no other.
+Alone = tuple[type[RefusedError] | type[ConflictError], ...]
 Keep = Callable[
     [Connection, UUID, Sequence[Row], Sequence[UUID], Outcomes, dict[UUID, Placed]],
     Awaitable[None],
@@ -74,10 +76,15 @@ async def keep_each(
     leads: Sequence[UUID],
     stored: Outcomes,
     placed: dict[UUID, Placed],
+    *,
+    alone: Alone,
 ) -> None:
-    """Store those of the rows that nothing refuses, found in halves; raises `NoneKeptError`."""
+    """Store those of the rows that nothing refuses, found in halves; raises `NoneKeptError`.
+
+    Raises errors that are not of `alone`, with nothing stored.
+    """
     rules: Counter[str] = Counter()
-    refused: dict[str, RefusedError | ConflictError] = {}
+    refused: dict[str, RefusedError] = {}
     end = time.monotonic() + _LOOK
     # A deferred rule would refuse all of them at the end.
     await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
@@ -87,20 +94,20 @@ async def keep_each(
         try:
             with plainly():
                 await keep_all(db, organization_id, half, leads, stored, placed)
-        except (RefusedError, ConflictError) as error:
+        except alone as error:
             await db.execute("ROLLBACK TO half")
             if len(half) == 1:
                 stored[half[0]["id"]] = _problem(error)
-                rules[str(error)] += 1
-                refused[str(error)] = error
+                if isinstance(error, RefusedError):
+                    rules[str(error)] += 1
+                    refused[str(error)] = error
             else:
                 left += [half[len(half) // 2 :], half[: len(half) // 2]]
         else:
             await db.execute("RELEASE half; SAVEPOINT half")
     stored |= {row["id"]: Problem(503, _NOT_TRIED) for half in left for row in half}
     for rule, first in refused.items():
-        names = first.rule if isinstance(first, RefusedError) else {"constraint": first.constraint}
-        _log.error("the database refuses a row", **names, rows=rules[rule], exc_info=first)
+        _log.error("the database refuses a row", **first.rule, rows=rules[rule], exc_info=first)
     if not placed:
         raise NoneKeptError(stored)
 

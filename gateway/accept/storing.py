@@ -6,10 +6,19 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from gateway import placing
-from gateway.accept.keeping import Keep, NoneKeptError, Outcomes, Result, keep_all, keep_each
+from gateway.accept.keeping import (
+    Alone,
+    Keep,
+    NoneKeptError,
+    Outcomes,
+    Result,
+    keep_all,
+    keep_each,
+)
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
 from gateway.growth import Growth
@@ -48,11 +57,15 @@ class Idempotency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """One request: what became of each of its messages, rows that are to be stored or problems."""
+    """One request: what became of each of its messages, rows that are to be stored or problems.
+
+    Errors of `alone` fail one of its messages, others all of them.
+    """
 
     caller: Caller
     results: Sequence[Result]
     idempotency: Idempotency | None
+    alone: Alone
 
     @property
     def rows(self) -> list[Row]:
@@ -101,13 +114,12 @@ class Storing:
     async def store(self, accepted: Accepted) -> list[Result] | None:
         """The results as stored; None, with nothing stored, where its key was another's first.
 
-        Raises `DatabaseAwayError`, or `FullError` where too much waits.
+        Raises `DatabaseAwayError`, `RefusedError` or `ConflictError`, or `FullError` where too much
+        waits.
         """
         try:
             stored, placed = await self._batching(accepted, size=len(accepted.rows))
-        except (RefusedError, ConflictError) as error:
-            if len(accepted.results) == 1:
-                raise
+        except accepted.alone as error:
             stored, placed = await self._store_each(accepted, error)
         await placing.join(self._database, accepted.caller.organization_id, placed)
         return stored.results
@@ -132,9 +144,10 @@ class Storing:
 
         Raises the `error` where others' rows are looked through for too long.
         """
+        keep = partial(keep_each, alone=accepted.alone)
 
         async def do(wait: Wait) -> list[tuple[Stored, list[Placed]]]:
-            return await self._store_now([accepted], wait, notes=False, keep=keep_each)
+            return await self._store_now([accepted], wait, notes=False, keep=keep)
 
         try:
             async with asyncio.timeout(_TURN):

@@ -45,7 +45,7 @@ async def send_batch(call: Call) -> web.Response:
     if key and (known := await call.services.accepting.recall(call.caller, key)):
         return replay(known, 207)
     requests = [_item(item) for item in _items(body)]
-    results = await call.services.accepting.accept(call.caller, requests, key)
+    results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
     return respond(many(results), 207)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from channels.model import Channel
 from gateway import setup
@@ -147,3 +149,53 @@ async def test_a_lead_that_goes_while_a_message_to_it_comes(gateway: Gateway) ->
     answer = await meanwhile(to=to)
     assert (202, None) == (answer.status, answer.body["lead_id"])
     assert ["lead_id"] == list((await meanwhile()).fields())
+
+
+async def test_a_lead_that_goes_while_a_batch_comes(gateway: Gateway) -> None:
+    """So is a message of a batch, and one beside which another is refused; one that names the lead
+    fails alone. The answer under the key is this one, and the log has no error."""
+    ada, eve = "+447700900111", "+447700900112"
+    key = {"Idempotency-Key": "a lead that goes"}
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    await crm.execute("ALTER TABLE messages ADD CHECK (body <> 'bad')")
+    await crm.close()
+
+    async def meanwhile(*wanted: dict[str, str], **more: Any) -> Any:
+        lead = (await gateway.ask("POST", "/v1/leads", {"first_name": "Ada", "phone": ada})).body
+        batch = {
+            "messages": [
+                {"channel": "sms", "body": "Hello"} | (each or {"lead_id": lead["id"]})
+                for each in wanted
+            ]
+        }
+        with capture_logs() as logs:
+            async with asyncio.TaskGroup() as together, another(gateway) as db:
+                await db.execute("DELETE FROM leads WHERE id = $1", lead["id"])
+                asked = together.create_task(
+                    gateway.ask("POST", "/v1/messages/batch", batch, **more)
+                )
+        answer = asked.result()
+        again = await gateway.ask("POST", "/v1/messages/batch", batch, **more)
+        assert not more or again.body == answer.body
+        errors = [line["event"] for line in logs if line["log_level"] == "error"]
+        return [each["status"] for each in answer.body["data"]], errors
+
+    assert ([202, 202], []) == await meanwhile({"to": ada}, {"to": eve}, headers=key)
+    assert ([422, 202], []) == await meanwhile({}, {"to": ada})
+    refused = "the database refuses a row"
+    assert ([202, 503], [refused]) == await meanwhile({"to": ada}, {"to": eve, "body": "bad"})
+
+
+async def test_a_lead_that_goes_while_a_message_to_it_is_sent_again(gateway: Gateway) -> None:
+    """So is a message that failed and is sent again."""
+    to = "+447700900111"
+    lead = (await gateway.ask("POST", "/v1/leads", {"first_name": "Ada", "phone": to})).body
+    wanted = {"channel": "sms", "to": to, "body": "Hello"}
+    sent = (await gateway.ask("POST", "/v1/messages", wanted)).body
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET status = 'failed' WHERE id = $1", sent["id"])
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await db.execute("DELETE FROM leads WHERE id = $1", lead["id"])
+        asked = together.create_task(gateway.ask("POST", f"/v1/messages/{sent['id']}/retry"))
+    answer = asked.result()
+    assert (lead["id"], 202, None) == (sent["lead_id"], answer.status, answer.body["lead_id"])

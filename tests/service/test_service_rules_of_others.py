@@ -185,6 +185,17 @@ async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, ask: Ask) -> N
     assert 1 == await gateway.count("messages")
 
 
+async def test_a_rule_for_a_batch_of_one(gateway: Gateway, ask: Ask) -> None:
+    """A batch of one message is answered as any batch: with what its message would get alone."""
+    make, _, _ = RULES["column"]
+    await as_crm(gateway, make)
+
+    alone = await ask("POST", "/v1/messages", SMS)
+    batch = await ask("POST", "/v1/messages/batch", {"messages": [SMS]})
+
+    assert (207, [{"status": 503, "problem": alone.body}]) == (batch.status, batch.body["data"])
+
+
 async def test_a_rule_and_a_deadlock(gateway: Gateway, ask: Ask) -> None:
     """Where a deadlock ends the transaction in which the rest of a batch is stored, that is done
     once more."""

@@ -1,0 +1,53 @@
+"""A failed message is sent again as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from channels.model import Channel
+from gateway import parts
+from gateway.api.shapes.messages import AttachmentIn, SendRequest
+from gateway.problems import FieldError, invalid
+from gateway.store.messages import Row
+
+
+def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
+    """The request to send what was stored, with its parts; raises `Problem` 422."""
+    is_mail = old["channel"] == Channel.EMAIL
+    metadata = old["metadata"] if isinstance(old["metadata"], dict) else {}
+    return SendRequest.model_construct(
+        channel=Channel(old["channel"]),
+        from_=old["from_address"],
+        to=old["to_address"],
+        body=old["body"],
+        subject=old["subject"] if is_mail else None,
+        html_body=old["html_body"] if is_mail else None,
+        options=parts.as_options(said),
+        attachments=_files_of(old["attachments"] or []),
+        lead_id=old["lead_id"],
+        client_id=old["client_id"],
+        reference=old["reference"],
+        metadata={k: v for k, v in metadata.items() if k not in ("provider", "reply_to")},
+    )
+
+
+def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
+    """The files of a stored message as a request names them; raises `Problem` 422.
+
+    Another program may have stored anything there, and without its files it is another message.
+    """
+    try:
+        return [
+            AttachmentIn(
+                url=file["url"],
+                filename=file.get("filename"),
+                content_type=file.get("content_type"),
+            )
+            for file in stored
+        ]
+    except (AttributeError, KeyError, TypeError, ValidationError):
+        text = "are stored in a form of another program, which cannot be sent again"
+        raise invalid([FieldError("attachments", text)]) from None
