@@ -17,6 +17,7 @@ from channels.model import Channel
 from gateway.parts import SIGN_IN
 from tests.inbox.conftest import Browser, Inbox, Shown
 from tests.service.conftest import Ask
+from tests.service.test_service_changes_at_once import another
 from tests.service.wires import Api, by_smtp, connect, from_sendgrid, inbound_of, step, suppressed
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ async def test_the_link_in_the_mail_signs_in(inbox: Inbox, api: Api) -> None:
     assert [path[0]] * 2 == LINK.findall(html)
     assert f'href="https://msg.example.org/gw/inbox{path[0]}"' in html
     assert 303 == used.status
+
+
+async def test_whose_lead_is_deleted_meanwhile(inbox: Inbox, ask: Ask) -> None:
+    """Staff who are a lead, too, get their link all the same: the answer told that they exist."""
+    await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
+    lead = (await ask("POST", "/v1/leads", {"email": MEMBER})).body["id"]
+    async with asyncio.TaskGroup() as together, another(inbox.gateway) as db:
+        await db.execute("DELETE FROM leads WHERE id = $1", lead)
+        shown = together.create_task(asked(inbox.browser()))
+
+    assert 200 == shown.result().status
+    assert [None] == [row["lead_id"] for row in await messages(ask)]
 
 
 async def test_the_link_rests_nowhere(inbox: Inbox, ask: Ask, api: Api) -> None:
