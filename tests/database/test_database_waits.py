@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 Connect = Callable[[str], Awaitable["Connection"]]
 
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'gateway migrate %'"
+# Other tests migrate databases of their own on the same server meanwhile.
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name LIKE 'gateway migrate %'"
+)
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'messages'::regclass"
 
 
