@@ -5,6 +5,7 @@ SendError
 │   ├── OptedOut     ... because the recipient told the provider to stop
 │   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
+│   └── CutOff       ... because its task was cancelled before all of it had left
 ├── AnswerLost       the provider may have taken it, but its answer was lost: never resend blindly
 └── CannotAsk        the provider cannot be asked what it took
 """
@@ -55,6 +56,13 @@ class RefusedForNow(SendError):
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
+
+
+class CutOff(RefusedForNow):
+    """It was given up by us before all of it had left: no refusal of the provider's."""
+
+    def __init__(self) -> None:
+        super().__init__("It was cut off before all of the message had left.", code="cut")
 
 
 class AnswerLost(SendError):

@@ -19,8 +19,8 @@ from urllib.parse import quote_plus, urlsplit
 import aiohttp
 from yarl import URL
 
-from channels.errors import AnswerLost, RefusedForNow
-from channels.leaving import CUT, Body, seconds_more
+from channels.errors import AnswerLost, CutOff, RefusedForNow
+from channels.leaving import Body, seconds_more
 
 ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT = 24 * 3600.0
@@ -114,7 +114,7 @@ async def ask(
 ) -> Answer:
     """Send one request and read its answer; `provider` is the name used in messages.
 
-    Of a request that is cancelled before all of it has left it raises `RefusedForNow`: whoever ends
+    Of a request that is cancelled before all of it has left it raises `CutOff`: whoever ends
     the task has to wait until that is recorded.
 
     aiohttp itself sends only idempotent methods again, and only on a connection that was kept
@@ -142,7 +142,7 @@ async def ask(
         if isinstance(error, aiohttp.ClientError | OSError):
             raise _failure(provider, error, is_partial=is_partial) from error
         if isinstance(error, asyncio.CancelledError) and is_partial:
-            raise RefusedForNow(CUT, code="cut") from error
+            raise CutOff from error
         raise
 
 

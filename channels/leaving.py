@@ -10,26 +10,37 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiohttp
 
+from channels.errors import CutOff
 from channels.moment import Moment
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
+T = TypeVar("T")
+
 # Bytes that are handed to a connection at once: what waits in it is no more than a few of these.
 PIECE = 2**16
 # What is larger may take longer, as on a line that carries no more than so many bytes a second.
 _LARGE, _SLOWEST = 2**20, 2**17
-# What is said of a message that was given up before all of it had left.
-CUT = "It was cut off before all of the message had left."
 # https://man7.org/linux/man-pages/man7/socket.7.html, SO_LINGER: on, for no time
 _DROP = struct.pack("ii", 1, 0)
 # https://man7.org/linux/man-pages/man7/tcp.7.html, TCP_INFO: its first byte is the state
 _ESTABLISHED = 1
+
+
+async def built(build: Callable[..., T], *given: object) -> T:
+    """What `build` makes of a message, in a thread: files make it a work of its own, and nobody is
+    to wait for it. Raises `CutOff` where it is cancelled: nothing has left."""
+    try:
+        return await asyncio.to_thread(build, *given)
+    except asyncio.CancelledError as error:
+        raise CutOff from error
 
 
 def seconds_more(size: int) -> float:

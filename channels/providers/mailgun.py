@@ -11,7 +11,6 @@ file's Content-ID is its file name; file names are raw UTF-8.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import aiohttp
 from channels import credentials
 from channels.errors import AnswerLost, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
+from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
@@ -220,8 +220,7 @@ class Mailgun:
         _callback_url: str,
     ) -> Sent:
         """Hand a mail to Mailgun with one POST; raises a `SendError`."""
-        # Files make it a work of its own: in a thread, so that nobody waits for it.
-        body = await asyncio.to_thread(build, outbound)
+        body = await built(build, outbound)
         return read(await self._ask(account, session, "POST", "messages", body))
 
     async def find(

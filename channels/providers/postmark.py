@@ -9,7 +9,6 @@ ErrorCode other than 0, even under HTTP status 200.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from base64 import b64encode
@@ -24,6 +23,7 @@ import aiohttp
 from channels import credentials
 from channels.errors import AnswerLost, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, retry_after
+from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.postmarkapp.com"
@@ -177,8 +177,7 @@ class Postmark:
         _callback_url: str,
     ) -> Sent:
         """Hand a message to Postmark with one POST; raises a `SendError`."""
-        # Files make it a work of its own: in a thread, so that nobody waits for it.
-        body = await asyncio.to_thread(build, account, outbound)
+        body = await built(build, account, outbound)
         return read(await self._ask(account, session, "POST", "/email", body))
 
     async def find(

@@ -10,7 +10,6 @@ cannot fetch the mails that come in.
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import json
 import re
@@ -25,6 +24,7 @@ import aiohttp
 from channels import credentials
 from channels.errors import AnswerLost, CannotAsk, NotLookedAt, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
+from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.resend.com"
@@ -175,8 +175,7 @@ class Resend:
                 "Content-Type": "application/json",
                 "Idempotency-Key": str(outbound.message_id),
             },
-            # in a thread: files make it a work of its own
-            body=await asyncio.to_thread(build, outbound),
+            body=await built(build, outbound),
             limits=self.limits,
         )
         return read(answer)

@@ -10,7 +10,6 @@ keys of their own, so `webhook_public_key` may be several with commas between.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from base64 import b64decode, b64encode
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from channels import credentials
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after
+from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
@@ -202,8 +202,7 @@ class SendGrid:
         key = account.credentials.get("api_key")
         if not key:
             raise Refused("The SendGrid account's credentials are incomplete.", code="credentials")
-        # Files make it a work of its own: in a thread, so that nobody waits for it.
-        body = await asyncio.to_thread(lambda: json.dumps(build(outbound)).encode())
+        body = await built(lambda: json.dumps(build(outbound)).encode())
         answer = await ask(
             session,
             "POST",

@@ -9,7 +9,6 @@ the recipient sees is in the detail as `message_id`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from base64 import b64encode
@@ -24,6 +23,7 @@ from channels import credentials, mime
 from channels.aws import Signer
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, retry_after
+from channels.leaving import built
 from channels.model import Account, Channel, Outbound, Sent
 
 PATH: Final = "/v2/email/outbound-emails"
@@ -150,8 +150,7 @@ class Ses:
             service=SERVICE,
             session_token=held.get("session_token"),
         )
-        # Files make it a work of its own: in a thread, so that nobody waits for it.
-        body = await asyncio.to_thread(build, account, outbound)
+        body = await built(build, account, outbound)
         url = (account.api_url or endpoint(held["region"])).rstrip("/") + PATH
         headers = {"Content-Type": "application/json"}
         answer = await ask(

@@ -25,11 +25,12 @@ from channels import credentials, mime
 from channels.errors import (
     AnswerLost,
     CannotAsk,
+    CutOff,
     Refused,
     RefusedForNow,
     SendError,
 )
-from channels.leaving import CUT, PIECE, cut, seconds_more, waiting
+from channels.leaving import PIECE, built, cut, seconds_more, waiting
 from channels.model import Account, Outbound, Sent
 from channels.moment import Moment
 from channels.smtp_pool import Connections
@@ -149,7 +150,7 @@ class Smtp:
         is cancelled before all of it has left."""
         if outbound.mail is None:
             raise Refused("An e-mail has no Message-ID.", code="content")
-        raw = await asyncio.to_thread(_raw, account, outbound)
+        raw = await built(_raw, account, outbound)
         phase = Phase()
         seconds = self.connections.limits.total + seconds_more(len(raw))
         try:
@@ -167,7 +168,7 @@ class Smtp:
         except asyncio.CancelledError as error:
             if phase.has_content_left:
                 raise
-            raise RefusedForNow(CUT, code="cut") from error
+            raise CutOff from error
         return Sent(external_id=outbound.mail.message_id, detail={"reply": said})
 
     async def find(
@@ -186,7 +187,7 @@ class Smtp:
 
 
 def _raw(account: Account, outbound: Outbound) -> bytes:
-    """The mail as it leaves, signed where the account has a key; for a thread."""
+    """The mail as it leaves, signed where the account has a key."""
     raw = mime.as_bytes(outbound)
     return sign(raw, account.credentials) if "dkim_private_key" in account.credentials else raw
 
