@@ -101,7 +101,11 @@ class Recording:
         try:
             await until_stored(store, most_defects=self._most_defects)
         except asyncio.CancelledError:
-            # A worker that stops cuts what is under way, but this is known. Cut again, it ends.
+            # A worker that stops cuts what is under way, but this is known. Its second cut ends it,
+            # also where the first is what is known.
+            task = asyncio.current_task()
+            if task is None or task.cancelling() > 1:
+                raise
             await until_stored(store, most_defects=self._most_defects)
             raise
 
