@@ -23,7 +23,7 @@ from uuid import UUID
 
 import aiohttp
 
-from channels.errors import CannotAsk, NotLookedAt, Refused, RefusedForNow, SendError
+from channels.errors import CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
@@ -135,28 +135,33 @@ class Dispatching:
             async with self._room.hold(owner, size, self._pace.longest_wait) as share:
                 await self._send_from(turn, account, share)
         except NoRoomError:
-            if claimed.was_leased:  # by a dead worker: whoever claims it next must see that, too
-                await self._hold(claimed, 0)
-            else:
-                await self._outcomes.not_begun([claimed])
+            await self._not_begun(claimed)
 
     async def _send_from(self, turn: Turn, account: Account, share: Share) -> None:
         claimed = turn.claimed
-        outbound = await self._prepared(turn, account, share)
-        if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
-            return
+        try:
+            outbound = await self._prepared(turn, account, share)
+            if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
+                return
+        except asyncio.CancelledError:  # perhaps just when it was noted that it begins
+            await self._not_begun(claimed)
+            raise
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
         started = time.perf_counter()
+        limit = asyncio.timeout(self._pace.longest_send + slow_seconds(outbound))
         try:
-            async with asyncio.timeout(self._pace.longest_send + slow_seconds(outbound)):
+            async with limit:
                 sent = await PROVIDERS[account.provider].send.send(
                     account, outbound, self._session, callback
                 )
         except (SendError, TimeoutError) as error:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
-            await self._not_sent(claimed, error)
+            if isinstance(error, CutOff) and not limit.expired():
+                await self._outcomes.cut_off(claimed, error)
+            else:
+                await self._not_sent(claimed, error)
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
@@ -226,6 +231,13 @@ class Dispatching:
         """Extend the lease; False when another worker has taken over the entry."""
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
+
+    async def _not_begun(self, claimed: Claimed) -> None:
+        """It is another's turn: nothing of it has left."""
+        if claimed.was_leased:  # by a dead worker: whoever claims it next must see that, too
+            await self._hold(claimed, 0)
+        else:
+            await self._outcomes.not_begun([claimed])
 
     async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
         if isinstance(error, NotLookedAt) and may_be_taken(claimed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from channels.errors import CannotAsk, OptedOut, Refused, RefusedForNow
+from channels.errors import CannotAsk, CutOff, OptedOut, Refused, RefusedForNow
 from channels.model import Sent, Status
 from gateway.dispatch.events import event_of, ids, opted_out
 from gateway.dispatch.pace import Pace, wait_after
@@ -86,6 +86,15 @@ class Outcomes:
             await self.given_up(claimed, Refused(text, code=error.code))
             return
         seconds = wait_after(claimed.refusals + 1, error.retry_after)
+        await self._later(claimed, error, seconds, claimed.refusals + 1)
+
+    async def cut_off(self, claimed: Claimed, error: CutOff) -> None:
+        """This worker stops: it is another one's at once, and the provider has refused nothing."""
+        await self._later(claimed, error, 0.0, claimed.refusals)
+
+    async def _later(
+        self, claimed: Claimed, error: RefusedForNow, seconds: float, refusals: int
+    ) -> None:
         event = event_of(
             claimed,
             f"refused:{claimed.attempts}",
@@ -95,9 +104,7 @@ class Outcomes:
             error_message=error.message,
             detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
-        await self._postpone(
-            claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
-        )
+        await self._postpone(claimed, event, seconds=seconds, phase="send", refusals=refusals)
         _log.info("refused for now", code=error.code, wait=round(seconds, 1), **ids(claimed))
 
     async def lost(self, claimed: Claimed, reason: str) -> None:

@@ -129,7 +129,11 @@ _BROKEN = Reason(
     advice=_LOST.advice,
 )
 _UNCLEAR = {
-    **dict.fromkeys(("timeout", "reset", "cut"), _BROKEN),
+    **dict.fromkeys(("timeout", "reset"), _BROKEN),
+    "cut": Reason(
+        text="It was cut off before it had left: the gateway was stopped, or it took too long.",
+        advice=_LOST.advice,
+    ),
     **dict.fromkeys(("unreadable", "too-early", "too-many"), _LOST),
 }
 _HTTP = re.compile(r"http-(\d{3})")

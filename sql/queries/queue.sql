@@ -143,7 +143,7 @@ RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision A
 -- name: give_back
 -- Entries that were claimed and not begun, each due again in its number of seconds of $4.
 UPDATE gateway.queue q SET
-  lease_id = NULL, lease_until = NULL,
+  lease_id = NULL, lease_until = NULL, begun_at = NULL,
   run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
   attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
 FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
@@ -162,10 +162,10 @@ RETURNING message_id;
 
 -- name: extend
 -- Extends a lease that is still held to $4 seconds from now; the attempt's age counts from here. $5:
--- the request is about to leave.
+-- the request is about to leave; else none has.
 UPDATE gateway.queue SET
   lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp(),
-  begun_at = CASE WHEN $5 THEN clock_timestamp() ELSE begun_at END
+  begun_at = CASE WHEN $5 THEN clock_timestamp() END
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND lease_until > clock_timestamp()
 RETURNING message_id;
 
