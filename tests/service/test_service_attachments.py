@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from channels.model import Channel
-from tests.servers import FakeApi, serving
 from tests.service.wires import (
     SECRET,
     connect,
@@ -217,44 +213,3 @@ async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
         refused.body["detail"],
     )
     assert 1 == len(await inbound_of(ask))
-
-
-@dataclass
-class Narrow(FakeApi):
-    """A provider that takes its time; how many requests it had at most at the same time."""
-
-    under_way: int = 0
-    most: int = 0
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Note how many there are, and answer after a moment."""
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0.2)
-        self.under_way -= 1
-        self.asked.append((request, await request.read()))
-        return web.Response(status=202, headers={"X-Message-Id": f"sg-{len(self.asked)}"})
-
-
-async def test_files_have_room(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """Mails whose files are more than a worker has room for go one after the other; those without
-    files pass them, and what waits for too long is given back."""
-    await connect(gateway, "sendgrid", Channel.EMAIL)
-    kept = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
-    files = [inline(PDF), {"url": kept["attachments"][0]["url"]}]
-    async with serving(Narrow()) as narrow:
-        to_narrow = replace(api, url=narrow.url)
-        await step(api.worker(gateway))
-        for file in (*files, None, None):
-            await send(ask, "email", ADA, **MAIL, attachments=[file] if file else [])
-        worker = to_narrow.worker(gateway, most_bytes=len(PDF))
-        await asyncio.gather(*map(worker.work, await worker.claim(100)))
-        assert (4, 3) == (len(narrow.asked), narrow.most)
-
-        worker = to_narrow.worker(gateway, most_bytes=len(PDF), longest_wait=0.05)
-        for file in files:
-            await send(ask, "email", ADA, **MAIL, attachments=[file])
-        await asyncio.gather(*map(worker.work, await worker.claim(100)))
-        assert (5, 1) == (len(narrow.asked), await gateway.count("gateway.queue"))
-        assert 1 == await step(worker)
-    assert (6, 0) == (len(narrow.asked), await gateway.count("gateway.queue"))

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from channels.email import ATTACHMENT_BYTES
+from channels.model import Channel
 from gateway.dispatch.room import NoRoomError, Room
+from gateway.dispatch.sizes import most_file_bytes
+
+if TYPE_CHECKING:
+    from gateway.store.queue import Claimed
 
 
 async def test_who_comes_first() -> None:
@@ -65,3 +73,15 @@ async def test_less_than_was_thought() -> None:
                 await waiting
     async with room.hold("A", 10, 0.1):
         pass
+
+
+def test_sizes_that_others_write() -> None:
+    """What is no list of files is refused and needs no room; a size that none has is not known."""
+
+    def size_of(attachments: object) -> int:
+        mail = SimpleNamespace(channel=Channel.EMAIL, attachments=attachments)
+        return most_file_bytes(cast("Claimed", mail))
+
+    assert [0, 0, 0, 7] == [size_of(each) for each in (5, True, {"size": 5}, [{"size": 7}])]
+    unknown = ([{"url": 5}], [{"size": -(10**12)}, {"size": 7}], ["x"])
+    assert [ATTACHMENT_BYTES] * 3 == [size_of(each) for each in unknown]
