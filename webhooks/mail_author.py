@@ -12,6 +12,7 @@ from typing import Final
 
 CHARACTERS: Final = 16 * 2**10
 _PIECE = re.compile(r'\\.|[^"()<>,;\\]+|.', re.DOTALL)
+_ROUTE = re.compile(r"\s*@[^:]*:")
 _ENCLOSED = re.compile(r"<[^<>\s]{1,320}@[^<>\s]{1,320}>")
 
 
@@ -28,7 +29,10 @@ def author(text: str, *, is_decoded: bool) -> tuple[str, str]:
 
 
 def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
-    """Each author's name, or comment, and mailbox: what is in <>, else all of it."""
+    """Each author's name, or comment, and mailbox: what is in <>, else all of it.
+
+    What nothing closes ends where the text does.
+    """
     name = plain = comment = inside = enclosed = mode = ""
     depth = 0
     for piece in [*_PIECE.findall(text), ""]:
@@ -41,11 +45,13 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
             mode = mode if depth else ""
             comment += piece if mode else ""
         elif mode == "<" and piece == ">":
-            mode, enclosed = "", f"<{inside}>" if "@" in inside else enclosed
+            mode, enclosed = "", _mailbox(inside) or enclosed
         elif mode == "<" and piece:
             inside = "" if piece == "<" else inside + piece
         elif piece == "" or (piece in ",;" and not is_decoded):
-            if enclosed or (mode == "" and "@" in plain):
+            if mode == "<":
+                enclosed = _mailbox(next(iter(inside.split()), "")) or enclosed
+            if enclosed or (mode != '"' and "@" in plain):
                 told = name if enclosed else comment
                 yield " ".join(told.split()), enclosed or plain.strip()
             name = plain = comment = inside = enclosed = ""
@@ -55,3 +61,8 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
         else:
             name += piece
             plain += piece
+
+
+def _mailbox(inside: str) -> str:
+    """What is in <>, without the route to it of old (RFC 5322 §4.4); "" where there is none."""
+    return f"<{_ROUTE.sub('', inside, count=1)}>" if "@" in inside else ""
