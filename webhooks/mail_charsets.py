@@ -25,9 +25,19 @@ PAGE: Final = re.compile(
 
 
 def of_page(page: bytes) -> str | None:
-    """The charset that HTML itself names at its beginning."""
+    """The charset that HTML itself names at its beginning, unless it cannot be: it was read there.
+
+    https://html.spec.whatwg.org/multipage/parsing.html#determining-the-character-encoding
+    """
     found = PAGE.search(page[:4096])
-    return found[1].decode() if found else None
+    named = found[1].decode() if found else None
+    try:
+        is_readable = named is not None and b"<meta".decode(named) == "<meta"
+    except LookupError:  # Python has not all names
+        is_readable = True
+    except UnicodeError:  # it would take more bytes for a character
+        is_readable = False
+    return named if is_readable else None
 
 
 def decode(data: bytes, charset: str | None) -> str:

@@ -222,6 +222,10 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Transfer_Encoding": "BASE64 "}, "SGk=", "Hi"),
         ({"Content_Transfer_Encoding": "quoted-printable (of old)"}, "H=69", "Hi"),
         ({"Content_Type": "text/html"}, "<meta charset=gbk><p>\xc4\xe3\xba\xc3", "你好"),
+        ({"Content_Type": "text/html"}, "<meta charset=x-gbk><p>\xc4\xe3\xba\xc3", "你好"),
+        ({"Content_Type": "text/html"}, "<meta charset=utf-16><p>Hi, Anna", "Hi, Anna"),
+        ({"Content_Type": "text/html"}, "<meta charset=utf-32><p>Gr\xfc\xdfe", "Grüße"),
+        ({"Content_Type": "text/html"}, "<meta charset=cp037><p>Hi", "Hi"),
         (
             {"Content_Type": "text/html; charset=utf-8"},
             "<meta charset=gbk><p>\xe4\xbd\xa0\xe5\xa5\xbd",
