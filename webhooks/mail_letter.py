@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import utils
@@ -25,7 +25,9 @@ MORE_FILES: Final = f"The mail has more than {ATTACHMENTS} files."
 QUOTED_CHARACTERS = 64 * 2**10
 TEXT_CHARACTERS = 2**20
 SUBJECT_CHARACTERS = 998
-HEADER_CHARACTERS, ADDRESSES_CHARACTERS = 64 * 2**10, 16 * 2**10
+HEADER_CHARACTERS = 64 * 2**10
+# Of one header, and of all together.
+ADDRESSES_CHARACTERS, ALL_ADDRESSES_CHARACTERS = 16 * 2**10, 32 * 2**10
 # Newer Pythons would return nothing at all for a comma that they do not expect, be it in one header
 # of many (https://docs.python.org/3/library/email.utils.html#email.utils.getaddresses).
 LENIENT: Final[dict[str, Any]] = (
@@ -90,7 +92,7 @@ def letter_of(
         external_id=message.first("message-id") or f"{provider}-{message.digest}",
         from_address=address or message.first("from") or "",
         sender=sender or "",
-        to_address=next((each for each in addressed if mailboxes([each])), ""),
+        to_address=next(iter(mailboxes(addressed, most=1)), ""),
         recipients=tuple(recipients),
         subject=message.first("subject"),
         text=message.text,
@@ -168,30 +170,37 @@ def _answers_wanted_at(letter: Letter) -> str:
 
     https://www.rfc-editor.org/rfc/rfc5322#section-3.6.2
     """
-    found = mailboxes([value for name, value in letter.headers if name.lower() == "reply-to"])
-    return ", ".join(found[:5])
+    named = [value for name, value in letter.headers if name.lower() == "reply-to"]
+    return ", ".join(mailboxes(named, most=5))
 
 
-def mailboxes(texts: Iterable[str]) -> tuple[str, ...]:
+def mailboxes(texts: Iterable[str], *, most: int = RECIPIENTS) -> tuple[str, ...]:
     """The bare mailboxes of address headers, in order, each once."""
     found: dict[str, None] = {}
-    for _, address in _addresses(texts):
+    for address in _addresses(texts):
         text = stored(address).strip()
         if "@" in text and len(text) <= 320:
             # An odd address is kept as it is: somebody wrote from it.
             found.setdefault(to_mailbox(text) or "".join(text.split()))
-        if len(found) >= RECIPIENTS:
+        if len(found) >= most:
             break
     return tuple(found)
 
 
-def _addresses(texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Names and addresses; those of a header that is built to break the library, roughly."""
-    given = [text[:ADDRESSES_CHARACTERS] for text in texts if text]
-    try:
-        return utils.getaddresses(given, **LENIENT)
-    except (RecursionError, ValueError, IndexError):
-        return [("", each) for each in ROUGH.findall(" ".join(given))]
+def _addresses(texts: Iterable[str]) -> Iterator[str]:
+    """The addresses of one header after the other, as they are slow to read, within a bound.
+
+    Those of a header that is built to break the library are read roughly.
+    """
+    left = ALL_ADDRESSES_CHARACTERS
+    for text in texts:
+        given = text[: min(left, ADDRESSES_CHARACTERS)]
+        left -= len(given)
+        try:
+            found = [address for _, address in utils.getaddresses([given], **LENIENT)]
+        except (RecursionError, ValueError, IndexError):
+            found = ROUGH.findall(given)
+        yield from found
 
 
 def references(headers: Headers) -> list[str]:

@@ -12,6 +12,7 @@ from channels.model import Attachment, Channel
 from tests.costs import cpu_seconds
 from webhooks import mail, mail_mime, mail_text
 from webhooks.mail import Letter, inbound
+from webhooks.mail_letter import mailboxes
 from webhooks.model import Inbound, Unknown
 
 HEAD = (
@@ -360,6 +361,17 @@ def test_too_many_files() -> None:
 def test_hostile_mails(raw: str) -> None:
     """Mails that are made to be slow, or to break the parser, are read in time."""
     assert cpu_seconds(lambda: read(f"From: a@b.example\r\n{raw}"), runs=1) < 8
+
+
+def test_addresses_without_end() -> None:
+    """Headers of addresses are read as far as addresses are kept, be they the same or none."""
+    many = [", ".join(f"a{n}@b.example" for n in range(1000))] * 100
+    assert cpu_seconds(lambda: mailboxes(many, most=5), runs=1) < 0.3
+    headers = ["To", "Reply-To"] * 60
+    none = "".join(f"{name}: {'a, ' * 5000}\r\n" for name in headers)
+    same = "".join(f"{name}: {'a@b.example, ' * 1200}\r\n" for name in headers)
+    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{none}"), runs=1) < 1
+    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{same}"), runs=1) < 1
 
 
 @given(st.binary(max_size=400))
