@@ -15,8 +15,9 @@ from uuid import UUID
 
 from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
+from webhooks import mail_words
 from webhooks.mail_codes import ENHANCED, explanation, is_bad_address
-from webhooks.mail_told import DAEMON, MESSAGE_ID, SCANNED, Told, head_of
+from webhooks.mail_told import Told, head_of, our_id
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 from webhooks.values import stored
 
@@ -32,39 +33,7 @@ ACTIONS: Final = {
     "relayed": ("relayed", None),
     "expanded": ("expanded", None),
 }
-BOUNCE_SUBJECT = re.compile(
-    r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
-    r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
-    r"|unzustellbar"
-    r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar"
-    r"|warning: (?:could not send|message \S+ delayed)",
-    re.IGNORECASE,
-)
-BOUNCE_TEXT = re.compile(
-    r"qmail-send program|could not be delivered|wasn'?t able to deliver|delivery to the following"
-    r"|permanent (?:fatal )?error|address(?:es)? failed|undeliverable|delivery has failed"
-    r"|konnte nicht zugestellt",
-    re.IGNORECASE,
-)
-DELAY = re.compile(
-    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
-    r"|warning message only",
-    re.IGNORECASE,
-)
 ID = re.compile(r"<([^<>\s]{1,500})>")
-SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
-# A subject may end with that of the mail itself.
-DELAY_SUBJECT = re.compile(
-    r"\(delay\)|^(?:delayed|warning\b)|delayed(?: \d+ hours)?$", re.IGNORECASE
-)
-# Where the copy of the mail itself begins, be it by its headers: what is there says nothing of it.
-COPY = re.compile(
-    r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|unsent message"
-    r"|copy of the message|message (?:header )?follows)\b"
-    r"|original message headers|(?:return-path|received|message-id)[ \t]*:)",
-    re.IGNORECASE | re.MULTILINE,
-)
-FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
 
 Fields = Mapping[str, str]
 
@@ -80,11 +49,8 @@ class Notice:
 
     @property
     def message_id(self) -> UUID | None:
-        """Our id: the local part of the Message-IDs that we give."""
-        try:
-            return UUID((self.external_id or "").partition("@")[0])
-        except ValueError:
-            return None
+        """Our id of it."""
+        return our_id(self.external_id)
 
 
 def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
@@ -257,42 +223,16 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
 
 
 def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEvent]:
-    """A bounce in words alone (qmail, old gateways): from a mail server, in its known phrases."""
-    text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
-    if not _is_robot(told, text):
+    """A bounce in words alone; none where it is a letter."""
+    said = mail_words.read(told)
+    if said is None:
         return []
-    head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
-    subject = told.first("subject") or ""
-    recipient, codes = FAILED_TO.search(head), ENHANCED.search(head)
-    match = MESSAGE_ID.search(text)
-    copied = told.original or (stored(match[1]) if match else None)
     notice = Notice(
         provider=provider,
-        external_id=_as_sent(copied or _named(told, ())),
+        external_id=_as_sent(said.copied or _named(told, ())),
         name=key or told.name,
         told=told,
     )
-    # In whatever language: it brings one of our mails, and a code that is for good.
-    is_final = codes is not None and codes[1].startswith("5")
-    is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
-    if not is_known and not (copied and is_final and notice.message_id):
-        return []
-    # Who still tries was not refused for good.
-    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
-    word, status = ACTIONS["delayed" if is_delay else "failed"]
-    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
-    detail = {
-        "recipient": recipient[1] if recipient else "",
-        "status": codes[1] if codes else None,
-        "diagnostic": diagnostic,
-    }
-    return _events(
-        notice, word, status, codes[1] if codes else None, diagnostic, _evidence(notice, detail)
-    )
-
-
-def _is_robot(told: Told, text: str) -> bool:
-    """Whether a mail server wrote it, and no person's automatic reply, which has no sender too."""
-    if DAEMON.search(told.first("from") or ""):
-        return True
-    return "qmail-send program" in text and told.is_from_daemon
+    word, status = ACTIONS[said.action]
+    detail = {"recipient": said.recipient, "status": said.code, "diagnostic": said.diagnostic}
+    return _events(notice, word, status, said.code, said.diagnostic, _evidence(notice, detail))

@@ -6,18 +6,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from channels.model import Attachment
-from webhooks.mail_letter import Letter, external_id
+from webhooks.mail_author import author
+from webhooks.mail_letter import Letter, external_id, written_by
 from webhooks.mail_mime import Message, Part
 from webhooks.values import stored
 
 PARTS, SCANNED = 50, 64 * 2**10
-DAEMON = re.compile(
+ROBOT = re.compile(
     # The last is Exchange's, on every server of its own.
-    r"(?:mailer-daemon|postmaster|mail-daemon|mailerdaemon|microsoftexchange[0-9a-f]{32})@",
+    r"(?:mailer-daemon|mail-daemon|mailerdaemon|microsoftexchange[0-9a-f]{32})@",
     re.IGNORECASE,
 )
+POSTMASTER = re.compile("postmaster@", re.IGNORECASE)
 MESSAGE_ID = re.compile(
     r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
 )
@@ -36,10 +39,11 @@ class Told:
     """`name` is the mail's own, the same when it comes again; `parts` are those that are no text.
 
     `is_report` is whether it says that it is one; `sender` is that of the envelope, "" the empty
-    one of bounces, None where nobody tells it.
+    one of bounces, None where nobody tells it; `author` is the mailbox of its From.
     """
 
     name: str
+    author: str
     headers: Sequence[tuple[str, str]]
     text: str | None = None
     parts: Sequence[Attachment] = field(default=(), repr=False)
@@ -57,17 +61,33 @@ class Told:
     @property
     def is_from_daemon(self) -> bool:
         """Whether a mail server wrote it: those have no sender, or a well-known one."""
+        return self.is_by_daemon or self.is_without_sender
+
+    @property
+    def is_by_daemon(self) -> bool:
+        """Whether it is written under a well-known name of mail servers."""
+        return any(each.search(self.author) for each in (ROBOT, POSTMASTER))
+
+    @property
+    def is_without_sender(self) -> bool:
+        """Whether it has the empty one: who sends it wants no bounce."""
         is_null = self.sender is not None and self.sender.strip() in {"", "<>"}
-        wrote = self.first("from") or ""
-        return DAEMON.search(wrote) is not None or is_null or self.first("return-path") == "<>"
+        return is_null or self.first("return-path") == "<>"
+
+    @property
+    def is_no_persons(self) -> bool:
+        """Whether no person wrote it, as one may who is the postmaster."""
+        submitted = (self.first("auto-submitted") or "").partition(";")[0].strip().lower()
+        is_robots = ROBOT.search(self.author) is not None
+        return is_robots or self.is_without_sender or submitted not in {"", "no"}
 
     @property
     def is_microsofts_complaint(self) -> bool:
         """Whether it is of Outlook.com's feedback loop, which sends on the mail itself, in no
         report (https://github.com/sisimai/p5-sisimai/blob/master/lib/Sisimai/ARF.pm)."""
-        wrote, subject = self.first("from") or "", self.first("subject") or ""
-        is_theirs = "staff@hotmail.com" in wrote
-        return is_theirs and subject.startswith("complaint about message from ")
+        is_theirs = self.author.strip("<>").lower() == "staff@hotmail.com"
+        is_one = (self.first("subject") or "").startswith("complaint about message from ")
+        return is_theirs and is_one and self.original is not None
 
     @property
     def original(self) -> str | None:
@@ -84,6 +104,7 @@ def of_message(message: Message, sender: str | None) -> Told:
     """A MIME message that was parsed here."""
     return Told(
         name=(message.first("message-id") or message.digest).strip("<> ")[:200],
+        author=written_by(message)[1],
         headers=message.headers,
         text=message.text,
         parts=message.attachments,
@@ -97,6 +118,7 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
     kinds = [value for name, value in letter.headers if name.lower() == "content-type"]
     return Told(
         name=external_id(letter)[:200],
+        author=author(letter.from_address, is_decoded=True)[1],
         headers=[
             *_said("From", letter.from_address),
             *_said("Subject", letter.subject),
@@ -107,6 +129,14 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
         is_report=any(kind.strip().lower().startswith(REPORT) for kind in kinds),
         sender=sender,
     )
+
+
+def our_id(mail_id: str | None) -> UUID | None:
+    """Our id of a mail: the local part of the Message-IDs that we give; None of somebody else's."""
+    try:
+        return UUID((mail_id or "").partition("@")[0])
+    except ValueError:
+        return None
 
 
 def _said(name: str, text: str | None) -> list[tuple[str, str]]:

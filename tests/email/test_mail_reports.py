@@ -278,7 +278,14 @@ def test_a_complaint_about_nothing() -> None:
     ("sender", "subject", "original", "kind"),
     [
         ("staff@hotmail.com", "complaint about message from 192.0.2.1", OURS, ConsentChange),
-        ("staff@hotmail.com", "complaint about message from 192.0.2.1", None, Unknown),
+        ("staff@hotmail.com", "complaint about message from 192.0.2.1", None, Inbound),
+        ("flagstaff@hotmail.com", "complaint about message from your agent", OURS, Inbound),
+        (
+            '"staff@hotmail.com" <eve@evil.example>',
+            "complaint about message from 192.0.2.1",
+            OURS,
+            Inbound,
+        ),
         ("staff@hotmail.com", "About your account", OURS, Inbound),
         ("bob@hotmail.com", "complaint about message from 192.0.2.1", OURS, Inbound),
     ],
@@ -286,10 +293,11 @@ def test_a_complaint_about_nothing() -> None:
 def test_complaints_as_microsoft_writes_them(
     sender: str, subject: str, original: str | None, kind: type[WebhookEvent]
 ) -> None:
-    """Outlook.com's feedback loop sends the mail itself, in its own frame and no report."""
+    """Outlook.com's feedback loop sends the mail itself, in its own frame and no report; what
+    brings none of ours, or has its address for a name, is a letter."""
     named = f"Message-ID: <{original}>\n" if original else ""
     raw = (
-        f"From: <{sender}>\nTo: <abuse@example.com>\nSubject: {subject}\nMessage-ID: <c@h>\n"
+        f"From: {sender}\nTo: <abuse@example.com>\nSubject: {subject}\nMessage-ID: <c@h>\n"
         "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
         "--b\nContent-Type: message/rfc822\nContent-Disposition: inline\n\n"
         f"X-HmXmrOriginalRecipient: bob@hotmail.com\n{named}Subject: Hi\n\nHello\n--b--\n"
@@ -328,6 +336,7 @@ def test_bounces_in_words() -> None:
         ("From: mailer-daemon@x.example\nSubject: Undeliverable: Hi\n\nSorry.", Unknown),
         ("From: mailer-daemon@x.example\nSubject: Your quota\n\nIs low.", Inbound),
         ("From: bob@x.example\nSubject: Undeliverable: Hi\n\nWhat is this?", Inbound),
+        ('From: "mailer-daemon@x" <bob@x.example>\nSubject: Undeliverable\n\n' + QMAIL, Inbound),
         ("From: bob@x.example\nReturn-Path: <>\nSubject: Out of office\n\nBack soon.", Inbound),
     ],
 )
@@ -361,6 +370,37 @@ def test_bounces_in_other_languages(raw: str, kind: type[WebhookEvent]) -> None:
     assert isinstance(found[0], kind)
     if isinstance(found[0], StatusReport):
         assert (found[0].message_id, found[0].status) == (ID, Status.FAILED)
+
+
+def test_a_letter_from_a_postmaster() -> None:
+    """A person may write as postmaster, send our mail back, and name what looks like a code."""
+    sent_back = (
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n{0}\n--b\n"
+        f"Content-Type: message/rfc822\n\nMessage-ID: <{OURS}>\nSubject: Offer\n\nHi\n--b--\n"
+    )
+    person = "From: Jane (IT) <postmaster@corp.example>\nSubject: FW: Offer\n"
+    robot = person + "Auto-Submitted: auto-replied\n"
+    version = "We run Exchange 5.5.0 here, and the attached mail shows no pictures."
+    refused = "We got it. Earlier ones were refused with 550 5.1.1 user unknown."
+    for head, said in (
+        (person, "See section 5.2.1 of the attached offer: is that price right?"),
+        (person, version),
+        (f"{person}In-Reply-To: <{OURS}>\n", refused),
+        (person, refused),
+        (robot + "Return-Path: <>\n", version),
+        (robot, version),
+        (DAEMON + "Subject: x\n", version),
+        (person + "Auto-Submitted: no\n", refused),
+    ):
+        [found] = events((head + sent_back.format(said)).encode())
+        assert isinstance(found, Inbound), said
+    for head in (robot, person + "Return-Path: <>\n", DAEMON + "Subject: x\n"):
+        for said in (f"{version}\n\n{refused}", "5.5.0\n\n<bob@corp.example>:\nNein. (#5.1.1)\n"):
+            found, _ = events((head + sent_back.format(said)).encode())
+            assert isinstance(found, StatusReport)
+            assert (found.status, found.error_code) == (Status.FAILED, "5.1.1")
+    [found, _] = events((person + sent_back.format(refused)).encode(), sender="")
+    assert isinstance(found, StatusReport)
 
 
 def test_a_delay_in_words() -> None:

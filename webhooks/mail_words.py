@@ -1,0 +1,89 @@
+"""Bounces in words alone (qmail, old gateways): from a mail server, in its known phrases.
+
+In whatever language is one, too, that sends back a mail of ours, and says that it was refused for
+good. As that may be in a person's letter, it must be a robot's besides: people write as postmaster.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from webhooks.mail_codes import ENHANCED
+from webhooks.mail_told import MESSAGE_ID, SCANNED, Told, our_id
+from webhooks.values import stored
+
+BOUNCE_SUBJECT = re.compile(
+    r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
+    r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
+    r"|unzustellbar"
+    r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar"
+    r"|warning: (?:could not send|message \S+ delayed)",
+    re.IGNORECASE,
+)
+BOUNCE_TEXT = re.compile(
+    r"qmail-send program|could not be delivered|wasn'?t able to deliver|delivery to the following"
+    r"|permanent (?:fatal )?error|address(?:es)? failed|undeliverable|delivery has failed"
+    r"|konnte nicht zugestellt",
+    re.IGNORECASE,
+)
+DELAY = re.compile(
+    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
+    r"|warning message only",
+    re.IGNORECASE,
+)
+SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
+# A subject may end with that of the mail itself.
+DELAY_SUBJECT = re.compile(
+    r"\(delay\)|^(?:delayed|warning\b)|delayed(?: \d+ hours)?$", re.IGNORECASE
+)
+# Where the copy of the mail itself begins, be it by its headers: what is there says nothing of it.
+COPY = re.compile(
+    r"^[ \t]*(?:-{2,40}[^\n]{0,40}\b(?:below this line|original message|unsent message"
+    r"|copy of the message|message (?:header )?follows)\b"
+    r"|original message headers|(?:return-path|received|message-id)[ \t]*:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
+# Beside a reply of SMTP's: in text there are versions and sections that look the same.
+REFUSED = re.compile(r"(?<![\d.])5\d\d[ -]{1,3}#?(5\.\d{1,3}\.\d{1,3})(?![\d.])")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """What a bounce says; `copied` is the Message-ID of the mail that it brings, None without."""
+
+    action: str
+    code: str | None
+    recipient: str
+    diagnostic: str
+    copied: str | None
+
+
+def read(told: Told) -> Said | None:
+    """What a bounce in words says; None where it is a letter."""
+    text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
+    # A person's automatic reply has no sender, too.
+    if not (told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)):
+        return None
+    head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
+    subject = told.first("subject") or ""
+    recipient, match = FAILED_TO.search(head), MESSAGE_ID.search(text)
+    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
+    copied = told.original or (stored(match[1]) if match else None)
+    is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
+    codes = ENHANCED.search(head)
+    if not is_known:
+        codes = REFUSED.search(head) or ENHANCED.search(diagnostic)
+    is_final = codes is not None and codes[1].startswith("5")
+    if not is_known and not (is_final and our_id(copied) and told.is_no_persons):
+        return None
+    # Who still tries was not refused for good.
+    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
+    return Said(
+        action="delayed" if is_delay else "failed",
+        code=codes[1] if codes else None,
+        recipient=recipient[1] if recipient else "",
+        diagnostic=diagnostic,
+        copied=copied,
+    )
