@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.problems import FieldError, invalid
 from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
-from gateway.store.database import Database
+from gateway.store.database import Connection, Database
 from gateway.store.errors import ConflictError, DatabaseAwayError
+from webhooks.model import Renamed
 
 _log = logger(__name__)
 
@@ -54,6 +56,20 @@ async def adopt(
         _log.warning("conversations were not adopted", contact_id=str(contact_id), error=str(error))
         return
     await join(database, organization_id, placed)
+
+
+async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]) -> list[Placed]:
+    """Who has another address is in their conversation under that, too, if there is one.
+
+    A place for each further address: of those that have one of their own, each is to be joined.
+    """
+    places = []
+    for each in news:
+        seen = await conversations.seen(db, organization_id, each.former)
+        seed = derived_id(organization_id, "renamed", each.key)
+        others = [*each.former, *each.addresses] if seen else []
+        places += [Place(seed=seed, addresses=[seen[0], other]) for other in others]
+    return await conversations.place(db, organization_id, places) if places else []
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

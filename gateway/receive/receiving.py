@@ -159,6 +159,10 @@ class Receiving:
         async with self._database.as_service(patience=wait.seconds) as db:
             await reports.keep_requests(db, [received.request])
             kept = await self._arriving.keep(db, account.organization_id, arrived)
+            placed = [
+                *kept.placed.values(),
+                *await placing.renamed(db, account.organization_id, _of(events, Renamed)),
+            ]
             for each in kept.new:
                 if each.message.channel is Channel.CALL:
                     await self._take_additions(db, account, each.message.external_id, each.id)
@@ -168,7 +172,7 @@ class Receiving:
                 advanced += [Told(account.provider, advance) for advance in advances]
             await consenting.store(db, account, _of(events, ConsentChange), _of(events, Renamed))
             await media.add_errands(db, [_errand(account, f) for f in _of(events, Fetch)])
-        await placing.join(self._database, account.organization_id, list(kept.placed.values()))
+        await placing.join(self._database, account.organization_id, placed)
         self._reporting.count(advanced)
         self._arriving.count(kept.new)
 

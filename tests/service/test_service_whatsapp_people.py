@@ -212,6 +212,34 @@ async def test_another_address(
         assert stops(PHONE, BSUID) == await suppressed(ask)
 
 
+def update(**ids: dict[str, str]) -> dict[str, Any]:
+    """The field of Meta's that tells of another user id, and nothing else."""
+    told = {**ids, "timestamp": str(int(time.time()))}
+    post = whatsapp_post(whatsapp_value(user_id_update=[told]))
+    post["entry"][0]["changes"][0]["field"] = "user_id_update"
+    return post
+
+
+async def test_another_user_id(gateway: Gateway, ask: Ask, says: Says, account: UUID) -> None:
+    """Who hides their number and has another user id is in the same conversation under it, also
+    what they wrote before that was told; a later STOP holds for all their addresses."""
+    await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    await says("I am new", 40, from_user_id=NEXT)
+    for _ in range(2):
+        ids = {"user_id": {"previous": BSUID, "current": NEXT}}
+        assert 200 == (await from_meta(gateway, account, update(**ids))).status
+    await says("STOP", 30, from_user_id=NEXT)
+    assert 1 == len({row["conversation_id"] for row in await inbound_of(ask)})
+    assert stops(PHONE, BSUID, NEXT) == await suppressed(ask)
+
+
+async def test_another_user_id_of_a_stranger(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """Whom nobody knows has no conversation for that."""
+    ids = {"user_id": {"previous": BSUID, "current": NEXT}}
+    assert 200 == (await from_meta(gateway, account, update(**ids))).status
+    assert [] == (await ask("GET", "/v1/conversations")).body["data"]
+
+
 async def test_another_address_of_nobody_in_particular(
     gateway: Gateway, ask: Ask, account: UUID
 ) -> None:
