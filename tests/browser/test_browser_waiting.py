@@ -85,8 +85,8 @@ async def test_a_refusal_leaves_the_focus(visitors: Visitors) -> None:
 
 
 async def test_a_phone_that_was_offline(visitors: Visitors) -> None:
-    """What says that the server was not reached covers no button, can be closed, and goes once the
-    server is reached again."""
+    """What says that the server was not reached covers no button, can be closed, and goes once what
+    was to be sent is sent, not with other requests that are answered."""
     scene = Scene(visitors.stage)
     await scene.senders()
     said = await scene.said("sms", ADA[0], "Hello")
@@ -99,6 +99,9 @@ async def test_a_phone_that_was_offline(visitors: Visitors) -> None:
     await notice.get_by_role("button", name="Close").tap()
     await api.expect(notice).to_be_empty()
     await send.tap()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    async with page.expect_response(lambda answer: "/inbox" in answer.url):
+        await page.evaluate("htmx.ajax('GET', location.pathname, {target: '#live', swap: 'none'})")
     await api.expect(notice).to_contain_text("The server was not reached.")
     await page.unroute("**/reply")
     await send.tap()

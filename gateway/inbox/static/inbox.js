@@ -46,9 +46,13 @@
   window.addEventListener("focus", renew);
   document.addEventListener("visibilitychange", renew);
 
-  // The server was not reached at all: htmx has nothing to show.
+  // The server was not reached at all: htmx has nothing to show. That is said until each that asked
+  // has been answered: news that come in meanwhile do not mean that what was written is sent.
+  const unanswered = new Set();
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
-    body.addEventListener(name, () => {
+    body.addEventListener(name, ({ detail }) => {
+      if (!document.getElementById("unreached")) unanswered.clear();
+      unanswered.add(detail.elt);
       const notice = document.createElement("div");
       notice.id = "unreached";
       notice.className = "notice bad";
@@ -58,7 +62,11 @@
     });
   }
   body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (detail.successful) document.getElementById("unreached")?.remove();
+    if (!detail.successful) return;
+    unanswered.delete(detail.elt);
+    if (![...unanswered].some((each) => each.isConnected)) {
+      document.getElementById("unreached")?.remove();
+    }
   });
 
   // A button that asks first, where a page of its own would be too much.
