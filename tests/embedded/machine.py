@@ -106,8 +106,13 @@ class Machine:
         return pid
 
     def postmaster(self) -> int:
-        """The pid of the only postmaster."""
-        (pid,) = [p for p, words in self.processes().items() if "/bin/postgres -D" in words]
+        """The pid of the only postmaster.
+
+        What it starts has its command line, too, until it becomes a program of its own.
+        """
+        servers = [p for p, words in self.processes().items() if "/bin/postgres -D" in words]
+        parents = {pid: _parent(pid) for pid in servers}
+        (pid,) = [pid for pid, parent in parents.items() if parent and parent not in parents]
         return pid
 
     def seconds_until_gone(self) -> float:
@@ -139,6 +144,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _parent(pid: int) -> int | None:
+    """The pid of its parent; None of a process that has ended."""
+    words = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+    return int(words[1]) if words else None
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
