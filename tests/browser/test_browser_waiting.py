@@ -163,6 +163,18 @@ async def test_earlier_messages_by_keyboard(visitors: Visitors) -> None:
     await api.expect(page.get_by_label("Your message")).to_have_value("Not lost")
 
 
+async def test_earlier_messages_at_once(visitors: Visitors) -> None:
+    """What has come can be used from the moment on that its list is not busy any more."""
+    scene = Scene(visitors.stage)
+    for number in range(130):
+        said = await scene.said("sms", ADA[0], f"Message number {number}.", minutes=20)
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await page.evaluate("""document.body.addEventListener(
+      "htmx:afterRequest", () => document.getElementById("earlier")?.click())""")
+    await page.evaluate("document.getElementById('earlier').click()")
+    await api.expect(page.locator("#messages")).to_contain_text("Message number 0.")
+
+
 async def test_who_writes_elsewhere_is_read_out(visitors: Visitors) -> None:
     """A message in another conversation is told by the name of whoever wrote it, one in this
     conversation by its text."""
