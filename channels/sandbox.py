@@ -50,11 +50,12 @@ SIMPLE_FILTERS = frozenset(
         "last", "length", "lower", "round", "string", "title", "trim", "truncate", "upper",
     }
 )  # fmt: skip
+# Not even, odd and divisibleby: they say `value % number`, which formats a text like "%999999999d".
 SIMPLE_TESTS = frozenset(
     {
-        "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt",
-        "in", "integer", "le", "lower", "lt", "mapping", "ne", "none", "number", "odd", "sequence",
-        "string", "true", "undefined", "upper",
+        "boolean", "defined", "eq", "equalto", "false", "float", "ge", "gt", "in", "integer", "le",
+        "lower", "lt", "mapping", "ne", "none", "number", "sequence", "string", "true", "undefined",
+        "upper",
     }
 )  # fmt: skip
 
@@ -196,7 +197,7 @@ def _modest(node: nodes.Node) -> bool:
 
 
 def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
-    """Constants within reason: `round(1000000000, "ceil")` raises ten to that power."""
+    """Constants within reason: `round(9, "ceil")` of a text repeats it so many powers of ten."""
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return False
     if isinstance(node, nodes.Filter) and node.name in {"default", "d"}:
@@ -207,6 +208,7 @@ def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
     return all(
         isinstance(argument, nodes.Const)
         and (not isinstance(argument.value, (int, float)) or abs(argument.value) <= 1000)
+        and (node.name != "round" or argument.value not in ("ceil", "floor"))
         for argument in arguments
     )
 

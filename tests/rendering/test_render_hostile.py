@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,27 @@ async def test_others_render_while_one_is_refused(renderer: Renderer) -> None:
     assert not attack.done()
     assert cost.seconds < 0.25
     await attack
+
+
+async def test_cheap_for_numbers_is_not_dear_for_texts(renderer: Renderer) -> None:
+    """What `%` and `*` do with a text, where a template was cheap with a number, is done in a child."""
+    wide = "%30000000d"
+    for source, text in (
+        ("{{ n|round(7, 'ceil') }}", "abc"),
+        ("{{ n|round(7, method='floor') }}", "abc"),
+        ("{% if n is divisibleby 3 %}{% endif %}", wide),
+        ("{% if n is even %}{% endif %}", wide),
+        ("{% if n is odd %}{% endif %}", wide),
+    ):
+        await renderer.render(source, {"n": 3})
+        tracemalloc.start()
+        try:
+            with suppress(RenderError):
+                await renderer.render(source, {"n": text})
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (source, True) == (source, most < 2**22)
 
 
 async def test_analysing_is_bounded_too(renderer: Renderer) -> None:
