@@ -11,17 +11,20 @@ a single caller waits for nobody, and under load one commit serves hundreds.
   own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
   deadlock, which PostgreSQL ended), the batch is done once more.
 - A caller that is cancelled takes only its own item along; an item that is under way is finished.
-- A full buffer refuses at once.
+- Owners take turns: what one brings waits for one item of each other owner, not for all of them.
+- A full buffer refuses at once, but no owner what is within an equal share of its room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from channels.turns import Lines
 
 # Seconds for which a held owner is remembered; how many held batches are tried at the same time.
 _REMEMBERED = 30.0
@@ -100,8 +103,7 @@ class Batching(Generic[T, R]):
         self._most = most
         self._room = room
         self._lanes = lanes
-        self._waiting: deque[_Wish[T, R]] = deque()
-        self._waiting_size = 0
+        self._waiting: Lines[_Wish[T, R]] = Lines()
         self._doing_size = 0
         self._flushing: set[asyncio.Task[None]] = set()
         # Few, because the others need connections, too. Two semaphores, so that batches known to be
@@ -115,7 +117,8 @@ class Batching(Generic[T, R]):
 
     async def __call__(self, item: T, *, size: int = 1) -> R:
         """The answer of `do` for this item; raises its error, or `FullError` with nothing done."""
-        if self._held and (apart := self._apart.of(owner := self._owner(item))) is not None:
+        owner = self._owner(item)
+        if self._held and (apart := self._apart.of(owner)) is not None:
             try:
                 answer = await apart(item, size=size)
             except self._held:
@@ -123,11 +126,10 @@ class Batching(Generic[T, R]):
                 raise
             self._apart.remove(owner)
             return answer
-        if self._waiting and self._waiting_size + size > self._room:
+        if self._waiting and not self._waiting.has_room(owner, size, self._room):
             raise FullError("too much waits to be stored")
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(wish)
-        self._waiting_size += size
+        self._waiting.append(owner, wish, size)
         has_lane = len(self._flushing) < self._lanes
         if not self._flushing or (has_lane and self._is_full_enough()):
             self._flushing.add(asyncio.create_task(self._flush()))
@@ -138,7 +140,7 @@ class Batching(Generic[T, R]):
             return await self._do(items)
 
     def _is_full_enough(self) -> bool:
-        return self._waiting_size >= self._doing_size
+        return self._waiting.size >= self._doing_size
 
     async def _flush(self) -> None:
         try:
@@ -149,9 +151,7 @@ class Batching(Generic[T, R]):
             self._flushing -= {asyncio.current_task()}
             # Only if the last flush itself was cancelled: nobody will do these any more.
             while self._waiting and not self._flushing:
-                wish = self._waiting.popleft()
-                self._waiting_size -= wish.size
-                wish.answer.cancel()
+                self._waiting.take().answer.cancel()
 
     async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
         size = sum(wish.size for wish in batch)
@@ -164,9 +164,8 @@ class Batching(Generic[T, R]):
     def _next(self) -> list[_Wish[T, R]]:
         batch: list[_Wish[T, R]] = []
         size = 0
-        while self._waiting and (not batch or size + self._waiting[0].size <= self._most):
-            wish = self._waiting.popleft()
-            self._waiting_size -= wish.size
+        while self._waiting and (not batch or size + self._waiting.next_size <= self._most):
+            wish = self._waiting.take()
             if not wish.answer.done():  # its caller has not gone away
                 batch.append(wish)
                 size += wish.size

@@ -9,6 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from uuid import UUID
 
 from channels import email, phone
 from channels.model import Channel
@@ -31,8 +32,12 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = Batching(self._read_known, shared=(DatabaseAwayError,), most=_MOST)
-        self._stands = Batching(self._read_standings, shared=(DatabaseAwayError,), most=_MOST)
+        self._known = Batching(
+            self._read_known, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
+        )
+        self._stands = Batching(
+            self._read_standings, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
+        )
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
         """Everything that requests refer to (and that concurrent ones of this caller do)."""
@@ -100,6 +105,10 @@ class Lookups:
         found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
         rest = dict(zip(by_caller, found, strict=True))
         return [list(islice(rest[caller], len(pairs))) for caller, pairs in wishes]
+
+
+def _organization(wish: tuple[Caller, object]) -> UUID:
+    return wish[0].organization_id
 
 
 def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:

@@ -30,7 +30,9 @@ class Recalling:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batching = Batching(self._find, shared=(DatabaseAwayError,))
+        self._batching = Batching(
+            self._find, shared=(DatabaseAwayError,), owner=lambda wanted: wanted[0]
+        )
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""

@@ -310,3 +310,48 @@ async def test_what_is_free_again_is_done_with_the_others() -> None:
     holding.batches.clear()
     await asyncio.gather(*map(holding.batching, ("x", "a3", "b3")))
     assert ["xa3b3"] == holding.batches
+
+
+def owned(slow: Slow, **limits: int) -> Batching[int, int]:
+    """Batches in which hundreds tell whose an item is."""
+    return Batching(slow, shared=(), owner=lambda item: item // 100, **limits)
+
+
+async def test_who_brings_much_waits_for_himself() -> None:
+    """Owners take turns: what one brings sets out with the next batch, however much another has
+    brought before, and each owner's own stays in its order."""
+    slow = Slow()
+    do = owned(slow, most=4)
+    tasks = [asyncio.create_task(do(n)) for n in range(100, 110)]
+    await turns()
+    tasks += [asyncio.create_task(do(n)) for n in (200, 201, 300)]
+    for n in range(4):
+        await turns()
+        slow.begun[n][1].set()
+    await asyncio.gather(*tasks)
+    assert [
+        [100, 101, 102, 103],
+        [104, 200, 300, 105],
+        [201, 106, 107, 108],
+        [109],
+    ] == slow.batches
+
+
+async def test_who_fills_the_room_takes_none_of_others() -> None:
+    """Whoever has filled the buffer is refused; others still find their share of it."""
+    slow = Slow()
+    do = owned(slow, most=4, room=10)
+    tasks = [asyncio.create_task(do(n)) for n in range(100, 104)]
+    await turns()
+    tasks += [asyncio.create_task(do(n)) for n in range(104, 114)]
+    await turns()
+    with pytest.raises(FullError):
+        await do(114)
+    tasks += [asyncio.create_task(do(n)) for n in range(200, 205)]
+    await turns()
+    for each in (114, 205):
+        with pytest.raises(FullError):
+            await do(each)
+    assert not any(task.done() for task in tasks)
+    for task in tasks:
+        task.cancel()

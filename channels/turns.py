@@ -1,0 +1,62 @@
+"""What waits for its turn: each owner in a line of its own, and the lines take turns.
+
+So who brings much waits for himself: what another brings comes after one of his, not after all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Lines(Generic[T]):
+    """Lines of items with sizes; `size` is that of all of them together."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._lines)
+
+    def has_room(self, owner: Hashable, size: int, room: int) -> bool:
+        """Whether so much more may wait where there is `room` for all.
+
+        Each owner has an equal share of it for sure, also where others have filled the whole.
+        """
+        if self.size + size <= room:
+            return True
+        own = self._sizes.get(owner, 0)
+        owners = len(self._lines) + (own == 0)
+        return (own + size) * owners <= room
+
+    def append(self, owner: Hashable, item: T, size: int = 1) -> None:
+        """Put an item behind the others of its owner."""
+        line = self._lines.get(owner)
+        if line is None:
+            line = self._lines[owner] = deque()
+        line.append((item, size))
+        self._sizes[owner] = self._sizes.get(owner, 0) + size
+        self.size += size
+
+    @property
+    def next_size(self) -> int:
+        """The size of what `take` would give; something has to wait."""
+        return next(iter(self._lines.values()))[0][1]
+
+    def take(self) -> T:
+        """The first of the line whose turn it is, which goes behind the others; one has to wait."""
+        owner, line = next(iter(self._lines.items()))
+        item, size = line.popleft()
+        self.size -= size
+        if line:
+            self._sizes[owner] -= size
+            self._lines.move_to_end(owner)
+        else:
+            del self._lines[owner], self._sizes[owner]
+        return item
