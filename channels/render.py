@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -85,15 +85,18 @@ class Renderer:
         self._environments = {html: sandbox.environment(html=html) for html in (False, True)}
         self._seconds = 0.0
         self._until: float | None = None
+        self._owner: Hashable = None
 
-    def within(self, seconds: float) -> Renderer:
+    def within(self, seconds: float, owner: Hashable = None) -> Renderer:
         """This renderer for one request: its child processes may take `seconds` in all, from now.
 
-        After that they raise `TooExpensive`; simple templates are still rendered.
+        After that they raise `TooExpensive`; simple templates are still rendered. Where more is
+        wanted than the children can do, owners take turns.
         """
         until = asyncio.get_running_loop().time() + seconds
         limited = copy(self)
         limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
+        limited._owner = owner  # noqa: SLF001
         return limited
 
     async def __aenter__(self) -> Self:
@@ -182,7 +185,7 @@ class Renderer:
     async def _child(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             async with asyncio.timeout_at(self._until):
-                return await self._pool.ask(orjson.dumps(request))
+                return await self._pool.ask(orjson.dumps(request), self._owner)
         except TimeoutError:
             raise TooExpensive(
                 "was not rendered: the templates and styles of this request take more than "

@@ -10,10 +10,12 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from channels.turns import FullError, Places
 
 # By its path: `-I` keeps the environment and the working folder out of its imports.
 COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("sandbox_child.py")))
@@ -149,8 +151,7 @@ class ChildPool:
     def __init__(self, limits: PoolLimits | None = None, command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or PoolLimits()
         self._command = command
-        self._slots = asyncio.Semaphore(self._limits.children)
-        self._waiting = 0
+        self._places = Places(self._limits.children, room=self._limits.waiting)
         # One entry for each child that answers nothing just now; None where there is none yet.
         self._free: list[asyncio.Task[Child] | None] = [None] * self._limits.children
         self._ending: set[asyncio.Task[None]] = set()
@@ -161,22 +162,21 @@ class ChildPool:
         done = [task for task in self._free if task and task.done() and not task.exception()]
         return [task.result().pid for task in done]
 
-    async def ask(self, request: bytes) -> dict[str, Any]:
-        """Ask whichever child is free first; raises `PoolBusy` or `ChildFailed`."""
-        if self._waiting >= self._limits.waiting:
-            raise PoolBusy("too many renderings wait")
-        self._waiting += 1
+    async def ask(self, request: bytes, owner: Hashable = None) -> dict[str, Any]:
+        """Ask whichever child is free first; raises `PoolBusy` or `ChildFailed`.
+
+        Of those who wait, owners take turns.
+        """
         try:
-            async with asyncio.timeout(self._limits.wait):
-                await self._slots.acquire()
+            await self._places.take(owner, self._limits.wait)
+        except FullError as error:
+            raise PoolBusy("too many renderings wait") from error
         except TimeoutError as error:
             raise PoolBusy("no renderer was free in time") from error
-        finally:
-            self._waiting -= 1
         try:
             return await self._ask_one(request)
         finally:
-            self._slots.release()
+            self._places.give()
 
     async def _ask_one(self, request: bytes) -> dict[str, Any]:
         task, spent = self._take(), True

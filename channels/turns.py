@@ -5,6 +5,7 @@ So who brings much waits for himself: what another brings comes after one of his
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -60,3 +61,42 @@ class Lines(Generic[T]):
         else:
             del self._lines[owner], self._sizes[owner]
         return item
+
+
+class FullError(Exception):
+    """As many wait as may: no more is taken."""
+
+
+class Places:
+    """So many may be at something at the same time; who waits for a place waits in `Lines`."""
+
+    def __init__(self, places: int, *, room: int) -> None:
+        self._free = places
+        self._room = room
+        self._waiting: Lines[asyncio.Future[None]] = Lines()
+
+    async def take(self, owner: Hashable, seconds: float) -> None:
+        """Wait for a place; raises `FullError`, or `TimeoutError` after so many seconds."""
+        if self._free:
+            self._free -= 1
+            return
+        if not self._waiting.has_room(owner, 1, self._room):
+            raise FullError
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(owner, turn)
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.give()  # it came just as nobody waited for it any more
+            raise
+
+    def give(self) -> None:
+        """Leave a place to whoever waits for one."""
+        while self._waiting:
+            turn = self._waiting.take()
+            if not turn.done():  # the one who waited has not gone away
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -40,8 +40,8 @@ from gateway.store.database import Caller, Database
 
 # Requests that are read, in about a millisecond, before the event loop may do something else.
 _AT_ONCE = 20
-# Seconds for all templates of one call that need a child process.
-_RENDERING = 60.0
+# For all templates of one call that need a child process.
+RENDERING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class Drafting:
     """Makes drafts; stores nothing."""
 
     def __init__(
-        self, database: Database, renderer: Renderer, *, rendering: float = _RENDERING
+        self, database: Database, renderer: Renderer, *, rendering: float = RENDERING_SECONDS
     ) -> None:
         self._lookups = Lookups(database)
         self._renderer = renderer
@@ -71,7 +71,7 @@ class Drafting:
             return []
         known = await self._lookups.known(caller, requests)
         now = datetime.now(UTC)
-        renderer = self._renderer.within(self._rendering)
+        renderer = self._renderer.within(self._rendering, caller.organization_id)
         drafts = []
         for request in requests:
             draft = await self._read(request, known, now, renderer)

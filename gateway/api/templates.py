@@ -51,7 +51,9 @@ async def render(call: Call) -> web.Response:
     """Render a template with variables; nothing is stored."""
     row = await templates.get(call.services, call.caller, call.id)
     template = templates.as_template(row)
-    return respond(await templates.render(call.services, template, call.body.variables))
+    return respond(
+        await templates.render(call.services, call.caller, template, call.body.variables)
+    )
 
 
 ENDPOINTS = [

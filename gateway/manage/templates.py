@@ -8,8 +8,9 @@ from uuid import UUID
 
 from channels import email, sms
 from channels.model import Channel
-from channels.render import RendererBusy, RenderError
+from channels.render import Renderer, RendererBusy, RenderError
 from gateway.accept.compose import ComposeError, Template, compose_template
+from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
 from gateway.api.shapes import options
 from gateway.api.shapes.templates import TemplateIn, TemplatePatch
@@ -54,7 +55,7 @@ async def search(
 async def create(services: Services, caller: Caller, wanted: TemplateIn) -> Row:
     """Store a template whose source compiles; its variables are read from it."""
     columns = wanted.model_dump(mode="json")
-    columns["variables"] = await variables(services, wanted.type, columns)
+    columns["variables"] = await variables(services, caller, wanted.type, columns)
     template_id = new_id()
     try:
         async with services.database.as_caller(caller) as db:
@@ -88,7 +89,7 @@ async def change(
         new = old | columns
         # No connection is held while the source is read, so by then it may be another. Counting its
         # uses looks like a change, too.
-        used = await variables(services, Channel(new["type"]), new)
+        used = await variables(services, caller, Channel(new["type"]), new)
         try:
             async with services.database.as_caller(caller) as db:
                 is_changed = await templates.update(
@@ -113,12 +114,14 @@ async def delete(services: Services, caller: Caller, template_id: UUID) -> None:
             raise not_found("template")
 
 
-async def render(services: Services, template: Template, values: Mapping[str, Any]) -> Row:
+async def render(
+    services: Services, caller: Caller, template: Template, values: Mapping[str, Any]
+) -> Row:
     """What a template becomes with these variables, and for SMS what that costs."""
     if errors := options.check(template.channel, template.options):
         raise invalid(errors)  # another program may have stored them
     try:
-        content = await compose_template(services.renderer, template, values)
+        content = await compose_template(_renderer(services, caller), template, values)
     except ComposeError as error:
         raise invalid(error.errors) from None
     measured = sms.measure(content.body) if template.channel is Channel.SMS else None
@@ -141,7 +144,9 @@ def as_template(row: Mapping[str, Any]) -> Template:
     )
 
 
-async def variables(services: Services, channel: Channel, columns: Mapping[str, Any]) -> list[str]:
+async def variables(
+    services: Services, caller: Caller, channel: Channel, columns: Mapping[str, Any]
+) -> list[str]:
     """What the sources use; raises `Problem` 422 with line and reason."""
     subject = columns["subject"]
     errors = options.check(channel, columns["options"])
@@ -155,9 +160,10 @@ async def variables(services: Services, channel: Channel, columns: Mapping[str, 
         sources.append(("subject", subject, False))
     sources += [(*source, False) for source in options.sources(channel, columns["options"])]
     used: set[str] = set()
+    renderer = _renderer(services, caller)
     for name, source, html in sources:
         try:
-            used |= set((await services.renderer.analyse(source, html=html)).variables)
+            used |= set((await renderer.analyse(source, html=html)).variables)
         except RendererBusy as busy:
             raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
         except RenderError as error:
@@ -165,6 +171,10 @@ async def variables(services: Services, channel: Channel, columns: Mapping[str, 
     if errors:
         raise invalid(errors)
     return sorted(used)
+
+
+def _renderer(services: Services, caller: Caller) -> Renderer:
+    return services.renderer.within(RENDERING_SECONDS, caller.organization_id)
 
 
 def _taken(name: str, channel: str) -> Problem:

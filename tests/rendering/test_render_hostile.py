@@ -153,7 +153,7 @@ async def test_others_render_while_one_is_refused(renderer: Renderer) -> None:
 
 
 async def test_cheap_for_numbers_is_not_dear_for_texts(renderer: Renderer) -> None:
-    """What `%` and `*` do with a text, where a template was cheap with a number, is done in a child."""
+    """What `%` and `*` do with a text, where a template was cheap with a number, a child does."""
     wide = "%30000000d"
     for source, text in (
         ("{{ n|round(7, 'ceil') }}", "abc"),

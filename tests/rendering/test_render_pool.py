@@ -107,3 +107,39 @@ async def test_closing_stops_what_does_not_end(renders: Callable[..., Renderer])
     await asyncio.gather(job, return_exceptions=True)
     async with asyncio.timeout(20):
         await renderer.close()
+
+
+async def test_owners_take_turns(renders: Callable[..., Renderer]) -> None:
+    """However many renderings one owner wants, another's comes after one of them; and whoever has
+    filled the waiting room leaves others their share of it."""
+    renderer = renders(children=1, waiting=12)
+    await renderer.render(LOOP, {"x": []})
+    ended: list[str] = []
+
+    async def render(owner: str) -> None:
+        await renderer.within(60, owner).render(LOOP, {"x": [1]})
+        ended.append(owner)
+
+    jobs = [asyncio.create_task(render("greedy")) for _ in range(13)]
+    await asyncio.sleep(0)
+    jobs.append(asyncio.create_task(render("modest")))
+    jobs.append(asyncio.create_task(render("greedy")))
+    with pytest.raises(RendererBusy, match="too many renderings wait"):
+        await jobs[-1]
+    await asyncio.gather(*jobs[:-1])
+    assert 14 == len(ended)
+    assert "modest" in ended[:3]
+
+
+async def test_who_goes_away_takes_nobodys_turn(renders: Callable[..., Renderer]) -> None:
+    """A caller who leaves while waiting, or just as the turn comes, leaves the turn to the next."""
+    renderer = renders(children=1)
+    await renderer.render(LOOP, {"x": []})
+    jobs = [asyncio.create_task(renderer.render(LOOP, {"x": [n]})) for n in range(4)]
+    await asyncio.sleep(0)
+    jobs[1].cancel()
+    await jobs[0]
+    jobs[2].cancel()
+    async with asyncio.timeout(20):
+        assert "3" == await jobs[3]
+        assert "5" == await renderer.render(LOOP, {"x": [5]})

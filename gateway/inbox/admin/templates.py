@@ -139,10 +139,12 @@ async def _try(
     """Render what was typed, as it stands in the form; raises `Problem` 422."""
     wanted = forms.read(TemplateIn, {**columns, "name": columns["name"] or "-", "type": channel})
     source = wanted.model_dump(mode="json")
-    tried.variables = await templates.variables(visit.services, channel, source)
+    tried.variables = await templates.variables(visit.services, visit.staff, channel, source)
     tried.values = {name: form.get(f"variables.{name}", "") for name in tried.variables}
     template = templates.as_template({**source, "id": new_id()})
-    tried.result = await templates.render(visit.services, template, template_form.values(form))
+    tried.result = await templates.render(
+        visit.services, visit.staff, template, template_form.values(form)
+    )
 
 
 def _findings(problem: Problem, channel: Channel) -> Findings:
