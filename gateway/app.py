@@ -39,7 +39,13 @@ from gateway.problems import (
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
 from gateway.store.database import Database
-from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RefusedError
+from gateway.store.errors import (
+    BusyError,
+    ConflictError,
+    DatabaseAwayError,
+    HeldError,
+    RefusedError,
+)
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
@@ -219,6 +225,10 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
 
 def _for_now(request: web.Request, error: Exception) -> Problem | None:
     """Something that we need is away: another time the same request is answered."""
+    if isinstance(error, BusyError):
+        _log.warning("one organization waits for much", path=_path(request))
+        text = "Other requests of your organization take too long: try again when they are done."
+        return Problem(503, text, headers={"Retry-After": "1"})
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
         text = "The database does not answer: try again."

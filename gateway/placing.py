@@ -38,7 +38,7 @@ async def adopt(
     fails here is theirs with their next message.
     """
     try:
-        async with database.as_service() as db:
+        async with database.as_service(share_of=organization_id) as db:
             seen = await conversations.seen(db, organization_id, addresses)
             if not seen:
                 return
@@ -81,7 +81,7 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):
         try:
-            async with database.as_service() as db:
+            async with database.as_service(share_of=organization_id) as db:
                 await conversations.join(db, organization_id, one, other)
         except (DatabaseAwayError, ConflictError) as error:
             _log.warning("conversations were not joined", error=str(error))

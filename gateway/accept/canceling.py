@@ -19,7 +19,7 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
         row = await messages.get(db, organization_id, message_id)
     if row is None:
         raise not_found("message")
-    async with database.as_service() as db:
+    async with database.as_service(on_behalf=caller) as db:
         if not await messages.take_back(db, organization_id, message_id):
             raise _late(row["status"])
         event = Event(

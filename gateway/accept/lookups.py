@@ -82,7 +82,7 @@ class Lookups:
 
         async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
             wanted = _wanted(requests)
-            async with self._database.as_caller(caller) as db:
+            async with self._database.as_caller(caller, is_brief=True) as db:
                 context = await contacts.context(db, caller.organization_id, wanted)
             return Known(context, wanted.addresses)
 
@@ -99,7 +99,7 @@ class Lookups:
             by_caller[caller] += pairs
 
         async def read(caller: Caller, pairs: Sequence[Pair]) -> Iterator[Standing]:
-            async with self._database.as_caller(caller) as db:
+            async with self._database.as_caller(caller, is_brief=True) as db:
                 return iter(await suppressions.standing(db, caller.organization_id, pairs))
 
         found = await asyncio.gather(*(read(*each) for each in by_caller.items()))

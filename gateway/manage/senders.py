@@ -50,7 +50,7 @@ async def delete_account(
     # a statement may.
     ends = time.monotonic() + seconds
     while True:
-        async with services.database.as_service() as db:
+        async with services.database.as_service(on_behalf=caller) as db:
             count = await accounts.forget_what_came(
                 db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
             )

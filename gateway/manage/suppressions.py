@@ -60,7 +60,7 @@ async def add(services: Services, caller: Caller, wanted: SuppressionIn) -> Row:
         raise invalid([FieldError("address", addresses.invalid(wanted.channel, country))])
     key = addresses.key(wanted.channel, address)
     said = _statement(caller, wanted.channel, key, wanted.reason, {"note": wanted.note})
-    async with services.database.as_service() as db:
+    async with services.database.as_service(on_behalf=caller) as db:
         await suppressions.change(db, organization_id, [said], auth_id=_auth_id(caller))
         row = await suppressions.find(db, organization_id, wanted.channel, key, wanted.reason)
     if row is None:
@@ -97,7 +97,7 @@ async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
             "subscribing again), or an owner or admin does who has their word.",
         )
     said = _statement(caller, row["channel"], row["address"], row["reason"], {}, is_lifted=True)
-    async with services.database.as_service() as db:
+    async with services.database.as_service(on_behalf=caller) as db:
         await suppressions.change(db, caller.organization_id, [said], auth_id=_auth_id(caller))
     return row
 

@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import asyncpg
 
 from gateway.store import codecs
-from gateway.store.errors import AWAY, DatabaseAwayError, plainly
+from gateway.store.errors import AWAY, BusyError, DatabaseAwayError, plainly
 from gateway.store.pooler import Opener
 from gateway.store.sql import queries
 from gateway.store.telling import Noting, Telling, noted
@@ -79,10 +80,18 @@ Transaction = AbstractAsyncContextManager[Connection]
 
 
 class Database:
-    """A pool of connections to one database, and the transactions on it."""
+    """A pool of connections to one database, and the transactions on it.
 
-    def __init__(self, pool: Pool) -> None:
+    Those of one organization's callers have half of it at most: what they wait for, as a row that
+    another program holds, or for long, as a search, takes no connection from the others.
+    """
+
+    def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:
         self._pool = pool
+        self._patience = patience
+        self._share = max(1, pool.get_max_size() // 2)
+        # As long as somebody uses one.
+        self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._telling = Telling(self._tell)
 
     @classmethod
@@ -93,11 +102,13 @@ class Database:
         size: int = 8,
         pooled: bool = False,
         answer_within: float = _STATEMENT_SECONDS + 5,
+        patience: float = 10.0,
     ) -> Database:
         """Open the pool; it connects when it is used, so a database that is away is no obstacle.
 
         `pooled`: behind a transaction pooler, where the next statement may meet another server
         connection, which knows nothing of what was prepared (PgBouncer is found out without it).
+        `patience`: seconds to wait for a connection.
         """
         pool = await asyncpg.create_pool(
             dsn,
@@ -111,7 +122,7 @@ class Database:
             reset=_reset,
             connection_class=Noting,
         )
-        return cls(pool)
+        return cls(pool, patience=patience)
 
     async def close(self) -> None:
         """Give every connection back, and cut those that do not come within seconds."""
@@ -126,12 +137,14 @@ class Database:
         self,
         *,
         on_behalf: Caller | None = None,
+        share_of: UUID | None = None,
         planned_once: bool = False,
         patience: int | None = None,
     ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
-        `on_behalf` is for whom: the audit trail names a member of staff for what is changed.
+        `on_behalf` is for whom: the audit trail names a member of staff for what is changed, and it
+        is counted to the share of their organization, as it is to that of `share_of`.
         `planned_once`: for statements whose planning takes longer than their work, and that have
         one right plan, which looks everything up by an index. `patience`: seconds to wait for what
         others hold, where a wait would hold up more than this.
@@ -141,24 +154,29 @@ class Database:
             opening = f"{opening}; SET LOCAL lock_timeout = '{patience:d}s'"
         if isinstance(on_behalf, Staff):
             opening = f"{opening}; {_claims(on_behalf.auth_id)}"
-        return self._transaction(opening)
+        return self._transaction(opening, on_behalf.organization_id if on_behalf else share_of)
 
     async def at_once(self, statement: str) -> None:
         """One statement of the gateway itself, without values: one round trip instead of three."""
         async with self._connection() as connection:
             await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
-    def as_caller(self, caller: Caller) -> Transaction:
-        """A transaction under Row Level Security as the caller."""
-        return self._transaction(_opening(caller))
+    def as_caller(self, caller: Caller, *, is_brief: bool = False) -> Transaction:
+        """A transaction under Row Level Security as the caller.
+
+        `is_brief`: it waits for nothing, and others for it, so it is not counted to a share.
+        """
+        return self._transaction(_opening(caller), None if is_brief else caller.organization_id)
 
     def as_claims(self, auth_id: UUID) -> Transaction:
         """A transaction as whoever this `auth_users.auth_id` is, before we know who that is."""
         return self._transaction(_opening_claims(auth_id))
 
     @asynccontextmanager
-    async def _transaction(self, opening: str) -> AsyncIterator[Connection]:
-        async with self._connection() as connection:
+    async def _transaction(
+        self, opening: str, share_of: UUID | None = None
+    ) -> AsyncIterator[Connection]:
+        async with self._place(share_of), self._connection() as connection:
             noted(connection).clear()
             await _begin(connection, opening)
             try:
@@ -178,11 +196,30 @@ class Database:
             self._telling(noted(connection))
 
     @asynccontextmanager
+    async def _place(self, organization_id: UUID | None) -> AsyncIterator[None]:
+        """A place in an organization's share; raises `BusyError`."""
+        if organization_id is None:
+            yield
+            return
+        share = self._shares.get(organization_id)
+        if share is None:
+            share = self._shares[organization_id] = asyncio.Semaphore(self._share)
+        try:
+            async with asyncio.timeout(self._patience if share.locked() else None):
+                await share.acquire()
+        except TimeoutError:
+            raise BusyError("other requests of the same organization take too long") from None
+        try:
+            yield
+        finally:
+            share.release()
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         """A connection of the pool. Where it does not answer, the others are not waited for either:
         the server would have ended the statement itself, and may have gone without a word."""
         with plainly():
-            async with self._pool.acquire(timeout=10) as connection:
+            async with self._pool.acquire(timeout=self._patience) as connection:
                 try:
                     yield connection
                 except TimeoutError:

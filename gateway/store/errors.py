@@ -80,6 +80,10 @@ class HeldError(DatabaseAwayError):
     """Another transaction held for too long what this one needs: surely nothing is stored."""
 
 
+class BusyError(DatabaseAwayError):
+    """Other requests of the same organization take its share of the connections: try again."""
+
+
 class ConflictError(Exception):
     """A unique constraint or a foreign key refused the row; `constraint` is its name."""
 

@@ -1,0 +1,69 @@
+"""What one organization's requests wait for leaves connections to the others'."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.store.database import ApiKey, Database
+from gateway.store.errors import BusyError
+from tests.service.test_service_held import CHANGE_LEAD, held, until
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Gateway
+
+# The first waits for the transaction, those behind it for the row.
+WAITING = """
+SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE NOT granted AND locktype = 'tuple' AND d.datname = current_database()
+"""
+
+
+async def test_requests_that_wait_leave_connections(gateway: Gateway) -> None:
+    """However many requests of one tenant wait for a row that its CRM holds, another's are answered
+    at once, and its own when the row is free."""
+    b = gateway.b.key
+    lead = (await gateway.ask("POST", "/v1/leads", {"phone": "+447700900123"}, key=b)).body["id"]
+
+    async def are_waiting() -> bool:
+        async with gateway.database.as_service() as db:
+            return bool(await db.fetchval(WAITING) >= 3)
+
+    async with held(gateway, CHANGE_LEAD, lead):
+        changing = [
+            asyncio.create_task(gateway.ask("PATCH", f"/v1/leads/{lead}", {"notes": str(n)}, key=b))
+            for n in range(12)
+        ]
+        await until(are_waiting)
+        async with asyncio.timeout(4):
+            sent = {"channel": "sms", "to": "+447700900124", "body": "Hello"}
+            assert 202 == (await gateway.ask("POST", "/v1/messages", sent)).status
+            assert 200 == (await gateway.ask("GET", "/v1/leads")).status
+            # What it reads to accept is no wait, and keeps nobody's from being accepted.
+            assert 202 == (await gateway.ask("POST", "/v1/messages", sent, key=b)).status
+    assert {200} == {each.status for each in await asyncio.gather(*changing)}
+
+
+async def test_a_share_that_is_taken(gateway: Gateway) -> None:
+    """One of an organization whose share others of it hold is told so; another organization's, and
+    what is brief, have a connection. A place that is left is there for the next."""
+    a, b = (
+        ApiKey(id=each.organization_id, organization_id=each.organization_id, is_test=False)
+        for each in (gateway.a, gateway.b)
+    )
+    database = await Database.connect(str(gateway.settings.database_url), size=2, patience=0.2)
+    try:
+        async with database.as_caller(a):
+            for taken in (database.as_caller(a), database.as_service(on_behalf=a)):
+                with pytest.raises(BusyError, match="same organization"):
+                    async with taken:
+                        pass
+            for free in (database.as_caller(b), database.as_caller(a, is_brief=True)):
+                async with free as db:
+                    assert 1 == await db.fetchval("SELECT 1")
+        async with database.as_service(share_of=a.organization_id) as db:
+            assert 1 == await db.fetchval("SELECT 1")
+    finally:
+        await database.close()
