@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import UUID
 
 from channels.download import Downloader, DownloadLater, DownloadRefused, File
 from channels.http import Limits
@@ -26,7 +25,7 @@ from gateway.registry import PROVIDERS, Provider
 from gateway.store import media
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError, RefusedError
-from gateway.store.media import Errand
+from gateway.store.media import Errand, Holder
 from gateway.vault import Vault, VaultError
 from webhooks.model import Unreadable, WebhookRequest
 
@@ -34,9 +33,11 @@ _log = logger(__name__)
 
 Received = Callable[[Account, WebhookRequest], Awaitable[None]]
 
-CONCURRENCY = 4
-# How many of these one account may take: a slow provider leaves a lane to the others.
-_OF_ONE = CONCURRENCY - 1
+CONCURRENCY = 5
+# How many of these one organization may take, and one account: a slow provider leaves a lane to the
+# organization's other accounts, and all of these together one to the other organizations.
+_OF_ORGANIZATION = CONCURRENCY - 1
+_OF_ACCOUNT = _OF_ORGANIZATION - 1
 # Seconds until a lane looks again when nothing was due.
 _REST = 1.0
 # HTTP statuses that may pass: a file that is not there yet, a key that is being changed.
@@ -91,10 +92,10 @@ class Errands:
             limits=self._patience.limits,
         )
         self._claiming = asyncio.Lock()
-        self._held: list[UUID] = []
+        self._held: list[Holder] = []
 
     async def run(self) -> None:
-        """Do what is due in four lanes, until cancelled: a slow errand delays only its own lane."""
+        """Do what is due in five lanes, until cancelled: a slow one delays only its own lane."""
         async with asyncio.TaskGroup() as lanes:
             for _ in range(CONCURRENCY):
                 lanes.create_task(self._lane())
@@ -116,10 +117,17 @@ class Errands:
 
         Raises `DatabaseAwayError`.
         """
-        async with self._claiming:  # so that each lane sees which accounts the others work for
+        async with self._claiming:  # so that each lane sees for whom the others work
             async with self._database.as_service() as db:
-                due = await media.claim_errands(db, 1, self._patience.lease, self._held, _OF_ONE)
-            self._held += [one.account_id for one in due]
+                due = await media.claim_errands(
+                    db,
+                    1,
+                    self._patience.lease,
+                    self._held,
+                    of_account=_OF_ACCOUNT,
+                    of_organization=_OF_ORGANIZATION,
+                )
+            self._held += [one.holder for one in due]
             if not due:
                 # The other lanes wait for the lock: while nothing is due, one look serves them all.
                 await asyncio.sleep(rest)
@@ -134,7 +142,7 @@ class Errands:
                     await media.postpone_errand(db, due[0], 0)
             raise
         finally:
-            self._held.remove(due[0].account_id)
+            self._held.remove(due[0].holder)
         return True
 
     async def _run(self, errand: Errand) -> None:

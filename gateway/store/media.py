@@ -14,6 +14,9 @@ from gateway.store.values import as_stored, storable
 
 _SQL = queries("media")
 
+# The organization and the account that an errand is for.
+Holder = tuple[UUID, UUID]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewMedia:
@@ -88,6 +91,11 @@ class Errand:
     content_type: str | None
     filename: str | None
 
+    @property
+    def holder(self) -> Holder:
+        """Whose it is."""
+        return self.organization_id, self.account_id
+
 
 async def insert(db: Connection, files: Sequence[NewMedia]) -> None:
     """Store files of messages that are stored, with errands for those that are to be fetched."""
@@ -150,14 +158,30 @@ async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> None:
 
 
 async def claim_errands(
-    db: Connection, limit: int, seconds: float, held: Sequence[UUID] = (), most: int = 1000
+    db: Connection,
+    limit: int,
+    seconds: float,
+    held: Sequence[Holder] = (),
+    *,
+    of_account: int = 1000,
+    of_organization: int = 1000,
 ) -> list[Errand]:
     """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others.
 
-    `held`: the accounts of those that the caller has under way. They come after others, and not at
-    all where there are `most` of one.
+    `held`: whose those are that the caller has under way. They come after others, and not at all
+    where there are so many of an account or organization.
     """
-    rows = await db.fetch(_SQL["claim_errands"], limit, seconds, list(held), most)
+    organizations = [organization_id for organization_id, _ in held]
+    accounts = [account_id for _, account_id in held]
+    rows = await db.fetch(
+        _SQL["claim_errands"],
+        limit,
+        seconds,
+        accounts,
+        of_account,
+        organizations,
+        of_organization,
+    )
     return [Errand(**row) for row in rows]
 
 

@@ -78,20 +78,26 @@ FROM json_to_recordset($1::json) AS i (
 ON CONFLICT (organization_id, id) DO NOTHING;
 
 -- name: claim_errands
--- Takes up to $1 due errands for $2 seconds; their next time is the lease. Accounts take turns
--- among the oldest that are due: what waits for a slow one does not hold up the others. $3: the
--- accounts of what the caller holds already, once for each: as many turns they have had, and one
--- that has had $4 gets none now.
+-- Takes up to $1 due errands for $2 seconds; their next time is the lease. Organizations take turns
+-- among the oldest that are due, and in each its accounts: what waits for a slow one does not hold up
+-- the others. $3, $5: the accounts and organizations of what the caller holds already, once for each:
+-- as many turns they have had, and an account that has had $4, an organization that has had $6, gets
+-- none now.
 WITH due AS MATERIALIZED (
   SELECT organization_id, id, account_id, run_at FROM gateway.errands
   WHERE run_at <= now() AND cardinality(array_positions($3::uuid[], account_id)) < $4
+    AND cardinality(array_positions($5::uuid[], organization_id)) < $6
   ORDER BY run_at LIMIT 1000
-), ordered AS MATERIALIZED (
-  SELECT organization_id, id,
+), of_account AS MATERIALIZED (
+  SELECT organization_id, id, run_at,
     row_number() OVER (PARTITION BY organization_id, account_id ORDER BY run_at, id)
-      + cardinality(array_positions($3::uuid[], account_id)) AS turn,
-    run_at
+      + cardinality(array_positions($3::uuid[], account_id)) AS turn
   FROM due
+), ordered AS MATERIALIZED (
+  SELECT organization_id, id, run_at,
+    row_number() OVER (PARTITION BY organization_id ORDER BY turn, run_at, id)
+      + cardinality(array_positions($5::uuid[], organization_id)) AS turn
+  FROM of_account
 ), chosen AS MATERIALIZED (
   SELECT e.organization_id, e.id
   FROM ordered o

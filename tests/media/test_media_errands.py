@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from gateway import setup
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStoreError, storage_key
 from gateway.receive.errands import Errands, Patience
@@ -21,7 +22,7 @@ from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.vault import Vault
 from tests.media.conftest import FileServer, Names
-from tests.media.stage import BASE, HURRIED, Stage, make_stage, run_due
+from tests.media.stage import BASE, HURRIED, VAULT, Stage, make_stage, run_due
 from webhooks.model import Unreadable
 
 API = "http://api.example.com"
@@ -452,12 +453,13 @@ async def test_turns_one_by_one(stage: Stage) -> None:
     mine, theirs = stage.account_id, other.account_id
     await stage.add(*(f"{CDN}/{n}" for n in range(5)))
     await other.add(*(f"{CDN}/{n}" for n in range(2)))
-    held: list[UUID] = []
+    held: list[media.Holder] = []
     for _ in range(7):
         async with stage.database.as_service() as db:
-            held += [one.account_id for one in await media.claim_errands(db, 1, 60, held, 3)]
+            due = await media.claim_errands(db, 1, 60, held, of_account=3)
+        held += [one.holder for one in due]
 
-    assert [mine, theirs, mine, theirs, mine] == held
+    assert [mine, theirs, mine, theirs, mine] == [account_id for _, account_id in held]
 
 
 async def test_slow_ones_leave_a_lane(stage: Stage, errands: Errands, files: FileServer) -> None:
@@ -486,6 +488,43 @@ async def test_slow_ones_leave_a_lane(stage: Stage, errands: Errands, files: Fil
 
     assert ([*reached, "/b"], 3) == (files.paths(), len(reached))
     assert 20 == await stage.run("SELECT count(*) FROM gateway.errands WHERE run_at <= now()")
+
+
+async def test_slow_accounts_leave_a_lane_to_other_organizations(
+    stage: Stage, errands: Errands, files: FileServer
+) -> None:
+    """However many accounts of one organization are slow, what another one needs is done beside."""
+    reached: list[str] = []
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        reached.append(request.path)
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async def are_slow() -> bool:
+        return len(reached) == 4
+
+    for number in range(2):
+        credentials = {"account_sid": "AC" + "b" * 32, "auth_token": "t" * 32}
+        account_id = await setup.add_account(
+            stage.database, VAULT, stage.organization_id, "twilio", credentials
+        )
+        for n in range(8):
+            path = f"/{number}-{n}"
+            files.answers[path] = endless
+            await replace(stage, account_id=account_id).send("visit", f"{CDN}{path}")
+    files.has("/b", JPEG)
+    running = asyncio.create_task(errands.run())
+    await until(are_slow)
+    other = await make_stage(stage.database, "Beta")
+    await other.send("visit", f"{CDN}/b")
+    await until(lambda: has_open(stage, 16))
+    running.cancel()
+    await asyncio.wait({running})
+
+    assert [["0-0", "0-1"], ["1-0", "1-1"]] == [
+        [path[1:] for path in sorted(reached) if path[1] == number] for number in "01"
+    ]
 
 
 async def test_side_by_side(stage: Stage, errands: Errands, files: FileServer) -> None:
