@@ -11,7 +11,8 @@ from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 import aiohttp_jinja2
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import FileField
 from multidict import MultiDictProxy
@@ -107,6 +108,7 @@ class Visit:
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
         """The fields of a form, files among them; raises `Problem` 400 for a body that is none."""
         try:
+            await _read_whole(self.request)
             posted = await self.request.post()
             for text in _texts(posted):
                 text.encode()  # odd charsets, and names of files, bring lone surrogates
@@ -159,6 +161,25 @@ class Visit:
         if self.is_fragment:
             return web.Response(status=204, headers={"HX-Redirect": found})
         return web.Response(status=303, headers={"Location": found})
+
+
+async def _read_whole(request: web.Request) -> None:
+    """Have aiohttp parse a form in parts that is here, within the limit, and begins with a part.
+
+    It looks for the first part line by line, however many there are, and limits nothing before it.
+    Raises `ValueError` where something stands there: no browser writes anything.
+    """
+    if request.content_type != "multipart/form-data":
+        return
+    raw = await request.read()
+    boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")
+    start = b"--" + boundary.encode()
+    if not raw.startswith((start + b"\r\n", start + b"--")):
+        raise ValueError("the form does not begin with its first part")
+    content = StreamReader(request.protocol, len(raw) + 1)
+    content.feed_data(raw)
+    content.feed_eof()
+    request._payload = content  # noqa: SLF001
 
 
 def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Iterator[str]:
