@@ -42,6 +42,8 @@ from webhooks.secrets import verify_secret
 from webhooks.values import detail, members, moment, our_id, read_json, word
 
 EVENTS: Final = ("events", "inbound")
+# SendGrid collects for half a minute, and sends some thousands at most.
+MOST_EVENTS: Final = 10_000
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
 TIMESTAMP: Final = "x-twilio-email-event-webhook-timestamp"
 
@@ -124,6 +126,8 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         given = read_json(request.body)
         if not isinstance(given, list):
             raise Unreadable("The body is not a list of events.")
+        if len(given) > MOST_EVENTS:
+            raise Unreadable("The body holds more events than SendGrid sends.")
         return [event for item in given for event in _events(item)]
     if request.event == "inbound":
         return sendgrid_mail.events(read_form(request))

@@ -282,6 +282,14 @@ def test_details_are_bounded_and_can_be_stored() -> None:
     json.dumps(found.detail, allow_nan=False).encode()
 
 
+def test_more_than_sendgrid_sends() -> None:
+    """A list of more events than any batch has is refused: millions of empty ones, which fit into a
+    body, took thirteen seconds and a gigabyte."""
+    assert 10_000 == len(sendgrid.parse(events(*[{}] * 10_000)))
+    with pytest.raises(Unreadable, match="more events than SendGrid sends"):
+        sendgrid.parse(events(*[{}] * 10_001))
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"{}", b"3", b"[" * 100_000, b"\xff"])
 def test_what_is_no_batch(body: bytes) -> None:
     """A body that is no list of events is unreadable."""
