@@ -8,6 +8,7 @@ a request is found, not only the first.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -38,8 +39,8 @@ from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.store.database import Caller, Database
 
-# Requests that are read, in about a millisecond, before the event loop may do something else.
-_AT_ONCE = 20
+# Seconds for which requests are read before the event loop may do something else.
+_AT_ONCE = 0.005
 # For all templates of one call that need a child process.
 RENDERING_SECONDS = 60.0
 
@@ -73,14 +74,16 @@ class Drafting:
         now = datetime.now(UTC)
         renderer = self._renderer.within(self._rendering, caller.organization_id)
         drafts = []
+        since = time.monotonic()
         for request in requests:
             draft = await self._read(request, known, now, renderer)
             if repeats is not None:
                 said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
                 draft = replace(draft, parts=said)
             drafts.append(draft)
-            if len(drafts) % _AT_ONCE == 0:
+            if time.monotonic() - since > _AT_ONCE:
                 await asyncio.sleep(0)  # others must not wait for a batch of a thousand
+                since = time.monotonic()
         standings = await self._lookups.standings(caller, requests, drafts, known)
         return [
             judging.judge(request, draft, how, now)

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
+# To name all of a million takes ten seconds, and fifty megabytes of an answer.
+MOST_ERRORS = 100
+TOO_MANY_ERRORS = (
+    f"More than {MOST_ERRORS} fields of this request are wrong: compare it with /openapi.json."
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
@@ -135,7 +141,9 @@ def read_query(model: type[M], request: web.Request) -> M:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """pydantic's findings in the words of this API."""
+    """pydantic's findings in the words of this API; one for all where nobody would read them."""
+    if error.error_count() > MOST_ERRORS:
+        return [FieldError("body", TOO_MANY_ERRORS)]
     found = []
     for one in error.errors(include_url=False, include_input=False, include_context=False):
         name = ".".join(str(part) for part in one["loc"]) or "body"

@@ -11,7 +11,7 @@ from gateway.accept import canceling
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
-from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.endpoint import MOST_ERRORS, TOO_MANY_ERRORS, Call, Endpoint, parse_json, respond
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
@@ -107,6 +107,8 @@ async def retry(call: Call) -> web.Response:
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
     given = body if isinstance(body, dict) else {}
+    if len(given) > MOST_ERRORS:
+        raise invalid([FieldError("body", TOO_MANY_ERRORS)])
     items: list[Any] | None = given.get("messages")
     errors = [
         FieldError(name or "body", "is not a field of this request")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from channels.model import Channel
 from gateway.accept.malformed import Malformed
-from gateway.api.endpoint import field_errors
+from gateway.api.endpoint import MOST_ERRORS, field_errors
 from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
 
@@ -29,6 +29,8 @@ def read_request(model: type[R], raw: bytes, given: object) -> R | Malformed[R]:
 
 def _malformed(model: type[R], given: object, error: ValidationError) -> Malformed[R]:
     errors = tuple(field_errors(error))
+    if error.error_count() > MOST_ERRORS:
+        return Malformed(errors=errors)
     found = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"] for one in found]
     unread = frozenset(str(place[0]) for place in places if place)

@@ -150,6 +150,30 @@ async def test_every_problem_at_once(ask: Ask) -> None:
     assert {"to", "from", "template", "lead_id", "expires_at"} == set(refused.fields())
 
 
+async def test_more_wrong_fields_than_anybody_reads(ask: Ask) -> None:
+    """A request of nothing but unknown fields is refused in one sentence: to name each of 20,000
+    took a fifth of a second of every tenant's, and of as many as fit into a body ten."""
+    odd = dict.fromkeys(map(str, range(20_000)), 1)
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    wanted = {
+        "body": "More than 100 fields of this request are wrong: compare it with /openapi.json."
+    }
+    for path, body in (
+        ("/v1/messages", sms | odd),
+        ("/v1/messages/batch", {"messages": [sms]} | odd),
+        ("/v1/leads", {"phone": "+447700900123"} | odd),
+    ):
+        refused = await ask("POST", path, body)
+        assert (422, wanted) == (refused.status, refused.fields())
+    batch = await ask("POST", "/v1/messages/batch", {"messages": [sms, sms | odd]})
+    assert [202, 422] == [each["status"] for each in batch.body["data"]]
+    assert [{"field": "body", "message": wanted["body"]}] == batch.body["data"][1]["problem"][
+        "errors"
+    ]
+    named = await ask("POST", "/v1/messages", sms | dict.fromkeys(map(str, range(100)), 1))
+    assert 100 == len(named.fields())
+
+
 async def test_malformed_json_is_400(ask: Ask) -> None:
     """What is no JSON is a 400, on every path that takes a body."""
     for path in ("/v1/messages", "/v1/messages/batch", "/v1/messages/check", "/v1/templates"):
