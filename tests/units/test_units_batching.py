@@ -312,16 +312,16 @@ async def test_what_is_free_again_is_done_with_the_others() -> None:
     assert ["xa3b3"] == holding.batches
 
 
-def owned(slow: Slow, **limits: int) -> Batching[int, int]:
+def owned(slow: Slow, *, room: int = 100) -> Batching[int, int]:
     """Batches in which hundreds tell whose an item is."""
-    return Batching(slow, shared=(), owner=lambda item: item // 100, **limits)
+    return Batching(slow, shared=(), owner=lambda item: item // 100, most=4, room=room)
 
 
 async def test_who_brings_much_waits_for_himself() -> None:
     """Owners take turns: what one brings sets out with the next batch, however much another has
     brought before, and each owner's own stays in its order."""
     slow = Slow()
-    do = owned(slow, most=4)
+    do = owned(slow)
     tasks = [asyncio.create_task(do(n)) for n in range(100, 110)]
     await turns()
     tasks += [asyncio.create_task(do(n)) for n in (200, 201, 300)]
@@ -340,7 +340,7 @@ async def test_who_brings_much_waits_for_himself() -> None:
 async def test_who_fills_the_room_takes_none_of_others() -> None:
     """Whoever has filled the buffer is refused; others still find their share of it."""
     slow = Slow()
-    do = owned(slow, most=4, room=10)
+    do = owned(slow, room=10)
     tasks = [asyncio.create_task(do(n)) for n in range(100, 104)]
     await turns()
     tasks += [asyncio.create_task(do(n)) for n in range(104, 114)]
