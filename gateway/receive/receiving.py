@@ -156,7 +156,9 @@ class Receiving:
         """Store a request with other events than messages and reports, in its own transaction: it
         locks more rows than theirs do."""
         account = received.account
-        async with self._database.as_service(patience=wait.seconds) as db:
+        async with self._database.as_service(
+            share_of=account.organization_id, patience=wait.seconds
+        ) as db:
             await reports.keep_requests(db, [received.request])
             kept = await self._arriving.keep(db, account.organization_id, arrived)
             placed = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -33,6 +33,7 @@ else:  # asyncpg's classes take no parameters at run time
     Connection = Pool = Direct = Any
 
 _SQL = queries("telling")
+_NO_SHARE: AbstractAsyncContextManager[None] = nullcontext()
 _STATEMENT_SECONDS = 20
 # No statement of ours runs long enough to be worth compiling; by the estimates for a long queue the
 # claim is, and takes twenty times as long (where PostgreSQL has its compiler, as Debian's does).
@@ -82,8 +83,9 @@ Transaction = AbstractAsyncContextManager[Connection]
 class Database:
     """A pool of connections to one database, and the transactions on it.
 
-    Those of one organization's callers have half of it at most: what they wait for, as a row that
-    another program holds, or for long, as a search, takes no connection from the others.
+    Those of one organization's callers and webhooks that are not done with others' have half of it
+    at most: what they wait for, as a row that another program holds, or do for long, as a search,
+    takes no connection from the others.
     """
 
     def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:
@@ -176,7 +178,8 @@ class Database:
     async def _transaction(
         self, opening: str, share_of: UUID | None = None
     ) -> AsyncIterator[Connection]:
-        async with self._place(share_of), self._connection() as connection:
+        place = self._place(share_of) if share_of else _NO_SHARE
+        async with place, self._connection() as connection:
             noted(connection).clear()
             await _begin(connection, opening)
             try:
@@ -196,11 +199,8 @@ class Database:
             self._telling(noted(connection))
 
     @asynccontextmanager
-    async def _place(self, organization_id: UUID | None) -> AsyncIterator[None]:
+    async def _place(self, organization_id: UUID) -> AsyncIterator[None]:
         """A place in an organization's share; raises `BusyError`."""
-        if organization_id is None:
-            yield
-            return
         share = self._shares.get(organization_id)
         if share is None:
             share = self._shares[organization_id] = asyncio.Semaphore(self._share)

@@ -68,7 +68,7 @@ async def unsubscribe(request: web.Request) -> web.Response:
     """Write no more e-mails to the address that the message went to."""
     services = request.app[SERVICES]
     organization_id, message_id = _named(request)
-    async with services.database.as_service() as db:
+    async with services.database.as_service(share_of=organization_id) as db:
         row = await messages.get(db, organization_id, message_id)
         if row is None or row["channel"] != Channel.EMAIL:
             raise _unknown()

@@ -10,6 +10,7 @@ import pytest
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import BusyError
 from tests.service.test_service_held import CHANGE_LEAD, held, until
+from tests.service.wires import from_twilio
 
 if TYPE_CHECKING:
     from tests.service.conftest import Gateway
@@ -44,6 +45,36 @@ async def test_requests_that_wait_leave_connections(gateway: Gateway) -> None:
             # What it reads to accept is no wait, and keeps nobody's from being accepted.
             assert 202 == (await gateway.ask("POST", "/v1/messages", sent, key=b)).status
     assert {200} == {each.status for each in await asyncio.gather(*changing)}
+
+
+async def test_webhooks_that_wait_leave_connections(gateway: Gateway) -> None:
+    """However many webhooks of one tenant wait for a conversation that its CRM holds, each in a
+    transaction of its own, another tenant's requests are answered at once."""
+    b = gateway.b
+
+    async def stop(n: int) -> int:
+        said = {"MessageSid": f"SM{n:032x}", "From": "+447700900123", "Body": "STOP"}
+        account_id = b.account_id
+        answer = await from_twilio(
+            gateway, "message", said | {"To": b.sender}, account_id=account_id
+        )
+        return answer.status
+
+    assert 200 == await stop(0)
+    async with gateway.database.as_service() as db:
+        conversation = await db.fetchval("SELECT id FROM gateway.conversations")
+
+    async def are_waiting() -> bool:
+        async with gateway.database.as_service() as db:
+            return bool(await db.fetchval(WAITING) >= 3)
+
+    held_row = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
+    async with held(gateway, held_row, str(conversation)):
+        stopping = [asyncio.create_task(stop(n)) for n in range(1, 41)]
+        await until(are_waiting)
+        async with asyncio.timeout(2):
+            assert 200 == (await gateway.ask("GET", "/v1/leads")).status
+    assert {200} == set(await asyncio.gather(*stopping))
 
 
 async def test_a_share_that_is_taken(gateway: Gateway) -> None:
