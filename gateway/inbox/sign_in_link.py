@@ -72,16 +72,22 @@ async def use(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, email: str) -> None:
-    services = visit.services
-    async with services.database.as_service() as db:
-        row = await accounts.staff_by_email(db, email)
-    me = await _active(visit, row["auth_id"]) if row else None
-    if row is None or me is None:
+    """A link from each organization: none can take another's by writing a mailbox its own way."""
+    async with visit.services.database.as_service() as db:
+        auth_ids = await accounts.staff_of_mailbox(db, email)
+    found = [(auth_id, await _active(visit, auth_id)) for auth_id in auth_ids]
+    active = [(auth_id, me) for auth_id, me in found if me is not None]
+    if not active:
         _log.info("a link was asked for nobody")
-        return
+    for auth_id, me in active:
+        await _send_one(visit, auth_id, me)
+
+
+async def _send_one(visit: Visit, auth_id: UUID, me: dict[str, Any]) -> None:
+    services = visit.services
     staff = Staff(
         id=me["id"],
-        auth_id=row["auth_id"],
+        auth_id=auth_id,
         organization_id=me["organization_id"],
         role=me["role"],
     )

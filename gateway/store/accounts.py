@@ -59,6 +59,11 @@ async def staff_by_email(db: Connection, email: str) -> Row | None:
     return dict(row) if row else None
 
 
+async def staff_of_mailbox(db: Connection, email: str) -> list[UUID]:
+    """The `auth_id` of whoever has this e-mail address, in each organization that has one."""
+    return [row["auth_id"] for row in await db.fetch(_SQL["staff_of_mailbox"], email)]
+
+
 async def staff_by_auth_id(db: Connection, auth_id: UUID) -> Staff | None:
     """An active member of staff, asked as that person."""
     row = await db.fetchrow(_SQL["staff_by_auth_id"], auth_id)

@@ -13,6 +13,15 @@ VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, auth_id;
 SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1)
 ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
+-- name: staff_of_mailbox
+-- Of each organization the member of staff with this mailbox; a few at most.
+SELECT * FROM (
+  SELECT DISTINCT ON (organization_id) auth_id, organization_id, email, created_at FROM auth_users
+  WHERE lower(email) = lower($1)
+  ORDER BY organization_id, email = $1 DESC, created_at, id
+) one
+ORDER BY email = $1 DESC, created_at, auth_id LIMIT 5;
+
 -- name: staff_by_auth_id
 -- Run as the caller: who is not active, or of no organization, sees no row.
 SELECT id, organization_id, role FROM auth_users

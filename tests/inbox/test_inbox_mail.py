@@ -58,6 +58,24 @@ async def test_the_link_in_the_mail_signs_in(inbox: Inbox, api: Api) -> None:
     assert 303 == used.status
 
 
+async def test_another_organization_takes_nobodys_link(inbox: Inbox, ask: Ask) -> None:
+    """Where another organization writes the same mailbox in the very letters that are typed, who
+    is staff here still gets the link: each organization sends its own."""
+    await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
+    async with inbox.gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE auth_users SET email = $1 WHERE email = $2", MEMBER.title(), MEMBER
+        )
+        await db.execute(
+            "INSERT INTO auth_users (auth_id, email, organization_id)"
+            " VALUES (gen_random_uuid(), $1, $2)",
+            MEMBER,
+            inbox.gateway.b.organization_id,
+        )
+    assert 200 == (await asked(inbox.browser())).status
+    assert [MEMBER] == [row["to_address"].lower() for row in await messages(ask)]
+
+
 async def test_whose_lead_is_deleted_meanwhile(inbox: Inbox, ask: Ask) -> None:
     """Staff who are a lead, too, get their link all the same: the answer told that they exist."""
     await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
