@@ -201,8 +201,9 @@ def _word(encoding: str, text: str) -> bytes:
 
 
 def _utf_8(text: str) -> str:
-    """Text in which the parser kept bytes as surrogates."""
-    return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
+    """Text in which the parser kept bytes as surrogates, or which is in Japan's seven bits."""
+    is_plain = text.isascii() and "\x1b" not in text
+    return text if is_plain else decode(text.encode(errors="surrogateescape"), None)
 
 
 def text_of(part: Part) -> str:

@@ -216,6 +216,14 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset*=us-ascii'en'%ff"}, "x", "x"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|K\\\x1b(B", "日本"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\xc3\xa4", "ä"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$B|b66\n-!\x1b(B A", "髙橋\n① A"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|\x1b(IJ]\n\x1b(J!", "日ﾊﾝ\n!"),
+        ({"Content_Type": "text/plain; charset=cp50221"}, "\x1b$B-j\x1b(B", "㈱"),
+        ({}, "\x1b$BF|K\\\x1b(B", "日本"),
+        ({"Content_Type": "text/plain; charset=euc-jp"}, "\xfc\xe2\xad\xa1\x8e\xca A", "髙①ﾊ A"),
+        ({"Content_Type": "text/plain; charset=big5"}, "\xf9\xd8\xad\xb1", "裏面"),
+        ({"Content_Type": "text/plain; charset=iso-8859-9"}, "it\x92s \xfe", "it’s ş"),
+        ({"Content_Type": "text/plain; charset=tis-620"}, "\x93\xa1\x94", "“ก”"),
         ({"Content_Type": "text/plain; charset*=a\0b'en'x"}, "x", "x"),
         ({"Content_Type": "multipart/mixed; boundary*=a\0b'en'x"}, "x", ""),
         ({}, "Gr\xc3\xbc", "Grü"),
@@ -252,7 +260,7 @@ def test_charsets(headers: dict[str, str], text: str, expected: str) -> None:
         ("=?utf-8*en?q?a_b?=", "a b"), ("=?utf-8?q?=C3?= =?UTF-8?q?=BC?=", "ü"),
         ("=?utf-8?q?a?= =?iso-8859-1?q?=FC?=", "aü"), ("=?utf-8?q?no end", "=?utf-8?q?no end"),
         ("Gr\udcc3\udcbc", "Grü"), ("Gr\udcfc", "Grü"), ("C:\\users", "C:\\users"), ("ü", "ü"),
-        ("a\r\n b", "a b"),
+        ("a\r\n b", "a b"), ("=?iso-2022-jp?b?GyRCfGI2NhsoQg==?=", "髙橋"), ("\x1b$BF|\x1b(B", "日"),
     ],
 )  # fmt: skip
 def test_headers(raw: str, expected: str) -> None:
