@@ -16,8 +16,22 @@ from webhooks.values import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
 LINES, LINE_CHARACTERS = 400, 160
+# And for its first line this far below an introduction.
+BELOW = 10
 QUOTED = re.compile(r"\s*>")
 SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
+# What a mail program writes before it names when and by whom a mail was written, if anything.
+NAMES_MAIL = re.compile(r"@|\d[:.h]\d\d|-{3}")
+PASSES_ON = re.compile(
+    r"forwarded message|weitergeleitete (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
+    r"|mensaje reenviado|mensagem (?:re)?encaminhada|messaggio inoltrato|doorgestuurd bericht",
+    re.IGNORECASE,
+)
+# Outlook says so in the subject alone.
+PASSES_ON_SUBJECT = re.compile(
+    r"\s*(?:fwd?|wg|tr|rv|enc|i|vl|vb|pd|ilt|doorst|továbbítás|转发|轉寄|πρθ)\s*[:：]",
+    re.IGNORECASE,
+)
 
 URL_SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "cid"})
 DROPPED_WITH_CONTENT: Final = frozenset(
@@ -68,13 +82,14 @@ def sanitised(html: str) -> str | None:
     return _cleaner().clean(stored(html[:HTML_BYTES])).strip() or None
 
 
-def new_text(whole: str) -> tuple[str, str]:
+def new_text(whole: str, subject: str = "") -> tuple[str, str]:
     """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
 
-    A quotation is left in its place where new text stands between or below its lines.
+    A quotation is left in its place where new text stands between or below its lines. What somebody
+    passes on is none.
     """
     lines = whole.split("\n")
-    start = _quotation(lines)
+    start = None if PASSES_ON_SUBJECT.match(subject) else _quotation(lines)
     if start is None:
         return whole.strip("\n").rstrip(), ""
     new = "\n".join(lines[:start]).strip("\n").rstrip()
@@ -86,6 +101,9 @@ def _quotation(lines: list[str]) -> int | None:
     """The line with which the quotation begins that ends the letter."""
     header = _header(lines)
     if header is not None:
+        above = next((line for line in reversed(lines[:header]) if line.strip()), "")
+        if PASSES_ON.search(above[:LINE_CHARACTERS]):
+            return None
         marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
         if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
             return header
@@ -121,10 +139,17 @@ def _headers() -> re.Pattern[str]:
 
 
 def _header(lines: list[str]) -> int | None:
-    """The line of the first introduction ("On ... wrote:", "-----Original Message-----")."""
+    """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
+
+    People write such words, too: they are one where they name a mail, or > stands below them.
+    """
     seen = "\n".join(line.strip()[:LINE_CHARACTERS] for line in lines[:LINES])
-    match = _headers().search(seen)
-    return None if match is None else seen.count("\n", 0, match.start() + len(_space(match[0])))
+    for match in _headers().finditer(seen):
+        end = seen.count("\n", 0, match.end()) + 1
+        below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
+        if QUOTED.match(below) or NAMES_MAIL.search(match[0]):
+            return seen.count("\n", 0, match.start() + len(_space(match[0])))
+    return None
 
 
 def _space(text: str) -> str:
