@@ -15,7 +15,8 @@ from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
 from webhooks.mail_author import author
-from webhooks.mail_mime import Message, decoded, filename
+from webhooks.mail_headers import decoded, filename
+from webhooks.mail_mime import Message
 from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
 from webhooks.values import stored

@@ -1,4 +1,4 @@
-"""What a letter says itself, where it looks like a quotation, or passes one on."""
+"""What a letter says itself, where it looks like a quotation or a file, or passes one on."""
 
 from __future__ import annotations
 
@@ -56,3 +56,35 @@ def test_such_words_before_a_quotation() -> None:
     new = "On Monday your colleague wrote:\nIt is paid.\n\nIs that so?"
     quoted = "On 1 Jan 2026 at 10:00, Shop <shop@example.com> wrote:\n> a"
     assert (new, quoted) == mail_text.new_text(f"{new}\n\n{quoted}")
+
+
+@pytest.mark.parametrize(
+    ("parts", "body", "files"),
+    [
+        ("Content-Type: text/plain; name=a.txt\n\nHi", "Hi", 0),
+        ("Content-Type: text/plain; name=a.txt\nContent-Disposition: attachment\n\nHi", "", 1),
+        (
+            (
+                "Content-Type: multipart/alternative; boundary=b\n\n"
+                "--b\nContent-Type: text/plain; name=a.txt\n\nHi\n"
+                "--b\nContent-Type: text/html; name=a.html\n\n<p>Hi\n--b--"
+            ),
+            "Hi",
+            0,
+        ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n"
+                "--b\nContent-Type: text/plain\n\nHi\n"
+                "--b\nContent-Type: text/plain; name=a.txt\n\nlog\n--b--"
+            ),
+            "Hi",
+            1,
+        ),
+    ],
+)
+def test_named_texts(parts: str, body: str, files: int) -> None:
+    """What is written in a mail is its text also where a program gave it a file's name."""
+    [found] = mail.events(f"From: a@b.example\n{parts}".encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert (body, files) == (found.body, len(found.attachments))
