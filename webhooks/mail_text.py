@@ -21,7 +21,9 @@ BELOW = 10
 QUOTED = re.compile(r"\s*>")
 SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
 # What a mail program writes before it names when and by whom a mail was written, if anything.
-NAMES_MAIL = re.compile(r"@|\d[:.h]\d\d|-{3}")
+ADDRESS, TIME = re.compile("@"), re.compile(r"\d[:.h]\d\d")
+NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
+RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
 PASSES_ON = re.compile(
     r"forwarded message|weitergeleitete (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
     r"|mensaje reenviado|mensagem (?:re)?encaminhada|messaggio inoltrato|doorgestuurd bericht",
@@ -101,14 +103,13 @@ def _quotation(lines: list[str]) -> int | None:
     """The line with which the quotation begins that ends the letter."""
     header = _header(lines)
     if header is not None:
-        above = next((line for line in reversed(lines[:header]) if line.strip()), "")
-        if PASSES_ON.search(above[:LINE_CHARACTERS]):
+        if any(PASSES_ON.search(line[:LINE_CHARACTERS]) for line in lines[: header + 1][-3:]):
             return None
         marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
         if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
             return header
     end = _trailing_quotes(lines)
-    return end if end < len(lines) else None
+    return _introduced(lines, end) if end < len(lines) else None
 
 
 def _is_one_block(lines: list[str], start: int, end: int) -> bool:
@@ -130,6 +131,16 @@ def _trailing_quotes(lines: list[str]) -> int:
     return start if has_quote else len(lines)
 
 
+def _introduced(lines: list[str], start: int) -> int:
+    """The line, or the two, above a block of > that say in whatever language when who wrote it."""
+    above = [line[:LINE_CHARACTERS].strip() for line in lines[max(0, start - 2) : start]]
+    for number in (1, 2):
+        said = " ".join(above[-number:])
+        if said.endswith((":", "：")) and all(each.search(said) for each in (ADDRESS, TIME)):
+            return start - number
+    return start
+
+
 @cache
 def _headers() -> re.Pattern[str]:
     """How mail programs of many languages introduce what they quote."""
@@ -147,8 +158,10 @@ def _header(lines: list[str]) -> int | None:
     for match in _headers().finditer(seen):
         end = seen.count("\n", 0, match.end()) + 1
         below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
-        if QUOTED.match(below) or NAMES_MAIL.search(match[0]):
-            return seen.count("\n", 0, match.start() + len(_space(match[0])))
+        start = seen.count("\n", 0, match.start() + len(_space(match[0])))
+        is_ruled = start > 0 and RULE.fullmatch(lines[start - 1].strip()) is not None
+        if is_ruled or QUOTED.match(below) or NAMES_MAIL.search(match[0]):
+            return start - is_ruled
     return None
 
 

@@ -59,6 +59,42 @@ def test_such_words_before_a_quotation() -> None:
 
 
 @pytest.mark.parametrize(
+    "introduction",
+    [
+        "El lun, 5 may 2026 a las 10:00, Shop (<shop@example.com>) escribió:",
+        "Le lun. 5 mai 2026 à 10:00, Shop <shop@example.com> a\xa0écrit\xa0:",
+        "Em seg., 5 de mai. de 2026 às 10:00, Shop of a long name <\nshop@example.com> escreveu:",
+        "пн, 5 мая 2026 г. в 10:00, Shop <shop@example.com>:\n",
+        "Shop <shop@example.com> 于2026年5月5日周一 10:00写道：",
+    ],
+)
+def test_introductions(introduction: str) -> None:
+    """What stands above a quotation in whatever language belongs to it, if it says when and who."""
+    quoted = f"{introduction}\n> old"
+    assert ("Sí.", quoted) == mail_text.new_text(f"Sí.\n\n{quoted}")
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("They said on 5 May at 10:00:", "> ERROR 5"),
+        ("I asked shop@example.com:", "> hello"),
+        ("shop@example.com at 10:00 said", "> hello"),
+    ],
+)
+def test_no_introductions(above: str, below: str) -> None:
+    """A person's own words above a quotation are theirs."""
+    assert (above, below) == mail_text.new_text(f"{above}\n{below}")
+
+
+def test_rules_above_introductions() -> None:
+    """The line that Outlook draws above what it quotes is no text of the person's."""
+    mail_of = "Von: Shop\nGesendet: Montag\nAn: Ann\nBetreff: Hallo\n\nold"
+    for rule in ("_" * 32, "-----Ursprüngliche Nachricht-----"):
+        assert ("Ja.", f"{rule}\n{mail_of}") == mail_text.new_text(f"Ja.\n\n{rule}\n{mail_of}")
+
+
+@pytest.mark.parametrize(
     ("parts", "body", "files"),
     [
         ("Content-Type: text/plain; name=a.txt\n\nHi", "Hi", 0),
