@@ -7,11 +7,12 @@ ISO-2022-JP and EUC-JP have the same table as Shift_JIS, whose codec knows what 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 _SHIFT = re.compile(rb"\x1b(\$[@B]|\([BIJ])")
 _TO_JAPANESE = re.compile(rb"\x1b(?:\$[@B]|\(I)")
-_CHARACTER = re.compile(rb"\x8e[\xa1-\xdf]|[\xa1-\xfe]{2}")
+_TOKENS = re.compile(rb"\x8e[\xa1-\xdf]|[\xa1-\xfe]{2}|[\x00-\x7f]+|.", re.DOTALL)
 _HIGH: Final = bytes(byte | 0x80 if 0x20 < byte < 0x7F else byte for byte in range(256))
 
 
@@ -23,26 +24,34 @@ def is_iso_2022_jp(data: bytes) -> bool:
 def iso_2022_jp(data: bytes) -> str:
     """Text of seven bits, with shifts between alphabets."""
     first, *rest = _SHIFT.split(data)
-    written = [first]
+    read = [_others(first)]
     for shift, piece in zip(rest[::2], rest[1::2], strict=True):
         if shift in {b"(B", b"(J"}:
-            written.append(piece)
+            read.append(_others(piece))
         else:
             high = piece.translate(_HIGH)
-            written.append(high if shift == b"(I" else _CHARACTER.sub(_in_shift_jis, high))
-    return b"".join(written).decode("cp932", "replace")
+            read.append(_others(high) if shift == b"(I" else euc_jp(high))
+    return "".join(read)
 
 
 def euc_jp(data: bytes) -> str:
     """Text of eight bits, two bytes for each Japanese character."""
-    return _CHARACTER.sub(_in_shift_jis, data).decode("cp932", "replace")
+    table = _table()
+    return "".join([table.get(token) or _others(token) for token in _TOKENS.findall(data)])
 
 
-def _in_shift_jis(character: re.Match[bytes]) -> bytes:
-    """One character of EUC-JP: two rows of its table are one there, and 0x7F is left out."""
-    first, second = character[0]
-    if first == 0x8E:
-        return bytes([second])
-    row, cell = first - 0xA1, second - 0xA1
-    trail = cell + (0x9F if row % 2 else 0x40 if cell < 63 else 0x41)
-    return bytes([row // 2 + (0x81 if row < 62 else 0xC1), trail])
+def _others(data: bytes) -> str:
+    return data.decode("cp932", "replace")
+
+
+@cache
+def _table() -> dict[bytes, str]:
+    """The characters of EUC-JP: two rows of its table are one in Shift_JIS, which leaves out 0x7F;
+    those of half a width stand behind 0x8E."""
+    found = {bytes([0x8E, byte]): _others(bytes([byte])) for byte in range(0xA1, 0xE0)}
+    for row in range(94):
+        lead = row // 2 + (0x81 if row < 62 else 0xC1)
+        for cell in range(94):
+            trail = cell + (0x9F if row % 2 else 0x40 if cell < 63 else 0x41)
+            found[bytes([0xA1 + row, 0xA1 + cell])] = _others(bytes([lead, trail]))
+    return found

@@ -103,7 +103,10 @@ def parse(raw: bytes) -> Message:
         is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
         # Some programs give what is written a name, too.
         if is_text and (is_all or name is None):
-            (texts if kind == "text/plain" else pages).append(text_of(part))
+            written, most = (texts, TEXT_BYTES) if kind == "text/plain" else (pages, HTML_BYTES)
+            # What would not be kept is not read: charsets may be slow.
+            if sum(map(len, written)) <= most:
+                written.append(text_of(part))
         else:
             files.append(_attachment(part, kind, name))
     return Message(

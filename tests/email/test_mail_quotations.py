@@ -124,3 +124,13 @@ def test_named_texts(parts: str, body: str, files: int) -> None:
     [found] = mail.events(f"From: a@b.example\n{parts}".encode(), provider="test")
     assert isinstance(found, Inbound)
     assert (body, files) == (found.body, len(found.attachments))
+
+
+def test_text_without_end() -> None:
+    """Of many texts no more are read than are kept, and it is said that there was more."""
+    part = "--b\nContent-Type: text/plain\n\n" + "word " * 300_000 + "\n"
+    raw = "From: a@b.example\nContent-Type: multipart/mixed; boundary=b\n\n" + part * 3 + "--b--"
+    [found] = mail.events(raw.encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert 2**20 - 10 < len(found.body) <= 2**20
+    assert "more than 1048576 characters" in found.detail["left_out"]
