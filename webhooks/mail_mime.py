@@ -154,7 +154,7 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
     With each whether it is the whole mail, or one form of what is written.
     """
     # Of any other part the library would read the text here, and raise where it cannot.
-    children: Any = part.get_payload() if part.is_multipart() else None
+    children: Any = part.get_payload() if part.is_multipart() else _packed(part)
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
         yield part, is_all
@@ -162,6 +162,18 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
     for child in children:
         is_form = part.get_content_subtype() == "alternative"
         yield from leaves(child, depth + 1, is_all=is_form)
+
+
+def _packed(part: Part) -> object:
+    """The parts of one that came as Base64 in whole, as SAP's servers send it; None where it is no
+    such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
+    named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
+    is_packed = named is not None and named[1].lower() == "base64"
+    if not is_packed or part.get_content_maintype() != "multipart":
+        return None
+    kind = f"Content-Type: {part.get('content-type')}\r\n\r\n".encode(errors="replace")
+    inside = _tree(kind + content_of(part))
+    return inside.get_payload() if inside is not None and inside.is_multipart() else None
 
 
 def headers(part: Part) -> Iterator[tuple[str, str]]:
