@@ -101,8 +101,11 @@ def parse(raw: bytes) -> Message:
             break
         kind, name = _kind(part), filename(_filename(part))
         is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
-        # Some programs give what is written a name, too.
-        if is_text and (is_all or name is None):
+        # Some programs give what is written a name, too, though not in its disposition.
+        is_first = (
+            number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
+        )
+        if is_text and (is_all or is_first or name is None):
             written, most = (texts, TEXT_BYTES) if kind == "text/plain" else (pages, HTML_BYTES)
             # What would not be kept is not read: charsets may be slow.
             if sum(map(len, written)) <= most:

@@ -117,6 +117,23 @@ def test_rules_above_introductions() -> None:
             "Hi",
             1,
         ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n"
+                "--b\nContent-Type: text/plain; name=a.txt\nContent-Disposition: inline\n\nHi\n"
+                "--b\nContent-Type: text/plain; name=b.txt\n\nlog\n--b--"
+            ),
+            "Hi",
+            1,
+        ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n"
+                "Content-Disposition: inline; filename=a.txt\n\nlog\n--b--"
+            ),
+            "",
+            1,
+        ),
     ],
 )
 def test_named_texts(parts: str, body: str, files: int) -> None:
