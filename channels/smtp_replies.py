@@ -21,7 +21,7 @@ REASONS: Final = {
     "5.1.6": "The recipient's mailbox has moved and is no longer there.",
     "5.1.7": "The sender's address is not valid.",
     "5.1.8": "The sender's domain is not accepted.",
-    "5.1.10": "The recipient's domain takes no mail.",
+    "5.1.10": "The recipient's address does not exist, or its domain takes no mail.",
     "5.2.1": "The recipient's mailbox is disabled.",
     "5.2.2": "The recipient's mailbox is full.",
     "5.2.3": "The mail is larger than the recipient's limit.",

@@ -13,6 +13,7 @@ from typing import Final
 CHARACTERS: Final = 16 * 2**10
 _PIECE = re.compile(r'\\.|[^"()<>,;\\]+|.', re.DOTALL)
 _ROUTE = re.compile(r"\s*@[^:]*:")
+_ADDRESS = re.compile(r"[^@\s]{1,320}@[^@\s]{1,320}")
 _ENCLOSED = re.compile(r"<[^<>\s]{1,320}@[^<>\s]{1,320}>")
 
 
@@ -52,8 +53,8 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
             if mode == "<":
                 enclosed = _mailbox(next(iter(inside.split()), "")) or enclosed
             if enclosed or (mode != '"' and "@" in plain):
-                told = name if enclosed else comment
-                yield " ".join(told.split()), enclosed or plain.strip()
+                told, alone = (name, "") if enclosed else _alone(plain)
+                yield " ".join((told or comment).split()), enclosed or alone
             name = plain = comment = inside = enclosed = ""
         elif piece in {'"', "(", "<"}:
             mode, depth, inside = piece, 1, ""
@@ -61,6 +62,15 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
         else:
             name += piece
             plain += piece
+
+
+def _alone(plain: str) -> tuple[str, str]:
+    """A mailbox without <>, apart from a name that stands beside it, where it is plain which."""
+    words = plain.split()
+    found = [each for each in words if _ADDRESS.fullmatch(each)]
+    if len(found) != 1 or '"' in plain:
+        return "", plain.strip()
+    return " ".join(each for each in words if each not in found), found[0]
 
 
 def _mailbox(inside: str) -> str:

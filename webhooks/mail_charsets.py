@@ -6,18 +6,25 @@ import re
 from contextlib import suppress
 from typing import Final
 
+from webhooks import mail_japanese
+
 # Codecs that a mail may name and that are none for text, or cost more than they decode.
 NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
 # What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
-# (https://encoding.spec.whatwg.org/#names-and-labels).
+# (https://encoding.spec.whatwg.org/#names-and-labels): always, or where they cannot be read.
 GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
+WINDOWS: Final = {
+    **dict.fromkeys(("iso88599", "latin5"), "cp1254"),
+    **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
+}
 LARGER: Final = {
     **dict.fromkeys(("gb2312", "gbk", "xgbk", "euccn", "csgb2312"), "gb18030"),
     **dict.fromkeys(("shiftjis", "sjis", "xsjis", "mskanji", "windows31j"), "cp932"),
     **dict.fromkeys(("euckr", "ksc56011987", "ksc5601", "windows949"), "cp949"),
     **dict.fromkeys(("iso88598i", "iso88598e"), "iso8859-8"),
-    **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
+    **dict.fromkeys(("big5", "cnbig5", "xxbig5", "csbig5"), "big5hkscs"),
 }
+EUC_JP: Final = frozenset({"eucjp", "xeucjp", "xeuc", "ujis", "cseucpkdfmtjapanese"})
 # What a page says of itself, where nobody else does.
 PAGE: Final = re.compile(
     rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?([\w.:-]{1,40})""", re.IGNORECASE
@@ -47,15 +54,19 @@ def decode(data: bytes, charset: str | None) -> str:
     is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
     if is_own and name not in GUESSED:
         with suppress(LookupError, ValueError):
-            return data.decode(named)
+            return data.decode(WINDOWS.get(name, named))
         if not _is_utf_8(data):
+            if name in EUC_JP:
+                return mail_japanese.euc_jp(data)
             with suppress(LookupError):
-                return data.decode(LARGER.get(name, named), "replace")
+                return data.decode((WINDOWS | LARGER).get(name, named), "replace")
     return _guessed(data)
 
 
 def _guessed(data: bytes) -> str:
     """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
+    if data.isascii() and mail_japanese.is_iso_2022_jp(data):
+        return mail_japanese.iso_2022_jp(data)
     text = data.decode(errors="replace")
     lost = text.count("\ufffd")
     read = len(text) - len(text.encode("ascii", "ignore")) - lost

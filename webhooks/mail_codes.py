@@ -16,7 +16,7 @@ REASONS: Final = {
     "5.1.3": "The address is not valid.",
     "5.1.6": "The mailbox has moved and is no longer there.",
     "5.1.8": "The sender's domain is not accepted.",
-    "5.1.10": "The domain of the address takes no mail.",
+    "5.1.10": "The address does not exist, or its domain takes no mail.",
     "5.2.1": "The mailbox is disabled.",
     "5.2.2": "The mailbox is full.",
     "5.2.3": "The mail is larger than the recipient's limit.",

@@ -15,7 +15,8 @@ from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
 from webhooks.mail_author import author
-from webhooks.mail_mime import Message, decoded, filename
+from webhooks.mail_headers import decoded, filename
+from webhooks.mail_mime import Message
 from webhooks.mail_text import derived, new_text, sanitised
 from webhooks.model import Inbound
 from webhooks.values import stored
@@ -117,7 +118,8 @@ def inbound(letter: Letter) -> Inbound:
     if not whole.strip() and letter.html:
         whole = derived(letter.html)[:TEXT_CHARACTERS]
     whole = stored(whole).replace("\r\n", "\n")
-    new, quoted = new_text(whole)
+    subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
+    new, quoted = new_text(whole, subject)
     told: dict[str, Any] = {
         "from_name": " ".join(decoded(named).split())[:200] or None,
         "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
@@ -131,14 +133,13 @@ def inbound(letter: Letter) -> Inbound:
     if (wanted := _answers_wanted_at(letter)) and wanted.lower() != sender.lower():
         told["reply_to"] = wanted
     to = mailboxes([letter.to_address]) or recipients[:1] or (stored(letter.to_address)[:254],)
-    subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
     return Inbound(
         external_id=external_id(letter),
         channel=Channel.EMAIL,
         from_address=sender,
         to_address=to[0],
         body=new,
-        subject=LINE_ENDS.sub(" ", stored(subject or "")).strip()[:SUBJECT_CHARACTERS] or None,
+        subject=LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS] or None,
         html_body=sanitised(letter.html) if letter.html else None,
         attachments=tuple(map(_attachment, letter.attachments[:ATTACHMENTS])),
         references=tuple(references(letter.headers)),

@@ -14,7 +14,6 @@ import hashlib
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from binascii import a2b_qp
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,13 +21,14 @@ from typing import Any, Final
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
 from webhooks.mail_charsets import decode, of_page
+from webhooks.mail_headers import HEADER_BYTES, decoded, filename, unfolded
 from webhooks.values import stored
 
 Part = email.message.Message
 
 PARTS, DEPTH, HEADERS, WRITTEN_HEADERS = 200, 20, 300, 500
 LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
-HEADER_BYTES, PARAMETER_BYTES, BOUNDARIES = 64 * 2**10, 2048, 60
+PARAMETER_BYTES, BOUNDARIES = 2048, 60
 LONG = re.compile(
     # The library ends lines at a lone CR, too.
     rb"(?<![^\r\n])content-(?:type|disposition|transfer-encoding)[ \t]*:"
@@ -37,10 +37,7 @@ LONG = re.compile(
 )
 REPORT = re.compile(rb"message/delivery-status", re.IGNORECASE)
 BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
-FILENAME_CHARACTERS = 150
 BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
-WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 ENCODING = re.compile(r"\s*([\w-]+)")
 ERRORS = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
@@ -98,13 +95,21 @@ def parse(raw: bytes) -> Message:
     texts: list[str] = []
     pages: list[str] = []
     files: list[Attachment] = []
-    for number, part in enumerate(leaves(root)):
+    for number, (part, is_all) in enumerate(leaves(root)):
         if number >= PARTS:
             detail["left_out"] = f"The mail has more than {PARTS} parts."
             break
         kind, name = _kind(part), filename(_filename(part))
-        if kind in {"text/plain", "text/html"} and name is None and not _is_file(part):
-            (texts if kind == "text/plain" else pages).append(text_of(part))
+        is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
+        # Some programs give what is written a name, too, though not in its disposition.
+        is_first = (
+            number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
+        )
+        if is_text and (is_all or is_first or name is None):
+            written, most = (texts, TEXT_BYTES) if kind == "text/plain" else (pages, HTML_BYTES)
+            # What would not be kept is not read: charsets may be slow.
+            if sum(map(len, written)) <= most:
+                written.append(text_of(part))
         else:
             files.append(_attachment(part, kind, name))
     return Message(
@@ -146,63 +151,38 @@ def _headers_only(raw: bytes) -> Part:
     return email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
 
 
-def leaves(part: Part, depth: int = 0) -> Iterator[Part]:
-    """The parts that hold something, in order; an attached message is one, and not looked into."""
+def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple[Part, bool]]:
+    """The parts that hold something, in order; an attached message is one, and not looked into.
+
+    With each whether it is the whole mail, or one form of what is written.
+    """
     # Of any other part the library would read the text here, and raise where it cannot.
-    children: Any = part.get_payload() if part.is_multipart() else None
+    children: Any = part.get_payload() if part.is_multipart() else _packed(part)
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
-        yield part
+        yield part, is_all
         return
     for child in children:
-        yield from leaves(child, depth + 1)
+        is_form = part.get_content_subtype() == "alternative"
+        yield from leaves(child, depth + 1, is_all=is_form)
+
+
+def _packed(part: Part) -> object:
+    """The parts of one that came as Base64 in whole, as SAP's servers send it; None where it is no
+    such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
+    named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
+    is_packed = named is not None and named[1].lower() == "base64"
+    if not is_packed or part.get_content_maintype() != "multipart":
+        return None
+    kind = f"Content-Type: {part.get('content-type')}\r\n\r\n".encode(errors="replace")
+    inside = _tree(kind + content_of(part))
+    return inside.get_payload() if inside is not None and inside.is_multipart() else None
 
 
 def headers(part: Part) -> Iterator[tuple[str, str]]:
     """The headers of a part in order, decoded, bounded in number and length."""
     for name, value in list(part.raw_items())[:HEADERS]:
         yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES])
-
-
-def decoded(raw: str) -> str:
-    """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes read.
-
-    Neighbouring words of one charset are read together: some programs cut characters in two.
-    """
-    text = unfolded(raw)
-    done: list[str] = []
-    charset, pending, at = "", b"", 0
-    for match in WORD.finditer(text):
-        between = text[at : match.start()]
-        if pending and (between.strip() or match[1].lower() != charset):
-            done.append(decode(pending, charset))
-            pending = b""
-        if between.strip() or not at:
-            done.append(between)
-        charset, at = match[1].lower(), match.end()
-        pending += _word(match[2].lower(), match[3])
-    return stored("".join([*done, decode(pending, charset), text[at:]]))
-
-
-def unfolded(raw: str) -> str:
-    """A header's text on one line, with plain 8-bit bytes read."""
-    return _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip())
-
-
-def _word(encoding: str, text: str) -> bytes:
-    """The bytes of one encoded word; those of its text where it is not what it says."""
-    data = text.encode()
-    try:
-        if encoding == "b":
-            return b64decode(data + b"=" * (-len(data) % 4))
-        return a2b_qp(data, header=True)
-    except Base64Error:
-        return data
-
-
-def _utf_8(text: str) -> str:
-    """Text in which the parser kept bytes as surrogates."""
-    return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
 
 
 def text_of(part: Part) -> str:
@@ -282,17 +262,6 @@ def _filename(part: Part) -> str | None:
     except ERRORS:
         return None
     return decoded(name) if name else None
-
-
-def filename(given: str | None) -> str | None:
-    """A file's name without path or characters that cannot be seen; None where nothing is left."""
-    name = UNSEEN.sub("", re.split(r"[/\\]", stored(given or ""))[-1])
-    name = " ".join(name.replace('"', "").split()).strip(". ")
-    if len(name) > FILENAME_CHARACTERS:
-        stem, dot, ending = name.rpartition(".")
-        is_ending = dot and len(ending) <= 10
-        name = stem[: FILENAME_CHARACTERS - 11] + dot + ending if is_ending else name
-    return name[:FILENAME_CHARACTERS] or None
 
 
 def _joined(texts: list[str], between: str, limit: int) -> str | None:

@@ -16,8 +16,24 @@ from webhooks.values import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
 LINES, LINE_CHARACTERS = 400, 160
+# And for its first line this far below an introduction.
+BELOW = 10
 QUOTED = re.compile(r"\s*>")
 SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
+# What a mail program writes before it names when and by whom a mail was written, if anything.
+ADDRESS, TIME = re.compile("@"), re.compile(r"\d[:.h]\d\d")
+NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
+RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
+PASSES_ON = re.compile(
+    r"forwarded message|weitergeleitete (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
+    r"|mensaje reenviado|mensagem (?:re)?encaminhada|messaggio inoltrato|doorgestuurd bericht",
+    re.IGNORECASE,
+)
+# Outlook says so in the subject alone.
+PASSES_ON_SUBJECT = re.compile(
+    r"\s*(?:fwd?|wg|tr|rv|enc|i|vl|vb|pd|ilt|doorst|továbbítás|转发|轉寄|πρθ)\s*[:：]",
+    re.IGNORECASE,
+)
 
 URL_SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "cid"})
 DROPPED_WITH_CONTENT: Final = frozenset(
@@ -68,13 +84,14 @@ def sanitised(html: str) -> str | None:
     return _cleaner().clean(stored(html[:HTML_BYTES])).strip() or None
 
 
-def new_text(whole: str) -> tuple[str, str]:
+def new_text(whole: str, subject: str = "") -> tuple[str, str]:
     """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
 
-    A quotation is left in its place where new text stands between or below its lines.
+    A quotation is left in its place where new text stands between or below its lines. What somebody
+    passes on is none.
     """
     lines = whole.split("\n")
-    start = _quotation(lines)
+    start = None if PASSES_ON_SUBJECT.match(subject) else _quotation(lines)
     if start is None:
         return whole.strip("\n").rstrip(), ""
     new = "\n".join(lines[:start]).strip("\n").rstrip()
@@ -86,11 +103,13 @@ def _quotation(lines: list[str]) -> int | None:
     """The line with which the quotation begins that ends the letter."""
     header = _header(lines)
     if header is not None:
+        if any(PASSES_ON.search(line[:LINE_CHARACTERS]) for line in lines[: header + 1][-3:]):
+            return None
         marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
         if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
             return header
     end = _trailing_quotes(lines)
-    return end if end < len(lines) else None
+    return _introduced(lines, end) if end < len(lines) else None
 
 
 def _is_one_block(lines: list[str], start: int, end: int) -> bool:
@@ -112,6 +131,16 @@ def _trailing_quotes(lines: list[str]) -> int:
     return start if has_quote else len(lines)
 
 
+def _introduced(lines: list[str], start: int) -> int:
+    """The line, or the two, above a block of > that say in whatever language when who wrote it."""
+    above = [line[:LINE_CHARACTERS].strip() for line in lines[max(0, start - 2) : start]]
+    for number in (1, 2):
+        said = " ".join(above[-number:])
+        if said.endswith((":", "：")) and all(each.search(said) for each in (ADDRESS, TIME)):
+            return start - number
+    return start
+
+
 @cache
 def _headers() -> re.Pattern[str]:
     """How mail programs of many languages introduce what they quote."""
@@ -121,10 +150,19 @@ def _headers() -> re.Pattern[str]:
 
 
 def _header(lines: list[str]) -> int | None:
-    """The line of the first introduction ("On ... wrote:", "-----Original Message-----")."""
+    """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
+
+    People write such words, too: they are one where they name a mail, or > stands below them.
+    """
     seen = "\n".join(line.strip()[:LINE_CHARACTERS] for line in lines[:LINES])
-    match = _headers().search(seen)
-    return None if match is None else seen.count("\n", 0, match.start() + len(_space(match[0])))
+    for match in _headers().finditer(seen):
+        end = seen.count("\n", 0, match.end()) + 1
+        below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
+        start = seen.count("\n", 0, match.start() + len(_space(match[0])))
+        is_ruled = start > 0 and RULE.fullmatch(lines[start - 1].strip()) is not None
+        if is_ruled or QUOTED.match(below) or NAMES_MAIL.search(match[0]):
+            return start - is_ruled
+    return None
 
 
 def _space(text: str) -> str:

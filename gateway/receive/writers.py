@@ -16,6 +16,10 @@ from webhooks.model import Inbound
 
 # What WhatsApp tells of a person, or of an earlier message: it opens no window.
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
+# A message that the WhatsApp Business app alone has; the other reason for "unsupported" is also
+# that of a pinned one, say.
+# https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/unsupported/
+_UNAVAILABLE = "131060"
 
 
 def place(
@@ -70,7 +74,8 @@ def written(message: Inbound, answered: Answered | None) -> list[Written]:
     address, and from another one of theirs. On WhatsApp the window opens for all their addresses.
     """
     is_kept = message.channel in (Channel.EMAIL, Channel.WHATSAPP)
-    if not is_kept or message.detail.get("type") in _NOT_WRITTEN:
+    is_hidden = message.detail.get("error_code") == _UNAVAILABLE
+    if not is_kept or (message.detail.get("type") in _NOT_WRITTEN and not is_hidden):
         return []
     is_mail = message.channel is Channel.EMAIL
     theirs, ours = _own_addresses(message, answered), message.to_address

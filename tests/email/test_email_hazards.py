@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from email.message import Message
 
 import pytest
@@ -17,6 +18,10 @@ HEAD = b"From: ann@customer.example\nMessage-ID: <1@customer.example>\n"
 PAGE = HEAD + b"Content-Type: text/html; charset=utf-8\n\n"
 NESTED = b"".join(
     b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(90)
+)
+PARTS = (
+    b"--m\r\nContent-Type: text/plain\r\n\r\nHello\r\n"
+    b"--m\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\n%PDF\r\n--m--\r\n"
 )
 STYLED = "<style>p { color: red }</style>"
 
@@ -112,3 +117,21 @@ def test_an_attached_message_that_has_no_bytes() -> None:
     part.set_payload([inner])
 
     assert b"" == mail_mime.content_of(part)
+
+
+@pytest.mark.parametrize(
+    ("packed", "text"),
+    [
+        (b64encode(PARTS), "Hello"),
+        (PARTS, "Hello"),
+        (b64encode(b"no parts"), "no parts"),
+    ],
+)
+def test_parts_in_base64(packed: bytes, text: str) -> None:
+    """SAP's servers pack all parts of a mail together in Base64, which nobody may."""
+    head = b"From: a@b.example\r\nContent-Type: multipart/mixed; boundary=m\r\n"
+    raw = head + b"Content-Transfer-Encoding: Base64\r\n\r\n" + packed
+    [found] = mail.events(raw, provider="test")
+    assert isinstance(found, Inbound)
+    files = [] if text == "no parts" else [("a.pdf", b"%PDF")]
+    assert (found.body, [(f.filename, f.content) for f in found.attachments]) == (text, files)

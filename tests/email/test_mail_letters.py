@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from channels.model import Attachment, Channel
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_mime, mail_text
+from webhooks import mail, mail_headers, mail_text
 from webhooks.mail import Letter, inbound
 from webhooks.mail_letter import mailboxes
 from webhooks.model import Inbound, Unknown
@@ -216,8 +216,18 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset*=us-ascii'en'%ff"}, "x", "x"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|K\\\x1b(B", "日本"),
         ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\xc3\xa4", "ä"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$B|b\n-!\x1b(B A", "髙\n① A"),
+        ({"Content_Type": "text/plain; charset=iso-2022-jp"}, "\x1b$BF|\x1b(IJ\n\x1b(J!", "日ﾊ\n!"),
+        ({"Content_Type": "text/plain; charset=cp50221"}, "\x1b$B-j\x1b(B", "㈱"),
+        ({}, "\x1b$BF|K\\\x1b(B", "日本"),
+        ({"Content_Type": "text/plain; charset=euc-jp"}, "\xfc\xe2\xad\xa1\x8e\xca A", "髙①ﾊ A"),
+        ({"Content_Type": "text/plain; charset=big5"}, "\xf9\xd8\xad\xb1", "裏面"),
+        ({"Content_Type": "text/plain; charset=iso-8859-9"}, "it\x92s \xfe", "it’s ş"),
+        ({"Content_Type": "text/plain; charset=tis-620"}, "\x93\xa1\x94", "“ก”"),
         ({"Content_Type": "text/plain; charset*=a\0b'en'x"}, "x", "x"),
         ({"Content_Type": "multipart/mixed; boundary*=a\0b'en'x"}, "x", ""),
+        ({"Content_Type": "multipart/mixed; charset=undefined"}, "Gr\xc3\xbc", "Grü"),
+        ({"Content_Type": 'multipart/mixed; boundary=b; charset="a\0b"'}, "Gr\xc3\xbc", "Grü"),
         ({}, "Gr\xc3\xbc", "Grü"),
         ({"Content_Transfer_Encoding": "base64"}, "SGk=", "Hi"),
         ({"Content_Transfer_Encoding": "BASE64 "}, "SGk=", "Hi"),
@@ -252,12 +262,13 @@ def test_charsets(headers: dict[str, str], text: str, expected: str) -> None:
         ("=?utf-8*en?q?a_b?=", "a b"), ("=?utf-8?q?=C3?= =?UTF-8?q?=BC?=", "ü"),
         ("=?utf-8?q?a?= =?iso-8859-1?q?=FC?=", "aü"), ("=?utf-8?q?no end", "=?utf-8?q?no end"),
         ("Gr\udcc3\udcbc", "Grü"), ("Gr\udcfc", "Grü"), ("C:\\users", "C:\\users"), ("ü", "ü"),
-        ("a\r\n b", "a b"),
+        ("a\r\n b", "a b"), ("=?iso-2022-jp?b?GyRCfGI2NhsoQg==?=", "髙橋"),
+        ("\x1b$BF|\x1b(B", "日"),
     ],
 )  # fmt: skip
 def test_headers(raw: str, expected: str) -> None:
     """Encoded words and plain bytes are read, also where programs got them wrong."""
-    assert mail_mime.decoded(raw) == expected
+    assert mail_headers.decoded(raw) == expected
 
 
 @pytest.mark.parametrize(
@@ -271,7 +282,7 @@ def test_headers(raw: str, expected: str) -> None:
 )  # fmt: skip
 def test_file_names(given_name: str | None, expected: str | None) -> None:
     """Names have no path, nothing unseen, and an end."""
-    assert mail_mime.filename(given_name) == expected
+    assert mail_headers.filename(given_name) == expected
 
 
 def test_parts() -> None:

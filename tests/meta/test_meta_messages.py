@@ -316,6 +316,10 @@ def test_an_unsupported_message() -> None:
     seen = received(message(type="unsupported", errors=errors, text={"body": "not shown"}))
     assert (seen.body, seen.detail["type"]) == ("", "unsupported")
     assert (seen.detail["error_code"], seen.detail["errors"]) == ("131051", errors)
+    hidden = received(
+        message(type="unsupported", errors=[{"code": 131060, "title": "Unavailable"}])
+    )
+    assert "WhatsApp Business app" in hidden.detail["error_message"]
 
 
 def test_a_type_that_is_missing() -> None:

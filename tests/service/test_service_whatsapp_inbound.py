@@ -230,3 +230,19 @@ async def test_doors(gateway: Gateway, ask: Ask, account: UUID) -> None:
     other = await ask("POST", f"/webhooks/sendgrid/{account}/events", key="")
     assert 404 == other.status
     assert 404 == (await hook(gateway, "meta", account, "from-next-year", data=b"{}")).status
+
+
+async def test_what_is_not_passed_on(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """Somebody whose first message is in the WhatsApp Business app alone has written, and can be
+    answered; what cannot be known to be a message opens no window."""
+
+    async def brought(code: int) -> int:
+        errors = [{"code": code, "title": "x"}]
+        hidden = message("unsupported", {}, errors=errors, id=f"wamid.{code}")
+        post = whatsapp_post(whatsapp_value(hidden))
+        assert 200 == (await from_meta(gateway, account, post)).status
+        body = {"channel": "whatsapp", "to": f"+{ADA}", "body": "Hello"}
+        return (await ask("POST", "/v1/messages", body)).status
+
+    assert 422 == await brought(131051)
+    assert 202 == await brought(131060)

@@ -55,6 +55,7 @@ REASONS: Final = {
     "131053": "Meta could not fetch or use the attachment.",
     "131056": "Too many messages to this recipient in a short time.",
     "131057": "The business account is in maintenance.",
+    "131060": "Meta does not pass this message on: it can be read in the WhatsApp Business app.",
     "131062": "This message cannot be sent to a WhatsApp user id; it needs a phone number.",
     "132000": "The number of variables is not that of the template.",
     "132001": "The template does not exist in this language, or is not approved.",

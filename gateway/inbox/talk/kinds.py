@@ -178,7 +178,26 @@ def _flow(told: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_CONTENTS = {"contacts": _contacts, "order": _order, "interactive": _flow}
+def _chosen(told: Mapping[str, Any]) -> list[str]:
+    """The answers of a flow, or whether the business may call; a button's words are the text."""
+    interactive = told.get("interactive")
+    reply = interactive.get("call_permission_reply") if isinstance(interactive, dict) else None
+    wish = _text(reply.get("response")) if isinstance(reply, dict) else ""
+    return [*([f"Calls by WhatsApp: {wish}"] if wish else []), *_flow(told)]
+
+
+def _why_not(told: Mapping[str, Any]) -> list[str]:
+    """Why WhatsApp does not pass a message on, and where it may be read."""
+    why = _text(told.get("error_message"))
+    return [why] if why else []
+
+
+_CONTENTS = {
+    "contacts": _contacts,
+    "order": _order,
+    "interactive": _chosen,
+    "unsupported": _why_not,
+}
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:

@@ -1,0 +1,153 @@
+"""What a letter says itself, where it looks like a quotation or a file, or passes one on."""
+
+from __future__ import annotations
+
+import pytest
+
+from webhooks import mail, mail_text
+from webhooks.model import Inbound
+
+PASSED_ON = (
+    "From: Bob <bob@example.org>\nDate: Mon\nSubject: Invoice\nTo: <eve@example.org>\n\n12 EUR"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Please pay:\n\n---------- Forwarded message ---------\n{PASSED_ON}",
+        f"Begin forwarded message:\n\n{PASSED_ON}",
+        f"-------- Weitergeleitete Nachricht --------\n{PASSED_ON}",
+    ],
+)
+def test_passed_on(text: str) -> None:
+    """What somebody passes on is what they want to say: it is no quotation."""
+    assert (text, "") == mail_text.new_text(text)
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_whole"),
+    [("FW: Invoice", True), ("Wg: Rechnung", True), ("RE: FW: Invoice", False), ("Fwd", False)],
+)
+def test_passed_on_by_outlook(subject: str, *, is_whole: bool) -> None:
+    """Outlook marks what is passed on in the subject alone, which an answer has behind its own."""
+    raw = f"From: a@b.example\nSubject: {subject}\n\nSee:\n\n{PASSED_ON}"
+    [found] = mail.events(raw.encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert found.body == (f"See:\n\n{PASSED_ON}" if is_whole else "See:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello,\n\nOn Monday your colleague wrote:\nIt is paid.\nIs that so?\n\nAnn",
+        "Hallo,\nam Montag schrieb mir Ihr Kollege:\nEs ist bezahlt.\nStimmt das?",
+        "I moved.\nFrom: Main Street 1\nTo: Side Street 2\nDate: 5 May\nSubject: my flat\nThanks",
+    ],
+)
+def test_words_like_those_before_a_quotation(text: str) -> None:
+    """Words that mail programs write before a quotation are a person's where they name neither an
+    address nor a time, and nothing quoted follows."""
+    assert (text, "") == mail_text.new_text(text)
+
+
+def test_such_words_before_a_quotation() -> None:
+    """A person's own such words do not hide the introduction of what is quoted below."""
+    new = "On Monday your colleague wrote:\nIt is paid.\n\nIs that so?"
+    quoted = "On 1 Jan 2026 at 10:00, Shop <shop@example.com> wrote:\n> a"
+    assert (new, quoted) == mail_text.new_text(f"{new}\n\n{quoted}")
+
+
+@pytest.mark.parametrize(
+    "introduction",
+    [
+        "El lun, 5 may 2026 a las 10:00, Shop (<shop@example.com>) escribió:",
+        "Le lun. 5 mai 2026 à 10:00, Shop <shop@example.com> a\xa0écrit\xa0:",
+        "Em seg., 5 de mai. de 2026 às 10:00, Shop of a long name <\nshop@example.com> escreveu:",
+        "пн, 5 мая 2026 г. в 10:00, Shop <shop@example.com>:\n",
+        "Shop <shop@example.com> 于2026年5月5日周一 10:00写道：",
+    ],
+)
+def test_introductions(introduction: str) -> None:
+    """What stands above a quotation in whatever language belongs to it, if it says when and who."""
+    quoted = f"{introduction}\n> old"
+    assert ("Sí.", quoted) == mail_text.new_text(f"Sí.\n\n{quoted}")
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("They said on 5 May at 10:00:", "> ERROR 5"),
+        ("I asked shop@example.com:", "> hello"),
+        ("shop@example.com at 10:00 said", "> hello"),
+    ],
+)
+def test_no_introductions(above: str, below: str) -> None:
+    """A person's own words above a quotation are theirs."""
+    assert (above, below) == mail_text.new_text(f"{above}\n{below}")
+
+
+def test_rules_above_introductions() -> None:
+    """The line that Outlook draws above what it quotes is no text of the person's."""
+    mail_of = "Von: Shop\nGesendet: Montag\nAn: Ann\nBetreff: Hallo\n\nold"
+    for rule in ("_" * 32, "-----Ursprüngliche Nachricht-----"):
+        assert ("Ja.", f"{rule}\n{mail_of}") == mail_text.new_text(f"Ja.\n\n{rule}\n{mail_of}")
+
+
+@pytest.mark.parametrize(
+    ("parts", "body", "files"),
+    [
+        ("Content-Type: text/plain; name=a.txt\n\nHi", "Hi", 0),
+        ("Content-Type: text/plain; name=a.txt\nContent-Disposition: attachment\n\nHi", "", 1),
+        (
+            (
+                "Content-Type: multipart/alternative; boundary=b\n\n"
+                "--b\nContent-Type: text/plain; name=a.txt\n\nHi\n"
+                "--b\nContent-Type: text/html; name=a.html\n\n<p>Hi\n--b--"
+            ),
+            "Hi",
+            0,
+        ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n"
+                "--b\nContent-Type: text/plain\n\nHi\n"
+                "--b\nContent-Type: text/plain; name=a.txt\n\nlog\n--b--"
+            ),
+            "Hi",
+            1,
+        ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n"
+                "--b\nContent-Type: text/plain; name=a.txt\nContent-Disposition: inline\n\nHi\n"
+                "--b\nContent-Type: text/plain; name=b.txt\n\nlog\n--b--"
+            ),
+            "Hi",
+            1,
+        ),
+        (
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n"
+                "Content-Disposition: inline; filename=a.txt\n\nlog\n--b--"
+            ),
+            "",
+            1,
+        ),
+    ],
+)
+def test_named_texts(parts: str, body: str, files: int) -> None:
+    """What is written in a mail is its text also where a program gave it a file's name."""
+    [found] = mail.events(f"From: a@b.example\n{parts}".encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert (body, files) == (found.body, len(found.attachments))
+
+
+def test_text_without_end() -> None:
+    """Of many texts no more are read than are kept, and it is said that there was more."""
+    part = "--b\nContent-Type: text/plain\n\n" + "word " * 300_000 + "\n"
+    raw = "From: a@b.example\nContent-Type: multipart/mixed; boundary=b\n\n" + part * 3 + "--b--"
+    [found] = mail.events(raw.encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert 2**20 - 10 < len(found.body) <= 2**20
+    assert "more than 1048576 characters" in found.detail["left_out"]

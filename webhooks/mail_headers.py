@@ -1,0 +1,69 @@
+"""Headers of mails (RFC 5322, 2047) and names of their files as text, whatever is wrong there."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from binascii import a2b_qp
+
+from webhooks.mail_charsets import decode
+from webhooks.values import stored
+
+HEADER_BYTES = 64 * 2**10
+FILENAME_CHARACTERS = 150
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\u2069\ufeff]")
+WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
+
+
+def decoded(raw: str) -> str:
+    """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes read.
+
+    Neighbouring words of one charset are read together: some programs cut characters in two.
+    """
+    text = unfolded(raw)
+    done: list[str] = []
+    charset, pending, at = "", b"", 0
+    for match in WORD.finditer(text):
+        between = text[at : match.start()]
+        if pending and (between.strip() or match[1].lower() != charset):
+            done.append(decode(pending, charset))
+            pending = b""
+        if between.strip() or not at:
+            done.append(between)
+        charset, at = match[1].lower(), match.end()
+        pending += _word(match[2].lower(), match[3])
+    return stored("".join([*done, decode(pending, charset), text[at:]]))
+
+
+def unfolded(raw: str) -> str:
+    """A header's text on one line, with plain 8-bit bytes read."""
+    return _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip())
+
+
+def _word(encoding: str, text: str) -> bytes:
+    """The bytes of one encoded word; those of its text where it is not what it says."""
+    data = text.encode()
+    try:
+        if encoding == "b":
+            return b64decode(data + b"=" * (-len(data) % 4))
+        return a2b_qp(data, header=True)
+    except Base64Error:
+        return data
+
+
+def _utf_8(text: str) -> str:
+    """Text in which the parser kept bytes as surrogates, or which is in Japan's seven bits."""
+    is_plain = text.isascii() and "\x1b" not in text
+    return text if is_plain else decode(text.encode(errors="surrogateescape"), None)
+
+
+def filename(given: str | None) -> str | None:
+    """A file's name without path or characters that cannot be seen; None where nothing is left."""
+    name = UNSEEN.sub("", re.split(r"[/\\]", stored(given or ""))[-1])
+    name = " ".join(name.replace('"', "").split()).strip(". ")
+    if len(name) > FILENAME_CHARACTERS:
+        stem, dot, ending = name.rpartition(".")
+        is_ending = dot and len(ending) <= 10
+        name = stem[: FILENAME_CHARACTERS - 11] + dot + ending if is_ending else name
+    return name[:FILENAME_CHARACTERS] or None
