@@ -43,7 +43,9 @@ _LIMITS = (
     f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"
 )
-_SERVICE = f"BEGIN; SET LOCAL ROLE service_role; {_LIMITS}"
+# Whoever waited for a lock reads what its holder has stored, whatever the database's default is.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_SERVICE = f"{_BEGIN}; SET LOCAL ROLE service_role; {_LIMITS}"
 # One plan for a connection. It has to be right for tables of any size, also where it is made while
 # they are empty: an index finds what is wanted, in its order, or there is no such plan.
 PLANNED_ONCE = (
@@ -249,13 +251,13 @@ def _opening(caller: Caller) -> str:
     if isinstance(caller, Staff):
         return _opening_claims(caller.auth_id)
     return (
-        f"BEGIN; SET LOCAL ROLE gateway_api; {_LIMITS}; "
+        f"{_BEGIN}; SET LOCAL ROLE gateway_api; {_LIMITS}; "
         f"SET LOCAL gateway.organization_id = '{UUID(str(caller.organization_id))}'"
     )
 
 
 def _opening_claims(auth_id: UUID) -> str:
-    return f"BEGIN; SET LOCAL ROLE authenticated; {_LIMITS}; {_claims(auth_id)}"
+    return f"{_BEGIN}; SET LOCAL ROLE authenticated; {_LIMITS}; {_claims(auth_id)}"
 
 
 def _claims(auth_id: UUID) -> str:

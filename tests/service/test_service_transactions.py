@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from gateway.batching import once_more
-from gateway.store.database import Database
+from gateway.ids import new_id
+from gateway.store.database import ApiKey, Database
 from gateway.store.errors import UNDONE, DatabaseAwayError
 
 if TYPE_CHECKING:
@@ -35,6 +36,33 @@ async def test_nobody_is_waited_for_who_is_gone(gateway: Gateway) -> None:
         assert "30s" == await db.fetchval(idle)
     async with gateway.database.as_claims(gateway.a.owner_id) as db:
         assert "30s" == await db.fetchval(idle)
+
+
+async def test_what_another_has_committed_is_seen(gateway: Gateway) -> None:
+    """Whatever the database's default is: who waited for a lock reads what its holder has stored
+    (two workers would give two messages one id of the provider's), and is not ended for it."""
+    level = "SELECT current_setting('transaction_isolation')"
+    async with gateway.database.as_service() as db:
+        name = await db.fetchval("SELECT current_database()")
+    admin = await asyncpg.connect(str(gateway.settings.database_url))
+    try:
+        await admin.execute(
+            f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'"
+        )
+    finally:
+        await admin.close()
+    database = await Database.connect(str(gateway.settings.database_url))
+    try:
+        key = ApiKey(id=new_id(), organization_id=gateway.a.organization_id, is_test=False)
+        for transaction in (
+            database.as_service(),
+            database.as_claims(gateway.a.owner_id),
+            database.as_caller(key),
+        ):
+            async with transaction as db:
+                assert "read committed" == await db.fetchval(level)
+    finally:
+        await database.close()
 
 
 async def test_one_statement_at_once(gateway: Gateway) -> None:
