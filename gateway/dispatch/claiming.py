@@ -46,7 +46,8 @@ class Claiming:
             claimed = await queue.claim(
                 db, limit, self._lease_id, self._lease, without, reach=self._reach.times
             )
-            turns, later = await in_turn(db, claimed, since)
+            paced = await in_turn(db, claimed, since)
+            turns, later = paced.turns, paced.later
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             advances = await reports.record(
                 db, [attempt(entry) for entry in new], waits=wait.for_rows
@@ -65,7 +66,7 @@ class Claiming:
             (_with_status(turn, newer) for turn in turns if turn.claimed.message_id not in held),
             # Entries given back for their sender's rate are no reason to claim again at once.
             # Locked ones are: others may be due behind them.
-            has_more=any(turn.claimed.has_more for turn in turns),
+            has_more=paced.has_more or any(turn.claimed.has_more for turn in turns),
         )
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:

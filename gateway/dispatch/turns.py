@@ -19,6 +19,8 @@ from gateway.store.queue import Claimed
 # that a worker that polls no more often wastes none; at the latest after this: rates may change.
 _EARLY = 0.5
 _LATEST = 60.0
+# So many entries are looked through at once for more of a sender whose turns are taken.
+_AMONG = 2000
 # After so many claims in a row that missed due entries it is no coincidence any more, and a claim
 # looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
@@ -67,17 +69,28 @@ class Turns(list[Turn]):
         self.has_more = has_more
 
 
-async def in_turn(
-    db: Connection, claimed: Sequence[Claimed], since: Moment
-) -> tuple[list[Turn], list[tuple[Claimed, float]]]:
-    """When each entry may be sent, at its sender's rate; and those to give back because their turn
-    is not soon, each with the seconds until it is due again."""
+@dataclass(frozen=True, slots=True)
+class InTurn:
+    """The turns of claimed entries; those to give back because their turn is not soon, each with
+    the seconds until it is due again; and whether more like those may be due."""
+
+    turns: list[Turn]
+    later: list[tuple[Claimed, float]]
+    has_more: bool
+
+
+async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> InTurn:
+    """When each entry may be sent, at its sender's rate.
+
+    What else is due of a sender whose turns are taken is put back, too.
+    """
     now = time.monotonic()
     turns: list[Turn] = []
     later: list[tuple[Claimed, float]] = []
+    has_more = False
     paced: dict[tuple[UUID, UUID, float], list[Claimed]] = defaultdict(list)
     for entry in claimed:
-        if is_new_attempt(entry) and entry.rate is not None and entry.sender_id is not None:
+        if leaves(entry) and entry.rate is not None and entry.sender_id is not None:
             paced[entry.organization_id, entry.sender_id, entry.rate].append(entry)
         else:
             turns.append(Turn(entry, now, since))
@@ -93,7 +106,18 @@ async def in_turn(
             (entry, min(wait + n / rate - _EARLY, _LATEST))
             for n, entry in enumerate(entries[granted:], granted)
         ]
-    return turns, later
+        if granted < len(entries) and entries[0].has_more:
+            held = await queue.hold_back(
+                db,
+                organization_id,
+                sender_id,
+                among=_AMONG,
+                wait=wait + len(entries) / rate - _EARLY,
+                rate=rate,
+                latest=_LATEST,
+            )
+            has_more = has_more or held >= _AMONG
+    return InTurn(turns, later, has_more)
 
 
 def is_taken(claimed: Claimed) -> bool:
@@ -112,6 +136,13 @@ def may_be_taken(claimed: Claimed) -> bool:
 def is_new_attempt(claimed: Claimed) -> bool:
     """Whether it is about to be sent: no earlier attempt was left open by a dead worker."""
     return claimed.phase == "send" and not claimed.was_leased and not is_taken(claimed)
+
+
+def leaves(claimed: Claimed) -> bool:
+    """Whether a request will leave for it: one that fails here, or only seems to be sent, takes no
+    turn of its sender's."""
+    is_kept = claimed.is_test or claimed.is_expired or claimed.suppressed is not None
+    return is_new_attempt(claimed) and bool(claimed.is_active) and not is_kept
 
 
 def may_have_left(claimed: Claimed) -> bool:

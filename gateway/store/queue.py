@@ -99,6 +99,25 @@ async def take_turns(
     return row["wait"], row["turns"]
 
 
+async def hold_back(
+    db: Connection,
+    organization_id: UUID,
+    sender_id: UUID,
+    *,
+    among: int,
+    wait: float,
+    rate: float,
+    latest: float,
+) -> int:
+    """Put back what else is due of a sender whose turns are taken, found `among` so many of each
+    priority; how many. The first is due again in `wait` seconds, all of it in `latest`.
+    """
+    held: int = await db.fetchval(
+        _SQL["hold_back"], organization_id, sender_id, among, wait, rate, latest
+    )
+    return held
+
+
 async def give_back(
     db: Connection, entries: Sequence[tuple[Claimed, float]], lease_id: UUID
 ) -> None:

@@ -124,7 +124,11 @@ VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
 -- Grants up to $3 turns of a sender that may send $4 a second: as many as fit into the next
 -- second. The first is in `wait` seconds, the others follow at the sender's rate.
 WITH held AS (
-  SELECT organization_id, sender_id, greatest(next_at, clock_timestamp()) AS first_at
+  -- No later than the last turn that this rate can have granted: it may have been lower before, or
+  -- the server's clock have been ahead.
+  SELECT organization_id, sender_id, least(
+    greatest(next_at, clock_timestamp()),
+    clock_timestamp() + make_interval(secs => 1 + 1 / $4::double precision)) AS first_at
   FROM gateway.sender_paces WHERE organization_id = $1 AND sender_id = $2
   FOR UPDATE
 ), granted AS (
@@ -139,6 +143,35 @@ UPDATE gateway.sender_paces p SET
 FROM granted g
 WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
+
+-- name: hold_back
+-- What else is due of sender $2, whose turns are taken, among the $3 that come next of each priority:
+-- the organization's other senders would wait behind it. The first is due again in $4 seconds, the
+-- others at its rate $5 behind it, all in $6 seconds at the latest. Returns how many these were.
+WITH due AS MATERIALIZED (
+  SELECT d.* FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
+    SELECT q.message_id, q.sender_id, q.phase, q.priority, q.run_at FROM gateway.queue q
+    WHERE q.organization_id = $1 AND q.priority = p.priority
+      AND q.run_at <= now() AND q.lease_until IS NULL
+    ORDER BY q.run_at LIMIT $3
+  ) d
+  WHERE d.sender_id = $2 AND d.phase = 'send'
+), free AS MATERIALIZED (
+  SELECT locked.place, row_number() OVER (ORDER BY d.priority, d.run_at) - 1 AS n
+  FROM due d
+  CROSS JOIN LATERAL (
+    SELECT q.ctid AS place FROM gateway.queue q
+    WHERE q.organization_id = $1 AND q.message_id = d.message_id
+      AND q.run_at <= now() AND q.lease_until IS NULL
+    FOR UPDATE SKIP LOCKED
+  ) locked
+), held AS (
+  UPDATE gateway.queue q SET run_at = now() + make_interval(
+    secs => least($4::double precision + f.n / $5::double precision, $6::double precision))
+  FROM free f WHERE q.ctid = f.place
+  RETURNING 1
+)
+SELECT count(*) FROM held;
 
 -- name: give_back
 -- Entries that were claimed and not begun, each due again in its number of seconds of $4.

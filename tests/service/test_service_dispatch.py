@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,7 +16,6 @@ from aiohttp.test_utils import TestServer
 
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace, wait_after
-from gateway.dispatch.turns import Turn
 from gateway.metrics import Metrics
 from gateway.store import queue
 from gateway.vault import Vault
@@ -318,72 +315,6 @@ async def test_frozen_machine(gateway: Gateway, ask: Ask, provider: Provider) ->
     assert [] == provider.posts
     await step(provider.worker(gateway))
     assert 1 == len(provider.posts)
-
-
-def at_of(turns: list[Turn]) -> list[float]:
-    """When each of them may go."""
-    return [turn.not_before for turn in turns]
-
-
-async def test_paced_sender(gateway: Gateway, ask: Ask, provider: Provider) -> None:
-    """A sender with a rate sends what fits into the next second; the rest stays pending."""
-    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
-    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
-    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 10})
-    began = time.monotonic()
-    turns = await provider.worker(gateway).claim(10)
-    again = await provider.worker(gateway).claim(10)
-    took = time.monotonic() - began  # a busy machine's time between the claims has turns, too
-
-    at = at_of([*turns, *again])
-    assert (2, True) == (len(turns), len(again) <= 1 + 2 * took)
-    assert all(0.4 - took < b - a < 0.6 + took for a, b in pairwise(at))
-    assert all(0.49 < b - a < 0.51 for some in (turns, again) for a, b in pairwise(at_of(some)))
-    pending = (await ask("GET", "/v1/messages?status=pending")).body["data"]
-    assert 10 == len(pending) + len(at)
-    canceled = await ask("POST", f"/v1/messages/{pending[0]['id']}/cancel")
-    assert 200 == canceled.status
-
-
-async def test_paced_backlog(gateway: Gateway, ask: Ask, provider: Provider) -> None:
-    """A claim of which nothing has a turn is no reason to come again at once:
-    each would move another part of the backlog on by a second."""
-    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
-    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 1}, key=gateway.a.owner)
-    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 12})
-    claims = [await provider.worker(gateway).claim(4) for _ in range(3)]
-
-    assert claims[0]
-    assert claims[0].has_more
-    assert [] == [claim for claim in claims if claim.has_more and not claim]
-
-
-async def waits(gateway: Gateway) -> list[float]:
-    """In how many seconds each entry that nobody holds is due, the next first."""
-    async with gateway.database.as_service() as db:
-        rows = await db.fetch(
-            """SELECT extract(epoch FROM run_at - now())::double precision AS seconds
-            FROM gateway.queue WHERE lease_id IS NULL ORDER BY run_at"""
-        )
-    return [row["seconds"] for row in rows]
-
-
-async def test_paced_backlog_comes_back_one_by_one(
-    gateway: Gateway, ask: Ask, provider: Provider
-) -> None:
-    """What a rate holds back is due at its own turn, and in a minute at the latest: all of it at
-    once would be claimed and given back every second, and a rate can be raised meanwhile."""
-    senders = (await ask("GET", "/v1/senders", key=gateway.a.owner)).body["data"]
-    await ask("PATCH", f"/v1/senders/{senders[0]['id']}", {"rate": 2}, key=gateway.a.owner)
-    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 140})
-    began = time.monotonic()
-    turns = await provider.worker(gateway).claim(140)
-    due = await waits(gateway)
-    took = time.monotonic() - began  # the first is due in half a second, whoever looks then
-
-    assert (2, 138) == (len(turns), len(due))
-    assert all(0.4 < b - a < 0.6 for a, b in pairwise(due[:110]))
-    assert (0.4 - took < due[0] < 1.1, due[-1] <= 60) == (True, True)
 
 
 async def test_stop_right_after_a_claim(gateway: Gateway, ask: Ask, provider: Provider) -> None:
