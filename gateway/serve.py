@@ -32,7 +32,7 @@ from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.vault import Vault
-from gateway.web.connections import BACKLOG, listening
+from gateway.web.connections import BACKLOG, listening, most_connections
 from gateway.web.in_flight import IN_FLIGHT
 from gateway.worker import Worker
 
@@ -92,12 +92,12 @@ async def serve_web(
     """Answer requests on a bound socket until `stop` is set."""
     from gateway.app import build_app  # noqa: PLC0415 - a worker answers no requests
 
-    _allow_files()
+    most = most_connections(_allow_files())
     app = build_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
     try:
-        async with listening(runner, bound):
+        async with listening(runner, bound, most):
             _spare_the_collector()
             _log.info("web is ready", port=bound.getsockname()[1])
             if ready:
@@ -123,13 +123,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_NEW_OBJECTS, 20, 20)
 
 
-def _allow_files() -> None:
+def _allow_files() -> int:
     """As many open connections as the system lets us: each stream of events is one, and each
-    message on its way to a provider."""
+    message on its way to a provider. How many descriptors that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:

@@ -31,6 +31,9 @@ BACKLOG = 1024
 # aiohttp's error tells which of them was passed by its number alone.
 MAX_URL = 16 * 2**10
 MAX_HEADER = 32 * 2**10
+# Descriptors that clients' connections leave to the database's and to files, one in so many at the
+# least; and as many clients are let in however few there are.
+_KEPT, _KEPT_OF, _FEWEST = 64, 8, 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +47,19 @@ class Patience:
     look: float = 5.0
 
 
+def most_connections(descriptors: int) -> int:
+    """How many connections of clients leave a process with so many descriptors enough of them."""
+    return max(_FEWEST, descriptors - max(_KEPT, descriptors // _KEPT_OF))
+
+
 @asynccontextmanager
 async def listening(
-    runner: web.AppRunner, bound: socket.socket, patience: Patience | None = None
+    runner: web.AppRunner, bound: socket.socket, most: int, patience: Patience | None = None
 ) -> AsyncIterator[None]:
-    """Accept connections on a bound socket within the block; open ones stay open after it."""
+    """Accept connections on a bound socket within the block; open ones stay open after it.
+
+    What is more than `most` at a time is closed at once, with nothing read.
+    """
     patience = patience or Patience()
     server = cast("web.Server", runner.server)  # it is there once the runner is set up
     loop = asyncio.get_running_loop()
@@ -63,7 +74,7 @@ async def listening(
                 connection.look(now, patience)
 
     listener = await loop.create_server(
-        lambda: Connection(server, loop), sock=bound, backlog=BACKLOG
+        lambda: Connection(server, loop, most), sock=bound, backlog=BACKLOG
     )
     looking = loop.call_later(patience.look, look)
     try:
@@ -76,9 +87,9 @@ async def listening(
 class Connection(web.RequestHandler):
     """One connection as aiohttp serves it, with errors and time limits of our own."""
 
-    __slots__ = ("_head", "_heard", "_owed", "_owed_since", "_quiet_since")
+    __slots__ = ("_head", "_heard", "_most", "_owed", "_owed_since", "_quiet_since")
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -86,11 +97,18 @@ class Connection(web.RequestHandler):
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
         )
+        self._most = most
         # A new connection owes a request; later it only owes the rest of one that has begun.
         self._head: Literal["due", "begun"] | None = "due"
         self._heard = False
         self._owed: tuple[str, int] | None = None
         self._owed_since = self._quiet_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read, unless there are too many."""
+        super().connection_made(transport)
+        if self._manager is not None and len(self._manager.connections) > self._most:
+            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and note whether it ends in the middle of a head."""

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.app import build_app
 from gateway.serve import bind
-from gateway.web.connections import MAX_HEADER, MAX_URL, Patience, listening
+from gateway.web.connections import MAX_HEADER, MAX_URL, Patience, listening, most_connections
 from tests.service.conftest import SECRET, token
 
 if TYPE_CHECKING:
@@ -97,13 +97,13 @@ class Line:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, patience: Patience) -> AsyncIterator[Line]:
+async def serving(settings: Settings, patience: Patience, most: int = 1000) -> AsyncIterator[Line]:
     """A web process that listens as `gateway web` does."""
     runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         with closing(bind("127.0.0.1", 0)) as bound:
-            async with listening(runner, bound, patience):
+            async with listening(runner, bound, most, patience):
                 yield Line(bound.getsockname()[1])
     finally:
         await runner.cleanup()
@@ -222,3 +222,38 @@ async def test_who_is_waited_for(line: Line) -> None:
             await asyncio.sleep(2 * QUICK.head)
         writer.write(ask[:10])
         assert 408 == (await listen(reader)).status
+
+
+async def test_more_connections_than_there_is_room_for(settings: Settings) -> None:
+    """One that is too many is closed at once, and there is room again when another has gone: the
+    database's connections, and files, need descriptors that clients must not take."""
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(settings, QUICK, most=2) as line, line.open() as (first, writer):
+        async with line.open() as (second, other):
+            for each in (writer, other):
+                each.write(head)
+            assert 200 == (await listen(first)).status
+            assert 200 == (await listen(second)).status
+            async with line.open() as (third, late):
+                late.write(head)
+                assert await closes(third)
+        async with asyncio.timeout(20):
+            while True:
+                if await is_answered(line, head):
+                    break
+                await asyncio.sleep(0.01)
+
+
+async def is_answered(line: Line, head: bytes) -> bool:
+    """Whether a new connection gets an answer."""
+    async with line.open() as (reader, writer):
+        writer.write(head)
+        try:
+            return 200 == (await listen(reader)).status
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            return False
+
+
+def test_how_many_connections_there_is_room_for() -> None:
+    """An eighth of the descriptors, or 64, are kept from clients; a few are let in anyway."""
+    assert [16, 64, 896, 57_344] == [most_connections(n) for n in (48, 128, 1024, 65_536)]
