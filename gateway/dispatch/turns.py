@@ -19,11 +19,14 @@ from gateway.store.queue import Claimed
 # that a worker that polls no more often wastes none; at the latest after this: rates may change.
 _EARLY = 0.5
 _LATEST = 60.0
-# So many entries are looked through at once for more of a sender whose turns are taken.
-_AMONG = 2000
+# So many entries are looked through at once for more of a sender's that is to wait.
+AMONG = 2000
 # After so many claims in a row that missed due entries it is no coincidence any more, and a claim
 # looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
+
+# Its organization, and its own id.
+Sender = tuple[UUID, UUID | None]
 
 TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
@@ -107,17 +110,16 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
             for n, entry in enumerate(entries[granted:], granted)
         ]
         if granted < len(entries) and entries[0].has_more:
-            held = await queue.hold_back(
-                db,
-                organization_id,
-                sender_id,
-                among=_AMONG,
-                wait=wait + len(entries) / rate - _EARLY,
-                rate=rate,
-                latest=_LATEST,
-            )
-            has_more = has_more or held >= _AMONG
+            due_in = wait + len(entries) / rate - _EARLY
+            held = await hold_back(db, (organization_id, sender_id), due_in, rate)
+            has_more = has_more or held >= AMONG
     return InTurn(turns, later, has_more)
+
+
+async def hold_back(db: Connection, sender: Sender, due_in: float, rate: float) -> int:
+    """Have what is due of a sender wait: the first for so many seconds, the others at a rate
+    behind it, and none for long. How many these were, of the next that are due."""
+    return await queue.hold_back(db, *sender, among=AMONG, wait=due_in, rate=rate, latest=_LATEST)
 
 
 def is_taken(claimed: Claimed) -> bool:

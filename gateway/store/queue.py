@@ -102,15 +102,15 @@ async def take_turns(
 async def hold_back(
     db: Connection,
     organization_id: UUID,
-    sender_id: UUID,
+    sender_id: UUID | None,
     *,
     among: int,
     wait: float,
     rate: float,
     latest: float,
 ) -> int:
-    """Put back what else is due of a sender whose turns are taken, found `among` so many of each
-    priority; how many. The first is due again in `wait` seconds, all of it in `latest`.
+    """Put back what is due of a sender and nobody holds, found `among` so many of each priority;
+    how many. The first is due again in `wait` seconds, all of it in `latest`.
     """
     held: int = await db.fetchval(
         _SQL["hold_back"], organization_id, sender_id, among, wait, rate, latest

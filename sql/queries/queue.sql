@@ -145,9 +145,10 @@ WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: hold_back
--- What else is due of sender $2, whose turns are taken, among the $3 that come next of each priority:
--- the organization's other senders would wait behind it. The first is due again in $4 seconds, the
--- others at its rate $5 behind it, all in $6 seconds at the latest. Returns how many these were.
+-- What is due of sender $2, whose turns are taken or whose provider is slow, among the $3 that come
+-- next of each priority: the organization's other senders would wait behind it. The first is due again
+-- in $4 seconds, the others at a rate of $5 behind it, all in $6 seconds at the latest. Returns how
+-- many these were.
 WITH due AS MATERIALIZED (
   SELECT d.* FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
     SELECT q.message_id, q.sender_id, q.phase, q.priority, q.run_at FROM gateway.queue q
