@@ -61,6 +61,18 @@ def test_a_setting_that_is_wrong(machine: Machine) -> None:
         assert machine.postmaster()
 
 
+def test_a_clock_that_was_ahead(machine: Machine) -> None:
+    """What failed before the clock was set back is no reason not to try again."""
+    with (machine.data / "pgdata" / "postgresql.auto.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    assert "no_such_setting" in refusal(machine)
+    (machine.data / "pgdata" / "postgresql.auto.conf").write_text("")
+    ahead = time.time() + 3600
+    os.utime(machine.data / "holder.lock", (ahead, ahead))
+    with machine.server():
+        assert machine.postmaster()
+
+
 def test_a_server_started_by_hand(machine: Machine) -> None:
     """A PostgreSQL that somebody runs on the cluster themselves is not disturbed."""
     with subprocess.Popen(["/bin/sleep", "60"], cwd=machine.data / "pgdata") as stranger:
