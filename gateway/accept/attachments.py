@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
-from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1, Channel.CALL: 0}

@@ -32,10 +32,10 @@ from gateway.accept.compose import (
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
-from gateway.api.shapes import options
-from gateway.api.shapes.messages import SendRequest
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
+from gateway.shapes import options
+from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller, Database
 
 # Requests that are read, in about a millisecond, before the event loop may do something else.

@@ -13,8 +13,8 @@ from channels.model import Channel
 from gateway import addresses
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import SendRequest
 from gateway.standing import REASONS
 from gateway.store.suppressions import Standing
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept.known import Known
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import SendRequest
 from gateway.store.contacts import Row
 
 Links = tuple[UUID | None, UUID | None]

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 
 from gateway import addresses, placing
 from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import contacts as shapes
-from gateway.api.shapes.base import Listed
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import contacts as shapes
+from gateway.shapes.base import Listed
 from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError

@@ -14,11 +14,11 @@ from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint, parse_json, respond
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay, shown
-from gateway.api.shapes import conversations as shapes
-from gateway.api.shapes.base import Listed, PageQuery
-from gateway.api.shapes.messages import Message, SendRequest
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import conversations as shapes
+from gateway.shapes.base import Listed, PageQuery
+from gateway.shapes.messages import Message, SendRequest
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff

@@ -11,8 +11,8 @@ import pydantic_core
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from gateway.api.shapes.base import PageQuery
 from gateway.problems import FieldError, Problem, invalid
+from gateway.shapes.base import PageQuery
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
 from gateway.store.values import as_json_bytes

@@ -11,11 +11,11 @@ from gateway.api import conversations
 from gateway.api.auth import Callers
 from gateway.api.endpoint import Call, Endpoint, as_bytes
 from gateway.api.sending import shown
-from gateway.api.shapes.events import EventsQuery
 from gateway.api.streaming import Stream
 from gateway.live.events import LiveEvent
 from gateway.live.subscription import EndedError
 from gateway.problems import FieldError, invalid
+from gateway.shapes.events import EventsQuery
 from gateway.store.live import Happened
 from gateway.store.positions import Position
 

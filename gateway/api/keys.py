@@ -8,10 +8,10 @@ from aiohttp import web
 
 from gateway.api.auth import new_api_key
 from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import accounts as shapes
-from gateway.api.shapes.base import Listed, PageQuery
 from gateway.ids import new_id
 from gateway.problems import not_found
+from gateway.shapes import accounts as shapes
+from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
 
 Row = dict[str, Any]

@@ -15,9 +15,9 @@ from gateway.api.endpoint import Call, Endpoint, parse_json, respond
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
-from gateway.api.shapes import messages as shapes
-from gateway.api.shapes.base import Listed, PageQuery
 from gateway.problems import FieldError, invalid, not_found
+from gateway.shapes import messages as shapes
+from gateway.shapes.base import Listed, PageQuery
 from gateway.store import messages
 
 _BATCH = 1000

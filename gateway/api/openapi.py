@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.endpoint import Endpoint
-from gateway.api.shapes.base import ProblemAnswer
 from gateway.api.table import ENDPOINTS
+from gateway.shapes.base import ProblemAnswer
 
 _REF = "#/components/schemas/{model}"
 _MEANINGS = {

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from channels.model import Channel
 from gateway.accept.malformed import Malformed
 from gateway.api.endpoint import field_errors
-from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
+from gateway.shapes.messages import SendRequest
 
 R = TypeVar("R", bound=SendRequest)
 

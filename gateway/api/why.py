@@ -7,8 +7,8 @@ from dataclasses import asdict
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import why as shapes
 from gateway.problems import not_found
+from gateway.shapes import why as shapes
 from gateway.store import why as stored
 from gateway.why import explain
 

@@ -16,13 +16,13 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway import links, sign_in_mail
-from gateway.api.shapes.messages import SendRequest
 from gateway.inbox import attempts, session
 from gateway.inbox.sign_in import arrived, is_address, page, too_many
 from gateway.inbox.visit import Visit
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.setup import new_link
+from gateway.shapes.messages import SendRequest
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import Staff

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from gateway import registry
-from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes.accounts import SenderIn, SenderPatch
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError

@@ -11,10 +11,10 @@ from channels.model import Channel
 from channels.render import RendererBusy, RenderError
 from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.preview import shown
-from gateway.api.shapes import options
-from gateway.api.shapes.templates import TemplateIn, TemplatePatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import options
+from gateway.shapes.templates import TemplateIn, TemplatePatch
 from gateway.store import templates
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError

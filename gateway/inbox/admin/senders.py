@@ -8,13 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.manage import senders
 from gateway.problems import Problem
+from gateway.shapes.accounts import SenderIn, SenderPatch
 
 _LIMIT = 50
 _ACCOUNTS = 200

@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.suppressions import ReasonIn, SuppressionIn
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS, REASONS, SOURCES
 from gateway.manage import suppressions
 from gateway.problems import Problem
+from gateway.shapes.suppressions import ReasonIn, SuppressionIn
 from webhooks.model import Reason
 
 _LIMIT = 50

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.model import Channel
-from gateway.api.shapes.options import as_object
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields
 from gateway.problems import FieldError, invalid
+from gateway.shapes.options import as_object
 
 FIELDS = (
     "name",

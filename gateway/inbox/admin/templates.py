@@ -9,7 +9,6 @@ from typing import Any
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.templates import TemplateIn, TemplatePatch
 from gateway.ids import new_id
 from gateway.inbox import forms
 from gateway.inbox.admin import template_form
@@ -18,6 +17,7 @@ from gateway.inbox.visit import POLICY, Visit
 from gateway.inbox.words import CHANNELS
 from gateway.manage import templates
 from gateway.problems import Problem
+from gateway.shapes.templates import TemplateIn, TemplatePatch
 
 _LIMIT = 50
 _DONE = {"saved": "The template is saved.", "deleted": "The template is deleted."}

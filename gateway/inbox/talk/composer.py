@@ -21,7 +21,6 @@ from gateway.accept.recalling import digest_of
 from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
-from gateway.api.shapes.conversations import ReplyRequest
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
 from gateway.inbox.talk import thread
@@ -29,6 +28,7 @@ from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
+from gateway.shapes.conversations import ReplyRequest
 from gateway.store import conversations, desk, suppressions
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
