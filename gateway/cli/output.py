@@ -1,4 +1,4 @@
-"""How commands print: JSON alone on stdout with `--json`, else lines for a person."""
+"""How commands print: with `--json` nothing but JSON on stdout, else lines for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gateway.store.values import as_json as json_of
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)

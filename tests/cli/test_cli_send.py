@@ -32,7 +32,7 @@ async def test_an_address_that_leads_elsewhere(lone_shell: Shell) -> None:
             *WORDS, GATEWAY_API_KEY=KEY, GATEWAY_URL=str(server.make_url("/old"))
         )
 
-    assert "/old/v1/messages leads to /new/v1/messages" in done.complaint
+    assert "/old/v1/messages redirects to /new/v1/messages" in done.complaint
     assert "GATEWAY_URL" in done.complaint
     assert ["POST /old/v1/messages"] == asked
 
