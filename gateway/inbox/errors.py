@@ -18,7 +18,7 @@ VISIT: web.RequestKey[Visit] = web.RequestKey("visit", Visit)
 _TITLES = {
     400: "That could not be read",
     401: "You are signed out",
-    403: "This is not for you to open",
+    403: "You may not open this",
     404: "There is nothing here",
     405: "That is not possible here",
     409: "Somebody was quicker",

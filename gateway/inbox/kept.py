@@ -30,7 +30,7 @@ async def signed_out(visit: Visit) -> web.Response:
         "kept.html",
         status=401,
         title="You are signed out",
-        detail="Your session ended before this was sent: nothing of it is stored or sent.",
+        detail="Your session ended before this was sent: nothing of it was stored or sent.",
         typed=typed,
     )
 
@@ -44,7 +44,7 @@ async def older(visit: Visit, problem: Problem) -> web.Response:
         "kept.html",
         status=problem.status,
         title="This page was older than your session",
-        detail="You have signed in anew since it was opened: nothing of it is stored or sent.",
+        detail="You have signed in again since it was opened: nothing of it was stored or sent.",
         typed=typed,
     )
 

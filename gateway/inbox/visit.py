@@ -201,4 +201,4 @@ async def check_form(visit: Visit) -> None:
         field = (await visit.posted()).get(guard.FIELD, "")
         given = field if isinstance(field, str) else ""
     if not session.is_form_of(visit.services.vault, token, given):
-        raise Problem(403, "This page is older than your session: load it again and try once more.")
+        raise Problem(403, "This page is older than your session: reload it and try again.")

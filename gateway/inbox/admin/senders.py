@@ -21,7 +21,7 @@ _ACCOUNTS = 200
 _NEW = ("account_id", "channel", "address", "is_default", "rate")
 _CHANGE = ("is_default", "is_active", "rate")
 _DONE = {
-    "added": "The sender is there.",
+    "added": "The sender is added.",
     "saved": "The changes are saved.",
     "deleted": "The sender is deleted.",
 }

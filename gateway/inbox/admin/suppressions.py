@@ -78,7 +78,7 @@ async def lift(visit: Visit) -> web.StreamResponse:
     """Lift it, where the box says that somebody thought about it."""
     form = await visit.form()
     if not forms.is_set(form, "sure"):
-        return await _one(visit, {"sure": "Tick the box, if you are sure."})
+        return await _one(visit, {"sure": "Tick the box if you are sure."})
     await suppressions.lift(visit.services, visit.staff, visit.id)
     return visit.redirect("/suppressions", done="lifted")
 

@@ -137,7 +137,7 @@ def _whatsapp(form: Fields) -> dict[str, Any]:
         if not line.strip():
             continue
         if not equals or not name.strip():
-            text = "must have a line for each variable, as: 1 = {{ first_name }}"
+            text = "must have a line for each variable, such as: 1 = {{ first_name }}"
             raise invalid([FieldError("options.variables", text)])
         variables[name.strip()] = source.strip()
     if variables:

@@ -41,7 +41,7 @@ async def change(visit: Visit) -> web.StreamResponse:
     try:
         await page.changed(visit, changes)
     except ConflictError:
-        raise Problem(422, "This colleague is no member of staff any more.") from None
+        raise Problem(422, "This colleague is no longer a member of staff.") from None
     return visit.redirect(f"/c/{visit.id}", done="saved")
 
 

@@ -41,7 +41,7 @@ FIELDS = (
 # What is said of a message that was taken.
 TAKEN = {
     "sent": "Your message is on its way.",
-    "later": "Your message is planned: it leaves at its time.",
+    "later": "Your message is scheduled.",
 }
 
 
@@ -161,7 +161,7 @@ async def reply(visit: Visit) -> web.StreamResponse:
     except _UsedError:
         typed = replace(typed, key="")
         errors = Findings(
-            all="was sent already, with something else: send this, too, if you mean it"
+            all="was sent already, with a different text: send this one, too, if you mean to"
         )
     except Problem as problem:
         if problem.status != 422:

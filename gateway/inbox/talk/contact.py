@@ -98,7 +98,7 @@ async def link(visit: Visit) -> web.StreamResponse:
             )
     except ConflictError as conflict:
         if "fkey" in conflict.constraint:
-            raise Problem(404, f"This {kind} is not there any more.") from None
+            raise Problem(404, f"This {kind} no longer exists.") from None
         return await _merge_instead(visit, row, kind, wanted)
     return visit.redirect(f"/c/{row['id']}", done="saved")
 
@@ -118,7 +118,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
                 db, visit.staff.organization_id, row["id"], address, new
             )
     if not apart:
-        raise Problem(409, "This address is not in this conversation any more.")
+        raise Problem(409, "This address is no longer in this conversation.")
     return visit.redirect(f"/c/{new}", done="apart")
 
 
@@ -129,7 +129,7 @@ async def ask_merge(visit: Visit) -> web.StreamResponse:
         row = await thread.known(visit, db)
         merged = await conversations.get(db, visit.staff.organization_id, other)
     if merged is None or merged["id"] == row["id"]:
-        raise Problem(404, "There is no such other conversation.")
+        raise Problem(404, "There is no such conversation.")
     return visit.page(
         "talk/merge.html",
         row=row,
@@ -147,10 +147,10 @@ async def merge(visit: Visit) -> web.StreamResponse:
         row = await thread.known(visit, db)
         merged = await conversations.get(db, organization_id, _uuid(form.get("other", "")))
     if merged is None:
-        raise Problem(404, "There is no such other conversation.")
+        raise Problem(404, "There is no such conversation.")
     async with visit.services.database.as_service(on_behalf=visit.staff) as db:
         if not await conversations.merge(db, organization_id, merged=merged["id"], kept=row["id"]):
-            raise Problem(409, "Somebody has merged one of them meanwhile.")
+            raise Problem(409, "Somebody has merged one of them in the meantime.")
     return visit.redirect(f"/c/{row['id']}", done="merged")
 
 
@@ -223,4 +223,4 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Problem(404, "There is nothing of this id.") from None
+        raise Problem(404, "There is nothing with this id.") from None

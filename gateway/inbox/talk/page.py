@@ -13,9 +13,9 @@ from gateway.store import conversations
 _DONE = {
     **composer.TAKEN,
     "canceled": "The message is canceled.",
-    "again": "The message is sent again.",
+    "again": "The message is being sent again.",
     "saved": "Saved.",
-    "apart": "The address has a conversation of its own now: this one.",
+    "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
 }

@@ -93,7 +93,7 @@ class Typed:
             at = local.replace(tzinfo=zone) if local.tzinfo is None else local
             return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
         except (ValueError, OverflowError):
-            raise invalid([FieldError("send_at", "is no time that there is")]) from None
+            raise invalid([FieldError("send_at", "is not a valid time")]) from None
 
 
 def _files(given: Mapping[str, Any] | MultiMapping[Any]) -> list[Upload]:
