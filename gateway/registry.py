@@ -270,7 +270,7 @@ def sender_address(provider: str, channel: Channel, address: str) -> str:
         raise NotPossibleError(("channel", f"{provider} carries {carried}, not {channel}"))
     stored = addresses.sender(channel, address)
     if stored is None:
-        raise NotPossibleError(("address", f"is no sender for {channel}: {_SENDERS[channel]}"))
+        raise NotPossibleError(("address", f"is not a sender for {channel}: {_SENDERS[channel]}"))
     return stored
 
 

@@ -34,13 +34,13 @@ def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachmen
         return None
     if given.url is not None:
         if not _is_url(given.url):
-            errors.append(FieldError(f"{name}.url", "is no complete http:// or https:// URL"))
+            errors.append(FieldError(f"{name}.url", "is not a complete http:// or https:// URL"))
             return None
         return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)
     try:
         content = base64.b64decode(given.content or "", validate=True)
     except (binascii.Error, ValueError):
-        errors.append(FieldError(f"{name}.content", "is no base64"))
+        errors.append(FieldError(f"{name}.content", "is not base64"))
         return None
     missing = [
         FieldError(f"{name}.{field}", "is needed beside content")

@@ -102,7 +102,7 @@ async def _adopt(call: Call, kind: Kind, row: contacts.Row | None, country: str 
 
 def _refused(conflict: ConflictError) -> Problem:
     if "assigned_to" in conflict.constraint:
-        return invalid([FieldError("assigned_to", "is no member of staff of your organization")])
+        return invalid([FieldError("assigned_to", "is not a member of staff of your organization")])
     # The document makes a client's address unique among all organizations: saying more
     # than "cannot be used" would tell one tenant about another's clients.
     return Problem(409, "This e-mail address cannot be used for a client.")

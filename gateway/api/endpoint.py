@@ -39,7 +39,7 @@ class Call:
         try:
             return UUID(self.request.match_info["id"])
         except ValueError:
-            raise Problem(404, "The id in the path is no UUID.") from None
+            raise Problem(404, "The id in the path is not a UUID.") from None
 
     @property
     def organization_id(self) -> UUID:

@@ -21,7 +21,7 @@ _MEANINGS = {
     400: "The body is not well-formed JSON",
     401: "No credentials, or bad ones",
     403: "Not allowed",
-    404: "There is none of that id in your organization",
+    404: "There is none with that id in your organization",
     409: "Not possible in this state",
     413: "The body is larger than 10 MiB",
     422: "Fields are wrong; all of them are named",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Organization = Annotated[UUID, typer.Option("--org", help="The organization's id.")]
 
 org = typer.Typer(help="Create organizations, the tenants.", no_args_is_help=True)
-staff = typer.Typer(help="Create members of staff, and let them in.", no_args_is_help=True)
+staff = typer.Typer(help="Create members of staff, and sign them in.", no_args_is_help=True)
 key = typer.Typer(help="Create API keys for internal services.", no_args_is_help=True)
 account = typer.Typer(help="Add accounts at providers.", no_args_is_help=True)
 sender = typer.Typer(help="Add addresses to send from.", no_args_is_help=True)
@@ -31,7 +31,7 @@ sender = typer.Typer(help="Add addresses to send from.", no_args_is_help=True)
 
 @org.command("create")
 def create_organization(
-    name: str,
+    name: Annotated[str, typer.Argument(help="The organization's name.")],
     country: Annotated[
         str | None,
         typer.Option(help="Two letters, such as GB: the country of national phone numbers."),

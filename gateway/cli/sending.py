@@ -53,7 +53,8 @@ def send(
     message = asyncio.run(
         client.send(url, settings.gateway_api_key, request, timeout if wait else 0)
     )
-    show(message if as_json else {name: message[name] for name in client.SHOWN}, as_json=as_json)
+    shown = {name: message[name] for name in client.SHOWN if message[name] is not None}
+    show(message if as_json else shown, as_json=as_json)
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
 

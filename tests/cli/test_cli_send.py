@@ -65,6 +65,23 @@ async def test_what_is_no_answer_of_a_gateway(lone_shell: Shell) -> None:
         assert expected in found[path].complaint
 
 
+async def test_a_person_sees_only_what_there_is(lone_shell: Shell) -> None:
+    """Without --json a message is shown without the values that it does not have."""
+    message = {"id": "01a21d68-5e00-7c82-bed7-a6e6c361f80d", "to_address": "+15557650001"}
+    missing = dict.fromkeys(("external_id", "error_code", "error_message"))
+
+    async def send(_: web.Request) -> web.Response:
+        return web.json_response(message | missing | {"status": "pending"}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", send)
+    async with TestServer(app) as server:
+        url = str(server.make_url(""))
+        done = await lone_shell.clerk().run(*WORDS, GATEWAY_API_KEY=KEY, GATEWAY_URL=url)
+
+    assert ["id", "status", "to_address"] == [line.split()[0] for line in done.out.splitlines()]
+
+
 async def test_answers_that_are_lost(lone_shell: Shell) -> None:
     """Whose answer is lost is asked once more under the same key, and one that is waited for is
     looked for again: an error would have it sent twice."""

@@ -221,13 +221,13 @@ async def test_a_url_that_lacks_its_secret(shell: Shell) -> None:
     assert (0, 1, True) == (
         without.code,
         without.err.count("\n"),
-        "Set webhook_secret to receive it" in without.err,
+        "Set webhook_secret to accept them" in without.err,
     )
     assert (0, "") == (complete.code, complete.err)
 
 
 async def test_staff_need_an_address(shell: Shell) -> None:
-    """What is no e-mail address is refused: nobody could sign in with it."""
+    """What is not an e-mail address is refused: nobody could sign in with it."""
     clerk = shell.clerk()
     org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
     refused = await clerk.run("staff", "create", "--org", org, "--email", "not-an-email")

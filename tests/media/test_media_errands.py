@@ -203,7 +203,7 @@ async def test_internal_addresses(stage: Stage, errands: Errands, files: FileSer
         ("failed", "It is not fetched: its URL names an unusual port."),
         ("failed", "It is not fetched: its URL leads to an internal address."),
         ("failed", "It is not fetched: its URL names an unusual port."),
-        ("failed", "Its URL is none."),
+        ("failed", "Its URL is not valid."),
     ] == await stage.states()
     assert [] == files.asked
 
