@@ -11,7 +11,7 @@ from gateway.api import conversations
 from gateway.api.auth import Callers
 from gateway.api.endpoint import Call, Endpoint, as_bytes
 from gateway.api.sending import shown
-from gateway.api.streaming import Stream
+from gateway.web.streaming import Stream
 from gateway.live.events import LiveEvent
 from gateway.live.subscription import EndedError
 from gateway.problems import FieldError, invalid

@@ -12,7 +12,7 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
 from gateway.api.finding import message_filter
 from gateway.api.sending import shown
-from gateway.api.streaming import Stream
+from gateway.web.streaming import Stream
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.shapes import messages as shapes

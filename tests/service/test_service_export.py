@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api.export_formats import COLUMNS, csv_lines
-from gateway.api.streaming import GoneError, Stream
+from gateway.web.streaming import GoneError, Stream
 from gateway.serve import bind
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 

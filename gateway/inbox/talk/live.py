@@ -16,7 +16,7 @@ import time
 from aiohttp import web
 
 from gateway.api.endpoint import as_bytes
-from gateway.api.streaming import Stream
+from gateway.web.streaming import Stream
 from gateway.inbox import session
 from gateway.inbox.visit import Visit
 from gateway.live.events import LiveEvent
