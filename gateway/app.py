@@ -14,7 +14,6 @@ from channels.render import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
-from gateway.api.endpoint import refuse
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
@@ -46,6 +45,7 @@ from gateway.vault import Vault, VaultError
 from gateway.web import operations, unsubscribe
 from gateway.web.background import background
 from gateway.web.hooks import add_hooks
+from gateway.web.http import refuse
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway import addresses, placing
-from gateway.api.endpoint import Call, Endpoint, respond
+from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import contacts as shapes
@@ -17,6 +17,7 @@ from gateway.shapes.base import Listed
 from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError
+from gateway.web.http import respond
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 

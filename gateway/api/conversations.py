@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
-from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay, shown
 from gateway.ids import new_id
@@ -24,6 +24,7 @@ from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
 from gateway.store.errors import ConflictError
 from gateway.store.searching import conversations_matching
+from gateway.web.http import parse_json, respond
 
 
 async def search(call: Call) -> web.Response:

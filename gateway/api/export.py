@@ -12,7 +12,6 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
 from gateway.api.finding import message_filter
 from gateway.api.sending import shown
-from gateway.web.streaming import Stream
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.shapes import messages as shapes
@@ -22,6 +21,7 @@ from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import MessageFilter
 from gateway.store.paging import Cursor
 from gateway.store.searching import SearchError
+from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 

@@ -11,7 +11,7 @@ from gateway.accept import canceling
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
-from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.endpoint import Call, Endpoint
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
@@ -19,6 +19,7 @@ from gateway.problems import FieldError, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import messages
+from gateway.web.http import parse_json, respond
 
 _BATCH = 1000
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 from multidict import MultiDictProxy
 from pydantic import BaseModel
 
-from gateway.api.endpoint import as_bytes, read_json
 from gateway.problems import FieldError
+from gateway.store.values import as_json_bytes
+from gateway.web.http import read_json
 
 Fields = MultiDictProxy[str]
 
@@ -44,7 +45,7 @@ class Findings(dict[str, str]):
 
 def read(model: type[M], values: Mapping[str, object]) -> M:
     """What a form means, as /v1 would read it; raises `Problem` 422 with every field."""
-    return read_json(model, as_bytes(values))
+    return read_json(model, as_json_bytes(values))
 
 
 def text(form: Fields, name: str) -> str | None:

@@ -10,12 +10,13 @@ import swagger_ui_bundle
 from aiohttp import web
 
 from gateway import links, migrate
-from gateway.api.endpoint import as_bytes, respond
 from gateway.api.openapi import describe
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import queue, upkeep
 from gateway.store.errors import DatabaseAwayError
+from gateway.store.values import as_json_bytes
+from gateway.web.http import respond
 from gateway.web.services import SERVICES
 
 _log = logger(__name__)
@@ -97,7 +98,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def openapi(request: web.Request) -> web.Response:
     """The description of /v1, and of what operators ask."""
     base_url = links.shown(request.app[SERVICES].settings.base_url)
-    return web.Response(body=as_bytes(describe(base_url)), content_type="application/json")
+    return web.Response(body=as_json_bytes(describe(base_url)), content_type="application/json")
 
 
 async def docs(_: web.Request) -> web.Response:

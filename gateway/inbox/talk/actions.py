@@ -9,7 +9,6 @@ from aiohttp import web
 from gateway.accept import canceling
 from gateway.accept.recalling import digest_of
 from gateway.accept.storing import Idempotency
-from gateway.api.endpoint import as_bytes
 from gateway.api.sending import one as sent_answer
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
@@ -17,6 +16,7 @@ from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import desk
 from gateway.store.errors import ConflictError
+from gateway.store.values import as_json_bytes
 
 
 async def read(visit: Visit) -> web.StreamResponse:
@@ -67,7 +67,7 @@ async def retry(visit: Visit) -> web.StreamResponse:
         key = Idempotency(
             key=what,
             digest=digest_of(visit.staff, what, None),
-            answer=lambda results: as_bytes(sent_answer(results)),
+            answer=lambda results: as_json_bytes(sent_answer(results)),
         )
         await visit.services.accepting.retry(visit.staff, visit.id, key)
     return visit.redirect(f"/c/{where}", done="again")

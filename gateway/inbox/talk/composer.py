@@ -19,7 +19,6 @@ from gateway.accept import replying
 from gateway.accept.preview import preview
 from gateway.accept.recalling import digest_of
 from gateway.accept.storing import Idempotency
-from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
@@ -33,6 +32,8 @@ from gateway.store import conversations, desk, suppressions
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.suppressions import Pair
+from gateway.store.values import as_json_bytes
+from gateway.web.http import read_json
 
 FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
@@ -183,7 +184,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     key = Idempotency(
         key=f"inbox:{typed.key or new_id()}",
         digest=digest,
-        answer=lambda results: as_bytes(sent_answer(results)),
+        answer=lambda results: as_json_bytes(sent_answer(results)),
     )
     try:
         known = await services.accepting.recall(visit.staff, key)
@@ -229,7 +230,9 @@ async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[
         for file in typed.files
     ]
     values = typed.as_json(visit.clock.zone)
-    request = read_json(ReplyRequest, as_bytes(values | ({"attachments": files} if files else {})))
+    request = read_json(
+        ReplyRequest, as_json_bytes(values | ({"attachments": files} if files else {}))
+    )
     return row, request, [hashlib.sha256(file.content).hexdigest() for file in typed.files]
 
 

@@ -15,8 +15,6 @@ import time
 
 from aiohttp import web
 
-from gateway.api.endpoint import as_bytes
-from gateway.web.streaming import Stream
 from gateway.inbox import session
 from gateway.inbox.visit import Visit
 from gateway.live.events import LiveEvent
@@ -24,6 +22,8 @@ from gateway.live.subscription import EndedError, Subscription
 from gateway.store import desk
 from gateway.store.database import Staff
 from gateway.store.positions import Position
+from gateway.store.values import as_json_bytes
+from gateway.web.streaming import Stream
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
@@ -144,7 +144,7 @@ def _counted(position: Position, unread: int) -> bytes:
 
 
 def _told(position: Position, told: dict[str, object]) -> bytes:
-    return f"id: {position}\ndata: ".encode() + as_bytes(told) + b"\n\n"
+    return f"id: {position}\ndata: ".encode() + as_json_bytes(told) + b"\n\n"
 
 
 def _beat(position: Position) -> bytes:
