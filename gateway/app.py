@@ -13,6 +13,7 @@ from channels.download import Downloader, DownloadError
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
+from gateway.api import docs
 from gateway.api.auth import Callers
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
@@ -66,6 +67,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_services(settings, settings.database_url))
     for start in dict.fromkeys(("", settings.prefix)):
         _add_api(app, start)
+        docs.add_routes(app, start)
         operations.add_routes(app, start)
     add_hooks(app, settings.base_url)
     add_links(app, settings.base_url)
