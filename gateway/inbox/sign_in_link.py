@@ -1,8 +1,8 @@
 """Signing in with a link that works once: asked for here, sent through the gateway's own e-mail.
 
-What waits in the database is the link's id; the link itself is made when the mail leaves
-(docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because programs
-that look after mail open every link; the button on its page does.
+Only the link's id is stored; the link itself is made when the mail leaves
+(docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because mail
+scanners open every link; the button on its page signs in.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TAKES = 0.5
 
 
 async def ask(visit: Visit) -> web.StreamResponse:
-    """Send a link to a member of staff; the same answer, as quickly, whoever asks for whom."""
+    """Send a link to a member of staff; the answer does not tell whether there is one."""
     form = await visit.form()
     email = form.get("email", "").strip()
     if not is_address(email):
@@ -100,7 +100,7 @@ async def _send(visit: Visit, email: str) -> None:
     try:
         await services.accepting.accept_sign_in(staff, request, link_id)
     except Problem as problem:
-        # The answer is the same, so the operator's log is the one place that says why.
+        # The answer is the same, so only the operator's log says why.
         _log.warning(
             "no link was sent",
             organization_id=str(staff.organization_id),

@@ -1,4 +1,4 @@
-"""Who must not be written to: the list, adding to it, and lifting with a second thought."""
+"""Who must not be written to: the list, adding to it, and lifting after confirmation."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ async def add(visit: Visit) -> web.StreamResponse:
 
 
 async def one(visit: Visit) -> web.StreamResponse:
-    """One suppression, with what it is known from."""
+    """One suppression, with its evidence."""
     return await _one(visit)
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
-    """Lift it, where the box says that somebody thought about it."""
+    """Lift it, if the box is ticked."""
     form = await visit.form()
     if not forms.is_set(form, "sure"):
         return await _one(visit, {"sure": "Tick the box if you are sure."})

@@ -1,4 +1,4 @@
-"""A template as a form: what each channel asks for, and what was typed as /v1 takes it."""
+"""A template as a form: what each channel asks for, and what was typed as a request of /v1."""
 
 from __future__ import annotations
 

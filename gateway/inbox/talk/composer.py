@@ -1,4 +1,4 @@
-"""What is about to be said: a form that knows its channel, a preview, and sending it once."""
+"""Writing a message: a form for each channel, a preview, and sending it only once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
 )  # fmt: skip
 
-# What is said of a message that was taken.
+# The notices for an accepted message.
 TAKEN = {
     "sent": "Your message is on its way.",
     "later": "Your message is scheduled.",
@@ -47,15 +47,15 @@ TAKEN = {
 
 
 class _UsedError(Exception):
-    """The form was sent before, and something else was typed into it since: by going back."""
+    """The form was sent before, and after going back something else was typed into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composing:
-    """The form as it stands: what can be chosen, what is typed, what is wrong with it.
+    """The form as it stands: the choices, what is typed, what is wrong with it.
 
-    `window_until` is the end of WhatsApp's window, None where it is closed. `key` makes sending
-    the same form twice send one message.
+    `window_until` is the end of WhatsApp's window, None if it is closed. With `key`, sending the
+    same form twice sends one message.
     """
 
     channels: list[tuple[str, str]]
@@ -73,7 +73,7 @@ class Composing:
 
     @property
     def needs_template(self) -> bool:
-        """Whether WhatsApp takes nothing but a template just now."""
+        """Whether WhatsApp accepts only a template now."""
         return self.channel == Channel.WHATSAPP and self.window_until is None
 
     def window_left(self, now: datetime) -> str:
@@ -130,7 +130,7 @@ async def begin(
 
 
 async def part(visit: Visit) -> web.StreamResponse:
-    """The form alone, for another channel or template; what was typed stays."""
+    """Only the form, for another channel or template; what was typed stays."""
     typed = Typed.of(await visit.posted())
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -139,13 +139,13 @@ async def part(visit: Visit) -> web.StreamResponse:
 
 
 async def measure(visit: Visit) -> web.StreamResponse:
-    """How many segments an SMS is, while it is typed."""
+    """How many segments an SMS has, while it is typed."""
     body = (await visit.form()).get("body", "").replace("\r\n", "\n")[: 2 * sms.CHARACTERS]
     return visit.page("talk/measure.html", measured=sms.measure(body), most=sms.CHARACTERS)
 
 
 async def reply(visit: Visit) -> web.StreamResponse:
-    """Send what was typed, or show what it would be."""
+    """Send what was typed, or preview it."""
     from gateway.inbox.talk import page  # noqa: PLC0415 - the page holds this form
 
     typed = Typed.of(await visit.posted())
@@ -205,7 +205,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
         composing = await begin(visit, db, row, again)
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])
-    response.headers["HX-Trigger-After-Settle"] = "sent"  # the new form has the focus
+    response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form
     return response
 
 
@@ -237,7 +237,7 @@ async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[
 
 
 def _possible(row: Row, senders: list[Row]) -> dict[str, list[str]]:
-    """The channels that this contact has an address on and the organization a sender."""
+    """The channels on which this contact has an address and the organization a sender."""
     fitting = {
         Channel.EMAIL: [each for each in row["addresses"] if "@" in each],
         Channel.SMS: [each for each in row["addresses"] if each.startswith("+")],
@@ -265,7 +265,7 @@ def _first(options: list[str], one: str) -> list[str]:
 async def _window(
     db: Connection, organization_id: UUID, typed: Typed, theirs: list[str], ours: list[str]
 ) -> datetime | None:
-    """Until when WhatsApp takes a free text; None where it does not."""
+    """Until when WhatsApp accepts free text; None if it does not."""
     to = typed.to if typed.to in theirs else next(iter(theirs), "")
     from_ = typed.from_ if typed.from_ in ours else next(iter(ours), "")
     pair = Pair(
@@ -279,5 +279,5 @@ async def _window(
 
 
 def _subject(last: Row | None) -> str:
-    """The subject under which an e-mail would answer."""
+    """The subject of an e-mail that answers."""
     return replying.subject_of(last["subject"]) if last and last["subject"] else ""

@@ -1,4 +1,4 @@
-"""Who a conversation is with: names, addresses, suppressions, and what is said about that."""
+"""Who a conversation is with: names, addresses, suppressions, and how staff change them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
 
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
-    """Look for the lead or client that it is with."""
+    """Search for the lead or client that it is with."""
     q = visit.request.query.get("person", "").strip()[:100].replace("\x00", "")
     found: list[Row] = []
     async with visit.services.database.as_caller(visit.staff) as db:
@@ -123,7 +123,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
 
 
 async def ask_merge(visit: Visit) -> web.StreamResponse:
-    """Whether two conversations are really with one person."""
+    """Ask whether two conversations are really with one person."""
     other = _uuid(visit.request.query.get("other", ""))
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -155,7 +155,7 @@ async def merge(visit: Visit) -> web.StreamResponse:
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
-    """Lift a suppression of the contact's, where this member of staff may."""
+    """Lift one of the contact's suppressions, if this member of staff may."""
     form = await visit.form()
     await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
     return visit.redirect(f"/c/{visit.id}", done="lifted")
@@ -164,7 +164,7 @@ async def lift(visit: Visit) -> web.StreamResponse:
 async def _merge_instead(
     visit: Visit, row: Row, kind: str, wanted: UUID | None
 ) -> web.StreamResponse:
-    """Who is linked to another conversation already: both may be one person's."""
+    """The person is linked to another conversation already: offer to merge the two."""
     async with visit.services.database.as_caller(visit.staff) as db:
         other = await conversations.of_contact(
             db,
