@@ -277,5 +277,5 @@ def sender_address(provider: str, channel: Channel, address: str) -> str:
 def _row(provider: str) -> Provider:
     if provider not in PROVIDERS:
         known = ", ".join(sorted(PROVIDERS))
-        raise NotPossibleError(("provider", f"{provider!r} is not built yet; there is {known}"))
+        raise NotPossibleError(("provider", f"{provider!r} is not built yet; there are {known}"))
     return PROVIDERS[provider]

@@ -24,8 +24,10 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(len(name) for name in data)
     for name, value in data.items():
         if isinstance(value, Mapping):
-            out.print(f"{name}", markup=False)
+            out.print(name, markup=False)
+            inner = max((len(key) for key in value), default=0)
             for key, item in value.items():
-                out.print(f"  {key}  {item}", markup=False)
+                out.print(f"  {key.ljust(inner)}  {item}", markup=False)
         else:
-            out.print(f"{name.ljust(width)}  {value}", markup=False)
+            text = (", ".join(value) or "none") if isinstance(value, list) else value
+            out.print(f"{name.ljust(width)}  {text}", markup=False)
