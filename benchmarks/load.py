@@ -132,7 +132,7 @@ class Load:
         return self._summary(time.monotonic())
 
     async def _pace(self, rate: float) -> None:
-        """Send requests at a steady rate, whatever the answers; without a free connection they wait."""
+        """Send requests at a steady rate, whatever is answered; without a connection they wait."""
         due, step = time.monotonic(), 1 / rate
         while due < self.end:
             now = time.monotonic()
