@@ -1,1 +1,1 @@
-"""What the gateway carries on this machine, beside naive programs and PostgreSQL alone."""
+"""How much the gateway carries on this machine, beside naive programs and PostgreSQL alone."""

@@ -12,7 +12,7 @@ from benchmarks.traffic import batch, single
 
 CONNECTIONS = 64
 BATCH = 100
-# A naive program in whose threads callers wait answers no more with more connections.
+# A naive program whose threads are blocked by callers gains nothing from more connections.
 NAIVE_CONNECTIONS = 16
 
 
@@ -23,7 +23,7 @@ def accept(
     floor: float | None,
     webs: Sequence[int] = (1, 2),
 ) -> list[Row]:
-    """Single sends and batches, each with so many web processes."""
+    """Single sends and batches, each with different numbers of web processes."""
     rows = []
     for processes in webs:
         row = single_sends(stage, seconds, processes)
@@ -48,14 +48,14 @@ def singles(stage: Stage, *, is_keyed: bool = False) -> list[bytes]:
 
 
 def batches(stage: Stage, messages: int) -> list[bytes]:
-    """Requests for so many messages, a hundred in each."""
+    """Requests for this many messages, a hundred in each."""
     contacts = [n % stage.contacts for n in range(messages)]
     starts = range(0, messages, BATCH)
     return [batch(stage.port, stage.tenant.key, contacts[at : at + BATCH]) for at in starts]
 
 
 def single_sends(stage: Stage, seconds: float, processes: int, *, is_keyed: bool = False) -> Row:
-    """As many as so many web processes take."""
+    """As many as this number of web processes accepts."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,
@@ -103,7 +103,7 @@ def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
 
 
 def naive_accept(stage: Stage, seconds: float) -> float:
-    """What the naive program takes a second: it sends in the request, as people write it."""
+    """Messages a second that the naive program accepts: it sends inside the request."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,

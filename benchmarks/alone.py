@@ -11,11 +11,11 @@ from benchmarks.result import Goal, Row
 from benchmarks.stage import Stage
 
 PAUSE = 0.1
-_FIRST = 5  # connections, plans and caches are made with these
+_FIRST = 5  # these create connections, plans and caches
 
 
 def alone(stage: Stage, seconds: float) -> list[Row]:
-    """Every message waits for a machine that has been idle for a moment."""
+    """Each message is sent only after the machine has been idle for a moment."""
     stage.postgres.clear()
     spec = Spec(
         port=stage.port,

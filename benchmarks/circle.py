@@ -1,4 +1,4 @@
-"""Goal 4: the full circle, accept → send → sent and delivered reports → rows, for a time."""
+"""Goal 4: the full circle, accept → send → sent and delivered reports → rows, for some time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS = 64
 CONCURRENCY = 256
 _MINUTE = 60
 
-# Those that `cost` has filled the table with are marked.
+# The rows with which `cost` filled the table are marked.
 _DELIVERED = """
 SELECT count(*) FROM public.messages
 WHERE status = 'delivered' AND metadata ->> 'before' IS NULL
@@ -71,7 +71,7 @@ def circle(stage: Stage, seconds: float, rate: int = RATE) -> Row:
         cpu=course.cost.per_message(course.asked),
         peak=course.cost.peak,
         goals=[
-            # What is on its way at the end is not lost, but not counted.
+            # Messages under way at the end are not lost, but are not counted.
             Goal(what="delivered a second", limit=rate * 0.98, value=course.rate),
             Goal(what="delivered of accepted", limit=1, value=course.delivered / course.asked),
         ],
@@ -100,8 +100,8 @@ def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
         stage.web() as web,
         stage.worker(CONCURRENCY) as worker,
     ):
-        # All that is spent, on all that comes, until it is delivered: a process that lags behind
-        # would else look cheap.
+        # All that is spent on everything until it is delivered, or else a process that lags behind
+        # would look cheap.
         spent = watch(stage, web=web, worker=worker)
         spent.begin()
         with loading(stage, singles(stage), spec, watch(stage)) as load:
@@ -144,13 +144,13 @@ def run_circle(stage: Stage, seconds: float, rate: int) -> Course:
 
 
 def _updates(stage: Stage) -> tuple[int, int]:
-    """How many rows of `messages` were updated in place, and how many at all."""
+    """How many rows of `messages` were updated in place (HOT), and how many in all."""
     row = stage.postgres.db.execute(_UPDATES).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def as_json(course: Course) -> dict[str, Any]:
-    """The course, for the JSON and the plot."""
+    """The course of the run, for the JSON and the plot."""
     return {
         "asked": course.asked,
         "missed": course.missed,
@@ -165,7 +165,7 @@ def as_json(course: Course) -> dict[str, Any]:
 
 
 def _flat(course: Course) -> list[Goal]:
-    """Memory and latency of the last minute against those of the second."""
+    """Memory and latency in the last minute compared with the second minute."""
     goals = []
     for name in ("web", "worker"):
         early = [at[name] for at in course.memory if _MINUTE <= at["at"] < 2 * _MINUTE]

@@ -57,9 +57,9 @@ def cost(stage: Stage, seconds: float, rate: int, rows: int) -> list[Row]:
 
 
 def fill(stage: Stage, rows: int) -> None:
-    """So many delivered messages with their events, older than what comes."""
+    """Fill the table with delivered messages and their events, older than those of the run."""
     db = stage.postgres.db
-    # Neither triggers nor keys are asked: the rows are right by construction.
+    # Triggers and foreign keys are skipped: the rows are right by construction.
     db.execute("SET session_replication_role = replica")
     db.execute("SET synchronous_commit = off")
     for first in range(0, rows, _CHUNK):

@@ -95,7 +95,7 @@ def _slow(stage: Stage, messages: int) -> Row:
 
 
 def naive_dispatch(stage: Stage, seconds: float) -> float:
-    """What the naive worker sends a second."""
+    """Messages a second that the naive worker sends."""
     _fill(stage, int(200 + seconds * 800) // 100 * 100)
     with stage.provider(), stage.naive("worker"):
         _until_sending(stage)

@@ -1,4 +1,4 @@
-"""What PostgreSQL alone does of the same statements: pgbench, in the same run.
+"""How many of the same statements PostgreSQL alone executes: pgbench, in the same run.
 
 No conversations, leads, templates or raw requests: a path comes near its floor by doing little
 beside its row, its queue entry and its event.
@@ -16,7 +16,7 @@ from benchmarks.stage import Stage
 from gateway.embedded.programs import bin_dir
 
 ROWS = 100
-# Random but for their beginning, as the gateway's ids are.
+# Random except for their beginning, as the gateway's ids are.
 _ID = (
     "(lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')"
     " || '7' || substr(md5(random()::text), 1, 19))::uuid"
@@ -82,7 +82,7 @@ FROM generate_series(1, 41000) AS s (n)
 
 
 def accept_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Rows a second, one and a hundred in a statement."""
+    """Rows a second, one and a hundred per statement."""
     found = {}
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 4)):
         stage.postgres.clear()
@@ -103,7 +103,7 @@ def dispatch_floor(stage: Stage, seconds: int) -> dict[str, float]:
 
 
 def receive_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Reports a second, one and a hundred in a statement."""
+    """Reports a second, one and a hundred per statement."""
     found = {}
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 2)):
         stage.postgres.clear()

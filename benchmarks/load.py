@@ -20,14 +20,14 @@ import uvloop
 
 from benchmarks.wire import Wire
 
-# Stands in a request where the number of the request belongs, so that no two are the same.
+# A placeholder for the number of the request, so that no two requests are the same.
 MARK = b"@@@@@@@@@@"
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
-    """What to do: `rate` requests a second, or as many as are answered on the connections."""
+    """What to do: `rate` requests a second, or as many as the connections allow."""
 
     port: int
     connections: int
@@ -43,7 +43,7 @@ class Spec:
 
 @dataclass(kw_only=True, slots=True)
 class Outcome:
-    """What came of it; latencies in milliseconds, of what was answered after the warm-up.
+    """The result; latencies in milliseconds, of requests answered after the warm-up.
 
     `missed`: what a rate had wanted, and no connection was free for.
     """
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def pack(requests: Sequence[bytes], path: Path) -> str:
-    """Write requests to a file, each behind its length; the path."""
+    """Write requests to a file, each preceded by its length; returns the path."""
     with path.open("wb") as file:
         for request in requests:
             file.write(len(request).to_bytes(4, "big"))
@@ -81,7 +81,7 @@ def unpack(path: str) -> list[bytes]:
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
-    """The value below which this share of them is; 0 of none."""
+    """The value below which this share of them lies; 0 if there are none."""
     if not sorted_values:
         return 0.0
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))]
@@ -94,7 +94,7 @@ class Load:
         self.spec = spec
         self._requests = unpack(spec.requests)
         self._number = 0
-        self._waiting: deque[float] = deque()  # open loop: when each was to be asked
+        self._waiting: deque[float] = deque()  # open loop: when each request was due
         self._free: list[Connection] = []
         self.over = asyncio.Event()
         self.begin = 0.0
@@ -132,7 +132,7 @@ class Load:
         return self._summary(time.monotonic())
 
     async def _pace(self, rate: float) -> None:
-        """Ask at a steady rate, whatever is answered; what finds no connection free waits."""
+        """Send requests at a steady rate, whatever is answered; without a connection they wait."""
         due, step = time.monotonic(), 1 / rate
         while due < self.end:
             now = time.monotonic()
@@ -144,14 +144,14 @@ class Load:
                 due += step
             await asyncio.sleep(max(0.0005, due - time.monotonic()))
         await asyncio.sleep(max(0.0, self.end - time.monotonic()) + 0.001)  # not a moment too early
-        if self._free:  # else what is answered next looks whether it was the last
+        if self._free:  # otherwise the next answer checks whether it was the last
             self.ask(self._free.pop())
 
     def ask(self, connection: Connection) -> None:
-        """Have a free connection ask what is next, if anything is."""
+        """Give the next request, if there is one, to a free connection."""
         now = time.monotonic()
         if self.spec.rate is not None:
-            if now >= self.end:  # what has found no connection by now is not asked any more
+            if now >= self.end:  # requests still without a connection are dropped
                 self.outcome.missed += len(self._waiting)
                 self._waiting.clear()
             if self._waiting:
@@ -174,7 +174,7 @@ class Load:
         connection.write(request.replace(MARK, b"%010d" % self._number))
 
     def answered(self, connection: Connection, head: bytes, body: bytes) -> None:
-        """Look at an answer, and go on."""
+        """Check an answer, and continue."""
         now = time.monotonic()
         self.under_way -= 1
         self.outcome.all_answered += 1
@@ -189,7 +189,7 @@ class Load:
             self.ask(connection)
 
     def failed(self, what: str) -> None:
-        """Count an answer that is not the right one."""
+        """Count a wrong answer."""
         self.outcome.wrong += 1
         self.outcome.first_wrong = self.outcome.first_wrong or what
 
@@ -229,7 +229,7 @@ class Connection(Wire):
         self._load.answered(self, head, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A server that hangs up in a measurement spoils it."""
+        """A server that hangs up during a measurement spoils it."""
         if not self._load.over.is_set():
             self._load.failed(f"the connection was closed: {exc}")
             self._load.over.set()
@@ -241,7 +241,7 @@ def _say(line: bytes) -> None:
 
 
 def main() -> None:
-    """Read the specification, do it, say what came of it."""
+    """Read the specification, run it, print the result."""
     spec = Spec(**orjson.loads(Path(sys.argv[1]).read_bytes()))
 
     async def run() -> Outcome:

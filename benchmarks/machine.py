@@ -1,4 +1,4 @@
-"""Where it was measured."""
+"""The machine on which it was measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.processes import all_busy, usage
 
 
 def describe(postgres: Postgres) -> dict[str, str]:
-    """The machine, what else it does, and what runs on it; no name of it and no path."""
+    """The machine, what else it does, and its software; without its name or any path."""
     return {
         "processor": _of("/proc/cpuinfo", "model name"),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -27,7 +27,7 @@ def describe(postgres: Postgres) -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class Others:
-    """How much of the cores programs have that are not of this run: they spoil it."""
+    """How much of the cores other programs use, which spoils a run."""
 
     postgres: int | None
     _began: float = field(default_factory=time.monotonic)

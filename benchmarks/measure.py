@@ -1,4 +1,4 @@
-"""One measurement: the load runs, and what it costs each process is read beside it."""
+"""One measurement: the load runs, and meanwhile its cost to each process is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.stage import Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Seconds of CPU of each process over a time, and the most memory that one of it had."""
+    """Seconds of CPU of each kind of process over some time, and the peak memory of one of them."""
 
     seconds: float
     cpu: dict[str, float]
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass
 class Watch:
-    """What processes used between `begin` and `end`; those of one name are counted together."""
+    """What processes used between `begin` and `end`; those with one name are counted together."""
 
     pids: dict[str, list[int]]
     _at: float = 0.0
@@ -62,7 +62,7 @@ def _together(usages: Sequence[Usage]) -> Usage:
 
 
 def watch(stage: Stage, **children: Child | Sequence[Child]) -> Watch:
-    """A watch over these processes and PostgreSQL, where that runs here."""
+    """A watch over these processes, and over PostgreSQL if it runs here."""
     pids = {
         name: [given.pid] if isinstance(given, Child) else [child.pid for child in given]
         for name, given in children.items()
@@ -98,7 +98,7 @@ class Loading:
 
 @contextmanager
 def loading(stage: Stage, requests: Sequence[bytes], spec: Spec, over: Watch) -> Iterator[Loading]:
-    """Start a load in a process of its own; inside the block its warm-up is over."""
+    """Start a load in a separate process; inside the block its warm-up is over."""
     spec = replace(spec, requests=pack(requests, stage.folder / "requests"))
     path = stage.folder / "spec.json"
     path.write_bytes(orjson.dumps(asdict(spec)))

@@ -15,7 +15,7 @@ Line = tuple[str, Sequence[tuple[float, float]]]
 def soak(course: dict[str, Any]) -> str:
     """The whole picture of what `circle` measured."""
     circle = course["circle_per_second"]
-    accept = list(enumerate(course["accept_per_second"]))[:-1]  # the last second is not whole
+    accept = list(enumerate(course["accept_per_second"]))[:-1]  # the last second is incomplete
     memory = course["memory"]
     charts: list[tuple[str, list[Line]]] = [
         (
@@ -90,7 +90,7 @@ def _chart(title: str, lines: Sequence[Line], top: float) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next number that reads well at the top of an axis."""
+    """The next round number, for the top of an axis."""
     step = 1.0
     while step * 10 < value:
         step *= 10

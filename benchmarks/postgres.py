@@ -77,14 +77,14 @@ class Postgres:
         self.db = psycopg.connect(dsn, autocommit=True)
 
     def must_be_durable(self) -> None:
-        """Raises `NotMeasuredError` where a commit may be lost: that is another race."""
+        """Raises `NotMeasuredError` if commits may be lost: that would be another race."""
         for name in ("fsync", "synchronous_commit", "full_page_writes"):
             if self.value("SELECT current_setting(%s)", name) == "off":
                 raise NotMeasuredError(f"{name} is off on this server")
 
     @property
     def pid(self) -> int | None:
-        """The server's first process, where it runs on this machine."""
+        """The server's main process, if it runs on this machine."""
         pid = self.value("SELECT pg_read_file('postmaster.pid')").split()[0]
         cwd = self.value("SELECT current_setting('data_directory')")
         found = Path(f"/proc/{pid}/cmdline")
@@ -100,7 +100,7 @@ class Postgres:
         return int(self.value(query, *values) or 0)
 
     def clear(self) -> None:
-        """Take away what the path before has left, and what it would cost later."""
+        """Remove what the previous path left behind, and would cost later."""
         self.db.execute(
             "TRUNCATE public.messages, gateway.queue, gateway.message_events,"
             " gateway.webhook_requests, gateway.unmatched_reports, gateway.template_uses,"
@@ -110,7 +110,7 @@ class Postgres:
 
     @contextmanager
     def plain(self) -> Iterator[None]:
-        """Without the trigger that finds a conversation for rows of others: those have none."""
+        """Without the trigger that finds a conversation for other programs' rows."""
         self.db.execute("ALTER TABLE public.messages DISABLE TRIGGER place_messages")
         try:
             yield

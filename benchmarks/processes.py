@@ -24,7 +24,7 @@ class NotMeasuredError(Exception):
 
 
 class Child:
-    """One process that dies with us, and what it said."""
+    """A process that dies with us, and its output."""
 
     def __init__(
         self, name: str, words: Sequence[str], env: Mapping[str, str], folder: Path
@@ -49,7 +49,7 @@ class Child:
         return self._process.pid
 
     def wait_until(self, text: str, times: int = 1) -> None:
-        """Wait until it has said something so often."""
+        """Wait until its output has had something a number of times."""
         deadline = time.monotonic() + _READY
         while self.log.read_bytes().count(text.encode()) < times:
             if self._process.poll() is not None:
@@ -96,7 +96,7 @@ def usage(pid: int) -> Usage:
             stat = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             status = Path(f"/proc/{each}/status").read_text()
         except OSError:
-            continue  # it has just ended; its parent has its time
+            continue  # it has just ended; its time counts for its parent
         cpu += sum(int(ticks) for ticks in stat[11:15]) / _TICK
         high = status.partition("VmHWM:")[2].split(None, 1)
         peak = max(peak, int(high[0]) * 1024 if high else 0)
@@ -116,7 +116,7 @@ def resident(pid: int) -> int:
 
 
 def all_busy() -> float:
-    """Seconds that all cores have been busy since the machine started, with whatever."""
+    """Seconds for which all cores have been busy since the machine started."""
     words = Path("/proc/stat").read_text().split(None, 9)
     # user, nice, system, irq, softirq and what the host took away
     return sum(int(words[n]) for n in (1, 2, 3, 6, 7, 8)) / _TICK
@@ -138,7 +138,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has."""
+    """A free port on the loopback address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -75,7 +75,7 @@ def _profile(stage: Stage, name: str, folder: Path) -> None:
 
 
 def _print_functions(root: Frame) -> None:
-    """Every function by the time in itself, and ours by the time in them and all they call."""
+    """Every function by its own time, and ours by their time including all that they call."""
     alone: dict[str, float] = defaultdict(float)
     with_calls: dict[str, float] = defaultdict(float)
     _count(root, alone, with_calls, frozenset())
@@ -89,7 +89,7 @@ def _print_functions(root: Frame) -> None:
 
 
 def _loop(frame: Frame) -> Frame | None:
-    """Where the event loop runs: what is above it is the start."""
+    """Where the event loop runs: what is above it is start-up."""
     if frame.function == "run_loop":
         return frame
     return next((found for child in frame.children if (found := _loop(child))), None)
@@ -123,7 +123,7 @@ def _name(frame: Frame) -> str:
 
 
 def _is_idle(name: str) -> bool:
-    """Where the loop waits for something to do (or reads and writes, which is not told apart)."""
+    """Where the loop waits (or reads and writes, which cannot be distinguished)."""
     return "run_until_complete" in name or name.endswith((" run", " run_loop"))
 
 

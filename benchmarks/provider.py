@@ -1,4 +1,4 @@
-"""A provider that is quicker than whoever calls it: `python -m benchmarks.provider PORT ...`.
+"""A provider that is faster than its callers: `python -m benchmarks.provider PORT ...`.
 
 It answers Twilio's Messages resource with a new SID each time, at once or after `--delay` seconds;
 with `--token` it reports `sent` and `delivered`, signed, as Twilio does. GET /stats: what came.
@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.traffic import twilio_report
 from benchmarks.wire import Wire
 
-# A provider does not wait for one answer before it reports the next: as many as are needed.
+# A provider does not wait for one answer before it reports the next: it opens what it needs.
 REPORTERS = 128
 _ANSWER = orjson.dumps(
     {
@@ -137,18 +137,18 @@ class Reporter(Wire):
         self._provider = provider
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be free for reports."""
+        """Wait for reports."""
         super().connection_made(transport)
         self._provider.free(self)
 
     def got(self, head: bytes, _body: bytes) -> None:
-        """Go on with the next."""
+        """Continue with the next."""
         self._provider.reported(head)
         self._provider.free(self)
 
 
 class Caller(Wire):
-    """One connection of somebody who sends."""
+    """One connection of a client that sends."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__()

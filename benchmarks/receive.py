@@ -13,7 +13,7 @@ from benchmarks.traffic import meta_statuses, sendgrid_events, twilio_message, t
 from channels.model import Channel
 
 EVENTS = 50
-# Of fewer in a request some are answered within the time.
+# With fewer in a request some are answered in time.
 NAIVE_EVENTS = 5
 CONNECTIONS = 64
 BATCH_CONNECTIONS = 8
@@ -38,7 +38,7 @@ def receive(
 
 
 def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
-    """As many of a provider's as so many web processes take."""
+    """As many of a provider's as this number of web processes accepts."""
     each = 1 if provider == "twilio" else EVENTS
     requests = _requests(stage, provider, seconds, each)
     with stage.web(processes) as web:
@@ -60,7 +60,7 @@ def reports(stage: Stage, provider: str, seconds: float, processes: int) -> Row:
 
 
 def texts(stage: Stage, seconds: float, processes: int) -> Row:
-    """What people write: as many SMS, one a request, as so many web processes take."""
+    """Inbound SMS, one a request, as many as this number of web processes accepts."""
     stage.postgres.clear()
     url = stage.hook("twilio", stage.tenant.twilio, "message")
     token, most = stage.tenant.token, int(4_000 * (seconds + _warmup(seconds)))
@@ -77,7 +77,7 @@ def texts(stage: Stage, seconds: float, processes: int) -> Row:
 
 
 def naive_receive(stage: Stage, seconds: float) -> dict[str, float]:
-    """What the naive program takes of each provider a second."""
+    """Reports a second of each provider that the naive program accepts."""
     rates = {}
     with stage.naive("app") as web:
         for provider in ("twilio", "sendgrid", "meta"):
@@ -106,7 +106,7 @@ def _warmup(seconds: float) -> float:
 
 
 def _requests(stage: Stage, provider: str, seconds: float, each: int) -> Sequence[bytes]:
-    """Reports about messages that are there, more than can be taken in the time."""
+    """Reports about existing messages, more than can be accepted in the time."""
     stage.postgres.clear()
     tenant, now = stage.tenant, int(time.time())
     if provider == "twilio":

@@ -1,4 +1,4 @@
-"""What was measured, against what is wanted; as a table and as JSON."""
+"""What was measured, compared with the goals; as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """Whether it is reached."""
+        """Whether the goal is reached."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
@@ -82,7 +82,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def goals(rows: Sequence[Row]) -> str:
-    """What was wanted and what came of it, in Markdown."""
+    """The goals and whether they are met, in Markdown."""
     lines = [
         [
             f"{row.path}: {row.what}",

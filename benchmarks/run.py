@@ -1,4 +1,4 @@
-"""One run: every path after its naive program and its floor, so that all met the same machine."""
+"""One run: each path after its naive program and its floor, so that all meet the same machine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Run:
             try:
                 PATHS[name](self)
             except NotMeasuredError as error:
-                # What other paths have shown is not lost with this one.
+                # If this path fails, the results of the others are not lost.
                 self.failures.append(f"{name}: {error}")
             print(f"{time.monotonic() - begun:.0f} s", flush=True)
         self.rows.append(memory(self.rows))

@@ -1,4 +1,4 @@
-"""A tenant that has all it needs, and the processes that serve it."""
+"""A tenant with everything it needs, and the processes that serve it."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class Stage:
     port: int
     provider_port: int
     contacts: int
-    profiles: Path | None = None  # where samples of web and worker go, if they are to be taken
+    profiles: Path | None = None  # where samples of web and worker go, if any are taken
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the processes are told."""
+        """The environment of the processes."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return {
             **kept,
@@ -149,7 +149,7 @@ class Stage:
         return f"http://127.0.0.1:{self.port}/webhooks/{provider}/{account}/{event}"
 
     def sent(self, channel: Channel, count: int) -> list[Known]:
-        """Messages that a provider took a moment ago, stored at once."""
+        """Messages that a provider took a moment ago, all stored together."""
         mark = {Channel.SMS: "SM", Channel.EMAIL: "sg", Channel.WHATSAPP: "wamid."}[channel]
         known = [
             Known(new_id(), mark + secrets.token_hex(16), n % self.contacts) for n in range(count)

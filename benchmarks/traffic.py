@@ -1,4 +1,4 @@
-"""Requests, made before they are sent: callers' to the API, and signed reports of providers."""
+"""Requests, prepared before they are sent: callers' to the API, and providers' signed reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCE = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A message that was sent: our id, its provider's, and to whom."""
+    """A sent message: our id, the provider's, and the recipient."""
 
     id: UUID
     external_id: str

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with nothing that a measurement does not need: heads, bodies with a length."""
+"""Just enough HTTP/1.1 for a measurement: heads, and bodies with a length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Wire(asyncio.Protocol, ABC):
         self._given = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to write; uvloop's transports are no subclass of asyncio's."""
+        """Keep where to write; uvloop's transports are not subclasses of asyncio's."""
         self._transport = cast("asyncio.Transport", transport)
 
     def write(self, data: bytes) -> None:

@@ -139,7 +139,7 @@ class Downloader:
         except TimeoutError as error:
             raise DownloadLater("Its server did not answer in time.") from error
         except aiohttp.InvalidURL as error:
-            raise DownloadRefused("Its URL is none.") from error
+            raise DownloadRefused("Its URL is not valid.") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise DownloadLater("Its server has no valid certificate.") from error
         except aiohttp.ClientConnectorError as error:
@@ -195,7 +195,7 @@ def _read(url: str) -> URL:
         where = URL(url, encoded=as_is)
         _ = where.origin(), where.port  # it has a host, and a port that is one
     except ValueError:
-        raise DownloadRefused("Its URL is none.") from None
+        raise DownloadRefused("Its URL is not valid.") from None
     return where
 
 
@@ -205,7 +205,7 @@ def _next(where: URL, location: str) -> URL:
     try:
         to = where.join(URL(location, encoded=True))
     except ValueError:
-        raise DownloadRefused("Its server sends to an address that is none.") from None
+        raise DownloadRefused("Its server redirects to an address that is not valid.") from None
     to = _read(str(to))
     if where.scheme == "https" and to.scheme != "https":
         raise DownloadRefused("Its server sends from https to http.")
@@ -224,7 +224,7 @@ def _raise_for(status: int, headers: Mapping[str, str]) -> None:
 async def _content(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", "", *_CODINGS):
-        raise DownloadRefused("Its server packs it in a way that is not known here.")
+        raise DownloadRefused("Its server compresses it in a way that is not known here.")
     if response.content_length is not None and response.content_length > max_bytes:
         raise _too_large(max_bytes)
     inflate = zlib.decompressobj(_CODINGS[coding]) if coding in _CODINGS else None

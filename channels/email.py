@@ -148,7 +148,7 @@ def _text(text: str, field: str, limit: int) -> str:
     if len(text) > limit or len(text.encode(errors="replace")) > limit:
         raise ContentError(field, f"It is larger than {limit // 2**20} MiB.")
     if not is_sendable(text):
-        raise ContentError(field, "It has characters that are none (NUL, half a surrogate pair).")
+        raise ContentError(field, "It has characters that cannot be sent (NUL, lone surrogates).")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -131,7 +131,9 @@ async def ask(
     try:
         where = URL(url, encoded=True)
     except ValueError as error:
-        raise RefusedForNow(f"The address of {provider} is none.", code="unreachable") from error
+        raise RefusedForNow(
+            f"The address of {provider} is not valid.", code="unreachable"
+        ) from error
     leaving = None if body is None else Body(body, total)
     try:
         return await _ask(session, method, where, headers, leaving, timeout)
@@ -172,7 +174,7 @@ def _failure(provider: str, error: Exception, *, is_partial: bool) -> RefusedFor
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return RefusedForNow(f"{provider} cannot be reached.", code="unreachable")
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return RefusedForNow(f"The address of {provider} is none.", code="unreachable")
+        return RefusedForNow(f"The address of {provider} is not valid.", code="unreachable")
     is_late = isinstance(error, TimeoutError)
     if is_partial:
         how = "was too slow" if is_late else "broke"

@@ -150,7 +150,7 @@ def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = Fals
 
 def _address(mailbox: str) -> str:
     if MAILBOX.fullmatch(mailbox) is None:
-        raise Refused("An address of the mail is no mailbox.", code="address")
+        raise Refused("An address of the mail is not a mailbox.", code="address")
     return _line(mailbox)
 
 

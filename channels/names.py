@@ -63,7 +63,7 @@ class OwnThreads(AbstractResolver):
         try:
             return asked.result()
         except UnicodeError as error:  # two dots in a row, or more than 63 letters between them
-            raise socket.gaierror(socket.EAI_NONAME, "This is no host's name.") from error
+            raise socket.gaierror(socket.EAI_NONAME, "This is not a host name.") from error
 
     def _ask(self, host: str, port: int, family: int) -> asyncio.Future[Found]:
         look_up = partial(

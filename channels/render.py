@@ -222,7 +222,7 @@ def _is_plain(source: str) -> bool:
     if "\0" in source:
         raise TemplateError("The template holds a NUL character, which cannot be sent.")
     if not source.isascii() and _lone_surrogate(source):
-        raise TemplateError("The template holds half a surrogate pair, which is no character.")
+        raise TemplateError("The template holds half a surrogate pair, which is not a character.")
     return "{" not in source or not any(mark in source for mark in ("{{", "{%", "{#"))
 
 
@@ -241,7 +241,7 @@ def _checked(text: str) -> str:
     if "\0" in text:
         raise RenderError("The text holds a NUL character, which cannot be sent.")
     if not text.isascii() and _lone_surrogate(text):
-        raise RenderError("The text holds half a surrogate pair, which is no character.")
+        raise RenderError("The text holds half a surrogate pair, which is not a character.")
     return text
 
 

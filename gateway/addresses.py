@@ -89,10 +89,10 @@ def is_contact(contact: Mapping[str, Any], address: str, country: str | None) ->
 def invalid(channel: Channel, country: str | None) -> str:
     """What is wrong with an address that could not be read, and how one is written."""
     if channel is Channel.EMAIL:
-        return "is no e-mail address: write it as ada@example.com, without a name"
+        return "is not an e-mail address: write it as ada@example.com, without a name"
     national = (
         f"or a national number of {country}"
         if country
         else "national numbers need organizations.settings.country"
     )
-    return f"is no possible phone number: write it as +15551230001, {national}"
+    return f"is not a possible phone number: write it as +15551230001, {national}"

@@ -13,8 +13,8 @@ from channels.download import Downloader, DownloadError
 from channels.render import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
+from gateway.api import docs
 from gateway.api.auth import Callers
-from gateway.api.endpoint import refuse
 from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS, NOT_BUILT
@@ -52,6 +52,7 @@ from gateway.vault import Vault, VaultError
 from gateway.web import operations, unsubscribe
 from gateway.web.background import background
 from gateway.web.hooks import add_hooks
+from gateway.web.http import refuse
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
 
@@ -72,6 +73,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_services(settings, settings.database_url))
     for start in dict.fromkeys(("", settings.prefix)):
         _add_api(app, start)
+        docs.add_routes(app, start)
         operations.add_routes(app, start)
     add_hooks(app, settings.base_url)
     add_links(app, settings.base_url)

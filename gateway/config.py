@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         try:
             return value.expanduser().absolute()
         except RuntimeError:
-            raise ValueError(f"{value} is in nobody's home: name the whole path") from None
+            raise ValueError(f"{value} has no home folder: give the whole path") from None
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
             return value
         keys = tuple(decode_key(part) for part in value.split(",") if part.strip())
         if not keys:
-            raise ValueError("holds no key: name one, or leave the variable out")
+            raise ValueError("has no key: give one, or leave the variable out")
         return keys
 
     @property
@@ -113,7 +113,7 @@ def check_url(value: str) -> str:
     # urlsplit passes over blanks and line ends; what is compared with this, and signed, has none.
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(
-            "must have no blank, no line end and no letter beyond ASCII: "
+            "must have no spaces, no line breaks and no characters beyond ASCII: "
             "write them as xn--... in the host and as %XX in the path"
         )
     parts = urlsplit(value)

@@ -55,7 +55,7 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 def not_found(what: str) -> Problem:
     """404; the same for what does not exist and for what is another organization's."""
-    return Problem(404, f"There is no {what} of that id in your organization.")
+    return Problem(404, f"There is no {what} with that id in your organization.")
 
 
 def refused_by_a_rule() -> Problem:
@@ -66,4 +66,4 @@ def refused_by_a_rule() -> Problem:
 
 def changed_meanwhile() -> Problem:
     """409 for what refers to something that has gone since it was read."""
-    return Problem(409, "What this refers to was changed meanwhile: read it again.")
+    return Problem(409, "What this refers to has changed in the meantime: read it again.")

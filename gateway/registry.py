@@ -270,12 +270,12 @@ def sender_address(provider: str, channel: Channel, address: str) -> str:
         raise NotPossibleError(("channel", f"{provider} carries {carried}, not {channel}"))
     stored = addresses.sender(channel, address)
     if stored is None:
-        raise NotPossibleError(("address", f"is no sender for {channel}: {_SENDERS[channel]}"))
+        raise NotPossibleError(("address", f"is not a sender for {channel}: {_SENDERS[channel]}"))
     return stored
 
 
 def _row(provider: str) -> Provider:
     if provider not in PROVIDERS:
         known = ", ".join(sorted(PROVIDERS))
-        raise NotPossibleError(("provider", f"{provider!r} is not built yet; there is {known}"))
+        raise NotPossibleError(("provider", f"{provider!r} is not built yet; there are {known}"))
     return PROVIDERS[provider]

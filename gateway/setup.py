@@ -39,7 +39,7 @@ async def create_organization(database: Database, name: str, *, country: str | N
     """A new organization; names may repeat, the slug is made unique."""
     _check_name(name, "An organization")
     if country is not None and country.upper() not in phone.COUNTRIES:
-        raise SetupError(f"{country!r} is no country: give its two letters, as GB.")
+        raise SetupError(f"{country!r} is not a country: give its two letters, such as GB.")
     organization_id = new_id()
     settings: dict[str, Any] = {"country": country.upper()} if country else {}
     start = _slug(name)
@@ -63,7 +63,7 @@ async def create_staff(
 ) -> tuple[UUID, UUID]:
     """(id, auth_id) of a new member of staff; `auth_id` is the `sub` of their tokens."""
     if addresses.read(Channel.EMAIL, email, None) is None:
-        raise SetupError(f"{email!r} is no e-mail address: write it as ada@example.com.")
+        raise SetupError(f"{email!r} is not an e-mail address: write it as ada@example.com.")
     if full_name is not None:
         _check_name(full_name, "A member of staff")
     user_id = new_id()
@@ -103,7 +103,7 @@ async def sign_in_url(
     if row is None:
         raise SetupError(f"There is no member of staff with the address {email}.")
     if not row["is_active"] or row["organization_id"] is None:
-        raise SetupError(f"{email} is no active member of staff of an organization.")
+        raise SetupError(f"{email} is not an active member of staff of an organization.")
     link_id = await new_link(database, row["organization_id"], row["auth_id"], seconds=seconds)
     return links.sign_in_url(vault, base_url, row["organization_id"], link_id)
 

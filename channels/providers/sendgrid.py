@@ -50,7 +50,7 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
-    words = "is no public key as SendGrid shows it (base64, P-256)"
+    words = "is not a public key as SendGrid shows it (base64, P-256)"
     return [(name, words) for name in KEYS if name in values and not _are_keys(values[name])]
 
 

@@ -21,13 +21,13 @@ from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Storing
-from gateway.api.shapes.messages import SendRequest
 from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files, as_rows
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
+from gateway.shapes.messages import SendRequest
 from gateway.store import messages
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database

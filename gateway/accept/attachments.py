@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
-from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1, Channel.CALL: 0}
@@ -34,13 +34,13 @@ def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachmen
         return None
     if given.url is not None:
         if not _is_url(given.url):
-            errors.append(FieldError(f"{name}.url", "is no complete http:// or https:// URL"))
+            errors.append(FieldError(f"{name}.url", "is not a complete http:// or https:// URL"))
             return None
         return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)
     try:
         content = base64.b64decode(given.content or "", validate=True)
     except (binascii.Error, ValueError):
-        errors.append(FieldError(f"{name}.content", "is no base64"))
+        errors.append(FieldError(f"{name}.content", "is not base64"))
         return None
     missing = [
         FieldError(f"{name}.{field}", "is needed beside content")

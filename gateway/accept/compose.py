@@ -19,8 +19,8 @@ from channels.render import (
     RenderError,
     TooExpensive,
 )
-from gateway.api.shapes.options import CallOptions
 from gateway.problems import FieldError, Problem
+from gateway.shapes.options import CallOptions
 
 # Characters of a mail whose composing takes longer than handing it to a thread.
 _LARGE = 32 * 2**10

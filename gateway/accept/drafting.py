@@ -33,10 +33,10 @@ from gateway.accept.compose import (
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
-from gateway.api.shapes import options
-from gateway.api.shapes.messages import SendRequest
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
+from gateway.shapes import options
+from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller, Database
 
 # Seconds for which requests are read before the event loop may do something else.
@@ -216,7 +216,7 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
     wanted = request.template or ""
     rows = known.templates(wanted)
     if not rows:
-        return FieldError("template", "there is no active template of that name or id")
+        return FieldError("template", "there is no active template with that name or id")
     row = next((row for row in rows if row["type"] == request.channel), None)
     if row is None:
         types = " and ".join(sorted({row["type"] for row in rows}))
@@ -265,7 +265,7 @@ def _answering(
         return parts, []
     row = known.answered(request.in_reply_to)
     if row is None or row["channel"] != request.channel:
-        text = f"there is no message of that id on {request.channel} in your organization"
+        text = f"there is no message with that id on {request.channel} in your organization"
         return parts, [FieldError("in_reply_to", text)]
     if request.channel is Channel.EMAIL and parts.thread is not None:
         own = mail_id(UUID(row["id"]), row["from_address"])

@@ -13,8 +13,8 @@ from channels.model import Channel
 from gateway import addresses
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import SendRequest
 from gateway.standing import REASONS
 from gateway.store.suppressions import Standing
 
@@ -71,7 +71,7 @@ def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: date
         return replace(draft, content=content, parts=parts)
     since = f"they last wrote at {last:%Y-%m-%d %H:%M} UTC" if last else "they have not written yet"
     text = (
-        f"WhatsApp takes a free text only within 24 hours of their last message, and {since}: "
+        f"WhatsApp accepts free text only within 24 hours of their last message, and {since}: "
         "use a template that names the provider's template in its options"
     )
     name = "template" if request.body is None and request.template else "body"

@@ -17,8 +17,8 @@ from gateway import addresses
 from gateway.accept import judging
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known, as_uuid
-from gateway.api.shapes.messages import SendRequest
 from gateway.batching import Batching
+from gateway.shapes.messages import SendRequest
 from gateway.store import contacts, suppressions
 from gateway.store.database import Caller, Database
 from gateway.store.errors import DatabaseAwayError

@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 from channels.model import Channel
 from gateway.accept.draft import Draft
 from gateway.accept.drafting import Drafting
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller
 
 R_co = TypeVar("R_co", bound=SendRequest, covariant=True)

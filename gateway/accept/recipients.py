@@ -8,8 +8,8 @@ from uuid import UUID
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept.known import Known
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError
+from gateway.shapes.messages import SendRequest
 from gateway.store.contacts import Row
 
 Links = tuple[UUID | None, UUID | None]
@@ -26,7 +26,7 @@ def recipient(request: SendRequest, known: Known) -> tuple[str | None, list[Fiel
         if row is not None:
             people.append((name, row))
         elif wanted is not None:
-            errors.append(FieldError(name, "there is none of that id in your organization"))
+            errors.append(FieldError(name, "there is none with that id in your organization"))
     if request.to is not None:
         address = addresses.read(request.channel, request.to, known.country)
         if address is None:
@@ -50,7 +50,7 @@ def sender(request: SendRequest, known: Known) -> tuple[Row | None, list[FieldEr
         missing = f"is missing, and the channel {request.channel} has no default sender"
         return default, [] if default else [FieldError("from", missing)]
     found = known.sender(request.channel, request.from_)
-    unknown = f"is no active sender of your organization on {request.channel}"
+    unknown = f"is not an active sender of your organization on {request.channel}"
     return found, [] if found else [FieldError("from", unknown)]
 
 

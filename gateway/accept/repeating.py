@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from channels.model import Channel
 from gateway import parts
-from gateway.api.shapes.messages import AttachmentIn, SendRequest
 from gateway.problems import FieldError, invalid
+from gateway.shapes.messages import AttachmentIn, SendRequest
 from gateway.store.messages import Row
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from channels.model import Channel
 from gateway.accept.malformed import Malformed
-from gateway.api.shapes.conversations import ReplyRequest
-from gateway.api.shapes.messages import SendRequest
 from gateway.problems import FieldError, Problem, invalid
+from gateway.shapes.conversations import ReplyRequest
+from gateway.shapes.messages import SendRequest
 from gateway.store import conversations
 from gateway.store.conversations import Row
 from gateway.store.database import Connection

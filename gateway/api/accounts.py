@@ -8,13 +8,14 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway import registry
-from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import accounts as shapes
-from gateway.api.shapes.base import Listed, PageQuery
+from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.manage import senders
 from gateway.problems import FieldError, invalid, not_found
+from gateway.shapes import accounts as shapes
+from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
+from gateway.web.http import respond
 
 Row = dict[str, Any]
 

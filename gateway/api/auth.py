@@ -99,7 +99,7 @@ class Callers:
         async with self._database.as_claims(auth_id) as db:
             found = await accounts.staff_by_auth_id(db, auth_id)
         if found is None:
-            raise Problem(403, "This user is no active member of staff of an organization.")
+            raise Problem(403, "This user is not an active member of staff of an organization.")
         return found
 
     async def _auth_id(self, token: str) -> UUID:
@@ -122,7 +122,7 @@ class Callers:
             )
             return UUID(claims["sub"])
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-            reason = str(error) if isinstance(error, jwt.PyJWTError) else "sub is no UUID"
+            reason = str(error) if isinstance(error, jwt.PyJWTError) else "sub is not a UUID"
             raise _unauthorized(f"This token is not valid: {reason}.") from None
 
     async def _verification_key(

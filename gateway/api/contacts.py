@@ -9,14 +9,15 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway import addresses, placing
-from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import contacts as shapes
-from gateway.api.shapes.base import Listed
+from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import contacts as shapes
+from gateway.shapes.base import Listed
 from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError
+from gateway.web.http import respond
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -102,7 +103,7 @@ async def _adopt(call: Call, kind: Kind, row: contacts.Row | None, country: str 
 
 def _refused(conflict: ConflictError) -> Problem:
     if "assigned_to" in conflict.constraint:
-        return invalid([FieldError("assigned_to", "is no member of staff of your organization")])
+        return invalid([FieldError("assigned_to", "is not a member of staff of your organization")])
     # The document makes a client's address unique among all organizations: saying more
     # than "cannot be used" would tell one tenant about another's clients.
     return Problem(409, "This e-mail address cannot be used for a client.")

@@ -11,19 +11,20 @@ from aiohttp import web
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
-from gateway.api.endpoint import Call, Endpoint, parse_json, respond
+from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay, shown
-from gateway.api.shapes import conversations as shapes
-from gateway.api.shapes.base import Listed, PageQuery
-from gateway.api.shapes.messages import Message, SendRequest
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import conversations as shapes
+from gateway.shapes.base import Listed, PageQuery
+from gateway.shapes.messages import Message, SendRequest
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
 from gateway.store.errors import ConflictError
 from gateway.store.searching import conversations_matching
+from gateway.web.http import parse_json, respond
 
 
 async def search(call: Call) -> web.Response:
@@ -90,7 +91,7 @@ async def change(call: Call) -> web.Response:
             await conversations.change(db, call.organization_id, row["id"], changes)
             row = await _known(call, db)
     except ConflictError:
-        text = "is no member of staff of your organization"
+        text = "is not a member of staff of your organization"
         raise invalid([FieldError("assigned_to", text)]) from None
     return respond(show(row))
 
@@ -119,7 +120,7 @@ async def merge(call: Call) -> web.Response:
         row = await _known(call, db)
         merged = await conversations.get(db, call.organization_id, other)
     if merged is None:
-        text = "there is none of that id in your organization"
+        text = "there is none with that id in your organization"
         raise invalid([FieldError("conversation_id", text)])
     if merged["id"] == row["id"]:
         raise invalid([FieldError("conversation_id", "is this conversation itself")])
@@ -142,7 +143,7 @@ async def unlink(call: Call) -> web.Response:
         if not await conversations.set_apart(
             db, call.organization_id, row["id"], call.body.address, new
         ):
-            raise invalid([FieldError("address", "is none of this conversation's addresses")])
+            raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)
     if made is None:
@@ -161,7 +162,7 @@ def _assignee(call: Call, wanted: UUID | str | None) -> UUID | None:
     if not isinstance(wanted, str):
         return wanted
     if not isinstance(call.caller, Staff):
-        raise invalid([FieldError("assigned_to", "me: an API key is no member of staff")])
+        raise invalid([FieldError("assigned_to", "me: an API key is not a member of staff")])
     return call.caller.id
 
 
@@ -170,7 +171,7 @@ async def _not_linked(
 ) -> Problem:
     name = "client_id" if "client" in conflict.constraint else "lead_id"
     if "fkey" in conflict.constraint:
-        return invalid([FieldError(name, "there is none of that id in your organization")])
+        return invalid([FieldError(name, "there is none with that id in your organization")])
     async with call.services.database.as_caller(call.caller) as db:
         other = await conversations.of_contact(
             db,

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-import pydantic_core
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from gateway.api.shapes.base import PageQuery
 from gateway.problems import FieldError, Problem, invalid
+from gateway.shapes.base import PageQuery
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
-from gateway.store.values import as_json_bytes
+from gateway.web.http import read_body, read_query
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
-
-M = TypeVar("M", bound=BaseModel)
-
-# To name all of a million takes ten seconds, and fifty megabytes of an answer.
-MOST_ERRORS = 100
-TOO_MANY_ERRORS = (
-    f"More than {MOST_ERRORS} fields of this request are wrong: compare it with /openapi.json."
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +36,7 @@ class Call:
         try:
             return UUID(self.request.match_info["id"])
         except ValueError:
-            raise Problem(404, "The id in the path is no UUID.") from None
+            raise Problem(404, "The id in the path is not a UUID.") from None
 
     @property
     def organization_id(self) -> UUID:
@@ -102,79 +93,3 @@ class Endpoint:
             return response
 
         return handle
-
-
-def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """The body as JSON; raises `Problem` 400."""
-    try:
-        # With the models' own parser: integers of any size, and the same limit of nesting.
-        return pydantic_core.from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(400, f"The body is not well-formed JSON: {error}.") from None
-
-
-def read_body(model: type[M], raw: bytes) -> M:
-    """The body as a model; raises `Problem` 400 or 422."""
-    parse_json(raw)
-    return read_json(model, raw)
-
-
-def read_json(model: type[M], raw: bytes) -> M:
-    """Well-formed JSON as a model; raises `Problem` 422 with every field that is wrong."""
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
-
-
-def read_query(model: type[M], request: web.Request) -> M:
-    """The query string as a model; raises `Problem` 422."""
-    given: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name in given:
-            raise invalid([FieldError(name, "is given twice")])
-        given[name] = value
-    try:
-        return model.model_validate_strings(given)
-    except ValidationError as error:
-        raise invalid(field_errors(error)) from None
-
-
-def field_errors(error: ValidationError) -> list[FieldError]:
-    """pydantic's findings in the words of this API; one for all where nobody would read them."""
-    if error.error_count() > MOST_ERRORS:
-        return [FieldError("body", TOO_MANY_ERRORS)]
-    found = []
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(str(part) for part in one["loc"]) or "body"
-        text = one["msg"].removeprefix("Value error, ")
-        if one["type"] == "extra_forbidden":
-            text = "is not a field of this request"
-        elif one["type"] == "missing":
-            text = "is required"
-        found.append(FieldError(name, text))
-    return found
-
-
-def as_bytes(value: object) -> bytes:
-    """JSON as this API writes it."""
-    return as_json_bytes(value)
-
-
-def refuse(problem: Problem) -> web.Response:
-    """The answer that is a problem."""
-    return web.Response(
-        body=as_bytes(problem.as_json()),
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=dict(problem.headers),
-    )
-
-
-def respond(
-    value: object, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    """A JSON answer."""
-    return web.Response(
-        body=as_bytes(value), status=status, content_type="application/json", headers=headers
-    )

@@ -9,15 +9,16 @@ from aiohttp import web
 
 from gateway.api import conversations
 from gateway.api.auth import Callers
-from gateway.api.endpoint import Call, Endpoint, as_bytes
+from gateway.api.endpoint import Call, Endpoint
 from gateway.api.sending import shown
-from gateway.api.shapes.events import EventsQuery
-from gateway.api.streaming import Stream
 from gateway.live.events import LiveEvent
 from gateway.live.subscription import EndedError
 from gateway.problems import FieldError, invalid
+from gateway.shapes.events import EventsQuery
 from gateway.store.live import Happened
 from gateway.store.positions import Position
+from gateway.store.values import as_json_bytes
+from gateway.web.streaming import Stream
 
 _BEAT = 15.0
 _RETRY = 2000  # milliseconds until a client connects again
@@ -31,7 +32,7 @@ def render(name: str, happened: Happened) -> bytes:
     """`data` of an event: {type, timestamp, data}."""
     is_message = happened.kind == "message"
     row = shown(happened.row) if is_message else conversations.show(happened.row)
-    return as_bytes({"type": name, "timestamp": happened.at, "data": row})
+    return as_json_bytes({"type": name, "timestamp": happened.at, "data": row})
 
 
 async def events(call: Call) -> web.StreamResponse:

@@ -12,16 +12,16 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
 from gateway.api.finding import message_filter
 from gateway.api.sending import shown
-from gateway.api.shapes import messages as shapes
-from gateway.api.streaming import Stream
 from gateway.logs import logger
 from gateway.problems import Problem
+from gateway.shapes import messages as shapes
 from gateway.store import messages
 from gateway.store.callers import still_known
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import MessageFilter
 from gateway.store.paging import Cursor
 from gateway.store.searching import SearchError
+from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.api.shapes.messages import Message
+from gateway.shapes.messages import Message
 from gateway.store.values import as_json, as_json_bytes
 
 Row = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from gateway import addresses
-from gateway.api.shapes.messages import MessageFilters
+from gateway.shapes.messages import MessageFilters
 from gateway.store import contacts
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter

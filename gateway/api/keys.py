@@ -7,12 +7,13 @@ from typing import Any
 from aiohttp import web
 
 from gateway.api.auth import new_api_key
-from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import accounts as shapes
-from gateway.api.shapes.base import Listed, PageQuery
+from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.problems import not_found
+from gateway.shapes import accounts as shapes
+from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
+from gateway.web.http import respond
 
 Row = dict[str, Any]
 

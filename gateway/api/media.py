@@ -51,11 +51,11 @@ async def fetch(request: web.Request) -> web.Response:
     try:
         organization_id, media_id = serving.links.read(request.match_info["token"])
     except BadLinkError:
-        raise Problem(404, "This link is not valid, or its time is over.") from None
+        raise Problem(404, "This link is not valid, or it has expired.") from None
     async with serving.database.as_service() as db:
         file = await media.get(db, organization_id, media_id)
     if file is None:
-        raise Problem(404, "This link is not valid, or its time is over.")
+        raise Problem(404, "This link is not valid, or it has expired.")
     return await respond(serving, file, request, any_origin=True)
 
 
@@ -82,7 +82,7 @@ async def respond(
     except MissingFileError:
         _log.error("a file is not in the media store", media_id=str(file.id))
         raise Problem(
-            404, "This file is not in the gateway's media store any more: tell the operator."
+            404, "This file is no longer in the gateway's media store: tell the operator."
         ) from None
     except MediaStoreError as error:
         _log.error("the media store cannot be used", error=str(error))

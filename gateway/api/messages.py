@@ -11,14 +11,15 @@ from gateway.accept import canceling
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
-from gateway.api.endpoint import MOST_ERRORS, TOO_MANY_ERRORS, Call, Endpoint, parse_json, respond
+from gateway.api.endpoint import Call, Endpoint
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, many, one, replay, shown
-from gateway.api.shapes import messages as shapes
-from gateway.api.shapes.base import Listed, PageQuery
 from gateway.problems import FieldError, invalid, not_found
+from gateway.shapes import messages as shapes
+from gateway.shapes.base import Listed, PageQuery
 from gateway.store import messages
+from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
 _BATCH = 1000
 

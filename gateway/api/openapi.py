@@ -13,15 +13,15 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.endpoint import Endpoint
-from gateway.api.shapes.base import ProblemAnswer
 from gateway.api.table import ENDPOINTS
+from gateway.shapes.base import ProblemAnswer
 
 _REF = "#/components/schemas/{model}"
 _MEANINGS = {
     400: "The body is not well-formed JSON",
     401: "No credentials, or bad ones",
     403: "Not allowed",
-    404: "There is none of that id in your organization",
+    404: "There is none with that id in your organization",
     409: "Not possible in this state",
     413: "The body is larger than 10 MiB",
     422: "Fields are wrong; all of them are named",

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from channels.model import Channel
 from gateway.accept.malformed import Malformed
-from gateway.api.endpoint import MOST_ERRORS, field_errors
-from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
+from gateway.shapes.messages import SendRequest
+from gateway.web.http import MOST_ERRORS, field_errors
 
 R = TypeVar("R", bound=SendRequest)
 

@@ -12,9 +12,11 @@ from aiohttp import web
 from gateway.accept.keeping import Result
 from gateway.accept.recalling import Replayed, digest_of
 from gateway.accept.storing import Idempotency
-from gateway.api.endpoint import Call, as_bytes, respond
+from gateway.api.endpoint import Call
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store.messages import Row
+from gateway.store.values import as_json_bytes
+from gateway.web.http import respond
 
 # Bytes of a body whose digest takes longer than another thread: about a millisecond.
 _LARGE = 32 * 2**10
@@ -41,7 +43,9 @@ async def idempotency(
         digest = digest_of(call.caller, kind, body)
     else:  # a batch of ten megabytes takes its time
         digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
-    return Idempotency(key=key, digest=digest, answer=lambda results: as_bytes(answer(results)))
+    return Idempotency(
+        key=key, digest=digest, answer=lambda results: as_json_bytes(answer(results))
+    )
 
 
 def accepted(results: Sequence[Result]) -> web.Response:

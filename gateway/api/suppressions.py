@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import suppressions as shapes
-from gateway.api.shapes.base import Listed
+from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import suppressions
+from gateway.shapes import suppressions as shapes
+from gateway.shapes.base import Listed
+from gateway.web.http import respond
 
 
 async def search(call: Call) -> web.Response:

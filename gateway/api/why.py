@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from aiohttp import web
 
-from gateway.api.endpoint import Call, Endpoint, respond
-from gateway.api.shapes import why as shapes
+from gateway.api.endpoint import Call, Endpoint
 from gateway.problems import not_found
+from gateway.shapes import why as shapes
 from gateway.store import why as stored
+from gateway.web.http import respond
 from gateway.why import explain
 
 

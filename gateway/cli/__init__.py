@@ -10,8 +10,8 @@ import typer
 from gateway.cli import database, organization, sending, serving, why
 from gateway.cli.output import err
 
-# What a user can mend: one line, no traceback. By their names: a command imports, when it runs,
-# what it needs, and no other command's.
+# Errors that the user can fix: one line, no traceback. Listed by name, so that a command imports
+# only what it needs itself, and only when it runs.
 MENDABLE = frozenset(
     {
         "channels.errors.SendError",
@@ -49,7 +49,7 @@ for _add in _commands:
 def _is_text(argument: str) -> bool:
     try:
         argument.encode()
-    except UnicodeEncodeError:  # bytes that Python could not read became lone surrogates
+    except UnicodeEncodeError:  # Python turned bytes that it could not decode into lone surrogates
         return False
     return True
 
@@ -59,7 +59,7 @@ def _is_mendable(error: Exception) -> bool:
 
 
 def run() -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; returns the exit code."""
     if any(not _is_text(argument) for argument in sys.argv):
         err.print("gateway: an argument is not valid UTF-8")
         return 1

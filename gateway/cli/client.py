@@ -1,4 +1,4 @@
-"""The gateway's API, as `gateway send` asks it."""
+"""The gateway's API, as `gateway send` calls it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = ("id", "status", "to_address", "external_id", "error_code", "error_messa
 _FOR_NOW = (502, 503, 504)
 _PAUSES = (0.5, 1.5)  # seconds
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
-_NO_GATEWAY = "That was no answer of a gateway; is GATEWAY_URL right?"
+_NO_GATEWAY = "The answer did not come from a gateway; is GATEWAY_URL right?"
 
 
 class ApiError(Exception):
@@ -27,11 +27,11 @@ class ApiError(Exception):
 
 
 class AwayError(ApiError):
-    """It did not answer, or only for now: the same may be asked once more."""
+    """It did not answer, or refused for now: the same request may be repeated."""
 
 
 async def send(url: str, key: str, request: dict[str, Any], patience: float) -> dict[str, Any]:
-    """The message, after so many seconds at most that it is waited for; raises `ApiError`."""
+    """Send, then wait up to `patience` seconds for a final status; raises `ApiError`."""
     headers = {"Authorization": f"Bearer {key}"}
     async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as session:
         message = await _accepted(session, f"{url}/v1/messages", request)
@@ -41,7 +41,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
                 await asyncio.sleep(0.2)
                 try:
                     message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
-                except AwayError:  # it was accepted: who reads an error here sends it again
+                except AwayError:  # it was accepted: an error here would make people send it again
                     status.update("The gateway does not answer ...")
                 else:
                     status.update(f"It is {message['status']} ...")
@@ -51,7 +51,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
 async def _accepted(
     session: aiohttp.ClientSession, url: str, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """The message, also where an answer was lost: the same key makes it the same message."""
+    """The accepted message; if an answer is lost, repeating the key cannot send it twice."""
     headers = {"Idempotency-Key": str(uuid4())}
     for pause in _PAUSES:
         with suppress(AwayError):
@@ -68,7 +68,7 @@ async def _ask(
     headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     try:
-        # Somebody who follows asks by GET, and without the key: nothing would be sent.
+        # A client that follows a redirect repeats it as GET and without the key: nothing is sent.
         async with session.request(
             method, url, json=body, headers=headers, allow_redirects=False
         ) as response:
@@ -77,10 +77,10 @@ async def _ask(
         said = str(error) or type(error).__name__
         raise AwayError(f"The gateway does not answer: {said}; is GATEWAY_URL right?") from None
     except ValueError as error:
-        raise ApiError(f"It cannot be asked: {error}; are GATEWAY_URL and its key right?") from None
+        raise ApiError(f"Cannot ask it: {error}; are GATEWAY_URL and its key right?") from None
     if 300 <= response.status < 400:
         leads = response.headers.get("Location", "elsewhere")
-        raise ApiError(f"{url} leads to {leads}: set GATEWAY_URL to where the gateway itself is")
+        raise ApiError(f"{url} redirects to {leads}: set GATEWAY_URL to the gateway itself")
     try:
         answer = orjson.loads(raw)
     except ValueError:
@@ -94,7 +94,7 @@ async def _ask(
 
 
 def _reason(answer: object) -> str:
-    """What a problem says: each field, or its detail."""
+    """What a problem says: the message of each field, or its detail."""
     if not isinstance(answer, dict):
         return _NO_GATEWAY
     errors = answer.get("errors")
@@ -107,7 +107,7 @@ def _reason(answer: object) -> str:
 
 
 def variable(text: str) -> tuple[str, str]:
-    """NAME=VALUE, taken apart; raises `ApiError`."""
+    """Split NAME=VALUE; raises `ApiError`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ApiError(f"--var {text}: write NAME=VALUE")

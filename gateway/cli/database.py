@@ -14,44 +14,46 @@ from gateway.cli.output import Json, err, out, show
 
 T = TypeVar("T")
 
-migrations = typer.Typer(help="Bring the database to this version, or back.", no_args_is_help=True)
+migrations = typer.Typer(
+    help="Migrate the database up to this version, or back down.", no_args_is_help=True
+)
 
 
 @migrations.command()
 def up(as_json: Json = False) -> None:
-    """Apply every migration that is missing."""
+    """Apply all pending migrations."""
     with err.status("Migrating ..."):
         applied, doubts = _run(_with_owner(_up))
     for doubt in doubts:
-        err.print(f"Look at this: {doubt}", markup=False)
+        err.print(f"Check this: {doubt}", markup=False)
     if as_json:
         show({"applied": applied}, as_json=True)
     else:
-        out.print(f"Applied: {', '.join(applied) or 'nothing, all is there'}")
+        out.print(f"Applied: {', '.join(applied) or 'nothing, all are applied'}")
 
 
 @migrations.command()
 def down(
     to: Annotated[
-        str | None, typer.Option(help="Take back everything later than this version (0: all).")
+        str | None, typer.Option(help="Revert every migration after this version (0: all).")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Take back the last migration."""
+    """Revert the last migration, or all that are later than a version."""
     from gateway import migrate
 
-    with err.status("Taking back ..."):
+    with err.status("Reverting ..."):
         taken_back = _run(_with_owner(lambda url: migrate.down(url, to, _tell)))
     if as_json:
         show({"taken_back": taken_back}, as_json=True)
     else:
         nothing = "nothing, none was applied" if to is None else "nothing, none later is applied"
-        out.print(f"Taken back: {', '.join(taken_back) or nothing}")
+        out.print(f"Reverted: {', '.join(taken_back) or nothing}")
 
 
 @migrations.command()
 def status(as_json: Json = False) -> None:
-    """Say which migrations are applied and which are missing."""
+    """List the applied and the pending migrations."""
     from gateway import migrate
 
     found = asyncio.run(_with_owner(migrate.status))
@@ -59,12 +61,12 @@ def status(as_json: Json = False) -> None:
 
 
 def export_supabase(
-    target: Annotated[Path, typer.Argument(help="Where the Supabase CLI looks.")] = Path(
+    target: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path(
         "supabase/migrations"
     ),
     as_json: Json = False,
 ) -> None:
-    """Write the migrations as the Supabase CLI wants them (without their down halves)."""
+    """Write the migrations for the Supabase CLI (which has no down migrations)."""
     from gateway import migrate
 
     try:
@@ -79,7 +81,7 @@ def export_supabase(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """What it returns; a SIGTERM ends it as Ctrl-C does, with nothing left in the database."""
+    """The result; SIGTERM ends the work as Ctrl-C does, leaving nothing in the database."""
 
     async def run() -> T:
         working = asyncio.ensure_future(work)
@@ -106,7 +108,7 @@ async def _with_owner(do: Callable[[str], Awaitable[T]]) -> T:
     from gateway.config import read_settings
 
     settings = read_settings()
-    # dbmate holds a lock of its session, which a transaction pooler would keep for others.
+    # dbmate holds a session lock, which a transaction pooler would leave on a shared connection.
     url = settings.database_owner_url or settings.database_direct_url or settings.database_url
     if url is not None:
         return await do(url)

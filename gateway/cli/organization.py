@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
 Organization = Annotated[UUID, typer.Option("--org", help="The organization's id.")]
 
-org = typer.Typer(help="Organizations: the tenants.", no_args_is_help=True)
-staff = typer.Typer(help="Members of staff.", no_args_is_help=True)
-key = typer.Typer(help="API keys of internal services.", no_args_is_help=True)
-account = typer.Typer(help="Accounts at providers.", no_args_is_help=True)
-sender = typer.Typer(help="Addresses to send from.", no_args_is_help=True)
+org = typer.Typer(help="Create organizations, the tenants.", no_args_is_help=True)
+staff = typer.Typer(help="Create members of staff, and sign them in.", no_args_is_help=True)
+key = typer.Typer(help="Create API keys for internal services.", no_args_is_help=True)
+account = typer.Typer(help="Add accounts at providers.", no_args_is_help=True)
+sender = typer.Typer(help="Add addresses to send from.", no_args_is_help=True)
 
 
 @org.command("create")
 def create_organization(
-    name: str,
+    name: Annotated[str, typer.Argument(help="The organization's name.")],
     country: Annotated[
-        str | None, typer.Option(help="Where national phone numbers are read, as GB.")
+        str | None,
+        typer.Option(help="Two letters, such as GB: the country of national phone numbers."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make an organization; names may repeat."""
+    """Create an organization; names may repeat."""
     from gateway import setup
 
     async def do() -> UUID:
@@ -51,14 +52,17 @@ def create_organization(
 def create_staff(
     organization_id: Organization,
     email: Annotated[str, typer.Option(help="Their e-mail address.")],
-    role: Annotated[Literal["owner", "admin", "member"], typer.Option()] = "member",
+    role: Annotated[
+        Literal["owner", "admin", "member"],
+        typer.Option(help="Owners and admins also manage accounts, senders, keys and templates."),
+    ] = "member",
     name: Annotated[str | None, typer.Option(help="Their full name.")] = None,
     auth_id: Annotated[
-        UUID | None, typer.Option(help="The user's id at Supabase; default: a new one.")
+        UUID | None, typer.Option(help="Their user id at Supabase; default: a new one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a member of staff."""
+    """Create a member of staff."""
     from gateway import setup
 
     async def do() -> tuple[UUID, UUID]:
@@ -73,11 +77,11 @@ def create_staff(
 
 @staff.command("token")
 def create_token(
-    email: Annotated[str, typer.Option(help="Whose token.")],
-    ttl: Annotated[int, typer.Option(help="Seconds that it is good for.", min=1)] = 3600,
+    email: Annotated[str, typer.Option(help="The e-mail address of a member of staff.")],
+    ttl: Annotated[int, typer.Option(help="Seconds for which it is valid.", min=1)] = 3600,
     as_json: Json = False,
 ) -> None:
-    """Make a JWT as Supabase would, where SUPABASE_JWT_SECRET is set."""
+    """Print a JWT such as Supabase issues; needs SUPABASE_JWT_SECRET."""
     import jwt
 
     from gateway.config import SettingsError, read_settings
@@ -116,10 +120,10 @@ def create_token(
 
 @staff.command("link")
 def create_link(
-    email: Annotated[str, typer.Option(help="Who is to sign in.")],
+    email: Annotated[str, typer.Option(help="The e-mail address of a member of staff.")],
     as_json: Json = False,
 ) -> None:
-    """Make a link that signs a member of staff in to the inbox, once, within 15 minutes."""
+    """Print a link that signs a member of staff in to the inbox, once, within 15 minutes."""
     from gateway import setup
     from gateway.sign_in_mail import LINK_SECONDS
     from gateway.vault import Vault
@@ -139,13 +143,16 @@ def create_link(
 @key.command("create")
 def create_key(
     organization_id: Organization,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "API key",
+    name: Annotated[str, typer.Option(help="A name to recognise it by.")] = "API key",
     test: Annotated[
-        bool, typer.Option("--test", help="Its messages never leave the machine.")
+        bool,
+        typer.Option(
+            "--test", help="A test key: no request to a provider is made for its messages."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make an API key; it is shown once."""
+    """Create an API key; it is shown only once."""
     from gateway import setup
 
     async def do() -> setup.NewKey:
@@ -162,12 +169,16 @@ def add_account(
     provider: Annotated[str, typer.Option(help=f"One of: {', '.join(providers.NAMES)}.")],
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=VALUE, or NAME=@FILE to read a file; repeat it."),
+        typer.Option(
+            "--set", help="A credential: NAME=VALUE, or NAME=@FILE to read a file; repeatable."
+        ),
     ] = None,
-    more: Annotated[list[str] | None, typer.Argument(help="More NAME=VALUE.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(help="More credentials, as NAME=VALUE.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Add credentials at a provider; the answer has the URLs to paste there."""
+    """Store credentials for a provider; prints the webhook URLs to paste there."""
     from gateway import registry, setup
     from gateway.vault import Vault
 
@@ -185,8 +196,8 @@ def add_account(
     missing = {} if as_json else registry.missing_secrets(provider, credentials)
     for event, name in missing.items():
         err.print(
-            f"Look at this: the URL of {event} carries no secret, so what comes there is refused "
-            f"unless it is signed. Set {name} to receive it.",
+            f"Check this: the URL of {event} has no secret, so requests to it are refused unless "
+            f"they are signed. Set {name} to accept them.",
             markup=False,
         )
 
@@ -194,13 +205,13 @@ def add_account(
 @sender.command("add")
 def add_sender(
     account_id: Annotated[UUID, typer.Option("--account", help="The account's id.")],
-    channel: Annotated[Channel, typer.Option()],
-    address: Annotated[str, typer.Option(help="As +15551230001.")],
+    channel: Annotated[Channel, typer.Option(help="What it sends.")],
+    address: Annotated[str, typer.Option(help="Such as +15551230001, or a mailbox.")],
     default: Annotated[
-        bool, typer.Option("--default", help="What is sent from where nothing is named.")
+        bool, typer.Option("--default", help="Send from it when a request names no sender.")
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(help="Messages a second at most.", min=0.001, max=10_000)
+        float | None, typer.Option(help="Messages per second at most.", min=0.001, max=10_000)
     ] = None,
     as_json: Json = False,
 ) -> None:

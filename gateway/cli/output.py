@@ -1,4 +1,4 @@
-"""How commands print: JSON alone on stdout with `--json`, else lines for a person."""
+"""How commands print: with `--json` nothing but JSON on stdout, else lines for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gateway.store.values import as_json as json_of
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -24,8 +24,10 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(len(name) for name in data)
     for name, value in data.items():
         if isinstance(value, Mapping):
-            out.print(f"{name}", markup=False)
+            out.print(name, markup=False)
+            inner = max((len(key) for key in value), default=0)
             for key, item in value.items():
-                out.print(f"  {key}  {item}", markup=False)
+                out.print(f"  {key.ljust(inner)}  {item}", markup=False)
         else:
-            out.print(f"{name.ljust(width)}  {value}", markup=False)
+            text = (", ".join(value) or "none") if isinstance(value, list) else value
+            out.print(f"{name.ljust(width)}  {text}", markup=False)

@@ -12,20 +12,27 @@ from gateway.cli.output import Json, show
 
 
 def send(
-    channel: Annotated[Channel, typer.Option()],
-    to: Annotated[str, typer.Option(help="An address on that channel.")],
-    template: Annotated[str | None, typer.Option(help="Name or id of a template.")] = None,
-    var: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the template.")] = None,
-    body: Annotated[str | None, typer.Option(help="The text, without a template.")] = None,
+    channel: Annotated[Channel, typer.Option(help="How to send it.")],
+    to: Annotated[str, typer.Option(help="The recipient's address on that channel.")],
+    template: Annotated[str | None, typer.Option(help="The name or id of a template.")] = None,
+    var: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE for the template; repeatable.")
+    ] = None,
+    body: Annotated[str | None, typer.Option(help="The text, instead of a template.")] = None,
     subject: Annotated[str | None, typer.Option(help="The subject of an e-mail.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="A sender's address.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="The sender's address; default: the channel's default sender."),
+    ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Until it is delivered, or has failed.")
+        bool, typer.Option("--wait", help="Wait until it is delivered or has failed.")
     ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=1)] = 60,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait at most, with --wait.", min=1)
+    ] = 60,
     as_json: Json = False,
 ) -> None:
-    """Send a message; GATEWAY_URL and GATEWAY_API_KEY say where and as whom."""
+    """Send a message through the API at GATEWAY_URL, with the key in GATEWAY_API_KEY."""
     from gateway.cli import client
     from gateway.config import SettingsError, read_settings
 
@@ -46,7 +53,8 @@ def send(
     message = asyncio.run(
         client.send(url, settings.gateway_api_key, request, timeout if wait else 0)
     )
-    show(message if as_json else {name: message[name] for name in client.SHOWN}, as_json=as_json)
+    shown = {name: message[name] for name in client.SHOWN if message[name] is not None}
+    show(message if as_json else shown, as_json=as_json)
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ Host = Annotated[str, typer.Option(help="The address to listen on.")]
 
 
 def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has to
-    """Answer requests and webhooks, on PORT, with WEB_CONCURRENCY processes."""
+    """Serve the API, the webhooks and the inbox on PORT, with WEB_CONCURRENCY processes."""
     from gateway.runtime import database_of
     from gateway.serve import WebProcesses, bind, claim, run_loop, serve_web, stop_on_signals
 
@@ -37,7 +37,7 @@ def web(host: Host = "0.0.0.0") -> None:  # noqa: S104 - behind a proxy it has t
 
 
 def worker() -> None:
-    """Send what is due, WORKER_CONCURRENCY messages side by side."""
+    """Send what is due, up to WORKER_CONCURRENCY messages at the same time."""
     from gateway.runtime import database_of
     from gateway.serve import run_loop, serve_worker, stop_on_signals
 
@@ -55,18 +55,20 @@ def simulator(
         int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)
     ] = 9090,
     host: Host = "127.0.0.1",
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same chances.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes its ids and its random choices repeatable.")
+    ] = None,
     smtp_port: Annotated[
         int | None,
         typer.Option(
-            help="The port of its mail server; 0 takes a free one. Default: 9025, or if that is "
-            "taken a free one.",
+            help="The port of its mail server; 0 takes a free one. Default: 9025, or a free one "
+            "if that is taken.",
             min=0,
             max=65535,
         ),
     ] = None,
 ) -> None:
-    """Be the providers: their APIs, with signed callbacks, and faults on request."""
+    """Simulate the providers: their APIs, signed callbacks, and faults on request."""
     from gateway import simulator as providers
     from gateway.serve import PortTakenError, run_loop, stop_on_signals
 
@@ -100,10 +102,10 @@ def simulator(
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Show the conversation and end.")] = False,
-    port: Annotated[int, typer.Option(help="Where the gateway answers.", min=0, max=65535)] = 8080,
+    once: Annotated[bool, typer.Option("--once", help="Show the conversation and exit.")] = False,
+    port: Annotated[int, typer.Option(help="The port of the gateway.", min=0, max=65535)] = 8080,
 ) -> None:
-    """Show the whole way of a message, on this machine alone: nothing is sent to anybody."""
+    """Run everything on this machine, with simulated providers: nothing leaves it."""
     from gateway.config import read_settings
     from gateway.demo.run import alone, run_demo
     from gateway.logs import configure

@@ -1,4 +1,4 @@
-"""`gateway why`: what became of a message and what to do, in plain words."""
+"""`gateway why`: what became of a message, and what to do, in plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WIDEST, _NARROWEST = 100, 40
 _INDENT = " " * 10
-# Of the technical part only what somebody would look for elsewhere; --json has all of it.
+# The technical details that people look up elsewhere; --json has all of them.
 _SHOWN = ("error_code", "external_id", "message_id")
 _OWN = ("api", "worker", "gateway")
 
@@ -29,12 +29,12 @@ Line = tuple[str, str]
 
 
 class NothingFoundError(Exception):
-    """No message is meant by what was given."""
+    """The reference means no message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """The messages that are meant, latest first, and what became of the latest."""
+    """The messages that the reference means, latest first, and what became of the latest."""
 
     rows: Sequence[Row]
     explanation: Explanation
@@ -42,14 +42,14 @@ class _Found:
 
 def why(
     ref: Annotated[
-        str, typer.Argument(help="A message's id, a provider's id of it, or somebody's address.")
+        str, typer.Argument(help="A message's id, the provider's id of it, or somebody's address.")
     ],
     organization_id: Annotated[
-        UUID | None, typer.Option("--org", help="Look in this organization alone.")
+        UUID | None, typer.Option("--org", help="Look only in this organization.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what became of a message and what to do, in plain words; of an address, the latest."""
+    """Explain what became of a message and what to do; for an address, of its latest message."""
     found = asyncio.run(_find(organization_id, ref))
     if as_json:
         message, *others = found.rows
@@ -84,12 +84,12 @@ async def _find(organization_id: UUID | None, ref: str) -> _Found:
 
 
 def width(console: Console) -> int:
-    """How wide lines may be: as the terminal is, within what can be read."""
+    """How wide lines may be: as wide as the terminal, within readable limits."""
     return max(_NARROWEST, min(_WIDEST, console.width))
 
 
 def _lines(found: _Found, columns: int) -> Iterator[Line]:
-    """What is printed: (text, style)."""
+    """The lines to print: (text, style)."""
     latest = found.rows[0]
     if len(found.rows) > 1:
         yield f"{len(found.rows)} messages, the latest first (times are UTC):", "bold"
@@ -114,7 +114,7 @@ def _head(row: Row) -> str:
 
 
 def _listed(row: Row) -> str:
-    at = row["created_at"]  # which another program may have left out
+    at = row["created_at"]  # another program may have left it out
     when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" if at else "without a time"
     way = "in" if row["direction"] == "inbound" else "out"
     status = row["status"] or "pending"
@@ -136,7 +136,7 @@ def _timeline(steps: Sequence[Step], columns: int) -> Iterator[Line]:
 
 
 def _technical(step: Step) -> str:
-    """The provider's word and codes: apart, for those who look for them there."""
+    """The provider's own word and codes, for those who look them up there."""
     word = [] if step.source in _OWN else [f"{step.source}: {step.detail.get('type', '')}"]
     named = [f"{name} {step.detail[name]}" for name in _SHOWN if name in step.detail]
     said = step.detail.get("error_message", "")

@@ -68,7 +68,7 @@ async def run_demo(
             except (TimeoutError, NotAsPlannedError, aiohttp.ClientError) as error:
                 status.stop()
                 why = f"{error}" or f"it was not over after {_PATIENCE_S:.0f} s"
-                out.print(f"The demo did not come to its end: {why}", markup=False)
+                out.print(f"The demo did not finish: {why}", markup=False)
                 if isinstance(error, TimeoutError):
                     out.print(f"It was waiting for: {stage.waiting_for}", markup=False)
                 return False
@@ -135,7 +135,7 @@ async def _stage(
 
 
 def _invite(stage: Stage, out: Console) -> None:
-    out.print("\nThe inbox of your staff; this link signs you in, once:\n")
+    out.print("\nThe staff inbox; this link signs you in, once:\n")
     out.print(f"  {stage.inbox}", markup=False)
     out.print(f"\nThe gateway answers at [bold]{stage.url}[/bold]; try it while it runs:\n")
     command = _command(sys.argv[0])

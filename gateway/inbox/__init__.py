@@ -1,4 +1,4 @@
-"""/inbox: the pages for support staff, rendered here; nothing of them needs JavaScript to be read.
+"""/inbox: the pages for support staff, rendered on the server; none needs JavaScript to be read.
 
 `routes` names every path, `visit` is what a handler gets, `templates/` and `static/` are what is
 shown.

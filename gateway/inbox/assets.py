@@ -27,7 +27,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file that is served, by its name: nothing else can be asked for."""
+    """Every file that is served, by its name; nothing else is."""
     found = {}
     for path in sorted(_FOLDER.rglob("*")):
         if path.suffix in _TYPES:
@@ -41,12 +41,12 @@ def assets() -> dict[str, Asset]:
 
 
 def path_of(name: str) -> str:
-    """Where a file is, behind /inbox: another content has another path."""
+    """The path of a file behind /inbox: it changes with the content."""
     return f"/static/{assets()[name].digest}/{name}"
 
 
 async def serve(request: web.Request) -> web.StreamResponse:
-    """A file; kept by browsers for a year where the path names this content."""
+    """A file; browsers keep it for a year if the path names its present content."""
     asset = assets().get(request.match_info["name"])
     if asset is None:
         raise Problem(404, "There is no such file.")

@@ -19,7 +19,7 @@ _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?")
 async def is_allowed(
     visit: Visit, what: str, address: str, *, of_address: int, of_client: int
 ) -> bool:
-    """Count a try for an e-mail address and for where it comes from; whether both may go on."""
+    """Count an attempt for an e-mail address and for its origin; whether both may continue."""
     headers = visit.request.headers
     client = client_of(visit.request.remote, headers.getall(_FORWARDED, []))
     limits = {
@@ -31,11 +31,11 @@ async def is_allowed(
 
 
 def client_of(remote: str | None, forwarded: Sequence[str]) -> str:
-    """Where a request comes from: an IPv4 address, or the /64 that one household has of IPv6.
+    """Where a request comes from: an IPv4 address, or an IPv6 /64, which is what a household has.
 
-    A proxy on the own network says it last in X-Forwarded-For; what stands before that, and what
-    comes straight from outside, is anybody's word. Platforms have their proxies in 100.64.0.0/10,
-    too, which is neither private nor of the internet.
+    A proxy in our own network puts it last in X-Forwarded-For; entries before that, and requests
+    straight from outside, can say anything. Hosting platforms also have proxies in 100.64.0.0/10,
+    which is neither private nor global.
     """
     peer = _ip(remote or "")
     if peer is not None and not peer.is_global:

@@ -1,4 +1,4 @@
-"""Times as the viewer reads them, with the moment itself for machines beside it."""
+"""Times in the viewer's zone, each with its machine-readable form."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Clock:
         return self._time(at, local, f"{local.day} {local:%b}{year}")
 
     def time(self, at: datetime) -> Markup:
-        """The time of day alone, as a `<time>`: where the day stands above it."""
+        """Only the time of day, as a `<time>`: for where the day stands above it."""
         local = self._local(at)
         return self._time(at, local, f"{local:%H:%M}")
 
     def date(self, at: datetime) -> str:
-        """The day for machines: 2026-11-26."""
+        """The day in machine-readable form: 2026-11-26."""
         return self._local(at).date().isoformat()
 
     def day(self, at: datetime) -> str:
@@ -56,7 +56,7 @@ class Clock:
     def _local(self, at: datetime) -> datetime:
         try:
             return at.astimezone(self.zone)
-        except OverflowError:  # somebody plans for the end of the calendar
+        except OverflowError:  # a time at the end of the calendar
             return at.astimezone(UTC)
 
     def _days_ago(self, local: datetime) -> int:
@@ -82,5 +82,5 @@ def _zone(name: str | None) -> tzinfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):  # a path, a folder, or no zone that there is
+    except (ValueError, OSError, LookupError):  # a path, a folder, or an unknown zone
         return None

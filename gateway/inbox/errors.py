@@ -11,14 +11,14 @@ from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.web.services import SERVICES
 
-# Where the inbox is, also behind the path of PUBLIC_URL; an application without it has no pages.
+# Where the inbox is, with and without the path of PUBLIC_URL; an application without it has none.
 STARTS: web.AppKey[tuple[str, ...]] = web.AppKey("inbox_starts", tuple)
 VISIT: web.RequestKey[Visit] = web.RequestKey("visit", Visit)
 
 _TITLES = {
     400: "That could not be read",
     401: "You are signed out",
-    403: "This is not for you to open",
+    403: "You may not open this",
     404: "There is nothing here",
     405: "That is not possible here",
     409: "Somebody was quicker",
@@ -32,7 +32,7 @@ _TOO_LARGE = "All of it together may have 10 MB at most: choose fewer or smaller
 
 
 def is_page(request: web.Request) -> bool:
-    """Whether a request is for the inbox: its errors are pages."""
+    """Whether a request is for the inbox, whose errors are shown as pages."""
     return any(
         request.path == start or request.path.startswith(f"{start}/")
         for start in request.app.get(STARTS, ())
@@ -40,7 +40,7 @@ def is_page(request: web.Request) -> bool:
 
 
 async def as_page(request: web.Request, problem: Problem) -> web.Response:
-    """The page of a problem, with what was typed; for htmx its words alone, beside the form."""
+    """A problem as a page, with what was typed; for htmx only its text, beside the form."""
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase

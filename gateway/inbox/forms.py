@@ -9,8 +9,9 @@ from typing import TypeVar
 from multidict import MultiDictProxy
 from pydantic import BaseModel
 
-from gateway.api.endpoint import as_bytes, read_json
 from gateway.problems import FieldError
+from gateway.store.values import as_json_bytes
+from gateway.web.http import read_json
 
 Fields = MultiDictProxy[str]
 
@@ -28,9 +29,9 @@ class Findings(dict[str, str]):
 
     @classmethod
     def of(cls, errors: Iterable[FieldError], fields: Collection[str] = ()) -> Findings:
-        """The first message of each field; one that the page has no field for, at the nearest.
+        """The first message for each field; if the page has no such field, at the nearest one.
 
-        `options.components.0.text` is at `options.components`, what is nowhere is at `all`.
+        `options.components.0.text` goes to `options.components`, and what fits nowhere to `all`.
         """
         found = cls()
         for error in errors:
@@ -38,13 +39,13 @@ class Findings(dict[str, str]):
         return found
 
     def placed(self, fields: Collection[str]) -> Findings:
-        """The same, each at the field of the page that is nearest."""
+        """The same, each at the nearest field of the page."""
         return Findings.of((FieldError(name, text) for name, text in self.items()), fields)
 
 
 def read(model: type[M], values: Mapping[str, object]) -> M:
     """What a form means, as /v1 would read it; raises `Problem` 422 with every field."""
-    return read_json(model, as_bytes(values))
+    return read_json(model, as_json_bytes(values))
 
 
 def text(form: Fields, name: str) -> str | None:
@@ -58,7 +59,7 @@ def lines(form: Fields, name: str) -> str:
 
 
 def number(form: Fields, name: str) -> float | int | str | None:
-    """A number; a text that is none stays one, and is refused where a number is wanted."""
+    """A number; any other text stays as it is, and is refused where a number is required."""
     given = form.get(name, "").strip().replace(",", ".")
     if not given:
         return None

@@ -1,8 +1,8 @@
 """Requests that change something come from our own pages: asked of the browser, and of the form.
 
 https://owasp.org/www-community/attacks/csrf: every browser since 2023 sends Sec-Fetch-Site to
-https and to this machine, and Origin with every POST. Who sends neither is no browser, and has no
-cookie that another page could use.
+https and to this machine, and Origin with every POST. A client that sends neither is not a browser,
+and has no cookie that another page could use.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ def _origins(settings: Settings) -> tuple[str, ...]:
     own = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if settings.public_url is not None:
         return (own,)
-    # Without PUBLIC_URL it is this machine's, by any of its names.
+    # Without PUBLIC_URL our pages are on this machine, under any of its names.
     return (own, *(f"http://{host}:{settings.port}" for host in _HERE))

@@ -1,7 +1,7 @@
-"""What was typed into a form that cannot be taken just now, given back to be copied.
+"""What was typed into a form that cannot be accepted now, given back to be copied.
 
-A page without script is gone once its form is sent, and the browser does not keep it
-(`Cache-Control: no-store`): an answer without these texts would be the end of them.
+Without a script a page is gone once its form is sent, and the browser does not keep it
+(`Cache-Control: no-store`): without these texts in the answer they would be lost.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gateway.inbox import guard
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 
-# Fields that people write into; the others are chosen, or the page's own.
+# Fields that people write into; the others are choices, or the page's own.
 _WRITTEN = (
     *("body", "subject", "to", "send_at", "content", "description", "note"),
     *("name", "category", "tags", "address"),
@@ -21,7 +21,7 @@ _GROUPS = ("variables.", "options.")
 
 
 async def signed_out(visit: Visit) -> web.Response:
-    """Nobody is signed in any more: what was typed, and where to sign in beside it."""
+    """The session has ended: what was typed, and where to sign in in another tab."""
     guard.check_origin(visit.services.settings, visit.request)
     typed = await _typed(visit)
     if not typed:
@@ -30,13 +30,13 @@ async def signed_out(visit: Visit) -> web.Response:
         "kept.html",
         status=401,
         title="You are signed out",
-        detail="Your session ended before this was sent: nothing of it is stored or sent.",
+        detail="Your session ended before this was sent: nothing of it was stored or sent.",
         typed=typed,
     )
 
 
 async def older(visit: Visit, problem: Problem) -> web.Response:
-    """The page was of another session: what was typed into it; else raises the `problem`."""
+    """The page belongs to another session: what was typed into it; if nothing, raises `problem`."""
     typed = await _typed(visit)
     if not typed:
         raise problem
@@ -44,15 +44,15 @@ async def older(visit: Visit, problem: Problem) -> web.Response:
         "kept.html",
         status=problem.status,
         title="This page was older than your session",
-        detail="You have signed in anew since it was opened: nothing of it is stored or sent.",
+        detail="You have signed in again since it was opened: nothing of it was stored or sent.",
         typed=typed,
     )
 
 
 async def beside_error(visit: Visit) -> dict[str, str]:
-    """What was typed, for a page that says why it cannot be taken; nothing where it is no form.
+    """What was typed, for a page that says why it was not accepted; empty if there was no form.
 
-    A part of a page goes beside the form, which stays as it is.
+    It is also empty for a fragment, which is shown beside the form as it stands.
     """
     settings, headers = visit.services.settings, visit.request.headers
     if visit.request.method in guard.SAFE or visit.is_fragment:
@@ -62,7 +62,7 @@ async def beside_error(visit: Visit) -> dict[str, str]:
     try:
         return await _typed(visit)
     except (Problem, web.HTTPException, web.RequestPayloadError, OSError):
-        return {}  # the error that is being told is the first
+        return {}  # the first error is the one to report
 
 
 async def _typed(visit: Visit) -> dict[str, str]:

@@ -24,7 +24,7 @@ Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A page or an action: `path` is behind /inbox; `is_open` ones need nobody to be signed in."""
+    """A page or an action: `path` is behind /inbox; with `is_open` nobody need be signed in."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -90,7 +90,7 @@ _SIGNED_OUT = (
 
 
 def add_inbox(app: web.Application, settings: Settings) -> None:
-    """Add every path, also behind the path that PUBLIC_URL may have, whoever strips it."""
+    """Add every path, with and without the path of PUBLIC_URL, because a proxy may strip it."""
     prefix = urlsplit(settings.base_url).path
     pages = aiohttp_jinja2.setup(
         app,
@@ -117,7 +117,7 @@ def add_inbox(app: web.Application, settings: Settings) -> None:
 
 
 def nav(who: SignedIn) -> list[tuple[str, str]]:
-    """The pages that somebody can open, in order: path behind /inbox, and name."""
+    """The pages in the navigation of this person, in order: path behind /inbox, and name."""
     shown = [("", "Conversations")]
     if who.staff.may_administer:
         shown += [
@@ -150,10 +150,10 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
 
 
 async def _to_sign_in(visit: Visit) -> web.StreamResponse:
-    """Where to sign in; afterwards the way leads back to the page that was asked for.
+    """Lead to the sign-in page, and from there back to the page that was asked for.
 
-    Where a part of a page is asked for, the page stays, with what is written on it; of a form that
-    was sent, what was written is given back.
+    If only a fragment was asked for, the page stays, with what is written on it; if a form was
+    sent, what was written is given back.
     """
     request = visit.request
     response: web.Response

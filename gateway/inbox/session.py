@@ -1,8 +1,8 @@
 """Who is signed in: a random token in a cookie, its digest in the database, read with each request.
 
-A session ends when it is told to, after 12 hours without a request, and after 7 days in any case.
-What an open page asks by itself is no such request: it would keep a session that nobody uses.
-Who is no active member of staff any more is out with the next request.
+A session ends with sign-out, after 12 hours without a request, and after 7 days in any case.
+Requests that an open page makes by itself do not count: they would keep a session that nobody uses.
+Somebody who is no longer active staff is signed out with their next request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Cookie:
 
     @classmethod
     def of(cls, settings: Settings) -> Cookie:
-        """`__Host-`: no other host of the domain can have set it; it needs the whole host."""
+        """`__Host-` if possible: no other host can set it, but it needs the path /."""
         parts = urlsplit(settings.base_url)
         if parts.scheme != "https":
             return cls(name="gateway_session", path=f"{parts.path}/inbox", is_secure=False)
@@ -64,7 +64,7 @@ class Cookie:
         return request.cookies.get(self.name)
 
     def set(self, response: web.StreamResponse, token: str) -> None:
-        """Give the browser a token; it is forgotten with the browser's own session or after it."""
+        """Give the browser a token; the browser keeps it as long as a session can last."""
         response.set_cookie(
             self.name,
             token,
@@ -83,7 +83,7 @@ class Cookie:
 
 
 async def begin(db: Connection, organization_id: UUID, auth_id: UUID, method: str) -> str:
-    """Begin a session, as `service_role`; its token."""
+    """Begin a session, as `service_role`; returns its token."""
     token = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
     session = StaffSession(organization_id, new_id(), auth_id)
     await sessions.insert_session(db, session, digest(token), method=method, seconds=LONGEST)
@@ -93,9 +93,9 @@ async def begin(db: Connection, organization_id: UUID, auth_id: UUID, method: st
 async def recognise(
     database: Database, vault: Vault, token: str | None, *, is_use: bool = True
 ) -> SignedIn | None:
-    """Whose session this is, if it is one and they still are active staff there.
+    """Whose session this is, if it is valid and they are still active staff there.
 
-    `is_use`: somebody asks, and not a page by itself.
+    `is_use`: a person makes the request, not an open page by itself.
     """
     if not token or not token.isascii():
         return None
@@ -122,7 +122,7 @@ def is_form_of(vault: Vault, token: str, given: str) -> bool:
 
 
 def digest(token: str) -> bytes:
-    """What is stored of a token, which is random itself: a plain hash is not guessed backwards."""
+    """What is stored of a token: the token is random, so a plain hash cannot be reversed."""
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""Signing in with what Supabase knows: a password, or a token it gave; and signing out."""
+"""Signing in with a password or token of Supabase; and signing out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REFUSED = (400, 401, 403, 422)
 
 
 async def show(visit: Visit) -> web.StreamResponse:
-    """The ways to sign in; whoever is signed in goes on."""
+    """The ways to sign in; somebody who is signed in already goes straight on."""
     wanted = next_of(visit.request.query.get("next", ""))
     if visit.who is not None:
         return visit.redirect(wanted)
@@ -54,7 +54,7 @@ async def by_password(visit: Visit) -> web.StreamResponse:
 
 
 async def by_token(visit: Visit) -> web.StreamResponse:
-    """A Supabase token for a session: in the form, or as `Authorization: Bearer` (204)."""
+    """Exchange a Supabase token for a session: from the form, or as `Bearer` (204)."""
     scheme, _, token = visit.request.headers.get("Authorization", "").partition(" ")
     is_bearer = scheme.lower() == "bearer"
     form = await visit.form()
@@ -96,7 +96,7 @@ async def sign_out_everywhere(visit: Visit) -> web.StreamResponse:
 async def begin(
     visit: Visit, organization_id: UUID, auth_id: UUID, method: str, wanted: str
 ) -> web.Response:
-    """A new session, in place of the one that the browser may have, and the way on."""
+    """Begin a session in place of any that the browser has, and go on."""
     await _end_session(visit)
     async with visit.services.database.as_service() as db:
         token = await session.begin(db, organization_id, auth_id, method)
@@ -104,7 +104,7 @@ async def begin(
 
 
 def arrived(visit: Visit, token: str, auth_id: UUID, method: str, wanted: str) -> web.Response:
-    """The way on with the cookie of a session that has begun."""
+    """Go on with the cookie of a session that has begun."""
     _log.info("signed in", auth_id=str(auth_id), method=method)
     response = visit.redirect(wanted)
     visit.cookie.set(response, token)
@@ -120,7 +120,7 @@ def page(
     errors: Mapping[str, str] | None = None,
     is_bye: bool = False,
 ) -> web.Response:
-    """The page with the ways to sign in that there are; what was typed stays, but for secrets."""
+    """The page with the available ways to sign in; what was typed stays, except secrets."""
     settings = visit.services.settings
     return visit.page(
         "sign_in.html",

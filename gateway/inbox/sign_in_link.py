@@ -1,8 +1,8 @@
 """Signing in with a link that works once: asked for here, sent through the gateway's own e-mail.
 
-What waits in the database is the link's id; the link itself is made when the mail leaves
-(docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because programs
-that look after mail open every link; the button on its page does.
+Only the link's id is stored; the link itself is made when the mail leaves
+(docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because mail
+scanners open every link; the button on its page signs in.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway import links, sign_in_mail
-from gateway.api.shapes.messages import SendRequest
 from gateway.inbox import attempts, session
 from gateway.inbox.sign_in import arrived, is_address, page, too_many
 from gateway.inbox.visit import Visit
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.setup import new_link
+from gateway.shapes.messages import SendRequest
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
 from gateway.store.database import Staff
@@ -33,7 +33,7 @@ _TAKES = 0.5
 
 
 async def ask(visit: Visit) -> web.StreamResponse:
-    """Send a link to a member of staff; the same answer, as quickly, whoever asks for whom."""
+    """Send a link to a member of staff; the answer does not tell whether there is one."""
     form = await visit.form()
     email = form.get("email", "").strip()
     if not is_address(email):
@@ -106,7 +106,7 @@ async def _send_one(visit: Visit, auth_id: UUID, me: dict[str, Any]) -> None:
     try:
         await services.accepting.accept_sign_in(staff, request, link_id)
     except Problem as problem:
-        # The answer is the same, so the operator's log is the one place that says why.
+        # The answer is the same, so only the operator's log says why.
         _log.warning(
             "no link was sent",
             organization_id=str(staff.organization_id),

@@ -30,7 +30,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# What a page asks because something has happened, with nobody at it (talk.js).
+# Marks what an open page asks by itself because something has happened (talk.js).
 _BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -59,12 +59,12 @@ class Visit:
 
     @property
     def staff(self) -> Staff:
-        """The caller for the store: everything that is read runs under RLS as this person."""
+        """The caller for the store: everything is read under RLS as this person."""
         return self.signed_in.staff
 
     @property
     def id(self) -> UUID:
-        """The `{id}` of the path; raises `Problem` 404 for a text that is none."""
+        """The `{id}` of the path; raises `Problem` 404 if it is not a UUID."""
         try:
             return UUID(self.request.match_info["id"])
         except ValueError:
@@ -72,7 +72,7 @@ class Visit:
 
     @property
     def is_fragment(self) -> bool:
-        """Whether htmx asks for a part of a page; it asks for whole pages when it goes back."""
+        """Whether htmx asks for a part of a page; going back, it asks for whole pages."""
         headers = self.request.headers
         return "HX-Request" in headers and "HX-History-Restore-Request" not in headers
 
@@ -89,12 +89,12 @@ class Visit:
         return Cookie.of(self.services.settings)
 
     def url(self, path: str = "") -> str:
-        """A path of the inbox as the browser asks for it, behind what PUBLIC_URL begins with."""
+        """A path of the inbox as the browser asks for it, behind the path of PUBLIC_URL."""
         return inbox_url(self.services, path)
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where the page of a list begins; raises `Problem` 404 for a text that no page gave."""
+        """Where the page of a list begins; raises `Problem` 404 for a malformed cursor."""
         given = self.request.query.get("cursor")
         try:
             return Cursor.read(given) if given else None
@@ -106,12 +106,12 @@ class Visit:
         return urlencode({**self.request.query, **changes})
 
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
-        """The fields of a form, files among them; raises `Problem` 400 for a body that is none."""
+        """The fields of a form, including files; raises `Problem` 400 if it is not a form."""
         try:
             await _read_whole(self.request)
             posted = await self.request.post()
             for text in _texts(posted):
-                text.encode()  # odd charsets, and names of files, bring lone surrogates
+                text.encode()  # odd charsets, and file names, can contain lone surrogates
         # boundaries, charsets, headers; aiohttp's word for an unknown transfer encoding
         except (ValueError, LookupError, HttpProcessingError, RuntimeError):
             raise Problem(400, "The form cannot be read.") from None
@@ -154,7 +154,7 @@ class Visit:
         }
 
     def redirect(self, path: str, **query: str) -> web.Response:
-        """Go on to another page of the inbox, by GET; also where htmx asked."""
+        """Redirect to another page of the inbox, by GET; also for htmx."""
         found = self.url(path)
         if query:
             found += "?" + urlencode(query)
@@ -198,13 +198,13 @@ def inbox_url(services: Services, path: str) -> str:
 
 
 def own_path(path: str, services: Services) -> str:
-    """The path of a request behind /inbox, whoever strips what PUBLIC_URL begins with."""
+    """The path of a request behind /inbox, whether or not a proxy strips PUBLIC_URL's path."""
     prefix = urlsplit(services.settings.base_url).path
     return path.removeprefix(prefix).removeprefix("/inbox")
 
 
 async def recognised(request: web.Request) -> Visit:
-    """The visit of a request, with who is signed in."""
+    """The visit that a request is, with who is signed in."""
     services = request.app[SERVICES]
     token = Cookie.of(services.settings).token(request)
     is_use = _BY_ITSELF not in request.headers and own_path(request.path, services) != "/live"
@@ -213,7 +213,7 @@ async def recognised(request: web.Request) -> Visit:
 
 
 async def check_form(visit: Visit) -> None:
-    """Raise `Problem` 403 unless a form, whose origin is ours, is of this very session."""
+    """Raise `Problem` 403 unless the form was made for this very session."""
     token = visit.cookie.token(visit.request)
     if visit.who is None or token is None:
         return  # nothing that another page could use
@@ -222,4 +222,4 @@ async def check_form(visit: Visit) -> None:
         field = (await visit.posted()).get(guard.FIELD, "")
         given = field if isinstance(field, str) else ""
     if not session.is_form_of(visit.services.vault, token, given):
-        raise Problem(403, "This page is older than your session: load it again and try once more.")
+        raise Problem(403, "This page is older than your session: reload it and try again.")

@@ -1,4 +1,4 @@
-"""What the gateway calls by short names, in the words of a page."""
+"""The gateway's short names, in words for people."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from gateway import registry
-from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes.accounts import SenderIn, SenderPatch
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError
@@ -74,7 +74,7 @@ async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
         async with services.database.as_caller(caller) as db:
             account = await accounts.get_account(db, caller.organization_id, wanted.account_id)
             if account is None:
-                raise invalid([FieldError("account_id", "is no account of your organization")])
+                raise invalid([FieldError("account_id", "is not an account of your organization")])
             address = registry.sender_address(account["provider"], wanted.channel, wanted.address)
             await accounts.insert_sender(
                 db,
@@ -129,7 +129,7 @@ async def delete(services: Services, caller: Caller, sender_id: UUID) -> None:
 
 def _refused(conflict: ConflictError) -> Problem:
     if "account_id" in conflict.constraint:  # deleted since we looked
-        return invalid([FieldError("account_id", "is no account of your organization")])
+        return invalid([FieldError("account_id", "is not an account of your organization")])
     if "default" in conflict.constraint:
         return Problem(409, "Another default was just set for this channel: try again.")
     return Problem(409, "Your organization has this sender already.")

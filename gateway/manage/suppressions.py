@@ -7,9 +7,9 @@ from uuid import UUID
 
 from channels.model import Channel
 from gateway import addresses
-from gateway.api.shapes.suppressions import SuppressionIn
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes.suppressions import SuppressionIn
 from gateway.store import contacts, suppressions
 from gateway.store.database import ApiKey, Caller, Staff
 from gateway.store.paging import Cursor, Page

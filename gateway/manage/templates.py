@@ -12,10 +12,10 @@ from channels.render import Renderer, RendererBusy, RenderError
 from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
-from gateway.api.shapes import options
-from gateway.api.shapes.templates import TemplateIn, TemplatePatch
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.shapes import options
+from gateway.shapes.templates import TemplateIn, TemplatePatch
 from gateway.store import templates
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError

@@ -76,7 +76,7 @@ def open_store(location: str | None, data: Path) -> MediaStore:
         try:
             return FolderStore.at(Path(location).expanduser().absolute())
         except RuntimeError:
-            raise MediaStoreError(f"{location} is in nobody's home: name the whole path") from None
+            raise MediaStoreError(f"{location} has no home folder: give the whole path") from None
     if location.startswith("file://"):
         return FolderStore.at(Path(urlsplit(location).path))
     try:

@@ -1,4 +1,4 @@
-"""Accounts of any provider: which addresses they own, and whose webhook hears an inbound one."""
+"""Accounts of any provider: which addresses they own, and whose webhook gets an inbound message."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class SimAccount(BaseModel):
 
     @property
     def key(self) -> str:
-        """What the account is called in `/_sim`; no secret."""
+        """The account's name in `/_sim`; never a secret."""
         raise NotImplementedError
 
     @property
     def names_addresses(self) -> bool:
-        """Whether it says which addresses are its own; else it may own any."""
+        """Whether it lists its own addresses; otherwise it may own any."""
         return False
 
     def owns(self, address: str) -> bool:  # noqa: ARG002 - for those that name addresses
-        """Whether `address` is one that it names."""
+        """Whether it lists `address`."""
         return False
 
 
@@ -60,7 +60,7 @@ class AccountBook(Generic[A]):
         return iter(self._by_key.values())
 
     def fitness(self, body: InboundBody) -> int:
-        """How surely an account here is meant: 3 named, 2 it owns `to`, 1 there is one, 0 none."""
+        """How certainly one of these is meant: 3 named, 2 owns `to`, 1 the only one, 0 none."""
         if body.account is not None:
             return 3 if body.account in self._by_key else 0
         if any(some.owns(body.to) for some in self):

@@ -22,7 +22,7 @@ from gateway.simulator.twilio import Twilio
 
 KEEP_REQUESTS = 200_000
 MAX_BODY_BYTES = 10 * 1024 * 1024
-# How many callbacks are on their way at once, over all messages.
+# How many callbacks are on their way at once, for all messages together.
 CONNECTIONS = 256
 
 
@@ -36,7 +36,7 @@ def _now() -> datetime:
 
 
 def _errors(providers: tuple[Provider, ...]) -> Middleware:
-    """Say HTTP errors in the words of whose path it is."""
+    """Word HTTP errors as the provider does whose path it is."""
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -53,7 +53,7 @@ def _errors(providers: tuple[Provider, ...]) -> Middleware:
 
 
 def _based(state: State) -> Middleware:
-    """Keep in mind where the simulator was reached: what it serves itself is below that."""
+    """Remember where the simulator was reached: what it serves itself is below that address."""
 
     @web.middleware
     async def based(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -84,7 +84,7 @@ def build_simulator(
     each time; `patience` seconds for the callbacks of `before_response`. `clock` gives times with
     a zone.
     """
-    # Chance decides ids and the order of callbacks: repeatable is worth more than unpredictable.
+    # For ids and the order of callbacks; being repeatable matters more than being unpredictable.
     random = Random(seed)  # noqa: S311
     state = State(clock=clock, random=random, keep_requests=keep_requests, patience=patience)
     meta, smtp = Meta(state), Smtp(state)
@@ -111,7 +111,7 @@ def build_simulator(
         if smtp_port is None:
             yield
             return
-        # aiosmtpd is only needed where somebody listens.
+        # aiosmtpd is only needed if the mail server runs.
         from gateway.simulator.smtp_server import serve_smtp  # noqa: PLC0415
 
         async with serve_smtp(state, smtp, smtp_host, smtp_port, else_any=smtp_else_any):

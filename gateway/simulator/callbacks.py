@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-# As much of an answer as anyone looks at; a webhook that answers more is cut there.
+# Bytes of an answer that are read; the rest is cut off.
 MAX_ANSWER = 64 * 1024
 # The largest file that is fetched to be sent on.
 MAX_FILE = 40 * 1024 * 1024
@@ -77,7 +77,7 @@ class Delivery:
         return self.attempts[-1].status if self.attempts else None
 
     def as_json(self) -> dict[str, object]:
-        """The delivery as `/_sim` tells it."""
+        """The delivery as `/_sim` shows it."""
         return {
             "event": self.event,
             "url": self.url,
@@ -95,7 +95,7 @@ class Delivery:
 
 
 def is_callable_url(url: str) -> bool:
-    """Whether a callback can be sent there at all: http or https, a host, no blanks."""
+    """Whether a callback can be sent there at all: http or https, a host, no spaces."""
     if any(character.isspace() or not character.isprintable() for character in url):
         return False
     try:
@@ -165,7 +165,7 @@ class Caller:
         except TimeoutError as error:
             return Attempt(at=at, kind="rt", error=_text(error))
         except (aiohttp.ClientConnectionError, OSError) as error:
-            # Refused, unknown, or closed under our hands: the connection failed.
+            # Refused, unknown, or closed while in use: the connection failed.
             return Attempt(at=at, kind="ct", error=_text(error))
         except (aiohttp.ClientError, ValueError) as error:
             return Attempt(at=at, kind="rt", error=_text(error))

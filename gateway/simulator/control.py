@@ -1,4 +1,4 @@
-"""`/_sim`: how the simulator is told what to do, and asked what it was sent."""
+"""`/_sim`: tells the simulator what to do, and asks what it was sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.simulator.provider import (
 from gateway.simulator.state import State
 
 PREFIX = "/_sim"
-# Somebody may write a mail of 30 MB, in base64.
+# An inbound mail may have 30 MB, in base64.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,13 +60,13 @@ class Control:
         providers: Mapping[str, Provider],
         handshakes: Mapping[str, Handshake],
     ) -> None:
-        """Serve these providers by name; `handshakes` of those that ask a webhook who it is."""
+        """Serve these providers by name; `handshakes` has those that verify a webhook."""
         self._state = state
         self._handshakes = handshakes
         self._providers = providers
 
     def add_routes(self, app: web.Application) -> None:
-        """Answer below `/_sim`."""
+        """Add the routes below `/_sim`."""
         router = app.router
         router.add_post(f"{PREFIX}/accounts", _answering(self._account))
         router.add_post(f"{PREFIX}/plan", _answering(self._plan))
@@ -116,7 +116,7 @@ class Control:
         )
 
     def _receiver(self, body: InboundBody) -> Provider:
-        """Whose account is meant: the one named, else the one that owns `to`, else the only one."""
+        """Whose account is meant: the one named, else that owning `to`, else the only one."""
         able = [
             some
             for some in self._providers.values()
@@ -156,7 +156,7 @@ class Control:
         return _json({"status": "ok"})
 
     async def _about(self, _request: web.Request) -> web.Response:
-        """Who is simulated here, and where the mail server listens."""
+        """Which providers are simulated, and where the mail server listens."""
         return _json({"providers": sorted(self._providers), "smtp": self._state.smtp or None})
 
     async def _forget(self, _request: web.Request) -> web.Response:
@@ -191,7 +191,7 @@ def _answering(handler: Handler) -> Handler:
 
 
 def _message(text: str, kind: str, given: object) -> str:
-    """What pydantic says, with the word that it says it about where that is a word of ours."""
+    """pydantic's message, with the value that it is about if that is one of our own words."""
     return f"{text}; got {given!r}" if kind in {"enum", "literal_error"} else text
 
 

@@ -1,4 +1,4 @@
-"""The way of a message after it was accepted: one step after the other, each reported."""
+"""What happens to a message after it was accepted: one step after the other, each reported."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class File:
 
 
 async def file_of(state: State, media: InboundMedia) -> File:
-    """The file itself, fetched where only its URL was given; raises `UnfitError`."""
+    """The file itself, fetched if only its URL was given; raises `UnfitError`."""
     if media.content is not None:
         try:
             content = base64.b64decode(media.content, validate=True)

@@ -1,4 +1,4 @@
-"""How every provider takes a request to send: recorded, disturbed as the plan says, answered."""
+"""How every provider takes a request to send: recorded, disturbed as planned, answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProviderError(Exception):
 
 
 class UpstreamError(ProviderError):
-    """What a proxy in between answers: none of the provider's words."""
+    """What a proxy in between answers: nothing in the provider's format."""
 
     def __init__(self, status: int) -> None:
         """Answer with the HTTP `status`."""
@@ -82,7 +82,7 @@ async def take(
         return error.response()
     asked.sid = accepted.sid
     if Fault.BEFORE_RESPONSE in plan.faults and accepted.task is not None:
-        # Not wait_for: the callbacks go on when the time is over.
+        # Not wait_for: the callbacks continue after the time-out.
         await asyncio.wait({accepted.task}, timeout=state.patience)
     await asyncio.sleep(plan.body.answer_delay_ms / 1000)
     if fault is Fault.TIMEOUT_AFTER_ACCEPT:
@@ -94,7 +94,7 @@ async def take(
 
 
 def read_object(raw: bytes) -> dict[str, Any] | None:
-    """The JSON object of a body, None where it is none."""
+    """The body as a JSON object; None if it is not one."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -88,11 +88,11 @@ class Meta:
         self._media.clear()
 
     def fitness(self, body: InboundBody) -> int:
-        """How surely an account of Meta's is meant."""
+        """How certainly one of Meta's accounts is meant."""
         return self._accounts.fitness(body)
 
     async def handshake(self, phone_number_id: str) -> tuple[Delivery, bool]:
-        """Ask the webhook for its challenge, as Meta does when a webhook is entered."""
+        """Send the webhook a challenge, as Meta does when a webhook is set up."""
         account = self._accounts.owner("", phone_number_id)
         url = self._accounts.webhook(account, "events").partition("#")[0]
         challenge = str(self._state.random.randrange(10**9, 10**10))
@@ -163,7 +163,7 @@ class Meta:
         )
 
     def _mark_read(self, request: web.Request, asked: Asked) -> web.Response:
-        """Say that a message of the person's was read; a typing indicator may come with it."""
+        """Mark a person's message as read; a typing indicator may come with it."""
         self._state.requests.append(asked)
         try:
             self._accounts.open(request, request.match_info["phone_number_id"])

@@ -45,12 +45,12 @@ ERRORS = {
 
 
 def title(code: int) -> str:
-    """What the code is called."""
+    """The title of a code."""
     return ERRORS.get(code, (400, f"Error {code}", ""))[1]
 
 
 def details(code: int) -> str:
-    """What the code means."""
+    """The meaning of a code."""
     return ERRORS.get(code, (400, "", f"Error {code}"))[2]
 
 
@@ -66,7 +66,7 @@ class MetaError(ProviderError):
 
     def response(self) -> web.Response:
         """The answer: `{"error": {message, type, code, error_data, fbtrace_id}}`."""
-        # The object that is missing is a subcode of the wrong parameter.
+        # A missing object is a subcode of the wrong parameter.
         code = 100 if self.code == 33 else self.code
         said = title(self.code) if code == 190 else f"(#{code}) {title(self.code)}"
         error: dict[str, object] = {

@@ -45,7 +45,7 @@ class MetaMedia:
         return media_id
 
     async def _find(self, request: web.Request) -> web.Response:
-        """Where a file can be had, for some minutes."""
+        """Where a file can be fetched for some minutes."""
         media_id = request.match_info["media_id"]
         try:
             self._accounts.opened(request)

@@ -21,7 +21,7 @@ def mailbox(address: str) -> str:
 
 
 def compose(state: State, body: InboundBody, files: list[File]) -> EmailMessage:
-    """The mail as the person's program makes it."""
+    """The mail as the person's mail program writes it."""
     mail = EmailMessage(policy=SMTP)
     message_id = body.text("message_id") or f"{state.hex_id()}@mail.simulator.example"
     headers = {
@@ -60,7 +60,7 @@ def compose(state: State, body: InboundBody, files: list[File]) -> EmailMessage:
 
 
 def as_bytes(mail: EmailMessage) -> bytes:
-    """The mail as it travels; headers in UTF-8 only where no other way is left."""
+    """The mail as it is transmitted; headers in UTF-8 only if there is no other way."""
     try:
         return mail.as_bytes(policy=SMTP)
     except UnicodeEncodeError:

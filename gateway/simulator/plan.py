@@ -74,7 +74,7 @@ Outcome = Literal[
     "busy",
     "no-answer",
 ]
-# What an outcome means to a provider that has no such word.
+# What an outcome means for a provider that has no such word.
 _NEAREST = {
     "queued": "sent",
     "sending": "sent",
@@ -95,7 +95,7 @@ _NEAREST = {
 
 
 def _word(value: object) -> object:
-    """Let 429 stand for "429": JSON writers use both."""
+    """Accept 429 for "429": people write both in JSON."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -107,7 +107,7 @@ def _times(value: int | None) -> int | None:
 
 
 def null_is_absent(body: object) -> object:
-    """Let a field that is null in JSON have its default."""
+    """Give a field that is null in JSON its default."""
     if not isinstance(body, dict):
         return body
     return {name: value for name, value in body.items() if value is not None}
@@ -123,7 +123,7 @@ _PUNCTUATION = str.maketrans("", "", " ().-/")
 
 
 class Match(BaseModel):
-    """Which messages a plan is for: all given fields must fit; `body` is a part of the text."""
+    """Which messages a plan is for: all given fields must match; `body` is a part of the text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -172,7 +172,7 @@ class Plan:
         self._attempts: Counter[Hashable] = Counter()
 
     def fits(self, *, from_: str, body: str, channel: str) -> bool:
-        """Whether everything but the recipient, which the book looks up, is as the plan says."""
+        """Whether all but the recipient matches, which the book has looked up."""
         match = self.body.match
         return match is None or (
             (match.from_ is None or bare(match.from_) == from_)
@@ -193,10 +193,10 @@ class Plan:
 
 
 class PlanBook:
-    """All plans; finding the one for a message does not depend on how many name other numbers."""
+    """All plans, found by recipient: plans for other numbers do not slow a message down."""
 
     def __init__(self) -> None:
-        """Start with the default alone: everything is delivered, nothing goes wrong."""
+        """Start with only the default: everything is delivered, nothing goes wrong."""
         self._serial = 0
         self._default = Plan(PlanBody(), 0)
         self._by_to: dict[str, list[Plan]] = {}
@@ -208,7 +208,7 @@ class PlanBook:
         plan = Plan(body, self._serial)
         match = body.match
         if match is None or match == Match():
-            # Nothing older can ever be found again.
+            # Older plans can never be found again.
             self.clear()
             self._for_any = [plan]
         elif match.to is None:
@@ -218,7 +218,7 @@ class PlanBook:
         return plan
 
     def find(self, *, to: str, from_: str, body: str, channel: str) -> Plan:
-        """The newest plan that fits the message."""
+        """The newest plan that matches the message."""
         to, from_ = bare(to), bare(from_)
         best = self._default
         for plans in (self._by_to.get(to, ()), self._for_any):

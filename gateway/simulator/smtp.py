@@ -68,7 +68,7 @@ class SmtpAccount(SimAccount):
 
 
 class Smtp:
-    """The mail server's memory: accounts, mails, what comes back. No path of HTTP is its own."""
+    """The mail server's state: accounts, mails, what comes back. It has no HTTP paths."""
 
     name = "smtp"
     channels = frozenset({"email"})
@@ -80,10 +80,10 @@ class Smtp:
         self._records = Records()
 
     def add_routes(self, app: web.Application) -> None:
-        """Answer on no path."""
+        """Add no routes."""
 
     def error(self, request: web.Request, status: int) -> web.Response | None:  # noqa: ARG002
-        """No path is its own."""
+        """It has no paths."""
         return None
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
@@ -107,7 +107,7 @@ class Smtp:
         self._records.clear()
 
     def fitness(self, body: InboundBody) -> int:
-        """How surely an account here is meant."""
+        """How certainly one of these accounts is meant."""
         return self._accounts.fitness(body)
 
     def login(self, username: str, password: str) -> SmtpAccount | None:
@@ -166,7 +166,7 @@ class Smtp:
         return queue_id
 
     def tasks(self, queue_id: str) -> list[asyncio.Task[None]]:
-        """What is still under way of one mail."""
+        """What is still under way for one mail."""
         return [
             record.task
             for record in self._records
@@ -200,7 +200,7 @@ class Smtp:
     async def _post(
         self, account: SmtpAccount, record: Record, event: str, url: str, raw: bytes
     ) -> Delivery:
-        """Hand a mail in, with its envelope; reports come from nobody, to whoever wrote."""
+        """Post a mail with its envelope; reports have an empty sender, and go to whoever wrote."""
         is_report = record.direction == "outbound"
         sender, to = ("", record.from_) if is_report else (record.from_, record.to)
         delivery = Delivery(event=event, url=url)
@@ -210,7 +210,7 @@ class Smtp:
             "X-Envelope-From": sender,
             "X-Envelope-To": to,
         }
-        if account.webhook_secret is not None:  # else it may stand in the URL
+        if account.webhook_secret is not None:  # otherwise it may be in the URL
             headers["Authorization"] = encode_basic_auth(
                 account.username, account.webhook_secret, "utf-8"
             )

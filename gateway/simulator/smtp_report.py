@@ -89,7 +89,7 @@ def _bytes(headers: Message) -> bytes:
 def _assembled(
     headers: dict[str, str], kind: str, parts: list[tuple[str, bytes]], *, boundary: str
 ) -> bytes:
-    """A multipart/report, written out: its parts are no ordinary MIME to Python's own generator."""
+    """A multipart/report, written by hand: Python's generator cannot write such parts."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
     lines += [
         "MIME-Version: 1.0",

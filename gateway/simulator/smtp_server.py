@@ -51,7 +51,7 @@ class Dialogue:
         address: str,
         _options: list[str],
     ) -> str:
-        """Take a recipient, or refuse it as a plan says that asks for no text of the mail."""
+        """Accept a recipient, or refuse it if a plan that does not depend on the text says so."""
         plan = self._plan(envelope, address, "")
         if plan.body.outcome not in {"refused", "failed"}:
             envelope.rcpt_tos.append(address)
@@ -69,7 +69,7 @@ class Dialogue:
     async def handle_DATA(  # noqa: N802 - aiosmtpd's own name
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Take the mail, or disturb its end as the plan of its first recipient says."""
+        """Accept the mail, or disturb its end as the plan for its first recipient says."""
         mail = envelope.content if isinstance(envelope.content, bytes) else b""
         message = message_from_bytes(mail, policy=default)
         text = f"{message['Subject'] or ''}\n{mail.decode(errors='replace')}"
@@ -147,7 +147,7 @@ async def serve_smtp(
 
     def protocol() -> SMTP:
         with warnings.catch_warnings():
-            # Passwords without TLS: this is one machine, and they are made up.
+            # Passwords without TLS: they are invented, and never leave this machine.
             warnings.simplefilter("ignore", UserWarning)
             made = SMTP(
                 dialogue,

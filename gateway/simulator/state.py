@@ -1,4 +1,4 @@
-"""What all providers share: the clock, the plans, the log of requests, running tasks."""
+"""What all providers share: the clock, the plans, the log of requests, the running tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiohttp import web
 from gateway.simulator.callbacks import Callback, Caller, Delivery
 from gateway.simulator.plan import PlanBook
 
-# How often a held request looks whether its client has gone, and when it gives up itself.
+# How often a held request checks whether its client has gone, and when it gives up itself.
 HOLD_POLL_S = 0.05
 HOLD_LIMIT_S = 600.0
 
@@ -43,7 +43,7 @@ class Asked:
     fault: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """The request as `GET /_sim/requests` tells it."""
+        """The request as `GET /_sim/requests` shows it."""
         return {
             "provider": self.provider,
             "method": self.method,
@@ -71,9 +71,9 @@ class State:
     patience: float
     plans: PlanBook = field(default_factory=PlanBook)
     caller: Caller | None = None
-    # Where the simulator was reached last: what it serves itself has its URL below this.
+    # Where the simulator was last reached; URLs of what it serves itself begin with this.
     base: str = ""
-    # The address of the SMTP server, where there is one: `host:port`.
+    # The address of the SMTP server, if there is one: `host:port`.
     smtp: str = ""
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class State:
         return task
 
     async def deliver(self, callback: Callback, delivery: Delivery) -> None:
-        """Make a callback; the outcome stands in `delivery`."""
+        """Make a callback; the outcome is recorded in `delivery`."""
         await self._started().deliver(callback, delivery)
 
     async def fetch(self, url: str) -> bytes:
@@ -117,7 +117,7 @@ class State:
         released = self._released
         end = monotonic() + HOLD_LIMIT_S
         while not self._closing and monotonic() < end:
-            # Nobody tells a handler that its client has gone.
+            # aiohttp does not tell a handler that its client has gone.
             held = transport()
             if held is None or held.is_closing():
                 return
@@ -140,17 +140,17 @@ class State:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def release(self) -> None:
-        """Let go of every held request."""
+        """Release every held request."""
         self._released.set()
 
     def close(self) -> None:
-        """Hold nothing any more: the server is going down."""
+        """Hold no more requests: the server is stopping."""
         self._closing = True
         self.release()
 
 
 def cut(request: web.Request) -> web.Response:
-    """Break the connection with a TCP reset; what is returned reaches nobody."""
+    """Break the connection with a TCP reset; the returned answer reaches nobody."""
     reset(request.transport)
     return web.Response(status=499)
 

@@ -1,4 +1,4 @@
-"""api.twilio.com, messages: create, fetch, list, cancel, redact, delete; calls stand beside it.
+"""api.twilio.com, messages: create, fetch, list, cancel, redact, delete (calls: twilio_calls).
 
 https://www.twilio.com/docs/messaging/api/message-resource. Basic credentials are checked,
 callbacks and inbound messages are signed with the account's primary auth token.
@@ -89,7 +89,7 @@ class Twilio:
         ] + self._calls.calls()
 
     def fitness(self, body: InboundBody) -> int:
-        """How surely an account of Twilio's is meant."""
+        """How certainly one of Twilio's accounts is meant."""
         return self._accounts.fitness(body)
 
     def forget(self) -> None:
@@ -142,7 +142,7 @@ class Twilio:
         return message.sid, delivery
 
     async def _media(self, account: TwilioAccount, sid: str, body: InboundBody) -> tuple[str, ...]:
-        """The URLs of what comes with a message: given ones as they are, files served here."""
+        """The URLs of a message's files: given ones as they are, uploaded ones as served here."""
         return tuple(
             [
                 media.url or self._files.keep_media(account, sid, await file_of(self._state, media))

@@ -1,4 +1,4 @@
-"""Twilio accounts: what opens them, which numbers they own, where they are called back."""
+"""Twilio accounts: their credentials, the numbers they own, where they are called back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TwilioAccount(SimAccount):
     _own: frozenset[str] = PrivateAttr(default=frozenset())
 
     def model_post_init(self, _context: object) -> None:
-        """Read the numbers once, not with every message."""
+        """Parse the numbers once, not with every message."""
         self._own = frozenset(bare(number) for number in self.numbers)
 
     @property
@@ -52,7 +52,7 @@ class TwilioAccount(SimAccount):
         return bool(self.numbers)
 
     def logins(self) -> list[tuple[str, str]]:
-        """Every user and password that opens the account."""
+        """Every user and password that is valid for the account."""
         pairs = [
             (self.account_sid, self.auth_token),
             (self.account_sid, self.auth_token_secondary),

@@ -1,4 +1,4 @@
-"""What the resources of api.twilio.com share: forms in, JSON out, the words of a refusal."""
+"""What the resources of api.twilio.com share: forms in, JSON out, errors as Twilio words them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answering(handler: Handler) -> Handler:
 
 
 async def read_form(request: web.Request) -> dict[str, list[str]]:
-    """The parameters of a form, repeated ones in order; another kind of body has none."""
+    """The parameters of a form, repeated ones in order; other kinds of body have none."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     text = (await request.read()).decode("utf-8", "replace")

@@ -22,7 +22,7 @@ MAX_PAGE = 1000
 
 
 class Listed(Protocol):
-    """What can stand in a list; `serial` grows with every one of the book."""
+    """What a list can hold; `serial` grows with each entry of the book."""
 
     serial: int
     sid: str
@@ -38,7 +38,7 @@ class Listed(Protocol):
         ...
 
     def resource(self) -> dict[str, object]:
-        """It as Twilio's JSON has it."""
+        """The resource in Twilio's JSON."""
         ...
 
 
@@ -48,7 +48,7 @@ _SERIAL = attrgetter("serial")
 
 
 class Book(Generic[T]):
-    """All resources of a kind: by sid at once, by recipient without looking at the others."""
+    """All resources of a kind, found by sid or by recipient without a scan."""
 
     def __init__(self, collection: str, dated: str, *others: str) -> None:
         """Start empty; `collection` as in paths (`Messages`), `dated` the filter by time.
@@ -75,19 +75,19 @@ class Book(Generic[T]):
         self._by_to.setdefault((item.account_sid, item.to), []).append(item)
 
     def get(self, account_sid: str, sid: str, path: str) -> T:
-        """The account's own; raises `ApiError` 20404 where it has no such."""
+        """One of the account's; raises `ApiError` 20404 if it has no such resource."""
         item = self._by_sid.get(sid)
         if item is None or item.account_sid != account_sid:
             raise ApiError(20404, {"path": path})
         return item
 
     def remove(self, item: T) -> None:
-        """Drop one; what its callbacks did is dropped with it."""
+        """Drop one, with the record of its callbacks."""
         item.deleted = True
         del self._by_sid[item.sid]
 
     def clear(self) -> None:
-        """Drop all; serials go on."""
+        """Drop all; serials continue."""
         self._by_sid.clear()
         self._by_account.clear()
         self._by_to.clear()
@@ -167,7 +167,7 @@ class Book(Generic[T]):
         return page, False, anchor is not None
 
     def _filter(self, query: Mapping[str, str]) -> Callable[[T], bool]:
-        """The conditions of a list request, as one question."""
+        """The conditions of a list request, as one predicate."""
         dated = self._dated
         sender = spell(query["From"]) if query.get("From") else None
         status = query.get("Status") if "Status" in self._filters else None
@@ -183,8 +183,8 @@ class Book(Generic[T]):
         def fits(item: T) -> bool:
             if (sender and item.from_ != sender) or (status and item.status != status):
                 return False
-            # What waits in the queue has no such time, so no filter on it finds it; whoever asks
-            # "did you take it?" must not use one (https://github.com/twilio/twilio-java/issues/442).
+            # A queued message has no such time, so no filter by it finds the message: a client that
+            # asks "did you take it?" must not use one (https://github.com/twilio/twilio-java/issues/442).
             return not is_dated or (item.moment is not None and low <= item.moment < high)
 
         return fits
@@ -206,7 +206,7 @@ def _page_size(text: str | None) -> int:
 
 
 def _span(text: str) -> tuple[datetime, datetime]:
-    """The day, or the second, that a filter names; GMT where it names no zone."""
+    """The day, or the second, that a filter names; GMT if it names no zone."""
     try:
         start = _moment(text)
         start = start.replace(microsecond=0, tzinfo=start.tzinfo or UTC)

@@ -74,7 +74,7 @@ class Call:
             self.duration = seconds if status == "completed" else 0
 
     def resource(self) -> dict[str, object]:
-        """The resource; the price is there once the call is over."""
+        """The resource; it has a price once the call is over."""
         uri = f"/{API_VERSION}/Accounts/{self.account_sid}/Calls/{self.sid}"
         priced = self.status == "completed"
         price = _PRICE_A_MINUTE * max(ceil(self.duration / 60), 1)
@@ -89,7 +89,7 @@ class Call:
             "from": self.from_,
             "from_formatted": self.from_,
             "phone_number_sid": None,
-            # `initiated` is a word of callbacks alone.
+            # Only callbacks say `initiated`.
             "status": "queued" if self.status == "initiated" else self.status,
             "start_time": _date(self.started),
             "end_time": _date(self.ended),
@@ -112,7 +112,7 @@ class Call:
         }
 
     def params(self) -> dict[str, str]:
-        """What every request about the call tells."""
+        """The parameters of every request about the call."""
         params = {
             "CallSid": self.sid,
             "AccountSid": self.account_sid,

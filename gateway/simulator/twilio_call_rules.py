@@ -29,7 +29,7 @@ MAGIC_TO = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallRequest:
-    """A call that Twilio takes: everything checked."""
+    """A call that Twilio accepts, with everything checked."""
 
     to: str
     from_: str
@@ -112,11 +112,11 @@ def _check_timeout(form: Form) -> None:
 
 
 def _events(form: Form) -> frozenset[str]:
-    """The parameter is repeated; names in one value, with spaces, are no event that Twilio has."""
+    """The parameter is repeated; one value with several names is not an event of Twilio's."""
     given = [event for event in form.get("StatusCallbackEvent", ()) if event]
     if not given:
         return frozenset({"completed"})
-    # An unknown name is a warning (21626) and no event; the call is made all the same.
+    # An unknown name is only a warning (21626): the call is made all the same.
     return frozenset(given) & frozenset(EVENTS)
 
 

@@ -133,7 +133,7 @@ class Calls:
         delivery: Delivery,
         url: str,
     ) -> None:
-        """Let an inbound call go its way, and report its end to the number's own webhook."""
+        """Run an inbound call, and report its end to the number's own webhook."""
         call.advance("in-progress", self._state.clock())
         await line.obey(delivery, url)
         now = self._state.clock()
@@ -194,7 +194,7 @@ class Calls:
         )
 
     async def _live(self, account: TwilioAccount, call: Call, plan: Plan) -> None:
-        """Take a call through the statuses of its plan; when it is answered, it is talked."""
+        """Take a call through the statuses of its plan; once it is answered, people talk."""
 
         async def advance(status: str) -> Report:
             if call.status == "in-progress" and status in ENDED:
@@ -202,7 +202,7 @@ class Calls:
             now = self._state.clock()
             call.advance(status, now, seconds=_seconds(plan))
             if status == "in-progress" and call.detects_machine and call.amd_callback is None:
-                # Detection that holds up the call is over before it is answered.
+                # Detection that delays the call has ended before the call is answered.
                 call.answered_by = plan.body.answered_by or "human"
             wanted = EVENTS.get(status, status) in call.events
             return status, call.progress(now) if wanted and call.status_callback else {}
@@ -259,7 +259,7 @@ class Calls:
         if call.task is not None:
             call.task.cancel()
         now = self._state.clock()
-        # Nobody has answered: there is nothing that could have been completed.
+        # Nobody has answered, so there is nothing to complete.
         end = "canceled" if call.status in WAITING else "completed"
         call.advance(end, now)
         if call.status_callback is not None and "completed" in call.events:

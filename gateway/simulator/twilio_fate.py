@@ -1,4 +1,4 @@
-"""The way of a message after Twilio has accepted it: its statuses, and the callback for each."""
+"""What happens to a message after Twilio has accepted it: its statuses, and a callback for each."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SealedAccount:
-    """A provider account with its credentials as they rest."""
+    """A provider account with its credentials as they are stored."""
 
     id: UUID
     organization_id: UUID
@@ -54,7 +54,7 @@ async def insert_staff(
 
 
 async def staff_by_email(db: Connection, email: str) -> Row | None:
-    """The member of staff with this e-mail address; of several, the one that is written so."""
+    """The member of staff with this e-mail address; of several spellings, the exact one."""
     row = await db.fetchrow(_SQL["staff_by_email"], email)
     return dict(row) if row else None
 
@@ -65,7 +65,7 @@ async def staff_of_mailbox(db: Connection, email: str) -> list[UUID]:
 
 
 async def staff_by_auth_id(db: Connection, auth_id: UUID) -> Staff | None:
-    """An active member of staff, asked as that person."""
+    """An active member of staff, read as that person."""
     row = await db.fetchrow(_SQL["staff_by_auth_id"], auth_id)
     return Staff(auth_id=auth_id, **row) if row else None
 
@@ -85,7 +85,7 @@ async def insert_api_key(
 
 
 async def api_keys_by_prefix(db: Connection, prefixes: Sequence[str]) -> list[Row]:
-    """Keys that are not revoked and begin so (each one, but for the accident of equal prefixes)."""
+    """The keys with these prefixes that are not revoked; two keys rarely share a prefix."""
     rows = await db.fetch(_SQL["api_keys_by_prefix"], list(prefixes))
     return [dict(row) for row in rows]
 
@@ -93,20 +93,20 @@ async def api_keys_by_prefix(db: Connection, prefixes: Sequence[str]) -> list[Ro
 async def list_api_keys(
     db: Connection, organization_id: UUID, cursor: Cursor | None, limit: int
 ) -> Page:
-    """One page of keys, without anything that opens."""
+    """One page of keys, without their digests."""
     return page(
         await db.fetch(_SQL["list_api_keys"], organization_id, *_after(cursor), limit + 1), limit
     )
 
 
 async def get_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> Row | None:
-    """One key, without anything that opens."""
+    """One key, without its digest."""
     row = await db.fetchrow(_SQL["get_api_key"], organization_id, key_id)
     return dict(row) if row else None
 
 
 async def revoke_api_key(db: Connection, organization_id: UUID, key_id: UUID) -> bool:
-    """Revoke a key for good; False where there is none."""
+    """Revoke a key for good; False if there is none."""
     return await db.fetchval(_SQL["revoke_api_key"], organization_id, key_id) is not None
 
 

@@ -1,11 +1,11 @@
-"""What is wrong with the address of a database, before anything is asked of it."""
+"""What is wrong with the address of a database, found before the database is used."""
 
 from __future__ import annotations
 
 import asyncpg
 
 _SECONDS = 2
-# The last: no server is as target_session_attrs wants it, which a failover may change.
+# The last: no server is what target_session_attrs asks for, which a failover may change.
 _AWAY = (
     *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
     asyncpg.InternalClientError,

@@ -14,7 +14,7 @@ _SQL = queries("callers")
 
 
 async def still_known(db: Connection, callers: Collection[Caller]) -> set[Caller]:
-    """Those of the callers whose key is not revoked, or who are active staff where they were."""
+    """The callers whose key is not revoked, or who are still active staff of that organization."""
     keys = [caller for caller in callers if isinstance(caller, ApiKey)]
     staff = [caller for caller in callers if isinstance(caller, Staff)]
     known = _pairs(await db.fetch(_SQL["keys"], [key.id for key in keys])) if keys else set()

@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What of it there is: rows by their columns, `known` newest first."""
+    """What was found of it: rows as dicts, `known` newest first."""
 
     country: str | None
     leads: list[Row]
@@ -71,7 +71,7 @@ async def context(db: Connection, organization_id: UUID, wanted: Wanted) -> Cont
 
 
 async def country(db: Connection, organization_id: UUID) -> str | None:
-    """Where the organization's national numbers are read, two letters."""
+    """The country in which the organization's national numbers are read, two letters."""
     found: str | None = await db.fetchval(_SQL["country"], organization_id)
     return found
 

@@ -1,4 +1,4 @@
-"""Conversations: where a message belongs, and what staff see and do of them."""
+"""Conversations: where a message belongs, and what staff see of them and do with them."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
 
 
 async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool:
-    """Make one of two conversations of one person; False where that has been done."""
+    """Join two conversations of one person; False if that has been done."""
     note(db, [organization_id])
     return bool(await db.fetchval(_SQL["join"], organization_id, one, other))
 
 
 async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool:
-    """Make one conversation part of another; False where one of them is none (any more)."""
+    """Make one conversation part of another; False if either does not exist (any more)."""
     note(db, [organization_id])
     return bool(await db.fetchval(_SQL["merge"], organization_id, merged, kept))
 
@@ -220,6 +220,6 @@ async def set_apart(
 
 
 async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:
-    """Those of the addresses that have a conversation, as it knows them."""
+    """Which of the addresses have a conversation, in the form in which it has them."""
     rows = await db.fetch(_SQL["owned"], organization_id, list(addresses))
     return [row["written"] for row in rows]

@@ -35,10 +35,10 @@ else:  # asyncpg's classes take no parameters at run time
 _SQL = queries("telling")
 _NO_SHARE: AbstractAsyncContextManager[None] = nullcontext()
 _STATEMENT_SECONDS = 20
-# No statement of ours runs long enough to be worth compiling; by the estimates for a long queue the
-# claim is, and takes twenty times as long (where PostgreSQL has its compiler, as Debian's does).
-# Of a machine that went without a word, or stands still, the server hears nothing for hours: what
-# it holds is let go when its transaction has stood still for longer than any of ours.
+# jit: no statement of ours runs long enough to be worth compiling. By the estimates for a long
+# queue the claim would be, and takes twenty times as long (where there is a JIT, as in Debian's).
+# idle_in_transaction_session_timeout: the server hears nothing for hours of a machine that vanished
+# or froze. Its locks are released once its transaction has been idle for longer than any of ours.
 _LIMITS = (
     f"SET LOCAL statement_timeout = '{_STATEMENT_SECONDS}s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL jit = off"
@@ -46,8 +46,8 @@ _LIMITS = (
 # Whoever waited for a lock reads what its holder has stored, whatever the database's default is.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _SERVICE = f"{_BEGIN}; SET LOCAL ROLE service_role; {_LIMITS}"
-# One plan for a connection. It has to be right for tables of any size, also where it is made while
-# they are empty: an index finds what is wanted, in its order, or there is no such plan.
+# One plan per connection. It must be right for tables of any size, even if it is made while they
+# are empty: only plans that follow an index, in its order, remain.
 PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
@@ -56,7 +56,7 @@ PLANNED_ONCE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
-    """An internal service; a test key's messages never leave the machine."""
+    """An internal service; for messages of a test key no provider is asked."""
 
     id: UUID
     organization_id: UUID
@@ -74,7 +74,7 @@ class Staff:
 
     @property
     def may_administer(self) -> bool:
-        """Owner and admin look after accounts, senders and keys."""
+        """Owners and admins manage accounts, senders and keys."""
         return self.role in ("owner", "admin")
 
 
@@ -187,11 +187,11 @@ class Database:
             try:
                 yield connection
             except asyncpg.ReadOnlySQLTransactionError:
-                # It may lead to a standby for as long as it is open: another one is opened.
+                # It would lead to a standby for as long as it is open, so another one is opened.
                 connection.terminate()
                 raise
             except TimeoutError:
-                raise  # there is nobody to be told
+                raise  # nobody is left to be told
             except BaseException:
                 # What ended the transaction matters, not that a broken connection cannot.
                 with suppress(*AWAY):
@@ -247,7 +247,7 @@ async def _begin(connection: Connection, opening: str) -> None:
 
 
 def _opening(caller: Caller) -> str:
-    # Only UUIDs are written into this text, never anything that a caller sent as it came.
+    # Only UUIDs and our own words are put into this text, never anything as a caller sent it.
     if isinstance(caller, Staff):
         return _opening_claims(caller.auth_id)
     return (

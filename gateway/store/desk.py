@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 async def staff(db: Connection, organization_id: UUID) -> list[Row]:
-    """`id, name` of colleagues that a conversation can be given to, by name."""
+    """`id, name` of the colleagues to whom a conversation can be assigned, by name."""
     return [dict(row) for row in await db.fetch(_SQL["staff"], organization_id)]
 
 
@@ -26,7 +26,7 @@ async def unread(db: Connection, organization_id: UUID) -> int:
 
 
 async def senders(db: Connection, organization_id: UUID) -> list[Row]:
-    """`channel, address, is_default, provider` of what can be sent from."""
+    """`channel, address, is_default, provider` of the addresses that can be sent from."""
     return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]
 
 
@@ -36,7 +36,7 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
 
 
 async def conversation_of(db: Connection, organization_id: UUID, message_id: UUID) -> UUID | None:
-    """The conversation that a message is in; None where the caller sees no such message."""
+    """The conversation that a message is in; None if the caller sees no such message."""
     found: UUID | None = await db.fetchval(_SQL["message"], organization_id, message_id)
     return found
 
@@ -52,7 +52,7 @@ async def retries(
 async def providers(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> dict[UUID, str]:
-    """The providers whose failures messages have, or else whose their senders are; where known."""
+    """The provider that failed each message, or else that of its sender, where known."""
     rows = await db.fetch(_SQL["providers"], organization_id, message_ids)
     return {row["id"]: row["provider"] for row in rows if row["provider"] is not None}
 
@@ -66,7 +66,7 @@ async def same_name(
 
 
 async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
-    """`kind, id, name, email, phone` of leads and clients that begin so, or end with a number."""
+    """`kind, id, name, email, phone` of leads and clients by a beginning or the end of a number."""
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = await db.fetch(_SQL["people"], organization_id, f"{escaped}%", tail or None)
     return [dict(row) for row in rows]

@@ -1,4 +1,4 @@
-"""asyncpg's many errors as the few that make a difference to whoever asked."""
+"""asyncpg's many errors as the few that make a difference to callers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-# Errors of the connection, or of a server that is going, starting, full or ill: not of statements.
+# Errors of the connection, or of a server that stops, starts, is full or broken: not of statements.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -21,9 +21,9 @@ AWAY = (
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
     asyncpg.exceptions.ObjectNotInPrerequisiteStateError,  # one that takes no connections now
-    # a standby, or a disk that is full: Supabase lets a database only read then
+    # a standby, or a full disk: then Supabase makes a database read-only
     asyncpg.exceptions.ReadOnlySQLTransactionError,
-    # the server ended a transaction of ours that stood still, and with it the connection
+    # the server ended an idle transaction of ours, and with it the connection
     asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
     asyncpg.exceptions.TransactionTimeoutError,
     # its disk or its files; Supabase's pooler says with the second that it is full
@@ -32,7 +32,7 @@ AWAY = (
     OSError,
     TimeoutError,
 )
-# A pooler gave the statement to another connection than the one that it was prepared on.
+# A pooler gave the statement to another connection than the one on which it was prepared.
 _PREPARED_ELSEWHERE = (
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.InvalidSQLStatementNameError,
@@ -42,7 +42,7 @@ _ENDED_FOR_ANOTHER = (
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.SerializationError,
 )
-# Somebody changed a table since the statement was prepared; asyncpg prepares all of them anew.
+# A table was changed after the statement was prepared; asyncpg prepares all statements anew.
 _CHANGED = (
     asyncpg.exceptions.InvalidCachedStatementError,
     asyncpg.exceptions.OutdatedSchemaCacheError,
@@ -53,7 +53,7 @@ _NOT_MIGRATED = (
     asyncpg.UndefinedFunctionError,
     asyncpg.InvalidSchemaNameError,
 )
-# What a row breaks, perhaps a rule of another program's, or what that program's trigger may not do.
+# A row breaks a rule, perhaps another program's; or that program's trigger lacks a privilege.
 _AGAINST_A_RULE = (
     asyncpg.exceptions.IntegrityConstraintViolationError,
     asyncpg.exceptions.WithCheckOptionViolationError,
@@ -73,11 +73,11 @@ class DatabaseAwayError(Exception):
 
 
 class RolledBackError(DatabaseAwayError):
-    """It ended so that another can go on, or for a change of a table: surely nothing is stored."""
+    """It was ended for another to continue, or for a changed table: certainly nothing is stored."""
 
 
 class HeldError(DatabaseAwayError):
-    """Another transaction held for too long what this one needs: surely nothing is stored."""
+    """Another transaction kept what this one needs locked for too long: nothing is stored."""
 
 
 class BusyError(DatabaseAwayError):
@@ -108,13 +108,13 @@ class RefusedError(Exception):
         return f"a rule of the database refuses it ({named})"
 
 
-# After these surely nothing is stored, and another transaction has done what was in the way.
+# After these certainly nothing is stored, and the transaction that was in the way has ended.
 UNDONE = (RolledBackError, ConflictError)
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """asyncpg's many errors as the classes of this module; a mistake of ours as it is."""
+    """Raise asyncpg's many errors as the classes of this module; our own mistakes as they are."""
     try:
         with _triggers_of_others():
             yield

@@ -1,4 +1,4 @@
-"""Connections that listen: a worker's, which also shows that it lives, and that of streams."""
+"""Connections that listen: a worker's, which also shows that it is alive, and that of streams."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _SQL = queries("queue")
 _SECONDS = 10
-# A server that cannot reach us any more shall let go of the lock within half a minute. Not told at
-# the login, where PgBouncer refuses every setting that it does not know.
+# A server that can no longer reach us should release the lock within half a minute. This is not set
+# at login, because PgBouncer refuses every setting there that it does not know.
 _KEEPALIVE = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )
@@ -46,7 +46,7 @@ async def listen(
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener("gateway_queue", lambda *_: wake())
             if not await connection.fetchval(_SQL["hold_lease"], lease_id):
-                # Nobody else has this name: a connection that we lost, and the server did not.
+                # Nobody else has this name: it is a connection that only we have lost.
                 await connection.execute(_SQL["end_former"], lease_id)
                 if not await connection.fetchval(_SQL["hold_lease"], lease_id):
                     raise ConnectionError("the lock of this worker's leases is held elsewhere")
@@ -92,7 +92,7 @@ async def hear(
 
 @asynccontextmanager
 async def _session(dsn: str, patience: float) -> AsyncIterator[Direct]:
-    """A connection that stays with one of the server's; raises `DatabaseAwayError`."""
+    """A connection that keeps one server session; raises `DatabaseAwayError`."""
     with plainly():
         connection = await asyncpg.connect(
             dsn, timeout=_SECONDS, command_timeout=_SECONDS, statement_cache_size=0

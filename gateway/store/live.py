@@ -1,4 +1,4 @@
-"""What happened since a place in the stream of an organization's events."""
+"""What has happened since a position in the stream of an organization's events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.store.sql import queries
 
 _SQL = queries("live")
 
-# An event is recorded at most so long before its transaction ends.
+# The longest time between the recording of an event and the end of its transaction.
 _LONGEST = timedelta(days=1)
 
 
@@ -40,7 +40,7 @@ class Happened:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """Events in their order, the place behind them, and whether there is more."""
+    """Events in their order, the position after them, and whether there are more."""
 
     events: list[Happened]
     position: Position
@@ -48,7 +48,7 @@ class Told:
 
 
 async def here(db: Connection) -> Position:
-    """The place where the stream is now."""
+    """The current position of the stream."""
     (row,) = await db.fetch(_SQL["here"])
     return Position(row["at"], Snapshot.read(row["snapshot"]))
 
@@ -106,7 +106,7 @@ async def since(
 async def _about(
     db: Connection, organization_id: UUID, told: Collection[Record]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
-    # What is gone by now (with its lead, its organization) has nothing left to tell.
+    # What has been deleted since (with its lead, its organization) is not told.
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
     ids = list({row["about"] for row in told if row["kind"] == "message"})
     if ids:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Where rows stand that another program stored without a time: PostgreSQL lists them before all
-# others, and the queries that may meet one know this moment.
+# Stands for the missing time of rows that another program stored without one: PostgreSQL lists them
+# first, and the queries that may meet one know this moment.
 NO_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _SIZE = 8 + 16
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The place behind one row: its time (to the microsecond) and id."""
+    """The position after one row: its time (to the microsecond) and id."""
 
     at: datetime
     id: UUID

@@ -16,7 +16,7 @@ import asyncpg
 if TYPE_CHECKING:
     from gateway.store.database import Direct
 
-# Not our own logger: where nobody has set that up, in a command, it writes to standard output.
+# Not our own logger, which writes to standard output in commands that have not set it up.
 _log = logging.getLogger(__name__)
 
 NO_SESSION = "the way to the database is a transaction pooler, where no session can be held"
@@ -25,8 +25,8 @@ _SECONDS = 10
 
 
 async def is_direct(connection: Direct) -> bool:
-    """Whether the process that answers is the one that we signed in to."""
-    # A simple query, told by its tag: a prepared one would be the very thing that is in doubt.
+    """Whether the process that answers is the one to which we connected."""
+    # A simple query, answered by its tag: whether prepared ones work is the question.
     pid = connection.get_server_pid()
     return await connection.execute(f"SELECT WHERE pg_backend_pid() = {pid}") == "SELECT 1"
 
@@ -45,7 +45,7 @@ async def keeps_session(connection: Direct, dsn: str, seconds: float) -> bool:
             echoed.set()
 
     await connection.add_listener(_ECHO, hear)
-    # From another connection: of its own words one hears with the answer, through any pooler.
+    # From another connection: a connection hears its own notifications even through a pooler.
     other = await asyncpg.connect(dsn, timeout=_SECONDS, command_timeout=_SECONDS)
     try:
         await other.execute(f"SELECT pg_notify('{_ECHO}', '{word}')")
@@ -90,7 +90,7 @@ class Opener:
 async def happens(event: asyncio.Event, seconds: float) -> bool:
     """Whether something happens in time."""
     try:
-        # not wait_for: Python 3.11's forgets an end that comes in the very same moment
+        # not wait_for: Python 3.11's loses a cancellation that comes at the very same moment
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:

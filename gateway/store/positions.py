@@ -53,7 +53,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place, reached `at`; `within` are transactions that are told up to one of their events.
+    """A position, reached `at`; `within` are transactions that are told up to one of their events.
 
     These are more than one where some that began earlier ended later, and were told in parts, too.
     """

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StaffSession:
-    """A session that holds: whose, and of which organization when it began."""
+    """A valid session: whose it is, and of which organization when it began."""
 
     organization_id: UUID
     id: UUID
@@ -69,29 +69,29 @@ async def insert_link(
 
 
 async def find_link(db: Connection, organization_id: UUID, link_id: UUID) -> Row | None:
-    """Whom a link that is still good signs in: `auth_id`, `email`, `organization`."""
+    """Whom a link that is still valid signs in: `auth_id`, `email`, `organization`."""
     row = await db.fetchrow(_SQL["find_link"], organization_id, link_id)
     return dict(row) if row else None
 
 
 async def use_link(db: Connection, organization_id: UUID, link_id: UUID) -> UUID | None:
-    """The auth id of whom a link signs in, for the first who asks; None for everybody after."""
+    """The auth id of whom a link signs in, for the first who uses it; None for everybody after."""
     found: UUID | None = await db.fetchval(_SQL["use_link"], organization_id, link_id)
     return found
 
 
 async def end_links_of(db: Connection, organization_id: UUID, auth_id: UUID) -> None:
-    """Let no link of somebody sign in any more."""
+    """Make every link of somebody invalid."""
     await db.execute(_SQL["end_links_of"], organization_id, auth_id)
 
 
 async def count_attempts(db: Connection, limits: Mapping[bytes, int], *, seconds: float) -> bool:
-    """Count one attempt in each bucket; whether all are within their limits of these seconds."""
+    """Count one attempt in each bucket; whether all are within their limits for this period."""
     rows = await db.fetch(_SQL["count_attempts"], list(limits), seconds)
     return all(row["count"] <= limits[row["bucket"]] for row in rows)
 
 
 async def me(db: Connection, auth_id: UUID) -> Row | None:
-    """Who this is, asked as that person; None for somebody who is no active member of staff."""
+    """Who this is, read as that person; None for anybody but an active member of staff."""
     row = await db.fetchrow(_SQL["me"], auth_id)
     return dict(row) if row else None

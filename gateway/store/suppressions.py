@@ -1,4 +1,4 @@
-"""Who must not be written to, and how we stand with whom a message goes to."""
+"""Who must not be written to, and how we stand with a recipient."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Row = dict[str, Any]
 
 # PostgreSQL's index rows hold 2,704 bytes.
 _KEY_BYTES = 2000
-# How many locks stand for all the addresses of an organization. PostgreSQL has one table with room
-# for 64 locks a connection: a transaction that takes more takes them from all the others.
+# How many locks all the addresses of an organization share. PostgreSQL has one table with room for
+# 64 locks per connection: a transaction that takes more takes them from all the others.
 _LOCKS = 32
 
 
@@ -45,7 +45,7 @@ class Statement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Whom a message goes to, and from where: `addresses` are the forms of theirs."""
+    """The recipient of a message and its sender: `addresses` are the forms of the recipient's."""
 
     channel: str
     addresses: tuple[str, ...]
@@ -107,14 +107,14 @@ async def change(
 
 
 def _lock_of(said: Statement) -> int:
-    """The same for everything that is said about one address, in every process."""
+    """The lock key of an address, the same in every process."""
     return crc32(f"{said.channel}:{said.address}".encode(errors="replace")) % _LOCKS
 
 
 async def also_known_as(
     db: Connection, organization_id: UUID, said_of: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """(address, another of the same person's) on WhatsApp, as conversations show it."""
+    """(address, another of the same person) on WhatsApp, as conversations show them."""
     rows = await db.fetch(_SQL["also_known_as"], organization_id, list(said_of))
     return [(row["said_of"], row["address"]) for row in rows]
 
@@ -122,7 +122,7 @@ async def also_known_as(
 async def said_of(
     db: Connection, organization_id: UUID, addresses: Sequence[str]
 ) -> list[tuple[str, str]]:
-    """(address, another on WhatsApp) of which one and the same word has stopped us."""
+    """(address, another on WhatsApp) that the same words of a person have suppressed."""
     rows = await db.fetch(_SQL["said_of"], organization_id, list(addresses))
     return [(row["said_of"], row["address"]) for row in rows]
 
@@ -130,7 +130,7 @@ async def said_of(
 async def held_against(
     db: Connection, organization_id: UUID, channel: str, addresses: Sequence[str]
 ) -> list[str]:
-    """Why none of these must be written to, but for what is about the address itself."""
+    """Why these must not be written to, except reasons that concern the address itself."""
     rows = await db.fetch(_SQL["held_against"], organization_id, channel, list(addresses))
     return [row["reason"] for row in rows]
 
@@ -204,8 +204,8 @@ def _fits(written: Written) -> bool:
 
 
 async def known_as(db: Connection, renamed: Iterable[tuple[UUID, Written, str]]) -> None:
-    """Mails of these organizations left under other Message-IDs than those written down."""
-    # The order in which `wrote` locks these rows: the two never wait for each other in a circle.
+    """Mails of these organizations left under other Message-IDs than those recorded."""
+    # In the order in which `wrote` locks these rows, so that the two never deadlock.
     for organization_id, written, mail_id in sorted(renamed, key=_place):
         await db.execute(
             _SQL["known_as"],

@@ -40,7 +40,7 @@ def noted(db: object) -> set[UUID]:
 
 
 class Telling:
-    """Tells together what several transactions stored; what is lost of it, clocks find."""
+    """Tells at once what several transactions stored; what is lost of it, clocks find."""
 
     def __init__(self, tell: Callable[[set[UUID]], Awaitable[None]]) -> None:
         self._tell = tell

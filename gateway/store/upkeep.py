@@ -1,4 +1,4 @@
-"""What the worker does beside sending, and what `/readyz` asks."""
+"""What the worker does besides sending, and what `/readyz` asks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def forget_old(db: Connection) -> dict[str, int]:
 
 
 async def analyse_new_tables(db: Connection) -> list[str]:
-    """Analyse tables that have grown and have no statistics yet; which they were."""
+    """Analyse tables that have grown and have no statistics yet; returns their names."""
     found: list[str] = await db.fetchval(_SQL["analyse_new_tables"])
     return found
 

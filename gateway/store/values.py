@@ -29,7 +29,7 @@ def as_stored(value: object) -> str:
         text = as_json_bytes(value)
     except TypeError:  # a lone surrogate
         return as_json(storable(value))
-    # Rare, so the whole is searched once: to look at each text takes five times as long.
+    # Rare, so the whole is searched once: checking each text takes five times as long.
     is_odd = b"\\u0000" in text or b"inbox" in text
     return as_json(storable(value)) if is_odd else text.decode()
 

@@ -1,4 +1,4 @@
-"""What a session of another program's of ours waits for, as dbmate's while it migrates.
+"""What a session of a program that we run waits for, such as dbmate's while it migrates.
 
 Such a wait is not the session's alone. Whoever comes to a table after the one who waits to change
 it waits behind, also only to read: one transaction that somebody forgot stops a whole CRM.
@@ -98,7 +98,7 @@ async def watch(
 
 
 async def end(dsn: str, name: str) -> None:
-    """End what sessions of that application name are left: one that waits hears of no end."""
+    """End the sessions left with that application name: a waiting one outlives its client."""
     with suppress(*_LOST):
         connection = await _connect(dsn)
         try:

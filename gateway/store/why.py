@@ -1,4 +1,4 @@
-"""Why: all that is known of one message, and which messages somebody means."""
+"""All that is known of one message, and which messages a reference means."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Row = dict[str, Any]
 
 async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Story | None:
     """All that is known of one message, or None where the caller can see none."""
-    # The queue before the row: what has left the queue has its new status by then. The other way
-    # round a message that is just being sent would seem to be lost.
+    # The queue before the row: a message that has left the queue has its new status by then. The
+    # other way round, a message that is just being sent would seem lost.
     around = await db.fetchrow(_SQL["around"], organization_id, message_id)
     row = await messages.get(db, organization_id, message_id)
     if around is None or row is None:

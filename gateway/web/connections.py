@@ -20,9 +20,9 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
-from gateway.api.endpoint import refuse
 from gateway.logs import logger
 from gateway.problems import Problem
+from gateway.web.http import refuse
 
 _log = logger(__name__)
 

@@ -1,21 +1,17 @@
-"""/healthz, /readyz, /metrics, /openapi.json and /docs."""
+"""/healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
 import asyncio
-from importlib.resources import files
-from urllib.parse import quote
 
-import swagger_ui_bundle
 from aiohttp import web
 
-from gateway import links, migrate
-from gateway.api.endpoint import as_bytes, respond
-from gateway.api.openapi import describe
+from gateway import migrate
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import queue, upkeep
 from gateway.store.errors import DatabaseAwayError
+from gateway.web.http import respond
 from gateway.web.services import SERVICES
 
 _log = logger(__name__)
@@ -23,38 +19,12 @@ _log = logger(__name__)
 # Prometheus gives a scrape up after ten seconds: without the database the rest must still answer.
 _COUNT_SECONDS = 3
 
-_ASSETS = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-}
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Gateway API</title>
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<div id="docs"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
-</body>
-</html>
-"""
-_START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#docs", validatorUrl: null});\n'
-# The page loads what it needs from here and nothing from anywhere else.
-_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
-
 
 def add_routes(app: web.Application, start: str) -> None:
-    """Add the paths that operators and readers of the API use, behind `start`."""
+    """Add the paths that operators use, behind `start`."""
     app.router.add_get(start + "/healthz", healthz)
     app.router.add_get(start + "/readyz", readyz)
     app.router.add_get(start + "/metrics", metrics)
-    app.router.add_get(start + "/openapi.json", openapi)
-    app.router.add_get(start + "/docs", docs)
-    app.router.add_get(start + "/docs/{asset}", asset)
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -91,33 +61,4 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=services.metrics.page(depth),
         headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
-    )
-
-
-async def openapi(request: web.Request) -> web.Response:
-    """The description of /v1, and of what operators ask."""
-    base_url = links.shown(request.app[SERVICES].settings.base_url)
-    return web.Response(body=as_bytes(describe(base_url)), content_type="application/json")
-
-
-async def docs(_: web.Request) -> web.Response:
-    """The description, to read and to try, without a request to another host."""
-    return web.Response(
-        text=_PAGE, content_type="text/html", headers={"Content-Security-Policy": _POLICY}
-    )
-
-
-async def asset(request: web.Request) -> web.Response:
-    """One file of the page."""
-    name = request.match_info["asset"]
-    if name == "start.js":
-        return web.Response(text=_START, content_type="text/javascript")
-    if name not in _ASSETS:
-        raise Problem(404, f"There is no file {quote(name)}.")
-    folder = files(swagger_ui_bundle) / "vendor"
-    (version,) = (each for each in folder.iterdir() if each.name.startswith("swagger-ui-"))
-    return web.Response(
-        body=(version / name).read_bytes(),
-        content_type=_ASSETS[name],
-        headers={"Cache-Control": "max-age=86400"},
     )

@@ -9,7 +9,7 @@ INSERT INTO auth_users (id, auth_id, email, full_name, organization_id, role)
 VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, auth_id;
 
 -- name: staff_by_email
--- The schema lets two organizations write one mailbox in two ways: whose is written so comes first.
+-- The schema lets two rows hold one mailbox in different spellings: the exact spelling comes first.
 SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1)
 ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
@@ -23,7 +23,7 @@ SELECT * FROM (
 ORDER BY email = $1 DESC, created_at, auth_id LIMIT 5;
 
 -- name: staff_by_auth_id
--- Run as the caller: who is not active, or of no organization, sees no row.
+-- Run as the caller: somebody who is not active, or has no organization, sees no row.
 SELECT id, organization_id, role FROM auth_users
 WHERE auth_id = $1 AND is_active AND organization_id IS NOT NULL;
 
@@ -68,7 +68,7 @@ UPDATE gateway.provider_accounts SET
 WHERE organization_id = $1 AND id = $2 RETURNING id;
 
 -- name: replace_credentials
--- A statement of its own: owners may write credentials, and nobody but service_role read them.
+-- A separate statement, because owners may write credentials, but only service_role may read them.
 UPDATE gateway.provider_accounts SET credentials = $3
 WHERE organization_id = $1 AND id = $2;
 
@@ -76,8 +76,8 @@ WHERE organization_id = $1 AND id = $2;
 DELETE FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2 RETURNING id;
 
 -- name: forget_what_came
--- What came in for account $2 and was kept, at most $3 of each kind, so that no statement is long;
--- how much that was.
+-- Deletes what was kept of what came in for account $2, at most $3 rows of each kind, so that no statement
+-- takes long; returns how many there were.
 WITH requests AS (
   DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
     SELECT organization_id, id FROM gateway.webhook_requests
@@ -131,7 +131,7 @@ SELECT id, organization_id, account_id, channel, address, is_default, rate, is_a
 FROM gateway.senders WHERE organization_id = $1 AND id = $2;
 
 -- name: update_sender
--- $6 says whether $5 (the rate) was given at all: null is a value of it.
+-- $6 says whether $5 (the rate) was given: null is one of its values.
 UPDATE gateway.senders SET
   is_default = coalesce($3, is_default), is_active = coalesce($4, is_active),
   rate = CASE WHEN $6 THEN $5 ELSE rate END

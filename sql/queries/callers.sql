@@ -1,4 +1,4 @@
--- Whether those who were recognised some time ago would still be. Both name their organization too, so
+-- Which of the callers recognised some time ago would still be recognised. Each names its organization, so
 -- that somebody who has moved to another one is a stranger to the first.
 
 -- name: keys

@@ -1,7 +1,7 @@
--- Leads and clients, and the context that a request to send is read in.
+-- Leads and clients, and the context in which a request to send is read.
 
 -- name: context
--- All that a batch of requests refers to, in one answer, under the caller's own policies.
+-- Everything that a batch of requests refers to, in one answer, under the caller's own policies.
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
 -- $10: last digits of sender addresses, $11: addresses that may be suppressed, in their one form,
@@ -56,7 +56,7 @@ SELECT
     FROM messages WHERE organization_id = $1 AND id = ANY ($12::uuid[])) AS answered;
 
 -- name: country
--- Where the organization's national numbers are read.
+-- The country in which the organization's national numbers are read.
 SELECT settings ->> 'country' FROM organizations WHERE id = $1;
 
 -- name: by_address

@@ -1,4 +1,4 @@
--- Conversations: where a message belongs, and what staff see and do of them.
+-- Conversations: where a message belongs, and what staff see of them and do with them.
 
 -- name: place
 -- The conversation of each message that is about to be stored, made where there is none.
@@ -20,7 +20,7 @@ SELECT gateway.merge_conversations($1,
 SELECT gateway.merge_conversations($1, $2, $3);
 
 -- name: owned
--- Who has the address of a conversation now: after a lead or a client was made or changed.
+-- Which of a lead's or client's addresses have a conversation; asked after either is created or changed.
 -- $1: organization, $2: addresses in E.164 or mailboxes.
 SELECT a.written FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1
@@ -105,7 +105,7 @@ WHERE organization_id = $1 AND id = $2 AND merged_into IS NULL
 RETURNING id;
 
 -- name: link
--- Says who it is with: $3 a lead, $4 a client, each left as it is where $5, $6 say so.
+-- Links it to lead $3 and client $4, or leaves either as it is if $5 or $6 says so.
 UPDATE gateway.conversations SET is_linked = true,
   lead_id = CASE WHEN $5 THEN $3 ELSE lead_id END,
   client_id = CASE WHEN $6 THEN $4 ELSE client_id END
@@ -118,8 +118,8 @@ SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND (lead_id = $2 OR client_id = $3) AND merged_into IS NULL;
 
 -- name: set_apart
--- An address leaves a conversation with its messages: into a new one, $4. No row where the address
--- is not in it. $3: the address in any form.
+-- Moves an address, in any form ($3), with its messages into a new conversation, $4. No row if the
+-- conversation does not have the address.
 WITH moved AS (
   SELECT a.address FROM gateway.conversation_addresses a
   WHERE a.organization_id = $1 AND a.conversation_id = $2 AND a.address = gateway.address_key($3)
@@ -147,9 +147,9 @@ WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
 ORDER BY id FOR NO KEY UPDATE;
 
 -- name: reply
--- What a reply goes by: their latest message ($3: on that channel), else our latest to them; and of
--- the addresses that it came to or went from, the one that is a sender. What tells that they have
--- another address is answered there.
+-- What a reply answers: their latest message (on channel $3, if given), else our latest to them; and our
+-- sender among the addresses that it came to or went from. A message that announces their new address is
+-- answered at that address.
 WITH candidates AS (
   (SELECT true AS is_theirs, m.* FROM messages m
     WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'

@@ -1,19 +1,19 @@
--- What staff need around a conversation, each under their own policies.
+-- What staff need around a conversation, read under their own policies.
 
 -- name: staff
--- Colleagues that a conversation can be given to.
+-- Colleagues to whom a conversation can be assigned.
 SELECT id, coalesce(nullif(full_name, ''), email) AS name FROM auth_users
 WHERE organization_id = $1 AND is_active ORDER BY 2, 1 LIMIT 500;
 
 -- name: unread
--- How many conversations have something unread, a hundred at most.
+-- How many conversations have something unread; counts to a hundred at most.
 SELECT count(*)::integer FROM (
   SELECT FROM gateway.conversations
   WHERE organization_id = $1 AND merged_into IS NULL AND unread_count > 0 LIMIT 100
 ) AS counted;
 
 -- name: senders
--- From where messages can go.
+-- The addresses that messages can be sent from.
 SELECT s.channel, s.address, s.is_default, a.provider
 FROM gateway.senders s
 JOIN gateway.provider_accounts a ON a.organization_id = s.organization_id AND a.id = s.account_id
@@ -26,18 +26,18 @@ SELECT id, name, subject, content, variables FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
 
 -- name: message
--- A message, where it is in a conversation.
+-- The conversation of a message.
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: retries
--- What became of the messages that were sent in place of failed ones ($2), by the failed ones.
+-- For each failed message of $2, what became of those that were sent in its place.
 SELECT retry_of, array_agg(coalesce(status, 'pending')) AS statuses FROM messages
 WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
 GROUP BY retry_of;
 
 -- name: providers
--- Whose failure each of the messages $2 has: as the earliest event of one says, whose code the row has;
--- where none does, of the account whose the address is by now.
+-- The provider whose failure each of the messages $2 shows: the one that its earliest failed event names,
+-- because the row has that event's code; if none does, the account's that now has the sender's address.
 SELECT m.id, coalesce(told.provider, a.provider) AS provider
 FROM messages m
 LEFT JOIN LATERAL (
@@ -72,7 +72,7 @@ WHERE c.organization_id = $1 AND c.merged_into IS NULL AND c.id <> $2
 ORDER BY c.last_message_at DESC, c.id LIMIT 10;
 
 -- name: people
--- Leads and clients by the beginning of a name, or by an address; $3: last digits of a number.
+-- Leads and clients whose name or mailbox begins with $2, or whose number ends with the digits $3.
 SELECT * FROM (
   (SELECT 'lead' AS kind, id, name, email, phone FROM leads
     WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(email) LIKE $2

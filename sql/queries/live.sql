@@ -1,10 +1,10 @@
--- What happened since a place in the stream of an organization's events.
+-- What has happened since a position in the stream of an organization's events.
 
 -- name: since
--- What was not visible in snapshot $2 and is now ($6: or was in that later one), in the order of the
--- transactions. Of transactions $3 what stands behind $4 only: places in the middle of them. Nothing that
--- was recorded before $5: a database that was restored has events with numbers of transactions that are
--- yet to come. One row without an event where nothing happened: it says where we are.
+-- Events that were not visible in snapshot $2 and are now (or, with $6, were in that later one), in the
+-- order of the transactions. Of transactions $3, which the position cuts in the middle, only what follows
+-- $4. Nothing that was recorded before $5: a restored database has events whose transaction numbers are yet
+-- to come. If nothing happened, one row without an event says where the stream is.
 WITH here AS MATERIALIZED (
   SELECT pg_current_snapshot() AS snapshot, now() AS at
 ), told AS (
@@ -50,7 +50,7 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: names
--- Of messages $2 and conversations $3 what says which they are; one that was merged is the other.
+-- What identifies messages $2 and conversations $3; a merged conversation is the one it went into.
 SELECT 'message' AS kind, id AS about, id, conversation_id FROM messages
 WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 UNION ALL

@@ -1,8 +1,8 @@
 -- Files of messages, and what is still to be fetched at providers.
 
 -- name: insert
--- Files of messages that are stored, and for those that are to be fetched from account_id an errand
--- of the same id. What is there already stays as it is; a message that is not there has none.
+-- Adds files to stored messages and, for those to be fetched with account_id, an errand with the same id.
+-- Existing files stay as they are; files of messages that do not exist are ignored.
 -- $1: json array.
 WITH incoming AS MATERIALIZED (
   SELECT * FROM json_to_recordset($1::json) AS i (
@@ -39,8 +39,7 @@ SELECT organization_id, id, message_id, position, filename, content_type, size, 
 FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: set_stored
--- The bytes are kept under $6: the row says so, the message shows the file at $7, and the errand
--- is done. $3: name, $4: type, $5: size.
+-- The bytes are stored under $6: records that, shows the file in its message at $7, and ends the errand. $3: name, $4: type, $5: size.
 WITH kept AS (
   UPDATE gateway.media SET
     filename = coalesce(filename, $3), content_type = $4, size = $5, storage_key = $6,
@@ -61,7 +60,7 @@ WITH kept AS (
 SELECT message_id FROM kept;
 
 -- name: set_failed
--- Nobody will fetch it any more, for reason $3. Files that are stored stay so.
+-- Gives a file up, for reason $3. Files that are already stored stay so.
 WITH failed AS (
   UPDATE gateway.media SET state = 'failed', reason = $3
   WHERE organization_id = $1 AND id = $2 AND state = 'waiting'
@@ -69,7 +68,7 @@ WITH failed AS (
 DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
 
 -- name: add_errands
--- The same id is the same errand, once, while it is under way. $1: json array.
+-- The same id is the same errand, stored once while it is under way. $1: json array.
 INSERT INTO gateway.errands (organization_id, id, account_id, kind, url, run_at)
 SELECT organization_id, id, account_id, kind, url, now() + make_interval(secs => after)
 FROM json_to_recordset($1::json) AS i (
@@ -78,11 +77,11 @@ FROM json_to_recordset($1::json) AS i (
 ON CONFLICT (organization_id, id) DO NOTHING;
 
 -- name: claim_errands
--- Takes up to $1 due errands for $2 seconds; their next time is the lease. Organizations take turns
--- among the oldest that are due, and in each its accounts: what waits for a slow one does not hold up
--- the others. $3, $5: the accounts and organizations of what the caller holds already, once for each:
--- as many turns they have had, and an account that has had $4, an organization that has had $6, gets
--- none now.
+-- Takes up to $1 due errands for $2 seconds; their next time is the end of the lease. Organizations take
+-- turns among the oldest that are due, and in each of them its accounts, so that a slow account does not
+-- hold up the others. $3, $5: the accounts and organizations of the errands that the caller already holds,
+-- one entry for each errand: each counts as a turn, and an account that has had $4 turns, or an
+-- organization that has had $6, gets none now.
 WITH due AS MATERIALIZED (
   SELECT organization_id, id, account_id, run_at FROM gateway.errands
   WHERE run_at <= now() AND cardinality(array_positions($3::uuid[], account_id)) < $4
@@ -102,7 +101,7 @@ WITH due AS MATERIALIZED (
   SELECT e.organization_id, e.id
   FROM ordered o
   JOIN gateway.errands e ON e.organization_id = o.organization_id AND e.id = o.id
-  -- once more, on the row as it is when the lock is held
+  -- checked again, on the row as it is once it is locked
   WHERE e.run_at <= now()
   ORDER BY o.turn, o.run_at LIMIT $1
   FOR UPDATE OF e SKIP LOCKED
@@ -124,6 +123,6 @@ LEFT JOIN gateway.media m
 DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
 
 -- name: postpone_errand
--- Only by whoever holds it: the number of attempts $3 says who does.
+-- Only for whoever holds the errand, which the number of attempts, $3, proves.
 UPDATE gateway.errands SET run_at = clock_timestamp() + make_interval(secs => $4)
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;

@@ -1,12 +1,12 @@
--- What a search looks for beside the words of a message.
+-- What a search looks for besides the words of a message.
 
 -- name: conversations
--- Whose contact has the words, or where something was said lately that has them.
+-- Conversations whose contact has the words, or in which something said recently has them.
 SELECT gateway.search_conversations($1);
 
 -- name: corresponding
--- With whom an address corresponds, where it is theirs: its messages are those of one conversation. An
--- address of ours is in many, and one that nobody has (any more) may have been.
+-- The conversation of an address that belongs to a contact: all its messages are there. Our own addresses
+-- are in many conversations, and so may be one that belongs to nobody (any more).
 SELECT a.conversation_id FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2)
   AND NOT EXISTS (

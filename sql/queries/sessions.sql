@@ -5,8 +5,8 @@ INSERT INTO gateway.staff_sessions (organization_id, id, auth_id, digest, method
 VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) RETURNING id;
 
 -- name: find_session
--- $2: seconds without a request after which a session is over. Seen is written once a minute at most,
--- so that reading costs no write, and where $3 says that it is used.
+-- $2: seconds without a request after which a session has ended. The time of the last request is written
+-- at most once a minute, so that reading rarely writes, and only if $3 says that somebody made a request.
 WITH found AS (
   SELECT organization_id, id, auth_id, last_seen_at FROM gateway.staff_sessions
   WHERE digest = $1 AND expires_at > now() AND last_seen_at > now() - make_interval(secs => $2)
@@ -28,7 +28,7 @@ INSERT INTO gateway.staff_links (organization_id, id, auth_id, expires_at)
 VALUES ($1, $2, $3, now() + make_interval(secs => $4)) RETURNING id;
 
 -- name: find_link
--- Whom a link that is still good signs in.
+-- Whom a link that is still valid signs in.
 SELECT l.auth_id, u.email, o.name AS organization
 FROM gateway.staff_links l
 JOIN auth_users u ON u.auth_id = l.auth_id AND u.organization_id = l.organization_id AND u.is_active
@@ -36,7 +36,7 @@ JOIN organizations o ON o.id = l.organization_id
 WHERE l.organization_id = $1 AND l.id = $2 AND l.expires_at > now();
 
 -- name: use_link
--- Of two that use it at the same moment, one finds the row.
+-- Of two that use it at the same moment, only one finds the row.
 DELETE FROM gateway.staff_links
 WHERE organization_id = $1 AND id = $2 AND expires_at > now() RETURNING auth_id;
 
@@ -44,8 +44,8 @@ WHERE organization_id = $1 AND id = $2 AND expires_at > now() RETURNING auth_id;
 DELETE FROM gateway.staff_links WHERE organization_id = $1 AND auth_id = $2;
 
 -- name: count_attempts
--- $1: buckets, $2: how many seconds they count. In one order, so that two who count the same buckets
--- never wait for each other.
+-- $1: buckets, $2: how many seconds they count. Always in the same order, so that two transactions that
+-- count the same buckets never deadlock.
 INSERT INTO gateway.sign_in_attempts AS a (bucket, count, begun_at)
 SELECT b, 1, now() FROM unnest($1::bytea[]) AS given(b) ORDER BY b
 ON CONFLICT (bucket) DO UPDATE SET
@@ -56,7 +56,7 @@ ON CONFLICT (bucket) DO UPDATE SET
 RETURNING bucket, count;
 
 -- name: me
--- Run as the caller: who is not active, or of no organization, sees no row.
+-- Run as the caller: somebody who is not active, or has no organization, sees no row.
 SELECT u.id, u.organization_id, u.role, u.email, u.full_name, o.name AS organization,
   o.settings ->> 'timezone' AS timezone
 FROM auth_users u JOIN organizations o ON o.id = u.organization_id

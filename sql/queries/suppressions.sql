@@ -1,20 +1,20 @@
 -- Who must not be written to: what was said about an address (evidence), and what follows from it.
 
 -- name: lock
--- Two that speak about one address at once come one after the other: what follows is worked out
--- from all that was said. $1: keys, each of which many addresses share; taken in one order by
--- everybody, so that nobody waits in a circle.
+-- Statements about one address are applied one after the other, because what follows is derived from
+-- everything that was said. $1: lock keys, each shared by many addresses; always taken in the same order,
+-- so that no two transactions deadlock.
 SELECT pg_advisory_xact_lock(hashtextextended(k, 7042))
 FROM unnest($1::text[]) AS k ORDER BY k;
 
 -- name: on_behalf
--- What is changed from here on in this transaction is on the audit trail as done by $1.
+-- The audit trail names $1 for whatever this transaction changes from here on.
 SELECT set_config('request.jwt.claims', json_build_object('sub', $1::uuid)::text, true);
 
 -- name: change
--- Appends statements and works out what follows: what was said holds until something later takes it
--- back, whatever the order of arrival; at one instant, not to write. A lift may be of what one
--- source said alone. $1: json array, $2: organization.
+-- Appends statements and derives the suppressions: a statement holds until a later one takes it back,
+-- whatever their order of arrival; of two at the same instant, the one that suppresses wins. A lift may be
+-- limited to what one source said. $1: json array, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, address text, reason text, is_lifted boolean, occurred_at timestamptz,
@@ -25,7 +25,7 @@ WITH incoming AS MATERIALIZED (
     organization_id, id, channel, address, reason, is_lifted, occurred_at, source, detail, of_source
   )
   SELECT $2, id, channel, address, reason, is_lifted,
-    -- a clock that goes fast must not outlast what is said after it
+    -- a statement from a clock that is fast must not outweigh what is said after it
     least(occurred_at, clock_timestamp()), source, coalesce(detail, '{}'), of_source
   FROM incoming
   ON CONFLICT DO NOTHING
@@ -68,9 +68,9 @@ WITH incoming AS MATERIALIZED (
 SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM lifted) AS lifted;
 
 -- name: also_known_as
--- Under which other addresses WhatsApp knows whoever has one of these ($2): those that came up in
--- the same conversation, user ids beside numbers. A number is said of nobody but its owner: it
--- brings no other number along.
+-- The other WhatsApp addresses of the people who have one of these ($2): those seen in the same
+-- conversation, where user ids stand beside numbers. A number belongs to one person, so it never leads
+-- to another number.
 SELECT said.address AS said_of, o.written AS address
 FROM unnest($2::text[]) AS said (address)
 JOIN gateway.conversation_addresses a
@@ -84,7 +84,7 @@ CROSS JOIN LATERAL (
 ) o;
 
 -- name: said_of
--- Of which other addresses on WhatsApp the words were said that stopped us at one of these ($2).
+-- The other WhatsApp addresses that were suppressed by the same words as one of these ($2).
 SELECT said.address AS said_of, o.address
 FROM unnest($2::text[]) AS said (address)
 CROSS JOIN LATERAL (
@@ -99,8 +99,8 @@ CROSS JOIN LATERAL (
 ) o;
 
 -- name: held_against
--- Why addresses must not be written to by their owners' wish or by ours: not what is about a
--- mailbox or a number itself.
+-- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
+-- the mailbox or number itself.
 SELECT DISTINCT s.reason FROM gateway.suppressions s
 WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
   AND s.reason <> 'hard_bounce'
@@ -126,8 +126,8 @@ FROM gateway.suppressions
 WHERE organization_id = $1 AND channel = $2 AND address = $3 AND reason = $4;
 
 -- name: standing
--- How we stand with whom a message goes to: reasons not to write, when they last wrote, and the
--- mails that went to and fro. $1: organization, $2: json array.
+-- How we stand with each recipient: reasons not to write, when they last wrote, and the mails that were
+-- exchanged. $1: organization, $2: json array.
 SELECT i.n,
   ARRAY(
     SELECT s.reason FROM gateway.suppressions s
@@ -147,8 +147,8 @@ FROM json_to_recordset($2::json) AS i (
 );
 
 -- name: wrote
--- They wrote to us, or we to them: $1: json array, $2: organization. The twenty latest mails of a
--- topic are enough for every mail program.
+-- Records that they wrote to us, or we to them. $1: json array, $2: organization. The latest twenty mails
+-- on a topic are enough for every mail program.
 INSERT INTO gateway.correspondence AS c (
   organization_id, channel, their_address, our_address, topic, last_inbound_at, mail_ids
 )
@@ -159,7 +159,7 @@ FROM json_to_recordset($1::json) AS i (
   inbound_at timestamptz, mail_id text
 )
 GROUP BY channel, their_address, our_address, topic
--- in the order in which `known_as` is run, whatever the database's collation
+-- in the order in which `known_as` runs, whatever the database's collation
 ORDER BY channel COLLATE "C", their_address COLLATE "C", our_address COLLATE "C", topic COLLATE "C"
 ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
@@ -167,14 +167,14 @@ ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPD
     greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):];
 
 -- name: known_as
--- A provider gave a mail of ours another Message-ID: that is what the next ones refer to.
+-- A provider gave a mail of ours another Message-ID, which later mails must refer to.
 UPDATE gateway.correspondence SET mail_ids = array_replace(mail_ids, $6, $7)
 WHERE organization_id = $1 AND channel = $2 AND their_address = $3 AND our_address = $4
   AND topic = $5;
 
 -- name: answered
 -- Which of our messages an inbound one answers: $1: json array of {n, ids, external_ids},
--- $2: organization. The nearest that is known counts.
+-- $2: organization. The nearest known one counts.
 SELECT i.n, known.* FROM json_to_recordset($1::json) AS i (n integer, ids uuid[], external_ids text[])
 CROSS JOIN LATERAL (
   SELECT m.id, m.direction, m.from_address, m.to_address, m.lead_id, m.client_id

@@ -1,5 +1,5 @@
--- Who streams events hears of new ones.
+-- Tells event streams about new events.
 
 -- name: tell
--- Wakes whoever streams the events of these organizations, after they were stored.
+-- Wakes the processes that stream events of these organizations, once the events are stored.
 SELECT pg_notify('gateway_live', id::text) FROM unnest($1::uuid[]) AS id;

@@ -1,5 +1,5 @@
--- Message templates. Their counters are kept in `gateway.template_uses`, one row a request, and
--- folded in now and then, so that no template's row is a bottleneck; readers add what waits.
+-- Message templates. Their uses are appended to `gateway.template_uses`, one row per request, and folded
+-- into the counters now and then, so that no template's row is a bottleneck; readers add those that wait.
 
 -- name: list
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
@@ -42,8 +42,8 @@ FROM jsonb_populate_record(NULL::message_templates, $3::jsonb)
 RETURNING id;
 
 -- name: update
--- Keys that $3 does not have keep their value. Only while it is as it was changed last at $4: the
--- variables were worked out from that source.
+-- Columns that $3 does not name keep their value. Only if the template was last changed at $4, because the
+-- variables were derived from that source.
 UPDATE message_templates t SET
   name = CASE WHEN $3::jsonb ? 'name' THEN p.name ELSE t.name END,
   description = CASE WHEN $3::jsonb ? 'description' THEN p.description ELSE t.description END,

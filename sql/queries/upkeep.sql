@@ -1,8 +1,9 @@
--- What the worker does beside sending, and what /readyz asks.
+-- What the worker does besides sending, and what /readyz asks.
 
 -- name: fold_template_uses
--- Of all templates but $1, or of those of $2 alone where it is given. What another program holds is
--- not waited for, and nobody else folds what is held here. Each has a part of what is deleted.
+-- Folds the uses of all templates except $1, or only of those in $2 if it is given. Templates that another
+-- program has locked are skipped, and the locks taken here keep other workers from folding the same ones.
+-- Each template gets a share of the rows that are deleted.
 WITH RECURSIVE waiting AS (
   (SELECT organization_id, template_id FROM gateway.template_uses
     ORDER BY organization_id, template_id LIMIT 1)
@@ -35,14 +36,14 @@ WITH RECURSIVE waiting AS (
   FROM taken GROUP BY organization_id, template_id
 )
 UPDATE message_templates t SET
-  -- anybody may have written any number there: one that is full stays so
+  -- another program may have written any number: a counter at its maximum stays there
   usage_count = least(coalesce(t.usage_count, 0) + s.uses, 2147483647)::integer,
   last_used_at = greatest(t.last_used_at, s.used_at)
 FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
 RETURNING t.id;
 
 -- name: used_templates
--- The templates of which uses wait to be folded, each found behind the one before.
+-- The templates whose uses wait to be folded, found by a loose index scan.
 WITH RECURSIVE waiting AS (
   (SELECT organization_id, template_id FROM gateway.template_uses
     ORDER BY organization_id, template_id LIMIT 1)
@@ -57,8 +58,8 @@ SELECT template_id FROM waiting LIMIT 1000;
 
 -- name: forget_old
 -- Retention: raw webhook requests 30 days, unmatched reports, idempotency keys and changes of
--- conversations 8 days; sessions, links and attempts to sign in until they count no more.
--- $1: how many rows of each at most, so that no transaction is long.
+-- conversations 8 days; sessions, links and sign-in attempts until they no longer count.
+-- $1: how many rows of each at most, so that no transaction takes long.
 WITH requests AS (
   DELETE FROM gateway.webhook_requests WHERE (organization_id, id) IN (
     SELECT organization_id, id FROM gateway.webhook_requests

@@ -1,4 +1,4 @@
--- Why: what explains a message beside its row and events, and which messages somebody means.
+-- What explains a message besides its row and events, and which messages a reference means.
 
 -- name: around
 -- $1: organization, $2: message.
@@ -29,7 +29,7 @@ LEFT JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = m.convers
 LEFT JOIN leads l ON l.organization_id = $1 AND l.id = coalesce(c.lead_id, m.lead_id)
 LEFT JOIN clients k ON k.organization_id = $1 AND k.id = coalesce(c.client_id, m.client_id)
 LEFT JOIN LATERAL gateway.place_in_queue($1, m.id) q ON true
--- The first in the other direction, or one that says which it answers; not among thousands.
+-- Among the next 200 messages, the first in the other direction, or rather one that says it answers this.
 LEFT JOIN LATERAL (
   SELECT near.id, near.created_at, near.is_answer
   FROM (
@@ -63,8 +63,8 @@ WHERE ($1::uuid IS NULL OR organization_id = $1) AND external_id = ANY ($2::text
 ORDER BY created_at DESC, id DESC LIMIT 20;
 
 -- name: by_address
--- The latest messages with whoever has one of the addresses $2, on all channels. One look-up in each
--- organization: a join could be planned as a walk through all addresses.
+-- The latest messages with whoever has one of the addresses $2, on all channels. One lookup for each
+-- organization, because a join could be planned as a walk through all addresses.
 WITH found AS MATERIALIZED (
   SELECT DISTINCT a.organization_id, a.conversation_id
   FROM organizations o
@@ -87,6 +87,6 @@ CROSS JOIN LATERAL (
 ORDER BY m.created_at DESC, m.id DESC LIMIT 20;
 
 -- name: countries
--- Where national numbers may be read: of one organization, or of all.
+-- The countries in which national numbers may be read: those of one organization, or of all.
 SELECT DISTINCT settings ->> 'country' AS country FROM organizations
 WHERE ($1::uuid IS NULL OR id = $1) AND settings ->> 'country' IS NOT NULL ORDER BY 1 LIMIT 50;

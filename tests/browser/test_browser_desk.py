@@ -80,7 +80,7 @@ async def test_a_conversation_over_all_channels(desk: Desk) -> None:
             await api.expect(page.locator("#measure")).to_contain_text("2 segments, UCS-2")
         if channel == "WhatsApp":
             await api.expect(
-                page.get_by_text("WhatsApp takes a free text for 23 h")
+                page.get_by_text("WhatsApp accepts free text for another 23 h")
             ).to_be_visible()
         await page.get_by_label("Your message").fill(f"Tuesday is fine, said by {channel}.")
         await send.click()

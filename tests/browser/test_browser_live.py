@@ -48,7 +48,7 @@ async def test_a_stream_that_is_refused_is_asked_for_again(visitors: Visitors) -
 
     await page.context.route("**/inbox/live*", refuse)
     await page.goto(f"/inbox/c/{await scene.conversation(said)}")
-    await api.expect(page.get_by_role("alert")).to_contain_text("does not come in just now")
+    await api.expect(page.get_by_role("alert")).to_contain_text("are not arriving just now")
     await hear(stage, stage.a, OURS["sms"], ADA[0], "While you were away")
     await asyncio.wait_for(again.wait(), 30)
     await page.context.unroute("**/inbox/live*")

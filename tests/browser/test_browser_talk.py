@@ -172,7 +172,7 @@ async def test_whatsapp_outside_its_window(visitors: Visitors) -> None:
     said = await scene.said("whatsapp", ADA[0], "Hello?")
     page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
 
-    await api.expect(page.get_by_text("it takes a template only")).to_be_visible()
+    await api.expect(page.get_by_text("it accepts only a template")).to_be_visible()
     await api.expect(page.get_by_label("Your message")).to_be_disabled()
 
 

@@ -23,18 +23,21 @@ async def test_up_down_and_status(new_shell: Shell) -> None:
     shown = await clerk.run("migrate", "status")
     everything = (await clerk.run("migrate", "down", "--to", "0", "--json")).json
     nothing = await clerk.run("migrate", "down")
+    empty = await clerk.run("migrate", "status")
 
     versions = before["pending"]
     assert [] == before["applied"]
     assert {"applied": versions} == up
-    assert (0, "Applied: nothing, all is there\n") == (again.code, again.out)
+    assert (0, "Applied: nothing, all are applied\n") == (again.code, again.out)
     assert {"taken_back": versions[-1:]} == last
     assert {"taken_back": versions[2:-1][::-1]} == some
-    assert (0, "Taken back: nothing, none later is applied\n") == (above.code, above.out)
+    assert (0, "Reverted: nothing, none later is applied\n") == (above.code, above.out)
     assert {"applied": versions[:2], "pending": versions[2:]} == after
-    assert ["applied", "pending"] == [line.split()[0] for line in shown.out.splitlines()]
+    applied, pending = ", ".join(versions[:2]), ", ".join(versions[2:])
+    assert f"applied  {applied}\npending  {pending}\n" == shown.out
     assert {"taken_back": versions[:2][::-1]} == everything
-    assert (0, "Taken back: nothing, none was applied\n") == (nothing.code, nothing.out)
+    assert (0, "Reverted: nothing, none was applied\n") == (nothing.code, nothing.out)
+    assert "applied  none" == empty.out.splitlines()[0]
 
 
 async def test_down_to_what_is_no_version(shell: Shell) -> None:

@@ -32,7 +32,7 @@ async def test_an_address_that_leads_elsewhere(lone_shell: Shell) -> None:
             *WORDS, GATEWAY_API_KEY=KEY, GATEWAY_URL=str(server.make_url("/old"))
         )
 
-    assert "/old/v1/messages leads to /new/v1/messages" in done.complaint
+    assert "/old/v1/messages redirects to /new/v1/messages" in done.complaint
     assert "GATEWAY_URL" in done.complaint
     assert ["POST /old/v1/messages"] == asked
 
@@ -63,6 +63,23 @@ async def test_what_is_no_answer_of_a_gateway(lone_shell: Shell) -> None:
 
     for path, (_, _, expected) in answers.items():
         assert expected in found[path].complaint
+
+
+async def test_a_person_sees_only_what_there_is(lone_shell: Shell) -> None:
+    """Without --json a message is shown without the values that it does not have."""
+    message = {"id": "01a21d68-5e00-7c82-bed7-a6e6c361f80d", "to_address": "+15557650001"}
+    missing = dict.fromkeys(("external_id", "error_code", "error_message"))
+
+    async def send(_: web.Request) -> web.Response:
+        return web.json_response(message | missing | {"status": "pending"}, status=202)
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", send)
+    async with TestServer(app) as server:
+        url = str(server.make_url(""))
+        done = await lone_shell.clerk().run(*WORDS, GATEWAY_API_KEY=KEY, GATEWAY_URL=url)
+
+    assert ["id", "status", "to_address"] == [line.split()[0] for line in done.out.splitlines()]
 
 
 async def test_answers_that_are_lost(lone_shell: Shell) -> None:

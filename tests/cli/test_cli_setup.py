@@ -215,19 +215,23 @@ async def test_a_url_that_lacks_its_secret(shell: Shell) -> None:
     org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
     without = await clerk.run("account", "add", "--org", org, *words)
     as_data = await clerk.run("account", "add", "--org", org, *words, "--json")
+    sendgrid = ("--provider", "sendgrid", "api_key=SG.x")
+    shown = await clerk.run("account", "add", "--org", org, *sendgrid)
     complete = await clerk.run("account", "add", "--org", org, *words, "webhook_secret=open-sesame")
 
     assert {"id", "webhooks"} == as_data.json.keys()
+    urls = [line for line in shown.out.splitlines() if "://" in line]
+    assert {len("  inbound  ")} == {line.index("http") for line in urls}  # one below the other
     assert (0, 1, True) == (
         without.code,
         without.err.count("\n"),
-        "Set webhook_secret to receive it" in without.err,
+        "Set webhook_secret to accept them" in without.err,
     )
     assert (0, "") == (complete.code, complete.err)
 
 
 async def test_staff_need_an_address(shell: Shell) -> None:
-    """What is no e-mail address is refused: nobody could sign in with it."""
+    """What is not an e-mail address is refused: nobody could sign in with it."""
     clerk = shell.clerk()
     org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
     refused = await clerk.run("staff", "create", "--org", org, "--email", "not-an-email")

@@ -16,7 +16,6 @@ from channels import call, email, sms, whatsapp
 from channels.model import Channel
 from channels.sandbox import OUTPUT_CHARACTERS
 from gateway.accept import attachments
-from gateway.api.shapes import options
 from gateway.api.table import ENDPOINTS
 from gateway.app import MAX_BODY
 from gateway.cli import app
@@ -25,6 +24,7 @@ from gateway.media import files
 from gateway.metrics import Metrics
 from gateway.receive.errands import Patience
 from gateway.registry import PROVIDERS
+from gateway.shapes import options
 from gateway.simulator import build_simulator, plan
 from gateway.simulator.plan import PlanBody
 from gateway.web import hooks

@@ -40,10 +40,10 @@ _SEEN = (
     '"reply_to": "',
     "Walk more!",
     # WhatsApp, outside of the window and inside
-    "WhatsApp takes a free text only within 24 hours",
+    "WhatsApp accepts free text only within 24 hours",
     '"parameters":1',
     '"provider":"meta"',
-    "status         read",
+    "status       read",
     "read",
     # a call
     '"status": "delivered"',

@@ -1,18 +1,14 @@
-"""Bounces and complaints that arrive as mails are reports, and name their message."""
+"""Bounces and complaints in the standard forms (RFC 3464, RFC 5965) are reports about a message."""
 
 from base64 import encodebytes
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
 
 import pytest
 
 from channels.model import Channel, Status
-from webhooks import mail
+from tests.email.notices import ID, OURS, events, report
 from webhooks.model import ConsentChange, Inbound, Reason, StatusReport, Unknown, WebhookEvent
 
-ID = UUID("0192f0c1-2345-7000-8000-000000000001")
-OURS = f"{ID}@example.com"
 DATE = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HEAD = (
     "From: MAILER-DAEMON@mx.example.org\nSubject: Undelivered Mail Returned to Sender\n"
@@ -39,18 +35,6 @@ def dsn(
         f"--b\nContent-Type: {part}\n\n{status}\n--b\nContent-Type: {returned}\n\n"
         f"{original}Subject: Hi\n\n--b--\n"
     ).encode()
-
-
-def events(raw: bytes, **more: Any) -> list[WebhookEvent]:
-    """What a mail tells."""
-    return mail.events(raw, provider="smtp", **more)
-
-
-def report(raw: bytes) -> StatusReport:
-    """The first report of a mail."""
-    found = events(raw)[0]
-    assert isinstance(found, StatusReport)
-    return found
 
 
 def test_a_bounce() -> None:
@@ -307,174 +291,3 @@ def test_complaints_as_microsoft_writes_them(
     for change in found:
         if isinstance(change, ConsentChange):
             assert (change.reason, change.message_id) == (Reason.COMPLAINT, ID)
-
-
-QMAIL = (
-    "Hi. This is the qmail-send program at example.org.\n"
-    "I'm afraid I wasn't able to deliver your message.\n\n<bob@example.org>:\n"
-    "Sorry, no mailbox here by that name. User unknown. (#5.1.1)\n\n"
-    "--- Below this line is a copy of the message.\n\n"
-    f"Return-Path: <shop@example.com>\nMessage-ID: <{OURS}>\nSubject: Hi 5.2.2\n\nHello\n"
-)
-
-
-def test_bounces_in_words() -> None:
-    """qmail's bounces have no parts; their words and the copy below are enough."""
-    head = "From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n"
-    report, change = events((head + QMAIL).encode())
-    assert isinstance(report, StatusReport)
-    assert (report.external_id, report.status, report.error_code) == (OURS, Status.FAILED, "5.1.1")
-    assert report.detail["recipient"] == "bob@example.org"
-    assert isinstance(change, ConsentChange)
-
-
-@pytest.mark.parametrize(
-    ("raw", "kind"),
-    [
-        ("From: x@example.org\nReturn-Path: <>\n\n" + QMAIL, StatusReport),
-        ("From: x@example.org\n\n" + QMAIL, Inbound),
-        ("From: mailer-daemon@x.example\nSubject: Undeliverable: Hi\n\nSorry.", Unknown),
-        ("From: mailer-daemon@x.example\nSubject: Your quota\n\nIs low.", Inbound),
-        ("From: bob@x.example\nSubject: Undeliverable: Hi\n\nWhat is this?", Inbound),
-        ('From: "mailer-daemon@x" <bob@x.example>\nSubject: Undeliverable\n\n' + QMAIL, Inbound),
-        ("From: bob@x.example\nReturn-Path: <>\nSubject: Out of office\n\nBack soon.", Inbound),
-    ],
-)
-def test_what_counts_as_a_bounce(raw: str, kind: type[WebhookEvent]) -> None:
-    """Only known phrases of a mail server make one; a person's words and absences do not."""
-    assert isinstance(events(raw.encode())[0], kind)
-
-
-JAPANESE = (
-    "From: MAILER-DAEMON@mx.example.jp\nSubject: =?utf-8?b?6YWN5L+h44Ko44Op44O8?=\n"
-    "Content-Type: text/plain; charset=utf-8\n\n"
-    "次のメールは配信できませんでした。\n\n<bob@example.jp>:\n550 5.1.1 unknown user\n\n"
-    "---\nMessage-ID: <{0}>\nSubject: Hi\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("raw", "kind"),
-    [
-        (JAPANESE.format(OURS), StatusReport),
-        (JAPANESE.format(OURS).replace("5.1.1", "4.2.0"), Inbound),
-        (JAPANESE.format("someone@example.com"), Inbound),
-        (JAPANESE.format(OURS).replace("MAILER-DAEMON", "bob"), Inbound),
-        (f"In-Reply-To: <{OURS}>\n" + JAPANESE.format("someone@example.com"), Inbound),
-    ],
-)
-def test_bounces_in_other_languages(raw: str, kind: type[WebhookEvent]) -> None:
-    """A mail server that names one of our mails and a code for good has refused it, whatever its
-    words."""
-    found = events(raw.encode())
-    assert isinstance(found[0], kind)
-    if isinstance(found[0], StatusReport):
-        assert (found[0].message_id, found[0].status) == (ID, Status.FAILED)
-
-
-def test_a_letter_from_a_postmaster() -> None:
-    """A person may write as postmaster, send our mail back, and name what looks like a code."""
-    sent_back = (
-        "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n{0}\n--b\n"
-        f"Content-Type: message/rfc822\n\nMessage-ID: <{OURS}>\nSubject: Offer\n\nHi\n--b--\n"
-    )
-    person = "From: Jane (IT) <postmaster@corp.example>\nSubject: FW: Offer\n"
-    robot = person + "Auto-Submitted: auto-replied\n"
-    version = "We run Exchange 5.5.0 here, and the attached mail shows no pictures."
-    refused = "We got it. Earlier ones were refused with 550 5.1.1 user unknown."
-    for head, said in (
-        (person, "See section 5.2.1 of the attached offer: is that price right?"),
-        (person, version),
-        (f"{person}In-Reply-To: <{OURS}>\n", refused),
-        (person, refused),
-        (robot + "Return-Path: <>\n", version),
-        (robot, version),
-        (DAEMON + "Subject: x\n", version),
-        (person + "Auto-Submitted: no\n", refused),
-    ):
-        [found] = events((head + sent_back.format(said)).encode())
-        assert isinstance(found, Inbound), said
-    for head in (robot, person + "Return-Path: <>\n", DAEMON + "Subject: x\n"):
-        for said in (f"{version}\n\n{refused}", "5.5.0\n\n<bob@corp.example>:\nNein. (#5.1.1)\n"):
-            found, _ = events((head + sent_back.format(said)).encode())
-            assert isinstance(found, StatusReport)
-            assert (found.status, found.error_code) == (Status.FAILED, "5.1.1")
-    [found, _] = events((person + sent_back.format(refused)).encode(), sender="")
-    assert isinstance(found, StatusReport)
-
-
-def test_a_delay_in_words() -> None:
-    """A warning that a server still tries changes nothing."""
-    raw = (
-        "From: postmaster@x.example\nSubject: Delivery Status Notification (Delay)\n\n"
-        f"It will be retried.\n\nMessage-ID: <{OURS}>\n"
-    )
-    found = report(raw.encode())
-    assert (found.word, found.status) == ("delayed", None)
-
-
-LATE = f"Message-ID: <{OURS}>\nSubject: Your train is delayed\n\nIt is delayed.\n"
-DAEMON = "From: Mailer-Daemon@mx.example.org\n"
-EXCHANGE = f"From: Outlook <MicrosoftExchange{'0a' * 16}@corp.example>\nReturn-Path: <>\n"
-
-
-@pytest.mark.parametrize(
-    ("head", "said"),
-    [
-        (
-            DAEMON + "Subject: failure notice",
-            (
-                "Hi. This is the qmail-send program.\n\n<bob@example.org>:\nNo such user.\n\n"
-                "--- Below this line is a copy of the message.\n\n"
-            ),
-        ),
-        (
-            DAEMON + "Subject: Mail delivery failed: returning message to sender",
-            (
-                "This is a permanent error. These address(es) failed:\n\n  bob@example.org\n\n"
-                "------ This is a copy of the message, including all the headers. ------\n\n"
-            ),
-        ),
-        (
-            DAEMON + "Subject: Delivery Status Notification (Failure)",
-            (
-                "Delivery to the following recipient failed permanently:\n\n  bob@example.org\n\n"
-                "----- Original message -----\n\n"
-            ),
-        ),
-        (
-            EXCHANGE + "Subject: Undeliverable: Your train is delayed, sorry",
-            (
-                "Delivery has failed to these recipients or groups:\n\nbob@example.org\n"
-                "Subject: Your train is delayed\n\n#550 5.1.1 RecipNotFound; not found ##\n\n"
-                "Original message headers:\n\n"
-            ),
-        ),
-        (
-            DAEMON + "Subject: Returned mail: see transcript for details",
-            (
-                "   ----- The following addresses had permanent fatal errors -----\n"
-                "<bob@example.org>\n\n   ----- Transcript of session follows -----\n"
-                "<<< 550 5.1.1 <bob@example.org>... User unknown\n\n"
-                "   ----- Original message follows -----\n\n"
-            ),
-        ),
-        (
-            DAEMON + "Subject: Undeliverable: Your train is delayed",
-            "It was delayed, and is refused: 550 5.1.1 unknown.\n\n",
-        ),
-    ],
-)
-def test_a_bounce_of_a_mail_about_a_delay(head: str, said: str) -> None:
-    """What the mail itself says in its copy or subject does not make a failure a delay."""
-    found = report(f"{head}\n\n{said}{LATE}".encode())
-    assert (found.word, found.status, found.external_id) == ("bounced", Status.FAILED, OURS)
-    assert found.error_code == ("5.1.1" if "5.1.1" in said else None)
-
-
-def test_a_warning_in_words() -> None:
-    """Exim's warning is a report, and no letter."""
-    said = "A message has not yet been delivered to one or more of its recipients.\n\n"
-    head = DAEMON + "Subject: Warning: message 1vOaBc-0001 delayed 24 hours"
-    found = report(f"{head}\n\n{said}Message-ID: <{OURS}>\n".encode())
-    assert (found.word, found.status) == ("delayed", None)

@@ -96,8 +96,8 @@ async def test_suppressions(inbox: Inbox, ask: Ask) -> None:
     assert "on the phone" == typed(wrong)["note"]
     assert "/gw/inbox/suppressions?done=added" == added.location
     assert "+447700900123" in found.words
-    assert "Nothing is suppressed like that" in other.words
-    assert "I have their word" in one.words
+    assert "No suppression matches" in other.words
+    assert "They told me so" in one.words
     assert "on the phone" in one.words
     assert (422, True) == (unsure.status, bool(field(unsure, "sure")))
     assert {("sms", "+447700900123", "stop")} == still

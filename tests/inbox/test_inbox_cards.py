@@ -62,7 +62,7 @@ async def test_others_of_this_name(inbox: Inbox, ask: Ask) -> None:
     theirs = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "x"}, key=key)
     browser = await inbox.signed_in(MEMBER)
     page = await browser.get(paths[0])
-    assert "Others of this name" in page.words
+    assert "Others with this name" in page.words
     assert f"{paths[0]}/merge?other={paths[1][3:]}" in page.text
     assert theirs.body["conversation_id"] not in page.text
     for method in ("get", "post"):
@@ -87,7 +87,7 @@ async def test_nobody_of_another_organization_is_linked(inbox: Inbox, ask: Ask) 
     assert 404 == (await browser.post(f"{path}/link", chosen)).status
     stranger = await inbox.value("SELECT id FROM auth_users WHERE email = 'owner@beta.example.com'")
     given = await browser.post(f"{path}/change", {"assigned_to": str(stranger)})
-    assert (422, True) == (given.status, "no member of staff" in given.words)
+    assert (422, True) == (given.status, "no longer a member of staff" in given.words)
     assert "beta.example.com" not in (await browser.get(path)).text
 
 

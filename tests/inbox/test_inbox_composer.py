@@ -114,10 +114,10 @@ async def test_send_later_cancel_and_retry(inbox: Inbox, ask: Ask) -> None:
     row = (await ask("GET", "/v1/messages")).body["data"][0]
     assert "2090-01-01T00:00:00Z" == row["send_at"]
     assert later.location.endswith("?done=later")
-    assert "it leaves at its time" in (await browser.get(f"{path}?done=later")).words
+    assert "is scheduled" in (await browser.get(f"{path}?done=later")).words
     fields = {"do": "send", "channel": "sms", "body": "then", "send_at": "2090-01-01T09:00"}
     part = await browser.post(f"{path}/reply", fields, HX_Request="true")
-    assert ("it leaves at its time" in part.words, "on its way" in part.words) == (True, False)
+    assert ("is scheduled" in part.words, "on its way" in part.words) == (True, False)
     row = (await ask("GET", "/v1/messages")).body["data"][0]
     assert "Scheduled for" in (await browser.get(path)).words
     canceled = await browser.post(f"/m/{row['id']}/cancel")
@@ -158,13 +158,13 @@ async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> No
         account = await connect(gateway, "meta", Channel.WHATSAPP)
         closed = await reply(browser, path, channel="whatsapp", body="x")
         assert 422 == closed.status
-        assert "takes a template only" in closed.words
+        assert "accepts only a template" in closed.words
         text = whatsapp_text("hi", wamid="wamid.1", sender=ANN[1:])
         assert (
             200 == (await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))).status
         )
         page = await reply(browser, path, do="change", channel="whatsapp")
-        assert "WhatsApp takes a free text for" in page.words
+        assert "WhatsApp accepts free text for another" in page.words
         fields = {}
     else:
         await setup.add_sender(
@@ -255,7 +255,7 @@ async def test_suppressions_of_a_contact(inbox: Inbox, ask: Ask) -> None:
         )  # fmt: skip
     member, owner = await inbox.signed_in(MEMBER), await inbox.signed_in()
     page = await member.get(path)
-    assert "Only they take that back" in page.words
+    assert "Only they can take that back" in page.words
     ids = re.findall(r'name="suppression_id" value="([^"]*)"', page.text)
     assert 1 == len(ids)
     assert 303 == (await member.post(f"{path}/lift", {"suppression_id": ids[0]})).status

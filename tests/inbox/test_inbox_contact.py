@@ -117,7 +117,7 @@ async def test_others_of_the_same_name(browser: Browser, talk: Talk, inbox: Inbo
     shown = await browser.get(f"/c/{where}")
 
     assert where != other
-    assert "Others of this name" in shown.words
+    assert "Others with this name" in shown.words
     assert f"/c/{where}/merge?other={other}" in shown.text
 
 

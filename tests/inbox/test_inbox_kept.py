@@ -31,7 +31,7 @@ async def test_a_reply_after_the_session_ended(inbox: Inbox) -> None:
 
     assert 401 == shown.status
     assert {"Body": TEXT, "To": "+447700900123"} == kept(shown)
-    assert "nothing of it is stored or sent" in shown.words
+    assert "nothing of it was stored or sent" in shown.words
     assert 'href="/gw/inbox/sign-in" target="_blank"' in shown.text
     assert "<b>see you</b>" not in shown.text
     assert not browser.cookies
@@ -51,7 +51,7 @@ async def test_a_template_from_a_page_of_another_session(inbox: Inbox) -> None:
     assert {"Name": "greeting", "Text": TEXT, "Voice": "x"} == kept(shown)
     assert "000000" not in shown.text
     assert {} == kept(button)
-    assert "load it again" in button.words
+    assert "reload it" in button.words
     assert 0 == await inbox.gateway.count("message_templates")
 
 

@@ -104,7 +104,7 @@ async def test_a_user_of_supabase_who_is_no_staff(inbox: Inbox, supabase: FakeAp
     shown = await sign_in(inbox)
 
     assert 422 == shown.status
-    assert "no active member of staff" in shown.words
+    assert "not an active member of staff" in shown.words
 
 
 @pytest.mark.parametrize(("email", "password"), [("", "x"), ("x", "x"), (MEMBER, "")])

@@ -102,7 +102,7 @@ async def test_going_back_and_sending_something_else(inbox: Inbox, ask: Ask) -> 
     assert 303 == (await browser.post(f"{path}/reply", {**fields, "body": "One"})).status
     other = await browser.post(f"{path}/reply", {**fields, "body": "Two"})
     assert 422 == other.status
-    assert "Was sent already, with something else" in other.words
+    assert "Was sent already, with a different text" in other.words
     assert ">\nTwo</textarea>" in other.text
     fresh = hidden(other, "key")
     assert fresh != key

@@ -14,7 +14,7 @@ OWNER = "owner@alpha.example.com"
 
 
 async def test_a_link_signs_in_once(inbox: Inbox) -> None:
-    """Opening the link changes nothing, its button signs in, and then it works no more."""
+    """Opening the link changes nothing, its button signs in, and then it no longer works."""
     browser, path = inbox.browser(), await inbox.link(MEMBER)
 
     opened = [await browser.get(path) for _ in range(2)]

@@ -113,7 +113,7 @@ async def test_what_was_typed_stays(browser: Browser, talk: Talk) -> None:
     assert "1600" in shown.words or "1,600" in shown.words
     never = typed | {"body": "hi", "send_at": "soon"}
     shown = await browser.post(f"/c/{where}/reply", never)
-    assert (422, True) == (shown.status, "is no time" in shown.text)
+    assert (422, True) == (shown.status, "is not a valid time" in shown.text)
     assert 'value="soon"' in shown.text
     for odd in ({"channel": "sms"}, {"channel": "fax", "from": "+1", "to": "nobody"}):
         assert 422 == (await browser.post(f"/c/{where}/reply", odd | {"do": "send"})).status

@@ -234,7 +234,7 @@ async def test_a_template_is_changed_turned_off_and_deleted(inbox: Inbox, ask: A
 
     assert (False, ["day"], "sms") == (changed["is_active"], changed["variables"], changed["type"])
     assert "welcome" in listed.words
-    assert "No template like that" in none.words
+    assert "No template matches" in none.words
     assert "Delete the template?" in asked.words
     assert "/gw/inbox/templates?done=deleted" == gone.location
     assert "The template is deleted." in (await browser.get("/templates?done=deleted")).words

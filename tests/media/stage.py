@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -22,11 +22,16 @@ from gateway.vault import Vault
 from webhooks.model import WebhookRequest
 
 BASE = "https://msg.example.org/gw"
+API = "http://api.example.com"
+CDN = "http://cdn.example.com"
+JPEG = b"\xff\xd8\xff\xe0 a picture"
 SECRET = {"Authorization": "Basic c2VjcmV0"}
 VAULT = Vault([b"k" * 32])
 LINKS = MediaLinks(VAULT, BASE)
 # No waits between attempts, so that a test can make them all.
 HURRIED = Patience(waits=(0,) * 7)
+
+MakeErrands = Callable[..., Errands]
 
 
 async def run_due(errands: Errands, limit: int = 100) -> int:

@@ -190,13 +190,13 @@ async def test_endless_redirects(downloader: Downloader, files: FileServer, name
         ("//[::1]/x", "It is not fetched: its URL leads to an internal address."),
         ("http://localhost:8080/x", "It is not fetched: its URL names no public host."),
         ("http://inside.example.com/", "It is not fetched: its host has an internal address."),
-        ("file:///etc/passwd", "Its URL is none."),
+        ("file:///etc/passwd", "Its URL is not valid."),
         ("ftp://cdn.example.com/", "It is not fetched: its URL is neither http nor https."),
         (
             "http://a:b@cdn.example.com/",
             "It is not fetched: its URL holds a user name or a password.",
         ),
-        ("http://[", "Its server sends to an address that is none."),
+        ("http://[", "Its server redirects to an address that is not valid."),
         ("", "Its server sends to another address and does not say which."),
     ],
 )
@@ -253,7 +253,7 @@ async def test_no_way_in_from_outside(downloader: Downloader, serve: Serve, name
 )
 async def test_no_url(downloader: Downloader, url: str) -> None:
     """What is no URL is refused."""
-    assert (DownloadRefused, "Its URL is none.") == await refused(downloader, url)
+    assert (DownloadRefused, "Its URL is not valid.") == await refused(downloader, url)
 
 
 async def test_unknown_name(downloader: Downloader) -> None:
@@ -422,7 +422,7 @@ def self_signed(path: Path, name: str) -> Path:
 
 async def test_a_named_origin_that_is_none(downloader: Downloader) -> None:
     """An operator's own address is no way around the rules of how an address is written."""
-    assert (DownloadRefused, "Its URL is none.") == await refused(
+    assert (DownloadRefused, "Its URL is not valid.") == await refused(
         downloader, "http://127.1:8080/a", allowed_origin="http://127.1:8080"
     )
 

@@ -185,7 +185,7 @@ async def test_files_that_are_not_there(site: Site, tmp_path: Path) -> None:
     (path,) = (path for path in (tmp_path / "media").rglob(str(lost)))
     path.unlink()
     page = await site.ask(f"/v1/media/{lost}")
-    assert (404, True) == (page.status, b"media store any more" in page.body)
+    assert (404, True) == (page.status, b"no longer in the gateway" in page.body)
 
     path.parent.rmdir()
     path.parent.write_text("in the way")

@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestServer
 from channels.download import Downloader
 from channels.model import Channel
 from gateway import setup
+from gateway.api.openapi import describe
 from gateway.app import build_app
 from gateway.config import Settings
 from gateway.media.files import Files
@@ -264,3 +265,10 @@ async def api() -> AsyncIterator[Api]:
 
     async with running_api() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The description that /openapi.json serves."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(describe(PUBLIC)))
+    return found

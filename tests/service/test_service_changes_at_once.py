@@ -89,7 +89,7 @@ async def test_a_sender_of_an_account_that_goes(gateway: Gateway) -> None:
     async with asyncio.TaskGroup() as together, another(gateway) as db:
         await accounts.delete_account(db, gateway.a.organization_id, gateway.a.account_id)
         asked = together.create_task(add(gateway))
-    assert {"account_id": "is no account of your organization"} == asked.result().fields()
+    assert {"account_id": "is not an account of your organization"} == asked.result().fields()
 
 
 async def test_the_command_says_the_same(gateway: Gateway) -> None:

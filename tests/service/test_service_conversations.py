@@ -170,7 +170,7 @@ async def test_filters(gateway: Gateway, ask: Ask) -> None:
     mine = await ask("GET", "/v1/conversations?assigned_to=me", key=gateway.a.member)
     assert [ids[1]] == [each["id"] for each in mine.body["data"]]
     nobody = await ask("GET", "/v1/conversations?assigned_to=me")
-    assert {"assigned_to": "me: an API key is no member of staff"} == nobody.fields()
+    assert {"assigned_to": "me: an API key is not a member of staff"} == nobody.fields()
     paged: list[str] = []
     cursor = ""
     while len(paged) < len(ids):
@@ -198,7 +198,7 @@ async def test_reading_closing_and_opening(gateway: Gateway, ask: Ask) -> None:
     opened = (await ask("GET", path)).body
     assert (1, "open") == (opened["unread_count"], opened["status"])
     wrong = await ask("PATCH", path, {"assigned_to": str(uuid4())})
-    assert {"assigned_to": "is no member of staff of your organization"} == wrong.fields()
+    assert {"assigned_to": "is not a member of staff of your organization"} == wrong.fields()
     assert 422 == (await ask("PATCH", path, {"status": None})).status
 
 
@@ -298,7 +298,7 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     assert 409 == taken.status
     assert found["id"] in taken.body["detail"]
     unknown = await ask("POST", f"{path}/link", {"client_id": str(uuid4())})
-    assert {"client_id": "there is none of that id in your organization"} == unknown.fields()
+    assert {"client_id": "there is none with that id in your organization"} == unknown.fields()
 
     merged = await ask("POST", f"{path}/merge", {"conversation_id": second["id"]})
     assert {ANN, "+447700900999"} == set(merged.body["contact"]["addresses"])
@@ -307,7 +307,7 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     assert found["id"] == moved.body["id"]
     for body, text in (
         ({"conversation_id": second["id"]}, "is this conversation itself"),
-        ({"conversation_id": str(uuid4())}, "there is none of that id in your organization"),
+        ({"conversation_id": str(uuid4())}, "there is none with that id in your organization"),
     ):
         wrong = await ask("POST", f"{path}/merge", body)
         assert {"conversation_id": text} == wrong.fields()
@@ -316,7 +316,7 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     assert (201, ["+447700900999"]) == (apart.status, apart.body["contact"]["addresses"])
     assert apart.body["id"] not in (found["id"], second["id"])
     gone = await ask("POST", f"{path}/unlink", {"address": "+447700900999"})
-    assert {"address": "is none of this conversation's addresses"} == gone.fields()
+    assert {"address": "is not one of this conversation's addresses"} == gone.fields()
     free = await ask("POST", f"{path}/link", {"lead_id": None})
     assert free.body["contact"]["lead_id"] is None
     async with gateway.database.as_service() as db:

@@ -1,12 +1,11 @@
-"""POST /v1/messages and what one can ask about messages."""
+"""POST /v1/messages, its batches and checks, and canceling and sending again."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -14,7 +13,7 @@ from channels.model import Channel
 from tests.service.wires import connect
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Answer, Ask, Gateway
+    from tests.service.conftest import Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 
@@ -307,88 +306,6 @@ async def test_other_organizations_things_do_not_exist(gateway: Gateway, ask: As
     assert [own.body["id"]] == [m["id"] for m in (await ask("GET", "/v1/messages")).body["data"]]
 
 
-async def test_idempotency_key(gateway: Gateway, ask: Ask) -> None:
-    """The same key and body gives the first answer again; another body is a 409."""
-    headers = {"Idempotency-Key": "k-1"}
-    first = await ask("POST", "/v1/messages", SMS | {"metadata": {"n": 7}}, headers=headers)
-    again = await ask(
-        "POST",
-        "/v1/messages",
-        headers=headers | {"Content-Type": "application/json"},
-        data=b'{"metadata": {"n": 7.0}, "body":"Hello", "to":"+447700900123","channel":"sms"}',
-    )
-    other = await ask("POST", "/v1/messages", SMS, headers=headers)
-    tested = await ask(
-        "POST",
-        "/v1/messages",
-        SMS | {"metadata": {"n": 7}},
-        headers=headers,
-        key=gateway.a.test_key,
-    )
-    foreign = await ask("POST", "/v1/messages", SMS, headers=headers, key=gateway.b.key)
-
-    assert (202, first.body) == (again.status, again.body)
-    assert ("true", None) == (
-        again.headers.get("Idempotent-Replayed"),
-        first.headers.get("Idempotent-Replayed"),
-    )
-    assert (409, 409, 202) == (other.status, tested.status, foreign.status)
-    assert 2 == await gateway.count("messages")
-
-
-async def test_refusal_is_not_remembered(ask: Ask) -> None:
-    """A key whose request was refused can be used for the corrected one."""
-    headers = {"Idempotency-Key": "k-2"}
-    refused = await ask("POST", "/v1/messages", SMS | {"to": "x"}, headers=headers)
-    accepted = await ask("POST", "/v1/messages", SMS, headers=headers)
-
-    assert (422, 202) == (refused.status, accepted.status)
-    assert "Idempotent-Replayed" not in accepted.headers
-
-
-@pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_bad_idempotency_key(ask: Ask, key: str) -> None:
-    """An empty or endless key is refused, and named."""
-    refused = await ask("POST", "/v1/messages", SMS, headers={"Idempotency-Key": key})
-
-    assert {"Idempotency-Key"} == set(refused.fields())
-
-
-async def test_concurrent_requests_with_one_key(gateway: Gateway, ask: Ask) -> None:
-    """Of many requests at once with the same key one is stored, and all get its answer."""
-    answers = await asyncio.gather(
-        *(ask("POST", "/v1/messages", SMS, headers={"Idempotency-Key": "same"}) for _ in range(20))
-    )
-
-    assert {202} == {answer.status for answer in answers}
-    assert 1 == len({answer.body["id"] for answer in answers})
-    assert 1 == sum("Idempotent-Replayed" not in answer.headers for answer in answers)
-    assert 1 == await gateway.count("messages")
-
-
-async def test_concurrent_requests_with_keys_of_their_own(gateway: Gateway, ask: Ask) -> None:
-    """Keys that are looked for together get each its own answer: new, replayed, or refused."""
-
-    async def send(n: int, text: str, key: str) -> Answer:
-        headers = {"Idempotency-Key": f"k-{n}"}
-        return await ask("POST", "/v1/messages", SMS | {"body": text}, headers=headers, key=key)
-
-    firsts = await asyncio.gather(*(send(n, f"of {n}", gateway.a.key) for n in range(10)))
-    wanted = [(n, f"of {n}" if n % 3 else "another") for n in range(20)]
-    own = asyncio.gather(*(send(n, text, gateway.a.key) for n, text in wanted))
-    foreign = asyncio.gather(*(send(n, text, gateway.b.key) for n, text in wanted))
-
-    for n, answer in enumerate(await own):
-        if n >= len(firsts):
-            assert (202, None) == (answer.status, answer.headers.get("Idempotent-Replayed"))
-        elif n % 3 == 0:
-            assert 409 == answer.status
-        else:
-            assert firsts[n].body == answer.body
-    assert {202} == {answer.status for answer in await foreign}
-    assert 10 + 10 + 20 == await gateway.count("messages")
-
-
 async def test_batch(gateway: Gateway, ask: Ask) -> None:
     """A batch answers in order; one bad item spoils no other; one key covers it all."""
     headers = {"Idempotency-Key": "batch"}
@@ -485,94 +402,6 @@ async def test_retry_of_a_pending_message(ask: Ask) -> None:
     sent = (await ask("POST", "/v1/messages", SMS)).body
 
     assert 409 == (await ask("POST", f"/v1/messages/{sent['id']}/retry")).status
-
-
-async def test_filters(ask: Ask) -> None:
-    """Each filter keeps what matches and nothing else; together they must all hold."""
-    lead = (await ask("POST", "/v1/leads", {"phone": "+447700900001"})).body
-    one = (
-        await ask(
-            "POST",
-            "/v1/messages",
-            SMS | {"to": "+447700900001", "reference": "r1", "body": "The quick brown fox"},
-        )
-    ).body
-    two = (await ask("POST", "/v1/messages", SMS | {"body": "Über die Brücke"})).body
-
-    async def found(query: str) -> list[str]:
-        answer = await ask("GET", f"/v1/messages?{query}")
-        assert 200 == answer.status, answer.body
-        return [message["id"] for message in answer.body["data"]]
-
-    both, none = [two["id"], one["id"]], list[str]()
-    for query, expected in {
-        "": both,
-        "channel=sms": both,
-        "channel=email": none,
-        "direction=outbound": both,
-        "direction=inbound": none,
-        "status=pending": both,
-        "status=sent": none,
-        "address=%2B447700900001": [one["id"]],
-        "address=%2B15551230001": both,
-        f"lead_id={lead['id']}": [one["id"]],
-        f"client_id={uuid4()}": none,
-        f"conversation_id={uuid4()}": none,
-        "external_id=x": none,
-        "reference=r1": [one["id"]],
-        "q=quick+fox": [one["id"]],
-        "q=%22brown+fox%22": [one["id"]],
-        "q=über": [two["id"]],
-        "q=absent": none,
-        "since=2020-01-01T00:00:00Z": both,
-        "until=2020-01-01T00:00:00Z": none,
-        "channel=sms&reference=r1&q=fox": [one["id"]],
-    }.items():
-        assert expected == await found(query), query
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=x", "limit"),
-        ("cursor=x", "cursor"),
-        ("cursor=AAAA", "cursor"),
-        ("cursor=%F0%9F%98%80", "cursor"),
-        ("status=gone", "status"),
-        ("lead_id=1", "lead_id"),
-        ("since=now", "since"),
-        ("unknown=1", "unknown"),
-        ("channel=sms&channel=sms", "channel"),
-        ("q=%00", "q"),
-    ],
-)
-async def test_bad_query(ask: Ask, query: str, field: str) -> None:
-    """A wrong query parameter is a 422 that names it."""
-    refused = await ask("GET", f"/v1/messages?{query}")
-
-    assert {field} == set(refused.fields())
-
-
-async def test_pages(ask: Ask) -> None:
-    """Pages follow each other newest first, without a gap or a repetition, while rows come in."""
-    batch = {"messages": [SMS | {"body": str(n)} for n in range(25)]}
-    await ask("POST", "/v1/messages/batch", batch)
-    seen: list[str] = []
-    cursor = ""
-    for _ in range(10):
-        page = (await ask("GET", f"/v1/messages?limit=10{cursor}")).body
-        assert "data" in page, page
-        seen += [message["body"] for message in page["data"]]
-        await ask("POST", "/v1/messages", SMS | {"body": "newer"})
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
-
-    assert 25 == len(set(seen)) == len(seen)
-    times = [UUID(m["id"]).int for m in (await ask("GET", "/v1/messages")).body["data"]]
-    assert sorted(times, reverse=True) == times
 
 
 async def test_paths_that_are_none(ask: Ask) -> None:

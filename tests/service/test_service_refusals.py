@@ -148,11 +148,11 @@ async def test_all_of_a_reply_at_once(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (2**64, "must not hold an integer of more than 64 bits"),
-        ([-(2**63) - 1], "must not hold an integer of more than 64 bits"),
+        (2**64, "must not contain an integer of more than 64 bits"),
+        ([-(2**63) - 1], "must not contain an integer of more than 64 bits"),
         ("\x00", "must not contain the character U+0000"),
         ({"\x00": 1}, "must not contain the character U+0000"),
-        ("x" * 65_536, "must have 64 KiB at most, as JSON it has 65548 bytes"),
+        ("x" * 65_536, "must be at most 64 KiB; as JSON it has 65548 bytes"),
     ],
 )
 async def test_metadata_that_cannot_be_stored(ask: Ask, value: object, reason: str) -> None:

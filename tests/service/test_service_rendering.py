@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from channels.render import Renderer
 from gateway.accept.drafting import Drafting
-from gateway.api.shapes.messages import SendRequest
 from gateway.ids import new_id
+from gateway.shapes.messages import SendRequest
 from gateway.store.database import ApiKey
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ async def test_files_given_inline_are_served_as_media(sim: Sim, hook: Hook) -> N
     [({"content": "!"}, 422), ({}, 422), ({"url": "http://a.test", "content": ""}, 422)],
 )
 async def test_a_file_is_a_url_or_base64(sim: Sim, media: dict[str, str], status: int) -> None:
-    """Neither, both, or what is no base64 is named in the problem."""
+    """Neither, both, or what is not base64 is named in the problem."""
     answered, _ = await sim.inbound(**WROTE, media=[media])
 
     assert answered == status

@@ -8,27 +8,27 @@ from typing import Any
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.accounts import SenderIn, SenderPatch
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.manage import senders
 from gateway.problems import Problem
+from gateway.shapes.accounts import SenderIn, SenderPatch
 
 _LIMIT = 50
 _ACCOUNTS = 200
 _NEW = ("account_id", "channel", "address", "is_default", "rate")
 _CHANGE = ("is_default", "is_active", "rate")
 _DONE = {
-    "added": "The sender is there.",
+    "added": "The sender is added.",
     "saved": "The changes are saved.",
     "deleted": "The sender is deleted.",
 }
 
 
 async def show(visit: Visit) -> web.StreamResponse:
-    """One page of senders, and the accounts that they belong to, without anything that opens."""
+    """One page of senders, and the accounts that they belong to, without credentials."""
     query = visit.request.query
     channel = query.get("channel", "")
     page = await senders.search(
@@ -77,13 +77,13 @@ async def add(visit: Visit) -> web.StreamResponse:
 
 
 async def one(visit: Visit) -> web.StreamResponse:
-    """What can be changed of a sender."""
+    """The form for changing a sender."""
     row = await senders.get(visit.services, visit.staff, visit.id)
     return await _one(visit, row, row)
 
 
 async def change(visit: Visit) -> web.StreamResponse:
-    """Change default, use and rate."""
+    """Change whether it is the default, whether it is in use, and its rate."""
     form = await visit.form()
     row = await senders.get(visit.services, visit.staff, visit.id)
     typed = {
@@ -100,7 +100,7 @@ async def change(visit: Visit) -> web.StreamResponse:
 
 
 async def ask_delete(visit: Visit) -> web.StreamResponse:
-    """Whether it is really to be deleted."""
+    """Ask whether to delete it."""
     row = await senders.get(visit.services, visit.staff, visit.id)
     return visit.page("admin/sender_delete.html", row=row, channel_words=CHANNELS)
 

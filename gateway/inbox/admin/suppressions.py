@@ -1,17 +1,17 @@
-"""Who must not be written to: the list, adding to it, and lifting with a second thought."""
+"""Who must not be written to: the list, adding to it, and lifting after confirmation."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.suppressions import ReasonIn, SuppressionIn
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS, REASONS, SOURCES
 from gateway.manage import suppressions
 from gateway.problems import Problem
+from gateway.shapes.suppressions import ReasonIn, SuppressionIn
 from webhooks.model import Reason
 
 _LIMIT = 50
@@ -70,15 +70,15 @@ async def add(visit: Visit) -> web.StreamResponse:
 
 
 async def one(visit: Visit) -> web.StreamResponse:
-    """One suppression, with what it is known from."""
+    """One suppression, with its evidence."""
     return await _one(visit)
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
-    """Lift it, where the box says that somebody thought about it."""
+    """Lift it, if the box is ticked."""
     form = await visit.form()
     if not forms.is_set(form, "sure"):
-        return await _one(visit, {"sure": "Tick the box, if you are sure."})
+        return await _one(visit, {"sure": "Tick the box if you are sure."})
     await suppressions.lift(visit.services, visit.staff, visit.id)
     return visit.redirect("/suppressions", done="lifted")
 

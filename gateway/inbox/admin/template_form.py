@@ -1,4 +1,4 @@
-"""A template as a form: what each channel asks for, and what was typed as /v1 takes it."""
+"""A template as a form: what each channel asks for, and what was typed as a request of /v1."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.model import Channel
-from gateway.api.shapes.options import as_object
 from gateway.inbox import forms
 from gateway.inbox.forms import Fields
 from gateway.problems import FieldError, invalid
+from gateway.shapes.options import as_object
 
 FIELDS = (
     "name",
@@ -137,7 +137,7 @@ def _whatsapp(form: Fields) -> dict[str, Any]:
         if not line.strip():
             continue
         if not equals or not name.strip():
-            text = "must have a line for each variable, as: 1 = {{ first_name }}"
+            text = "must have a line for each variable, such as: 1 = {{ first_name }}"
             raise invalid([FieldError("options.variables", text)])
         variables[name.strip()] = source.strip()
     if variables:

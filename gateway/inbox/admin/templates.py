@@ -9,7 +9,6 @@ from typing import Any
 from aiohttp import web
 
 from channels.model import Channel
-from gateway.api.shapes.templates import TemplateIn, TemplatePatch
 from gateway.ids import new_id
 from gateway.inbox import forms
 from gateway.inbox.admin import template_form
@@ -18,18 +17,19 @@ from gateway.inbox.visit import POLICY, Visit
 from gateway.inbox.words import CHANNELS
 from gateway.manage import templates
 from gateway.problems import Problem
+from gateway.shapes.templates import TemplateIn, TemplatePatch
 
 _LIMIT = 50
 _DONE = {"saved": "The template is saved.", "deleted": "The template is deleted."}
 # Where the form shows what is wrong with the options as a whole.
 _OPTIONS = {Channel.WHATSAPP: "options.content_sid"}
-# A mail brings its own styles into its frame, which is under the policy of the page too.
+# A mail has styles of its own in its frame, to which the page's policy applies, too.
 _PREVIEW = f"{POLICY}; style-src 'self' 'unsafe-inline'"
 
 
 @dataclass
 class _Tried:
-    """A preview: the variables that the source uses, what was filled in, and what came of it."""
+    """A preview: the variables that the source uses, their values, and the result."""
 
     variables: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 
 async def new(visit: Visit) -> web.StreamResponse:
-    """An empty form of a channel; first, which channel."""
+    """An empty form for a channel; without a channel, the choice of one."""
     channel = visit.request.query.get("channel", "")
     if channel not in CHANNELS:
         return visit.page("admin/template_channel.html", channels=list(CHANNELS.items()))
@@ -101,7 +101,7 @@ async def change(visit: Visit) -> web.StreamResponse:
 
 
 async def ask_delete(visit: Visit) -> web.StreamResponse:
-    """Whether it is really to be deleted."""
+    """Ask whether to delete it."""
     row = await templates.get(visit.services, visit.staff, visit.id)
     return visit.page("admin/template_delete.html", row=row, channel_words=CHANNELS)
 

@@ -1,5 +1,5 @@
-// What is written and not yet sent waits in its tab, by conversation: until it is sent, until who
-// wrote it signs out, or somebody else signs in.
+// What is written and not yet sent stays in its tab, by conversation, until it is sent, its writer
+// signs out, or somebody else signs in.
 "use strict";
 
 (() => {
@@ -16,7 +16,7 @@
   document.addEventListener("submit", ({ target }) => {
     if (!target.matches('[action*="/sign-out"]')) return;
     forget();
-    localStorage.setItem(LEFT, Date.now());  // the other tabs hear of it
+    localStorage.setItem(LEFT, Date.now());  // tells the other tabs
   });
   window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
 
@@ -35,7 +35,7 @@
     sessionStorage.removeItem(draft());
   }
 
-  // With its key: what was sent, and its answer lost, is not sent twice.
+  // With its key: a message whose answer was lost is not sent twice.
   function giveBack(kept) {
     const form = composer();
     const { channel, template } = form.elements;
@@ -56,7 +56,7 @@
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
-  // Files cannot be given back.
+  // Chosen files cannot be restored.
   window.addEventListener("beforeunload", (event) => {
     if (composer().elements.attachments?.files.length) event.preventDefault();
   });

@@ -1,4 +1,4 @@
-// The little that the inbox does in the browser beside htmx. Everything works without it.
+// What the inbox does in the browser besides htmx. Everything works without it.
 "use strict";
 
 (() => {
@@ -13,7 +13,7 @@
       (location.protocol === "https:" ? "; secure" : "");
   }
 
-  // A notice of an error is put away by its button, or with Escape.
+  // A notice of an error is closed by its button, or with Escape.
   const problem = document.getElementById("problem");
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]")) problem.replaceChildren();
@@ -30,7 +30,7 @@
     }
   });
 
-  // Who was signed out signs in beside this page, and goes on with it.
+  // Somebody who was signed out signs in in another tab, and continues here.
   async function renew() {
     if (document.hidden || !problem.querySelector("[data-signed-out]")) return;
     const answer = await fetch(base, { credentials: "same-origin" });
@@ -46,8 +46,8 @@
   window.addEventListener("focus", renew);
   document.addEventListener("visibilitychange", renew);
 
-  // The server was not reached at all: htmx has nothing to show. That is said until each that asked
-  // has been answered: news that come in meanwhile do not mean that what was written is sent.
+  // The server was not reached at all, so htmx has nothing to show. The notice stays until everything
+  // that failed has been answered: other answers do not mean that what was written is sent.
   const unanswered = new Set();
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, ({ detail }) => {
@@ -69,13 +69,13 @@
     }
   });
 
-  // A button that asks first, where a page of its own would be too much.
+  // A button that asks first, where a separate page would be too much.
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.ask;
     if (question && !window.confirm(question)) event.preventDefault();
   });
 
-  // A form is sent once, however often its button is pressed.
+  // A form is sent only once, however often its button is pressed.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;

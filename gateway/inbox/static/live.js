@@ -1,4 +1,4 @@
-// The stream of what happens: each event of it is told to the page as "told".
+// The stream of events: the page gets each of them as a "told" event.
 "use strict";
 
 (() => {
@@ -6,8 +6,8 @@
   let after = document.getElementById("rows").dataset.after;
   const tell = (detail) => document.dispatchEvent(new CustomEvent("told", { detail }));
 
-  // Over HTTP/1.1 a browser has six connections to a host for all its windows: three of those that
-  // are seen hold one, and the others ask every few seconds. A seat that becomes free is taken.
+  // Over HTTP/1.1 a browser has six connections to a host for all its windows: three visible windows
+  // hold one each, and the others ask every few seconds. A seat that becomes free is taken.
   const SEATS = 3;
   let leave = null;
   async function isSeated() {
@@ -26,8 +26,8 @@
     });
   }
 
-  // Who is answered anything but a stream (by a proxy while the gateway begins anew) is never asked
-  // again by the browser: so it is done here, from the last place, and said meanwhile.
+  // After any answer but a stream (from a proxy while the gateway restarts) the browser never asks
+  // again. So it is done here, from the last position, and the page says so meanwhile.
   let events = null;
   let isBeginning = false;
   let pause = 1000;
@@ -38,7 +38,7 @@
     const isOpen = await isSeated();
     isBeginning = false;
     if (document.hidden) return hush();
-    const look = isOpen ? "" : "&look=1";  // which ends by itself, and the browser comes again
+    const look = isOpen ? "" : "&look=1";  // it ends by itself, and the browser asks again
     const stream = events = new EventSource(`${base}/live?after=${encodeURIComponent(after)}${look}`);
     stream.onopen = () => { pause = 1000; document.getElementById("deaf")?.remove(); };
     stream.onerror = async () => {
@@ -46,7 +46,7 @@
       if (stream.readyState === EventSource.CLOSED) {
         events = null;
         sayDeaf();
-        tell({ type: "look" });  // which says where nobody is signed in any more
+        tell({ type: "look" });  // shows it if nobody is signed in any more
         setTimeout(hear, pause * (0.5 + Math.random()));  // not all pages at once
         pause = Math.min(pause * 2, 60000);
       } else if (!isOpen && await isSeated()) {
@@ -68,8 +68,8 @@
     leave = null;
   }
 
-  // Pages that nobody sees leave their connections to those that somebody opens, and look now and
-  // then what is unread. Seen again, they hear what they missed.
+  // Hidden pages leave their connections to those that somebody opens, and check now and then what is
+  // unread. When they are visible again, they are told what they missed.
   let away = 0;
   let looking = 0;
   function rest() {
@@ -83,8 +83,8 @@
   });
   window.addEventListener("pagehide", () => hush());
 
-  // A page that the browser kept comes back as it was left, with what is written on it; but not to
-  // somebody who is not signed in, or is somebody else.
+  // A page from the browser's back/forward cache comes back as it was left, with what is written on it;
+  // but not if nobody, or somebody else, is signed in.
   window.addEventListener("pageshow", async (event) => {
     if (!event.persisted) return;
     const answer = await fetch(base, { credentials: "same-origin" }).catch(() => null);
@@ -98,7 +98,7 @@
     const notice = document.createElement("p");
     notice.id = "deaf";
     notice.className = "notice warn";
-    notice.textContent = "What is new does not come in just now: trying again. If this stays, load the page again.";
+    notice.textContent = "New messages are not arriving just now; trying again. If this stays, reload the page.";
     document.getElementById("problem").replaceChildren(notice);
   }
   if (document.hidden) rest(); else hear();

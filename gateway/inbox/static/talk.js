@@ -1,4 +1,4 @@
-// Conversations while somebody looks: what is new appears. All works without it.
+// Open conversations: what is new appears by itself. Everything works without it.
 "use strict";
 
 (() => {
@@ -37,7 +37,7 @@
     button.textContent = "Mark as unread";
   }
 
-  // The end stays in sight while pictures come in, until somebody looks further up.
+  // The end stays in view while pictures load, until somebody scrolls up.
   if (scroll && !location.hash) {
     let follows = true;
     let isTouched = false;
@@ -56,12 +56,12 @@
 
   // ------------------------------------------------------------- what is new
 
-  const wrote = new Set();  // in which other conversations something came in, until that is said
+  const wrote = new Set();  // other conversations with new messages, until they are announced
   let isAsked = false;
   let isAsking = false;
-  let listed = searched();  // what was looked for when the list that is shown was made
+  let listed = searched();  // the search that the list on the page was made for
 
-  // One look at a time, and where much happens one a second: news must not put it off for ever.
+  // One request at a time, and at most one a second: news must not postpone it for ever.
   async function refreshList() {
     isAsked = true;
     if (isAsking) return;
@@ -73,7 +73,7 @@
         const query = searched();
         const answer = await ask(`${base}?${query}`);
         if (answer === undefined) setTimeout(refreshList, 5000);
-        else if (answer && query === searched()) showList(answer, query);  // else another one comes
+        else if (answer && query === searched()) showList(answer, query);  // otherwise another answer comes
       }
     } finally {
       isAsking = false;
@@ -95,7 +95,7 @@
     sayWhoWrote();
   }
 
-  // The answer is the first page: what was loaded behind it stays, with the way to what is further.
+  // The answer is the first page: pages loaded after it stay, with the link to the next.
   function keepFurther(before) {
     const more = rows.querySelector("ul > .more");
     if (!more || before.length < rows.querySelectorAll("ul > li").length) return;
@@ -124,7 +124,7 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
-  // The text; null where there is none, undefined where there may be later.
+  // The text; null if there is none, undefined if there may be one later.
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
@@ -143,7 +143,7 @@
     const turn = (turns.get(id) ?? 0) + 1;
     turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
-    if (turns.get(id) !== turn) return;  // the answer to a later question counts
+    if (turns.get(id) !== turn) return;  // the answer to a later request counts
     if (answer === undefined && tries < 5) setTimeout(() => later(id, isNew, tries + 1), 2000 * (tries + 1));
     if (!answer) return;
     const holder = document.createElement("template");
@@ -152,7 +152,7 @@
     const known = document.getElementById(`m-${id}`);
     const follow = isAtEnd();
     const playing = [...(known?.querySelectorAll("audio, video") ?? [])].find((each) => !each.paused);
-    if (playing) {  // would fall silent
+    if (playing) {  // replacing it would stop it
       playing.addEventListener("pause", () => later(id, false), { once: true });
       return;
     }
@@ -174,13 +174,13 @@
     if (isNew && item.classList.contains("theirs")) {
       const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
       const text = parts.find(Boolean)?.textContent.trim();
-      said.textContent = `New message: ${text ? text.slice(0, 200) : "without text"}`;
+      said.textContent = `New message: ${text ? text.slice(0, 200) : "no text"}`;
     } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
     }
   }
 
-  // At its own time: news may be of a message that is further up, or not loaded yet.
+  // In order of time: news may be about a message that is further up, or not loaded yet.
   function place(item) {
     const all = [...messages.querySelectorAll("li.message")];
     const at = all.findIndex((each) => Number(each.dataset.at) > Number(item.dataset.at));
@@ -200,7 +200,7 @@
     messages.insertBefore(item, anchor ?? null);
   }
 
-  // A page may stay open for days: what was said today is yesterday's then.
+  // A page may stay open for days: then "Today" becomes "Yesterday".
   const today = () => new Date().toLocaleDateString("sv", { timeZone: document.body.dataset.zone || undefined });
   let named = today();
   function nameOf(day) {
@@ -217,8 +217,8 @@
     refreshList();
   }, 30000);
 
-  // One message's news come close together: the last of them is what is shown. Two are asked for at
-  // a time: a browser with thousands under way has no room for what somebody does.
+  // News about one message come close together, and only the last is shown. Two messages are fetched at
+  // a time: a browser with thousands of requests under way would not react to its user.
   const pending = new Map();
   let lanes = 0;
   function later(id, isNew, tries = 0) {
@@ -240,10 +240,10 @@
     }
   }
 
-  // It is part of another one now, or another one of it: from here on both are shown.
+  // It was merged into another one, or another one into it: from here on both are shown.
   async function merge(one) {
     conversation = middle.dataset.conversation = one;
-    document.getElementById("body")?.dispatchEvent(new Event("change", { bubbles: true }));  // the draft goes along
+    document.getElementById("body")?.dispatchEvent(new Event("change", { bubbles: true }));  // takes the draft along
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
     htmx.process(messages);
     toEnd();
@@ -252,7 +252,7 @@
 
   document.addEventListener("told", ({ detail: told }) => {
     if (typeof told.unread === "number") showUnread(told.unread);
-    if (told.type === "unread") return;  // what happened was told before, only not yet counted
+    if (told.type === "unread") return;  // the event itself was told before, without the count
     refreshList();
     if (told.was && conversation && [told.was, told.conversation].includes(conversation)) merge(told.conversation);
     const isNew = told.type === "message.received";
@@ -262,7 +262,7 @@
       if (!isNew) return;
       isMarked = false;
       markRead();
-      // WhatsApp takes free texts again from whoever writes.
+      // Once they write, WhatsApp accepts free text to them again.
       if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
     }
   });
@@ -271,7 +271,7 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest(".more[hx-get] a")) event.preventDefault();  // htmx asks for them
   });
-  let isEarlierAsked = false;  // by the link, which goes with the answer
+  let isEarlierAsked = false;  // by the link, which the answer replaces
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (!event.target.closest?.("#messages > .more")) return;
     scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
@@ -282,14 +282,14 @@
     scroll.scrollTop = scroll.scrollHeight - Number(scroll.dataset.before);
     delete scroll.dataset.before;
     if (isEarlierAsked && !document.getElementById("earlier")) scroll.focus({ preventScroll: true });
-    const seen = new Set();  // the day that was begun above goes on below
+    const seen = new Set();  // a day that begins above continues below
     for (const day of messages.querySelectorAll(".day")) {
       if (seen.has(day.dataset.day)) day.remove();
       seen.add(day.dataset.day);
     }
   });
 
-  // Pictures of an e-mail from elsewhere, in its own frame.
+  // An e-mail's pictures from elsewhere, in its own frame.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-remote]");
     if (!link) return;

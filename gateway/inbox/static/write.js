@@ -1,4 +1,4 @@
-// Writing, and keys that lead through conversations. All works without it.
+// Writing, and keyboard shortcuts. Everything works without it.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
 
   function toWriting() {
     const form = document.getElementById("composer");
-    // WhatsApp may take nothing but a template.
+    // WhatsApp may accept only a template.
     const place = form?.querySelector("textarea:not([disabled])") ?? form?.querySelector('select[name="template"]');
     place?.focus();
   }
@@ -21,9 +21,9 @@
 
   // ------------------------------------------------------------- while an answer is on its way
 
-  // What is read out, and what a slow network would lose: what somebody writes on under a message
-  // that is just being sent.
-  const waiting = new Map();  // what is busy, by its request: afterwards it may be gone from the page
+  // For screen readers; and keeps what somebody goes on writing while a message is being sent, which
+  // would be lost over a slow network.
+  const waiting = new Map();  // busy elements by request: afterwards they may be gone from the page
   document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, elt, target, requestConfig } }) => {
     if (!target || target.id === "measure") return;
     const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
@@ -40,14 +40,14 @@
     for (const field of fields) field.readOnly = false;
   });
 
-  // Files may take longer than anything else that is asked for.
+  // Files may take longer than any other request.
   document.body.addEventListener("htmx:configRequest", ({ detail }) => {
     const form = detail.elt.closest?.("#composer");
     if (form?.elements.attachments?.files.length) detail.timeout = 600000;
   });
 
-  // The same form that comes back, as with an error or for another channel, cannot say which files
-  // were chosen, nor what was typed since.
+  // When the form comes back, with an error or for another channel, it does not know which files were
+  // chosen, or what was typed since.
   const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
   let before = null;
   document.body.addEventListener("htmx:beforeSwap", (event) => {

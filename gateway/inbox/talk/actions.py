@@ -1,4 +1,4 @@
-"""What is done with a conversation or a message by one button."""
+"""Changes to a conversation or message that take one button."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from aiohttp import web
 from gateway.accept import canceling
 from gateway.accept.recalling import digest_of
 from gateway.accept.storing import Idempotency
-from gateway.api.endpoint import as_bytes
 from gateway.api.sending import one as sent_answer
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
@@ -17,6 +16,7 @@ from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import desk
 from gateway.store.errors import ConflictError
+from gateway.store.values import as_json_bytes
 
 
 async def read(visit: Visit) -> web.StreamResponse:
@@ -30,7 +30,7 @@ async def read(visit: Visit) -> web.StreamResponse:
 
 
 async def change(visit: Visit) -> web.StreamResponse:
-    """Close or open it, give it to somebody."""
+    """Close, reopen or assign a conversation."""
     form = await visit.form()
     changes: dict[str, object] = {}
     if form.get("status") in ("open", "closed"):
@@ -41,33 +41,33 @@ async def change(visit: Visit) -> web.StreamResponse:
     try:
         await page.changed(visit, changes)
     except ConflictError:
-        raise Problem(422, "This colleague is no member of staff any more.") from None
+        raise Problem(422, "This colleague is no longer a member of staff.") from None
     return visit.redirect(f"/c/{visit.id}", done="saved")
 
 
 async def cancel(visit: Visit) -> web.StreamResponse:
-    """Cancel a message that waits."""
+    """Cancel a waiting message."""
     where = await thread.at(visit, visit.id)
     await canceling.cancel(visit.services.database, visit.staff, visit.id, source="inbox")
     return visit.redirect(f"/c/{where}", done="canceled")
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
-    """Send a failed message again: once, however often and by however many it is pressed.
+    """Send a failed message again: only once, however often and by whomever it is pressed.
 
-    Where what was sent again has been canceled, it is sent once more.
+    If the message sent in its place was canceled, it can be sent once more.
     """
     where = await thread.at(visit, visit.id)
     async with visit.services.database.as_caller(visit.staff) as db:
         found = await desk.retries(db, visit.staff.organization_id, [visit.id])
     retries = found.get(visit.id, [])
     if not is_sent_again(retries):
-        # Two who press at the same time see the same, and so have the same key.
+        # Two people who press at the same time see the same retries, and so use the same key.
         what = f"inbox-retry:{visit.id}:{len(retries)}"
         key = Idempotency(
             key=what,
             digest=digest_of(visit.staff, what, None),
-            answer=lambda results: as_bytes(sent_answer(results)),
+            answer=lambda results: as_json_bytes(sent_answer(results)),
         )
         await visit.services.accepting.retry(visit.staff, visit.id, key)
     return visit.redirect(f"/c/{where}", done="again")

@@ -1,4 +1,4 @@
-"""What is about to be said: a form that knows its channel, a preview, and sending it once."""
+"""Writing a message: a form for each channel, a preview, and sending it only once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from gateway.accept import replying
 from gateway.accept.preview import preview
 from gateway.accept.recalling import digest_of
 from gateway.accept.storing import Idempotency
-from gateway.api.endpoint import as_bytes, read_json
 from gateway.api.sending import one as sent_answer
-from gateway.api.shapes.conversations import ReplyRequest
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
 from gateway.inbox.talk import thread
@@ -29,32 +27,35 @@ from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
+from gateway.shapes.conversations import ReplyRequest
 from gateway.store import conversations, desk, suppressions
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.suppressions import Pair
+from gateway.store.values import as_json_bytes
+from gateway.web.http import read_json
 
 FIELDS = (
     "channel", "from", "to", "template", "subject", "body", "attachments", "send_at", "all",
 )  # fmt: skip
 
-# What is said of a message that was taken.
+# The notices for an accepted message.
 TAKEN = {
     "sent": "Your message is on its way.",
-    "later": "Your message is planned: it leaves at its time.",
+    "later": "Your message is scheduled.",
 }
 
 
 class _UsedError(Exception):
-    """The form was sent before, and something else was typed into it since: by going back."""
+    """The form was sent before, and after going back something else was typed into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composing:
-    """The form as it stands: what can be chosen, what is typed, what is wrong with it.
+    """The form as it stands: the choices, what is typed, what is wrong with it.
 
-    `window_until` is the end of WhatsApp's window, None where it is closed. `key` makes sending
-    the same form twice send one message.
+    `window_until` is the end of WhatsApp's window, None if it is closed. With `key`, sending the
+    same form twice sends one message.
     """
 
     channels: list[tuple[str, str]]
@@ -72,7 +73,7 @@ class Composing:
 
     @property
     def needs_template(self) -> bool:
-        """Whether WhatsApp takes nothing but a template just now."""
+        """Whether WhatsApp accepts only a template now."""
         return self.channel == Channel.WHATSAPP and self.window_until is None
 
     def window_left(self, now: datetime) -> str:
@@ -129,7 +130,7 @@ async def begin(
 
 
 async def part(visit: Visit) -> web.StreamResponse:
-    """The form alone, for another channel or template; what was typed stays."""
+    """Only the form, for another channel or template; what was typed stays."""
     typed = Typed.of(await visit.posted())
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
@@ -138,13 +139,13 @@ async def part(visit: Visit) -> web.StreamResponse:
 
 
 async def measure(visit: Visit) -> web.StreamResponse:
-    """How many segments an SMS is, while it is typed."""
+    """How many segments an SMS has, while it is typed."""
     body = (await visit.form()).get("body", "").replace("\r\n", "\n")[: 2 * sms.CHARACTERS]
     return visit.page("talk/measure.html", measured=sms.measure(body), most=sms.CHARACTERS)
 
 
 async def reply(visit: Visit) -> web.StreamResponse:
-    """Send what was typed, or show what it would be."""
+    """Send what was typed, or preview it."""
     from gateway.inbox.talk import page  # noqa: PLC0415 - the page holds this form
 
     typed = Typed.of(await visit.posted())
@@ -161,7 +162,7 @@ async def reply(visit: Visit) -> web.StreamResponse:
     except _UsedError:
         typed = replace(typed, key="")
         errors = Findings(
-            all="was sent already, with something else: send this, too, if you mean it"
+            all="was sent already, with a different text: send this one, too, if you mean to"
         )
     except Problem as problem:
         if problem.status != 422:
@@ -183,7 +184,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     key = Idempotency(
         key=f"inbox:{typed.key or new_id()}",
         digest=digest,
-        answer=lambda results: as_bytes(sent_answer(results)),
+        answer=lambda results: as_json_bytes(sent_answer(results)),
     )
     try:
         known = await services.accepting.recall(visit.staff, key)
@@ -204,7 +205,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
         composing = await begin(visit, db, row, again)
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])
-    response.headers["HX-Trigger-After-Settle"] = "sent"  # the new form has the focus
+    response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form
     return response
 
 
@@ -229,12 +230,14 @@ async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[
         for file in typed.files
     ]
     values = typed.as_json(visit.clock.zone)
-    request = read_json(ReplyRequest, as_bytes(values | ({"attachments": files} if files else {})))
+    request = read_json(
+        ReplyRequest, as_json_bytes(values | ({"attachments": files} if files else {}))
+    )
     return row, request, [hashlib.sha256(file.content).hexdigest() for file in typed.files]
 
 
 def _possible(row: Row, senders: list[Row]) -> dict[str, list[str]]:
-    """The channels that this contact has an address on and the organization a sender."""
+    """The channels on which this contact has an address and the organization a sender."""
     fitting = {
         Channel.EMAIL: [each for each in row["addresses"] if "@" in each],
         Channel.SMS: [each for each in row["addresses"] if each.startswith("+")],
@@ -262,7 +265,7 @@ def _first(options: list[str], one: str) -> list[str]:
 async def _window(
     db: Connection, organization_id: UUID, typed: Typed, theirs: list[str], ours: list[str]
 ) -> datetime | None:
-    """Until when WhatsApp takes a free text; None where it does not."""
+    """Until when WhatsApp accepts free text; None if it does not."""
     to = typed.to if typed.to in theirs else next(iter(theirs), "")
     from_ = typed.from_ if typed.from_ in ours else next(iter(ours), "")
     pair = Pair(
@@ -276,5 +279,5 @@ async def _window(
 
 
 def _subject(last: Row | None) -> str:
-    """The subject under which an e-mail would answer."""
+    """The subject of an e-mail that answers."""
     return replying.subject_of(last["subject"]) if last and last["subject"] else ""

@@ -1,4 +1,4 @@
-"""Who a conversation is with: names, addresses, suppressions, and what is said about that."""
+"""Who a conversation is with: names, addresses, suppressions, and how staff change them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
 
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
-    """Look for the lead or client that it is with."""
+    """Search for the lead or client that it is with."""
     q = visit.request.query.get("person", "").strip()[:100].replace("\x00", "")
     found: list[Row] = []
     async with visit.services.database.as_caller(visit.staff) as db:
@@ -98,7 +98,7 @@ async def link(visit: Visit) -> web.StreamResponse:
             )
     except ConflictError as conflict:
         if "fkey" in conflict.constraint:
-            raise Problem(404, f"This {kind} is not there any more.") from None
+            raise Problem(404, f"This {kind} no longer exists.") from None
         return await _merge_instead(visit, row, kind, wanted)
     return visit.redirect(f"/c/{row['id']}", done="saved")
 
@@ -118,18 +118,18 @@ async def unlink(visit: Visit) -> web.StreamResponse:
                 db, visit.staff.organization_id, row["id"], address, new
             )
     if not apart:
-        raise Problem(409, "This address is not in this conversation any more.")
+        raise Problem(409, "This address is no longer in this conversation.")
     return visit.redirect(f"/c/{new}", done="apart")
 
 
 async def ask_merge(visit: Visit) -> web.StreamResponse:
-    """Whether two conversations are really with one person."""
+    """Ask whether two conversations are really with one person."""
     other = _uuid(visit.request.query.get("other", ""))
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
         merged = await conversations.get(db, visit.staff.organization_id, other)
     if merged is None or merged["id"] == row["id"]:
-        raise Problem(404, "There is no such other conversation.")
+        raise Problem(404, "There is no such conversation.")
     return visit.page(
         "talk/merge.html",
         row=row,
@@ -147,15 +147,15 @@ async def merge(visit: Visit) -> web.StreamResponse:
         row = await thread.known(visit, db)
         merged = await conversations.get(db, organization_id, _uuid(form.get("other", "")))
     if merged is None:
-        raise Problem(404, "There is no such other conversation.")
+        raise Problem(404, "There is no such conversation.")
     async with visit.services.database.as_service(on_behalf=visit.staff) as db:
         if not await conversations.merge(db, organization_id, merged=merged["id"], kept=row["id"]):
-            raise Problem(409, "Somebody has merged one of them meanwhile.")
+            raise Problem(409, "Somebody has merged one of them in the meantime.")
     return visit.redirect(f"/c/{row['id']}", done="merged")
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
-    """Lift a suppression of the contact's, where this member of staff may."""
+    """Lift one of the contact's suppressions, if this member of staff may."""
     form = await visit.form()
     await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
     return visit.redirect(f"/c/{visit.id}", done="lifted")
@@ -164,7 +164,7 @@ async def lift(visit: Visit) -> web.StreamResponse:
 async def _merge_instead(
     visit: Visit, row: Row, kind: str, wanted: UUID | None
 ) -> web.StreamResponse:
-    """Who is linked to another conversation already: both may be one person's."""
+    """The person is linked to another conversation already: offer to merge the two."""
     async with visit.services.database.as_caller(visit.staff) as db:
         other = await conversations.of_contact(
             db,
@@ -223,4 +223,4 @@ def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise Problem(404, "There is nothing of this id.") from None
+        raise Problem(404, "There is nothing with this id.") from None

@@ -12,11 +12,11 @@ from gateway.problems import Problem
 from gateway.store import media, messages
 from gateway.store.messages import Row
 
-# Nothing but what the mail brings along: no script, no form, nothing from elsewhere that would tell
-# its sender that it was opened.
+# Only what came with the mail: no scripts, no forms, nothing from elsewhere that would tell the
+# sender that it was opened.
 _ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _REMOTE = f"{_ALONE} https:"
-# A page that a link opens is as free as any: in our sandbox nothing of it would run.
+# A page opened by a link is not sandboxed: in our sandbox its scripts would not run.
 _FRAME = (
     "; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -30,7 +30,7 @@ _PAGE = (
 
 
 async def file(visit: Visit) -> web.StreamResponse:
-    """A file, as the one who is signed in may see it."""
+    """A file, if the person who is signed in may see it."""
     serving = visit.request.app[SERVING]
     async with visit.services.database.as_caller(visit.staff) as db:
         found = await media.get(db, visit.staff.organization_id, visit.id)
@@ -40,7 +40,7 @@ async def file(visit: Visit) -> web.StreamResponse:
 
 
 async def text(visit: Visit) -> web.StreamResponse:
-    """The whole text of a message, alone: a thread shows the beginning of one that is very long."""
+    """The whole text of a message: a thread shows only the beginning of a very long one."""
     return web.Response(
         text=(await _message(visit))["body"] or "",
         content_type="text/plain",
@@ -53,7 +53,7 @@ async def text(visit: Visit) -> web.StreamResponse:
 
 
 async def mail(visit: Visit) -> web.StreamResponse:
-    """The HTML of an e-mail; pictures from elsewhere only where `remote` asks for them."""
+    """The HTML of an e-mail; pictures from elsewhere only if `remote` asks for them."""
     row = await _message(visit)
     if not row["html_body"]:
         raise Problem(404, "This message has no HTML.")

@@ -1,6 +1,6 @@
-"""What a message holds beside its text: files, and what WhatsApp and calls tell. Pure.
+"""What a message has besides its text: files, and details of WhatsApp and calls. Pure.
 
-Everything in it comes from strangers: what is not of the shape that it should be is left out.
+All of it comes from strangers: anything that does not have the expected shape is left out.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class File:
 
 
 def attachments(row: Mapping[str, Any]) -> list[Any]:
-    """The attachments of a row, whatever another program has stored there."""
+    """The attachments of a row; none if another program has stored something else there."""
     given = row["attachments"]
     return given if isinstance(given, list) else []
 
 
 def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  # noqa: ANN401
-    """An attachment of a row, with the state of what we keep of it."""
+    """An attachment of a row, with the state of the file that we keep."""
     given = attachment if isinstance(attachment, dict) else {}
     url = _text(given.get("url"))
     found = _OURS.search(url)
@@ -64,7 +64,7 @@ def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  
 
 
 def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
-    """The files of ours that messages show."""
+    """The ids of our files that messages show."""
     found = (
         _OURS.search(_text(each.get("url")))
         for row in rows
@@ -75,7 +75,7 @@ def media_ids(rows: Iterable[Mapping[str, Any]]) -> list[UUID]:
 
 
 def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
-    """Lines that say what the text does not."""
+    """Lines for what the text does not say."""
     if channel == "call":
         return _call(told, is_ours=is_ours)
     if channel == "whatsapp":
@@ -94,7 +94,7 @@ def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
     lines = []
     digits = _text(told.get("digits"))
-    if digits and digits != "hangup":  # Twilio's word for no key that ended a recording
+    if digits and digits != "hangup":  # what Twilio says if no key ended a recording
         lines.append(f"They pressed {digits}" if is_ours else f"Pressed {digits}")
     seconds = told.get("duration")
     if isinstance(seconds, str) and _SECONDS.fullmatch(seconds):

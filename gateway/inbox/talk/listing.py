@@ -22,7 +22,7 @@ STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What somebody looks for; what is not one of the choices counts as not chosen."""
+    """The filters that somebody chose; an unknown choice counts as none."""
 
     q: str
     channel: str
@@ -44,12 +44,12 @@ class Wanted:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether anything is left out beside what is closed."""
+        """Whether anything but the status narrows the list."""
         return bool(self.q or self.channel or self.is_mine or self.is_unread)
 
     @property
     def query(self) -> str:
-        """The same filters for a link, with a ? before them where there are any."""
+        """The same filters for a link, with a ? before them if there are any."""
         chosen = {
             "q": self.q,
             "channel": self.channel,
@@ -71,11 +71,11 @@ class Wanted:
 
 
 async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
-    """What the list's templates show: its first page, or what is behind a cursor."""
+    """What the list's templates show: its first page, or the one after a cursor."""
     wanted = Wanted.of(visit.request.query)
     organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
-        here = await live.here(db)  # what happens from now on, the page hears of
+        here = await live.here(db)  # the page is told of whatever happens from here on
     among, wrong = await _found(visit, wanted)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
@@ -96,7 +96,7 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
 
 
 def name_of(row: Row) -> str:
-    """Who it is: the name, else the address, else that nobody knows."""
+    """Who it is: the name, or the address, or that neither is known."""
     return row["name"] or next(iter(row["addresses"]), "") or "Somebody without a number"
 
 

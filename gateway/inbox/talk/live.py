@@ -1,11 +1,11 @@
-"""What happens while somebody looks, as server-sent events: which message, of which conversation.
+"""What happens while a page is open, as server-sent events: which message, of which conversation.
 
-The browser asks for what is shown of it by itself: so nothing is rendered for nobody, and what it
-shows is always what the one who is signed in may see.
+The browser then asks for what it shows: so nothing is rendered in vain, and it only shows what the
+person who is signed in may see.
 
-Where much happens, events come thirty times a second, to every page that is open. So the session
-is looked at every three seconds, and what is unread is counted once a second: with the first events
-after a silence, and behind the last ones by itself.
+When much happens, events come thirty times a second, to every open page. So the session is checked
+every three seconds, and unread conversations are counted once a second: with the first events after
+a silence, and separately after the last ones.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import time
 
 from aiohttp import web
 
-from gateway.api.endpoint import as_bytes
-from gateway.api.streaming import Stream
 from gateway.inbox import session
 from gateway.inbox.visit import Visit
 from gateway.live.events import LiveEvent
@@ -24,10 +22,12 @@ from gateway.live.subscription import EndedError, Subscription
 from gateway.store import desk
 from gateway.store.database import Staff
 from gateway.store.positions import Position
+from gateway.store.values import as_json_bytes
+from gateway.web.streaming import Stream
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
-# Milliseconds. Where a process begins anew all pages are cut at once, and come back bit by bit.
+# Milliseconds. When a process restarts all pages are cut at once; they reconnect one after another.
 _RETRY, _NEXT_LOOK = (1000, 6000), (4000, 6000)
 _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 
@@ -35,7 +35,7 @@ _HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Bufferi
 async def events(visit: Visit) -> web.StreamResponse:
     """Every event of the organization since the page was made, or after `Last-Event-ID`.
 
-    With `look` it ends where nothing more has happened.
+    With `look` it ends as soon as there is nothing more.
     """
     if visit.request.method == "HEAD":
         return web.Response(headers=_HEADERS)  # an answer without a body, which ends
@@ -72,14 +72,14 @@ async def _tell(visit: Visit, subscription: Subscription, stream: Stream) -> Non
 
 
 async def _look(_visit: Visit, subscription: Subscription, stream: Stream) -> None:
-    """Send what has happened, and no more: for a page that leaves its connection to others."""
+    """Send what has happened and end: for a page that leaves its connection to others."""
     while happened := await subscription.next(0):
         await stream.send(b"".join(_event(each, None) for each in happened))
     await stream.send(_beat(subscription.position))
 
 
 class _Pace:
-    """What every push wants, done for the first of them at once, and then so many seconds apart."""
+    """Something wanted often: done at once the first time, then so many seconds apart."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -87,16 +87,16 @@ class _Pace:
         self._next = 0.0
 
     def want(self) -> None:
-        """It is wanted: with the next `is_due`, or later."""
+        """Ask for it: the next `is_due`, or a later one, grants it."""
         self._is_wanted = True
 
     @property
     def rest(self) -> float:
-        """For how many seconds nothing has to be done, so long as nobody wants more."""
+        """Seconds until it is due, if nobody asks for it before."""
         return max(self._next - time.monotonic(), 0) if self._is_wanted else _BEAT
 
     def is_due(self) -> bool:
-        """Whether it is wanted, and its time has come: then it counts as done."""
+        """Whether it is wanted and its time has come; if so, it counts as done."""
         now = time.monotonic()
         if not self._is_wanted or now < self._next:
             return False
@@ -105,7 +105,7 @@ class _Pace:
 
 
 async def _is_here(visit: Visit) -> bool:
-    """Whether the session has not ended meanwhile."""
+    """Whether the session is still valid."""
     token = visit.cookie.token(visit.request)
     services = visit.services
     who = await session.recognise(services.database, services.vault, token, is_use=False)
@@ -144,7 +144,7 @@ def _counted(position: Position, unread: int) -> bytes:
 
 
 def _told(position: Position, told: dict[str, object]) -> bytes:
-    return f"id: {position}\ndata: ".encode() + as_bytes(told) + b"\n\n"
+    return f"id: {position}\ndata: ".encode() + as_json_bytes(told) + b"\n\n"
 
 
 def _beat(position: Position) -> bytes:

@@ -13,16 +13,16 @@ from gateway.store import conversations
 _DONE = {
     **composer.TAKEN,
     "canceled": "The message is canceled.",
-    "again": "The message is sent again.",
+    "again": "The message is being sent again.",
     "saved": "Saved.",
-    "apart": "The address has a conversation of its own now: this one.",
+    "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
 }
 
 
 async def home(visit: Visit) -> web.StreamResponse:
-    """The list; for htmx its rows alone."""
+    """The list; for htmx only its rows."""
     context = await listing.context(visit, visit.cursor)
     if visit.is_fragment:
         return visit.page("talk/rows.html", **context)
@@ -64,14 +64,14 @@ async def whole(
 
 
 async def message(visit: Visit) -> web.StreamResponse:
-    """One message as it stands in the thread: for what changes while somebody looks."""
+    """One message as it appears in the thread: for what changes while the page is open."""
     async with visit.services.database.as_caller(visit.staff) as db:
         shown = await thread.one(visit, db, visit.id)
     return visit.page("talk/one.html", message=shown)
 
 
 async def changed(visit: Visit, changes: dict[str, Any]) -> bool:
-    """Change what staff may change of a conversation; False where there is none."""
+    """Change what staff may change of a conversation; False if it does not exist."""
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
         return await conversations.change(db, visit.staff.organization_id, row["id"], changes)

@@ -1,6 +1,6 @@
-"""The pictures that a mail brings along (RFC 2392), put into its HTML.
+"""The pictures that come with a mail (RFC 2392), put into its HTML.
 
-The frame that shows a mail is nobody's: it can fetch no file for which one has to be signed in.
+The frame that shows a mail has no session: it cannot fetch files for which one must be signed in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.media.store import MediaStore, MediaStoreError
 from gateway.store.media import Media
 
 _MOST, _MOST_BYTES = 30, 5 * 2**20
-# As sanitised HTML is written, which puts every value between two of these.
+# In sanitised HTML, where every value is in double quotes.
 _NAMED: Final = re.compile(r'(?<= src=")cid:([^"]{1,300})(?=")')
 
 
@@ -29,9 +29,9 @@ def has_pictures(html: str) -> bool:
 async def with_pictures(
     html: str, told: Mapping[str, Any], files: Sequence[Media], store: MediaStore
 ) -> str:
-    """The HTML with its own pictures in it; one that cannot be had, or is too large, stays a file.
+    """The HTML with its own pictures in it; one that is missing or too large stays a file.
 
-    `told` is what the provider told of the message, `files` are the message's.
+    `told` is what the provider told about the message, `files` are the message's.
     """
     given = told.get("content_ids")
     places = given if isinstance(given, Mapping) else {}

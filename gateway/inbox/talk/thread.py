@@ -1,4 +1,4 @@
-"""What was said in a conversation, page by page, oldest at the top, with a line for each day."""
+"""The messages of a conversation, page by page, oldest at the top, with a line for each day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIMIT = 40
 
 
 async def known(visit: Visit, db: Connection) -> Row:
-    """The conversation of the path, also by an id that was merged into it; raises `Problem` 404."""
+    """The conversation in the path, also by an id that was merged into it; raises `Problem` 404."""
     row = await conversations.get(db, visit.staff.organization_id, visit.id)
     if row is None:
         raise Problem(404, "There is no such conversation, or it is another organization's.")
@@ -49,7 +49,7 @@ async def one(visit: Visit, db: Connection, message_id: UUID) -> Shown:
 
 
 async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown]:
-    """Messages as they are shown, with the states of their files and what was sent again."""
+    """Messages as they are shown, with the states of their files and their retries."""
     wanted = media_ids(rows)
     kept = await media.by_ids(db, visit.staff.organization_id, wanted) if wanted else {}
     states = {

@@ -1,4 +1,4 @@
-"""What was typed into the composer, and what it says as a request of /v1."""
+"""What was typed into the composer, and the request of /v1 that it means."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Typed:
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | MultiMapping[Any]) -> Typed:
-        """What a form, or a query, holds; what is not of it is left out."""
+        """The fields of a form or query; others are ignored."""
 
         def text(name: str) -> str:
             value = given.get(name)
@@ -68,7 +68,7 @@ class Typed:
         )
 
     def as_json(self, zone: tzinfo) -> dict[str, Any]:
-        """The request that it is, but for its files; raises `Problem` 422 for an odd time."""
+        """The request, without its files; raises `Problem` 422 for an unreadable time."""
         said: dict[str, Any] = {
             "channel": self.channel or None,
             "from": self.from_ or None,
@@ -76,7 +76,7 @@ class Typed:
             "send_at": self._moment(zone),
         }
         if self.template:
-            # a field that is left empty is a variable that is missing
+            # an empty field means a missing variable
             filled = {name: value for name, value in self.variables.items() if value.strip()}
             said |= {"template": self.template, "variables": filled}
         elif self.body.strip():
@@ -93,7 +93,7 @@ class Typed:
             at = local.replace(tzinfo=zone) if local.tzinfo is None else local
             return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
         except (ValueError, OverflowError):
-            raise invalid([FieldError("send_at", "is no time that there is")]) from None
+            raise invalid([FieldError("send_at", "is not a valid time")]) from None
 
 
 def _files(given: Mapping[str, Any] | MultiMapping[Any]) -> list[Upload]:

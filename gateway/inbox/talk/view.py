@@ -1,4 +1,4 @@
-"""A message as people read it: from the row to words, files and reasons. Pure."""
+"""A message as people read it: a row as words, files and reasons. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.why import Reason, failure
 
 Row = Mapping[str, Any]
 
-# Word, what the colour behind it says, and the sign that repeats it, by status.
+# By status: the word, the colour behind it, and a sign that repeats it.
 _STATUS = {
     "pending": ("Waiting to be sent", "", "◷"),
     "sending": ("Being sent", "", "◷"),
@@ -32,7 +32,7 @@ _CALL = {
 }
 _PREVIEW = 140
 _FOLDED = 1500
-# Forty of them are a page; somebody may write a million characters in each.
+# Characters. A page has forty messages, and each may have a million characters.
 _SHOWN = 30_000
 
 
@@ -49,9 +49,9 @@ class Status:
 class Shown:
     """One message of a thread.
 
-    `folded` is what of a long text stands behind "Show all", `is_cut` where even that is not all;
+    `folded` is the part of a long text behind "Show all", `is_cut` if even that is not all;
     `quoted` what an e-mail quotes; `details` are further lines (a place, a digit that was pressed).
-    `send_at` is there while it waits for it.
+    `send_at` is set while the message waits for it.
     """
 
     id: UUID

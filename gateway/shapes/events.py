@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gateway.api.shapes.base import Shape
+from gateway.shapes.base import Shape
 
 
 class EventsQuery(Shape):

@@ -39,11 +39,11 @@ def without_nul(value: str) -> str:
 def _moment(value: object) -> object:
     """RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), and in the calendar as UTC."""
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
-        raise ValueError("must be an RFC 3339 time with its offset, as 2030-01-31T09:30:00Z")
+        raise ValueError("must be an RFC 3339 time with its offset, such as 2030-01-31T09:30:00Z")
     try:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("is no time that there is") from None
+        raise ValueError("is not a valid time") from None
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
@@ -51,13 +51,13 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
         size = len(orjson.dumps(value))
     except TypeError:
         # What else JSON may hold and orjson does not, the parser has refused already.
-        raise ValueError("must not hold an integer of more than 64 bits") from None
+        raise ValueError("must not contain an integer of more than 64 bits") from None
     if _holds_nul(value):
         raise ValueError(_NUL)
     if _holds_infinity(value):
-        raise ValueError("must not hold a number that no double has: it would become null")
+        raise ValueError("must not contain a number too large for a double: it would become null")
     if size > _JSON_BYTES:
-        raise ValueError(f"must have 64 KiB at most, as JSON it has {size} bytes")
+        raise ValueError(f"must be at most 64 KiB; as JSON it has {size} bytes")
     return value
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gateway.api.shapes.base import Answer
+from gateway.shapes.base import Answer
 
 
 class Step(Answer):

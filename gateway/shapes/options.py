@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from channels.model import Channel
-from gateway.api.shapes.base import Integer, Line, Shape, Text
 from gateway.problems import FieldError
+from gateway.shapes.base import Integer, Line, Shape, Text
 
 
 class NoOptions(Shape):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from gateway.api.shapes.base import (
+from gateway.shapes.base import (
     Answer,
     Integer,
     JsonObject,

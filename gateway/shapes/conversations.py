@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import Field
 
 from channels.model import Channel
-from gateway.api.shapes.base import Answer, Given, Line, PageQuery, Shape
-from gateway.api.shapes.messages import Message, SendRequest
+from gateway.shapes.base import Answer, Given, Line, PageQuery, Shape
+from gateway.shapes.messages import Message, SendRequest
 
 ConversationStatus = Literal["open", "closed"]
 

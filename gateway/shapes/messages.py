@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from channels.model import Channel, Direction, Status
-from gateway.api.shapes.base import (
+from gateway.shapes.base import (
     Answer,
     Integer,
     JsonObject,

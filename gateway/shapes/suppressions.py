@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from channels.model import Channel
-from gateway.api.shapes.base import Answer, Line, PageQuery, Shape, Short
+from gateway.shapes.base import Answer, Line, PageQuery, Shape, Short
 from webhooks.model import Reason
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from channels.model import Channel
-from gateway.api.shapes.base import (
+from gateway.shapes.base import (
     Answer,
     Given,
     Line,

@@ -1,0 +1,22 @@
+"""What bounces and complaints that arrive as mails are read with."""
+
+from typing import Any
+from uuid import UUID
+
+from webhooks import mail
+from webhooks.model import StatusReport, WebhookEvent
+
+ID = UUID("0192f0c1-2345-7000-8000-000000000001")
+OURS = f"{ID}@example.com"
+
+
+def events(raw: bytes, **more: Any) -> list[WebhookEvent]:
+    """What a mail tells."""
+    return mail.events(raw, provider="smtp", **more)
+
+
+def report(raw: bytes) -> StatusReport:
+    """The first report of a mail."""
+    found = events(raw)[0]
+    assert isinstance(found, StatusReport)
+    return found

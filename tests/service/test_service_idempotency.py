@@ -1,0 +1,95 @@
+"""The same Idempotency-Key is the same request, once, however often and at once it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Answer, Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def test_idempotency_key(gateway: Gateway, ask: Ask) -> None:
+    """The same key and body gives the first answer again; another body is a 409."""
+    headers = {"Idempotency-Key": "k-1"}
+    first = await ask("POST", "/v1/messages", SMS | {"metadata": {"n": 7}}, headers=headers)
+    again = await ask(
+        "POST",
+        "/v1/messages",
+        headers=headers | {"Content-Type": "application/json"},
+        data=b'{"metadata": {"n": 7.0}, "body":"Hello", "to":"+447700900123","channel":"sms"}',
+    )
+    other = await ask("POST", "/v1/messages", SMS, headers=headers)
+    tested = await ask(
+        "POST",
+        "/v1/messages",
+        SMS | {"metadata": {"n": 7}},
+        headers=headers,
+        key=gateway.a.test_key,
+    )
+    foreign = await ask("POST", "/v1/messages", SMS, headers=headers, key=gateway.b.key)
+
+    assert (202, first.body) == (again.status, again.body)
+    assert ("true", None) == (
+        again.headers.get("Idempotent-Replayed"),
+        first.headers.get("Idempotent-Replayed"),
+    )
+    assert (409, 409, 202) == (other.status, tested.status, foreign.status)
+    assert 2 == await gateway.count("messages")
+
+
+async def test_refusal_is_not_remembered(ask: Ask) -> None:
+    """A key whose request was refused can be used for the corrected one."""
+    headers = {"Idempotency-Key": "k-2"}
+    refused = await ask("POST", "/v1/messages", SMS | {"to": "x"}, headers=headers)
+    accepted = await ask("POST", "/v1/messages", SMS, headers=headers)
+
+    assert (422, 202) == (refused.status, accepted.status)
+    assert "Idempotent-Replayed" not in accepted.headers
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_bad_idempotency_key(ask: Ask, key: str) -> None:
+    """An empty or endless key is refused, and named."""
+    refused = await ask("POST", "/v1/messages", SMS, headers={"Idempotency-Key": key})
+
+    assert {"Idempotency-Key"} == set(refused.fields())
+
+
+async def test_concurrent_requests_with_one_key(gateway: Gateway, ask: Ask) -> None:
+    """Of many requests at once with the same key one is stored, and all get its answer."""
+    answers = await asyncio.gather(
+        *(ask("POST", "/v1/messages", SMS, headers={"Idempotency-Key": "same"}) for _ in range(20))
+    )
+
+    assert {202} == {answer.status for answer in answers}
+    assert 1 == len({answer.body["id"] for answer in answers})
+    assert 1 == sum("Idempotent-Replayed" not in answer.headers for answer in answers)
+    assert 1 == await gateway.count("messages")
+
+
+async def test_concurrent_requests_with_keys_of_their_own(gateway: Gateway, ask: Ask) -> None:
+    """Keys that are looked for together get each its own answer: new, replayed, or refused."""
+
+    async def send(n: int, text: str, key: str) -> Answer:
+        headers = {"Idempotency-Key": f"k-{n}"}
+        return await ask("POST", "/v1/messages", SMS | {"body": text}, headers=headers, key=key)
+
+    firsts = await asyncio.gather(*(send(n, f"of {n}", gateway.a.key) for n in range(10)))
+    wanted = [(n, f"of {n}" if n % 3 else "another") for n in range(20)]
+    own = asyncio.gather(*(send(n, text, gateway.a.key) for n, text in wanted))
+    foreign = asyncio.gather(*(send(n, text, gateway.b.key) for n, text in wanted))
+
+    for n, answer in enumerate(await own):
+        if n >= len(firsts):
+            assert (202, None) == (answer.status, answer.headers.get("Idempotent-Replayed"))
+        elif n % 3 == 0:
+            assert 409 == answer.status
+        else:
+            assert firsts[n].body == answer.body
+    assert {202} == {answer.status for answer in await foreign}
+    assert 10 + 10 + 20 == await gateway.count("messages")

@@ -1,0 +1,101 @@
+"""GET /v1/messages: filters and pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def test_filters(ask: Ask) -> None:
+    """Each filter keeps what matches and nothing else; together they must all hold."""
+    lead = (await ask("POST", "/v1/leads", {"phone": "+447700900001"})).body
+    one = (
+        await ask(
+            "POST",
+            "/v1/messages",
+            SMS | {"to": "+447700900001", "reference": "r1", "body": "The quick brown fox"},
+        )
+    ).body
+    two = (await ask("POST", "/v1/messages", SMS | {"body": "Über die Brücke"})).body
+
+    async def found(query: str) -> list[str]:
+        answer = await ask("GET", f"/v1/messages?{query}")
+        assert 200 == answer.status, answer.body
+        return [message["id"] for message in answer.body["data"]]
+
+    both, none = [two["id"], one["id"]], list[str]()
+    for query, expected in {
+        "": both,
+        "channel=sms": both,
+        "channel=email": none,
+        "direction=outbound": both,
+        "direction=inbound": none,
+        "status=pending": both,
+        "status=sent": none,
+        "address=%2B447700900001": [one["id"]],
+        "address=%2B15551230001": both,
+        f"lead_id={lead['id']}": [one["id"]],
+        f"client_id={uuid4()}": none,
+        f"conversation_id={uuid4()}": none,
+        "external_id=x": none,
+        "reference=r1": [one["id"]],
+        "q=quick+fox": [one["id"]],
+        "q=%22brown+fox%22": [one["id"]],
+        "q=über": [two["id"]],
+        "q=absent": none,
+        "since=2020-01-01T00:00:00Z": both,
+        "until=2020-01-01T00:00:00Z": none,
+        "channel=sms&reference=r1&q=fox": [one["id"]],
+    }.items():
+        assert expected == await found(query), query
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=AAAA", "cursor"),
+        ("cursor=%F0%9F%98%80", "cursor"),
+        ("status=gone", "status"),
+        ("lead_id=1", "lead_id"),
+        ("since=now", "since"),
+        ("unknown=1", "unknown"),
+        ("channel=sms&channel=sms", "channel"),
+        ("q=%00", "q"),
+    ],
+)
+async def test_bad_query(ask: Ask, query: str, field: str) -> None:
+    """A wrong query parameter is a 422 that names it."""
+    refused = await ask("GET", f"/v1/messages?{query}")
+
+    assert {field} == set(refused.fields())
+
+
+async def test_pages(ask: Ask) -> None:
+    """Pages follow each other newest first, without a gap or a repetition, while rows come in."""
+    batch = {"messages": [SMS | {"body": str(n)} for n in range(25)]}
+    await ask("POST", "/v1/messages/batch", batch)
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(10):
+        page = (await ask("GET", f"/v1/messages?limit=10{cursor}")).body
+        assert "data" in page, page
+        seen += [message["body"] for message in page["data"]]
+        await ask("POST", "/v1/messages", SMS | {"body": "newer"})
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+
+    assert 25 == len(set(seen)) == len(seen)
+    times = [UUID(m["id"]).int for m in (await ask("GET", "/v1/messages")).body["data"]]
+    assert sorted(times, reverse=True) == times
