@@ -165,7 +165,7 @@ class ChildPool:
     async def ask(self, request: bytes, owner: Hashable = None) -> dict[str, Any]:
         """Ask whichever child is free first; raises `PoolBusy` or `ChildFailed`.
 
-        Of those who wait, owners take turns.
+        While requests wait, their owners take turns.
         """
         try:
             await self._places.take(owner, self._limits.wait)

@@ -50,7 +50,7 @@ SIMPLE_FILTERS = frozenset(
         "last", "length", "lower", "round", "string", "title", "trim", "truncate", "upper",
     }
 )  # fmt: skip
-# Not even, odd and divisibleby: they say `value % number`, which formats a text like "%999999999d".
+# Without even, odd, divisibleby: they compute `value % number`, which formats "%999999999d".
 SIMPLE_TESTS = frozenset(
     {
         "boolean", "defined", "eq", "equalto", "false", "float", "ge", "gt", "in", "integer", "le",
@@ -197,7 +197,7 @@ def _modest(node: nodes.Node) -> bool:
 
 
 def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
-    """Constants within reason: `round(9, "ceil")` of a text repeats it so many powers of ten."""
+    """Constants within reason: `round(9, "ceil")` would repeat a text ten to the ninth times."""
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return False
     if isinstance(node, nodes.Filter) and node.name in {"default", "d"}:

@@ -1,6 +1,6 @@
-"""What waits for its turn: each owner in a line of its own, and the lines take turns.
+"""What waits for its turn: each owner has a line of its own, and the lines take turns.
 
-So who brings much waits for himself: what another brings comes after one of his, not after all.
+So whoever brings much delays only himself: another's item comes after one of his, not after all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Lines(Generic[T]):
-    """Lines of items with sizes; `size` is that of all of them together."""
+    """Lines of items with sizes; `size` is the sum of all of them."""
 
     def __init__(self) -> None:
         self._lines: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
@@ -26,9 +26,9 @@ class Lines(Generic[T]):
         return bool(self._lines)
 
     def has_room(self, owner: Hashable, size: int, room: int) -> bool:
-        """Whether so much more may wait where there is `room` for all.
+        """Whether so much more may wait if there is `room` for all.
 
-        Each owner has an equal share of it for sure, also where others have filled the whole.
+        Each owner is sure of an equal share of it, even if others have filled the whole.
         """
         if self.size + size <= room:
             return True
@@ -47,11 +47,11 @@ class Lines(Generic[T]):
 
     @property
     def next_size(self) -> int:
-        """The size of what `take` would give; something has to wait."""
+        """The size of the item that `take` would return; there must be one."""
         return next(iter(self._lines.values()))[0][1]
 
     def take(self) -> T:
-        """The first of the line whose turn it is, which goes behind the others; one has to wait."""
+        """The first item of the next line, which then goes behind the others; there must be one."""
         owner, line = next(iter(self._lines.items()))
         item, size = line.popleft()
         self.size -= size
@@ -64,11 +64,11 @@ class Lines(Generic[T]):
 
 
 class FullError(Exception):
-    """As many wait as may: no more is taken."""
+    """As many wait as may: no more are let in."""
 
 
 class Places:
-    """So many may be at something at the same time; who waits for a place waits in `Lines`."""
+    """A number of places for what is done at the same time; who waits for one waits in `Lines`."""
 
     def __init__(self, places: int, *, room: int) -> None:
         self._free = places
@@ -89,14 +89,14 @@ class Places:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give()  # it came just as nobody waited for it any more
+                self.give()  # it came just when nobody waited for it any more
             raise
 
     def give(self) -> None:
-        """Leave a place to whoever waits for one."""
+        """Give a place back, for whoever waits for one."""
         while self._waiting:
             turn = self._waiting.take()
-            if not turn.done():  # the one who waited has not gone away
+            if not turn.done():  # whoever waited has not gone away
                 turn.set_result(None)
                 return
         self._free += 1

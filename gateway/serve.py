@@ -125,7 +125,7 @@ def _spare_the_collector() -> None:
 
 def _allow_files() -> int:
     """As many open connections as the system lets us: each stream of events is one, and each
-    message on its way to a provider. How many descriptors that are."""
+    message on its way to a provider. Returns how many descriptors that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft == resource.RLIM_INFINITY or soft >= wanted:

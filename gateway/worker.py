@@ -36,8 +36,8 @@ _STOP, _LAST = 23.0, 2.0
 _SLOW = 3.0
 # One of so many places is never taken by what is slow: whoever comes finds it free.
 _KEPT = 4
-# What waits for a sender whose messages were slow so many seconds ago goes behind the others', each
-# second. It is due again at so many times the rate of one worker: there may be more.
+# For so many seconds after a sender's messages were slow, what waits for it goes behind the
+# others', each second. It is due again at so many times the rate of one worker: there may be more.
 _LATELY, _BEHIND, _TIMES = 10.0, 1.0, 10.0
 
 
@@ -126,7 +126,7 @@ class Worker:
         had_more = False
         while not self._stopping.is_set():
             self._wake.clear()
-            # Also where no place is free: slow messages may end all at once.
+            # Also when no place is free: slow messages may end all at once.
             self._lately |= dict.fromkeys(self._slow(), time.monotonic() + _LATELY)
             free = await self._free_places()
             if free == 0:
@@ -164,7 +164,7 @@ class Worker:
         if not self._known_alive.is_set():
             return Turns()
         try:
-            # Right after that nothing of theirs is due: whoever else waits may have all places.
+            # Right afterwards nothing of theirs is due: whoever else waits may have all places.
             is_behind = await self._put_behind()
             slow = [] if is_behind else list({organization for organization, _ in self._lately})
             turns = await self._quarantine.claim(limit, slow)
@@ -181,8 +181,8 @@ class Worker:
         return Turns()
 
     def _slow(self) -> set[Sender]:
-        """Senders of slow messages, where these have half of all places; their organizations are
-        claimed for last, and their own messages come last there.
+        """Senders of slow messages, if these have half of all places; their organizations are
+        claimed for last, and within those their own messages come last.
 
         Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
         dead mail server would have all the places.
@@ -193,7 +193,7 @@ class Worker:
 
     async def _put_behind(self) -> bool:
         """Put what waits for slow senders behind what their organizations' others have to send;
-        False where there are none, or that was done just now."""
+        False if there are none, it was done just now, or was too much."""
         now = time.monotonic()
         self._lately = {sender: until for sender, until in self._lately.items() if until > now}
         if not self._lately or now < self._behind_at:

@@ -65,7 +65,7 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
 
 
 def _alone(plain: str) -> tuple[str, str]:
-    """A mailbox without <>, apart from a name that stands beside it, where it is plain which."""
+    """A mailbox without <>, apart from a name beside it, if it is clear which is which."""
     words = plain.split()
     found = [each for each in words if _ADDRESS.fullmatch(each)]
     if len(found) != 1 or '"' in plain:

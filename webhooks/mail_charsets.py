@@ -11,7 +11,7 @@ from webhooks import mail_japanese
 # Codecs that a mail may name and that are none for text, or cost more than they decode.
 NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
 # What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
-# (https://encoding.spec.whatwg.org/#names-and-labels): always, or where they cannot be read.
+# (https://encoding.spec.whatwg.org/#names-and-labels): always (WINDOWS), or if they cannot be read.
 GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
 WINDOWS: Final = {
     **dict.fromkeys(("iso88599", "latin5"), "cp1254"),

@@ -47,7 +47,7 @@ def _others(data: bytes) -> str:
 @cache
 def _table() -> dict[bytes, str]:
     """The characters of EUC-JP: two rows of its table are one in Shift_JIS, which leaves out 0x7F;
-    those of half a width stand behind 0x8E."""
+    half-width ones follow 0x8E."""
     found = {bytes([0x8E, byte]): _others(bytes([byte])) for byte in range(0xA1, 0xE0)}
     for row in range(94):
         lead = row // 2 + (0x81 if row < 62 else 0xC1)

@@ -101,13 +101,13 @@ def parse(raw: bytes) -> Message:
             break
         kind, name = _kind(part), filename(_filename(part))
         is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
-        # Some programs give what is written a name, too, though not in its disposition.
+        # Some programs give the text itself a name, too, though not in its disposition.
         is_first = (
             number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
         )
         if is_text and (is_all or is_first or name is None):
             written, most = (texts, TEXT_BYTES) if kind == "text/plain" else (pages, HTML_BYTES)
-            # What would not be kept is not read: charsets may be slow.
+            # Text that would not be kept is not decoded: some charsets are slow.
             if sum(map(len, written)) <= most:
                 written.append(text_of(part))
         else:
@@ -168,7 +168,7 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
 
 
 def _packed(part: Part) -> object:
-    """The parts of one that came as Base64 in whole, as SAP's servers send it; None where it is no
+    """The parts of one that came as Base64 as a whole, as SAP's servers send it; None if it is no
     such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
     named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
     is_packed = named is not None and named[1].lower() == "base64"

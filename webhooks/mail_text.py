@@ -132,7 +132,7 @@ def _trailing_quotes(lines: list[str]) -> int:
 
 
 def _introduced(lines: list[str], start: int) -> int:
-    """The line, or the two, above a block of > that say in whatever language when who wrote it."""
+    """The line or two above a block of > that say in whatever language who wrote it, and when."""
     above = [line[:LINE_CHARACTERS].strip() for line in lines[max(0, start - 2) : start]]
     for number in (1, 2):
         said = " ".join(above[-number:])
@@ -152,7 +152,7 @@ def _headers() -> re.Pattern[str]:
 def _header(lines: list[str]) -> int | None:
     """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
 
-    People write such words, too: they are one where they name a mail, or > stands below them.
+    People write such words, too: they count if they name a mail, or > stands below them.
     """
     seen = "\n".join(line.strip()[:LINE_CHARACTERS] for line in lines[:LINES])
     for match in _headers().finditer(seen):

@@ -145,7 +145,7 @@ def _said(name: str, text: str | None) -> list[tuple[str, str]]:
 
 def _has_report(root: Part) -> bool:
     """Whether it is one, or a server on the way has added its own words to one."""
-    # Of one without parts the library would read the text here, and raise where it cannot.
+    # If it has no parts, the library would read the text here, and raise if it cannot.
     is_of_parts = root.get_content_maintype() == "multipart" and root.is_multipart()
     inside: object = root.get_payload() if is_of_parts else []
     within = [each for each in inside if isinstance(each, Part)] if isinstance(inside, list) else []

@@ -30,7 +30,7 @@ _log = logger(__name__)
 
 # Seconds until a message that another program has locked is tried again.
 _HELD = 2.0
-# Seconds in which nothing of senders that were put behind is due; in how many steps at most.
+# For so many seconds nothing is due of senders that were put behind; in so many steps at most.
 _MOMENT, _ROUNDS = 0.5, 5
 
 
@@ -83,7 +83,7 @@ class Claiming:
 
     async def put_behind(self, senders: Iterable[Sender], rate: float) -> bool:
         """Put what is due of some senders behind what others have to send; it is due again in a
-        moment, at a rate. False where it is too much for now."""
+        moment, at a rate. False if that was too much for now."""
         is_all = True
         for sender in senders:
             for _ in range(_ROUNDS):

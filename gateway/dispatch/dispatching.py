@@ -89,8 +89,8 @@ class Dispatching:
         return await self._claiming.claim(limit, without)
 
     async def put_behind(self, senders: Iterable[Sender], rate: float) -> bool:
-        """Put what is due of some senders behind what others have to send; False where it is too
-        much for now."""
+        """Put what is due of some senders behind what others have to send; False if that was
+        too much for now."""
         return await self._claiming.put_behind(senders, rate)
 
     async def work(self, turn: Turn) -> None:

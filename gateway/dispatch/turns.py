@@ -19,13 +19,13 @@ from gateway.store.queue import Claimed
 # that a worker that polls no more often wastes none; at the latest after this: rates may change.
 _EARLY = 0.5
 _LATEST = 60.0
-# So many entries are looked through at once for more of a sender's that is to wait.
+# So many entries at once are searched for more messages of a sender that has to wait.
 AMONG = 2000
 # After so many claims in a row that missed due entries it is no coincidence any more, and a claim
 # looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
 
-# Its organization, and its own id.
+# Its organization and its own id.
 Sender = tuple[UUID, UUID | None]
 
 TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
@@ -85,7 +85,7 @@ class InTurn:
 async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> InTurn:
     """When each entry may be sent, at its sender's rate.
 
-    What else is due of a sender whose turns are taken is put back, too.
+    Whatever else is due of a sender whose turns are taken is put back, too.
     """
     now = time.monotonic()
     turns: list[Turn] = []
@@ -117,8 +117,8 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
 
 
 async def hold_back(db: Connection, sender: Sender, due_in: float, rate: float) -> int:
-    """Have what is due of a sender wait: the first for so many seconds, the others at a rate
-    behind it, and none for long. How many these were, of the next that are due."""
+    """Let what is due of a sender wait: the first for so many seconds, the others at a rate behind
+    it, none for long. Returns how many of the next entries that are due these were."""
     return await queue.hold_back(db, *sender, among=AMONG, wait=due_in, rate=rate, latest=_LATEST)
 
 
@@ -141,8 +141,8 @@ def is_new_attempt(claimed: Claimed) -> bool:
 
 
 def leaves(claimed: Claimed) -> bool:
-    """Whether a request will leave for it: one that fails here, or only seems to be sent, takes no
-    turn of its sender's."""
+    """Whether a request will leave for it: one that fails here, or only seems to be sent, takes
+    none of its sender's turns."""
     is_kept = claimed.is_test or claimed.is_expired or claimed.suppressed is not None
     return is_new_attempt(claimed) and bool(claimed.is_active) and not is_kept
 

@@ -178,7 +178,7 @@ class EmbeddedServer:
             if not lock(own_lock):
                 return False
             report = os.fstat(own_lock)
-            # One from the future was written before the clock was set back: nobody knows when.
+            # One from the future was written before the clock was set back: its age is unknown.
             if report.st_size and 0 <= time.time() - report.st_mtime < believe:
                 raise EmbeddedError(os.pread(own_lock, report.st_size, 0).decode())
             os.ftruncate(own_lock, 0)

@@ -72,7 +72,7 @@ async def use(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, email: str) -> None:
-    """A link from each organization: none can take another's by writing a mailbox its own way."""
+    """A link from each organization: none can take another's by spelling a mailbox its own way."""
     async with visit.services.database.as_service() as db:
         auth_ids = await accounts.staff_of_mailbox(db, email)
     found = [(auth_id, await _active(visit, auth_id)) for auth_id in auth_ids]

@@ -164,10 +164,10 @@ class Visit:
 
 
 async def _read_whole(request: web.Request) -> None:
-    """Have aiohttp parse a form in parts that is here, within the limit, and begins with a part.
+    """Read a multipart form whole, within the limit, before aiohttp parses it from its first part.
 
-    It looks for the first part line by line, however many there are, and limits nothing before it.
-    Raises `ValueError` where something stands there: no browser writes anything.
+    aiohttp looks for that part line by line, without a limit on how many lines stand before it.
+    Raises `ValueError` if there are any: no browser writes anything there.
     """
     if request.content_type != "multipart/form-data":
         return

@@ -34,8 +34,8 @@ _log = logger(__name__)
 Received = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 5
-# How many of these one organization may take, and one account: a slow provider leaves a lane to the
-# organization's other accounts, and all of these together one to the other organizations.
+# How many of these one organization, and one account, may take: a slow account leaves a lane to the
+# organization's other accounts, and a slow organization leaves one to the other organizations.
 _OF_ORGANIZATION = CONCURRENCY - 1
 _OF_ACCOUNT = _OF_ORGANIZATION - 1
 # Seconds until a lane looks again when nothing was due.
@@ -95,7 +95,7 @@ class Errands:
         self._held: list[Holder] = []
 
     async def run(self) -> None:
-        """Do what is due in five lanes, until cancelled: a slow one delays only its own lane."""
+        """Do what is due in five lanes, until cancelled: a slow errand delays only its own lane."""
         async with asyncio.TaskGroup() as lanes:
             for _ in range(CONCURRENCY):
                 lanes.create_task(self._lane())
@@ -117,7 +117,7 @@ class Errands:
 
         Raises `DatabaseAwayError`.
         """
-        async with self._claiming:  # so that each lane sees for whom the others work
+        async with self._claiming:  # so that each lane sees whom the others work for
             async with self._database.as_service() as db:
                 due = await media.claim_errands(
                     db,

@@ -16,8 +16,8 @@ from webhooks.model import Inbound
 
 # What WhatsApp tells of a person, or of an earlier message: it opens no window.
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
-# A message that the WhatsApp Business app alone has; the other reason for "unsupported" is also
-# that of a pinned one, say.
+# For a message that only the WhatsApp Business app has; the other code of "unsupported" also stands
+# for a pinned message, for example.
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/unsupported/
 _UNAVAILABLE = "131060"
 

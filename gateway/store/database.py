@@ -85,16 +85,16 @@ Transaction = AbstractAsyncContextManager[Connection]
 class Database:
     """A pool of connections to one database, and the transactions on it.
 
-    Those of one organization's callers and webhooks that are not done with others' have half of it
-    at most: what they wait for, as a row that another program holds, or do for long, as a search,
-    takes no connection from the others.
+    The callers and webhooks of one organization, if they are not batched with others, have at most
+    half of it: while they wait, as for a row that another program has locked, or work long, as on a
+    search, the other half is for everybody else.
     """
 
     def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:
         self._pool = pool
         self._patience = patience
         self._share = max(1, pool.get_max_size() // 2)
-        # As long as somebody uses one.
+        # Each is kept as long as somebody uses it.
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._telling = Telling(self._tell)
 
@@ -147,8 +147,9 @@ class Database:
     ) -> Transaction:
         """A transaction of the gateway itself (`service_role`).
 
-        `on_behalf` is for whom: the audit trail names a member of staff for what is changed, and it
-        is counted to the share of their organization, as it is to that of `share_of`.
+        `on_behalf` is for whom: the audit trail names a member of staff for what is changed, and
+        the transaction counts towards their organization's share. `share_of`: whose share it is if
+        nobody is named.
         `planned_once`: for statements whose planning takes longer than their work, and that have
         one right plan, which looks everything up by an index. `patience`: seconds to wait for what
         others hold, where a wait would hold up more than this.
@@ -168,7 +169,7 @@ class Database:
     def as_caller(self, caller: Caller, *, is_brief: bool = False) -> Transaction:
         """A transaction under Row Level Security as the caller.
 
-        `is_brief`: it waits for nothing, and others for it, so it is not counted to a share.
+        `is_brief`: it waits for nothing, and others wait for it, so it counts towards no share.
         """
         return self._transaction(_opening(caller), None if is_brief else caller.organization_id)
 

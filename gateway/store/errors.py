@@ -81,7 +81,7 @@ class HeldError(DatabaseAwayError):
 
 
 class BusyError(DatabaseAwayError):
-    """Other requests of the same organization take its share of the connections: try again."""
+    """Other requests of the same organization use up its share of the connections: try again."""
 
 
 class ConflictError(Exception):

@@ -168,8 +168,8 @@ async def claim_errands(
 ) -> list[Errand]:
     """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others.
 
-    `held`: whose those are that the caller has under way. They come after others, and not at all
-    where there are so many of an account or organization.
+    `held`: whose errands the caller has under way, one entry for each. They come after others, and
+    an account or organization that has so many gets none.
     """
     organizations = [organization_id for organization_id, _ in held]
     accounts = [account_id for _, account_id in held]

@@ -109,8 +109,8 @@ async def hold_back(
     rate: float,
     latest: float,
 ) -> int:
-    """Put back what is due of a sender and nobody holds, found `among` so many of each priority;
-    how many. The first is due again in `wait` seconds, all of it in `latest`.
+    """Put back what is due of a sender and not leased, `among` so many of each priority; how many
+    that were. The first is due again in `wait` seconds, all of them in `latest`.
     """
     held: int = await db.fetchval(
         _SQL["hold_back"], organization_id, sender_id, among, wait, rate, latest

@@ -31,8 +31,8 @@ BACKLOG = 1024
 # aiohttp's error tells which of them was passed by its number alone.
 MAX_URL = 16 * 2**10
 MAX_HEADER = 32 * 2**10
-# Descriptors that clients' connections leave to the database's and to files, one in so many at the
-# least; and as many clients are let in however few there are.
+# Descriptors that clients' connections leave for the database and files: so many, or one in so many
+# if that is more; and how many clients are let in, however few descriptors there are.
 _KEPT, _KEPT_OF, _FEWEST = 64, 8, 16
 
 
@@ -48,7 +48,7 @@ class Patience:
 
 
 def most_connections(descriptors: int) -> int:
-    """How many connections of clients leave a process with so many descriptors enough of them."""
+    """How many connections of clients leave enough of so many descriptors for everything else."""
     return max(_FEWEST, descriptors - max(_KEPT, descriptors // _KEPT_OF))
 
 
@@ -58,7 +58,7 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Accept connections on a bound socket within the block; open ones stay open after it.
 
-    What is more than `most` at a time is closed at once, with nothing read.
+    Connections beyond `most` at a time are closed at once, with nothing read.
     """
     patience = patience or Patience()
     server = cast("web.Server", runner.server)  # it is there once the runner is set up

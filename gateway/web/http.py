@@ -13,7 +13,7 @@ from gateway.store.values import as_json_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
-# To name all of a million takes ten seconds, and fifty megabytes of an answer.
+# To name a million of them takes ten seconds, and an answer of fifty megabytes.
 MOST_ERRORS = 100
 TOO_MANY_ERRORS = (
     f"More than {MOST_ERRORS} fields of this request are wrong: compare it with /openapi.json."

@@ -14,7 +14,7 @@ SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower
 ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
 -- name: staff_of_mailbox
--- Of each organization the member of staff with this mailbox; a few at most.
+-- The member of staff with this mailbox in each organization; a few at most.
 SELECT * FROM (
   SELECT DISTINCT ON (organization_id) auth_id, organization_id, email, created_at FROM auth_users
   WHERE lower(email) = lower($1)

@@ -124,8 +124,8 @@ VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
 -- Grants up to $3 turns of a sender that may send $4 a second: as many as fit into the next
 -- second. The first is in `wait` seconds, the others follow at the sender's rate.
 WITH held AS (
-  -- No later than the last turn that this rate can have granted: it may have been lower before, or
-  -- the server's clock have been ahead.
+  -- No later than the last turn that this rate can have granted: the rate may have been lower before,
+  -- or the server's clock may have been ahead.
   SELECT organization_id, sender_id, least(
     greatest(next_at, clock_timestamp()),
     clock_timestamp() + make_interval(secs => 1 + 1 / $4::double precision)) AS first_at
@@ -145,10 +145,10 @@ WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: hold_back
--- What is due of sender $2, whose turns are taken or whose provider is slow, among the $3 that come
--- next of each priority: the organization's other senders would wait behind it. The first is due again
--- in $4 seconds, the others at a rate of $5 behind it, all in $6 seconds at the latest. Returns how
--- many these were.
+-- Puts back what is due of sender $2, whose turns are taken or whose provider is slow, because the
+-- organization's other senders would wait behind it. Searches the $3 entries that come next of each
+-- priority. The first one is due again in $4 seconds, the others follow at a rate of $5, all within $6
+-- seconds. Returns how many these were.
 WITH due AS MATERIALIZED (
   SELECT d.* FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
     SELECT q.message_id, q.sender_id, q.phase, q.priority, q.run_at FROM gateway.queue q
