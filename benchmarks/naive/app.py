@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import socket
 from base64 import b64decode
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -160,4 +161,6 @@ def ready() -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORT"]), access_log=False)
+    # It says that it is ready before it listens by itself.
+    listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+    uvicorn.Server(uvicorn.Config(app, access_log=False)).run(sockets=[listener])

@@ -68,6 +68,7 @@ _ADVICE: Final = {
     "131053": "Attach the file anew, as an upload, of a usual type and size. Then send it again.",
     "131056": "Wait some minutes before you write to this person again.",
     "131057": _LATER,
+    "131060": "Read the message in the WhatsApp Business app.",
     "131062": "Ask the person for their phone number, and write to that.",
     "132000": _TEMPLATE,
     "132001": _TEMPLATE,
