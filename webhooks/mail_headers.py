@@ -22,6 +22,8 @@ def decoded(raw: str) -> str:
     Neighbouring words of one charset are read together: some programs cut characters in two.
     """
     text = unfolded(raw)
+    if "\x1b" in text and text.isascii():  # Japan's seven bits
+        text = decode(text.encode(), None)
     done: list[str] = []
     charset, pending, at = "", b"", 0
     for match in WORD.finditer(text):
@@ -37,8 +39,12 @@ def decoded(raw: str) -> str:
 
 
 def unfolded(raw: str) -> str:
-    """A header's text on one line, with plain 8-bit bytes read."""
-    return _utf_8(re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip())
+    """A header's text on one line, with plain 8-bit bytes, which the parser kept as surrogates.
+
+    Each ASCII character stays what it is: structure is told by them.
+    """
+    text = re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip()
+    return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
 
 
 def _word(encoding: str, text: str) -> bytes:
@@ -50,12 +56,6 @@ def _word(encoding: str, text: str) -> bytes:
         return a2b_qp(data, header=True)
     except Base64Error:
         return data
-
-
-def _utf_8(text: str) -> str:
-    """Text in which the parser kept bytes as surrogates, or which is in Japan's seven bits."""
-    is_plain = text.isascii() and "\x1b" not in text
-    return text if is_plain else decode(text.encode(errors="surrogateescape"), None)
 
 
 def filename(given: str | None) -> str | None:

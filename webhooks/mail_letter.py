@@ -107,7 +107,11 @@ def letter_of(
 
 def written_by(message: Message) -> tuple[str, str]:
     """Name and mailbox of who wrote a message, by its From as it came, else by its Sender."""
-    name, address = author(message.written("from") or message.written("sender"), is_decoded=False)
+    written = message.written("from") or message.written("sender")
+    name, address = author(written, is_decoded=False)
+    if "\x1b" in written:  # a name in Japan's seven bits is split by what looks like structure
+        told, behind = author(decoded(written), is_decoded=False)
+        name = told if behind == address else name
     return " ".join(decoded(name).split())[:200], address
 
 

@@ -41,6 +41,22 @@ def test_a_name_that_looks_like_an_address(name: str) -> None:
     assert read(f"{name} <{THEM}>").from_address == THEM
 
 
+@pytest.mark.parametrize(("opened", "closed"), [("(", ")"), ('"', '"')])
+@pytest.mark.parametrize("theirs", [f"<{THEM}>", THEM])
+def test_structure_in_seven_bit_japanese(theirs: str, opened: str, closed: str) -> None:
+    """What ISO-2022-JP would make a character of opens a comment or a name to everybody else."""
+    sender = f"{theirs} \x1b$B{opened}\x1b(B <{VICTIM}> \x1b$B{closed}\x1b(B"
+    assert read(sender).from_address.startswith(THEM)
+
+
+def test_a_name_in_seven_bit_japanese() -> None:
+    """A name that nobody has encoded is read all the same, with whatever bytes it has."""
+    for address in (THEM, "ann@x.example"):
+        found = read(f"\x1b$B;3ED\x1b(B <{address}>")
+        assert (found.from_address, found.detail["from_name"]) == (address, "山田")
+    assert read(f'"\x1b$B;3ED\x1b(B" <{THEM}>').detail["from_name"] == "山田"
+
+
 def test_a_comment_that_looks_like_an_address() -> None:
     """Nor where it stands behind the address, in comments within comments."""
     assert read(f"<{THEM}> (a (b) <{VICTIM}>)").from_address == THEM
