@@ -65,12 +65,15 @@ def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:
 
 
 def _alone(plain: str) -> tuple[str, str]:
-    """A mailbox without <>, apart from a name beside it, if it is clear which is which."""
-    words = plain.split()
-    found = [each for each in words if _ADDRESS.fullmatch(each)]
-    if len(found) != 1 or '"' in plain:
+    """A mailbox without <>, apart from a name before it, if it is clear which is which.
+
+    Of what stands behind it, and of a dot beside it, others make a part of it (RFC 5322 §4.4).
+    """
+    *before, last = plain.split()
+    is_apart = _ADDRESS.fullmatch(last) and not (last[0] == "." or "".join(before).endswith("."))
+    if not is_apart or plain.count("@") > 1 or '"' in plain:
         return "", plain.strip()
-    return " ".join(each for each in words if each not in found), found[0]
+    return " ".join(before), last
 
 
 def _mailbox(inside: str) -> str:

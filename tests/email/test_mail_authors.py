@@ -82,7 +82,9 @@ def test_a_comment_that_looks_like_an_address() -> None:
         ("ann@x.example <", ("", "ann@x.example")),
         ("<@r.example,@s.example:ann@x.example>", ("", "<ann@x.example>")),
         ("Ann Doe ann@x.example", ("Ann Doe", "ann@x.example")),
-        ("ann@x.example Ann", ("Ann", "ann@x.example")),
+        ("Dr. Ann Doe ann@x.example", ("Dr. Ann Doe", "ann@x.example")),
+        ("Dr. ann@x.example", ("", "Dr. ann@x.example")),
+        ("Ann (Sales) ann@x.example", ("Ann", "ann@x.example")),
         ("ann@x.example bob@x.example", ("", "ann@x.example bob@x.example")),
         ("ann @ x.example", ("", "ann @ x.example")),
         ("(Ann", ("", "")),
@@ -134,6 +136,32 @@ def test_a_mail_that_sendgrid_took_apart() -> None:
 def test_addresses_as_they_were_written_once(sender: str, expected: str) -> None:
     """Routes, spaces and quoted parts of RFC 822 name the same mailbox."""
     assert read(sender).from_address == expected
+
+
+@pytest.mark.parametrize(
+    ("behind", "read_as"),
+    [
+        (".evil.example", ".evil.example"), ("(c).evil.example", ".evil.example"),
+        (" (c) .evil.example", ".evil.example"), (" (c)x.evil.example", "x.evil.example"),
+        ("\r\n .evil.example", ".evil.example"), (" . evil.example", ".evil.example"),
+        (" x.evil.example", "x.evil.example"), (" evil", "evil"),
+    ],
+)  # fmt: skip
+def test_a_domain_in_pieces(behind: str, read_as: str) -> None:
+    """What stands behind an address without <> belongs to its domain, as to whoever checks it."""
+    assert read(VICTIM + behind).from_address == VICTIM + read_as
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "{} a@b@evil.example", "{} evil @evil.example", "{} evil @ evil.example", "evil. {}",
+        "evil . {}", "evil .{}", "evil. (c) {}", "evil @evil.example {}", "evil@ evil.example {}",
+    ],
+)  # fmt: skip
+def test_an_address_beside_another_in_pieces(sender: str) -> None:
+    """Nor is an address taken for the author where something else there may be one, too."""
+    assert read(sender.format(VICTIM)).from_address != VICTIM
 
 
 def test_names() -> None:
