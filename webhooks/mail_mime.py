@@ -157,7 +157,7 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
     With each whether it is the whole mail, or one form of what is written.
     """
     # Of any other part the library would read the text here, and raise where it cannot.
-    children: Any = part.get_payload() if part.is_multipart() else _packed(part)
+    children: Any = part.get_payload() if part.is_multipart() else depth == 0 and _packed(part)
     is_message = part.get_content_maintype() == "message"
     if not isinstance(children, list) or is_message or depth >= DEPTH:
         yield part, is_all
@@ -168,8 +168,8 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
 
 
 def _packed(part: Part) -> object:
-    """The parts of one that came as Base64 as a whole, as SAP's servers send it; None if it is no
-    such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
+    """The parts of a mail that came as Base64 as a whole, as SAP's servers send it; None if it is
+    no such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
     named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
     is_packed = named is not None and named[1].lower() == "base64"
     if not is_packed or part.get_content_maintype() != "multipart":
