@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 import nh3
@@ -50,6 +51,17 @@ STYLED: Final = (
 )  # fmt: skip
 
 
+# What the parser adds to a text one by one, each time in the time that all of it takes; the tags of
+# which each begins another text; and how much of it is a moment.
+DEAR: Final = re.compile("[&\x80-\xbf]")
+TAG: Final = re.compile("<[^>]*>?")
+APART: Final = re.compile(
+    r"<(?:a|b|blockquote|br|center|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|span|strong|u|ul)[\s/>]",
+    re.IGNORECASE,
+)
+DEAR_TIMES_CHARACTERS: Final = 10_000_000_000
+
+
 def derived(html: str) -> str:
     """The text of a letter that has only HTML; the targets of its links are left out."""
     return stored(to_text(html[:HTML_BYTES], with_links=False))
@@ -79,9 +91,22 @@ def sanitised(html: str) -> str | None:
 
     Images stay with their `cid:` and http(s) addresses: whoever shows them decides.
     """
-    if is_overgrown(html):
+    if is_overgrown(html) or _is_dense(html[:HTML_BYTES]):
         return None
     return _cleaner().clean(stored(html[:HTML_BYTES])).strip() or None
+
+
+def _is_dense(html: str) -> bool:
+    """Whether the texts of HTML hold too many characters that are dear, for their length."""
+    if _cost(html) <= DEAR_TIMES_CHARACTERS:
+        return False
+    starts = [tag.start() for tag in TAG.finditer(html) if APART.match(tag[0])]
+    texts = (html[start:end] for start, end in pairwise([0, *starts, len(html)]))
+    return sum(map(_cost, texts)) > DEAR_TIMES_CHARACTERS
+
+
+def _cost(text: str) -> int:
+    return len(DEAR.findall(text)) * len(text)
 
 
 def new_text(whole: str, subject: str = "") -> tuple[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from channels import html, styles
 from channels.http import parse_date
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_mime
+from webhooks import mail, mail_mime, mail_text
 from webhooks.model import Inbound
 from webhooks.times import iso_time
 
@@ -68,6 +68,25 @@ def test_too_deep_to_be_styled(page: str) -> None:
     """HTML that would overflow the stack of the parser is refused before it gets there."""
     with pytest.raises(styles.TooComplex, match="20000 tags"):
         styles.inline_styles(STYLED + page)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "\x80" * 2**17, "«»" * 2**16, "<br>" + "&" * 2**17, "&nbsp;" * 2**16,
+        "&&&&&&&&</x>" * 15_000, "&&&&&&&&<!doctype <br>" * 9000, "&&&&&&&&</x <br>" * 9000,
+    ],
+)  # fmt: skip
+def test_too_dense_to_be_made_harmless(page: str) -> None:
+    """Text full of what its parser takes a long time for is not parsed."""
+    assert mail_text.sanitised(page) is None
+
+
+def test_long_pages_are_made_harmless() -> None:
+    """An ordinary page may be as long as any, with spaces and quotation marks as people have."""
+    page = "<p class=a>«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;</p>\n" * 9900
+    made = mail_text.sanitised(page) or ""
+    assert 9900 == made.count("«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;")
 
 
 def test_ordinary_pages_are_styled() -> None:
