@@ -19,14 +19,17 @@ from webhooks.values import stored
 LINES, LINE_CHARACTERS = 400, 160
 # And for its first line this far below an introduction.
 BELOW = 10
+COLONS: Final = (":", "：")
+ENDS: Final = (*COLONS, ".", "!", "?", "。", "！", "？")
 QUOTED = re.compile(r"\s*>")
 SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
 # What a mail program writes before it names when and by whom a mail was written, if anything.
-ADDRESS, TIME = re.compile("@"), re.compile(r"\d[:.h]\d\d")
+ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])")
+WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
 NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
 PASSES_ON = re.compile(
-    r"forwarded message|weitergeleitete (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
+    r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
     r"|mensaje reenviado|mensagem (?:re)?encaminhada|messaggio inoltrato|doorgestuurd bericht",
     re.IGNORECASE,
 )
@@ -128,13 +131,20 @@ def _quotation(lines: list[str]) -> int | None:
     """The line with which the quotation begins that ends the letter."""
     header = _header(lines)
     if header is not None:
-        if any(PASSES_ON.search(line[:LINE_CHARACTERS]) for line in lines[: header + 1][-3:]):
+        if any(map(_passes_on, lines[: header + 1][-3:])):
             return None
         marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
         if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
             return header
     end = _trailing_quotes(lines)
     return _introduced(lines, end) if end < len(lines) else None
+
+
+def _passes_on(line: str) -> bool:
+    """Whether a mail program says there that a mail is passed on: people write of it, too."""
+    said = line[:LINE_CHARACTERS].strip()
+    is_set_apart = said.startswith("--") or said.endswith(COLONS)
+    return is_set_apart and PASSES_ON.search(said) is not None
 
 
 def _is_one_block(lines: list[str], start: int, end: int) -> bool:
@@ -161,7 +171,8 @@ def _introduced(lines: list[str], start: int) -> int:
     above = [line[:LINE_CHARACTERS].strip() for line in lines[max(0, start - 2) : start]]
     for number in (1, 2):
         said = " ".join(above[-number:])
-        if said.endswith((":", "：")) and all(each.search(said) for each in (ADDRESS, TIME)):
+        is_told = said.endswith(COLONS) and WHEN.search(said) and ADDRESS.search(above[-1])
+        if is_told and not (number > 1 and above[0].endswith(ENDS)):
             return start - number
     return start
 

@@ -17,12 +17,20 @@ PASSED_ON = (
     [
         f"Please pay:\n\n---------- Forwarded message ---------\n{PASSED_ON}",
         f"Begin forwarded message:\n\n{PASSED_ON}",
+        f"Anfang der weitergeleiteten Nachricht:\n\n{PASSED_ON}",
         f"-------- Weitergeleitete Nachricht --------\n{PASSED_ON}",
     ],
 )
 def test_passed_on(text: str) -> None:
     """What somebody passes on is what they want to say: it is no quotation."""
     assert (text, "") == mail_text.new_text(text)
+
+
+def test_words_about_what_was_passed_on() -> None:
+    """Whoever answers what somebody has passed on may say so."""
+    quoted = "On 1 Jan 2026 at 10:00, Shop <shop@example.com> wrote:\n> a"
+    new = "I got the forwarded message."
+    assert (new, quoted) == mail_text.new_text(f"{new}\n\n{quoted}")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,8 @@ def test_passed_on_by_outlook(subject: str, *, is_whole: bool) -> None:
     [
         "Hello,\n\nOn Monday your colleague wrote:\nIt is paid.\nIs that so?\n\nAnn",
         "Hallo,\nam Montag schrieb mir Ihr Kollege:\nEs ist bezahlt.\nStimmt das?",
+        "Hallo,\nVon: Berlin\nAn: Paris\nDatum: 5.05.2026\nBitte buchen Sie das.",
+        "Please book:\nFrom: Berlin\nTo: Paris\nDate: 5 May\nCost: 1.500 EUR\nThanks",
         "I moved.\nFrom: Main Street 1\nTo: Side Street 2\nDate: 5 May\nSubject: my flat\nThanks",
     ],
 )
@@ -65,6 +75,8 @@ def test_such_words_before_a_quotation() -> None:
         "Le lun. 5 mai 2026 à 10:00, Shop <shop@example.com> a\xa0écrit\xa0:",
         "Em seg., 5 de mai. de 2026 às 10:00, Shop of a long name <\nshop@example.com> escreveu:",
         "пн, 5 мая 2026 г. в 10:00, Shop <shop@example.com>:\n",
+        "5.05.2026 Shop <shop@example.com>:",
+        "Ср, 5 мая 2026 г. в 10.00, Shop of a long name\n<shop@example.com>:",
         "Shop <shop@example.com> 于2026年5月5日周一 10:00写道：",
     ],
 )
@@ -80,6 +92,9 @@ def test_introductions(introduction: str) -> None:
         ("They said on 5 May at 10:00:", "> ERROR 5"),
         ("I asked shop@example.com:", "> hello"),
         ("shop@example.com at 10:00 said", "> hello"),
+        ("Hi,\nI am at ann@x.example, call at 10:30.\nTo your question:", "> When?"),
+        ("Call me at 10:30.\nYou asked ann@x.example:", "> When?"),
+        ("Mails from ann@x.example cost 1.500 EUR:", "> ERROR 5"),
     ],
 )
 def test_no_introductions(above: str, below: str) -> None:
