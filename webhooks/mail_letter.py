@@ -123,6 +123,7 @@ def inbound(letter: Letter) -> Inbound:
         whole = derived(letter.html)[:TEXT_CHARACTERS]
     whole = stored(whole).replace("\r\n", "\n")
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
+    subject = LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS]
     new, quoted = new_text(whole, subject)
     told: dict[str, Any] = {
         "from_name": " ".join(decoded(named).split())[:200] or None,
@@ -143,7 +144,7 @@ def inbound(letter: Letter) -> Inbound:
         from_address=sender,
         to_address=to[0],
         body=new,
-        subject=LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS] or None,
+        subject=subject or None,
         html_body=sanitised(letter.html) if letter.html else None,
         attachments=tuple(map(_attachment, letter.attachments[:ATTACHMENTS])),
         references=tuple(references(letter.headers)),

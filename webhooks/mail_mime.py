@@ -105,12 +105,13 @@ def parse(raw: bytes) -> Message:
         is_first = (
             number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
         )
-        if is_text and (is_all or is_first or name is None):
-            written, most = (texts, TEXT_BYTES) if kind == "text/plain" else (pages, HTML_BYTES)
-            # Text that would not be kept is not decoded: some charsets are slow.
-            if sum(map(len, written)) <= most:
-                written.append(text_of(part))
-        else:
+        is_written = is_text and (is_all or is_first or name is None)
+        written, most = (pages, HTML_BYTES) if kind == "text/html" else (texts, TEXT_BYTES)
+        # Text that would not be kept is not decoded: some charsets are slow.
+        if is_written and sum(map(len, written)) <= most:
+            written.append(text_of(part))
+        # What has a file's name, and would not be kept in whole, is both.
+        if not is_written or (name is not None and len(content_of(part)) > most):
             files.append(_attachment(part, kind, name))
     return Message(
         root=root,

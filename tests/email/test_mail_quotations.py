@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.costs import cpu_seconds
 from webhooks import mail, mail_text
 from webhooks.model import Inbound
 
@@ -166,3 +167,26 @@ def test_text_without_end() -> None:
     assert isinstance(found, Inbound)
     assert 2**20 - 10 < len(found.body) <= 2**20
     assert "more than 1048576 characters" in found.detail["left_out"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_file_that_is_all_of_a_mail(kind: str) -> None:
+    """What is longer than a text may be is a file, too, if it has the name of one."""
+    log = "line of a log\n" * 150_000 + "last"
+    head = f"From: a@b.example\nContent-Type: text/{kind}\n"
+    name = "Content-Disposition: inline; filename=log.txt\n"
+    [found] = mail.events(f"{head}{name}\n{log}".encode(), provider="test")
+    assert isinstance(found, Inbound)
+    assert [("log.txt", log.encode())] == [(f.filename, f.content) for f in found.attachments]
+    assert found.body.startswith("line of a log")
+    [unnamed] = mail.events(f"{head}\n{log}".encode(), provider="test")
+    assert isinstance(unnamed, Inbound)
+    assert not unnamed.attachments
+
+
+def test_a_subject_without_end() -> None:
+    """Of a subject no more is read than is kept."""
+    letter = mail.Letter(from_address="a@b.example", subject=" " * 2**22 + "Hi", text="Hello")
+    assert cpu_seconds(lambda: mail.inbound(letter)) < 0.15
+    passed_on = mail.Letter(from_address="a@b.example", subject=" FW:\n a", text=f"!\n{PASSED_ON}")
+    assert mail.inbound(passed_on).body == passed_on.text
