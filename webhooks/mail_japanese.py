@@ -12,7 +12,9 @@ from typing import Final
 
 _SHIFT = re.compile(rb"\x1b(\$[@B]|\([BIJ])")
 _TO_JAPANESE = re.compile(rb"\x1b(?:\$[@B]|\(I)")
-_TOKENS = re.compile(rb"\x8e[\xa1-\xdf]|[\xa1-\xfe]{2}|[\x00-\x7f]+|.", re.DOTALL)
+_TOKENS = re.compile(
+    rb"\x8e[\xa1-\xdf]|\x8f[\xa1-\xfe]{2}|[\xa1-\xfe]{2}|[\x00-\x7f]+|.", re.DOTALL
+)
 _HIGH: Final = bytes(byte | 0x80 if 0x20 < byte < 0x7F else byte for byte in range(256))
 
 
@@ -35,9 +37,17 @@ def iso_2022_jp(data: bytes) -> str:
 
 
 def euc_jp(data: bytes) -> str:
-    """Text of eight bits, two bytes for each Japanese character."""
+    """Text of eight bits, two bytes for each Japanese character, or three for a rare one."""
     table = _table()
-    return "".join([table.get(token) or _others(token) for token in _TOKENS.findall(data)])
+    return "".join(
+        [
+            # Three bytes are of a table that Shift_JIS has not, and Windows has added nothing to.
+            token.decode("euc_jp", "replace")
+            if token[0] == 0x8F
+            else table.get(token) or _others(token)
+            for token in _TOKENS.findall(data)
+        ]
+    )
 
 
 def _others(data: bytes) -> str:

@@ -221,6 +221,7 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset=cp50221"}, "\x1b$B-j\x1b(B", "㈱"),
         ({}, "\x1b$BF|K\\\x1b(B", "日本"),
         ({"Content_Type": "text/plain; charset=euc-jp"}, "\xfc\xe2\xad\xa1\x8e\xca A", "髙①ﾊ A"),
+        ({"Content_Type": "text/plain; charset=euc-jp"}, "\x8f\xb0\xa1\xfc\xe2", "丂髙"),
         ({"Content_Type": "text/plain; charset=big5"}, "\xf9\xd8\xad\xb1", "裏面"),
         ({"Content_Type": "text/plain; charset=iso-8859-9"}, "it\x92s \xfe", "it’s ş"),
         ({"Content_Type": "text/plain; charset=tis-620"}, "\x93\xa1\x94", "“ก”"),
