@@ -29,8 +29,9 @@ WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
 NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
 PASSES_ON = re.compile(
-    r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)|message (?:transf[ée]r[ée]|réexpédié)"
-    r"|mensaje reenviado|mensagem (?:re)?encaminhada|messaggio inoltrato|doorgestuurd bericht",
+    r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)"
+    r"|message (?:transf[ée]r[ée]|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
+    r"|messaggio inoltrato|doorgestuurd bericht",
     re.IGNORECASE,
 )
 # Outlook says so in the subject alone.
