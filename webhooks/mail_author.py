@@ -23,10 +23,18 @@ def author(text: str, *, is_decoded: bool) -> tuple[str, str]:
     Of several authors the first. Of a header that somebody has decoded nobody knows which commas
     are a name's: there the last mailbox in <> counts, as names stand before theirs.
     """
-    found = next(_authors(text[:CHARACTERS], is_decoded=is_decoded), None)
+    text = text[:CHARACTERS]
+    found = next(_authors(text, is_decoded=is_decoded), None)
     if found is None:  # behind a quotation mark that nothing closes, say
-        return "", next(reversed(_ENCLOSED.findall(text[:CHARACTERS])), "")
+        enclosed = next(iter(_ENCLOSED.findall(text)), "")
+        return "", enclosed if enclosed and is_sole(enclosed, text) else ""
     return found
+
+
+def is_sole(mailbox: str, text: str) -> bool:
+    """Whether a mailbox stands in a text, and no other there has a domain, in whatever way."""
+    before, found, behind = text.partition(mailbox)
+    return found != "" and "." not in f"{before} {behind}".partition("@")[2]
 
 
 def _authors(text: str, *, is_decoded: bool) -> Iterator[tuple[str, str]]:

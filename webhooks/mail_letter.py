@@ -14,7 +14,7 @@ from channels.email import to_mailbox
 from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
-from webhooks.mail_author import author
+from webhooks.mail_author import author, is_sole
 from webhooks.mail_headers import decoded, filename
 from webhooks.mail_mime import Message
 from webhooks.mail_text import derived, new_text, sanitised
@@ -111,7 +111,9 @@ def written_by(message: Message) -> tuple[str, str]:
     name, address = author(written, is_decoded=False)
     if "\x1b" in written:  # a name in Japan's seven bits is split by what looks like structure
         told, behind = author(decoded(written), is_decoded=False)
-        name = told if behind == address else name
+        if behind and (behind == address or is_sole(behind, written)):
+            name, address = told, behind
+        address = address or written  # which nobody must read in another way
     return " ".join(decoded(name).split())[:200], address
 
 

@@ -49,11 +49,26 @@ def test_structure_in_seven_bit_japanese(theirs: str, opened: str, closed: str) 
     assert read(sender).from_address.startswith(THEM)
 
 
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "{} \x1b$B\"\x1b(B <{}>", "{} \" <{}>", "\x1b$B<{}>\x1b(B <{}>", "\x1b$B {} \x1b(B {}",
+        "\" <{}> <{}>",
+    ],
+)  # fmt: skip
+def test_structure_that_nothing_closes(sender: str) -> None:
+    """Where it tells no author, one is taken only if nothing else there may be one, too."""
+    assert read(sender.format(THEM, VICTIM)).from_address != VICTIM
+
+
 def test_a_name_in_seven_bit_japanese() -> None:
     """A name that nobody has encoded is read all the same, with whatever bytes it has."""
     for address in (THEM, "ann@x.example"):
         found = read(f"\x1b$B;3ED\x1b(B <{address}>")
         assert (found.from_address, found.detail["from_name"]) == (address, "山田")
+    for sender in (f"\x1b$B@nED\x1b(B <{THEM}>", f"\x1b$B@nED\x1b(B {THEM}"):
+        found = read(sender)  # one of its bytes is @
+        assert (found.from_address, found.detail["from_name"]) == (THEM, "川田")
     assert read(f'"\x1b$B;3ED\x1b(B" <{THEM}>').detail["from_name"] == "山田"
 
 
