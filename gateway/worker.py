@@ -10,10 +10,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from uuid import UUID
 
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
-from gateway.dispatch.turns import Sender, Turn, Turns
+from gateway.dispatch.turns import Turn, Turns
 from gateway.logs import logger
 from gateway.receive.errands import Errands
 from gateway.receive.unmatched import UnmatchedReports
@@ -36,9 +37,6 @@ _STOP, _LAST = 23.0, 2.0
 _SLOW = 3.0
 # One of so many places is never taken by what is slow: whoever comes finds it free.
 _KEPT = 4
-# For so many seconds after a sender's messages were slow, what waits for it goes behind the
-# others', each second. It is due again at so many times the rate of one worker: there may be more.
-_LATELY, _BEHIND, _TIMES = 10.0, 1.0, 10.0
 
 
 class Worker:
@@ -66,11 +64,8 @@ class Worker:
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
-        # Whose it is, and since when it is under way (monotonic clock).
-        self._under_way: dict[asyncio.Task[None], tuple[Sender, float]] = {}
-        # Senders whose slow messages have had half of all places, and until when that counts.
-        self._lately: dict[Sender, float] = {}
-        self._behind_at = -float("inf")
+        # Its organization, and since when it is under way (monotonic clock).
+        self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
         self._seen: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
@@ -126,8 +121,6 @@ class Worker:
         had_more = False
         while not self._stopping.is_set():
             self._wake.clear()
-            # Also when no place is free: slow messages may end all at once.
-            self._lately |= dict.fromkeys(self._slow(), time.monotonic() + _LATELY)
             free = await self._free_places()
             if free == 0:
                 continue
@@ -137,8 +130,7 @@ class Worker:
                 return
             for turn in turns:
                 task = asyncio.create_task(self._work(turn))
-                sender = (turn.claimed.organization_id, turn.claimed.sender_id)
-                self._under_way[task] = (sender, time.monotonic())
+                self._under_way[task] = (turn.claimed.organization_id, time.monotonic())
                 task.add_done_callback(self._done)
             if not turns.has_more:
                 # A message that ends does not wake this loop: an empty claim costs as much as any.
@@ -163,12 +155,10 @@ class Worker:
         # worker's.
         if not self._known_alive.is_set():
             return Turns()
+        slow = self._slow()
         try:
-            # Right afterwards nothing of theirs is due: whoever else waits may have all places.
-            is_behind = await self._put_behind()
-            slow = [] if is_behind else list({organization for organization, _ in self._lately})
             turns = await self._quarantine.claim(limit, slow)
-            kept = min(max(1, self._concurrency // _KEPT), self._concurrency - 1)
+            kept = max(1, self._concurrency // _KEPT)
             spare = self._concurrency - len(self._under_way) - kept
             if slow and not turns and spare > 0:
                 # Nobody else waits: the slow ones may have all but the places that are kept.
@@ -180,27 +170,15 @@ class Worker:
         await asyncio.sleep(_POLL)
         return Turns()
 
-    def _slow(self) -> set[Sender]:
-        """Senders of slow messages, if these have half of all places; their organizations are
-        claimed for last, and within those their own messages come last.
+    def _slow(self) -> list[UUID]:
+        """Organizations to claim for last, because slow messages have half of all places.
 
         Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
         dead mail server would have all the places.
         """
         begun = time.monotonic() - self._slow_after
-        slow = [sender for sender, since in self._under_way.values() if since < begun]
-        return set(slow) if len(slow) >= self._concurrency / 2 else set()
-
-    async def _put_behind(self) -> bool:
-        """Put what waits for slow senders behind what their organizations' others have to send;
-        False if there are none, it was done just now, or was too much."""
-        now = time.monotonic()
-        self._lately = {sender: until for sender, until in self._lately.items() if until > now}
-        if not self._lately or now < self._behind_at:
-            return False
-        self._behind_at = now + _BEHIND
-        rate = _TIMES * self._concurrency / self._slow_after
-        return await self._dispatching.put_behind(self._lately, rate)
+        slow = [organization for organization, since in self._under_way.values() if since < begun]
+        return list(set(slow)) if len(slow) >= self._concurrency / 2 else []
 
     async def _work(self, turn: Turn) -> None:
         try:

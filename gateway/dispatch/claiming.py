@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from channels.moment import Moment
 from gateway.dispatch.events import attempt
-from gateway.dispatch.turns import (
-    AMONG,
-    TAKEN,
-    Reach,
-    Sender,
-    Turn,
-    Turns,
-    hold_back,
-    in_turn,
-    is_new_attempt,
-)
+from gateway.dispatch.turns import TAKEN, Reach, Turn, Turns, in_turn, is_new_attempt
 from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.store import queue, reports
@@ -30,8 +20,6 @@ _log = logger(__name__)
 
 # Seconds until a message that another program has locked is tried again.
 _HELD = 2.0
-# For so many seconds nothing is due of senders that were put behind; in so many steps at most.
-_MOMENT, _ROUNDS = 0.5, 5
 
 
 class Claiming:
@@ -80,19 +68,6 @@ class Claiming:
             # Locked ones are: others may be due behind them.
             has_more=paced.has_more or any(turn.claimed.has_more for turn in turns),
         )
-
-    async def put_behind(self, senders: Iterable[Sender], rate: float) -> bool:
-        """Put what is due of some senders behind what others have to send; it is due again in a
-        moment, at a rate. False if that was too much for now."""
-        is_all = True
-        for sender in senders:
-            for _ in range(_ROUNDS):
-                async with self._database.as_service(planned_once=True, patience=1) as db:
-                    if await hold_back(db, sender, _MOMENT, rate) < AMONG:
-                        break
-            else:
-                is_all = False
-        return is_all
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
         """Give entries back where another program holds some message of theirs.

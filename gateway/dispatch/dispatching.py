@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from uuid import UUID
@@ -35,7 +35,7 @@ from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
-from gateway.dispatch.turns import Sender, Turn, Turns, is_taken, may_be_taken, may_have_left
+from gateway.dispatch.turns import Turn, Turns, is_taken, may_be_taken, may_have_left
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -87,11 +87,6 @@ class Dispatching:
     async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
         """Up to `limit` due entries of organizations that are not `without`, leased and in turn."""
         return await self._claiming.claim(limit, without)
-
-    async def put_behind(self, senders: Iterable[Sender], rate: float) -> bool:
-        """Put what is due of some senders behind what others have to send; False if that was
-        too much for now."""
-        return await self._claiming.put_behind(senders, rate)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

@@ -20,13 +20,10 @@ from gateway.store.queue import Claimed
 _EARLY = 0.5
 _LATEST = 60.0
 # So many entries at once are searched for more messages of a sender that has to wait.
-AMONG = 2000
+_AMONG = 2000
 # After so many claims in a row that missed due entries it is no coincidence any more, and a claim
 # looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
-
-# Its organization and its own id.
-Sender = tuple[UUID, UUID | None]
 
 TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
@@ -110,16 +107,17 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
             for n, entry in enumerate(entries[granted:], granted)
         ]
         if granted < len(entries) and entries[0].has_more:
-            due_in = wait + len(entries) / rate - _EARLY
-            held = await hold_back(db, (organization_id, sender_id), due_in, rate)
-            has_more = has_more or held >= AMONG
+            held = await queue.hold_back(
+                db,
+                organization_id,
+                sender_id,
+                among=_AMONG,
+                wait=wait + len(entries) / rate - _EARLY,
+                rate=rate,
+                latest=_LATEST,
+            )
+            has_more = has_more or held >= _AMONG
     return InTurn(turns, later, has_more)
-
-
-async def hold_back(db: Connection, sender: Sender, due_in: float, rate: float) -> int:
-    """Let what is due of a sender wait: the first for so many seconds, the others at a rate behind
-    it, none for long. Returns how many of the next entries that are due these were."""
-    return await queue.hold_back(db, *sender, among=AMONG, wait=due_in, rate=rate, latest=_LATEST)
 
 
 def is_taken(claimed: Claimed) -> bool:

@@ -102,15 +102,16 @@ async def take_turns(
 async def hold_back(
     db: Connection,
     organization_id: UUID,
-    sender_id: UUID | None,
+    sender_id: UUID,
     *,
     among: int,
     wait: float,
     rate: float,
     latest: float,
 ) -> int:
-    """Put back what is due of a sender and not leased, `among` so many of each priority; how many
-    that were. The first is due again in `wait` seconds, all of them in `latest`.
+    """Put back what else is due of a sender whose turns are taken, searching `among` so many
+    entries of each priority; how many that were. The first is due again in `wait` seconds, all of
+    them in `latest`.
     """
     held: int = await db.fetchval(
         _SQL["hold_back"], organization_id, sender_id, among, wait, rate, latest

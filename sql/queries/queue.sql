@@ -145,10 +145,10 @@ WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
 RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
 
 -- name: hold_back
--- Puts back what is due of sender $2, whose turns are taken or whose provider is slow, because the
--- organization's other senders would wait behind it. Searches the $3 entries that come next of each
--- priority. The first one is due again in $4 seconds, the others follow at a rate of $5, all within $6
--- seconds. Returns how many these were.
+-- Puts back what else is due of sender $2, whose turns are taken, because the organization's other
+-- senders would wait behind it. Searches the $3 entries that come next of each priority. The first one
+-- is due again in $4 seconds, the others follow at its rate $5, all within $6 seconds. Returns how many
+-- these were.
 WITH due AS MATERIALIZED (
   SELECT d.* FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
     SELECT q.message_id, q.sender_id, q.phase, q.priority, q.run_at FROM gateway.queue q

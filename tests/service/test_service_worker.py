@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from gateway.receive.errands import Errands
     from tests.service.conftest import Gateway
 
-TURN = cast(
-    "Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id(), sender_id=None))
-)
+TURN = cast("Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id())))
 # Shorter than the half second after which a worker that was told nothing looks by itself.
 MOMENT = 0.3
 
