@@ -107,7 +107,7 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
             for n, entry in enumerate(entries[granted:], granted)
         ]
         if granted < len(entries) and entries[0].has_more:
-            held = await queue.hold_back(
+            may_be_more = await queue.hold_back(
                 db,
                 organization_id,
                 sender_id,
@@ -116,7 +116,7 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
                 rate=rate,
                 latest=_LATEST,
             )
-            has_more = has_more or held >= _AMONG
+            has_more = has_more or may_be_more
     return InTurn(turns, later, has_more)
 
 

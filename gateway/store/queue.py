@@ -108,15 +108,15 @@ async def hold_back(
     wait: float,
     rate: float,
     latest: float,
-) -> int:
+) -> bool:
     """Put back what else is due of a sender whose turns are taken, searching `among` so many
-    entries of each priority; how many that were. The first is due again in `wait` seconds, all of
-    them in `latest`.
+    entries of each priority; whether there may be more. The first is due again in `wait` seconds,
+    all of them in `latest`.
     """
-    held: int = await db.fetchval(
+    has_more: bool = await db.fetchval(
         _SQL["hold_back"], organization_id, sender_id, among, wait, rate, latest
     )
-    return held
+    return has_more
 
 
 async def give_back(

@@ -147,32 +147,42 @@ RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision A
 -- name: hold_back
 -- Puts back what else is due of sender $2, whose turns are taken, because the organization's other
 -- senders would wait behind it. Searches the $3 entries that come next of each priority. The first one
--- is due again in $4 seconds, the others follow at its rate $5, all within $6 seconds. Returns how many
--- these were.
+-- is due again in $4 seconds, the others follow at its rate $5; those that would come in more than $6
+-- seconds are spread over the last quarter of these, and none comes later than it expires. What has
+-- expired, or only seems to be sent, takes no turn, and stays. Returns whether more may be found.
 WITH due AS MATERIALIZED (
   SELECT d.* FROM unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
-    SELECT q.message_id, q.sender_id, q.phase, q.priority, q.run_at FROM gateway.queue q
+    SELECT q.message_id, q.sender_id, q.phase, q.is_test, q.priority, q.run_at FROM gateway.queue q
     WHERE q.organization_id = $1 AND q.priority = p.priority
       AND q.run_at <= now() AND q.lease_until IS NULL
     ORDER BY q.run_at LIMIT $3
   ) d
-  WHERE d.sender_id = $2 AND d.phase = 'send'
 ), free AS MATERIALIZED (
-  SELECT locked.place, row_number() OVER (ORDER BY d.priority, d.run_at) - 1 AS n
+  SELECT locked.place, m.expires_at,
+    (row_number() OVER (ORDER BY d.priority, d.run_at) - 1)::double precision AS n,
+    count(*) OVER () AS total
   FROM due d
+  CROSS JOIN LATERAL (
+    SELECT m.expires_at FROM messages m
+    WHERE m.organization_id = $1 AND m.id = d.message_id
+      AND (m.expires_at IS NULL OR m.expires_at > now()) OFFSET 0
+  ) m
   CROSS JOIN LATERAL (
     SELECT q.ctid AS place FROM gateway.queue q
     WHERE q.organization_id = $1 AND q.message_id = d.message_id
       AND q.run_at <= now() AND q.lease_until IS NULL
     FOR UPDATE SKIP LOCKED
   ) locked
+  WHERE d.sender_id = $2 AND d.phase = 'send' AND NOT d.is_test
 ), held AS (
-  UPDATE gateway.queue q SET run_at = now() + make_interval(
-    secs => least($4::double precision + f.n / $5::double precision, $6::double precision))
+  UPDATE gateway.queue q SET run_at = least(f.expires_at, now() + make_interval(secs => CASE
+    WHEN $4::double precision + f.n / $5::double precision <= $6::double precision
+      THEN $4::double precision + f.n / $5::double precision
+    ELSE $6::double precision * (0.75 + 0.25 * f.n / f.total) END))
   FROM free f WHERE q.ctid = f.place
   RETURNING 1
 )
-SELECT count(*) FROM held;
+SELECT EXISTS (SELECT FROM held) AND EXISTS (SELECT FROM due GROUP BY priority HAVING count(*) = $3);
 
 -- name: give_back
 -- Entries that were claimed and not begun, each due again in its number of seconds of $4.

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
+
 from channels.model import Channel
 from gateway import setup
 from gateway.dispatch.turns import Turn
@@ -109,7 +111,8 @@ async def test_a_backlog_beside_another_sender(
 
 
 async def test_a_backlog_is_put_back_once(gateway: Gateway, ask: Ask, provider: Provider) -> None:
-    """All of it is due at its own turn, and in a minute at the latest, the urgent first."""
+    """All of it is due at its own turn, and in a minute at the latest, the urgent first: what would
+    be later comes back spread over its last seconds, as all at once would be looked at in vain."""
     await slow_sender(ask, gateway, 0.2)
     await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 200})
     high = (await ask("POST", "/v1/messages", {**SMS, "priority": "high"})).body
@@ -121,6 +124,59 @@ async def test_a_backlog_is_put_back_once(gateway: Gateway, ask: Ask, provider: 
     assert ([], False) == (second, second.has_more)
     assert 201 - len(first) == len(due)
     assert 50 < due[120] <= due[-1] <= 60
+    assert due[120] - due[40] > 3
+
+
+async def test_what_has_expired_is_not_put_back(
+    gateway: Gateway, ask: Ask, provider: Provider
+) -> None:
+    """Of what waits for a rate, the expired stays due, so that it fails now; the rest is due no
+    later than it expires."""
+    await slow_sender(ask, gateway, 0.01)
+    hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await ask("POST", "/v1/messages/batch", {"messages": [SMS] * 8})
+    await ask("POST", "/v1/messages/batch", {"messages": [{**SMS, "expires_at": hour}] * 60})
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            """UPDATE messages m SET expires_at = now() + make_interval(secs => 20 * (n % 2))
+            FROM (SELECT id, row_number() OVER () AS n FROM messages
+                WHERE expires_at IS NOT NULL) e WHERE m.id = e.id"""
+        )
+    worker = provider.worker(gateway)
+    assert await worker.claim(4)
+    due = await waits(gateway)
+
+    assert [30, 30] == [sum(at <= 0 for at in due), sum(19 < at <= 20 for at in due)]
+    assert 30 == sum([len(await worker.claim(16)) for _ in range(3)])
+
+
+async def test_backlogs_that_alternate(
+    gateway: Gateway, ask: Ask, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quick sender's message is found without a pause behind the alternating messages of two slow
+    ones: none of the two has all that was searched, and yet there may be more."""
+    monkeypatch.setattr("gateway.dispatch.turns._AMONG", 20)
+    quick = "+15551230008"
+    await slow_sender(ask, gateway, 0.1)
+    for address, rate in ((OTHER, 0.1), (quick, None)):
+        await setup.add_sender(
+            gateway.database,
+            gateway.a.account_id,
+            Channel.SMS,
+            address,
+            is_default=False,
+            rate=rate,
+        )
+    await ask("POST", "/v1/messages/batch", {"messages": [SMS, {**SMS, "from": OTHER}] * 100})
+    last = (await ask("POST", "/v1/messages", {**SMS, "from": quick})).body
+    worker = provider.worker(gateway)
+    for _ in range(30):
+        turns = await worker.claim(8)
+        if last["id"] in {str(turn.claimed.message_id) for turn in turns}:
+            break
+        assert turns.has_more
+    else:
+        pytest.fail("it was not found")
 
 
 async def test_a_rate_that_is_raised(gateway: Gateway, ask: Ask, provider: Provider) -> None:
