@@ -52,6 +52,14 @@ def most_connections(descriptors: int) -> int:
     return max(_FEWEST, descriptors - max(_KEPT, descriptors // _KEPT_OF))
 
 
+@dataclass(slots=True)
+class Room:
+    """How many connections a listener may have open, and how many it has."""
+
+    most: int
+    taken: int = 0
+
+
 @asynccontextmanager
 async def listening(
     runner: web.AppRunner, bound: socket.socket, most: int, patience: Patience | None = None
@@ -73,8 +81,11 @@ async def listening(
             if isinstance(connection, Connection):
                 connection.look(now, patience)
 
+    room = Room(most)
+    # uvloop accepts one connection at a time: however many come at once, each is counted before the
+    # next one takes a descriptor.
     listener = await loop.create_server(
-        lambda: Connection(server, loop, most), sock=bound, backlog=BACKLOG
+        lambda: Connection(server, loop, room), sock=bound, backlog=BACKLOG
     )
     looking = loop.call_later(patience.look, look)
     try:
@@ -87,9 +98,9 @@ async def listening(
 class Connection(web.RequestHandler):
     """One connection as aiohttp serves it, with errors and time limits of our own."""
 
-    __slots__ = ("_head", "_heard", "_most", "_owed", "_owed_since", "_quiet_since")
+    __slots__ = ("_head", "_heard", "_owed", "_owed_since", "_quiet_since", "_room")
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -97,7 +108,7 @@ class Connection(web.RequestHandler):
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
         )
-        self._most = most
+        self._room = room
         # A new connection owes a request; later it only owes the rest of one that has begun.
         self._head: Literal["due", "begun"] | None = "due"
         self._heard = False
@@ -106,9 +117,15 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read, unless there are too many."""
+        self._room.taken += 1
         super().connection_made(transport)
-        if self._manager is not None and len(self._manager.connections) > self._most:
+        if self._room.taken > self._room.most:
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave the room to others."""
+        self._room.taken -= 1
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and note whether it ends in the middle of a head."""

@@ -244,6 +244,25 @@ async def test_more_connections_than_there_is_room_for(settings: Settings) -> No
                 await asyncio.sleep(0.01)
 
 
+async def test_a_new_connection_looks_at_no_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one more connection costs does not grow with how many are open."""
+    looks = 0
+
+    def connections(_: web.Server) -> list[web.RequestHandler]:
+        nonlocal looks
+        looks += 1
+        return []
+
+    monkeypatch.setattr(web.Server, "connections", property(connections))
+    async with serving(settings, Patience()) as line, line.open() as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert 200 == (await listen(reader)).status
+
+    assert 0 == looks
+
+
 async def is_answered(line: Line, head: bytes) -> bool:
     """Whether a new connection gets an answer."""
     async with line.open() as (reader, writer):
