@@ -45,15 +45,18 @@ class Lines(Generic[T]):
         self._sizes[owner] = self._sizes.get(owner, 0) + size
         self.size += size
 
-    @property
-    def next_size(self) -> int:
-        """The size of the item that `take` would return; there must be one."""
-        return next(iter(self._lines.values()))[0][1]
+    def take(self, most: int | None = None) -> T | None:
+        """The first of the line whose turn it is, which goes behind the others; None for nothing.
 
-    def take(self) -> T:
-        """The first item of the next line, which then goes behind the others; there must be one."""
-        owner, line = next(iter(self._lines.items()))
-        item, size = line.popleft()
+        A line whose first is larger than `most` is passed over, and keeps its turn.
+        """
+        for owner, line in self._lines.items():
+            item, size = line[0]
+            if most is None or size <= most:
+                break
+        else:
+            return None
+        line.popleft()
         self.size -= size
         if line:
             self._sizes[owner] -= size
@@ -93,10 +96,9 @@ class Places:
             raise
 
     def give(self) -> None:
-        """Give a place back, for whoever waits for one."""
-        while self._waiting:
-            turn = self._waiting.take()
-            if not turn.done():  # whoever waited has not gone away
+        """Leave a place to whoever waits for one."""
+        while turn := self._waiting.take():
+            if not turn.done():  # the one who waited has not gone away
                 turn.set_result(None)
                 return
         self._free += 1

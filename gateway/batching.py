@@ -11,8 +11,9 @@ a single caller waits for nobody, and under load one commit serves hundreds.
   own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
   deadlock, which PostgreSQL ended), the batch is done once more.
 - A caller that is cancelled takes only its own item along; an item that is under way is finished.
-- Owners take turns: an item waits for one item of each other owner, not for all of theirs.
-- A full buffer refuses at once, but nothing that is within its owner's equal share of the room.
+- Owners take turns: what one brings waits for one item of each other owner, not for all of them.
+  One whose next item does not fit into a batch is passed over, and is the first of the next.
+- A full buffer refuses at once, but no owner what is within an equal share of its room.
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ class Batching(Generic[T, R]):
         finally:
             self._flushing -= {asyncio.current_task()}
             # Only if the last flush itself was cancelled: nobody will do these any more.
-            while self._waiting and not self._flushing:
-                self._waiting.take().answer.cancel()
+            while not self._flushing and (wish := self._waiting.take()):
+                wish.answer.cancel()
 
     async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
         size = sum(wish.size for wish in batch)
@@ -164,8 +165,7 @@ class Batching(Generic[T, R]):
     def _next(self) -> list[_Wish[T, R]]:
         batch: list[_Wish[T, R]] = []
         size = 0
-        while self._waiting and (not batch or size + self._waiting.next_size <= self._most):
-            wish = self._waiting.take()
+        while wish := self._waiting.take(self._most - size if batch else None):
             if not wish.answer.done():  # its caller has not gone away
                 batch.append(wish)
                 size += wish.size

@@ -337,6 +337,23 @@ async def test_who_brings_much_waits_for_himself() -> None:
     ] == slow.batches
 
 
+async def test_what_does_not_fit_keeps_no_other_waiting() -> None:
+    """A batch with room left takes what fits of other owners, when one's next is too large for it;
+    and that one is the first of the next batch, however many small ones wait."""
+    slow = Slow()
+    do = owned(slow)
+    tasks = [asyncio.create_task(do(100))]
+    await turns()
+    tasks += [asyncio.create_task(do(n)) for n in range(200, 206)]
+    tasks += [asyncio.create_task(do(n, size=9)) for n in (101, 102)]
+    for n in range(5):
+        await turns()
+        slow.begun[n][1].set()
+    await turns()
+    assert [[100], [200, 201, 202, 203], [101], [204, 205], [102]] == slow.batches
+    await asyncio.gather(*tasks)
+
+
 async def test_who_fills_the_room_takes_none_of_others() -> None:
     """Whoever has filled the buffer is refused; others still find their share of it."""
     slow = Slow()
