@@ -57,13 +57,23 @@ class Lines(Generic[T]):
         else:
             return None
         line.popleft()
-        self.size -= size
         if line:
-            self._sizes[owner] -= size
             self._lines.move_to_end(owner)
-        else:
-            del self._lines[owner], self._sizes[owner]
+        self._shrink(owner, size)
         return item
+
+    def remove(self, owner: Hashable, item: T, size: int = 1) -> None:
+        """Take out what waits no more; nothing where it has been taken."""
+        line = self._lines.get(owner, ())
+        if (item, size) in line:
+            self._lines[owner].remove((item, size))
+            self._shrink(owner, size)
+
+    def _shrink(self, owner: Hashable, size: int) -> None:
+        self.size -= size
+        self._sizes[owner] -= size
+        if not self._lines[owner]:
+            del self._lines[owner], self._sizes[owner]
 
 
 class FullError(Exception):
@@ -92,7 +102,8 @@ class Places:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give()  # it came just when nobody waited for it any more
+                self.give()  # it came just as nobody waited for it any more
+            self._waiting.remove(owner, turn)
             raise
 
     def give(self) -> None:
