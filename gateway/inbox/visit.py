@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 import aiohttp_jinja2
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import FileField
@@ -108,7 +109,7 @@ class Visit:
     async def posted(self) -> MultiDictProxy[str | bytes | bytearray | FileField]:
         """The fields of a form, including files; raises `Problem` 400 if it is not a form."""
         try:
-            await _read_whole(self.request)
+            await _check_beginning(self.request)
             posted = await self.request.post()
             for text in _texts(posted):
                 text.encode()  # odd charsets, and file names, can contain lone surrogates
@@ -163,23 +164,23 @@ class Visit:
         return web.Response(status=303, headers={"Location": found})
 
 
-async def _read_whole(request: web.Request) -> None:
-    """Read a multipart form whole, within the limit, before aiohttp parses it from its first part.
+async def _check_beginning(request: web.Request) -> None:
+    """Raise `ValueError` where a form in parts does not begin with one: every browser's does.
 
-    aiohttp looks for that part line by line, without a limit on how many lines stand before it.
-    Raises `ValueError` if there are any: no browser writes anything there.
+    aiohttp looks for the first part line by line, however many there are, and limits nothing before
+    it. The line is put back as aiohttp does that itself: a stream of our own, fed with the whole
+    body, is copied for each part (its `unread_data`).
     """
-    if request.content_type != "multipart/form-data":
+    if request.content_type != "multipart/form-data" or request._post is not None:  # noqa: SLF001
         return
-    raw = await request.read()
     boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")
     start = b"--" + boundary.encode()
-    if not raw.startswith((start + b"\r\n", start + b"--")):
+    line = await request.content.readline()
+    if line.rstrip() not in (start, start + b"--"):
         raise ValueError("the form does not begin with its first part")
-    content = StreamReader(request.protocol, len(raw) + 1)
-    content.feed_data(raw)
-    content.feed_eof()
-    request._payload = content  # noqa: SLF001
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        request.content.unread_data(line)
 
 
 def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Iterator[str]:

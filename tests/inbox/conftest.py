@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from http.cookies import SimpleCookie
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +67,7 @@ class Browser:
         given = {"csrf": self.csrf, **(fields or {})} if self.csrf else dict(fields or {})
         return await self._ask("POST", path, given, {"Origin": ORIGIN, **headers})
 
-    async def raw(self, path: str, body: bytes, **headers: str) -> Shown:
+    async def raw(self, path: str, body: bytes | BytesIO, **headers: str) -> Shown:
         """Send a body as it is."""
         return await self._ask("POST", path, body, {"Origin": ORIGIN, **headers})
 
@@ -74,7 +75,7 @@ class Browser:
         self,
         method: str,
         path: str,
-        fields: dict[str, str] | bytes | None,
+        fields: dict[str, str] | bytes | BytesIO | None,
         headers: dict[str, str],
     ) -> Shown:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
