@@ -72,15 +72,18 @@ async def use(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, email: str) -> None:
-    """A link from each organization: none can take another's by spelling a mailbox its own way."""
+    """A link from each organization: none can take another's by writing a mailbox its own way, nor
+    by what fails of its own. Raises the first error when all were tried."""
     async with visit.services.database.as_service() as db:
         auth_ids = await accounts.staff_of_mailbox(db, email)
     found = [(auth_id, await _active(visit, auth_id)) for auth_id in auth_ids]
     active = [(auth_id, me) for auth_id, me in found if me is not None]
     if not active:
         _log.info("a link was asked for nobody")
-    for auth_id, me in active:
-        await _send_one(visit, auth_id, me)
+    sending = (_send_one(visit, auth_id, me) for auth_id, me in active)
+    for error in await asyncio.gather(*sending, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 async def _send_one(visit: Visit, auth_id: UUID, me: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from gateway.parts import SIGN_IN
 from tests.inbox.conftest import Browser, Inbox, Shown
 from tests.service.conftest import Ask
 from tests.service.test_service_changes_at_once import another
+from tests.service.test_service_rules_of_others import TRIGGER, as_crm
 from tests.service.wires import Api, by_smtp, connect, from_sendgrid, inbound_of, step, suppressed
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ async def test_the_link_in_the_mail_signs_in(inbox: Inbox, api: Api) -> None:
 
 async def test_another_organization_takes_nobodys_link(inbox: Inbox, ask: Ask) -> None:
     """Where another organization writes the same mailbox in the very letters that are typed, who
-    is staff here still gets the link: each organization sends its own."""
+    is staff here still gets the link: each organization sends its own, also where the other's
+    cannot be stored."""
     await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
     async with inbox.gateway.database.as_service() as db:
         await db.execute(
@@ -74,6 +76,15 @@ async def test_another_organization_takes_nobodys_link(inbox: Inbox, ask: Ask) -
         )
     assert 200 == (await asked(inbox.browser())).status
     assert [MEMBER] == [row["to_address"].lower() for row in await messages(ask)]
+
+    theirs = (
+        f"IF NEW.organization_id = '{inbox.gateway.b.organization_id}' THEN RAISE 'no'; END IF;"
+    )
+    await as_crm(
+        inbox.gateway, TRIGGER.format(theirs).replace("public.messages", "gateway.staff_links")
+    )
+    assert 503 == (await asked(inbox.browser())).status
+    assert 2 == len(await messages(ask))
 
 
 async def test_whose_lead_is_deleted_meanwhile(inbox: Inbox, ask: Ask) -> None:
