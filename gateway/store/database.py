@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import asyncpg
 
 from gateway.store import codecs
-from gateway.store.errors import AWAY, BusyError, DatabaseAwayError, plainly
+from gateway.store.errors import AWAY, DatabaseAwayError, plainly
 from gateway.store.pooler import Opener
+from gateway.store.shares import Shares
 from gateway.store.sql import queries
 from gateway.store.telling import Noting, Telling, noted
 
@@ -33,7 +33,6 @@ else:  # asyncpg's classes take no parameters at run time
     Connection = Pool = Direct = Any
 
 _SQL = queries("telling")
-_NO_SHARE: AbstractAsyncContextManager[None] = nullcontext()
 _STATEMENT_SECONDS = 20
 # jit: no statement of ours runs long enough to be worth compiling. By the estimates for a long
 # queue the claim would be, and takes twenty times as long (where there is a JIT, as in Debian's).
@@ -85,17 +84,15 @@ Transaction = AbstractAsyncContextManager[Connection]
 class Database:
     """A pool of connections to one database, and the transactions on it.
 
-    The callers and webhooks of one organization, if they are not batched with others, have at most
-    half of it: while they wait, as for a row that another program has locked, or work long, as on a
-    search, the other half is for everybody else.
+    Those of one organization's callers and webhooks that are not done with others' have a share of
+    it (`Shares`): what they wait for, as a row that another program holds, or do for long, as a
+    search, leaves connections to the others.
     """
 
     def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:
         self._pool = pool
         self._patience = patience
-        self._share = max(1, pool.get_max_size() // 2)
-        # Each is kept as long as somebody uses it.
-        self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._shares = Shares(pool.get_max_size())
         self._telling = Telling(self._tell)
 
     @classmethod
@@ -181,8 +178,7 @@ class Database:
     async def _transaction(
         self, opening: str, share_of: UUID | None = None
     ) -> AsyncIterator[Connection]:
-        place = self._place(share_of) if share_of else _NO_SHARE
-        async with place, self._connection() as connection:
+        async with self._connection(share_of) as connection:
             noted(connection).clear()
             await _begin(connection, opening)
             try:
@@ -202,33 +198,24 @@ class Database:
             self._telling(noted(connection))
 
     @asynccontextmanager
-    async def _place(self, organization_id: UUID) -> AsyncIterator[None]:
-        """A place in an organization's share; raises `BusyError`."""
-        share = self._shares.get(organization_id)
-        if share is None:
-            share = self._shares[organization_id] = asyncio.Semaphore(self._share)
-        try:
-            async with asyncio.timeout(self._patience if share.locked() else None):
-                await share.acquire()
-        except TimeoutError:
-            raise BusyError("other requests of the same organization take too long") from None
-        try:
-            yield
-        finally:
-            share.release()
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self, share_of: UUID | None = None) -> AsyncIterator[Connection]:
         """A connection of the pool. Where it does not answer, the others are not waited for either:
         the server would have ended the statement itself, and may have gone without a word."""
+        now = asyncio.get_running_loop().time
+        until = now() + self._patience
         with plainly():
-            async with self._pool.acquire(timeout=self._patience) as connection:
-                try:
-                    yield connection
-                except TimeoutError:
-                    connection.terminate()
-                    await self._pool.expire_connections()
-                    raise
+            place = await self._shares.take(share_of, until)
+            try:
+                async with self._pool.acquire(timeout=until - now()) as connection:
+                    place.has_connection = True
+                    try:
+                        yield connection
+                    except TimeoutError:
+                        connection.terminate()
+                        await self._pool.expire_connections()
+                        raise
+            finally:
+                self._shares.give(place)
 
     async def _tell(self, organizations: set[UUID]) -> None:
         with suppress(DatabaseAwayError):

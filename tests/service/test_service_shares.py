@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
 from gateway.store.database import ApiKey, Database
-from gateway.store.errors import BusyError
+from gateway.store.errors import BusyError, DatabaseAwayError
 from tests.service.test_service_held import CHANGE_LEAD, held, until
 from tests.service.wires import from_twilio
 
@@ -98,3 +99,32 @@ async def test_a_share_that_is_taken(gateway: Gateway) -> None:
             assert 1 == await db.fetchval("SELECT 1")
     finally:
         await database.close()
+
+
+async def test_a_database_that_is_silent() -> None:
+    """No organization is blamed while none of its requests has got a connection, and each waits as
+    long as it should, once."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent = f"postgresql://u:p@127.0.0.1:{port}/x?sslmode=disable"
+    database = await Database.connect(silent, patience=0.3)
+    one = ApiKey(id=UUID(int=1), organization_id=UUID(int=1), is_test=False)
+
+    async def ask(seconds: float) -> type[DatabaseAwayError]:
+        await asyncio.sleep(seconds)
+        with pytest.raises(DatabaseAwayError) as raised:
+            async with asyncio.timeout(0.5), database.as_caller(one):
+                pass
+        return raised.type
+
+    try:
+        asked = await asyncio.gather(*(ask(n / 50) for n in range(15)))
+    finally:
+        await database.close()
+        server.close()
+    assert {DatabaseAwayError} == {*asked}

@@ -18,7 +18,9 @@ async def test_who_has_gone_away_takes_no_room() -> None:
         for n in range(3):
             with pytest.raises(TimeoutError):
                 await places.take("greedy", 0 if n else 0.01)
-    waiting = [asyncio.create_task(places.take(owner, 5)) for owner in ("greedy", "modest", "third")]
+    waiting = [
+        asyncio.create_task(places.take(owner, 5)) for owner in ("greedy", "modest", "third")
+    ]
     await asyncio.sleep(0)
     with pytest.raises(FullError):
         await places.take("greedy", 5)
