@@ -14,6 +14,7 @@ event loop never runs any other template code.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
@@ -83,20 +84,21 @@ class Renderer:
         self._known: OrderedDict[bytes, Analysis | TemplateError] = OrderedDict()
         self._templates: OrderedDict[bytes, Template] = OrderedDict()
         self._environments = {html: sandbox.environment(html=html) for html in (False, True)}
-        self._seconds = 0.0
+        self._seconds = self._rendered = 0.0
         self._until: float | None = None
         self._owner: Hashable = None
 
     def within(self, seconds: float, owner: Hashable = None) -> Renderer:
         """This renderer for one request: its child processes may take `seconds` in all, from now.
 
-        After that they raise `TooExpensive`; simple templates are still rendered. While
-        the children are busy, owners take turns.
+        After that they raise `TooExpensive`, or `RendererBusy` where most of it was waited for
+        turns; simple templates are still rendered. Where more is wanted than the children can
+        do, owners take turns.
         """
         until = asyncio.get_running_loop().time() + seconds
         limited = copy(self)
         limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
-        limited._owner = owner  # noqa: SLF001
+        limited._owner, limited._rendered = owner, 0.0  # noqa: SLF001
         return limited
 
     async def __aenter__(self) -> Self:
@@ -184,9 +186,18 @@ class Renderer:
 
     async def _child(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            async with asyncio.timeout_at(self._until):
-                return await self._pool.ask(orjson.dumps(request), self._owner)
+            async with asyncio.timeout_at(self._until), self._pool.place(self._owner):
+                since = time.monotonic()
+                try:
+                    return await self._pool.ask(orjson.dumps(request))
+                finally:
+                    self._rendered += time.monotonic() - since
         except TimeoutError:
+            if self._rendered < self._seconds / 2:
+                raise RendererBusy(
+                    "Nothing can be rendered right now: other requests' templates take their "
+                    "turns; send fewer messages at once, or try again."
+                ) from None
             raise TooExpensive(
                 "was not rendered: the templates and styles of this request take more than "
                 f"{self._seconds:g} s; send fewer messages at once"

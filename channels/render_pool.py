@@ -10,7 +10,8 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,9 @@ class ChildPool:
         done = [task for task in self._free if task and task.done() and not task.exception()]
         return [task.result().pid for task in done]
 
-    async def ask(self, request: bytes, owner: Hashable = None) -> dict[str, Any]:
-        """Ask whichever child is free first; raises `PoolBusy` or `ChildFailed`.
-
-        While requests wait, their owners take turns.
-        """
+    @asynccontextmanager
+    async def place(self, owner: Hashable = None) -> AsyncIterator[None]:
+        """A place to ask one child, for which owners take turns; raises `PoolBusy`."""
         try:
             await self._places.take(owner, self._limits.wait)
         except FullError as error:
@@ -174,11 +173,12 @@ class ChildPool:
         except TimeoutError as error:
             raise PoolBusy("no renderer was free in time") from error
         try:
-            return await self._ask_one(request)
+            yield
         finally:
             self._places.give()
 
-    async def _ask_one(self, request: bytes) -> dict[str, Any]:
+    async def ask(self, request: bytes) -> dict[str, Any]:
+        """Ask whichever child is ready, within a `place`; raises `PoolBusy` or `ChildFailed`."""
         task, spent = self._take(), True
         try:
             child = await asyncio.shield(task)
