@@ -53,14 +53,11 @@ class Lines(Generic[T]):
         for owner, line in self._lines.items():
             item, size = line[0]
             if most is None or size <= most:
-                break
-        else:
-            return None
-        line.popleft()
-        if line:
-            self._lines.move_to_end(owner)
-        self._shrink(owner, size)
-        return item
+                line.popleft()
+                self._lines.move_to_end(owner)
+                self._shrink(owner, size)
+                return item
+        return None
 
     def remove(self, owner: Hashable, item: T, size: int = 1) -> None:
         """Take out what waits no more; nothing where it has been taken."""

@@ -1,4 +1,4 @@
-"""Who may have how many of a pool's connections: one organization half, and more while some are free."""
+"""How many connections of a pool one organization may have: half, and more of what is free."""
 
 from __future__ import annotations
 

@@ -64,25 +64,18 @@ async def test_another_organization_takes_nobodys_link(inbox: Inbox, ask: Ask) -
     is staff here still gets the link: each organization sends its own, also where the other's
     cannot be stored."""
     await connect(inbox.gateway, "sendgrid", Channel.EMAIL)
+    b = inbox.gateway.b.organization_id
     async with inbox.gateway.database.as_service() as db:
-        await db.execute(
-            "UPDATE auth_users SET email = $1 WHERE email = $2", MEMBER.title(), MEMBER
-        )
-        await db.execute(
-            "INSERT INTO auth_users (auth_id, email, organization_id)"
-            " VALUES (gen_random_uuid(), $1, $2)",
-            MEMBER,
-            inbox.gateway.b.organization_id,
-        )
+        change = "UPDATE auth_users SET email = $1 WHERE email = $2"
+        await db.execute(change, MEMBER.title(), MEMBER)
+        add = "INSERT INTO auth_users (auth_id, email, organization_id)"
+        await db.execute(f"{add} VALUES (gen_random_uuid(), $1, $2)", MEMBER, b)
     assert 200 == (await asked(inbox.browser())).status
     assert [MEMBER] == [row["to_address"].lower() for row in await messages(ask)]
 
-    theirs = (
-        f"IF NEW.organization_id = '{inbox.gateway.b.organization_id}' THEN RAISE 'no'; END IF;"
-    )
-    await as_crm(
-        inbox.gateway, TRIGGER.format(theirs).replace("public.messages", "gateway.staff_links")
-    )
+    b_is_refused = f"IF NEW.organization_id = '{b}' THEN RAISE 'no'; END IF;"
+    rule = TRIGGER.format(b_is_refused).replace("public.messages", "gateway.staff_links")
+    await as_crm(inbox.gateway, rule)
     assert 503 == (await asked(inbox.browser())).status
     assert 2 == len(await messages(ask))
 

@@ -47,7 +47,7 @@ async def test_what_is_free_is_lent() -> None:
 
 
 async def test_who_waits_is_let_in_when_anything_is_free() -> None:
-    """By a place of their own organization's, or by others': in their order, and no one too many."""
+    """By a place of their own organization's, or by others': in their order, none too many."""
     shares = Shares(8)
     own, others = await taken(shares, *[A] * 4), await taken(shares, *[None] * 4)
     waiting = [asyncio.create_task(shares.take(A, soon())) for _ in range(4)]
@@ -80,9 +80,9 @@ async def test_whose_fault_it_is() -> None:
 
 
 async def test_no_place_is_lost() -> None:
-    """However many go away, at whatever moment: at the end all places are there, and nobody waits."""
+    """However many go away, at whatever moment: at the end all places are there."""
     shares = Shares(8)
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - it decides who goes away
 
     async def use(owner: UUID | None) -> None:
         place = await shares.take(owner, soon(rng.random() * 0.02))
