@@ -91,9 +91,9 @@ class Renderer:
     def within(self, seconds: float, owner: Hashable = None) -> Renderer:
         """This renderer for one request: its child processes may take `seconds` in all, from now.
 
-        After that they raise `TooExpensive`, or `RendererBusy` where most of it was waited for
-        turns; simple templates are still rendered. Where more is wanted than the children can
-        do, owners take turns.
+        After that they raise `TooExpensive`, or `RendererBusy` if most of that time was spent
+        waiting for a turn; simple templates are still rendered. While the children are busy,
+        owners take turns.
         """
         until = asyncio.get_running_loop().time() + seconds
         limited = copy(self)

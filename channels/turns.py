@@ -46,9 +46,9 @@ class Lines(Generic[T]):
         self.size += size
 
     def take(self, most: int | None = None) -> T | None:
-        """The first of the line whose turn it is, which goes behind the others; None for nothing.
+        """The first item of the next line, which then goes behind the others; None without one.
 
-        A line whose first is larger than `most` is passed over, and keeps its turn.
+        A line whose first item is larger than `most` is passed over, and stays the next.
         """
         for owner, line in self._lines.items():
             item, size = line[0]
@@ -60,7 +60,7 @@ class Lines(Generic[T]):
         return None
 
     def remove(self, owner: Hashable, item: T, size: int = 1) -> None:
-        """Take out what waits no more; nothing where it has been taken."""
+        """Remove an item that waits no longer, unless it has been taken."""
         line = self._lines.get(owner, ())
         if (item, size) in line:
             self._lines[owner].remove((item, size))
@@ -99,14 +99,14 @@ class Places:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give()  # it came just as nobody waited for it any more
+                self.give()  # it came just when nobody waited for it any more
             self._waiting.remove(owner, turn)
             raise
 
     def give(self) -> None:
-        """Leave a place to whoever waits for one."""
+        """Give a place back, for whoever waits for one."""
         while turn := self._waiting.take():
-            if not turn.done():  # the one who waited has not gone away
+            if not turn.done():  # whoever waited has not gone away
                 turn.set_result(None)
                 return
         self._free += 1

@@ -11,9 +11,9 @@ a single caller waits for nobody, and under load one commit serves hundreds.
   own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
   deadlock, which PostgreSQL ended), the batch is done once more.
 - A caller that is cancelled takes only its own item along; an item that is under way is finished.
-- Owners take turns: what one brings waits for one item of each other owner, not for all of them.
-  One whose next item does not fit into a batch is passed over, and is the first of the next.
-- A full buffer refuses at once, but no owner what is within an equal share of its room.
+- Owners take turns: an item waits for one item of each other owner, not for all of theirs. An
+  owner whose next item does not fit into a batch is passed over, and comes first in the next one.
+- A full buffer refuses at once, but nothing that is within its owner's equal share of the room.
 """
 
 from __future__ import annotations

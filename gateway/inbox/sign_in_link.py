@@ -72,8 +72,8 @@ async def use(visit: Visit) -> web.StreamResponse:
 
 
 async def _send(visit: Visit, email: str) -> None:
-    """A link from each organization: none can take another's by writing a mailbox its own way, nor
-    by what fails of its own. Raises the first error when all were tried."""
+    """A link from each organization: none can take another's by spelling a mailbox its own way, nor
+    by a failure of its own. Raises the first error after all have been tried."""
     async with visit.services.database.as_service() as db:
         auth_ids = await accounts.staff_of_mailbox(db, email)
     found = [(auth_id, await _active(visit, auth_id)) for auth_id in auth_ids]

@@ -165,11 +165,10 @@ class Visit:
 
 
 async def _check_beginning(request: web.Request) -> None:
-    """Raise `ValueError` where a form in parts does not begin with one: every browser's does.
+    """Raise `ValueError` unless a multipart form begins with its first part: every browser's does.
 
-    aiohttp looks for the first part line by line, however many there are, and limits nothing before
-    it. The line is put back as aiohttp does that itself: a stream of our own, fed with the whole
-    body, is copied for each part (its `unread_data`).
+    aiohttp looks for that part line by line, without a limit on how many lines stand before it. One
+    line alone is read, and put back: a body that was read whole aiohttp would copy for each part.
     """
     if request.content_type != "multipart/form-data" or request._post is not None:  # noqa: SLF001
         return

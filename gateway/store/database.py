@@ -84,9 +84,9 @@ Transaction = AbstractAsyncContextManager[Connection]
 class Database:
     """A pool of connections to one database, and the transactions on it.
 
-    Those of one organization's callers and webhooks that are not done with others' have a share of
-    it (`Shares`): what they wait for, as a row that another program holds, or do for long, as a
-    search, leaves connections to the others.
+    The callers and webhooks of one organization, if they are not batched with others, have a share
+    of it (`Shares`): while they wait, as for a row that another program has locked, or work long,
+    as on a search, there are connections for everybody else.
     """
 
     def __init__(self, pool: Pool, *, patience: float = 10.0) -> None:

@@ -12,9 +12,9 @@ from gateway.store.errors import BusyError
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """Of a transaction that may have a connection; `has_connection` once the pool gave it one.
+    """For a transaction that may have a connection; `has_connection` once the pool gave it one.
 
-    `organization_id` is None for what is counted to nobody.
+    `organization_id` is None if it counts towards no share.
     """
 
     organization_id: UUID | None
@@ -24,8 +24,8 @@ class Place:
 class Shares:
     """Places for the transactions on `size` connections.
 
-    An organization has half of them for sure, and more while that leaves a quarter free: others
-    find one at once. What is counted to nobody never waits here, only for the pool.
+    An organization is sure of half of them, and gets more while that leaves a quarter free, so that
+    others find one at once. What counts towards no share never waits here, only for the pool.
     """
 
     def __init__(self, size: int) -> None:
@@ -36,10 +36,10 @@ class Shares:
         self._waiting: defaultdict[UUID, deque[asyncio.Future[Place]]] = defaultdict(deque)
 
     async def take(self, organization_id: UUID | None, until: float) -> Place:
-        """A place, waited for until then in the loop's time.
+        """Wait for a place until then, in the loop's time.
 
-        Raises `BusyError` where others of that organization have connections, and `TimeoutError`
-        where they wait for the pool themselves: it is not the organization that takes long.
+        Raises `BusyError` if transactions of that organization have connections, and `TimeoutError`
+        if they all wait for the pool themselves: then the database is slow, not the organization.
         """
         if organization_id is None or self._may_have_more(organization_id):
             return self._new(organization_id)
@@ -50,14 +50,14 @@ class Shares:
                 return await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self.give(turn.result())  # it came just as nobody waited for it any more
+                self.give(turn.result())  # it came just when nobody waited for it any more
             if isinstance(error, TimeoutError) and self._has_connections(organization_id):
                 text = "other requests of the same organization take too long"
                 raise BusyError(text) from None
             raise
 
     def give(self, place: Place) -> None:
-        """Leave a place: whoever may have one now is let in, each organization's in their order."""
+        """Give a place back, and let in whoever may have one now; each organization's in order."""
         self._used -= 1
         if place.organization_id is not None:
             self._places[place.organization_id].remove(place)
@@ -66,7 +66,7 @@ class Shares:
         for organization_id, line in list(self._waiting.items()):
             while line and (line[0].done() or self._may_have_more(organization_id)):
                 turn = line.popleft()
-                if not turn.done():  # the one who waited has not gone away
+                if not turn.done():  # whoever waited has not gone away
                     turn.set_result(self._new(organization_id))
             if not line:
                 del self._waiting[organization_id]
