@@ -382,8 +382,9 @@ def test_addresses_without_end() -> None:
     headers = ["To", "Reply-To"] * 60
     none = "".join(f"{name}: {'a, ' * 5000}\r\n" for name in headers)
     same = "".join(f"{name}: {'a@b.example, ' * 1200}\r\n" for name in headers)
-    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{none}"), runs=1) < 1
-    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{same}"), runs=1) < 1
+    # A third of a second by itself; beside other tests, and measured for coverage, four times that.
+    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{none}"), runs=1) < 3
+    assert cpu_seconds(lambda: read(f"From: x@y.example\r\n{same}"), runs=1) < 3
 
 
 @given(st.binary(max_size=400))
