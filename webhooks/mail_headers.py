@@ -21,9 +21,7 @@ def decoded(raw: str) -> str:
 
     Neighbouring words of one charset are read together: some programs cut characters in two.
     """
-    text = unfolded(raw)
-    if "\x1b" in text and text.isascii():  # Japan's seven bits
-        text = decode(text.encode(), None)
+    text = shifted(unfolded(raw))
     done: list[str] = []
     charset, pending, at = "", b"", 0
     for match in WORD.finditer(text):
@@ -45,6 +43,11 @@ def unfolded(raw: str) -> str:
     """
     text = re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip()
     return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
+
+
+def shifted(text: str) -> str:
+    """A header's text with what is in Japan's seven bits read."""
+    return decode(text.encode(), None) if "\x1b" in text and text.isascii() else text
 
 
 def _word(encoding: str, text: str) -> bytes:

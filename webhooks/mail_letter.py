@@ -14,7 +14,7 @@ from channels.email import to_mailbox
 from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
-from webhooks.mail_author import author, is_sole
+from webhooks.mail_author import author
 from webhooks.mail_headers import decoded, filename
 from webhooks.mail_mime import Message
 from webhooks.mail_text import derived, new_text, sanitised
@@ -91,7 +91,7 @@ def letter_of(
     told |= {"from_name": name} if name else {}
     return Letter(
         external_id=message.first("message-id") or f"{provider}-{message.digest}",
-        from_address=address or message.first("from") or "",
+        from_address=address,
         sender=sender or "",
         to_address=next(iter(mailboxes(addressed, most=1)), ""),
         recipients=tuple(recipients),
@@ -106,15 +106,13 @@ def letter_of(
 
 
 def written_by(message: Message) -> tuple[str, str]:
-    """Name and mailbox of who wrote a message, by its From as it came, else by its Sender."""
+    """Name and mailbox of who wrote a message, by its From as it came, else by its Sender.
+
+    Where that tells no author, "<>": nobody must read it in another way.
+    """
     written = message.written("from") or message.written("sender")
     name, address = author(written, is_decoded=False)
-    if "\x1b" in written:  # a name in Japan's seven bits is split by what looks like structure
-        told, behind = author(decoded(written), is_decoded=False)
-        if behind and (behind == address or is_sole(behind, written)):
-            name, address = told, behind
-        address = address or written  # which nobody must read in another way
-    return " ".join(decoded(name).split())[:200], address
+    return " ".join(decoded(name).split())[:200], address or ("<>" if written else "")
 
 
 def inbound(letter: Letter) -> Inbound:

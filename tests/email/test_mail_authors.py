@@ -9,10 +9,11 @@ from tests.sendgrid.values import multipart, posted
 from webhooks import mail, sendgrid
 from webhooks.mail_author import author
 from webhooks.mail_letter import Letter, inbound
-from webhooks.model import Inbound
+from webhooks.model import Inbound, Unknown
 
 THEM = "eve@evil.example"
 VICTIM = "ann@bank.example"
+ENVELOPE = "bounces@list.example"
 
 
 def encoded(name: str) -> str:
@@ -23,7 +24,7 @@ def encoded(name: str) -> str:
 def read(sender: str) -> Inbound:
     """The message of a mail with this From."""
     raw = f"From: {sender}\r\nTo: shop@example.com\r\nMessage-ID: <1@x>\r\n\r\nHello"
-    [found] = mail.events(raw.encode(), provider="smtp")
+    [found] = mail.events(raw.encode(), provider="smtp", sender=ENVELOPE)
     assert isinstance(found, Inbound)
     return found
 
@@ -32,7 +33,7 @@ def read(sender: str) -> Inbound:
     "name",
     [
         encoded(VICTIM), encoded(f"{VICTIM},"), encoded(f"<{VICTIM}>"), encoded(f"{VICTIM}\0"),
-        '"' + encoded(VICTIM + '",') + '"', encoded(f'Ann <{VICTIM}> "'), VICTIM, f"<{VICTIM}>",
+        '"' + encoded(VICTIM + '",') + '"', encoded(f'Ann <{VICTIM}> "'), VICTIM,
         f'"Ann <{VICTIM}>"', f"(<{VICTIM}>)", f'"Ann \\" <{VICTIM}>"',
     ],
 )  # fmt: skip
@@ -41,35 +42,41 @@ def test_a_name_that_looks_like_an_address(name: str) -> None:
     assert read(f"{name} <{THEM}>").from_address == THEM
 
 
-@pytest.mark.parametrize(("opened", "closed"), [("(", ")"), ('"', '"')])
-@pytest.mark.parametrize("theirs", [f"<{THEM}>", THEM])
-def test_structure_in_seven_bit_japanese(theirs: str, opened: str, closed: str) -> None:
-    """What ISO-2022-JP would make a character of opens a comment or a name to everybody else."""
-    sender = f"{theirs} \x1b$B{opened}\x1b(B <{VICTIM}> \x1b$B{closed}\x1b(B"
-    assert read(sender).from_address.startswith(THEM)
-
-
 @pytest.mark.parametrize(
     "sender",
     [
         "{} \x1b$B\"\x1b(B <{}>", "{} \" <{}>", "\x1b$B<{}>\x1b(B <{}>", "\x1b$B {} \x1b(B {}",
-        "\" <{}> <{}>",
+        "\" <{}> <{}>", "<{}> <{}>", '"x <{}> =?utf-8?q?=22?= <{}>', '"<{}> =?utf-8?q?=22,?= <{}>',
+        "(x <{}> =?utf-8?q?=29?= <{}>", '{} "=?utf-8?q?=22_<{}>?=', '{} =?utf-8?q?"?= <{}> "',
+        "=?utf-8?q?<{}>?= {}", "{}: <{}>", '"x {} \x1b$B!!\x1b(B <{}>', "evil@(c){} \" <{}>",
+        "<{}> \x1b$B\"\x1b(B <{}> \x1b$B\"\x1b(B", "{} \x1b$B(\x1b(B <{}> \x1b$B)\x1b(B",
+        "\" '{}' <{}>",
+        "\x1b$B\"\x1b(B <{}>\x1b$B\"\x1b(B <{}>", "\x1b$B<\x1b(B{}\x1b$B>\x1b(B <{}>",
     ],
 )  # fmt: skip
-def test_structure_that_nothing_closes(sender: str) -> None:
-    """Where it tells no author, one is taken only if nothing else there may be one, too."""
-    assert read(sender.format(THEM, VICTIM)).from_address != VICTIM
+def test_structure_that_others_may_read_otherwise(sender: str) -> None:
+    """Where a From is not well-formed, nobody who is named beside somebody else wrote it."""
+    assert read(sender.format(THEM, VICTIM)).from_address == ENVELOPE
+    assert read(sender.format(VICTIM, THEM)).from_address == ENVELOPE
 
 
 def test_a_name_in_seven_bit_japanese() -> None:
-    """A name that nobody has encoded is read all the same, with whatever bytes it has."""
-    for address in (THEM, "ann@x.example"):
-        found = read(f"\x1b$B;3ED\x1b(B <{address}>")
-        assert (found.from_address, found.detail["from_name"]) == (address, "山田")
-    for sender in (f"\x1b$B@nED\x1b(B <{THEM}>", f"\x1b$B@nED\x1b(B {THEM}"):
-        found = read(sender)  # one of its bytes is @
-        assert (found.from_address, found.detail["from_name"]) == (THEM, "川田")
-    assert read(f'"\x1b$B;3ED\x1b(B" <{THEM}>').detail["from_name"] == "山田"
+    """A name that nobody has encoded is read all the same, whatever structure its bytes look like:
+    those of 川, 小, 中 and ダ are @ . C f and so on."""
+    for name in (
+        "山田",
+        "川田",
+        "石川小学校",
+        "青木 小百合",
+        "ホンダ Inc.",
+        "西田 A.",
+        "西ぎ",
+        "清水",
+    ):
+        written = name.encode("iso-2022-jp").decode()
+        for sender in (f"{written} <{THEM}>", f'"{written}" <{THEM}>', f"{THEM} ({written})"):
+            found = read(sender)
+            assert (found.from_address, found.detail["from_name"]) == (THEM, name), sender
 
 
 def test_a_comment_that_looks_like_an_address() -> None:
@@ -81,27 +88,45 @@ def test_a_comment_that_looks_like_an_address() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Ann <ann@x.example>, Bob <bob@x.example>", ("Ann", "<ann@x.example>")),
-        ("Doe, Ann <ann@x.example>", ("Ann", "<ann@x.example>")),
+        ("Ann <ann@x.example>, Bob <bob@x.example>", ("Ann", "ann@x.example")),
+        ("Doe, Ann <ann@x.example>", ("Ann", "ann@x.example")),
         ("ann@x.example (Ann  Doe)", ("Ann Doe", "ann@x.example")),
         ("ann@x.example", ("", "ann@x.example")),
-        ("Ann @ Work <ann@x.example>", ("Ann @ Work", "<ann@x.example>")),
+        ("Ann @ Work <ann@x.example>", ("Ann @ Work", "ann@x.example")),
         ("Ann <not one>, bob@x.example;", ("", "bob@x.example")),
-        ("Ann <<ann@x.example>", ("Ann", "<ann@x.example>")),
-        ("Ann <ann@x.example> <>", ("Ann", "<ann@x.example>")),
+        ("Ann <<ann@x.example>", ("Ann", "ann@x.example")),
+        ("Ann <ann@x.example> <>", ("Ann", "ann@x.example")),
         ('"Ann Doe"@x.example', ("", '"Ann Doe"@x.example')),
-        ('"Ann <ann@x.example>', ("", "<ann@x.example>")),
-        ("Ann <ann@x.example", ("Ann", "<ann@x.example>")),
-        ("<ann@x.example", ("", "<ann@x.example>")),
+        ('"Ann <ann@x.example>', ("Ann", "ann@x.example")),
+        ("Ann <ann@x.example", ("Ann", "ann@x.example")),
+        ("<ann@x.example", ("", "ann@x.example")),
         ("ann@x.example (Ann", ("Ann", "ann@x.example")),
         ("ann@x.example <", ("", "ann@x.example")),
-        ("<@r.example,@s.example:ann@x.example>", ("", "<ann@x.example>")),
+        ("<@r.example,@s.example:ann@x.example>", ("", "ann@x.example")),
         ("Ann Doe ann@x.example", ("Ann Doe", "ann@x.example")),
         ("Dr. Ann Doe ann@x.example", ("Dr. Ann Doe", "ann@x.example")),
-        ("Dr. ann@x.example", ("", "Dr. ann@x.example")),
-        ("Ann (Sales) ann@x.example", ("Ann", "ann@x.example")),
-        ("ann@x.example bob@x.example", ("", "ann@x.example bob@x.example")),
-        ("ann @ x.example", ("", "ann @ x.example")),
+        ("Dr. ann@x.example", ("", "")),
+        ("Ann (Sales) ann@x.example", ("Ann Sales", "ann@x.example")),
+        ("ann@x.example bob@x.example", ("", "")),
+        ("ann @ x.example", ("", "ann@x.example")),
+        ("ann@x.example Ann Doe", ("Ann Doe", "ann@x.example")),
+        ("ann@x.example via Mailer", ("via Mailer", "ann@x.example")),
+        ("ann@x.example - Support", ("Support", "ann@x.example")),
+        ("ann@x.example (Work) Doe", ("Work Doe", "ann@x.example")),
+        ("ann@x.example [Ann]", ("Ann", "ann@x.example")),
+        ("ann@x.example.", ("", "ann@x.example")),
+        ('"Ann Doe" ann@x.example', ("Ann Doe", "ann@x.example")),
+        ('"Ann @ Work Inc. <ann@x.example>', ("Ann @ Work Inc.", "ann@x.example")),
+        ('"Ann <ANN@X.example>, ANN@x.EXAMPLE', ("Ann", "ANN@x.example")),
+        ('"Re: bob@y.example" <ann@x.example>', ("Re: bob@y.example", "ann@x.example")),
+        ("Staff: ann@x.example, bob@x.example;", ("Staff:", "ann@x.example")),
+        ("Staff: Ann <ann@x.example>;", ("Staff: Ann", "ann@x.example")),
+        ("=?utf-8?q?Doe,_Ann?= <ann@x.example>", ("=?utf-8?q?Doe,_Ann?=", "ann@x.example")),
+        ("=?utf-8?q?ann=40x.example?=", ("", "ann@x.example")),
+        ("=?utf-8?q?ann=40x.example?= bob@localhost", ("", "")),
+        ("Ann ann@x.exa mple.example", ("", "")),
+        ("Ann ann..doe@x.example (", ("", "")),
+        ("ann@localhost", ("", "ann@localhost")),
         ("(Ann", ("", "")),
         ("Undisclosed:;", ("", "")),
         ("", ("", "")),
@@ -114,7 +139,7 @@ def test_authors(text: str, expected: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [f"{VICTIM}, <{THEM}>", f"{VICTIM}, Eve <{THEM}>", f"<{VICTIM}>, <{THEM}>", f"{THEM}, x"],
+    [f"{VICTIM}, <{THEM}>", f"{VICTIM}, Eve <{THEM}>", f"{THEM}, x", f" {THEM}"],
 )
 def test_a_header_that_a_provider_has_decoded(text: str) -> None:
     """A comma may be the name's: what is in <> at the end counts."""
@@ -124,7 +149,7 @@ def test_a_header_that_a_provider_has_decoded(text: str) -> None:
 
 def test_a_mail_that_sendgrid_took_apart() -> None:
     """Its headers are there as they came, and tell more surely than its own reading."""
-    headers = f"From: {encoded(f'<{VICTIM}>')} <{THEM}> {encoded(f'<{VICTIM}>')}\r\n"
+    headers = f"From: {encoded(f'<{VICTIM}>')} <{THEM}> ({encoded(f'<{VICTIM}>')})\r\n"
     body = multipart(
         ('"headers"', headers.encode()),
         ('"from"', f"<{VICTIM}> <{THEM}> <{VICTIM}>".encode()),
@@ -133,7 +158,9 @@ def test_a_mail_that_sendgrid_took_apart() -> None:
     )
     [found] = sendgrid.parse(posted(body))
     assert isinstance(found, Inbound)
-    assert (found.from_address, found.detail["from_name"]) == (THEM, f"<{VICTIM}><{VICTIM}>")
+    assert (found.from_address, found.detail["from_name"]) == (THEM, f"<{VICTIM}>")
+    nobody = body.replace(b"?= <", b'?= "<')
+    assert sendgrid.parse(posted(nobody)) == [Unknown(word="no-sender", detail={"subject": ""})]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +170,7 @@ def test_a_mail_that_sendgrid_took_apart() -> None:
         ("<@relay.example:ann@x.example>", "ann@x.example"),
         ("<@relay.example,@other.example:ann@x.example>", "ann@x.example"),
         ("Ann <ann@x.example", "ann@x.example"),
-        ("ann . doe @ x.example", "ann.doe@x.example"),
+        ("ann @ x . example", "ann@x.example"),
         ("ann@[192.0.2.1]", "ann@[192.0.2.1]"),
         ("<mailto:ann@x.example>", "ann@x.example"),
     ],
@@ -154,17 +181,28 @@ def test_addresses_as_they_were_written_once(sender: str, expected: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("behind", "read_as"),
+    "behind",
     [
-        (".evil.example", ".evil.example"), ("(c).evil.example", ".evil.example"),
-        (" (c) .evil.example", ".evil.example"), (" (c)x.evil.example", "x.evil.example"),
-        ("\r\n .evil.example", ".evil.example"), (" . evil.example", ".evil.example"),
-        (" x.evil.example", "x.evil.example"), (" evil", "evil"),
+        ".evil.example",
+        "(c).evil.example",
+        " (c) .evil.example",
+        "\r\n .evil.example",
+        " . evil.example",
     ],
-)  # fmt: skip
-def test_a_domain_in_pieces(behind: str, read_as: str) -> None:
-    """What stands behind an address without <> belongs to its domain, as to whoever checks it."""
-    assert read(VICTIM + behind).from_address == VICTIM + read_as
+)
+def test_a_domain_in_pieces(behind: str) -> None:
+    """What stands behind a dot belongs to the domain, as to whoever checks it."""
+    assert read(VICTIM + behind).from_address == f"{VICTIM}.evil.example"
+    assert read(f'{VICTIM}{behind} "').from_address != VICTIM
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["{} (c)x.evil.example", "{} x.evil.example", "{}(c)x evil", "{}. (c) evil (", "{}.(c)x ("],
+)
+def test_a_domain_that_may_go_on(sender: str) -> None:
+    """Where nobody knows where it ends, nobody is taken for the author."""
+    assert read(sender.format(VICTIM)).from_address == ENVELOPE
 
 
 @pytest.mark.parametrize(
@@ -186,7 +224,9 @@ def test_names() -> None:
     assert "from_name" not in read(THEM).detail
 
 
-@pytest.mark.parametrize("part", ["<", "(", '"', "a@", "\\", "<a@b", ","])
+@pytest.mark.parametrize(
+    "part", ["<", "(", '"', "a@", "\\", "<a@b", ",", "a@b.cd ", "=?a?q?", ".(", '<"', " "]
+)
 def test_a_hostile_from(part: str) -> None:
     """What is built to be slow is not."""
     assert cpu_seconds(lambda: author(part * 20_000, is_decoded=False)) < 1
