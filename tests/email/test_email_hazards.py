@@ -73,7 +73,8 @@ def test_too_deep_to_be_styled(page: str) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "\x80" * 2**17, "«»" * 2**16, "<br>" + "&" * 2**17, "&nbsp;" * 2**16,
+        "\x80" * 2**17, "«»" * 2**16, "<br>" + "&" * 2**17, "&nbsp;" * 2**18,
+        "&zz;" * 2**16, "<table>" + ("<br>" + "&" * 100) * 19_990,
         "&&&&&&&&</x>" * 15_000, "&&&&&&&&<!doctype <br>" * 9000, "&&&&&&&&</x <br>" * 9000,
     ],
 )  # fmt: skip
@@ -87,6 +88,21 @@ def test_long_pages_are_made_harmless() -> None:
     page = "<p class=a>«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;</p>\n" * 9900
     made = mail_text.sanitised(page) or ""
     assert 9900 == made.count("«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<pre>" + "12:00:00 [worker-1] INFO a -&gt; b took 5 ms &lt;job 7&gt;\n" * 8000 + "</pre>",
+        "<table>"
+        + f"<tr><td>{'&nbsp;' * 8}row</td><td>{'&#160;' * 8}ok</td>\n" * 2600
+        + "</table>",
+    ],
+)
+def test_characters_by_their_names_are_made_harmless(page: str) -> None:
+    """A log or a table has as many of them as it has cells and arrows."""
+    assert cpu_seconds(lambda: mail_text.sanitised(page), runs=1) < 1
+    assert mail_text.sanitised(page) is not None
 
 
 def test_ordinary_pages_are_styled() -> None:
