@@ -206,7 +206,9 @@ class Database:
         with plainly():
             place = await self._shares.take(share_of, until)
             try:
-                async with self._pool.acquire(timeout=until - now()) as connection:
+                # Whose place came just in time would else have milliseconds to connect.
+                left = max(until - now(), min(1, self._patience))
+                async with self._pool.acquire(timeout=left) as connection:
                     place.has_connection = True
                     try:
                         yield connection

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import BusyError, DatabaseAwayError
+from gateway.store.shares import Place, Shares
 from tests.service.test_service_held import CHANGE_LEAD, held, until
 from tests.service.wires import from_twilio
 
@@ -128,3 +129,20 @@ async def test_a_database_that_is_silent() -> None:
         await database.close()
         server.close()
     assert {DatabaseAwayError} == {*asked}
+
+
+async def test_a_place_that_comes_just_in_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gets one as their patience ends is connected all the same."""
+    database = await Database.connect(str(gateway.settings.database_url), patience=0.5)
+    take = Shares.take
+
+    async def late(shares: Shares, organization_id: UUID | None, until: float) -> Place:
+        await asyncio.sleep(until - asyncio.get_running_loop().time() - 0.001)
+        return await take(shares, organization_id, until)
+
+    monkeypatch.setattr(Shares, "take", late)
+    async with database.as_service() as db:
+        assert 1 == await db.fetchval("SELECT 1")
+    await database.close()
