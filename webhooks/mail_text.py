@@ -121,7 +121,8 @@ def _cost(text: str) -> float:
 
 
 def _dear(text: str) -> float:
-    whole = sum(name[0] == "#" or name in html5 for name in WHOLE.findall(text))
+    names: list[str] = WHOLE.findall(text)
+    whole = sum(name[0] == "#" or name in html5 for name in names)
     return len(DEAR.findall(text)) - 0.9 * whole
 
 
