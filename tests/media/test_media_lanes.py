@@ -38,6 +38,37 @@ async def has_open(stage: Stage, count: int) -> bool:
     return await stage.open_errands() == count
 
 
+class Endless:
+    """Answers nothing for a minute; `reached` are the paths that were asked for."""
+
+    def __init__(self) -> None:
+        self.reached: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Take a request."""
+        self.reached.append(request.path)
+        await asyncio.sleep(60)
+        return web.Response()
+
+
+async def another_is_served(
+    stage: Stage, errands: Errands, files: FileServer, *, beside: Endless, slow: int, left: int
+) -> None:
+    """Run errands until so many are slow, and on until another organization's alone is done."""
+
+    async def are_slow() -> bool:
+        return len(beside.reached) == slow
+
+    files.has("/b", JPEG)
+    running = asyncio.create_task(errands.run())
+    await until(are_slow)
+    other = await make_stage(stage.database, "Beta")
+    await other.send("visit", f"{CDN}/b")
+    await until(lambda: has_open(stage, left))
+    running.cancel()
+    await asyncio.wait({running})
+
+
 async def test_accounts_take_turns(stage: Stage) -> None:
     """A hundred files of one account do not hold up the one of another."""
     other = await make_stage(stage.database, "Beta")
@@ -68,29 +99,13 @@ async def test_turns_one_by_one(stage: Stage) -> None:
 
 async def test_slow_ones_leave_a_lane(stage: Stage, errands: Errands, files: FileServer) -> None:
     """However much one account waits for, what another one needs is done beside it."""
-    reached: list[str] = []
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        reached.append(request.path)
-        await asyncio.sleep(60)
-        return web.Response()
-
-    async def are_slow() -> bool:
-        return len(reached) == 3
-
+    endless = Endless()
     for n in range(20):
         files.answers[f"/{n}"] = endless
         await stage.send("visit", f"{CDN}/{n}")
-    files.has("/b", JPEG)
-    running = asyncio.create_task(errands.run())
-    await until(are_slow)
-    other = await make_stage(stage.database, "Beta")
-    await other.send("visit", f"{CDN}/b")
-    await until(lambda: has_open(stage, 20))
-    running.cancel()
-    await asyncio.wait({running})
+    await another_is_served(stage, errands, files, beside=endless, slow=3, left=20)
 
-    assert ([*reached, "/b"], 3) == (files.paths(), len(reached))
+    assert ([*endless.reached, "/b"], 3) == (files.paths(), len(endless.reached))
     assert 20 == await stage.run("SELECT count(*) FROM gateway.errands WHERE run_at <= now()")
 
 
@@ -98,16 +113,7 @@ async def test_slow_accounts_leave_a_lane_to_other_organizations(
     stage: Stage, errands: Errands, files: FileServer
 ) -> None:
     """However many accounts of one organization are slow, what another one needs is done beside."""
-    reached: list[str] = []
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        reached.append(request.path)
-        await asyncio.sleep(60)
-        return web.Response()
-
-    async def are_slow() -> bool:
-        return len(reached) == 4
-
+    endless = Endless()
     for number in range(2):
         credentials = {"account_sid": "AC" + "b" * 32, "auth_token": "t" * 32}
         account_id = await setup.add_account(
@@ -117,17 +123,10 @@ async def test_slow_accounts_leave_a_lane_to_other_organizations(
             path = f"/{number}-{n}"
             files.answers[path] = endless
             await replace(stage, account_id=account_id).send("visit", f"{CDN}{path}")
-    files.has("/b", JPEG)
-    running = asyncio.create_task(errands.run())
-    await until(are_slow)
-    other = await make_stage(stage.database, "Beta")
-    await other.send("visit", f"{CDN}/b")
-    await until(lambda: has_open(stage, 16))
-    running.cancel()
-    await asyncio.wait({running})
+    await another_is_served(stage, errands, files, beside=endless, slow=4, left=16)
 
     assert [["0-0", "0-1"], ["1-0", "1-1"]] == [
-        [path[1:] for path in sorted(reached) if path[1] == number] for number in "01"
+        [path[1:] for path in sorted(endless.reached) if path[1] == number] for number in "01"
     ]
 
 
