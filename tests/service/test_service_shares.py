@@ -113,13 +113,13 @@ async def test_a_database_that_is_silent() -> None:
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     silent = f"postgresql://u:p@127.0.0.1:{port}/x?sslmode=disable"
-    database = await Database.connect(silent, patience=0.3)
+    database = await Database.connect(silent, patience=1.5)
     one = ApiKey(id=UUID(int=1), organization_id=UUID(int=1), is_test=False)
 
     async def ask(seconds: float) -> type[DatabaseAwayError]:
         await asyncio.sleep(seconds)
         with pytest.raises(DatabaseAwayError) as raised:
-            async with asyncio.timeout(0.5), database.as_caller(one):
+            async with asyncio.timeout(2.9), database.as_caller(one):  # twice would be 3.0
                 pass
         return raised.type
 
