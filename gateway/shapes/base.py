@@ -9,7 +9,6 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
 T = TypeVar("T")
 
@@ -84,14 +83,14 @@ def _given(value: object) -> object:
     return value
 
 
-def _undefaulted(schema: dict[str, Any]) -> None:
+def _never_null(schema: dict[str, Any]) -> None:
     del schema["default"]
+    (only,) = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+    schema.update(only)
 
 
 # A field that may be left out of a request, and where null would mean nothing.
-Given = Annotated[
-    T | SkipJsonSchema[None], BeforeValidator(_given), Field(json_schema_extra=_undefaulted)
-]
+Given = Annotated[T | None, BeforeValidator(_given), Field(json_schema_extra=_never_null)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from channels.model import Channel
 from gateway.shapes.base import Answer, Given, Line, PageQuery, Shape
 from gateway.shapes.messages import Message, SendRequest
 
 ConversationStatus = Literal["open", "closed"]
+
+
+def _assignee(value: str) -> UUID | Literal["me"]:
+    # Of a union pydantic names each kind: the field would be "assigned_to.uuid".
+    try:
+        return "me" if value == "me" else UUID(value)
+    except ValueError:
+        raise ValueError("must be the UUID of a member of staff, or me") from None
+
+
+Assignee = Annotated[
+    UUID | Literal["me"],
+    PlainValidator(_assignee, json_schema_input_type=UUID | Literal["me"]),
+]
 
 
 class Contact(Answer):
@@ -49,7 +63,7 @@ class ConversationQuery(PageQuery):
         "`GET /v1/messages`",
     )
     channel: Channel | None = None
-    assigned_to: UUID | Literal["me"] | None = Field(
+    assigned_to: Assignee | None = Field(
         None, description="`auth_users.id` of a member of staff; `me`: the one who asks"
     )
     status: ConversationStatus | None = None

@@ -164,6 +164,23 @@ async def test_nothing_is_changed_to_null(gateway: Gateway, ask: Ask) -> None:
     assert ["cannot be null"] * 5 == [text for each in refused for text in each.fields().values()]
 
 
+async def test_wrong_values_of_changes(gateway: Gateway, ask: Ask) -> None:
+    """What is wrong with a value of a change, or of a filter, is said of the field as it was sent."""
+    owner, none = gateway.a.owner, uuid4()
+    account = {"name": "", "is_active": 1, "credentials": []}
+    conversation = {"status": "gone", "read": "yes"}
+    refused = [
+        await ask("PATCH", f"/v1/accounts/{gateway.a.account_id}", account, key=owner),
+        await ask("PATCH", f"/v1/senders/{none}", {"is_default": "yes"}, key=owner),
+        await ask("PATCH", f"/v1/conversations/{none}", conversation, key=owner),
+        await ask("GET", "/v1/conversations?assigned_to=us", key=owner),
+    ]
+
+    assert [set(account), {"is_default"}, set(conversation), {"assigned_to"}] == [
+        set(each.fields()) for each in refused
+    ]
+
+
 async def test_key_life(gateway: Gateway, ask: Ask) -> None:
     """A key is shown once, works until it is revoked, and not a moment longer."""
     owner = gateway.a.owner
