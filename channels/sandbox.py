@@ -7,9 +7,8 @@ in this process; the rest runs in a child (`channels/sandbox_child.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 from jinja2 import StrictUndefined, Undefined, meta, nodes, pass_context
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
@@ -100,6 +99,8 @@ def _check_data(value: object) -> None:
             _check_data(list(value.values()))
         case str() | int() | float() | None:
             return
+        case Undefined():
+            str(value)
         case _:
             raise SecurityError(f"a {type(value).__name__} cannot be printed")
 
@@ -211,81 +212,6 @@ def _modest_arguments(node: nodes.Filter | nodes.Test) -> bool:
         and (node.name != "round" or argument.value not in ("ceil", "floor"))
         for argument in arguments
     )
-
-
-class Collecting(Undefined):
-    """A kind of Undefined that notes its name where it is used, and goes on with nothing."""
-
-    __slots__ = ()
-    noted: ClassVar[dict[str, None]]
-
-    def _note(self, *_arguments: object, **_named: object) -> Self:
-        if self._undefined_name is not None and self._undefined_hint is None:
-            self.noted[str(self._undefined_name)] = None
-        return self
-
-    def __getattr__(self, name: str) -> Self:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._note()
-
-    def __str__(self) -> str:
-        self._note()
-        return ""
-
-    def __iter__(self) -> Iterator[Any]:
-        self._note()
-        return iter(())
-
-    def __len__(self) -> int:
-        self._note()
-        return 0
-
-    def __bool__(self) -> bool:
-        self._note()
-        return False
-
-    def __eq__(self, other: object) -> bool:
-        self._note()
-        return False
-
-    def __ne__(self, other: object) -> bool:
-        self._note()
-        return True
-
-    def __hash__(self) -> int:
-        self._note()
-        return 0
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _note  # type: ignore[assignment]
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _note  # type: ignore[assignment]
-    __pos__ = __neg__ = __call__ = __getitem__ = __pow__ = __rpow__ = _note  # type: ignore[assignment]
-    __lt__ = __le__ = __gt__ = __ge__ = _note  # type: ignore[assignment]
-
-
-def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: bool) -> list[str]:
-    """Every variable that a rendering uses and does not get, attributes with their path."""
-    names: dict[str, None] = {}
-    collector = type("Collector", (Collecting,), {"noted": names, "__slots__": ()})
-    env = environment(html=html, undefined=collector)
-    try:
-        for _ in env.from_string(prepared.tree).generate(variables):
-            pass
-    except FAILURES:
-        pass  # the rest of the template stumbles over the gaps: what was noted is the answer
-    paths = dict(_paths(prepared.tree))
-    return sorted({name if name in prepared.variables else paths.get(name, name) for name in names})
-
-
-def _paths(tree: nodes.Template) -> Iterator[tuple[str, str]]:
-    for end in walk(tree):
-        path: list[str] = []
-        node = end
-        while isinstance(node, nodes.Getattr):
-            path.insert(0, node.attr)
-            node = node.node
-        if path and isinstance(node, nodes.Name):
-            yield path[-1], ".".join([node.name, *path])
 
 
 def bounded(chunks: Iterator[str]) -> Iterator[str]:

@@ -32,9 +32,9 @@ from channels.sandbox import (
     TooMuchText,
     bounded,
     environment,
-    missing_names,
     prepare,
 )
+from channels.sandbox_gaps import missing_names
 from channels.styles import TooComplex, inline_styles
 
 CPU_SECONDS = 0.3

@@ -88,6 +88,7 @@ def reply(source: str, variables: dict[str, Any] | None, *, html: bool = False) 
         ("{{ [''.join] }}", {}, {"error": "failed"}),
         ("{{ none }}", {}, {"error": "failed", "message": "the value to print is null"}),
         ("{{ a }}{{ (1)() }}", {}, {"error": "missing", "names": ["a"]}),
+        ("{{ '%.2f'|format(a.b) }}{{ a.c|round }}", {"a": {}}, {"names": ["a.b", "a.c"]}),
     ],
 )
 def test_replies_of_the_child(
@@ -105,6 +106,8 @@ def test_replies_of_the_child(
         "{% if a %}{% endif %}", "{{ a == 1 }}", "{{ a != 1 }}", "{{ a < 1 }}", "{{ a + 1 }}",
         "{{ 1 - a }}", "{{ a.b.c }}", "{{ a['b'] }}", "{{ a(1) }}", "{{ -a }}", "{{ {a: 1} }}",
         "{{ a in 'x' }}", "{{ 'x' in a }}", "{{ a ~ 'x' }}", "{{ a|join }}",
+        "{{ a|int }}", "{{ '%.2f'|format(a) }}", "{{ '%d' % a }}", "{{ a|round(2) }}",
+        "{{ a|abs }}", "{{ range(a)|list }}", "{{ [a] }}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("html", [False, True])

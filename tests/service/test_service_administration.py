@@ -165,7 +165,7 @@ async def test_nothing_is_changed_to_null(gateway: Gateway, ask: Ask) -> None:
 
 
 async def test_wrong_values_of_changes(gateway: Gateway, ask: Ask) -> None:
-    """What is wrong with a value of a change, or of a filter, is said of the field as it was sent."""
+    """What is wrong with a value of a change or a filter is said of the field as it was sent."""
     owner, none = gateway.a.owner, uuid4()
     account = {"name": "", "is_active": 1, "credentials": []}
     conversation = {"status": "gone", "read": "yes"}
