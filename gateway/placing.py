@@ -18,11 +18,19 @@ from webhooks.model import Renamed
 _log = logger(__name__)
 
 
-def meant(place: Place, placed: Placed) -> UUID:
-    """A message's conversation; raises `Problem` 422 for a reply to somebody else's address."""
-    if place.conversation_id not in (None, placed.conversation_id):
-        raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
-    return placed.conversation_id
+async def check(
+    db: Connection, organization_id: UUID, places: Sequence[Place], placed: Sequence[Placed]
+) -> None:
+    """Raises `Problem` 422 where a reply goes to an address of another conversation than its own.
+
+    That may be the same one by now: what it was written in has been merged since it was read.
+    """
+    for place, found in zip(places, placed, strict=True):
+        if place.conversation_id in (None, found.conversation_id):
+            continue
+        now = await conversations.get(db, organization_id, place.conversation_id)
+        if now is None or now["id"] != found.conversation_id:
+            raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
 
 
 async def adopt(

@@ -52,11 +52,13 @@ async def keep_all(
     placed: dict[UUID, Placed],
 ) -> None:
     """Store the rows of one organization; `leads` are held."""
-    found = await conversations.place(db, organization_id, [row["place"] for row in rows])
+    places = [row["place"] for row in rows]
+    found = await conversations.place(db, organization_id, places)
+    await placing.check(db, organization_id, places, found)
     where = {row["id"]: each for row, each in zip(rows, found, strict=True)}
     plain = [
         {name: value for name, value in row.items() if name not in _BESIDE}
-        | {"conversation_id": placing.meant(row["place"], where[row["id"]])}
+        | {"conversation_id": where[row["id"]].conversation_id}
         for row in rows
     ]
     accepted = await messages.accept(db, organization_id, plain, leads)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from channels.model import Channel
 from gateway import setup
 from gateway.setup import SetupError
-from gateway.store import accounts
+from gateway.store import accounts, conversations
 
 if TYPE_CHECKING:
     from gateway.store.database import Connection
@@ -199,3 +200,20 @@ async def test_a_lead_that_goes_while_a_message_to_it_is_sent_again(gateway: Gat
         asked = together.create_task(gateway.ask("POST", f"/v1/messages/{sent['id']}/retry"))
     answer = asked.result()
     assert (lead["id"], 202, None) == (sent["lead_id"], answer.status, answer.body["lead_id"])
+
+
+async def test_a_reply_while_its_conversation_is_merged(gateway: Gateway) -> None:
+    """It is in the conversation that there is now: it was written to whom it goes to."""
+    for to in ("+447700900111", "+447700900112"):
+        message = {"channel": "sms", "to": to, "body": "Hello"}
+        await gateway.ask("POST", "/v1/messages", message)
+    listed = (await gateway.ask("GET", "/v1/conversations")).body["data"]
+    kept, merged = (UUID(each["id"]) for each in listed)
+
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await conversations.merge(db, gateway.a.organization_id, merged=merged, kept=kept)
+        path = f"/v1/conversations/{merged}/messages"
+        asked = together.create_task(gateway.ask("POST", path, {"body": "Hello again"}))
+
+    answer = asked.result()
+    assert (202, str(kept)) == (answer.status, answer.body["conversation_id"])
