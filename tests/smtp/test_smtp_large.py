@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import aiohttp
@@ -91,7 +92,10 @@ def large() -> Outbound:
     return outbound(attachments=(Attachment(filename="a.bin", content=LARGE),))
 
 
-SIZE = len(as_bytes(large()))
+@cache
+def size() -> int:
+    """How many bytes it is on its way."""
+    return len(as_bytes(large()))
 
 
 @pytest.mark.parametrize("tls", ["none", "tls"])
@@ -113,7 +117,7 @@ async def test_nothing_leaves_after_it_was_given_up(
             await sending
         assert "cut" == raised.value.code
         server.freed.set()
-        assert await server.until_over() < SIZE
+        assert await server.until_over() < size()
     await half.close()
 
 
@@ -143,7 +147,7 @@ async def test_a_refusal_in_the_middle(half: Smtp, session: aiohttp.ClientSessio
         with pytest.raises(Refused) as raised:
             await half.send(account(server.port), large(), session, "")
         server.freed.set()
-        assert await server.until_over() < SIZE
+        assert await server.until_over() < size()
         assert [[]] == [pool.idle for pool in half.connections.pools.values()]
     assert "5.3.4" == raised.value.code
 
