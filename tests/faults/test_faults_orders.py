@@ -216,17 +216,20 @@ async def test_every_order_in_transactions_of_their_own(table: Table, words: Seq
 
 
 async def test_every_order_of_crooked_reports_with_doubles(table: Table) -> None:
-    """All orders of the crooked reports, with none, one or all of them twice, are one row."""
-    orders = [order for order in doubled(CROOKED) if len(order) in {4, 5, 8}]
-    assert len(orders) == len(set(orders)) == 24 + 240 + 2520
+    """All orders of the crooked reports with none or one of them twice, and some with all of them
+    twice, are one row."""
+    orders = [order for order in doubled(CROOKED) if len(order) in {4, 5}]
+    assert len(orders) == len(set(orders)) == 24 + 240
+    # What changes nothing the second time in any place does not in several: here is a sample.
+    orders += seeded().sample([order for order in doubled(CROOKED) if len(order) == 8], 240)
     assert_same(await apply_side_by_side(table, orders), CROOKED)
 
 
 async def test_orders_once_or_twice_of_straight_reports(table: Table) -> None:
-    """Two thousand orders of queued, sending, sent, delivered, read, once or twice: one row."""
+    """Five hundred orders of queued, sending, sent, delivered, read, once or twice: one row."""
     chance = seeded()
     orders = []
-    for _ in range(2000):
+    for _ in range(500):
         order = [word for word in STRAIGHT for _ in range(chance.randint(1, 2))]
         chance.shuffle(order)
         orders.append(tuple(order))
