@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from benchmarks.accept import batches
 from benchmarks.load import Spec
@@ -17,10 +18,15 @@ CONCURRENCY = 256
 
 
 def dispatch(
-    stage: Stage, messages: int, slow: int, naive: float | None, floor: float | None
+    stage: Stage,
+    messages: int,
+    slow: int,
+    naive: float | None,
+    floor: float | None,
+    workers: Sequence[int] = (1, 2),
 ) -> list[Row]:
     """A backlog to a provider that answers at once, then one to a provider that is slow."""
-    rows = [at_once(stage, messages), at_once(stage, messages, workers=2)]
+    rows = [at_once(stage, messages, count) for count in workers]
     for row in rows:
         row.naive, row.floor = naive, floor
         if naive:

@@ -33,11 +33,12 @@ class Size:
     contacts: int = 20_000
     rate: int = RATE
     webs: tuple[int, ...] = (1, 2)
+    workers: tuple[int, ...] = (1, 2)
 
 
 QUICK = Size(
-    seconds=0.6,
-    naive=0.3,
+    seconds=0.2,
+    naive=0.2,
     floor=1,
     circle=1,
     alone=1,
@@ -47,6 +48,7 @@ QUICK = Size(
     contacts=500,
     rate=20,
     webs=(1,),
+    workers=(1,),
 )
 
 
@@ -87,9 +89,8 @@ class Run:
         floor = dispatch_floor(self.stage, self.size.floor) if self.with_floor else {}
         naive = naive_dispatch(self.stage, self.size.naive) if self.with_naive else None
         self._baselines("dispatch", floor, {"16 threads": naive})
-        self.rows += dispatch(
-            self.stage, self.size.messages, self.size.slow, naive, floor.get("many")
-        )
+        size, many = self.size, floor.get("many")
+        self.rows += dispatch(self.stage, size.messages, size.slow, naive, many, size.workers)
 
     def receive(self) -> None:
         """Goal 3."""
