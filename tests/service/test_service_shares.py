@@ -74,7 +74,7 @@ async def test_webhooks_that_wait_leave_connections(gateway: Gateway) -> None:
     async with held(gateway, held_row, str(conversation)):
         stopping = [asyncio.create_task(stop(n)) for n in range(1, 41)]
         await until(are_waiting)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(4):
             assert 200 == (await gateway.ask("GET", "/v1/leads")).status
     assert {200} == set(await asyncio.gather(*stopping))
 
@@ -86,7 +86,7 @@ async def test_a_share_that_is_taken(gateway: Gateway) -> None:
         ApiKey(id=each.organization_id, organization_id=each.organization_id, is_test=False)
         for each in (gateway.a, gateway.b)
     )
-    database = await Database.connect(str(gateway.settings.database_url), size=2, patience=0.2)
+    database = await Database.connect(str(gateway.settings.database_url), size=2, patience=1)
     try:
         async with database.as_caller(a):
             for taken in (database.as_caller(a), database.as_service(on_behalf=a)):
