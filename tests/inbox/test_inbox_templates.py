@@ -113,50 +113,48 @@ async def test_a_template_of_each_channel(inbox: Inbox, ask: Ask, channel: str) 
     assert row | {"updated_at": ""} == same | {"updated_at": ""}
 
 
-@pytest.mark.parametrize(
-    ("channel", "given", "wrong"),
-    [
-        ("sms", {"name": ""}, "name"),
-        ("sms", {"content": ""}, "content"),
-        ("sms", {"content": "{{ name"}, "content"),
-        ("sms", {"name": "x" * 201}, "name"),
-        ("sms", {"category": "x" * 1001}, "category"),
-        ("sms", {"tags": "x" * 256}, "tags"),
-        ("email", {"subject": ""}, "subject"),
-        ("email", {"subject": "{% x %}"}, "subject"),
-        ("email", {"options.reply_to": "x" * 1001}, "options.reply_to"),
-        ("whatsapp", {"options.language": "en"}, "options.content_sid"),
-        ("whatsapp", {**HX1, "options.variables": "x"}, "options.variables"),
-        ("whatsapp", {**HX1, "options.variables": "1 = {{"}, "options.variables"),
-        ("whatsapp", {**HX1, "options.components": "{"}, "options.components"),
-        ("whatsapp", {**HX1, "options.components": "[1]"}, "options.components"),
-        ("whatsapp", {**HX1, "options.parameters": "two"}, "options.parameters"),
-        ("call", {"options.repeat": "9"}, "options.repeat"),
-        ("call", {"options.repeat": "1.5"}, "options.repeat"),
-        ("call", {"options.confirm": "12"}, "options.confirm"),
-        ("call", {"options.timeout": "soon"}, "options.timeout"),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_stands_beside_its_field(
-    inbox: Inbox, ask: Ask, channel: str, given: dict[str, str], wrong: str
-) -> None:
+WRONG: list[tuple[str, dict[str, str], str]] = [
+    ("sms", {"name": ""}, "name"),
+    ("sms", {"content": ""}, "content"),
+    ("sms", {"content": "{{ name"}, "content"),
+    ("sms", {"name": "x" * 201}, "name"),
+    ("sms", {"category": "x" * 1001}, "category"),
+    ("sms", {"tags": "x" * 256}, "tags"),
+    ("email", {"subject": ""}, "subject"),
+    ("email", {"subject": "{% x %}"}, "subject"),
+    ("email", {"options.reply_to": "x" * 1001}, "options.reply_to"),
+    ("whatsapp", {"options.language": "en"}, "options.content_sid"),
+    ("whatsapp", {**HX1, "options.variables": "x"}, "options.variables"),
+    ("whatsapp", {**HX1, "options.variables": "1 = {{"}, "options.variables"),
+    ("whatsapp", {**HX1, "options.components": "{"}, "options.components"),
+    ("whatsapp", {**HX1, "options.components": "[1]"}, "options.components"),
+    ("whatsapp", {**HX1, "options.parameters": "two"}, "options.parameters"),
+    ("call", {"options.repeat": "9"}, "options.repeat"),
+    ("call", {"options.repeat": "1.5"}, "options.repeat"),
+    ("call", {"options.confirm": "12"}, "options.confirm"),
+    ("call", {"options.timeout": "soon"}, "options.timeout"),
+]  # fmt: skip
+
+
+async def test_what_is_wrong_stands_beside_its_field(inbox: Inbox, ask: Ask) -> None:
     """And above the form, with a way to it; what was typed stays; nothing is stored."""
     browser = await inbox.signed_in()
-    fields = {"type": channel, "subject": "Hi", **COMMON, **given}
+    for channel, given, wrong in WRONG:
+        fields = {"type": channel, "subject": "Hi", **COMMON, **given}
 
-    shown = await browser.post("/templates/new", fields)
-    tried = await browser.post("/templates/new", {**fields, "name": "x", "do": "try"})
+        shown = await browser.post("/templates/new", fields)
+        tried = await browser.post("/templates/new", {**fields, "name": "x", "do": "try"})
 
-    assert 422 == shown.status
-    assert field(shown, wrong)
-    assert f'href="#f-{wrong.replace(".", "-")}"' in shown.text
-    kept = typed(shown)
-    for name, text in fields.items():
-        if name in kept:
-            assert text == kept[name], name
-    if wrong != "name":
-        assert field(tried, wrong)
-    assert [] == await templates(ask)
+        assert 422 == shown.status, given
+        assert field(shown, wrong), given
+        assert f'href="#f-{wrong.replace(".", "-")}"' in shown.text
+        kept = typed(shown)
+        for name, text in fields.items():
+            if name in kept:
+                assert text == kept[name], (given, name)
+        if wrong != "name":
+            assert field(tried, wrong), given
+        assert [] == await templates(ask), given
 
 
 async def test_names_are_unique_on_a_channel(inbox: Inbox) -> None:
