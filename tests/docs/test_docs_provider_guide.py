@@ -21,6 +21,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory, root: Path, pages: dict[str, 
         shutil.copytree(root / name, folder / name, ignore=skipped)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, folder / name)
+    if (known := root / ".mypy_cache").exists():  # what is as it was need not be read once more
+        shutil.copytree(known, folder / known.name)
     guide = pages["docs/adding-a-provider.md"]
     for name, code in re.findall(
         r"^```python file=(\S+)\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE
