@@ -217,37 +217,36 @@ async def test_links(site: Site) -> None:
 SIZE = len(MP3)
 
 
-@pytest.mark.parametrize(
-    ("asked", "start", "end"),
-    [
-        ("bytes=0-0", 0, 1),
-        ("bytes=0-", 0, SIZE),
-        ("bytes=100-199", 100, 200),
-        ("bytes=300000-700000", 300_000, 700_001),
-        ("bytes=5-99999999999", 5, SIZE),
-        ("bytes=-10", SIZE - 10, SIZE),
-        ("bytes=-99999999999", 0, SIZE),
-        ("bytes=-", 0, SIZE),
-        ("bytes=9-5", 0, SIZE),
-        ("bytes=0-1,5-6", 0, SIZE),
-        ("lines=1-2", 0, SIZE),
-        ("nonsense", 0, SIZE),
-    ],
-)
-async def test_ranges(site: Site, asked: str, start: int, end: int) -> None:
+RANGES: list[tuple[str, int, int]] = [
+    ("bytes=0-0", 0, 1),
+    ("bytes=0-", 0, SIZE),
+    ("bytes=100-199", 100, 200),
+    ("bytes=300000-700000", 300_000, 700_001),
+    ("bytes=5-99999999999", 5, SIZE),
+    ("bytes=-10", SIZE - 10, SIZE),
+    ("bytes=-99999999999", 0, SIZE),
+    ("bytes=-", 0, SIZE),
+    ("bytes=9-5", 0, SIZE),
+    ("bytes=0-1,5-6", 0, SIZE),
+    ("lines=1-2", 0, SIZE),
+    ("nonsense", 0, SIZE),
+]
+
+
+async def test_ranges(site: Site) -> None:
     """A player gets the part that it asks for."""
     media_id = await site.add(MP3)
-    page = await site.ask(f"/v1/media/{media_id}", Range=asked)
-    is_part = end - start < SIZE
+    for asked, start, end in RANGES:
+        page = await site.ask(f"/v1/media/{media_id}", Range=asked)
+        is_part = end - start < SIZE
 
-    assert (206 if is_part else 200, MP3[start:end], str(end - start)) == (
-        page.status,
-        page.body,
-        page.headers["Content-Length"],
-    )
-    assert (f"bytes {start}-{end - 1}/{SIZE}" if is_part else None) == page.headers.get(
-        "Content-Range"
-    )
+        assert (206 if is_part else 200, str(end - start)) == (
+            page.status,
+            page.headers["Content-Length"],
+        ), asked
+        assert MP3[start:end] == page.body, asked
+        said = f"bytes {start}-{end - 1}/{SIZE}" if is_part else None
+        assert said == page.headers.get("Content-Range"), asked
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE}-{SIZE + 5}", "bytes=-0"])
