@@ -135,7 +135,7 @@ async def test_whose_time_it_is(renders: Callable[..., Renderer]) -> None:
     """A request whose time is over is too expensive if its own templates took it, and is to be
     tried again if it waited for the turns of others."""
     renderer = renders(READY + SLEEP, children=1, answer=5)
-    first = asyncio.create_task(renderer.within(0.6, "greedy").render(LOOP, {"x": []}))
+    first = asyncio.create_task(renderer.within(2, "greedy").render(LOOP, {"x": []}))
     await asyncio.sleep(0.3)
     with pytest.raises(RendererBusy, match="other requests' templates take their turns"):
         await renderer.within(0.1, "modest").render(LOOP, {"x": []})

@@ -30,7 +30,7 @@ class Narrow(FakeApi):
         """Note how many there are, and answer after a moment."""
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
         self.under_way -= 1
         self.asked.append((request, await request.read()))
         return web.Response(status=202, headers={"X-Message-Id": f"sg-{len(self.asked)}"})

@@ -307,7 +307,9 @@ async def test_a_caller_that_leaves(
     mail has left nobody has it."""
     async with Server(answers={silent: None}) as server:
         task = asyncio.create_task(half.send(account(server.port), outbound(), session, ""))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(10):
+            while not server.mails and silent not in " ".join(server.commands):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(ends):
             await task
