@@ -194,9 +194,9 @@ async def test_large_mails(gateway: Gateway, ask: Ask) -> None:
     raw = head + file + b"\r\n--b--\r\n"
     assert 29e6 < len(raw) < 30 * 2**20
     query = "?" + urlencode({"secret": SECRET})
-    started = time.monotonic()
+    used = time.process_time()  # not the clock's: a busy machine has little for each
     answer = await hook(gateway, "smtp", account, "inbound", query, data=io.BytesIO(raw))
-    assert time.monotonic() - started < 20
+    assert time.process_time() - used < 15
     assert 204 == answer.status, answer.body
     (row,) = await inbound_of(ask)
     assert ("See", 21 * 2**20) == (row["body"], row["attachments"][0]["size"])
