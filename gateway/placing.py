@@ -86,9 +86,7 @@ async def merge(database: Database, caller: Caller, *, merged: UUID, kept: UUID)
 
     async def attempt() -> bool:
         async with database.as_service(on_behalf=caller) as db:
-            return await conversations.merge(
-                db, caller.organization_id, merged=merged, kept=kept
-            )
+            return await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
     return await once_more(attempt, UNDONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pydantic_core
@@ -11,14 +12,25 @@ from gateway.accept import canceling
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
+from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
-from gateway.api.sending import accepted, idempotency, many, one, replay, shown
-from gateway.problems import FieldError, invalid, not_found
+from gateway.api.sending import (
+    accepted,
+    completing,
+    idempotency,
+    many,
+    one,
+    replay,
+    shown,
+    unanswered,
+)
+from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import messages
+from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
 _BATCH = 1000
@@ -44,12 +56,28 @@ async def send_batch(call: Call) -> web.Response:
     body = parse_json(raw)
     key = await idempotency(call, "batch", body, many, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
-        return replay(known, 207)
+        return await _complete(call, key, known, _items(body))
     requests = [_item(item) for item in _items(body)]
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
     return respond(many(results), 207)
+
+
+async def _complete(
+    call: Call, key: Idempotency, known: Replayed, items: list[Any]
+) -> web.Response:
+    """Answer a batch once more; what was answered 503, nobody has judged: it is tried."""
+    lacking = unanswered(known)
+    answer = completing(known, lacking)
+    requests = [_item(items[n]) for n in lacking]
+    key = replace(key, before=known.answer, answer=lambda results: as_json_bytes(answer(results)))
+    results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
+    if isinstance(results, Replayed):
+        return replay(results, 207)
+    if all(isinstance(result, Problem) for result in results):
+        return replay(known, 207)
+    return respond(answer(results), 207)
 
 
 async def check(call: Call) -> web.Response:

@@ -28,8 +28,8 @@ _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
 _AT_ONCE = 100
 # How many read at the same time: new events, and missed ones, which a herd of streams asks for
-# after a restart. Two limits, so that new events never wait for missed ones, for which organizations
-# take turns.
+# after a restart, organization by organization. Two limits, so that new events never wait for
+# missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
 _CHECK = 20.0

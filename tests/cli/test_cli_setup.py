@@ -267,8 +267,8 @@ async def _organization(clerk: Clerk) -> str:
 
 
 async def test_a_key_that_cannot_be_shown(shell: Shell) -> None:
-    """Where standard output is full, or closed, one line says that the key is made and how to revoke
-    it, and the exit code is 1."""
+    """Where standard output is full, or closed, one line says that the key is made and how it is
+    revoked, and the exit code is 1."""
     org = (await shell.clerk().run("org", "create", "Clinic", "--json")).json["id"]
 
     async def complaint(redirected: str, *more: str) -> str:
