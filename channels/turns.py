@@ -85,8 +85,8 @@ class Places:
         self._room = room
         self._waiting: Lines[asyncio.Future[None]] = Lines()
 
-    async def take(self, owner: Hashable, seconds: float) -> None:
-        """Wait for a place; raises `FullError`, or `TimeoutError` after so many seconds."""
+    async def take(self, owner: Hashable, seconds: float | None) -> None:
+        """Wait for a place; raises `FullError`, or `TimeoutError` after so many seconds, if any."""
         if self._free:
             self._free -= 1
             return

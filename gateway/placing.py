@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from gateway.batching import once_more
 from gateway.ids import derived_id
 from gateway.logs import logger
 from gateway.problems import FieldError, invalid
 from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
-from gateway.store.database import Connection, Database
-from gateway.store.errors import ConflictError, DatabaseAwayError
+from gateway.store.database import Caller, Connection, Database
+from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError
 from webhooks.model import Renamed
 
 _log = logger(__name__)
@@ -78,6 +79,17 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
         others = [*each.former, *each.addresses] if seen else []
         places += [Place(seed=seed, addresses=[seen[0], other]) for other in others]
     return await conversations.place(db, organization_id, places) if places else []
+
+
+async def merge(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> bool:
+    """Make one conversation part of another; False if either does not exist (any more)."""
+
+    async def attempt() -> bool:
+        async with database.as_service(on_behalf=caller) as db:
+            return await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
+
+    # Reports lock messages first, and then their conversation: one of both may have to give way.
+    return await once_more(attempt, UNDONE)
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

@@ -37,6 +37,12 @@ _STOP, _LAST = 23.0, 2.0
 _SLOW = 3.0
 # One of so many places is never taken by what is slow: whoever comes finds it free.
 _KEPT = 4
+# A sender that was slow stays so for so many times as long as that takes: at first all of what it
+# gets is under way for a shorter time.
+_LATELY = 2
+
+# Its organization, and its own id.
+Sender = tuple[UUID, UUID | None]
 
 
 class Worker:
@@ -64,8 +70,10 @@ class Worker:
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._known_alive = asyncio.Event()
-        # Its organization, and since when it is under way (monotonic clock).
-        self._under_way: dict[asyncio.Task[None], tuple[UUID, float]] = {}
+        # Whose it is, and since when it is under way (monotonic clock).
+        self._under_way: dict[asyncio.Task[None], tuple[Sender, float]] = {}
+        # Whose messages were slow and had half of all places, and until when that counts.
+        self._slow: dict[Sender, float] = {}
         self._seen: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
@@ -121,6 +129,7 @@ class Worker:
         had_more = False
         while not self._stopping.is_set():
             self._wake.clear()
+            self._note_slow()  # also where no place is free: slow messages may end all at once
             free = await self._free_places()
             if free == 0:
                 continue
@@ -130,7 +139,8 @@ class Worker:
                 return
             for turn in turns:
                 task = asyncio.create_task(self._work(turn))
-                self._under_way[task] = (turn.claimed.organization_id, time.monotonic())
+                sender = (turn.claimed.organization_id, turn.claimed.sender_id)
+                self._under_way[task] = (sender, time.monotonic())
                 task.add_done_callback(self._done)
             if not turns.has_more:
                 # A message that ends does not wake this loop: an empty claim costs as much as any.
@@ -155,14 +165,10 @@ class Worker:
         # worker's.
         if not self._known_alive.is_set():
             return Turns()
-        slow = self._slow()
         try:
-            turns = await self._quarantine.claim(limit, slow)
-            kept = max(1, self._concurrency // _KEPT)
-            spare = self._concurrency - len(self._under_way) - kept
-            if slow and not turns and spare > 0:
-                # Nobody else waits: the slow ones may have all but the places that are kept.
-                turns = await self._quarantine.claim(min(limit, spare), ())
+            turns = await self._quarantine.claim(limit, list({each for each, _ in self._slow}))
+            if self._slow and not turns:
+                turns = await self._claim_of_slow(limit)
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         else:
@@ -170,15 +176,36 @@ class Worker:
         await asyncio.sleep(_POLL)
         return Turns()
 
-    def _slow(self) -> list[UUID]:
-        """Organizations to claim for last, because slow messages have half of all places.
+    async def _claim_of_slow(self, limit: int) -> Turns:
+        """What is due of organizations with a slow sender, while no other one's is.
+
+        They get all places but those that are kept; their other senders come first, and have half
+        of these, too.
+        """
+        left = self._concurrency - len(self._under_way)
+        kept = min(max(1, self._concurrency // _KEPT), self._concurrency - 1)
+        if left > kept // 2:
+            senders = [sender for _, sender in self._slow if sender is not None]
+            turns = await self._quarantine.claim(min(limit, left - kept // 2), (), senders)
+            if turns:
+                turns.has_more = True  # there are those of the slow ones
+                return turns
+        if left > kept:
+            return await self._quarantine.claim(min(limit, left - kept))
+        return Turns()
+
+    def _note_slow(self) -> None:
+        """Note whose messages come last, because slow ones have half of all places.
 
         Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
         dead mail server would have all the places.
         """
-        begun = time.monotonic() - self._slow_after
-        slow = [organization for organization, since in self._under_way.values() if since < begun]
-        return list(set(slow)) if len(slow) >= self._concurrency / 2 else []
+        now = time.monotonic()
+        begun = now - self._slow_after
+        slow = [sender for sender, since in self._under_way.values() if since < begun]
+        if len(slow) >= self._concurrency / 2:
+            self._slow |= dict.fromkeys(slow, now + _LATELY * self._slow_after)
+        self._slow = {sender: until for sender, until in self._slow.items() if until > now}
 
     async def _work(self, turn: Turn) -> None:
         try:
@@ -195,6 +222,8 @@ class Worker:
         self._under_way.pop(task, None)
         if len(self._under_way) <= self._concurrency * 3 // 4:
             self._freed.set()
+        if self._slow and len(self._under_way) <= self._concurrency // 2:
+            self._wake.set()  # what comes last waits for places, though it is due
 
     async def _until(self, event: asyncio.Event, seconds: float) -> None:
         with suppress(TimeoutError):

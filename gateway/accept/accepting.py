@@ -8,6 +8,7 @@ names.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -39,6 +40,8 @@ from gateway.store.reports import event_of, report_id
 _log = logger(__name__)
 
 _ACCEPTED = report_id("accepted")
+# How often what requests refer to is read, where it is deleted meanwhile.
+_READINGS = 3
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
 
 
@@ -92,10 +95,10 @@ class Accepting:
             return await self._accept(caller, requests, idempotency, conversation_id, alone)
 
         # A lead that was found may be deleted before the message to it is stored: it is read anew.
-        try:
-            return await attempt((RefusedError,))
-        except ConflictError:
-            return await attempt((RefusedError, ConflictError))
+        for _ in range(_READINGS - 1):
+            with suppress(ConflictError):
+                return await attempt((RefusedError,))
+        return await attempt((RefusedError, ConflictError))
 
     async def _accept(
         self,

@@ -22,7 +22,10 @@ _log = logger(__name__)
 _BESIDE = ("media", "written", "place", "provider")
 # Seconds to look for rows that are refused, while those that were stored are locked for others.
 _LOOK = 5.0
-_NOT_TRIED = "So much of this batch is refused that this was not tried: send it again."
+_NOT_TRIED = (
+    "So much of this batch is refused that this was not tried: send it again, alone, or with the "
+    "same Idempotency-Key the whole batch."
+)
 
 Result = Row | Problem
 # What became of each row, by its id.

@@ -48,11 +48,15 @@ _TURN = 5.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Idempotency:
-    """An Idempotency-Key, the digest of its request, and how the results become the answer."""
+    """An Idempotency-Key, the digest of its request, and how the results become the answer.
+
+    `before` is the answer that it has, where the results are those of the messages that lack one.
+    """
 
     key: str
     digest: bytes
     answer: Callable[[Sequence[Result]], bytes]
+    before: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +215,7 @@ class Storing:
 
 
 async def _firsts(db: Connection, batch: Sequence[Accepted]) -> list[Accepted]:
-    """Those whose idempotency key nobody had before, and those without one.
+    """Those whose idempotency key nobody had before, or had left as it is, and those without one.
 
     Waits for a transaction that has the same key and is not done yet.
     """
@@ -219,9 +223,10 @@ async def _firsts(db: Connection, batch: Sequence[Accepted]) -> list[Accepted]:
     for accepted in batch:
         if accepted.claim:
             wanted.setdefault(accepted.claim, accepted)
-    claimed = await messages.claim_keys(
-        db, [(*claim, a.idempotency.digest) for claim, a in wanted.items() if a.idempotency]
-    )
+    keys = {claim: a.idempotency for claim, a in wanted.items() if a.idempotency}
+    new = [(*claim, key.digest) for claim, key in keys.items() if key.before is None]
+    rest = [(*claim, key.before) for claim, key in keys.items() if key.before is not None]
+    claimed = [*await messages.claim_keys(db, new), *await messages.claim_rest(db, rest)]
     own = {id(wanted[claim]) for claim in claimed}
     return [a for a in batch if a.claim is None or id(a) in own]
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import placing
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
@@ -124,11 +125,9 @@ async def merge(call: Call) -> web.Response:
         raise invalid([FieldError("conversation_id", text)])
     if merged["id"] == row["id"]:
         raise invalid([FieldError("conversation_id", "is this conversation itself")])
-    async with call.services.database.as_service(on_behalf=call.caller) as db:
-        done = await conversations.merge(
-            db, call.organization_id, merged=merged["id"], kept=row["id"]
-        )
-    if not done:
+    if not await placing.merge(
+        call.services.database, call.caller, merged=merged["id"], kept=row["id"]
+    ):
         raise Problem(409, "One of them was merged meanwhile: read them again.")
     async with call.services.database.as_caller(call.caller) as db:
         return respond(show(await _known(call, db)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pydantic_core
@@ -11,17 +14,30 @@ from gateway.accept import canceling
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
+from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request
-from gateway.api.sending import accepted, idempotency, many, one, replay, shown
-from gateway.problems import FieldError, invalid, not_found
+from gateway.api.sending import (
+    accepted,
+    completing,
+    idempotency,
+    many,
+    one,
+    replay,
+    shown,
+    unanswered,
+)
+from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import messages
+from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
 _BATCH = 1000
+# So many of a batch are read before others have their turn.
+_AT_ONCE = 50
 
 
 async def send(call: Call) -> web.Response:
@@ -44,12 +60,28 @@ async def send_batch(call: Call) -> web.Response:
     body = parse_json(raw)
     key = await idempotency(call, "batch", body, many, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
-        return replay(known, 207)
-    requests = [_item(item) for item in _items(body)]
+        return await _complete(call, key, known, _items(body))
+    requests = await read_items(_items(body))
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
     return respond(many(results), 207)
+
+
+async def _complete(
+    call: Call, key: Idempotency, known: Replayed, items: list[Any]
+) -> web.Response:
+    """Answer a batch once more; what was answered 503, nobody has judged: it is tried."""
+    lacking = unanswered(known)
+    answer = completing(known, lacking)
+    requests = await read_items([items[n] for n in lacking])
+    key = replace(key, before=known.answer, answer=lambda results: as_json_bytes(answer(results)))
+    results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
+    if isinstance(results, Replayed):
+        return replay(results, 207)
+    if all(isinstance(result, Problem) for result in results):
+        return replay(known, 207)
+    return respond(answer(results), 207)
 
 
 async def check(call: Call) -> web.Response:
@@ -122,6 +154,18 @@ def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
     if not 1 <= len(items) <= _BATCH:
         raise invalid([FieldError("messages", f"must hold 1 to {_BATCH}, it holds {len(items)}")])
     return items
+
+
+async def read_items(
+    items: Sequence[object],
+) -> list[shapes.SendRequest | Malformed[shapes.SendRequest]]:
+    """The messages of a batch; others have their turn meanwhile."""
+    requests: list[shapes.SendRequest | Malformed[shapes.SendRequest]] = []
+    for n, item in enumerate(items):
+        if n % _AT_ONCE == 0:  # a thousand large ones take half a second
+            await asyncio.sleep(0)
+        requests.append(_item(item))
+    return requests
 
 
 def _item(item: object) -> shapes.SendRequest | Malformed[shapes.SendRequest]:

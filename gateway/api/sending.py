@@ -18,6 +18,9 @@ from gateway.store.messages import Row
 from gateway.store.values import as_json_bytes
 from gateway.web.http import respond
 
+# What the results become.
+Answer = Callable[[Sequence[Result]], dict[str, Any]]
+
 # Bytes of a body whose digest takes longer than another thread: about a millisecond.
 _LARGE = 32 * 2**10
 
@@ -26,7 +29,7 @@ async def idempotency(
     call: Call,
     kind: str,
     body: object,
-    answer: Callable[[Sequence[Result]], dict[str, Any]],
+    answer: Answer,
     *,
     size: int = 0,
 ) -> Idempotency | None:
@@ -62,6 +65,24 @@ def replay(known: Replayed, status: int) -> web.Response:
     return web.Response(
         body=known.answer, status=status, content_type="application/json", headers=headers
     )
+
+
+def unanswered(known: Replayed) -> list[int]:
+    """Which messages of a batch were answered 503."""
+    items = orjson.loads(known.answer)["data"]
+    return [n for n, item in enumerate(items) if item["status"] == 503]
+
+
+def completing(known: Replayed, lacking: Sequence[int]) -> Answer:
+    """The answer to a batch with results for those that lacked one."""
+
+    def answer(results: Sequence[Result]) -> dict[str, Any]:
+        whole: dict[str, Any] = orjson.loads(known.answer)
+        for n, item in zip(lacking, many(results)["data"], strict=True):
+            whole["data"][n] = item
+        return whole
+
+    return answer
 
 
 def one(results: Sequence[Result]) -> dict[str, Any]:

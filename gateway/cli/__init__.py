@@ -16,6 +16,7 @@ MENDABLE = frozenset(
     {
         "channels.errors.SendError",
         "gateway.cli.client.ApiError",
+        "gateway.cli.output.NotShownError",
         "gateway.cli.why.NothingFoundError",
         "gateway.config.SettingsError",
         "gateway.embedded.files.EmbeddedError",

@@ -14,7 +14,7 @@ import typer
 
 from channels import providers
 from channels.model import Channel
-from gateway.cli.output import Json, err, show
+from gateway.cli.output import Json, NotShownError, err, show
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -160,7 +160,13 @@ def create_key(
             return await setup.create_key(database, organization_id, name, is_test=test)
 
     made = asyncio.run(do())
-    show({"id": made.id, "key": made.key}, as_json=as_json)
+    try:
+        show({"id": made.id, "key": made.key}, as_json=as_json)
+    except NotShownError as error:
+        raise NotShownError(
+            f"{error} The key {made.id} is made and nobody has seen it: make another one, and "
+            f"revoke this one with DELETE /v1/api-keys/{made.id}, as an owner or admin."
+        ) from None
 
 
 @account.command("add")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -15,19 +17,35 @@ Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
+_NOT_SHOWN = "The command is done, but standard output takes no result: {}."
+
+
+class NotShownError(Exception):
+    """What a command did is done, and could not be printed."""
+
 
 def show(data: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a result."""
-    if as_json:
-        typer.echo(json_of(data))
-        return
+    """Print a result; raises `NotShownError`."""
+    text = json_of(data) if as_json else "\n".join(_lines(data))
+    if sys.stdout is None:
+        raise NotShownError(_NOT_SHOWN.format("it is closed"))
+    try:
+        typer.echo(text)
+    except OSError as error:
+        # Or Python tries again at its end, and complains:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise NotShownError(_NOT_SHOWN.format(error.strerror)) from None
+
+
+def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     width = max(len(name) for name in data)
     for name, value in data.items():
         if isinstance(value, Mapping):
-            out.print(name, markup=False)
+            yield name
             inner = max((len(key) for key in value), default=0)
             for key, item in value.items():
-                out.print(f"  {key.ljust(inner)}  {item}", markup=False)
+                yield f"  {key.ljust(inner)}  {item}"
         else:
             text = (", ".join(value) or "none") if isinstance(value, list) else value
-            out.print(f"{name.ljust(width)}  {text}", markup=False)
+            yield f"{name.ljust(width)}  {text}"

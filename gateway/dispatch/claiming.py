@@ -18,6 +18,8 @@ from gateway.store.queue import Claimed
 
 _log = logger(__name__)
 
+# So many entries of senders that are left out are looked through for those of others: some 20 ms.
+_DEEP = 10_000
 # Seconds until a message that another program has locked is tried again.
 _HELD = 2.0
 
@@ -32,19 +34,24 @@ class Claiming:
         self._around = Around()
         self._reach = Reach()
 
-    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
+    async def claim(
+        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
+    ) -> Turns:
         """Up to `limit` due entries; those about to be sent are `sending` from now on.
 
-        Organizations in `without` are left out. So are messages that another program has locked for
-        long: the other messages do not wait for them.
+        Organizations in `without` are left out, and `senders`. So are messages that another program
+        has locked for long: the other messages do not wait for them.
         """
-        return await self._around(lambda wait: self._claim(limit, without, wait))
+        return await self._around(lambda wait: self._claim(limit, without, senders, wait))
 
-    async def _claim(self, limit: int, without: Sequence[UUID], wait: Wait) -> Turns:
+    async def _claim(
+        self, limit: int, without: Sequence[UUID], senders: Sequence[UUID], wait: Wait
+    ) -> Turns:
         since = Moment.now()
+        reach = max(1, _DEEP // limit) if senders else self._reach.times
         async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             claimed = await queue.claim(
-                db, limit, self._lease_id, self._lease, without, reach=self._reach.times
+                db, limit, self._lease_id, self._lease, without, senders=senders, reach=reach
             )
             paced = await in_turn(db, claimed, since)
             turns, later = paced.turns, paced.later
@@ -59,7 +66,8 @@ class Claiming:
                 await queue.give_back(db, later, self._lease_id)
         if not wait.for_rows:
             await self._give_back_apart(later)
-        self._reach.claimed(claimed)
+        if not senders:
+            self._reach.claimed(claimed)
         # A report may have been stored while this claim was made: then its row has a newer status.
         newer = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
         return Turns(

@@ -84,9 +84,12 @@ class Dispatching:
             database, session, self._outbounds, self._outcomes, self._pace, self._account
         )
 
-    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
-        """Up to `limit` due entries of organizations that are not `without`, leased and in turn."""
-        return await self._claiming.claim(limit, without)
+    async def claim(
+        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
+    ) -> Turns:
+        """Up to `limit` due entries, leased and in turn, none of organizations in `without` or of
+        `senders`."""
+        return await self._claiming.claim(limit, without, senders)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

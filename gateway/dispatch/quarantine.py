@@ -21,7 +21,7 @@ _log = logger(__name__)
 # Seconds until an organization whose entries could not be claimed is tried again.
 _SECONDS = 60.0
 
-Claim = Callable[[int, Sequence[UUID]], Awaitable[Turns]]
+Claim = Callable[[int, Sequence[UUID], Sequence[UUID]], Awaitable[Turns]]
 
 
 class Quarantine:
@@ -32,25 +32,30 @@ class Quarantine:
         self._claim = claim
         self._until: dict[UUID, float] = {}
 
-    async def claim(self, limit: int, without: Sequence[UUID]) -> Turns:
-        """What is due, up to `limit`; raises `DatabaseAwayError`."""
+    async def claim(
+        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
+    ) -> Turns:
+        """What is due, up to `limit`, but for organizations `without` and for `senders`; raises
+        `DatabaseAwayError`."""
         now = time.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
         out = [*without, *self._until]
         try:
-            return await self._claim(limit, out)
+            return await self._claim(limit, out, senders)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
         async with self._database.as_service() as db:
             waiting = set(await queue.waiting_organizations(db)) - set(out)
-        return await self._apart(limit, sorted(waiting), out)
+        return await self._apart(limit, sorted(waiting), out, senders)
 
-    async def _apart(self, limit: int, group: Sequence[UUID], out: Sequence[UUID]) -> Turns:
+    async def _apart(
+        self, limit: int, group: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
+    ) -> Turns:
         """What is due in a group of organizations, halved until the one that fails is found."""
         if len(group) == 1:
-            return await self._of_one(limit, group[0], out)
+            return await self._of_one(limit, group[0], out, senders)
         turns = Turns()
         middle = len(group) // 2
         for half, rest in ((group[:middle], group[middle:]), (group[middle:], group[:middle])):
@@ -58,19 +63,21 @@ class Quarantine:
                 continue
             left = limit - len(turns)
             try:
-                found = await self._claim(left, [*out, *rest])
+                found = await self._claim(left, [*out, *rest], senders)
             except DatabaseAwayError:
                 if not turns:
                     raise
                 break  # what was claimed is sent
             except Exception:  # noqa: BLE001 - halved, and logged in the end
-                found = await self._apart(left, half, [*out, *rest])
+                found = await self._apart(left, half, [*out, *rest], senders)
             turns = Turns([*turns, *found], has_more=turns.has_more or found.has_more)
         return turns
 
-    async def _of_one(self, limit: int, organization_id: UUID, out: Sequence[UUID]) -> Turns:
+    async def _of_one(
+        self, limit: int, organization_id: UUID, out: Sequence[UUID], senders: Sequence[UUID]
+    ) -> Turns:
         try:
-            return await self._claim(limit, out)
+            return await self._claim(limit, out, senders)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - the others go on

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
+from channels.turns import Places
 from gateway.live.events import Render
 from gateway.live.feed import Feed, Read, ReadAgain
 from gateway.live.subscription import Missed, Subscription
@@ -27,7 +28,8 @@ _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
 _AT_ONCE = 100
 # How many read at the same time: new events, and missed ones, which a herd of streams asks for
-# after a restart. Two limits, so that new events never wait for missed ones.
+# after a restart, organization by organization. Two limits, so that new events never wait for
+# missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
 _CHECK = 20.0
@@ -65,7 +67,7 @@ class Live:
         self._wanted = asyncio.Event()
         self._hearing = asyncio.Event()
         self._readers = asyncio.Semaphore(_READERS)
-        self._readers_again = asyncio.Semaphore(_READERS_AGAIN)
+        self._readers_again = Places(_READERS_AGAIN, room=streams)
 
     @asynccontextmanager
     async def subscribe(
@@ -155,10 +157,15 @@ class Live:
                 return await live.since(db, organization_id, place, _AT_ONCE)
 
         async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Told:  # noqa: FBT001
-            async with self._readers_again, self._database.as_caller(caller) as db:
-                return await live.since(
-                    db, organization_id, place, _AT_ONCE, until=until, is_brief=is_brief
-                )
+            # As long as it takes: a stream that was ended would only ask for the same again.
+            await self._readers_again.take(organization_id, None)
+            try:
+                async with self._database.as_caller(caller) as db:
+                    return await live.since(
+                        db, organization_id, place, _AT_ONCE, until=until, is_brief=is_brief
+                    )
+            finally:
+                self._readers_again.give()
 
         return read, read_again
 

@@ -128,8 +128,8 @@ class BatchItem(Answer):
 class BatchAnswer(Answer):
     """In the order of the request.
 
-    An answer under an `Idempotency-Key` is kept where it has a 202: what others of it were refused
-    is sent again under another key.
+    An answer under an `Idempotency-Key` is kept where it has a 202. The same request again gives it
+    again, and what was answered 503 is tried again; what was refused is sent under another key.
     """
 
     data: list[BatchItem]

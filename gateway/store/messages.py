@@ -230,6 +230,16 @@ async def claim_keys(
     return [(row["organization_id"], row["key"]) for row in rows]
 
 
+async def claim_rest(
+    db: Connection, keys: Sequence[tuple[UUID, str, bytes]]
+) -> list[tuple[UUID, str]]:
+    """Claim keys (organization, key, answer) again; those whose answer is still the one given."""
+    if not keys:
+        return []
+    rows = await db.fetch(_SQL["claim_rest"], *map(list, zip(*keys, strict=True)))
+    return [(row["organization_id"], row["key"]) for row in rows]
+
+
 async def answer(db: Connection, answers: Sequence[tuple[UUID, str, bytes]]) -> None:
     """Keep the answers under keys (organization, key, answer) that were claimed."""
     if answers:

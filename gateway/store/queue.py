@@ -73,14 +73,17 @@ async def claim(
     seconds: float,
     without: Sequence[UUID] = (),
     *,
+    senders: Sequence[UUID] = (),
     reach: int = 1,
 ) -> list[Claimed]:
     """Take up to `limit` due entries for `seconds`, fairly between organizations.
 
-    Organizations in `without` are left out. To get around locked entries, up to `reach` times its
-    share of each organization is looked at.
+    Organizations in `without` are left out, and so are `senders`. To get around their entries, and
+    locked ones, up to `reach` times its share of each organization is looked at.
     """
-    rows = await db.fetch(_SQL["claim"], limit, lease_id, seconds, list(without), reach)
+    rows = await db.fetch(
+        _SQL["claim"], limit, lease_id, seconds, list(without), reach, list(senders)
+    )
     return [Claimed(**row) for row in rows]
 
 

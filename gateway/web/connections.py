@@ -13,7 +13,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
@@ -22,6 +22,7 @@ from aiohttp.web_protocol import _ErrInfo
 
 from gateway.logs import logger
 from gateway.problems import Problem
+from gateway.web.bodies import LARGE, Bodies
 from gateway.web.http import refuse
 
 _log = logger(__name__)
@@ -54,15 +55,20 @@ def most_connections(descriptors: int) -> int:
 
 @dataclass(slots=True)
 class Room:
-    """How many connections a listener may have open, and how many it has."""
+    """How many connections a listener may have open, and how many it has; what they bring."""
 
     most: int
+    bodies: Bodies
     taken: int = 0
 
 
 @asynccontextmanager
 async def listening(
-    runner: web.AppRunner, bound: socket.socket, most: int, patience: Patience | None = None
+    runner: web.AppRunner,
+    bound: socket.socket,
+    most: int,
+    patience: Patience | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncIterator[None]:
     """Accept connections on a bound socket within the block; open ones stay open after it.
 
@@ -81,7 +87,7 @@ async def listening(
             if isinstance(connection, Connection):
                 connection.look(now, patience)
 
-    room = Room(most)
+    room = Room(most, bodies or Bodies())
     # uvloop accepts one connection at a time: however many come at once, each is counted before the
     # next one takes a descriptor.
     listener = await loop.create_server(
@@ -132,6 +138,9 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         self._heard = True
         self._head = "begun" if self._waits() else None
+        request = self._current_request
+        if request is not None and request.content.total_bytes > LARGE:
+            self._room.bodies.grew(request.content)
 
     def look(self, now: float, patience: Patience) -> None:
         """End the wait for the rest of a request that has taken too long."""
@@ -172,7 +181,6 @@ class Connection(web.RequestHandler):
 
     def _end_body(self) -> None:
         if self._current_request is not None:
-            self._lingering_time = 0.0
             # The handler reads it next, and its middleware answers.
             self._current_request.content.set_exception(
                 Problem(
@@ -181,6 +189,18 @@ class Connection(web.RequestHandler):
                     headers={"Connection": "close"},
                 )
             )
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        *more: Any,  # noqa: ANN401 - as aiohttp has it
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super()._handle_request(request, *more)
+        finally:
+            self._room.bodies.done(request.content)
+            if request.content.exception() is not None:
+                self._lingering_time = 0.0  # the rest of a body that was refused is not read
 
     def handle_error(
         self,

@@ -224,6 +224,14 @@ ORDER BY organization_id, key
 ON CONFLICT DO NOTHING
 RETURNING organization_id, key;
 
+-- name: claim_rest
+-- Claims keys under which some messages of a batch were answered 503, to store these: whoever
+-- changes the answer first does. Waits for concurrent requests, and omits those that were first.
+UPDATE gateway.idempotency_keys i SET answer = i.answer
+FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, answer)
+WHERE i.organization_id = k.organization_id AND i.key = k.key AND i.answer = k.answer
+RETURNING i.organization_id, i.key;
+
 -- name: answer
 UPDATE gateway.idempotency_keys i SET answer = k.answer
 FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, answer)

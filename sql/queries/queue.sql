@@ -6,7 +6,8 @@
 -- is not even looked at. An entry is due when its time has come and no lease holds it. Organizations
 -- $4 get nothing this time.
 -- Locked entries, say of messages that another program deletes in an open transaction, are left out;
--- to find unlocked ones behind them, $5 times the share of each organization is looked at.
+-- to find unlocked ones behind them, $5 times the share of each organization is looked at. So are
+-- entries of senders $6.
 -- `has_more`: at least its organization's share was due, so more may be. `is_hidden`: fewer were
 -- claimed than are due, because others have them locked.
 -- The plan is made only once (planning takes three times as long as the work), so each table that
@@ -38,11 +39,12 @@ WITH RECURSIVE organizations AS (
       PARTITION BY d.organization_id ORDER BY c.priority, c.run_at
     ) AS turn
   FROM due d, unnest('{0,1,2}'::smallint[]) AS p (priority), LATERAL (
-    SELECT q.message_id, q.priority, q.run_at FROM gateway.queue q
+    SELECT q.message_id, q.sender_id, q.priority, q.run_at FROM gateway.queue q
     WHERE q.organization_id = d.organization_id AND q.priority = p.priority
       AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
     ORDER BY q.run_at LIMIT (SELECT size FROM share) * $5::integer
   ) AS c
+  WHERE (c.sender_id = ANY ($6::uuid[])) IS NOT TRUE
 ), chosen AS MATERIALIZED (
   SELECT locked.* FROM (
     SELECT organization_id, message_id FROM candidates

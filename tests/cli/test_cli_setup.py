@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.vault import Vault
-from tests.cli.shell import Clerk, Shell
+from tests.cli.shell import ROOT, Clerk, Done, Shell
 
 SID = "AC" + "0" * 32
 TOKEN = "f" * 32
@@ -262,6 +264,30 @@ async def _organization(clerk: Clerk) -> str:
     assert [["id"], ["key"]] == [line.split()[:1] for line in test_key.out.splitlines()]
     assert "gw_test_" == test_key.out.split()[-1][:8]
     return org
+
+
+async def test_a_key_that_cannot_be_shown(shell: Shell) -> None:
+    """Where standard output is full, or closed, one line says that the key is made and how it is
+    revoked, and the exit code is 1."""
+    org = (await shell.clerk().run("org", "create", "Clinic", "--json")).json["id"]
+
+    async def complaint(redirected: str, *more: str) -> str:
+        words = f'exec "$@" {redirected}', "sh", sys.executable, "-m", "gateway"
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", *words, "key", "create", "--org", org, *more),
+            env={**shell.environment, "PYTHONPATH": str(ROOT)},
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        out, err = await process.communicate()
+        done = Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
+        return done.complaint
+
+    full, closed = await asyncio.gather(complaint(">/dev/full", "--json"), complaint(">&-"))
+
+    for said, why in ((full, "No space left on device"), (closed, "it is closed")):
+        assert why in said
+        assert "revoke this one with DELETE /v1/api-keys/" in said
 
 
 async def test_staff_and_their_token(shell: Shell) -> None:

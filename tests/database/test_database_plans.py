@@ -243,9 +243,11 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
     and that no statistics have replaced."""
     claim, record = queries("queue")["claim"], queries("reports")["record"]
     await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
-    await db.execute(f"PREPARE claim (integer, uuid, double precision, uuid[], integer) AS {claim}")
+    await db.execute(
+        f"PREPARE claim (integer, uuid, double precision, uuid[], integer, uuid[]) AS {claim}"
+    )
     await db.execute(f"PREPARE record (json) AS {record}")
-    assert [] == await db.fetch(f"EXECUTE claim (100, {BIG}, 30, '{{}}', 1)")
+    assert [] == await db.fetch(f"EXECUTE claim (100, {BIG}, 30, '{{}}', 1, '{{}}')")
     assert [] == await db.fetch("EXECUTE record ('[]')")
     await db.execute(MANY)
     await db.execute("DELETE FROM gateway.queue")
@@ -271,7 +273,7 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
             for row in claimed
         ]
     )
-    for statement in (f"claim (100, {BIG}, 30, '{{}}', 1)", f"record ('{attempts}')"):
+    for statement in (f"claim (100, {BIG}, 30, '{{}}', 1, '{{}}')", f"record ('{attempts}')"):
         text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
         plan = json.loads(text)[0]["Plan"]
         assert not {"queue", "messages"} & read_whole(plan), statement

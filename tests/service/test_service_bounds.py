@@ -14,6 +14,7 @@ import time_machine
 from aiohttp import web
 
 from channels.model import Channel
+from gateway import setup
 from gateway.ids import new_id
 from gateway.store import queue
 from gateway.worker import Worker
@@ -83,14 +84,14 @@ class Holding(FakeApi):
                 await asyncio.sleep(0.02)
 
 
-def worker_of(gateway: Gateway, api: Api) -> Worker:
-    """One with eight places, to which a third of a second is slow."""
+def worker_of(gateway: Gateway, api: Api, places: int = 8) -> Worker:
+    """One with so many places, to which a third of a second is slow."""
     return Worker(
         gateway.database,
         api.worker(gateway),
         cast("Errands", NoErrands()),
         str(gateway.settings.database_url),
-        8,
+        places,
         slow_after=0.3,
     )
 
@@ -144,6 +145,54 @@ async def test_a_slow_provider_has_what_nobody_waits_for(
         finally:
             for _ in range(40):
                 holding.freed.release()
+            worker.stop()
+            await running
+
+
+async def test_a_slow_provider_beside_another_sender(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """The same tenant's other senders do not wait behind the backlog of the one that is slow, as
+    SMS behind the mails of a mail server that does not answer; also when those end all at once."""
+    slow, quick = gateway.a.sender, "+15551230009"
+    await setup.add_sender(
+        gateway.database, gateway.a.account_id, Channel.SMS, quick, is_default=False, rate=None
+    )
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    async with serving(Holding(sender=slow)) as holding:
+        api.url = holding.url
+        worker = worker_of(gateway, api)
+        await ask("POST", "/v1/messages/batch", {"messages": [sms] * 100})
+        running = asyncio.create_task(worker.run())
+        try:
+            await holding.has_taken(8, slow)
+            await asyncio.sleep(0.4)
+            for _ in range(8):
+                holding.freed.release()
+            await holding.has_taken(14, slow)
+            await ask("POST", "/v1/messages/batch", {"messages": [{**sms, "from": quick}] * 12})
+            await holding.has_taken(12, quick)
+            assert 14 == holding.taken.count(slow)
+        finally:
+            for _ in range(100):
+                holding.freed.release()
+            worker.stop()
+            await running
+
+
+async def test_a_slow_provider_and_one_place(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A worker with one place keeps none: the next slow message follows the one that has ended."""
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    async with serving(Holding(sender=gateway.a.sender)) as holding:
+        api.url = holding.url
+        worker = worker_of(gateway, api, places=1)
+        await ask("POST", "/v1/messages/batch", {"messages": [sms] * 2})
+        running = asyncio.create_task(worker.run())
+        try:
+            await holding.has_taken(1, gateway.a.sender)
+            await asyncio.sleep(0.4)
+            holding.freed.release()
+            await holding.has_taken(2, gateway.a.sender)
+        finally:
+            holding.freed.release()
             worker.stop()
             await running
 

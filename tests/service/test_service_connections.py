@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.app import build_app
 from gateway.serve import bind
+from gateway.web.bodies import LARGE, MOST, Bodies
 from gateway.web.connections import MAX_HEADER, MAX_URL, Patience, listening, most_connections
 from tests.service.conftest import SECRET, token
 
@@ -97,13 +98,15 @@ class Line:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, patience: Patience, most: int = 1000) -> AsyncIterator[Line]:
+async def serving(
+    settings: Settings, patience: Patience, most: int = 1000, bodies: int = MOST
+) -> AsyncIterator[Line]:
     """A web process that listens as `gateway web` does."""
     runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         with closing(bind("127.0.0.1", 0)) as bound:
-            async with listening(runner, bound, most, patience):
+            async with listening(runner, bound, most, patience, Bodies(bodies)):
                 yield Line(bound.getsockname()[1])
     finally:
         await runner.cleanup()
@@ -222,6 +225,34 @@ async def test_who_is_waited_for(line: Line) -> None:
             await asyncio.sleep(2 * QUICK.head)
         writer.write(ask[:10])
         assert 408 == (await listen(reader)).status
+
+
+async def test_more_in_bodies_than_there_is_room_for(settings: Settings) -> None:
+    """Where large bodies are more than a process may keep, the one that has been coming for longest
+    is refused; small ones are taken, and there is room again when one is answered."""
+    part = b"x" * (2 * LARGE)
+    large = FORM + b"Content-Length: %d\r\n\r\nemail=" % (6 + 2 * len(part))
+    small = FORM + b"Content-Length: 11\r\n\r\nemail=a@b.c"
+    async with serving(settings, Patience(), bodies=5 * LARGE) as line:
+        for _ in range(2):
+            async with line.open() as (slow, dripping), line.open() as (reader, writer):
+                dripping.write(large + part)
+                await dripping.drain()
+                await asyncio.sleep(0.2)  # it has come
+                writer.write(large + part)
+                await writer.drain()
+                async with line.open() as (little, telling):
+                    telling.write(small)
+                    assert 200 == (await listen(little)).status
+                writer.write(part)
+                refused, taken = await listen(slow), await listen(reader)
+
+            assert (503, "1", "close") == (
+                refused.status,
+                refused.headers["Retry-After"],
+                refused.headers["Connection"],
+            )
+            assert 422 == taken.status  # it is no address
 
 
 async def test_more_connections_than_there_is_room_for(settings: Settings) -> None:

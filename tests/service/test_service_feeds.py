@@ -1,15 +1,17 @@
-"""gateway/live/hub.py: one feed reads for all streams of an organization, and is begun anew."""
+"""gateway/live/hub.py: one feed reads for all streams of an organization, and is begun anew; what
+streams have missed is read in turns."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
 from gateway.live.hub import Live
-from gateway.live.subscription import EndedError
+from gateway.live.subscription import EndedError, Subscription
 from gateway.store.database import ApiKey
 
 if TYPE_CHECKING:
@@ -49,3 +51,36 @@ async def test_a_mistake_ends_streams_and_not_events(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_those_who_read_again_wait_for_one_of_each_organization(
+    gateway: Gateway, ask: Ask, database: str
+) -> None:
+    """What a stream has missed is read before all that another organization's many have missed."""
+    live = Live(gateway.database, database, render)
+    order: list[UUID] = []
+    try:
+        async with AsyncExitStack() as streams:
+            reading = []
+            for tenant, many in ((gateway.a, 12), (gateway.b, 1)):
+                caller = ApiKey(
+                    id=tenant.organization_id, organization_id=tenant.organization_id, is_test=False
+                )
+                start = (await streams.enter_async_context(live.subscribe(caller))).position
+                await ask("POST", "/v1/messages", {**SMS, "body": "missed"}, key=tenant.key)
+                opened = [
+                    await streams.enter_async_context(live.subscribe(caller, start))
+                    for _ in range(many)
+                ]
+                reading += [(caller.organization_id, each) for each in opened]
+
+            async def read(organization_id: UUID, stream: Subscription) -> None:
+                assert [b"missed"] == [event.data for event in await stream.next(10)]
+                order.append(organization_id)
+
+            await asyncio.gather(*(read(*each) for each in reading))
+    finally:
+        live.stop()
+
+    assert 13 == len(order)
+    assert order.index(gateway.b.organization_id) < 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 if TYPE_CHECKING:
@@ -50,6 +51,37 @@ async def test_refusal_is_not_remembered(ask: Ask) -> None:
 
     assert (422, 202) == (refused.status, accepted.status)
     assert "Idempotent-Replayed" not in accepted.headers
+
+
+async def test_what_of_a_batch_was_not_judged(gateway: Gateway, ask: Ask) -> None:
+    """What was answered 503 under a key is tried again with it, by one of the requests that come at
+    once; the rest of the answer stays as it was, and nothing is stored twice."""
+    batch = {"messages": [SMS, SMS | {"body": "bad"}, SMS | {"to": "x"}, SMS | {"body": "bad"}]}
+
+    async def send() -> Answer:
+        return await ask("POST", "/v1/messages/batch", batch, headers={"Idempotency-Key": "k-3"})
+
+    async def as_crm(statement: str) -> None:
+        connection = await asyncpg.connect(str(gateway.settings.database_url))
+        await connection.execute(statement)
+        await connection.close()
+
+    await as_crm("ALTER TABLE messages ADD CONSTRAINT crm CHECK (body <> 'bad')")
+    first, still = await send(), await send()
+    await as_crm("ALTER TABLE messages DROP CONSTRAINT crm")
+    answers = await asyncio.gather(*(send() for _ in range(5)))
+    last = await send()
+
+    assert [202, 503, 422, 503] == [item["status"] for item in first.body["data"]]
+    assert first.body == still.body
+    done = last.body["data"]
+    assert [202, 202, 422, 202] == [item["status"] for item in done]
+    assert [first.body["data"][n] for n in (0, 2)] == [done[n] for n in (0, 2)]
+    assert [done] * 5 == [answer.body["data"] for answer in answers]
+    replayed = [answer.headers.get("Idempotent-Replayed") for answer in (*answers, last)]
+    assert ["true"] * 5 == [each for each in replayed if each]
+    ids = {item["message"]["id"] for item in done if item["status"] == 202}
+    assert (3, 3) == (len(ids), await gateway.count("messages"))
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])

@@ -68,7 +68,7 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     worker = provider.worker(gateway)
     asked: list[int] = []
 
-    async def claim(limit: int, without: Sequence[UUID]) -> Turns:
+    async def claim(limit: int, without: Sequence[UUID], _: Sequence[UUID]) -> Turns:
         asked.append(limit)
         return await worker.claim(limit, without)
 

@@ -214,3 +214,44 @@ async def test_a_rule_and_a_deadlock(gateway: Gateway, ask: Ask) -> None:
 
     assert (207, [202, 503]) == (answer.status, [item["status"] for item in answer.body["data"]])
     assert 1 == await gateway.count("messages")
+
+
+async def test_what_a_message_refers_to_is_gone_twice(gateway: Gateway, ask: Ask) -> None:
+    """Where what was read for a message is deleted before it is stored, and that again, it is read
+    once more."""
+    await as_crm(
+        gateway,
+        # Each time that it is read it is stored twice.
+        "CREATE SEQUENCE crm_count; GRANT USAGE ON SEQUENCE crm_count TO PUBLIC;"
+        + TRIGGER.format(
+            "IF nextval('public.crm_count') <= 4 THEN"
+            " RAISE EXCEPTION 'gone' USING ERRCODE = 'foreign_key_violation'; END IF;"
+        ),
+    )
+
+    answer = await ask("POST", "/v1/messages", SMS)
+
+    assert 202 == answer.status
+    assert 1 == await gateway.count("messages")
+
+
+async def test_a_merge_that_gives_way(gateway: Gateway, ask: Ask) -> None:
+    """Where a deadlock ends the transaction of a merge, that is done once more."""
+    paths = []
+    for to in (SMS["to"], "+447700900124"):
+        sent = await ask("POST", "/v1/messages", SMS | {"to": to})
+        paths.append(f"/v1/conversations/{sent.body['conversation_id']}")
+    await as_crm(
+        gateway,
+        "CREATE SEQUENCE crm_count; GRANT USAGE ON SEQUENCE crm_count TO PUBLIC;"
+        + TRIGGER.replace("INSERT", "UPDATE").format(
+            "IF nextval('public.crm_count') = 1 THEN"
+            " RAISE EXCEPTION 'ended' USING ERRCODE = 'deadlock_detected'; END IF;"
+        ),
+    )
+
+    other = {"conversation_id": paths[1].rpartition("/")[2]}
+    merged = await ask("POST", f"{paths[0]}/merge", other)
+
+    assert 200 == merged.status
+    assert 2 == len(merged.body["contact"]["addresses"])

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gateway.receive.errands import Errands
     from tests.service.conftest import Gateway
 
-TURN = cast("Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id())))
+TURN = cast(
+    "Turn", SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id(), sender_id=None))
+)
 # Shorter than the half second after which a worker that was told nothing looks by itself.
 MOMENT = 0.3
 
@@ -37,7 +39,7 @@ class Counted:
         self.asked, self.all_given = asyncio.Event(), asyncio.Event()
         self.worked = 0
 
-    async def claim(self, limit: int, _: Sequence[UUID] = ()) -> Turns:
+    async def claim(self, limit: int, *_: Sequence[UUID]) -> Turns:
         """The next one, not before the clock has moved on."""
         await asyncio.sleep(0)
         self.limits.append(limit)

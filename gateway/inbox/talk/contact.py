@@ -9,7 +9,7 @@ from aiohttp import web
 
 from channels import phone
 from channels.model import Channel
-from gateway import addresses
+from gateway import addresses, placing
 from gateway.ids import new_id
 from gateway.inbox.talk import listing, thread
 from gateway.inbox.visit import Visit
@@ -142,15 +142,16 @@ async def ask_merge(visit: Visit) -> web.StreamResponse:
 async def merge(visit: Visit) -> web.StreamResponse:
     """Make another conversation part of this one."""
     form = await visit.form()
-    organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-        merged = await conversations.get(db, organization_id, _uuid(form.get("other", "")))
+        other = _uuid(form.get("other", ""))
+        merged = await conversations.get(db, visit.staff.organization_id, other)
     if merged is None:
         raise Problem(404, "There is no such conversation.")
-    async with visit.services.database.as_service(on_behalf=visit.staff) as db:
-        if not await conversations.merge(db, organization_id, merged=merged["id"], kept=row["id"]):
-            raise Problem(409, "Somebody has merged one of them in the meantime.")
+    if not await placing.merge(
+        visit.services.database, visit.staff, merged=merged["id"], kept=row["id"]
+    ):
+        raise Problem(409, "Somebody has merged one of them in the meantime.")
     return visit.redirect(f"/c/{row['id']}", done="merged")
 
 
