@@ -272,6 +272,23 @@ async def test_placing_while_merging(two: Connection, database: str) -> None:
     ]
 
 
+async def test_a_new_address_while_merging(two: Connection, connect: Connect, database: str) -> None:
+    """A mailbox of a lead that comes up while their conversation is merged is where that went."""
+    ann = await lead(two, ANN, "ann@example.com")
+    (one,), (other,) = await place(two, at(ANN, lead_id=ann)), await place(two, at(BEN))
+    writing = await connect(database)
+    async with two.transaction():
+        await conversations.merge(two, A, merged=one.conversation_id, kept=other.conversation_id)  # type: ignore[arg-type]
+        mail = asyncio.create_task(place(writing, at("ann@example.com", lead_id=ann)))
+        blocked = "SELECT FROM pg_locks WHERE NOT granted AND pid = $1"
+        while not mail.done() and not await two.fetch(blocked, writing.get_server_pid()):
+            await asyncio.sleep(0.01)
+    assert [other.conversation_id] == [each.conversation_id for each in await mail]
+    assert [other.conversation_id] == [
+        each.conversation_id for each in await place(two, at("ann@example.com", lead_id=ann))
+    ]
+
+
 async def test_messages_of_others_are_placed(two: Connection) -> None:
     """What the CRM stores by itself finds its conversation, and moves it up."""
     ann = await lead(two, "(555) 123-0001")
