@@ -116,6 +116,8 @@ async def test_the_same_form_as_in_python(db: Connection, address: str) -> None:
     """The database and channels/ agree on which addresses are the same."""
     expected = email.key(address) if "@" in address else phone.canonical(address)
     assert expected == await db.fetchval("SELECT gateway.address_key($1)", address)
+    forms = [email.key(address)] if "@" in address else list(phone.variants(address))
+    assert forms == await db.fetchval("SELECT gateway.address_forms($1)", address)
 
 
 async def test_addresses_of_a_lead_meet(two: Connection) -> None:
