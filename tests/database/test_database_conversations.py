@@ -274,7 +274,9 @@ async def test_placing_while_merging(two: Connection, database: str) -> None:
     ]
 
 
-async def test_a_new_address_while_merging(two: Connection, connect: Connect, database: str) -> None:
+async def test_a_new_address_while_merging(
+    two: Connection, connect: Connect, database: str
+) -> None:
     """A mailbox of a lead that comes up while their conversation is merged is where that went."""
     ann = await lead(two, ANN, "ann@example.com")
     (one,), (other,) = await place(two, at(ANN, lead_id=ann)), await place(two, at(BEN))
@@ -283,7 +285,9 @@ async def test_a_new_address_while_merging(two: Connection, connect: Connect, da
         await conversations.merge(two, A, merged=one.conversation_id, kept=other.conversation_id)  # type: ignore[arg-type]
         mail = asyncio.create_task(place(writing, at("ann@example.com", lead_id=ann)))
         blocked = "SELECT FROM pg_locks WHERE NOT granted AND pid = $1"
-        while not mail.done() and not await two.fetch(blocked, writing.get_server_pid()):
+        pid = writing.get_server_pid()
+        while not await two.fetch(blocked, pid):
+            assert not mail.done()
             await asyncio.sleep(0.01)
     assert [other.conversation_id] == [each.conversation_id for each in await mail]
     assert [other.conversation_id] == [
