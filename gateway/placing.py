@@ -19,6 +19,8 @@ _log = logger(__name__)
 
 # The last is another program's rule: a message, say, that stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
+# Messages that are moved in one transaction.
+_STEP = 500
 
 
 async def check(
@@ -81,6 +83,14 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
         others = [*each.former, *each.addresses] if seen else []
         places += [Place(seed=seed, addresses=[seen[0], other]) for other in others]
     return await conversations.place(db, organization_id, places) if places else []
+
+
+async def move_on(database: Database, *, most: int = _STEP) -> None:
+    """Have the rest of long conversations follow them where they were merged into, in steps."""
+    while True:
+        async with database.as_service() as db:
+            if not await conversations.move_on(db, most):
+                return
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

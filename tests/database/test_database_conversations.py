@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels import email, phone
-from gateway import migrate
+from gateway import migrate, placing
 from gateway.store import conversations
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Database
+from gateway.store.errors import HeldError
 from tests.database.rows import A, B
 
 if TYPE_CHECKING:
@@ -242,6 +243,31 @@ async def test_many_at_once(two: Connection, database: str) -> None:
     await pool.close()
     assert 1 == len({tuple(each) for each in found})
     assert 20 == await two.fetchval("SELECT count(*) FROM gateway.conversations")
+
+
+async def test_a_long_conversation_is_merged(two: Connection, database: str) -> None:
+    """Of more than a thousand messages the newest are at once in the one that stays, the others
+    soon; until then no address is set apart, which would leave some of its messages behind."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await two.execute(
+        "INSERT INTO messages (organization_id, conversation_id, channel, direction, from_address,"
+        " to_address, body, created_at) SELECT $1, $2, 'sms', 'inbound', $3, '+1999', n::text,"
+        " now() - n * interval '1 second' FROM generate_series(1, 1002) n",
+        *(A, gone, ANN),
+    )
+
+    assert await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
+
+    left = "SELECT body FROM messages WHERE conversation_id = $1 ORDER BY created_at DESC"
+    assert ["1001", "1002"] == [row["body"] for row in await two.fetch(left, gone)]
+    with pytest.raises(HeldError):
+        await conversations.set_apart(two, A, kept, ANN, uuid.uuid4())  # type: ignore[arg-type]
+    pool = await Database.connect(database, size=1)
+    await placing.move_on(pool, most=1)
+    await pool.close()
+    assert [] == await two.fetch(left, gone)
+    assert await conversations.set_apart(two, A, kept, ANN, uuid.uuid4())  # type: ignore[arg-type]
 
 
 async def test_placing_while_merging(two: Connection, database: str) -> None:
