@@ -84,9 +84,14 @@ class Dispatching:
             database, session, self._outbounds, self._outcomes, self._pace, self._account
         )
 
-    async def claim(self, limit: int, without: Sequence[UUID] = ()) -> Turns:
-        """Up to `limit` due entries of organizations that are not `without`, leased and in turn."""
-        return await self._claiming.claim(limit, without)
+    async def claim(
+        self, limit: int, without: Sequence[UUID] = (), *, leaves_out: bool = False
+    ) -> Turns:
+        """Up to `limit` due entries of organizations that are not `without`, leased and in turn.
+
+        `leaves_out`: messages that a rule of another program's refuses, too.
+        """
+        return await self._claiming.claim(limit, without, leaves_out=leaves_out)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
