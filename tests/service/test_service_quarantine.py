@@ -129,14 +129,7 @@ async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> N
     """Reports that waited for their messages are recorded for all but the one, whose stay."""
     for tenant in (gateway.a, gateway.b):
         await send(gateway, tenant)
-    async with gateway.database.as_service() as db:
-        await db.execute("UPDATE messages SET external_id = 'x' || id")
-        await db.execute(
-            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
-            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
-            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
-            " JOIN gateway.provider_accounts a USING (organization_id)"
-        )
+    await keep_reports(gateway)
     await run(gateway, TRIGGER.format(gateway.a.organization_id))
     await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.b)
@@ -145,6 +138,32 @@ async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> N
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
     await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
+
+
+async def keep_reports(gateway: Gateway) -> None:
+    """A report of each message that was kept while the provider's id was being stored."""
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' || id")
+        await db.execute(
+            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
+            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
+            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
+            " JOIN gateway.provider_accounts a USING (organization_id)"
+        )
+
+
+async def test_reports_of_a_message_that_a_rule_refuses(gateway: Gateway) -> None:
+    """A report whose message a rule refuses waits alone: the others of its organization do not
+    wait until they are forgotten."""
+    for body in ("Hello", "old", "Hello"):
+        await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+    await keep_reports(gateway)
+    await run(gateway, RULE)
+    unmatched = UnmatchedReports(gateway.database)
+    await unmatched.apply()
+    await unmatched.apply()
+    assert ["delivered", "pending", "delivered"] == await statuses(gateway, gateway.a)
+    assert 1 == await gateway.count("gateway.unmatched_reports")
 
 
 async def test_who_waits(gateway: Gateway) -> None:
