@@ -58,10 +58,8 @@ def key(channel: Channel, address: str) -> str:
 
 
 def forms(channel: Channel, address: str) -> tuple[str, ...]:
-    """The address under every form in which somebody may have been suppressed, its key first."""
-    if channel is Channel.WHATSAPP:
-        return phone.variants(address)
-    return (key(channel, address),)
+    """The address in every form in which somebody may be suppressed: gateway.address_forms."""
+    return (key(channel, address),) if channel is Channel.EMAIL else phone.variants(address)
 
 
 def of_contact(channel: Channel, contact: Mapping[str, Any], country: str | None) -> str | None:

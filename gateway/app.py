@@ -49,9 +49,8 @@ from gateway.store.errors import (
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
-from gateway.web import operations, unsubscribe
+from gateway.web import hooks, operations, unsubscribe
 from gateway.web.background import background
-from gateway.web.hooks import add_hooks
 from gateway.web.http import refuse
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
@@ -75,7 +74,7 @@ def build_app(settings: Settings) -> web.Application:
         _add_api(app, start)
         docs.add_routes(app, start)
         operations.add_routes(app, start)
-    add_hooks(app, settings.base_url)
+    hooks.add_hooks(app, settings.base_url)
     add_links(app, settings.base_url)
     unsubscribe.add_routes(app, settings.base_url)
     add_inbox(app, settings)
@@ -183,6 +182,8 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         response = await _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
         response = await _problem(request, _of_any(request, error))
+    if request.match_info.handler is hooks.handle:
+        hooks.count(request, response.status, time.perf_counter() - started)
     if request.method == "POST" and request.path.endswith("/v1/messages"):
         services = request.app[SERVICES]
         if request.path in ("/v1/messages", services.settings.prefix + "/v1/messages"):

@@ -13,10 +13,15 @@ from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Caller, Connection, Database
-from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError
+from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, RefusedError
 from webhooks.model import Renamed
 
 _log = logger(__name__)
+
+# The last is another program's rule: a message, say, that stays in its conversation.
+_NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
+# Messages that are moved in one transaction.
+_STEP = 500
 
 
 async def check(
@@ -61,7 +66,7 @@ async def adopt(
                 for address in seen
             ]
             placed = await conversations.place(db, organization_id, places)
-    except (DatabaseAwayError, ConflictError) as error:
+    except _NOT_NOW as error:
         _log.warning("conversations were not adopted", contact_id=str(contact_id), error=str(error))
         return
     await join(database, organization_id, placed)
@@ -92,16 +97,24 @@ async def merge(database: Database, caller: Caller, *, merged: UUID, kept: UUID)
     return await once_more(attempt, UNDONE)
 
 
+async def move_on(database: Database, *, most: int = _STEP) -> None:
+    """Have the rest of long conversations follow them where they were merged into, in steps."""
+    while True:
+        async with database.as_service() as db:
+            if not await conversations.move_on(db, most):
+                return
+
+
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
     """Merge conversations that turned out to be with one person.
 
-    After the messages are stored, and each merge in a transaction of its own: one that fails is
-    found again with that person's next message.
+    After the messages are stored, so nothing of it reaches whoever stored them, as in `adopt`. Each
+    merge in a transaction of its own: one that fails is found again with their next message.
     """
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):
         try:
             async with database.as_service(share_of=organization_id) as db:
                 await conversations.join(db, organization_id, one, other)
-        except (DatabaseAwayError, ConflictError) as error:
+        except _NOT_NOW as error:
             _log.warning("conversations were not joined", error=str(error))

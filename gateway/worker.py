@@ -10,8 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
+from gateway import placing
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
@@ -94,6 +96,7 @@ class Worker:
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(2.0, self._unmatched.apply)),
             asyncio.create_task(self._regularly(5.0, self._uses.fold)),
+            asyncio.create_task(self._regularly(5.0, partial(placing.move_on, self._database))),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
         claiming = asyncio.create_task(self._claim_until_stopped())

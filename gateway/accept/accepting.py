@@ -22,7 +22,7 @@ from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.storing import Accepted, Idempotency, Storing
-from gateway.batching import once_more
+from gateway.batching import FullError, once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
 from gateway.media.files import Files, as_rows
@@ -32,7 +32,7 @@ from gateway.shapes.messages import SendRequest
 from gateway.store import messages
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller, Database
-from gateway.store.errors import ConflictError, RefusedError
+from gateway.store.errors import NOT_STORED, ConflictError, RefusedError
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
 from gateway.store.reports import event_of, report_id
@@ -254,13 +254,30 @@ class Accepting:
         accepted = Accepted(caller=caller, results=results, idempotency=idempotency, alone=alone)
         if not accepted.rows:
             return list(results)
-        stored = await self._storing.store(accepted)
+        try:
+            stored = await self._storing.store(accepted)
+        except (*NOT_STORED, FullError, Problem):
+            await self._discard(accepted.rows)
+            raise
         if stored is None:
+            await self._discard(accepted.rows)
             replayed = await self.recall(caller, idempotency) if idempotency else None
             if replayed is None:
                 raise Problem(409, "A request with this Idempotency-Key is under way.")
             return replayed
+        pairs = zip(results, stored, strict=True)
+        await self._discard(
+            [
+                row
+                for row, told in pairs
+                if isinstance(told, Problem) and not isinstance(row, Problem)
+            ]
+        )
         return stored
+
+    async def _discard(self, rows: Sequence[Row]) -> None:
+        """Remove the files of rows that are not stored: nobody else would ever find them."""
+        await self._kept.discard([file for row in rows for file in row["media"]])
 
     def _stored(self, batch: Sequence[Accepted]) -> None:
         rows = [(str(each.caller.organization_id), row) for each in batch for row in each.rows]

@@ -29,7 +29,8 @@ def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
     """The suppressions of an address that are already known."""
     if to_address is None:
         return Standing()
-    found = known.reasons(channel, addresses.key(channel, to_address))
+    forms = addresses.forms(channel, to_address)
+    found = {reason for form in forms for reason in known.reasons(channel, form)}
     return Standing(reasons=tuple(sorted(found)))
 
 

@@ -131,6 +131,6 @@ def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
         sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
         tails=list({tail for to in numbers if (tail := phone.tail(to))}),
         emails=list({email.key(to) for to in tos if "@" in to}),
-        addresses=list({addresses.key(channel, address) for channel, address in read}),
+        addresses=list({form for each in read for form in addresses.forms(*each)}),
         answered=list({r.in_reply_to for r in requests if r.in_reply_to}),
     )

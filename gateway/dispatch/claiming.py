@@ -7,21 +7,23 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.moment import Moment
-from gateway.dispatch.events import attempt
+from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.turns import TAKEN, Reach, Turn, Turns, in_turn, is_new_attempt
 from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.store import queue, reports
-from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.database import Connection, Database
+from gateway.store.errors import DatabaseAwayError, RefusedError, plainly
 from gateway.store.queue import Claimed
+from gateway.store.reports import Advance
 
 _log = logger(__name__)
 
 # So many entries of senders that are left out are looked through for those of others: some 20 ms.
 _DEEP = 10_000
-# Seconds until a message that another program has locked is tried again.
-_HELD = 2.0
+# Seconds until a message that another program has locked is tried again, and one that its rule
+# refuses.
+_HELD, _REFUSED = 2.0, 60.0
 
 
 class Claiming:
@@ -35,17 +37,31 @@ class Claiming:
         self._reach = Reach()
 
     async def claim(
-        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
+        self,
+        limit: int,
+        without: Sequence[UUID] = (),
+        senders: Sequence[UUID] = (),
+        *,
+        leaves_out: bool = False,
     ) -> Turns:
         """Up to `limit` due entries; those about to be sent are `sending` from now on.
 
         Organizations in `without` are left out, and `senders`. So are messages that another program
-        has locked for long: the other messages do not wait for them.
+        has locked for long: the other messages do not wait for them. With `leaves_out` so are those
+        that a rule of the database refuses, unless it refuses all: then `RefusedError` is raised,
+        as without.
         """
-        return await self._around(lambda wait: self._claim(limit, without, senders, wait))
+        return await self._around(
+            lambda wait: self._claim(limit, without, senders, wait, leaves_out)
+        )
 
     async def _claim(
-        self, limit: int, without: Sequence[UUID], senders: Sequence[UUID], wait: Wait
+        self,
+        limit: int,
+        without: Sequence[UUID],
+        senders: Sequence[UUID],
+        wait: Wait,
+        leaves_out: bool,  # noqa: FBT001
     ) -> Turns:
         since = Moment.now()
         reach = max(1, _DEEP // limit) if senders else self._reach.times
@@ -56,12 +72,12 @@ class Claiming:
             paced = await in_turn(db, claimed, since)
             turns, later = paced.turns, paced.later
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
-            advances = await reports.record(
-                db, [attempt(entry) for entry in new], waits=wait.for_rows
-            )
+            note = _note_each if leaves_out else _note
+            advances = await note(db, new, wait)
             noted = {advance.message_id for advance in advances}
             held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            later += [(entry, _HELD) for entry in held.values()]
+            seconds = _REFUSED if leaves_out else _HELD
+            later += [(entry, seconds) for entry in held.values()]
             if wait.for_rows:
                 await queue.give_back(db, later, self._lease_id)
         if not wait.for_rows:
@@ -89,6 +105,36 @@ class Claiming:
                     await queue.give_back(db, later, self._lease_id)
             except DatabaseAwayError as error:  # what was claimed is sent all the same
                 _log.warning("the database is away", error=str(error))
+
+
+async def _note(db: Connection, entries: Sequence[Claimed], wait: Wait) -> list[Advance]:
+    events = [attempt(entry) for entry in entries]
+    return await reports.record(db, events, waits=wait.for_rows)
+
+
+async def _note_each(db: Connection, entries: Sequence[Claimed], wait: Wait) -> list[Advance]:
+    """Note those that no rule refuses, found in halves; raises `RefusedError` if there are none."""
+    advances: list[Advance] = []
+    refused: RefusedError | None = None
+    left = [entries]
+    await db.execute("SAVEPOINT half")
+    while left:
+        half = left.pop()
+        try:
+            with plainly():
+                advances += await _note(db, half, wait)
+        except RefusedError as error:
+            await db.execute("ROLLBACK TO half")
+            refused = error
+            if len(half) > 1:
+                left += [half[len(half) // 2 :], half[: len(half) // 2]]
+            else:
+                _log.error("the database refuses a row", **error.rule, **ids(half[0]))
+        else:
+            await db.execute("RELEASE half; SAVEPOINT half")
+    if refused and not advances:
+        raise refused
+    return advances
 
 
 def _with_status(turn: Turn, statuses: Mapping[UUID, str]) -> Turn:

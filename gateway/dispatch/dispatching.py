@@ -85,11 +85,19 @@ class Dispatching:
         )
 
     async def claim(
-        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
+        self,
+        limit: int,
+        without: Sequence[UUID] = (),
+        senders: Sequence[UUID] = (),
+        *,
+        leaves_out: bool = False,
     ) -> Turns:
         """Up to `limit` due entries, leased and in turn, none of organizations in `without` or of
-        `senders`."""
-        return await self._claiming.claim(limit, without, senders)
+        `senders`.
+
+        `leaves_out`: messages that a rule of another program's refuses, too.
+        """
+        return await self._claiming.claim(limit, without, senders, leaves_out=leaves_out)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from channels import email, phone, whatsapp
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
-from gateway import links, parts, sign_in_mail, standing
+from gateway import links, parts, sign_in_mail
 from gateway.dispatch.events import ids
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -133,27 +133,18 @@ class Outbounds:
 
     async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
         """Adapt to WhatsApp's window, which may have closed or reopened since the message was
-        accepted.
-
-        The claim compares addresses as they are written; whether a number that has two forms is
-        suppressed under its other form is looked up here.
-        """
-        is_open = said.window_until is None or datetime.now(UTC) < said.window_until
-        forms = phone.variants(claimed.to_address)
-        if is_open and claimed.to_address == forms[0]:
+        accepted."""
+        if said.window_until is None or datetime.now(UTC) < said.window_until:
             return said
         pair = Pair(
             channel=claimed.channel,
-            addresses=forms,
+            addresses=phone.variants(claimed.to_address),
             our_address=phone.canonical(claimed.from_address),
         )
         async with self._database.as_service() as db:
             (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
-        if found.reasons:
-            text = f"The recipient {standing.REASONS[found.reasons[0]]}."
-            raise Refused(text, code="suppressed")
         last = found.last_inbound_at
-        if is_open or (last is not None and datetime.now(UTC) < last + whatsapp.WINDOW):
+        if last is not None and datetime.now(UTC) < last + whatsapp.WINDOW:
             return said
         if said.outside is not None:
             return replace(said, template=said.outside)

@@ -1,4 +1,4 @@
-"""Quarantine: claims leave out an organization with a row that makes them fail.
+"""Quarantine: claims leave out what makes them fail: a message, or all of an organization.
 
 A claim is one transaction for all organizations. A trigger or constraint of another program that
 refuses one tenant's row would fail every claim, and nobody's messages would be sent.
@@ -7,7 +7,8 @@ refuses one tenant's row would fail every claim, and nobody's messages would be 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
 from uuid import UUID
 
 from gateway.dispatch.turns import Turns
@@ -21,7 +22,20 @@ _log = logger(__name__)
 # Seconds until an organization whose entries could not be claimed is tried again.
 _SECONDS = 60.0
 
-Claim = Callable[[int, Sequence[UUID], Sequence[UUID]], Awaitable[Turns]]
+
+class Claim(Protocol):
+    """As `Dispatching.claim`."""
+
+    def __call__(
+        self,
+        limit: int,
+        without: Sequence[UUID],
+        senders: Sequence[UUID],
+        *,
+        leaves_out: bool = False,
+    ) -> Awaitable[Turns]:
+        """Due entries."""
+        ...
 
 
 class Quarantine:
@@ -77,7 +91,7 @@ class Quarantine:
         self, limit: int, organization_id: UUID, out: Sequence[UUID], senders: Sequence[UUID]
     ) -> Turns:
         try:
-            return await self._claim(limit, out, senders)
+            return await self._claim(limit, out, senders, leaves_out=True)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - the others go on

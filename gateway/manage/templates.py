@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,8 @@ Row = dict[str, Any]
 
 # How often a change is worked out anew, where others change the same template meanwhile.
 _TRIES = 5
+# How many messages let go of a template in one transaction, which has them locked meanwhile.
+_AT_ONCE = 500
 
 
 async def search(
@@ -107,8 +110,29 @@ async def change(
     raise Problem(409, "Others change this template at this moment: try again.")
 
 
-async def delete(services: Services, caller: Caller, template_id: UUID) -> None:
-    """Delete a template; messages that were made from it stay."""
+async def delete(
+    services: Services, caller: Caller, template_id: UUID, *, seconds: float = 15.0
+) -> None:
+    """Delete a template; messages that were made from it stay.
+
+    Raises `Problem` 503 where more of them than can let go of it in so many seconds; those that
+    have by then stay so.
+    """
+    await get(services, caller, template_id)
+    # By itself it would have all of them let go in one statement, which has time for some ten
+    # thousand: each is in ten indexes anew.
+    ends = time.monotonic() + seconds
+    while True:
+        async with services.database.as_service(on_behalf=caller) as db:
+            count = await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE)
+        if count < _AT_ONCE:
+            break
+        if time.monotonic() > ends:
+            raise Problem(
+                503,
+                "More messages were made from it than can be changed at once: try again.",
+                headers={"Retry-After": "1"},
+            )
     async with services.database.as_caller(caller) as db:
         if not await templates.delete(db, caller.organization_id, template_id):
             raise not_found("template")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -56,6 +57,16 @@ class Files:
             storage_key=key,
             state="stored",
         )
+
+    async def discard(self, kept: Sequence[NewMedia]) -> None:
+        """Remove files that were kept for what is not stored after all.
+
+        One that the store does not remove now stays there, which harms nobody.
+        """
+        for each in kept:
+            if each.storage_key is not None:
+                with suppress(MediaStoreError):
+                    await self._store.delete(each.storage_key)
 
     async def load(
         self, organization_id: UUID, stored: Sequence[Attachment], *, max_bytes: int = MAX_BYTES

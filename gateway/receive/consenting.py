@@ -34,6 +34,7 @@ async def store(
     """Store the statements as evidence, and apply them to every address of whoever made them."""
     named = await _named(db, account.organization_id, changes) if changes else []
     named += await _also(db, account.organization_id, named)
+    named += _lifted_in_other_forms(named)
     said_of: dict[str, set[str]] = defaultdict(set)
     for change, address in named:
         if change.channel is Channel.WHATSAPP:
@@ -96,6 +97,17 @@ async def _also(db: Connection, organization_id: UUID, named: Named) -> Named:
                 told.add(mark)
                 also.append((replace(change, key=f"{change.key}:{other}"), other))
     return also
+
+
+def _lifted_in_other_forms(named: Named) -> Named:
+    """The lifts for the other form of a number: suppressed in either, it is in both."""
+    return [
+        (replace(change, key=f"{change.key}:{form}"), form)
+        for change, address in named
+        if change.is_lifted and change.channel in (Channel.SMS, Channel.CALL)
+        for form in addresses.forms(change.channel, address)
+        if form != address
+    ]
 
 
 def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:

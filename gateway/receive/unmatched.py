@@ -24,8 +24,10 @@ _OVERLAP = timedelta(minutes=10)
 # Reports in one look, and looks beside that at the newest, in one call.
 _AT_ONCE = 1000
 _STEPS = 10
-# Seconds until what could not be recorded is tried again.
+# Seconds until what could not be recorded is tried again; where that is more than so many messages
+# of an organization, it is all of its reports.
 _AGAIN = 60.0
+_FEW = 10
 
 
 class _Undone(Exception):
@@ -49,7 +51,7 @@ class UnmatchedReports:
         self._reached: datetime | None = None
         # Whether this walk has met a report that had to stay because its message was locked.
         self._is_held = False
-        # Organizations whose reports cannot be recorded, and until when they are left alone.
+        # Messages and organizations whose reports cannot be recorded, and until when they are left.
         self._out: dict[UUID, float] = {}
 
     async def apply(self) -> int:
@@ -73,7 +75,7 @@ class UnmatchedReports:
         return looked
 
     async def _look(self, before: datetime | None) -> reports.Look:
-        """Look at some; reports that one organization's rows refuse are left for a minute."""
+        """Look at some; reports that the rows of their messages refuse are left for a minute."""
         now = time.monotonic()
         self._out = {each: until for each, until in self._out.items() if until > now}
         found: list[Event] = []
@@ -85,8 +87,9 @@ class UnmatchedReports:
             _log.exception("reports could not be applied")
         for organization_id in {event.organization_id for event in found}:
             own = [event for event in found if event.organization_id == organization_id]
-            if not await self._can_be_recorded(own):
-                self._out[organization_id] = now + _AGAIN
+            refused = await self._refused(own)
+            out = refused if len(refused) <= _FEW else [organization_id]
+            self._out |= dict.fromkeys(out, now + _AGAIN)
         return await self._apply(before, [])
 
     async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
@@ -97,6 +100,20 @@ class UnmatchedReports:
             found += look.missed
             await reports.record(db, look.missed)
         return look
+
+    async def _refused(self, events: Sequence[Event]) -> list[UUID]:
+        """The messages whose reports cannot be recorded, found in halves: some more than a few."""
+        refused: list[UUID] = []
+        left = [sorted({event.message_id for event in events})]
+        while left and len(refused) <= _FEW:
+            half = left.pop()
+            if await self._can_be_recorded([e for e in events if e.message_id in half]):
+                continue
+            if len(half) == 1:
+                refused += half
+            else:
+                left += [half[: len(half) // 2], half[len(half) // 2 :]]
+        return refused
 
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
+from gateway.store.errors import HeldError
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -84,6 +85,15 @@ async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UU
     """Make one conversation part of another; False if either does not exist (any more)."""
     note(db, [organization_id])
     return bool(await db.fetchval(_SQL["merge"], organization_id, merged, kept))
+
+
+async def move_on(db: Connection, most: int) -> int | None:
+    """Move up to so many messages along with a conversation that was merged; how many there were.
+
+    None where no merged conversation has messages any more.
+    """
+    moved: int | None = await db.fetchval(_SQL["move_on"], most)
+    return moved
 
 
 async def search(
@@ -206,9 +216,14 @@ async def of_contact(
 async def set_apart(
     db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
 ) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this."""
+    """Move an address with its messages into a new conversation; False where it is not in this.
+
+    Raises `HeldError` while some of its messages may not have come here yet, after a merge.
+    """
     note(db, [organization_id])
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
+    if await db.fetchval(_SQL["is_growing"], organization_id, conversation_id):
+        raise HeldError("messages of a conversation that was merged into it are still to come")
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False

@@ -110,6 +110,8 @@ class RefusedError(Exception):
 
 # After these certainly nothing is stored, and the transaction that was in the way has ended.
 UNDONE = (RolledBackError, ConflictError)
+# After these, too, though what was in the way may still be there.
+NOT_STORED = (*UNDONE, RefusedError, HeldError, BusyError)
 
 
 @contextmanager

@@ -200,7 +200,7 @@ async def take_missed(
     """Reports that were kept while their message's external id was being stored.
 
     Among the `limit` newest, and all of the same moment as the last, that were received after
-    `since` and before `before`; none of organizations that are `without`.
+    `since` and before `before`; none of organizations or messages that are `without`.
     """
     rows = await db.fetch(_SQL["take_missed"], since, before, limit, list(without))
     return Look(

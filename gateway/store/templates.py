@@ -71,6 +71,12 @@ async def update(
     return changed is not None
 
 
+async def let_go(db: Connection, organization_id: UUID, template_id: UUID, limit: int) -> int:
+    """Have up to so many messages forget that they were made from a template; how many did."""
+    count: int = await db.fetchval(_SQL["let_go"], organization_id, template_id, limit)
+    return count
+
+
 async def delete(db: Connection, organization_id: UUID, template_id: UUID) -> bool:
     """Delete a template; its messages stay. False where there is none."""
     gone = await db.fetchval(_SQL["delete"], organization_id, template_id)

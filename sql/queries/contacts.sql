@@ -4,7 +4,7 @@
 -- Everything that a batch of requests refers to, in one answer, under the caller's own policies.
 -- $1: organization, $2: lead ids, $3: client ids, $4: template ids, $5: template names,
 -- $6: channels, $7: sender addresses, $8: last digits of phone numbers, $9: e-mail addresses,
--- $10: last digits of sender addresses, $11: addresses that may be suppressed, in their one form,
+-- $10: last digits of sender addresses, $11: addresses that may be suppressed, in every form,
 -- $12: ids of messages that are answered.
 SELECT
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country,

@@ -19,6 +19,22 @@ SELECT gateway.merge_conversations($1,
 -- name: merge
 SELECT gateway.merge_conversations($1, $2, $3);
 
+-- name: move_on
+-- Moves up to $1 messages that a merged conversation still has to where it went; how many there were, no
+-- row where none has any. Any of them: one that cannot be moved keeps no other waiting.
+SELECT gateway.move_merged(c.organization_id, c.id, $1::integer) FROM (
+  SELECT organization_id, id FROM gateway.conversations
+  WHERE merged_into IS NOT NULL AND last_message_id IS NOT NULL
+  ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+) c;
+
+-- name: is_growing
+-- Whether messages of a conversation that was merged into this one are still to come.
+SELECT EXISTS (
+  SELECT FROM gateway.conversations
+  WHERE organization_id = $1 AND merged_into = $2 AND last_message_id IS NOT NULL
+);
+
 -- name: owned
 -- Which of a lead's or client's addresses have a conversation; asked after either is created or changed.
 -- $1: organization, $2: addresses in E.164 or mailboxes.

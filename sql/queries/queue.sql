@@ -80,7 +80,7 @@ SELECT t.*, coalesce(m.expires_at <= now(), false) AS is_expired,
   m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
   (SELECT min(x.reason) FROM gateway.suppressions x
     WHERE x.organization_id = t.organization_id AND x.channel = m.channel
-      AND x.address = CASE m.channel WHEN 'email' THEN lower(m.to_address) ELSE m.to_address END
+      AND x.address = ANY (gateway.address_forms(m.to_address))
   ) AS suppressed,
   s.account_id, s.rate, s.is_active, s.provider, s.credentials,
   (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o

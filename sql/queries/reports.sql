@@ -191,7 +191,7 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Reports that were kept while their message was being stored: neither transaction saw the other.
 -- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
 -- newest that were received after $1 and before $2, and returns how many these were, and the time of
--- the oldest if there may be more behind it. Those of organizations $4 stay.
+-- the oldest if there may be more behind it. Those of organizations or messages $4 stay.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at
   FROM gateway.unmatched_reports u
@@ -218,7 +218,7 @@ WITH seen AS MATERIALIZED (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
     FOR NO KEY UPDATE SKIP LOCKED
   ) locked
-  WHERE x.organization_id <> ALL ($4::uuid[])
+  WHERE x.organization_id <> ALL ($4::uuid[]) AND x.message_id <> ALL ($4::uuid[])
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- these rows are only ever deleted, never updated

@@ -59,5 +59,17 @@ FROM jsonb_populate_record(NULL::message_templates, $3::jsonb) p
 WHERE t.organization_id = $1 AND t.id = $2 AND t.updated_at IS NOT DISTINCT FROM $4::timestamptz
 RETURNING t.id;
 
+-- name: let_go
+-- Up to $3 messages that were made from template $2 forget it; how many that were. Those that somebody has
+-- locked do so when it is deleted.
+WITH these AS MATERIALIZED (
+  SELECT id FROM messages WHERE organization_id = $1 AND template_id = $2
+  LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+), changed AS (
+  UPDATE messages m SET template_id = NULL FROM these
+  WHERE m.organization_id = $1 AND m.id = these.id RETURNING 1
+)
+SELECT count(*) FROM changed;
+
 -- name: delete
 DELETE FROM message_templates WHERE organization_id = $1 AND id = $2 RETURNING id;

@@ -13,10 +13,8 @@ SELECT now() AS now,
   CASE WHEN l.id IS NOT NULL THEN 'lead' WHEN k.id IS NOT NULL THEN 'client' END AS contact_kind,
   ARRAY(
     SELECT x.reason FROM gateway.suppressions x
-    WHERE x.organization_id = $1 AND x.channel = m.channel AND x.address IN (
-      theirs.address,
-      CASE m.channel WHEN 'email' THEN lower(theirs.address)
-        WHEN 'whatsapp' THEN gateway.address_key(theirs.address) END)
+    WHERE x.organization_id = $1 AND x.channel = m.channel
+      AND x.address = ANY (gateway.address_forms(theirs.address))
     ORDER BY x.reason
   ) AS suppressions,
   q.phase, q.run_at, q.attempts, q.refusals, q.is_held, q.was_held,

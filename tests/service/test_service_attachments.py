@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
+from tests.service.test_service_rules_of_others import TRIGGER, as_crm
 from tests.service.wires import (
     SECRET,
     connect,
@@ -41,13 +42,36 @@ def inline(content: bytes, filename: str = "Rechnung März.pdf") -> dict[str, st
     return {"content": encoded, "filename": filename, "content_type": "application/pdf"}
 
 
+def kept_files(gateway: Gateway) -> list[bytes]:
+    """What the media store holds."""
+    folder = gateway.settings.gateway_data / "media"
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_files_of_what_is_not_stored_are_not_kept(gateway: Gateway, ask: Ask) -> None:
+    """What is refused when it is stored leaves no file behind, however often it is tried, neither
+    alone nor in a batch whose other messages are stored."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await as_crm(
+        gateway, TRIGGER.format("IF NEW.subject = 'bad' THEN RAISE EXCEPTION 'no'; END IF;")
+    )
+    good = {"channel": "email", "to": ADA} | MAIL | {"attachments": [inline(PDF)]}
+    bad = good | {"subject": "bad"}
+
+    alone = [(await ask("POST", "/v1/messages", bad)).status for _ in range(2)]
+    batch = (await ask("POST", "/v1/messages/batch", {"messages": [bad, good, bad]})).body["data"]
+
+    assert [503, 503] == alone
+    assert [503, 202, 503] == [item["status"] for item in batch]
+    assert [PDF] == kept_files(gateway)
+
+
 async def test_inline(gateway: Gateway, ask: Ask, api: Api) -> None:
     """A file is kept before the 202, shown under our URL, served to its tenant alone, and sent."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     sent = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
     (shown,) = sent["attachments"]
-    kept = [path for path in (gateway.settings.gateway_data / "media").rglob("*") if path.is_file()]
-    assert [PDF] == [path.read_bytes() for path in kept]
+    assert [PDF] == kept_files(gateway)
     assert {
         "url": f"https://msg.example.org/gw/v1/media/{shown['url'].rpartition('/')[2]}",
         "filename": "Rechnung März.pdf",
@@ -74,8 +98,7 @@ async def test_refused_leaves_nothing(gateway: Gateway, ask: Ask) -> None:
     await connect(gateway, "sendgrid", Channel.EMAIL)
     body = {"channel": "email", "to": "nobody", "attachments": [inline(PDF)], **MAIL}
     assert {"to"} == set((await ask("POST", "/v1/messages", body)).fields())
-    media = gateway.settings.gateway_data / "media"
-    assert [] == [path for path in media.rglob("*") if path.is_file()]
+    assert [] == kept_files(gateway)
     assert 0 == await gateway.count("gateway.media")
 
 

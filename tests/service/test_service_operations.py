@@ -152,9 +152,14 @@ async def test_reports_and_replies_are_counted(gateway: Gateway, ask: Ask) -> No
 
 
 async def test_webhook_answers_are_counted(gateway: Gateway, ask: Ask) -> None:
-    """Each answer to a webhook counts by its code; whatever is typed into a path is no label."""
+    """Each answer to a webhook counts by its code, whatever is the reason; whatever is typed into a
+    path is no label."""
     account = f"/webhooks/twilio/{gateway.a.account_id}"
     await ask("POST", f"{account}/message", key="", data="Body=x")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.provider_accounts SET credentials = 'of another key'")
+    closed = f"/webhooks/twilio/{gateway.b.account_id}/message"
+    assert 503 == (await ask("POST", closed, key="", data="Body=x")).status
     await ask("POST", f"/webhooks/twilio/{uuid4()}/message", key="")
     for name in ("nonsense", "x" * 100, "twilio%22"):
         await ask("POST", f"/webhooks/{name}/{gateway.a.account_id}/message", key="")
@@ -166,7 +171,8 @@ async def test_webhook_answers_are_counted(gateway: Gateway, ask: Ask) -> None:
         for (name, labels), value in found.items()
         if name == "gateway_webhook_requests_total"
     }
-    assert {("403", "twilio"): 1, ("404", "twilio"): 1, ("404", "unknown"): 3} == counted
+    expected = {(code, "twilio"): 1 for code in ("403", "404", "503")}
+    assert expected | {("404", "unknown"): 3} == counted
 
 
 async def test_numbers_while_the_database_is_away(gateway: Gateway, ask: Ask) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
+from structlog.testing import capture_logs
 
 from gateway.dispatch.quarantine import Quarantine
 from gateway.receive.unmatched import UnmatchedReports
@@ -32,6 +33,9 @@ END $$;
 CREATE TRIGGER crm_follows BEFORE UPDATE ON public.messages
   FOR EACH ROW EXECUTE FUNCTION public.crm_follows();
 """
+
+# It holds for old rows, too, once they change.
+RULE = "ALTER TABLE messages ADD CONSTRAINT crm_news CHECK (body <> 'old') NOT VALID"
 
 
 async def run(gateway: Gateway, statement: str) -> None:
@@ -68,9 +72,11 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     worker = provider.worker(gateway)
     asked: list[int] = []
 
-    async def claim(limit: int, without: Sequence[UUID], _: Sequence[UUID]) -> Turns:
+    async def claim(
+        limit: int, without: Sequence[UUID], senders: Sequence[UUID], *, leaves_out: bool = False
+    ) -> Turns:
         asked.append(limit)
-        return await worker.claim(limit, without)
+        return await worker.claim(limit, without, senders, leaves_out=leaves_out)
 
     async def step(quarantine: Quarantine) -> int:
         asked.clear()
@@ -92,18 +98,40 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     assert 5 == len(provider.posts)
 
 
+async def test_a_message_that_a_rule_refuses(gateway: Gateway, provider: Provider) -> None:
+    """A message whose row a new rule of the CRM's refuses holds up no other of its organization: it
+    alone is tried again later."""
+    for body in ("old", "Hello", "Hello"):
+        sent = await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+        assert 202 == sent.status
+    await run(gateway, RULE)
+    worker = provider.worker(gateway)
+    quarantine = Quarantine(gateway.database, worker.claim)
+
+    with capture_logs() as logs:
+        turns = await quarantine.claim(10, [])
+    for turn in turns:
+        await worker.work(turn)
+
+    (line,) = [line for line in logs if line["event"] == "the database refuses a row"]
+    assert ("crm_news", str(sent.body["organization_id"])) == (
+        line["constraint"],
+        line["organization_id"],
+    )
+    assert ["sent", "sent", "pending"] == await statuses(gateway, gateway.a)
+    assert [] == await quarantine.claim(10, [])
+    await run(gateway, "ALTER TABLE messages DROP CONSTRAINT crm_news")
+    await run(gateway, "UPDATE gateway.queue SET run_at = now()")  # as after a minute
+    for turn in await quarantine.claim(10, []):
+        await worker.work(turn)
+    assert ["sent"] * 3 == await statuses(gateway, gateway.a)
+
+
 async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> None:
     """Reports that waited for their messages are recorded for all but the one, whose stay."""
     for tenant in (gateway.a, gateway.b):
         await send(gateway, tenant)
-    async with gateway.database.as_service() as db:
-        await db.execute("UPDATE messages SET external_id = 'x' || id")
-        await db.execute(
-            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
-            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
-            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
-            " JOIN gateway.provider_accounts a USING (organization_id)"
-        )
+    await keep_reports(gateway)
     await run(gateway, TRIGGER.format(gateway.a.organization_id))
     await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.b)
@@ -112,6 +140,32 @@ async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> N
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
     await UnmatchedReports(gateway.database).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
+
+
+async def keep_reports(gateway: Gateway) -> None:
+    """A report of each message that was kept while the provider's id was being stored."""
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'x' || id")
+        await db.execute(
+            "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id,"
+            " type, status, occurred_at, source) SELECT m.organization_id, a.id, m.external_id,"
+            " gen_random_uuid(), 'delivered', 'delivered', now(), 'twilio' FROM messages m"
+            " JOIN gateway.provider_accounts a USING (organization_id)"
+        )
+
+
+async def test_reports_of_a_message_that_a_rule_refuses(gateway: Gateway) -> None:
+    """A report whose message a rule refuses waits alone: the others of its organization do not
+    wait until they are forgotten."""
+    for body in ("Hello", "old", "Hello"):
+        await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+    await keep_reports(gateway)
+    await run(gateway, RULE)
+    unmatched = UnmatchedReports(gateway.database)
+    await unmatched.apply()
+    await unmatched.apply()
+    assert ["delivered", "pending", "delivered"] == await statuses(gateway, gateway.a)
+    assert 1 == await gateway.count("gateway.unmatched_reports")
 
 
 async def test_who_waits(gateway: Gateway) -> None:

@@ -29,7 +29,7 @@ STAFF_ONLY = {
     if name.endswith(("_api_keys", "_api_key", "_accounts", "_account", "_senders", "_sender"))
 } - {("accounts", "open_account")} | {("desk", "staff")}
 CALLERS = {
-    *(("templates", name) for name in queries("templates")),
+    *(("templates", name) for name in queries("templates") if name != "let_go"),
     *(("messages", name) for name in ("get", "list", "search", "events", "parts")),
     *(("searching", name) for name in queries("searching")),
     *(("media", name) for name in ("by_message", "by_ids")),

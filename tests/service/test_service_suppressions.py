@@ -96,6 +96,25 @@ async def test_stop_and_start(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert 202 == (await ask("POST", "/v1/messages", SMS)).status
 
 
+async def test_a_number_in_its_other_form(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """STOP holds for a number with and without the digit that comes and goes in Brazil, Mexico and
+    Argentina: it is one telephone, whichever form its SMS come from; and so does START."""
+    new, old = "+5511987654321", "+551187654321"
+    waiting = await send(ask, "sms", new, body="Hello")
+    await writes(gateway, "STOP", 1, From=old)
+
+    for to in (new, old):
+        refused = await ask("POST", "/v1/messages", SMS | {"to": to})
+        assert (422, {"to"}) == (refused.status, set(refused.fields()))
+    await step(api.worker(gateway))
+    assert "suppressed" == (await row_of(ask, waiting))["error_code"]
+    assert [] == api.asked
+
+    await writes(gateway, "START", 2, From=new)
+    assert set() == await suppressed(ask)
+    await send(ask, "sms", old, body="Hello")
+
+
 async def test_again_is_once(gateway: Gateway, ask: Ask) -> None:
     """The same STOP again, also after START, changes nothing: it was said before."""
     await writes(gateway, "STOP", 1)
