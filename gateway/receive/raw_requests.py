@@ -11,7 +11,14 @@ from gateway.store.reports import RawRequest
 from gateway.store.values import storable
 from webhooks.model import WebhookRequest
 
-_KEPT_HEADERS = ("content-type", "user-agent", "i-twilio-idempotency-token")
+# Those that a webhook half reads, and that are no secrets.
+_KEPT_HEADERS = (
+    "content-type",
+    "user-agent",
+    "i-twilio-idempotency-token",
+    "x-envelope-from",
+    "x-envelope-to",
+)
 # Query parameters with a secret: our own, and that of Meta's handshake
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _SECRETS = ("secret", "hub.verify_token")

@@ -53,3 +53,11 @@ def test_what_is_secret_does_not_rest(came: str, rests: str) -> None:
 def test_all_else_does(url: str) -> None:
     """What is not secret stays as it came."""
     assert url == kept(url)
+
+
+def test_the_envelope_of_a_mail() -> None:
+    """What a mail server tells of the envelope is kept: the mail would read otherwise without."""
+    told = {"x-envelope-from": "", "x-envelope-to": "desk@clinic.example"}
+    headers = {**told, "authorization": "Basic c2VjcmV0"}
+    request = WebhookRequest(method="POST", url=HOOK, event="inbound", headers=headers, body=b"")
+    assert told == raw_request(ACCOUNT, request).headers
