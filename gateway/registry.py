@@ -62,7 +62,8 @@ class Provider:
     - `file_url`: reads the URL of a file, where the provider answers for it with JSON; `authorize`:
       the headers to fetch a URL with, with credentials only for the provider's own hosts.
     - `sender_credential`: its own id of the account's sender. Events about another sender belong to
-      another account of the organization, or are not ours.
+      another account of the organization, or are not ours; `app_secrets` are what its requests are
+      signed with, for all senders of one app.
     - `template_names`: the options that name a template kept at the provider.
     - `close`: closes the connections that the send half keeps.
     """
@@ -82,6 +83,7 @@ class Provider:
     is_asked_by_sending: bool = False
     file_url: Callable[[bytes], str | None] | None = None
     sender_credential: str | None = None
+    app_secrets: tuple[str, ...] = ()
     template_names: tuple[str, ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
@@ -128,6 +130,7 @@ PROVIDERS: dict[str, Provider] = {
         authorize=meta.authorize,
         file_url=meta.file_url,
         sender_credential="phone_number_id",
+        app_secrets=webhooks.meta.SECRETS,
         template_names=("name", "language"),
     ),
     "sendgrid": Provider(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from gateway.cli import database, organization, sending, serving, why
+from gateway.cli import database, organization, replay, sending, serving, why
 from gateway.cli.output import err
 
 # Errors that the user can fix: one line, no traceback. Listed by name, so that a command imports
@@ -42,6 +42,7 @@ _commands: list[Callable[[typer.Typer], None]] = [
     organization.add_to,
     sending.add_to,
     why.add_to,
+    replay.add_to,
 ]
 for _add in _commands:
     _add(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from channels import email, phone
@@ -16,7 +17,7 @@ from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
 from gateway.receive.reporting import Received, Reporting
-from gateway.store import contacts, conversations, media, messages, reports, suppressions
+from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
 from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
@@ -40,12 +41,16 @@ class KeptFiles:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An inbound message under the id that it is stored under, and where it came in."""
+    """An inbound message under the id that it is stored under, and where it came in.
+
+    `at` is when, where that is long ago.
+    """
 
     account: Account
     id: UUID
     message: Inbound
     files: KeptFiles
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Arriving:
         new: list[Arrived] = []
         placed: dict[UUID, Placed] = {}
         async with self._database.as_service(patience=wait.seconds) as db:
-            await reports.keep_requests(db, [received.request for received, _ in batch])
+            await requests.keep(db, [received.request for received, _ in batch])
             for organization_id in sorted(by_organization):  # one order for everybody
                 kept = await self.keep(
                     db, organization_id, list(by_organization[organization_id].values())
@@ -144,7 +149,13 @@ class Arriving:
         )
         rows = [
             incoming.inbound_row(
-                each.account, each.id, each.message, each.files.shown, known, answered.get(n)
+                each.account,
+                each.id,
+                each.message,
+                each.files.shown,
+                known,
+                answered.get(n),
+                each.at,
             )
             | {"conversation_id": where[n].conversation_id}
             for n, each in enumerate(arrived)

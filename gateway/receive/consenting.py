@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from channels.model import Account, Channel
@@ -30,8 +31,16 @@ async def store(
     account: Account,
     changes: Sequence[ConsentChange],
     renamed: Sequence[Renamed] = (),
-) -> None:
-    """Store the statements as evidence, and apply them to every address of whoever made them."""
+    *,
+    at: datetime | None = None,
+) -> int:
+    """Store the statements as evidence, and apply them to every address of whoever made them.
+
+    `at` is when they came, where that is long ago: what was stored then is left alone, because it
+    would now reach addresses that came up later. Returns how many are new.
+    """
+    if at is not None:
+        changes = await _unknown(db, account, changes)
     named = await _named(db, account.organization_id, changes) if changes else []
     named += await _also(db, account.organization_id, named)
     named += _lifted_in_other_forms(named)
@@ -49,8 +58,26 @@ async def store(
         for change, address in named
     ]
     for news in renamed:
-        said += await _inherited(db, account, news)
-    await suppressions.change(db, account.organization_id, said)
+        said += await _inherited(db, account, news, at)
+    return await suppressions.change(db, account.organization_id, said)
+
+
+async def _unknown(
+    db: Connection, account: Account, changes: Sequence[ConsentChange]
+) -> list[ConsentChange]:
+    """Those that were not stored yet, and those that lift: they undo nothing that was said later,
+    and a stop before them may only come now."""
+    ids = [_id(account, change.key) for change in changes]
+    known = await suppressions.known(db, account.organization_id, ids) if ids else set()
+    return [
+        change
+        for change, own_id in zip(changes, ids, strict=True)
+        if change.is_lifted or own_id not in known
+    ]
+
+
+def _id(account: Account, key: str) -> UUID:
+    return derived_id(account.organization_id, account.id, "consent", key)
 
 
 Named = list[tuple[ConsentChange, str]]
@@ -115,13 +142,20 @@ def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
     return (change.reason, change.is_lifted, change.occurred_at, _key(change.channel, address))
 
 
-async def _inherited(db: Connection, account: Account, news: Renamed) -> list[Statement]:
-    """The suppressions of the former addresses, as statements about the new ones."""
+async def _inherited(
+    db: Connection, account: Account, news: Renamed, at: datetime | None
+) -> list[Statement]:
+    """The suppressions of the former addresses, as statements about the new ones.
+
+    Somebody else may have the former ones since the news came (`at`).
+    """
     former = [_key(news.channel, each) for each in news.former]
-    reasons = await suppressions.held_against(db, account.organization_id, news.channel, former)
+    reasons = await suppressions.held_against(
+        db, account.organization_id, news.channel, former, before=at
+    )
     return [
         Statement(
-            id=derived_id(account.organization_id, account.id, "consent", key),
+            id=_id(account, key),
             channel=news.channel,
             address=_key(news.channel, address),
             reason=reason,
@@ -159,7 +193,7 @@ def _statement(
 ) -> Statement:
     """What was said about an address, and by the same word perhaps about others, as evidence."""
     return Statement(
-        id=derived_id(account.organization_id, account.id, "consent", change.key),
+        id=_id(account, change.key),
         channel=change.channel,
         address=_key(change.channel, address),
         reason=change.reason,

@@ -57,12 +57,13 @@ class HookAccounts:
             wanted = _uuid(account_id)
         except ValueError:
             raise UnknownHookError from None
-        account = await self._by_id(wanted)
+        account = await self.by_id(wanted)
         if account is None or account.provider != provider:
             raise UnknownHookError
         return account
 
-    async def _by_id(self, account_id: UUID) -> Account | None:
+    async def by_id(self, account_id: UUID) -> Account | None:
+        """The account; None where there is none, or no such provider in this version."""
         known = self._known.get(account_id)
         if known is None or known.until < time.monotonic():
             account = await self._open(account_id)

@@ -46,8 +46,10 @@ def message_id(account: Account, message: Inbound) -> UUID:
     return derived_id(account.id, "inbound", message.external_id, said.hexdigest())
 
 
-def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
-    """A report as an event of its message."""
+def report_event(
+    account: Account, report: StatusReport, about: UUID, at: datetime | None = None
+) -> Event:
+    """A report as an event of its message; `at` is when it came, where that is long ago."""
     return Event(
         organization_id=account.organization_id,
         message_id=about,
@@ -55,7 +57,7 @@ def report_event(account: Account, report: StatusReport, about: UUID) -> Event:
         type=report.word,
         status=report.status,
         source=account.provider,
-        occurred_at=_not_later(report.occurred_at),
+        occurred_at=_not_later(report.occurred_at, at) or at,
         external_id=report.external_id,
         error_code=report.error_code,
         error_message=report.error_message,
@@ -94,13 +96,13 @@ def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
     )
 
 
-def _not_later(told: datetime | None) -> datetime | None:
-    """What happened is not in the future, whatever the clock of whoever tells it."""
-    return None if told is None else min(told, datetime.now(UTC))
+def _not_later(told: datetime | None, at: datetime | None = None) -> datetime | None:
+    """What happened is not later than now, or than `at`, whatever the clock of whoever tells it."""
+    return None if told is None else min(told, at or datetime.now(UTC))
 
 
-def unmatched(account: Account, report: StatusReport) -> Row:
-    """A report whose message is not known yet, as it is kept."""
+def unmatched(account: Account, report: StatusReport, at: datetime | None = None) -> Row:
+    """A report whose message is not known yet, as it is kept; `at` is when it came, if not now."""
     return {
         "organization_id": account.organization_id,
         "account_id": account.id,
@@ -108,7 +110,7 @@ def unmatched(account: Account, report: StatusReport) -> Row:
         "id": report_id(_name(report)),
         "type": report.word,
         "status": report.status,
-        "occurred_at": _not_later(report.occurred_at) or datetime.now(UTC),
+        "occurred_at": _not_later(report.occurred_at, at) or at or datetime.now(UTC),
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
@@ -165,11 +167,12 @@ def inbound_row(
     files: Sequence[Attachment],
     known: Sequence[Mapping[str, Any]],
     answered: Answered | None,
+    at: datetime | None = None,
 ) -> Row:
     """An inbound message as it is stored under its id, with the contact who wrote it.
 
     `known` are leads and clients that may have its address, the newest first; without one of them
-    the message that it answers tells who it was.
+    the message that it answers tells who it was. `at` is when it came, if not now.
     """
     contact = writers.owners(message, known)
     if answered is not None and not any(contact.values()):
@@ -197,4 +200,5 @@ def inbound_row(
         "occurred_at": _not_later(message.occurred_at),
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
+        "arrived_at": at,
     }

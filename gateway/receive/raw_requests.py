@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from channels.model import Account
 from gateway.ids import new_id
-from gateway.store.reports import RawRequest
+from gateway.store.requests import RawRequest
 from gateway.store.values import storable
 from webhooks.model import WebhookRequest
 
@@ -35,13 +35,13 @@ def raw_request(account: Account, request: WebhookRequest) -> RawRequest:
         provider=account.provider,
         event=request.event,
         method=request.method,
-        url=_without_secrets(storable(request.url)),
+        url=without_secrets(storable(request.url)),
         headers={k: storable(request.headers[k]) for k in _KEPT_HEADERS if k in request.headers},
         body=request.body,
     )
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """The URL with its secret masked, and without user and password.
 
     Nobody needs them any more: a stored request is not verified again.

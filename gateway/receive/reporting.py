@@ -13,10 +13,11 @@ from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
-from gateway.store import reports
+from gateway.store import reports, requests
 from gateway.store.database import Connection, Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
-from gateway.store.reports import Advance, RawRequest
+from gateway.store.reports import Advance
+from gateway.store.requests import RawRequest
 from webhooks.model import StatusReport
 
 _log = logger(__name__)
@@ -24,14 +25,18 @@ _log = logger(__name__)
 # Reports in one statement: `record` searches all of them for each message, so not thousands.
 _AT_ONCE = 300
 
+# A report, whose account told it, when its request came (see `Received`), and its message.
+_Said = tuple[Account, StatusReport, datetime | None, UUID]
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One verified request with the reports in it."""
+    """One verified request with the reports in it; `at` is when it came, where that is long ago."""
 
     account: Account
     request: RawRequest
     told: Sequence[StatusReport]
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,12 @@ class Reporting:
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
         async with self._database.as_service(patience=wait.seconds) as db:
-            await reports.keep_requests(db, [received.request for received in batch])
+            await requests.keep(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
 
     async def _put_aside(self, batch: Sequence[Received], wait: Wait) -> None:
         async with self._database.as_service(patience=wait.seconds) as db:
-            await reports.keep_requests(db, [received.request for received in batch])
+            await requests.keep(db, [received.request for received in batch])
             await record(db, batch, applies=False)
 
     def count(self, told: Sequence[Told]) -> None:
@@ -118,11 +123,11 @@ async def record(
     are. A worker records what was kept as soon as it can. Raises `HeldError` for a report that has
     no external id to be kept under.
     """
-    said = [(each.account, report) for each in batch for report in each.told]
+    said = [(each.account, report, each.at) for each in batch for report in each.told]
     found: dict[int, UUID] = {}
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        keys = [(account.organization_id, r.message_id, r.external_id) for account, r in some]
+        keys = [(account.organization_id, r.message_id, r.external_id) for account, r, _ in some]
         known = await reports.resolve(db, keys)
         found |= {start + n: about for n, about in known.items()}
     told: list[Told] = []
@@ -136,8 +141,8 @@ async def record(
             await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
         found = {n: about for n, about in found.items() if n not in held}
     unmatched = [
-        incoming.unmatched(account, report)
-        for n, (account, report) in enumerate(said)
+        incoming.unmatched(account, report, at)
+        for n, (account, report, at) in enumerate(said)
         if n not in found and report.external_id is not None
     ]
     if unmatched:
@@ -145,33 +150,31 @@ async def record(
     return told
 
 
-async def _see_that_they_are_found(
-    db: Connection, held: Sequence[tuple[Account, StatusReport, UUID]]
-) -> None:
+async def _see_that_they_are_found(db: Connection, held: Sequence[_Said]) -> None:
     """Raise `HeldError` for a report that could not be found again once it is kept.
 
     Kept reports are matched with their messages by the provider's id alone.
     """
     known = await reports.external_ids(
-        db, [(account.organization_id, about) for account, _, about in held]
+        db, [(account.organization_id, about) for account, _, _, about in held]
     )
-    for _, report, about in held:
+    for _, report, _, about in held:
         if report.external_id is None or known.get(about, report.external_id) != report.external_id:
             raise HeldError("another transaction holds the message of a report")
 
 
-async def _record_known(
-    db: Connection, said: list[tuple[Account, StatusReport, UUID]], *, waits: bool
-) -> list[Told]:
+async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> list[Told]:
     if len(said) > _AT_ONCE:
         # Each statement locks its rows in the order of their ids; sorted, all of them together do,
         # too: two requests about the same messages never deadlock.
-        said.sort(key=lambda each: each[2])
+        said.sort(key=lambda each: each[3])
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        events = [incoming.report_event(*each) for each in some]
+        events = [
+            incoming.report_event(account, report, about, at) for account, report, at, about in some
+        ]
         advances = await reports.record(db, events, waits=waits)
-        providers = {about: account.provider for account, _, about in some}
+        providers = {about: account.provider for account, _, _, about in some}
         told += [Told(providers[advance.message_id], advance) for advance in advances]
     return told

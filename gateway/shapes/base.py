@@ -35,7 +35,7 @@ def without_nul(value: str) -> str:
     return value
 
 
-def _moment(value: object) -> object:
+def moment(value: object) -> datetime:
     """RFC 3339 (https://www.rfc-editor.org/rfc/rfc3339#section-5.6), and in the calendar as UTC."""
     if not isinstance(value, str) or _RFC_3339.fullmatch(value) is None:
         raise ValueError("must be an RFC 3339 time with its offset, such as 2030-01-31T09:30:00Z")
@@ -92,7 +92,7 @@ def _never_null(schema: dict[str, Any]) -> None:
 
 # A field that may be left out of a request, and where null would mean nothing.
 Given = Annotated[T | None, BeforeValidator(_given), Field(json_schema_extra=_never_null)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(moment)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(_whole)]

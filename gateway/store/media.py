@@ -151,10 +151,9 @@ async def set_failed(db: Connection, errand: Errand, reason: str) -> None:
     await db.execute(_SQL["set_failed"], errand.organization_id, errand.id, storable(reason))
 
 
-async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> None:
-    """Have things fetched; the same id is the same errand, once."""
-    if errands:
-        await db.execute(_SQL["add_errands"], as_stored(list(errands)))
+async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> int:
+    """Have things fetched; the same id is the same errand, once. How many are new."""
+    return len(await db.fetch(_SQL["add_errands"], as_stored(list(errands)))) if errands else 0
 
 
 async def claim_errands(

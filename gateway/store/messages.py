@@ -126,6 +126,14 @@ async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]
     return [dict(row) for row in rows]
 
 
+async def known(
+    db: Connection, organization_id: UUID, ids: Sequence[UUID], mail_ids: Sequence[str]
+) -> set[UUID | str]:
+    """Of inbound messages, the ids, and of mails the Message-IDs, that are stored."""
+    rows = await db.fetch(_SQL["known"], organization_id, list(ids), storable(list(mail_ids)))
+    return {each for row in rows for each in (row["id"], row["external_id"])}
+
+
 async def add_to(
     db: Connection,
     organization_id: UUID,

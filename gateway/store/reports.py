@@ -1,4 +1,4 @@
-"""What happened to messages: events, reports without a message yet, raw webhook requests."""
+"""What happened to messages: events, and reports without a message yet."""
 
 from __future__ import annotations
 
@@ -227,40 +227,3 @@ def _kept(row: Record) -> Event:
         detail=row["detail"],
         provider=row["provider"],
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawRequest:
-    """A provider's request as it came."""
-
-    organization_id: UUID
-    id: UUID
-    account_id: UUID
-    provider: str
-    event: str
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-async def keep_requests(db: Connection, requests: Sequence[RawRequest]) -> None:
-    """Keep verified requests, for replay and for questions later."""
-    columns = zip(
-        *(
-            (
-                request.organization_id,
-                request.id,
-                request.account_id,
-                request.provider,
-                request.event,
-                request.method,
-                request.url,
-                as_json(dict(request.headers)),
-                request.body,
-            )
-            for request in requests
-        ),
-        strict=True,
-    )
-    await db.execute(_SQL["keep_requests"], *map(list, columns))

@@ -92,18 +92,24 @@ async def change(
     said: Sequence[Statement],
     *,
     auth_id: UUID | None = None,
-) -> None:
+) -> int:
     """Keep statements as evidence, and suppress or lift what follows from all that was said.
 
-    `auth_id` is the member of staff whom the audit trail names for it.
+    `auth_id` is the member of staff whom the audit trail names for it. How many were new.
     """
     if not said:
-        return
+        return 0
     if auth_id is not None:
         await db.execute(_SQL["on_behalf"], auth_id)
     locks = {f"{organization_id}:{_lock_of(each)}" for each in said}
     await db.execute(_SQL["lock"], sorted(locks))
-    await db.execute(_SQL["change"], as_stored(list(said)), organization_id)
+    fresh: int = await db.fetchval(_SQL["change"], as_stored(list(said)), organization_id)
+    return fresh
+
+
+async def known(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these statements were stored before."""
+    return {row["id"] for row in await db.fetch(_SQL["known"], organization_id, list(ids))}
 
 
 def _lock_of(said: Statement) -> int:
@@ -128,10 +134,17 @@ async def said_of(
 
 
 async def held_against(
-    db: Connection, organization_id: UUID, channel: str, addresses: Sequence[str]
+    db: Connection,
+    organization_id: UUID,
+    channel: str,
+    addresses: Sequence[str],
+    before: datetime | None,
 ) -> list[str]:
-    """Why these must not be written to, except reasons that concern the address itself."""
-    rows = await db.fetch(_SQL["held_against"], organization_id, channel, list(addresses))
+    """Why these must not be written to, except reasons that concern the address itself.
+
+    `before`: only what had been said before then.
+    """
+    rows = await db.fetch(_SQL["held_against"], organization_id, channel, list(addresses), before)
     return [row["reason"] for row in rows]
 
 

@@ -74,7 +74,8 @@ SELECT organization_id, id, account_id, kind, url, now() + make_interval(secs =>
 FROM json_to_recordset($1::json) AS i (
   organization_id uuid, id uuid, account_id uuid, kind text, url text, after double precision
 )
-ON CONFLICT (organization_id, id) DO NOTHING;
+ON CONFLICT (organization_id, id) DO NOTHING
+RETURNING id;
 
 -- name: claim_errands
 -- Takes up to $1 due errands for $2 seconds; their next time is the end of the lease. Organizations take

@@ -81,13 +81,15 @@ SELECT now();
 
 -- name: receive
 -- Stores inbound messages of one organization, in the order in which they came. Their ids are derived
--- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization.
+-- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization. What
+-- arrived before now (`arrived_at`) stands in the history where it belongs.
 WITH incoming AS MATERIALIZED (
-  SELECT *, now() + ordinality * interval '1 microsecond' AS created_at
+  SELECT *, coalesce(arrived_at, now()) + ordinality * interval '1 microsecond' AS created_at
   FROM ROWS FROM (json_to_recordset($1::json) AS (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     conversation_id uuid, subject text, body text, html_body text, attachments jsonb,
-    external_id text, metadata jsonb, occurred_at timestamptz, event_id uuid, source text
+    external_id text, metadata jsonb, occurred_at timestamptz, event_id uuid, source text,
+    arrived_at timestamptz
   )) WITH ORDINALITY
 ), stored AS (
   INSERT INTO messages (
@@ -130,6 +132,15 @@ WITH incoming AS MATERIALIZED (
   WHERE c.organization_id = $2 AND c.id = s.conversation_id
 )
 SELECT id, channel FROM stored;
+
+-- name: known
+-- Inbound messages that have one of the ids $2, or are mails with one of the Message-IDs $3.
+SELECT id, external_id FROM messages
+WHERE organization_id = $1 AND direction = 'inbound' AND id = ANY ($2::uuid[])
+UNION ALL
+SELECT id, external_id FROM messages
+WHERE organization_id = $1 AND direction = 'inbound' AND channel = 'email'
+  AND external_id = ANY ($3::text[]);
 
 -- name: add_to
 -- Adds files to a stored message, and a text if it has none. $3: json array.

@@ -232,10 +232,3 @@ FROM (
   SELECT count(*) AS looked, CASE WHEN count(*) >= $3 THEN min(received_at) END AS reached FROM seen
 ) s
 LEFT JOIN taken t ON true;
-
--- name: keep_requests
-INSERT INTO gateway.webhook_requests (
-  organization_id, id, account_id, provider, event, method, url, headers, body
-)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-  $7::text[], $8::jsonb[], $9::bytea[]);

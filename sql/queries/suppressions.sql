@@ -65,7 +65,10 @@ WITH incoming AS MATERIALIZED (
   ON CONFLICT (organization_id, channel, address, reason) DO NOTHING
   RETURNING id
 )
-SELECT (SELECT count(*) FROM made) AS made, (SELECT count(*) FROM lifted) AS lifted;
+SELECT count(*) FROM fresh;
+
+-- name: known
+SELECT id FROM gateway.consent_events WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: also_known_as
 -- The other WhatsApp addresses of the people who have one of these ($2): those seen in the same
@@ -100,10 +103,14 @@ CROSS JOIN LATERAL (
 
 -- name: held_against
 -- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
--- the mailbox or number itself.
+-- the mailbox or number itself; where $4 is given, by what had been said before.
 SELECT DISTINCT s.reason FROM gateway.suppressions s
 WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
   AND s.reason <> 'hard_bounce'
+  AND ($4::timestamptz IS NULL OR EXISTS (
+    SELECT FROM gateway.consent_events e
+    WHERE e.organization_id = s.organization_id AND e.channel = s.channel
+      AND e.address = s.address AND e.reason = s.reason AND NOT e.is_lifted AND e.occurred_at < $4))
 ORDER BY s.reason;
 
 -- name: list

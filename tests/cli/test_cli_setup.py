@@ -58,6 +58,7 @@ def test_the_commands_of_the_contract() -> None:
         "sender add",
         "send",
         "why",
+        "replay",
         "export-supabase",
     } <= found.keys()
     runner = CliRunner()

@@ -31,8 +31,6 @@ from gateway.web import hooks
 from scripts.check import STEPS
 from webhooks.model import Reason
 
-# Named in the changelog as not there yet.
-_LATER = {"replay"}
 _SHOWN = {Channel.EMAIL: "e-mail", Channel.SMS: "SMS", Channel.WHATSAPP: "WhatsApp"}
 
 
@@ -216,8 +214,8 @@ def test_every_command_is_mentioned(readme: str) -> None:
 
 
 def test_mentioned_commands_exist(pages: dict[str, str]) -> None:
-    """Whatever a page types after `gateway` is a command, or named as not there yet."""
-    known = {command.split()[0] for command in _commands()} | _LATER
+    """Whatever a page types after `gateway` is a command."""
+    known = {command.split()[0] for command in _commands()}
     for name, page in pages.items():
         typed = re.findall(r"(?:`|bin/)gateway ([a-z][a-z-]*)", page)
         assert [] == [(name, word) for word in typed if word not in known]

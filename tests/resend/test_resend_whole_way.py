@@ -21,7 +21,7 @@ from gateway.receive.receiving import Receiving
 from gateway.vault import Vault
 from tests.resend.values import EMAIL_ID, NOW, RECEIVED, SECRET, hook
 from tests.service.conftest import PUBLIC, files_of
-from tests.service.wires import inbound_of, row_of, send, step
+from tests.service.wires import counts, inbound_of, replay, row_of, send, step
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -284,7 +284,8 @@ async def test_a_mail_that_cannot_be_had_as_it_came(
     gateway: Gateway, ask: Ask, resend_api: FakeResend
 ) -> None:
     """A mail whose raw form is refused for good, as one is that is too large, is stored all the
-    same, with its files, which go to no other mail that has its Message-ID."""
+    same, with its files, which go to no other mail that has its Message-ID. A replay fetches
+    nothing of it again."""
     account_id = await connect(gateway)
     other = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
     assert 202 == (await ask("POST", "/v1/messages", other)).status
@@ -318,6 +319,11 @@ async def test_a_mail_that_cannot_be_had_as_it_came(
         message["attachments"][0]["filename"],
         message["attachments"][0]["size"],
     )
+    asked = len(resend_api.asked)
+    assert (0, 6, 0, 0) == counts(await replay(gateway))
+    await run_errands(gateway, resend_api)
+    assert asked == len(resend_api.asked)
+    assert [message] == await inbound_of(ask, channel="email")
 
 
 async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: FakeResend) -> None:
@@ -356,3 +362,29 @@ async def test_a_mail_that_comes_in(gateway: Gateway, ask: Ask, resend_api: Fake
         (f"/emails/receiving/{EMAIL_ID}?html_format=cid", "Bearer re_key"),
         ("/raw?signature=x", "Bearer re_key"),
     ] == asked
+
+
+async def test_a_mail_that_was_lost(gateway: Gateway, ask: Ask, resend_api: FakeResend) -> None:
+    """A replay has a mail fetched that could not be, as with a key that was wrong, and stores one
+    that was fetched and is lost; what was fetched is not fetched again."""
+    account_id = await connect(gateway)
+    request = hook("email.received", tags=None)
+    path, headers = f"/webhooks/resend/{account_id}/events", dict(request.headers)
+    with time_machine.travel(NOW, tick=True):
+        await gateway.ask("POST", path, key="", data=request.body, headers=headers)
+    at = RECEIVED.removeprefix("https://api.resend.com") + EMAIL_ID
+    resend_api.answers = {at: None}
+    await run_errands(gateway, resend_api)
+    assert [] == await inbound_of(ask)
+
+    mail = {"id": EMAIL_ID, "from": "ada@customer.example", "text": "Hi", "message_id": "<m@c.x>"}
+    resend_api.answers = {at: json.dumps(mail).encode()}
+    assert (1, 0, 0, 1) == counts(await replay(gateway))
+    await run_errands(gateway, resend_api)
+    [message] = await inbound_of(ask)
+    async with gateway.database.as_service() as db:
+        await db.execute("DELETE FROM messages")
+    assert (1, 1, 0, 1) == counts(await replay(gateway))
+    await run_errands(gateway, resend_api)
+    [again] = await inbound_of(ask)
+    assert ("Hi", message["id"], 2) == (again["body"], again["id"], len(resend_api.asked))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import aiohttp
+import asyncpg
 import jwt
 import orjson
 import pytest
@@ -32,6 +33,7 @@ from gateway.vault import Vault
 from tests.conftest import MakeShared, Shared
 
 if TYPE_CHECKING:
+    from tests.service.losses import Connection
     from tests.service.wires import Api
 
 SECRET = "a secret of thirty-two characters or more"
@@ -247,6 +249,14 @@ async def running(settings: Settings, dsn: str, tenants: Tenants) -> AsyncIterat
             )
     finally:
         await database.close()
+
+
+@pytest.fixture
+async def owner(gateway: Gateway) -> AsyncIterator[Connection]:
+    """A connection that may do everything: it loses rows, ages them, changes tables."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    yield connection
+    await connection.close()
 
 
 Ask = Callable[..., Awaitable[Answer]]

@@ -15,7 +15,7 @@ from gateway.ids import new_id
 from gateway.metrics import Metrics
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
-from gateway.store.reports import RawRequest
+from gateway.store.requests import RawRequest
 from webhooks.model import StatusReport
 
 if TYPE_CHECKING:

@@ -28,6 +28,8 @@ from gateway import setup
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
+from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.replaying import Replayed, Replaying, Wanted
 from gateway.registry import PROVIDERS
 from gateway.vault import Vault
 from tests.service.conftest import AUTH_TOKEN, PUBLIC, files_of
@@ -204,6 +206,20 @@ async def suppressed(ask: Any) -> set[tuple[str, str, str]]:
     """(channel, address, reason) of everything on the list."""
     data = (await ask("GET", "/v1/suppressions?limit=200")).body["data"]
     return {(row["channel"], row["address"], row["reason"]) for row in data}
+
+
+async def replay(gateway: Gateway, **wanted: Any) -> Replayed:
+    """Replay what is kept."""
+    vault = Vault(gateway.settings.gateway_secret_keys)
+    accounts = HookAccounts(gateway.database, vault, {})
+    replaying = Replaying(gateway.database, vault, files_of(gateway), accounts)
+    return await replaying.replay(Wanted(**wanted))
+
+
+def counts(result: Replayed) -> tuple[int, int, int, int]:
+    """New events, known ones, those about no message, those that nobody knows."""
+    assert 0 == result.failed, result.failures
+    return result.new, result.known, result.unmatched, result.unknown
 
 
 # Webhooks, signed as their providers sign them.

@@ -1,0 +1,174 @@
+"""Applying: all that one request tells is stored in one transaction, now or when it is replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID
+
+from channels.model import Account, Attachment, Channel
+from gateway import placing
+from gateway.ids import derived_id
+from gateway.media.files import Files, as_rows
+from gateway.receive import consenting, incoming, reporting
+from gateway.receive.arriving import Arrived, Arriving, KeptFiles
+from gateway.receive.reporting import Received, Told
+from gateway.store import media, messages, reports
+from gateway.store.conversations import Placed
+from gateway.store.database import Connection
+from gateway.store.media import NewErrand, NewMedia
+from gateway.store.reports import Advance
+from webhooks.model import Addition, ConsentChange, Fetch, Renamed, WebhookEvent
+
+_NOTHING = "The provider brought none of it that can be read."
+
+E = TypeVar("E", bound=WebhookEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a request has changed: messages that are new, what others advanced to, and how many of
+    its other events were new. `placed` are conversations that may have to be joined."""
+
+    arrived: Sequence[Arrived]
+    told: Sequence[Told]
+    others: int
+    placed: Sequence[Placed]
+
+    @property
+    def new(self) -> int:
+        """How many events were not stored before."""
+        fresh = sum(len(each.advance.fresh) for each in self.told)
+        return len(self.arrived) + fresh + self.others
+
+
+class Applying:
+    """Applies requests of one account each."""
+
+    def __init__(self, files: Files, arriving: Arriving) -> None:
+        self._files = files
+        self._arriving = arriving
+
+    async def apply(
+        self,
+        db: Connection,
+        received: Received,
+        events: Sequence[WebhookEvent],
+        arrived: Sequence[Arrived],
+        *,
+        waits: bool,
+    ) -> Applied:
+        """Store the reports and messages of a request, and its other events; each once.
+
+        `arrived` are its messages with their files. `waits` as in `reporting.record`.
+        """
+        account = received.account
+        kept = await self._arriving.keep(db, account.organization_id, arrived)
+        renamed = events_of(events, Renamed)
+        placed = [
+            *kept.placed.values(),
+            *await placing.renamed(db, account.organization_id, renamed),
+        ]
+        for each in kept.new:
+            if each.message.channel is Channel.CALL:
+                await self._take_additions(db, account, each.message.external_id, each.id)
+        told = await reporting.record(db, [received], waits=waits)
+        for addition in events_of(events, Addition):
+            advances = await self._add(db, account, addition)
+            told += [Told(account.provider, advance) for advance in advances]
+        changes = events_of(events, ConsentChange)
+        said = await consenting.store(db, account, changes, renamed, at=received.at)
+        errands = [_errand(account, fetch) for fetch in events_of(events, Fetch)]
+        others = said + await media.add_errands(db, errands)
+        return Applied(kept.new, told, others, placed)
+
+    async def _take_additions(
+        self, db: Connection, account: Account, external_id: str, about: UUID
+    ) -> None:
+        """Apply what was told about an inbound call before the call itself.
+
+        A status that did not say which direction the call has was taken for a report about one of
+        ours: here it changes no status, but is still recorded as an event.
+        """
+        key = (account.organization_id, account.id, external_id, about)
+        happened = []
+        for event in await reports.take_unmatched(db, [key]):
+            addition = incoming.read_addition(external_id, event)
+            if addition is None:
+                happened.append(replace(event, status=None))
+            else:
+                await self._add(db, account, addition)
+        await reports.record(db, happened)
+
+    async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
+        """Add files and text to a message, the first time that this event comes."""
+        known = await reports.resolve_any(db, account.organization_id, [addition.external_id])
+        about = known.get(addition.external_id)
+        if about is None:
+            # It overtook its message: whoever stores the message will find it here.
+            await reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
+            return []
+        event = incoming.addition_event(account, addition, about)
+        advances = await reports.record(db, [event])
+        if any(event.id in advance.fresh for advance in advances):
+            files = await self.keep(account, about, addition.key, addition.attachments)
+            if files.shown or addition.text:
+                position = await messages.add_to(
+                    db,
+                    account.organization_id,
+                    about,
+                    as_rows(files.shown),
+                    addition.text,
+                )
+                first = position - len(files.shown)
+                await media.insert(
+                    db, [replace(m, position=first + n) for n, m in enumerate(files.media)]
+                )
+        return advances
+
+    async def keep(
+        self, account: Account, about: UUID, part: str, given: Sequence[Attachment]
+    ) -> KeptFiles:
+        """Store the files that came with a message; a worker fetches those that are only linked."""
+        files = KeptFiles()
+        for position, file in enumerate(given):
+            media_id = derived_id(about, "media", part, str(position))
+            one = NewMedia(
+                organization_id=account.organization_id,
+                id=media_id,
+                message_id=about,
+                position=position,
+                filename=file.filename,
+                content_type=file.content_type,
+                size=file.size,
+                source_url=file.url or None,
+                account_id=account.id,
+            )
+            if file.content is not None:
+                one = await self._files.keep(one, file.content)
+            elif not file.url:
+                one = replace(one, state="failed", reason=_NOTHING)
+            files.media.append(one)
+            files.shown.append(
+                file
+                if file.content is None
+                else replace(file, url=self._files.url(media_id), size=len(file.content))
+            )
+        return files
+
+
+def events_of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
+    """The events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def _errand(account: Account, fetch: Fetch) -> NewErrand:
+    return NewErrand(
+        organization_id=account.organization_id,
+        id=derived_id(account.id, "fetch", fetch.key),
+        account_id=account.id,
+        kind="visit" if fetch.is_visit else "parse",
+        url=fetch.url,
+        after=fetch.after,
+    )

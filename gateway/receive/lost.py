@@ -1,0 +1,98 @@
+"""What of a kept request is lost: all of it that is not stored already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from channels.model import Account, Channel
+from gateway.receive import incoming
+from gateway.receive.applying import events_of
+from gateway.receive.raw_requests import without_secrets
+from gateway.registry import PROVIDERS
+from gateway.store import messages, reports, requests
+from gateway.store.database import Connection
+from gateway.store.requests import RawRequest
+from webhooks.model import (
+    Addition,
+    ConsentChange,
+    Fetch,
+    Inbound,
+    Renamed,
+    StatusReport,
+    WebhookEvent,
+    WebhookRequest,
+)
+
+
+def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
+    """What tells no time, or a later one, happened when its request came.
+
+    The time is part of what makes a report the same one: it gets this one when it is stored.
+    """
+    if isinstance(event, Inbound | Addition | ConsentChange | Renamed):
+        return replace(event, occurred_at=min(event.occurred_at or at, at))
+    return event
+
+
+async def inbound(db: Connection, account: Account, told: Sequence[Inbound]) -> dict[UUID, Inbound]:
+    """The messages that are not stored, by their ids.
+
+    A mail's id depends on what is read of it, and that may be more, or other, by now: what has its
+    Message-ID is that mail.
+    """
+    by_id = incoming.by_id(account, told)
+    if not by_id:
+        return {}
+    mail_ids = [each.external_id for each in told if each.channel is Channel.EMAIL]
+    known = await messages.known(db, account.organization_id, list(by_id), mail_ids)
+    return {
+        own_id: each
+        for own_id, each in by_id.items()
+        if own_id not in known and not (each.channel is Channel.EMAIL and each.external_id in known)
+    }
+
+
+async def unfetched(
+    db: Connection, raw: RawRequest, at: datetime, fetches: Sequence[Fetch]
+) -> list[Fetch]:
+    """What no worker has fetched: its answer is kept, and applied again itself.
+
+    What could not be fetched is tried again, unless something else was fetched instead. Nothing is
+    visited again: an address that confirms something may have been taken back since.
+    """
+    parse = PROVIDERS[raw.provider].webhook.parse
+    left = []
+    for fetch in fetches:
+        given_up = WebhookRequest(
+            method="GET", url=fetch.url, event="unfetched", headers={}, body=b""
+        )
+        instead = not fetch.is_visit and events_of(parse(given_up), Fetch)
+        ways = ("fetched", "unfetched") if instead else ("fetched",)
+        url = without_secrets(fetch.url)
+        if not fetch.is_visit and not await requests.is_fetched(db, raw, url, at, ways):
+            left.append(fetch)
+    return left
+
+
+async def matched(
+    db: Connection,
+    account: Account,
+    told: Sequence[StatusReport],
+    additions: Sequence[Addition],
+) -> tuple[list[StatusReport], int]:
+    """Reports without those about inbound calls, and how many of both are about no message.
+
+    A report that does not say whose call it is about was taken for one of ours, or is an event of
+    the call since that came in.
+    """
+    keys = [(account.organization_id, each.message_id, each.external_id) for each in told]
+    found = await reports.resolve(db, keys) if keys else {}
+    missing = [each.external_id for n, each in enumerate(told) if n not in found]
+    named = [*filter(None, missing), *(each.external_id for each in additions)]
+    known = await reports.resolve_any(db, account.organization_id, named) if named else {}
+    left = [each for n, each in enumerate(told) if n in found or each.external_id not in known]
+    lone = [each for each in additions if each.external_id not in known]
+    return left, len(left) - len(found) + len(lone)
