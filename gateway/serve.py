@@ -19,6 +19,7 @@ from aiohttp import web
 from channels import leaving
 from channels.download import Downloader
 from channels.names import OwnThreads
+from gateway.accept.falling_back import FallingBack
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
@@ -174,7 +175,14 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 api_urls=settings.provider_api_urls,
             )
             direct = settings.database_direct_url or dsn
-            worker = Worker(database, dispatching, errands, direct, settings.worker_concurrency)
+            worker = Worker(
+                database,
+                dispatching,
+                errands,
+                FallingBack(database, metrics),
+                direct,
+                settings.worker_concurrency,
+            )
             working = asyncio.create_task(worker.run())
             _spare_the_collector()
             _log.info("worker is ready", concurrency=settings.worker_concurrency)

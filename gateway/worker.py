@@ -14,6 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from gateway import placing
+from gateway.accept.falling_back import FallingBack
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
@@ -55,6 +56,7 @@ class Worker:
         database: Database,
         dispatching: Dispatching,
         errands: Errands,
+        falling_back: FallingBack,
         direct_url: str,
         concurrency: int,
         *,
@@ -64,6 +66,7 @@ class Worker:
         self._database = database
         self._dispatching = dispatching
         self._errands = errands
+        self._falling_back = falling_back
         self._direct_url = direct_url
         self._concurrency = concurrency
         self._slow_after = slow_after
@@ -94,6 +97,7 @@ class Worker:
             fetching,
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
+            asyncio.create_task(self._regularly(1.0, self._follow)),
             asyncio.create_task(self._regularly(2.0, self._unmatched.apply)),
             asyncio.create_task(self._regularly(5.0, self._uses.fold)),
             asyncio.create_task(self._regularly(5.0, partial(placing.move_on, self._database))),
@@ -253,6 +257,10 @@ class Worker:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()
         self._seen = live
+
+    async def _follow(self) -> None:
+        if await self._falling_back.follow():
+            self._wake.set()
 
     async def _forget(self) -> None:
         deleted = upkeep.FORGET_AT_ONCE

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from channels.model import Attachment, Channel
 from gateway import parts, standing
-from gateway.accept import repeating
+from gateway.accept import repeating, steps
 from gateway.accept.draft import Draft
 from gateway.accept.drafting import Drafting
 from gateway.accept.keeping import Alone, Result
@@ -215,6 +215,7 @@ class Accepting:
                 conversation_id=conversation_id,
             ),
             "media": media,
+            "steps": steps.rows(message_id, request, draft, _PRIORITIES[request.priority]),
             "written": standing.written(
                 message_id, draft.from_address, draft.to_address, content.subject
             )

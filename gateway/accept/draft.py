@@ -15,7 +15,7 @@ class Draft:
     """A request that has been read: what would be stored, and every reason why it will not be.
 
     `lead_id` and `client_id` are whom the message is about; `owners` are the lead and the client
-    whose own address it goes to, and so whose conversation it joins.
+    whose own address it goes to, and so whose conversation it joins. `steps` are its fallback's.
     """
 
     errors: tuple[FieldError, ...]
@@ -29,3 +29,4 @@ class Draft:
     template_id: UUID | None = None
     sender_id: UUID | None = None
     provider: str | None = None
+    steps: tuple[Draft, ...] = ()

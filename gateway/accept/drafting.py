@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from channels.errors import ContentError
 from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
 from gateway import addresses, registry
-from gateway.accept import attachments, judging, recipients
+from gateway.accept import attachments, judging, recipients, steps
 from gateway.accept.compose import (
     ComposeError,
     Said,
@@ -70,24 +71,34 @@ class Drafting:
         """A draft of each request, in order; a retry repeats the `Parts` of the failed message."""
         if not requests:
             return []
-        known = await self._lookups.known(caller, requests)
+        sought = [each for request in requests for each in steps.sought(request)]
+        known = await self._lookups.known(caller, sought)
         now = datetime.now(UTC)
         renderer = self._renderer.within(self._rendering, caller.organization_id)
-        drafts = []
+        read: list[SendRequest] = []  # each request, and behind it its steps
+        drafts: list[Draft] = []
         since = time.monotonic()
         for request in requests:
             draft = await self._read(request, known, now, renderer)
             if repeats is not None:
                 said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
                 draft = replace(draft, parts=said)
+            read.append(request)
             drafts.append(draft)
+            for step in request.fallback or ():
+                read.append(steps.request_of(step, request, draft, known))
+                drafts.append(await self._read(read[-1], known, now, renderer))
             if time.monotonic() - since > _AT_ONCE:
                 await asyncio.sleep(0)  # others must not wait for a batch of a thousand
                 since = time.monotonic()
-        standings = await self._lookups.standings(caller, requests, drafts, known)
+        standings = await self._lookups.standings(caller, read, drafts, known)
+        judged = (
+            judging.judge(each, draft, how, now)
+            for each, draft, how in zip(read, drafts, standings, strict=True)
+        )
         return [
-            judging.judge(request, draft, how, now)
-            for request, draft, how in zip(requests, drafts, standings, strict=True)
+            steps.joined(request, next(judged), list(islice(judged, len(request.fallback or ()))))
+            for request in requests
         ]
 
     async def _read(
@@ -177,23 +188,24 @@ async def _said(
 def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
     """What is wrong with a request whatever its context."""
     errors: list[FieldError] = []
+    behind = request.fallback or ()
     if request.channel is not Channel.EMAIL:
+        has_mail = any(step.channel is Channel.EMAIL for step in behind)
         errors += [
             FieldError(name, f"is not used on the channel {request.channel}")
-            for name in ("subject", "html_body")
+            for name in (("html_body",) if has_mail else ("subject", "html_body"))
             if getattr(request, name) is not None
         ]
     if request.channel is Channel.CALL and request.attachments:
         errors.append(FieldError("attachments", "are not used on the channel call"))
-    if request.fallback:
-        errors.append(FieldError("fallback", "is not built yet: leave it out"))
     has_text = request.body is not None or request.html_body is not None
     may_lack_text = bool(request.options or request.attachments)
     if request.template is None and not has_text and not may_lack_text:
         errors.append(FieldError("body", "is missing: give a template or a body"))
     if request.template is not None and has_text and request.channel is not Channel.WHATSAPP:
         errors.append(FieldError("body", "cannot be given together with a template"))
-    if request.template is None and request.variables:
+    has_template = any(each.template is not None for each in (request, *behind))
+    if request.variables and not has_template:
         errors.append(FieldError("variables", "are used with a template only"))
     if request.to is None and request.lead_id is None and request.client_id is None:
         errors.append(FieldError("to", "is missing: give an address, a lead_id or a client_id"))
@@ -206,6 +218,7 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
         for name, what in (
             ("provider", "the provider's own words stand"),
             ("reply_to", "the message that is answered stands"),
+            ("fallback_of", "the message that a fallback follows stands"),
         )
         if name in request.metadata
     ]

@@ -10,7 +10,7 @@ from uuid import UUID
 from gateway import placing
 from gateway.logs import logger
 from gateway.problems import Problem, changed_meanwhile, refused_by_a_rule
-from gateway.store import conversations, media, messages, suppressions
+from gateway.store import conversations, fallbacks, media, messages, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
 from gateway.store.errors import ConflictError, RefusedError, plainly
@@ -19,7 +19,7 @@ from gateway.store.messages import Row
 _log = logger(__name__)
 
 # What stands in a row beside the columns of `messages`.
-_BESIDE = ("media", "written", "place", "provider")
+_BESIDE = ("media", "written", "place", "provider", "steps")
 # Seconds to look for rows that are refused, while those that were stored are locked for others.
 _LOOK = 5.0
 _NOT_TRIED = (
@@ -70,6 +70,8 @@ async def keep_all(
     await suppressions.wrote(
         db, organization_id, [row["written"] for row in rows if row["written"]]
     )
+    if followed := [row for row in rows if row["steps"]]:
+        await fallbacks.store(db, organization_id, followed)
     stored |= {row["id"]: row for row in accepted}
     placed |= where
 

@@ -34,6 +34,8 @@ _SAID = frozenset(
 class Malformed(Generic[R_co]):
     """What is wrong with the fields that cannot be read (`unread`), and the rest of the request.
 
+    Of a fallback each step is a field of its own, `fallback.0`.
+
     The rest is one request for each channel that may be meant: all, where the channel is wrong.
     """
 
@@ -49,7 +51,14 @@ class Malformed(Generic[R_co]):
     def true(self, errors: Sequence[FieldError]) -> list[FieldError]:
         """Those of the rest's errors that are not about a stand-in."""
         untrue = self.unread & _UNTRUE
-        return [error for error in errors if error.field.partition(".")[0] not in untrue]
+        return [error for error in errors if not self._is_untrue(error.field.split("."), untrue)]
+
+    def _is_untrue(self, path: Sequence[str], untrue: frozenset[str]) -> bool:
+        if path[0] != "fallback":
+            return path[0] in untrue
+        # A step is given the request's variables.
+        is_step_unread = ".".join(path[:2]) in self.unread
+        return is_step_unread or ("variables" in untrue and path[2] == "variables")
 
 
 async def drafts(

@@ -70,9 +70,30 @@ def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
     """
     if to_address is None:
         return None, None
-    people = list(known.people(to_address))
-    if not people and request.lead_id is None and request.client_id is None:
-        return None, None
+    people = _owning(request, to_address, known)
+    return _first(people, "lead"), _first(people, "client")
+
+
+def elsewhere(request: SendRequest, to_address: str, channel: Channel, known: Known) -> str | None:
+    """Where those who own an address are reached on another channel; None where nobody knows."""
+    is_mail = "@" in to_address
+    if is_mail == (channel is Channel.EMAIL):
+        # a user id of WhatsApp's is no number
+        is_fit = is_mail or channel is Channel.WHATSAPP or to_address.startswith("+")
+        return addresses.read(channel, to_address, known.country) if is_fit else None
+    people = _owning(request, to_address, known)
+    for kind in ("lead", "client"):
+        of_kind = next((row for row in people if row["kind"] == kind), None)
+        if of_kind and (address := addresses.of_contact(channel, of_kind, known.country)):
+            return address
+    return None
+
+
+def _owning(request: SendRequest, to_address: str, known: Known) -> Sequence[Row]:
+    """Whose own address it is: those named, then the newest first."""
+    people = known.people(to_address)
+    if request.lead_id is None and request.client_id is None:
+        return people
     named = [
         {"kind": kind, **row}
         for kind, row in (
@@ -81,8 +102,7 @@ def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
         )
         if row is not None and addresses.is_contact(row, to_address, known.country)
     ]
-    people = [*named, *people]
-    return _first(people, "lead"), _first(people, "client")
+    return [*named, *people]
 
 
 def _first(people: Sequence[Row], kind: str) -> UUID | None:

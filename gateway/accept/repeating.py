@@ -13,11 +13,13 @@ from gateway.problems import FieldError, invalid
 from gateway.shapes.messages import AttachmentIn, SendRequest
 from gateway.store.messages import Row
 
+# What we note in the metadata of a message ourselves.
+_OURS = ("provider", "reply_to", "fallback_of")
+
 
 def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
     """The request to send what was stored, with its parts; raises `Problem` 422."""
     is_mail = old["channel"] == Channel.EMAIL
-    metadata = old["metadata"] if isinstance(old["metadata"], dict) else {}
     return SendRequest.model_construct(
         channel=Channel(old["channel"]),
         from_=old["from_address"],
@@ -30,8 +32,14 @@ def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
         lead_id=old["lead_id"],
         client_id=old["client_id"],
         reference=old["reference"],
-        metadata={k: v for k, v in metadata.items() if k not in ("provider", "reply_to")},
+        metadata=callers_own(old["metadata"]),
     )
+
+
+def callers_own(metadata: Any) -> Row:  # noqa: ANN401 - any JSON
+    """A stored message's metadata as its caller gave it."""
+    given = metadata if isinstance(metadata, dict) else {}
+    return {name: value for name, value in given.items() if name not in _OURS}
 
 
 def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON

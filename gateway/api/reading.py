@@ -29,13 +29,12 @@ def read_request(model: type[R], raw: bytes, given: object) -> R | Malformed[R]:
 
 def _malformed(model: type[R], given: object, error: ValidationError) -> Malformed[R]:
     errors = tuple(field_errors(error))
-    if error.error_count() > MOST_ERRORS:
+    if error.error_count() > MOST_ERRORS or not isinstance(given, dict):
         return Malformed(errors=errors)
     found = error.errors(include_url=False, include_input=False, include_context=False)
     places = [one["loc"] for one in found]
     unread = frozenset(str(place[0]) for place in places if place)
-    if not isinstance(given, dict):
-        return Malformed(errors=errors)
+    unread |= {f"fallback.{n}" for n in _unread_steps(given, places)}
     rest = {name: value for name, value in given.items() if name not in unread}
     rest |= {name: value for name, value in _stand_ins(given, places).items() if name in unread}
     if "channel" not in unread:
@@ -63,7 +62,7 @@ def _stand_ins(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -
         "variables": {"-": None},
         "options": {"-": None},
         "attachments": _files(given.get("attachments"), places),
-        "fallback": [{"channel": Channel.SMS, "after": 0}],
+        "fallback": _steps(given, places, nobodys),
     }
     return {name: value for name, value in stand_ins.items() if name in given}
 
@@ -74,3 +73,26 @@ def _files(files: object, places: Sequence[tuple[int | str, ...]]) -> list[Any]:
         return [_FILE]
     wrong = {place[1] for place in places if place[0] == "attachments"}
     return [_FILE if n in wrong else file for n, file in enumerate(files)]
+
+
+def _steps(
+    given: dict[str, Any], places: Sequence[tuple[int | str, ...]], nobodys: str
+) -> list[Any]:
+    """The steps that can be read, and one in place of each other that uses all that a step may."""
+    steps = given.get("fallback")
+    stand_in = {"channel": Channel.EMAIL, "template": nobodys, "after": 0}
+    unread = _unread_steps(given, places)
+    return [stand_in if n in unread else step for n, step in enumerate(_listed(steps))]
+
+
+def _unread_steps(given: dict[str, Any], places: Sequence[tuple[int | str, ...]]) -> set[int]:
+    """Which steps of a fallback cannot be read: all, where it is no list of steps or too long."""
+    wrong = [place[1:] for place in places if place and place[0] == "fallback"]
+    if all(wrong):
+        return {int(place[0]) for place in wrong}
+    return set(range(len(_listed(given.get("fallback")))))
+
+
+def _listed(steps: object) -> list[Any]:
+    """The steps of a fallback, as many as it may have; one, where it is something else."""
+    return steps[:5] if isinstance(steps, list) else [None]

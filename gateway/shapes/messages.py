@@ -33,14 +33,34 @@ class AttachmentIn(Shape):
 
 
 class FallbackStep(Shape):
-    """What to do when the message before it failed, or did not get far enough in time."""
+    """What to send when the message before it failed, or did not get far enough in time.
+
+    Read with the request: whatever is wrong with it is named then. It goes from the channel's
+    default sender.
+    """
 
     channel: Channel
-    to: Line | None = None
-    template: Line | None = None
-    body: Text | None = None
-    after: Integer = Field(ge=0, description="seconds")
-    until: Literal["delivered", "read"] = "delivered"
+    to: Line | None = Field(
+        None,
+        description="default: the same number, or the address of the same lead or client",
+    )
+    template: Line | None = Field(
+        None, description="of this channel's type; it gets the request's `variables`"
+    )
+    body: Text | None = Field(
+        None, description="default, where there is no template either: the first message's text"
+    )
+    after: Integer = Field(
+        ge=0,
+        le=604_800,
+        description="seconds that the message before it has, from when it may leave; one that "
+        "fails is followed at once, one that has not left by then leaves no more",
+    )
+    until: Literal["delivered", "read"] = Field(
+        "delivered",
+        description="what that message has to reach in time: read counts as delivered. Nothing "
+        "but WhatsApp and e-mail is ever `read`",
+    )
 
 
 class SendRequest(Shape):
@@ -72,7 +92,13 @@ class SendRequest(Shape):
     send_at: Moment | None = Field(None, description="not before")
     expires_at: Moment | None = Field(None, description="not after")
     priority: Literal["high", "normal", "bulk"] = "normal"
-    fallback: list[FallbackStep] | None = None
+    fallback: list[FallbackStep] | None = Field(
+        None,
+        max_length=5,
+        description="what is sent instead, step by step, while the message before has failed or "
+        "is not there in time. Each is a message of its own, with `metadata.fallback_of`, this "
+        "request's `reference`, `metadata` and `expires_at`. To cancel a message ends it",
+    )
     reference: Annotated[str, Field(max_length=255), AfterValidator(without_nul)] | None = None
     metadata: JsonObject = Field(default_factory=dict)
 

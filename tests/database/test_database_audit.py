@@ -22,7 +22,7 @@ UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gon
     "gateway.message_events", "gateway.webhook_requests", "gateway.unmatched_reports",
     "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
     "gateway.correspondence", "gateway.media", "gateway.errands", "gateway.staff_sessions",
-    "gateway.staff_links", "gateway.conversation_changes",
+    "gateway.staff_links", "gateway.conversation_changes", "gateway.fallbacks",
     # every message writes there: triggers of their own note what somebody changed, and only that
     "gateway.conversations", "gateway.conversation_addresses",
 }  # fmt: skip

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway.accept.falling_back import FallingBack
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
+from gateway.metrics import Metrics
 from gateway.receive.errands import Errands
 from gateway.worker import Worker
 from tests.media.conftest import FileServer, Names
@@ -55,7 +57,8 @@ async def test_errands_are_given_back_first(
     files.answers["/a"] = endless
     await stage.send("visit", "http://cdn.example.com/a")
     slow = Slow()
-    worker = Worker(stage.database, cast("Dispatching", slow), errands, database, 4)
+    following = FallingBack(stage.database, Metrics())
+    worker = Worker(stage.database, cast("Dispatching", slow), errands, following, database, 4)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
         await fetching.wait()

@@ -15,7 +15,9 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway import setup
+from gateway.accept.falling_back import FallingBack
 from gateway.ids import new_id
+from gateway.metrics import Metrics
 from gateway.store import queue
 from gateway.worker import Worker
 from tests.servers import FakeApi, serving
@@ -90,6 +92,7 @@ def worker_of(gateway: Gateway, api: Api, places: int = 8) -> Worker:
         gateway.database,
         api.worker(gateway),
         cast("Errands", NoErrands()),
+        FallingBack(gateway.database, Metrics()),
         str(gateway.settings.database_url),
         places,
         slow_after=0.3,

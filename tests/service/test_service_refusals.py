@@ -60,7 +60,21 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         ["attachments.0.url", "attachments.2.url", "attachments.3.size"],
     ),
     ({"channel": "sms", "to": "nobody", "attachments": 7}, ["attachments", "to"]),
-    (SMS | {"fallback": 7, "to": "nobody"}, ["fallback", "fallback", "to"]),
+    (SMS | {"fallback": 7, "to": "nobody", "variables": {"a": 1}}, ["fallback", "to"]),
+    (
+        # the second step cannot be read, and is not said to lack what it cannot have
+        SMS
+        | {
+            "subject": "For the second",
+            "variables": {"a": 1},
+            "fallback": [
+                {"channel": "sms", "to": "nobody", "after": 1},
+                {"channel": "email", "template": 7, "after": 1},
+                {"channel": "sms", "template": "nope", "after": 1},
+            ],
+        },
+        ["fallback.0.to", "fallback.1.template", "fallback.2.template"],
+    ),
     ({"channel": "email", "to": "nobody", "body": 7}, ["body", "subject", "to"]),
     (
         {"channel": "email", "to": "a@b.example", "subject": 7, "html_body": 7},

@@ -11,9 +11,11 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.accept.falling_back import FallingBack
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
+from gateway.metrics import Metrics
 from gateway.store.listening import listen
 from gateway.store.sql import queries
 from gateway.worker import Worker
@@ -75,6 +77,7 @@ async def working(
         gateway.database,
         cast("Dispatching", dispatching),
         cast("Errands", NoErrands()),
+        FallingBack(gateway.database, Metrics()),
         str(gateway.settings.database_url),
         concurrency,
         stop_after=stop_after,

@@ -1,0 +1,199 @@
+"""Falling back: a message that failed, or did not get far enough in time, is followed by the next
+step of its fallback.
+
+That step's message is stored as accept stores all, in one transaction with what becomes of the
+fallback: whatever dies when, it is stored once. A message that has not left yet is taken back, so
+that it never arrives after what was sent instead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from channels.model import Status
+from gateway import placing
+from gateway.accept.keeping import Outcomes, keep_all
+from gateway.accept.next_step import (
+    canceled,
+    expired,
+    followed,
+    is_over,
+    reason,
+    row_of,
+    without_the_deleted,
+)
+from gateway.batching import once_more
+from gateway.logs import info_each, logger
+from gateway.metrics import Metrics
+from gateway.store import fallbacks, messages, reports
+from gateway.store.conversations import Placed
+from gateway.store.database import Connection, Database
+from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.fallbacks import Due, Key
+from gateway.store.messages import Row
+from gateway.store.reports import Event
+
+_log = logger(__name__)
+
+# No provider has a message of these that waits in the queue: no answer of it was ever lost.
+_NOT_LEFT = {Status.PENDING, Status.SENDING}
+# In one transaction.
+_AT_ONCE = 100
+# Seconds to wait for what another program holds; until that is tried again, what else there is of
+# the same organization, and what a rule of the database refuses.
+_PATIENCE = 1
+_HELD, _BESIDE, _REFUSED = 10.0, 3.0, 60.0
+
+
+class _OvertakenError(RolledBackError):
+    """A report came while the next step was being stored: look at the message again."""
+
+
+class FallingBack:
+    """Takes the next step of the fallbacks that are due."""
+
+    def __init__(self, database: Database, metrics: Metrics, *, at_once: int = _AT_ONCE) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._at_once = at_once
+
+    async def follow(self) -> int:
+        """Follow what is due now; how many messages were stored."""
+        stored = 0
+        while True:
+            looked, new = await self._follow_some()
+            stored += new
+            if looked < self._at_once:
+                return stored
+
+    async def _follow_some(self) -> tuple[int, int]:
+        """How many were due, and how many messages were stored."""
+        try:
+            return await self._together()
+        except (HeldError, RolledBackError):
+            pass
+        except DatabaseAwayError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the others are followed
+            _log.warning("fallbacks are followed one by one", exc_info=error)
+        return await self._one_by_one()
+
+    async def _together(self, of: Sequence[UUID] | None = None) -> tuple[int, int]:
+        undone = (RolledBackError, ConflictError)
+        due, rows, placed = await once_more(lambda: self._follow_now(of), undone)
+        self._tell(rows)
+        for organization_id, each in placed.items():
+            await placing.join(self._database, organization_id, each)
+        return len(due), len(rows)
+
+    async def _one_by_one(self) -> tuple[int, int]:
+        """What cannot be followed now is postponed; after a lock the rest of its organization's is,
+        too, for less: each would be waited for."""
+        async with self._database.as_service() as db:
+            keys = await fallbacks.due(db, self._at_once)
+        stored = 0
+        held: set[UUID] = set()
+        later: dict[float, list[Key]] = defaultdict(list)
+        for key in keys:
+            organization_id, message_id = key
+            if organization_id in held:
+                later[_BESIDE].append(key)
+                continue
+            try:
+                stored += (await self._together([message_id]))[1]
+            except (HeldError, RolledBackError):
+                held.add(organization_id)
+                later[_HELD].append(key)
+            except DatabaseAwayError:
+                raise
+            except Exception:  # noqa: BLE001 - a rule of another program's, say
+                named = {"message_id": str(message_id), "organization_id": str(organization_id)}
+                _log.exception("a fallback cannot be followed", **named)
+                later[_REFUSED].append(key)
+        for seconds, some in later.items():
+            async with self._database.as_service(patience=_PATIENCE) as db:
+                await fallbacks.postpone(db, some, seconds)
+        return len(keys), stored
+
+    async def _follow_now(
+        self, of: Sequence[UUID] | None
+    ) -> tuple[Sequence[Due], Sequence[tuple[Due, Row]], Mapping[UUID, Sequence[Placed]]]:
+        placed: dict[UUID, list[Placed]] = {}
+        async with self._database.as_service(patience=_PATIENCE) as db:
+            due = await fallbacks.claim(db, self._at_once, of)
+            if not due:
+                return (), (), {}
+            open_ = [each for each in due if not is_over(each, each.status)]
+            following = [(each, row_of(each)) for each in open_ if not each.is_expired]
+            by_organization: dict[UUID, list[Row]] = defaultdict(list)
+            for each, row in following:
+                by_organization[each.organization_id].append(row)
+            for organization_id in sorted(by_organization):  # one order for everybody
+                placed[organization_id] = await _keep(
+                    db, organization_id, by_organization[organization_id], is_alone=of is not None
+                )
+            waiting = [each.key for each, _ in following if each.status in _NOT_LEFT]
+            taken_back = await fallbacks.take_back(db, waiting)
+            events = [expired(each) for each in open_ if each.is_expired]
+            for each, row in following:
+                events.append(followed(each, row))
+                if each.message_id in taken_back:
+                    events.append(canceled(each))
+            await _record(db, events, {each.message_id: each for each in open_}, taken_back)
+            await fallbacks.end(db, [each.key for each in due])
+        return due, following, placed
+
+    def _tell(self, following: Sequence[tuple[Due, Row]]) -> None:
+        for _, row in following:
+            self._metrics.accepted(row["channel"], row["provider"])
+        info_each(
+            _log,
+            "fell back",
+            [
+                {
+                    "message_id": str(row["id"]),
+                    "organization_id": str(due.organization_id),
+                    "channel": row["channel"],
+                    "fallback_of": str(due.message_id),
+                    "reason": reason(due),
+                }
+                for due, row in following
+            ],
+        )
+
+
+async def _keep(
+    db: Connection, organization_id: UUID, rows: Sequence[Row], *, is_alone: bool
+) -> list[Placed]:
+    """Store the messages of one organization; in whose conversations they are."""
+    there = await fallbacks.still_there(
+        db,
+        organization_id,
+        [lead for row in rows for lead in (row["lead_id"], row["place"].lead_id) if lead],
+        [client for row in rows for client in (row["client_id"], row["place"].client_id) if client],
+        [row["template_id"] for row in rows if row["template_id"]],
+    )
+    kept = [without_the_deleted(row, there) for row in rows]
+    # A lead that another program holds, or whose changes it refuses, is written to all the same.
+    leads = {row["lead_id"] for row in kept if row["lead_id"] and not is_alone}
+    held = await messages.hold_leads(db, organization_id, list(leads), waits=False)
+    stored: Outcomes = {}
+    placed: dict[UUID, Placed] = {}
+    await keep_all(db, organization_id, kept, held, stored, placed)
+    return list(placed.values())
+
+
+async def _record(
+    db: Connection,
+    events: Sequence[Event],
+    due: Mapping[UUID, Due],
+    taken_back: frozenset[UUID],
+) -> None:
+    """Record what happened to the earlier messages; raises `_OvertakenError`."""
+    for advance in await reports.record(db, events):
+        status = advance.old_status
+        has_left = advance.message_id in taken_back and status not in _NOT_LEFT
+        if has_left or is_over(due[advance.message_id], status):
+            raise _OvertakenError("a report came meanwhile")

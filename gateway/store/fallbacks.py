@@ -1,0 +1,98 @@
+"""Fallbacks: what follows a message that failed, or did not get far enough in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.store.database import Connection
+from gateway.store.sql import queries
+from gateway.store.values import as_json
+
+_SQL = queries("fallbacks")
+
+Row = dict[str, Any]
+# A fallback is known by the message that it follows: (organization, message).
+Key = tuple[UUID, UUID]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """A fallback whose next step is due, locked, with the message that it follows as it is now."""
+
+    organization_id: UUID
+    message_id: UUID
+    is_test: bool
+    steps: Sequence[Row]
+    status: str
+    channel: str
+    reference: str | None
+    metadata: Any
+    expires_at: datetime | None
+    is_expired: bool
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.organization_id, self.message_id
+
+
+async def store(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> None:
+    """Store what follows messages, which are stored in the same transaction."""
+    rows = [
+        {
+            "id": row["id"],
+            "send_at": row["send_at"],
+            "after": row["steps"][0]["after"],
+            "is_test": row["is_test"],
+            "steps": row["steps"],
+        }
+        for row in messages
+    ]
+    await db.execute(_SQL["store"], as_json(rows), organization_id)
+
+
+async def due(db: Connection, limit: int) -> list[Key]:
+    """Which are due, the longest first; none is locked."""
+    return [tuple(row) for row in await db.fetch(_SQL["due"], limit)]
+
+
+async def claim(db: Connection, limit: int, of: Sequence[UUID] | None = None) -> list[Due]:
+    """Lock those that are due, or only those of these messages."""
+    rows = await db.fetch(_SQL["claim"], limit, list(of) if of is not None else None)
+    return [Due(**row) for row in rows]
+
+
+async def still_there(
+    db: Connection,
+    organization_id: UUID,
+    leads: Sequence[UUID],
+    clients: Sequence[UUID],
+    templates: Sequence[UUID],
+) -> frozenset[UUID]:
+    """Which of these have not been deleted."""
+    rows = await db.fetch(
+        _SQL["still_there"], organization_id, list(leads), list(clients), list(templates)
+    )
+    return frozenset(row["id"] for row in rows)
+
+
+async def take_back(db: Connection, keys: Sequence[Key]) -> frozenset[UUID]:
+    """Take messages out of the queue that surely have not left; which these were."""
+    if not keys:
+        return frozenset()
+    rows = await db.fetch(_SQL["take_back"], *map(list, zip(*keys, strict=True)))
+    return frozenset(row["message_id"] for row in rows)
+
+
+async def end(db: Connection, keys: Sequence[Key]) -> None:
+    """Nothing follows these messages any more."""
+    await db.execute(_SQL["end"], *map(list, zip(*keys, strict=True)))
+
+
+async def postpone(db: Connection, keys: Sequence[Key], seconds: float) -> None:
+    """Have those that are due tried again in so many seconds."""
+    await db.execute(_SQL["postpone"], *map(list, zip(*keys, strict=True)), seconds)

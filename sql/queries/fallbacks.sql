@@ -1,0 +1,58 @@
+-- Fallbacks: what follows a message that failed, or did not get far enough in time.
+
+-- name: store
+-- With the messages $1 (json array) of organization $2, which are stored in the same transaction. The
+-- time of the next step counts from when the message may leave.
+INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, is_test, steps)
+SELECT $2, id, greatest(send_at, now()) + make_interval(secs => after), is_test, steps
+FROM json_to_recordset($1::json) AS i (
+  id uuid, send_at timestamptz, after double precision, is_test boolean, steps jsonb
+);
+
+-- name: due
+-- Which are due, up to $1, without a lock.
+SELECT organization_id, message_id FROM gateway.fallbacks
+WHERE due_at <= now() ORDER BY due_at LIMIT $1;
+
+-- name: claim
+-- Locks up to $1 that are due, only those of messages $2 if it is given; with their messages as they
+-- are. Those that another worker has locked are its own.
+SELECT f.organization_id, f.message_id, f.is_test, f.steps, m.status, m.channel, m.reference,
+  m.metadata, m.expires_at, coalesce(m.expires_at <= now(), false) AS is_expired
+FROM (
+  SELECT * FROM gateway.fallbacks
+  WHERE due_at <= now() AND ($2::uuid[] IS NULL OR message_id = ANY ($2))
+  ORDER BY due_at LIMIT $1
+  FOR UPDATE SKIP LOCKED
+) f
+CROSS JOIN LATERAL (
+  SELECT * FROM messages m
+  WHERE m.organization_id = f.organization_id AND m.id = f.message_id OFFSET 0
+) m;
+
+-- name: still_there
+-- Which of leads $2, clients $3 and templates $4 of organization $1 have not been deleted since.
+SELECT id FROM leads WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+UNION ALL
+SELECT id FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])
+UNION ALL
+SELECT id FROM message_templates WHERE organization_id = $1 AND id = ANY ($4::uuid[]);
+
+-- name: take_back
+-- Messages $2 of organizations $1 that surely did not leave yet leave no more: nobody has them, and no
+-- answer of theirs was lost (the caller looks at their status). Returns which these are.
+DELETE FROM gateway.queue q USING unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
+WHERE q.organization_id = k.organization_id AND q.message_id = k.message_id
+  AND q.phase = 'send' AND q.lease_until IS NULL
+RETURNING q.message_id;
+
+-- name: end
+DELETE FROM gateway.fallbacks f
+USING unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
+WHERE f.organization_id = k.organization_id AND f.message_id = k.message_id;
+
+-- name: postpone
+-- Those that are due and could not be followed now.
+UPDATE gateway.fallbacks f SET due_at = now() + make_interval(secs => $3)
+FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
+WHERE f.organization_id = k.organization_id AND f.message_id = k.message_id AND f.due_at <= now();
