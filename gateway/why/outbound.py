@@ -13,6 +13,7 @@ from gateway.why.reasons import failure
 from gateway.why.steps import last_event, provider_of, reason_of
 from gateway.why.words import clean, how_long, noun, opening, when
 
+_ARRIVED = ("delivered", "read")
 # State and advice.
 Said = tuple[str, str | None]
 
@@ -39,6 +40,8 @@ SUPPRESSED: Final = {
 def explain(story: Story, zone: tzinfo) -> Said:
     """The state in a sentence or two, and what to do next."""
     state, advice = _BY_STATUS.get(story.message["status"] or "pending", _pending)(story, zone)
+    if last_event(story, "fallback") is not None and story.message["status"] not in _ARRIVED:
+        advice = "Something else was sent instead: look at that message, named below."
     return state, _with_suppressions(story, advice)
 
 

@@ -10,7 +10,7 @@ from gateway.registry import PROVIDERS
 from gateway.why.model import Other, Row, Step, Story, named_in
 from gateway.why.reasons import failure
 from gateway.why.reports import reported
-from gateway.why.words import clean, how_long, name_of, opening, sentence, when
+from gateway.why.words import clean, how_long, name_of, noun, opening, sentence, when
 
 _MOST_DETAILS = 12
 # A provider's time in whole seconds may be any moment of that second.
@@ -83,6 +83,12 @@ def _before(story: Story, steps: list[Step]) -> Iterator[Step]:
     if retry_of is not None:
         text = "This is a new attempt at an earlier message that had failed."
         yield Step(at=first, text=text, source="gateway", detail={"message_id": str(retry_of)})
+    followed = story.metadata.get("fallback_of")
+    if isinstance(followed, str) and story.message["direction"] == "outbound":
+        text = "This was sent because an earlier message had failed, or not arrived in time."
+        yield Step(
+            at=first, text=text, source="gateway", detail={"message_id": clean(followed, 64)}
+        )
     answered = story.metadata.get("reply_to")
     if isinstance(answered, str) and story.message["direction"] == "inbound":
         text = "This answers an earlier message."
@@ -192,8 +198,28 @@ def _asked_by_sending(story: Story, event: Row, _zone: tzinfo) -> str:
     return f"{_who(story, event)} is asked by the same request again: that makes no second message."
 
 
-def _canceled(_story: Story, _event: Row, _zone: tzinfo) -> str:
+def _canceled(_story: Story, event: Row, _zone: tzinfo) -> str:
+    if event["detail"].get("reason") == "fallback":
+        return "It was canceled before it was sent: it would have arrived behind what was sent instead."
     return "It was canceled before it was sent."
+
+
+def _fallback(_story: Story, event: Row, _zone: tzinfo) -> str:
+    instead = noun(str(event["detail"].get("channel")))
+    return f"{_because(event)}, something else was sent instead ({instead})."
+
+
+def _fallback_expired(_story: Story, event: Row, _zone: tzinfo) -> str:
+    return f"{_because(event)}, something else was to be sent instead, but its time was over, too."
+
+
+def _because(event: Row) -> str:
+    words = {
+        "failed": "As it had failed",
+        "not_delivered": "As it was not delivered in time",
+        "not_read": "As it was not read in time",
+    }
+    return words.get(str(event["detail"].get("reason")), "As it did not get far enough")
 
 
 def _delivered(_story: Story, _event: Row, _zone: tzinfo) -> str:
@@ -212,5 +238,7 @@ _OWN: Final[Mapping[str, Any]] = {
     "not_found_at_provider": _not_there,
     "asked_by_sending": _asked_by_sending,
     "canceled": _canceled,
+    "fallback": _fallback,
+    "fallback_expired": _fallback_expired,
     "delivered": _delivered,
 }

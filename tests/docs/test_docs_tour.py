@@ -58,6 +58,10 @@ _SEEN = (
     '"status":"canceled"',
     '"status":202',
     '"status":422',
+    # what is sent instead
+    '"type":"fallback"',
+    '"body": "Your results are here."',
+    '"fallback_of": "',
     '"reset_after_accept"',
     '"status": "delivered"',
     # the answer was lost, and that was no failure

@@ -103,6 +103,24 @@ def test_given_back_once() -> None:
         assert f"Not taken for now. {words}" == text("refused_for_now", error_code=code)
 
 
+def test_what_was_sent_instead() -> None:
+    """Both messages of a fallback name the other, and nobody is told to send the first again."""
+    followed = event("fallback", channel="email", reason="failed", message_id=str(OTHER))
+    first = explain(story(status="failed", about={"events": (followed,)}))
+    (step,) = first.timeline
+    assert "As it had failed, something else was sent instead (e-mail)." == step.text
+    assert str(OTHER) == step.detail["message_id"]
+    instead = "Something else was sent instead: look at that message, named below."
+    assert instead == first.advice
+    arrived = explain(story(status="delivered", about={"events": (followed,)}))
+    assert instead != arrived.advice
+    (before,) = steps(metadata={"fallback_of": str(ID)})
+    assert ("earlier message" in before.text, str(ID)) == (True, before.detail["message_id"])
+    assert text("fallback_expired", reason="not_read").startswith("As it was not read in time, ")
+    assert text("canceled", "canceled", reason="fallback").endswith("what was sent instead.")
+    assert text("fallback").startswith("As it did not get far enough, ")
+
+
 WORDS: list[tuple[str, str, dict[str, Status | None]]] = [
     ("sms", "twilio", dict(webhooks.twilio.messages.STATUSES)),
     ("whatsapp", "twilio", dict(webhooks.twilio.messages.STATUSES)),
