@@ -280,6 +280,21 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
         assert 1000 > rows_read(plan), text
 
 
+async def test_fallbacks_that_are_not_due_are_not_read(db: Connection) -> None:
+    """A look at what is due, each second, walks the index of times, whatever else there is."""
+    await db.execute(MANY)
+    await db.execute(
+        "INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)"
+        " SELECT organization_id, id, now() + interval '1 h' * (row_number() OVER () - 3), '[]'"
+        " FROM messages"
+    )
+    await db.execute(f"PREPARE due (bigint, uuid[]) AS {queries('fallbacks')['claim']}")
+    text = await db.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE due (100, NULL)")
+    plan = json.loads(text)[0]["Plan"]
+    assert not {"fallbacks", "messages"} & read_whole(plan), text
+    assert 20 > rows_read(plan), text
+
+
 async def test_updates_stay_in_their_page(db: Connection) -> None:
     """A change of status, and a lease, touch no index: every such update is HOT, also when all
     messages of some pages change in one transaction, as when their reports come together."""

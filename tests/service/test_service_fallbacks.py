@@ -212,15 +212,22 @@ async def test_a_worker_that_dies_in_the_middle(gateway: Gateway, ask: Ask) -> N
 
 
 async def test_two_workers(gateway: Gateway, ask: Ask) -> None:
-    """Each message is followed once, whoever comes first."""
-    messages = [{"channel": "sms", "to": ADA} | SMS] * 30
+    """Each message is followed once, whoever comes first, by one of its own organization."""
+    messages = [{"channel": "sms", "to": ADA} | SMS] * 20
     await ask("POST", "/v1/messages/batch", {"messages": messages})
+    again = {"body": "Hello", "fallback": [{"channel": "sms", "after": 9, "body": "Again"}]}
+    others = {"messages": [{"channel": "sms", "to": ADA} | again] * 10}
+    await ask("POST", "/v1/messages/batch", others, key=gateway.b.key)
     await late(gateway)
 
     each = [FallingBack(gateway.database, Metrics(), at_once=7).follow() for _ in range(3)]
 
     assert 30 == sum(await asyncio.gather(*each))
-    assert 60 == await gateway.count("messages")
+    theirs = (await ask("GET", "/v1/messages", key=gateway.b.key)).body["data"]
+    assert (40, 20) == (len(await outbound(ask)), len(theirs))
+    assert {("Hello", "canceled"), ("Again", "pending")} == {
+        (row["body"], row["status"]) for row in theirs
+    }
 
 
 async def test_a_chain(gateway: Gateway, ask: Ask, api: Api) -> None:
@@ -339,6 +346,34 @@ async def test_what_was_deleted_since(gateway: Gateway, ask: Ask, ada: dict[str,
         second["template_id"],
         second["body"],
     )
+
+
+async def test_whatsapp_after_its_window(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A free text needs an open window when the request is made, and once more when it is sent: one
+    that comes too late has failed, and the next step follows."""
+    await connect(gateway, "twilio", Channel.WHATSAPP)
+    chat = {"channel": "whatsapp", "after": 60}
+    steps = {"body": "Hello", "fallback": [chat, {"channel": "sms", "body": "Last", "after": 60}]}
+    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA} | steps)
+    assert (422, ["fallback.0.body"]) == (refused.status, list(refused.fields()))
+    inbound = {"MessageSid": "SM" + "9" * 32, "Body": "Hi", "From": f"whatsapp:{ADA}",
+               "To": f"whatsapp:{OURS[Channel.WHATSAPP]}"}  # fmt: skip
+    assert 200 == (await from_twilio(gateway, "message", inbound)).status
+    soon = {"send_at": "2090-01-01T12:00:00Z"}
+    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA} | steps | soon)
+    assert (422, ["fallback.0.body"]) == (refused.status, list(refused.fields()))
+    await send(ask, "sms", ADA, **steps)
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    await run(gateway, "UPDATE gateway.correspondence SET last_inbound_at = now() - interval '2 d'")
+    past = """UPDATE messages SET parts = jsonb_set(parts, '{window_until}', '"2020-01-01T00:00Z"')
+      WHERE channel = 'whatsapp' AND direction = 'outbound'"""
+    await run(gateway, past)
+    await step(api.worker(gateway))
+
+    assert 1 == await follow(gateway)
+    shown_ = [("sms", "canceled"), ("whatsapp", "failed"), ("sms", "pending")]
+    assert shown_ == await shown(ask)
 
 
 async def test_a_retry_is_followed_by_nothing(gateway: Gateway, ask: Ask, api: Api) -> None:
