@@ -200,7 +200,7 @@ def _asked_by_sending(story: Story, event: Row, _zone: tzinfo) -> str:
 
 def _canceled(_story: Story, event: Row, _zone: tzinfo) -> str:
     if event["detail"].get("reason") == "fallback":
-        return "It was canceled before it was sent: it would have arrived behind what was sent instead."
+        return "It was canceled before it was sent, as something else was sent instead."
     return "It was canceled before it was sent."
 
 

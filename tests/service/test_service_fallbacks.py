@@ -6,84 +6,36 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
 from gateway.metrics import Metrics
-from tests.service.wires import OURS, connect, from_twilio, row_of, send, step
+from tests.service.falling import (
+    ADA,
+    BY_MAIL,
+    MAIL,
+    SMS,
+    event,
+    follow,
+    known,
+    late,
+    outbound,
+    refuse_sms,
+    run,
+    shown,
+    told,
+)
+from tests.service.wires import OURS, send, step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
-
-ADA, MAIL = "+447700900123", "ada@example.com"
-SID = "SM" + "3" * 32
-BY_MAIL = {"channel": "email", "after": 60}
-SMS = {"body": "Hello", "subject": "From us", "fallback": [BY_MAIL]}
 
 
 @pytest.fixture(autouse=True)
 async def ada(gateway: Gateway, ask: Ask, api: Api) -> dict[str, Any]:
-    """A lead who has a number and a mailbox; we send mails, too; every provider takes all."""
-    await connect(gateway, "sendgrid", Channel.EMAIL)
-    api.answers = lambda request: (
-        web.json_response({"sid": SID}, status=201)
-        if request.path.startswith("/2010")
-        else web.Response(status=202, headers={"X-Message-Id": "sg-1"})
-    )
-    lead = {"first_name": "Ada", "phone": ADA, "email": MAIL}
-    found: dict[str, Any] = (await ask("POST", "/v1/leads", lead)).body
-    return found
-
-
-def refuse_sms(api: Api) -> None:
-    """Let Twilio refuse every message for good."""
-    api.says(400, {"code": 21211, "message": "Invalid 'To'", "status": 400})
-
-
-async def follow(gateway: Gateway) -> int:
-    """What a worker does once a second."""
-    return await FallingBack(gateway.database, Metrics()).follow()
-
-
-async def run(gateway: Gateway, statement: str, *values: Any) -> Any:
-    """One statement, as a superuser."""
-    async with gateway.database.as_service() as db:
-        await db.execute("RESET ROLE")
-        return await db.fetchval(statement, *values)
-
-
-async def late(gateway: Gateway) -> None:
-    """Let every message have had its time."""
-    await run(gateway, "UPDATE gateway.fallbacks SET due_at = now()")
-
-
-async def told(gateway: Gateway, status: str) -> None:
-    """Twilio reports a status of the message that it has."""
-    fields = {"MessageSid": SID, "MessageStatus": status}
-    assert 200 == (await from_twilio(gateway, "status", fields)).status
-
-
-async def outbound(ask: Ask) -> list[dict[str, Any]]:
-    """All that we have sent or are about to, the oldest first."""
-    rows: list[dict[str, Any]] = (await ask("GET", "/v1/messages?direction=outbound")).body["data"]
-    return rows[::-1]
-
-
-async def shown(ask: Ask) -> Sequence[tuple[str, str]]:
-    """Channel and status of each of these."""
-    return [(row["channel"], row["status"]) for row in await outbound(ask)]
-
-
-async def event(ask: Ask, message: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The detail of the one event of a type."""
-    events = (await ask("GET", f"/v1/messages/{message['id']}/events")).body["data"]
-    (found,) = [each for each in events if each["type"] == kind]
-    detail: dict[str, Any] = found["detail"]
-    return detail
+    """A lead who has a number and a mailbox."""
+    return await known(gateway, ask, api)
 
 
 async def test_a_failed_message_is_followed_at_once(
@@ -138,27 +90,17 @@ async def test_time(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert [("sms", "delivered"), ("email", "pending")] == await shown(ask)
 
 
-async def test_time_counts_from_when_it_may_leave(gateway: Gateway, ask: Ask) -> None:
-    """A message for another day has as long as one that leaves at once."""
-    await send(ask, "sms", ADA, **SMS, send_at="2090-01-01T12:00:00Z")
-    due = await run(gateway, "SELECT due_at::text FROM gateway.fallbacks")
-    assert due.startswith("2090-01-01 12:01:00")
-
-
-@pytest.mark.parametrize(
-    ("until", "status", "followers"),
-    [("delivered", "delivered", 0), ("read", "delivered", 1), ("delivered", "read", 0)],
-)
-async def test_what_it_has_to_reach(
-    gateway: Gateway, ask: Ask, api: Api, until: str, status: str, followers: int
-) -> None:
+async def test_what_it_has_to_reach(gateway: Gateway, ask: Ask, api: Api) -> None:
     """What got as far as was asked for is followed by nothing."""
-    await send(ask, "sms", ADA, **SMS | {"fallback": [BY_MAIL | {"until": until}]})
-    await step(api.worker(gateway))
-    await told(gateway, status)
-    await late(gateway)
-
-    assert followers == await follow(gateway)
+    cases = [("delivered", "delivered", 0), ("read", "delivered", 1), ("delivered", "read", 0)]
+    for n, (until, status, followers) in enumerate(cases):
+        sid = f"SM{n:032}"
+        api.says(201, {"sid": sid})
+        await send(ask, "sms", ADA, **SMS | {"fallback": [BY_MAIL | {"until": until}]})
+        await step(api.worker(gateway))
+        await told(gateway, status, sid)
+        await late(gateway)
+        assert followers == await follow(gateway)
     assert 0 == await gateway.count("gateway.fallbacks")
 
 
@@ -302,8 +244,7 @@ async def test_a_failure_that_comes_meanwhile_waits_for_nobody(gateway: Gateway,
 
 
 async def test_what_another_program_holds(gateway: Gateway, ask: Ask) -> None:
-    """One message that is locked for long keeps the others waiting for seconds, and is followed when
-    it is free."""
+    """A locked message keeps the others waiting for seconds, and is followed once it is free."""
     held = await send(ask, "sms", ADA, **SMS)
     await send(ask, "sms", ADA, **SMS)
     await late(gateway)
@@ -348,34 +289,6 @@ async def test_what_was_deleted_since(gateway: Gateway, ask: Ask, ada: dict[str,
     )
 
 
-async def test_whatsapp_after_its_window(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """A free text needs an open window when the request is made, and once more when it is sent: one
-    that comes too late has failed, and the next step follows."""
-    await connect(gateway, "twilio", Channel.WHATSAPP)
-    chat = {"channel": "whatsapp", "after": 60}
-    steps = {"body": "Hello", "fallback": [chat, {"channel": "sms", "body": "Last", "after": 60}]}
-    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA} | steps)
-    assert (422, ["fallback.0.body"]) == (refused.status, list(refused.fields()))
-    inbound = {"MessageSid": "SM" + "9" * 32, "Body": "Hi", "From": f"whatsapp:{ADA}",
-               "To": f"whatsapp:{OURS[Channel.WHATSAPP]}"}  # fmt: skip
-    assert 200 == (await from_twilio(gateway, "message", inbound)).status
-    soon = {"send_at": "2090-01-01T12:00:00Z"}
-    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA} | steps | soon)
-    assert (422, ["fallback.0.body"]) == (refused.status, list(refused.fields()))
-    await send(ask, "sms", ADA, **steps)
-    await late(gateway)
-    assert 1 == await follow(gateway)
-    await run(gateway, "UPDATE gateway.correspondence SET last_inbound_at = now() - interval '2 d'")
-    past = """UPDATE messages SET parts = jsonb_set(parts, '{window_until}', '"2020-01-01T00:00Z"')
-      WHERE channel = 'whatsapp' AND direction = 'outbound'"""
-    await run(gateway, past)
-    await step(api.worker(gateway))
-
-    assert 1 == await follow(gateway)
-    shown_ = [("sms", "canceled"), ("whatsapp", "failed"), ("sms", "pending")]
-    assert shown_ == await shown(ask)
-
-
 async def test_a_retry_is_followed_by_nothing(gateway: Gateway, ask: Ask, api: Api) -> None:
     """The failed message's fallback goes on; its retry has none, nor what else we note of it."""
     first = await send(ask, "sms", ADA, **SMS)
@@ -388,97 +301,3 @@ async def test_a_retry_is_followed_by_nothing(gateway: Gateway, ask: Ask, api: A
     again = await ask("POST", f"/v1/messages/{second['id']}/retry")
     assert (202, {}) == (again.status, again.body["metadata"])
     assert 0 == await gateway.count("gateway.fallbacks")
-
-
-async def test_test_key(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """Its steps, too, make no request outside."""
-    request = {"channel": "sms", "to": ADA} | SMS
-    sent = await ask("POST", "/v1/messages", request, key=gateway.a.test_key)
-    assert 202 == sent.status
-    await late(gateway)
-    assert 1 == await follow(gateway)
-    await step(api.worker(gateway))
-    assert [] == api.asked
-    assert [("sms", "canceled"), ("email", "delivered")] == await shown(ask)
-
-
-async def test_an_answer_again(gateway: Gateway, ask: Ask) -> None:
-    """A repeated key stores no second fallback."""
-    headers = {"Idempotency-Key": "one"}
-    request = {"channel": "sms", "to": ADA} | SMS
-    one = await ask("POST", "/v1/messages", request, headers=headers)
-    two = await ask("POST", "/v1/messages", request, headers=headers)
-    assert (202, one.body) == (two.status, two.body)
-    assert 1 == await gateway.count("gateway.fallbacks")
-
-
-async def test_a_batch(gateway: Gateway, ask: Ask) -> None:
-    """Messages with and without, and one whose step is wrong, each for itself."""
-    plain = {"channel": "sms", "to": ADA, "body": "Hello"}
-    wrong = plain | {"fallback": [{"channel": "sms", "to": "12", "after": 1}]}
-    steps = {"fallback": [{"channel": "sms", "after": 1, "body": "Again"}]}
-    answer = await ask("POST", "/v1/messages/batch", {"messages": [plain, wrong, plain | steps]})
-    assert [202, 422, 202] == [item["status"] for item in answer.body["data"]]
-    await late(gateway)
-    assert 1 == await follow(gateway)
-    assert ["Hello", "Hello", "Again"] == [row["body"] for row in await outbound(ask)]
-
-
-async def test_a_reply(gateway: Gateway, ask: Ask) -> None:
-    """It goes where they wrote from, and its step to the same person."""
-    inbound = {"MessageSid": "SM" + "9" * 32, "From": ADA, "To": gateway.a.sender, "Body": "Hi"}
-    assert 200 == (await from_twilio(gateway, "message", inbound)).status
-    (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
-    path = f"/v1/conversations/{conversation['id']}/messages"
-    assert 202 == (await ask("POST", path, SMS)).status
-    await late(gateway)
-    assert 1 == await follow(gateway)
-    assert {conversation["id"]} == {row["conversation_id"] for row in await outbound(ask)}
-
-
-async def test_whoever_wants_none_has_nothing_to_do_with_it(
-    gateway: Gateway, ask: Ask, api: Api
-) -> None:
-    """No statement touches the table of fallbacks for a message without one, to its end."""
-    await run(gateway, "REVOKE ALL ON gateway.fallbacks FROM service_role")
-    await send(ask, "sms", ADA, body="Hello")
-    await step(api.worker(gateway))
-    await told(gateway, "delivered")
-    assert [("sms", "delivered")] == await shown(ask)
-    refused = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA} | SMS)
-    assert 503 == refused.status
-
-
-async def test_every_problem_is_named(gateway: Gateway, ask: Ask) -> None:
-    """Each step is judged with its request; nothing of it is stored, and a check says the same."""
-    await ask("POST", "/v1/templates", {"name": "t", "type": "sms", "content": "{{ name }}"})
-    await ask("POST", "/v1/suppressions", {"channel": "sms", "address": "+447700900199"})
-    sms = {"channel": "sms", "to": ADA, "body": "Hello"}
-    text = {"channel": "sms", "after": 1}
-    cases: list[tuple[dict[str, Any], list[str]]] = [
-        (SMS | {"fallback": [BY_MAIL | {"to": "nobody"}]}, ["fallback.0.to"]),
-        # somebody else's number: no mailbox is known; one that is none: that is all there is to say
-        (SMS | {"to": "+447700900111"}, ["fallback.0.to"]),
-        (SMS | {"to": "nobody"}, ["to"]),
-        ({"fallback": [BY_MAIL]}, ["fallback.0.body"]),
-        ({"fallback": [{"channel": "call", "after": 1}]}, ["fallback.0.channel"]),
-        ({"fallback": [text, text | {"template": "no"}]}, ["fallback.1.template"]),
-        ({"fallback": [text | {"template": "t"}]}, ["fallback.0.variables.name"]),
-        ({"fallback": [text | {"body": "x" * 1601}], "to": "1"}, ["fallback.0.body", "to"]),
-        ({"fallback": [text], "body": None}, ["body"]),
-        ({"fallback": [text, text | {"to": "+447700900199"}]}, ["fallback.1.to"]),
-        ({"fallback": [text], "variables": {"name": "Ada"}}, ["variables"]),
-        ({"fallback": [text], "subject": "From us"}, ["subject"]),
-    ]
-    requests = [{k: v for k, v in (sms | case).items() if v} for case, _ in cases]
-
-    answer = await ask("POST", "/v1/messages/batch", {"messages": requests})
-
-    problems = [item["problem"]["errors"] for item in answer.body["data"]]
-    assert [fields for _, fields in cases] == [
-        sorted(error["field"] for error in errors) for errors in problems
-    ]
-    assert 0 == await gateway.count("messages")
-    for request, errors in zip(requests, problems, strict=True):
-        checked = await ask("POST", "/v1/messages/check", request)
-        assert (False, errors) == (checked.body["ok"], checked.body["errors"])
