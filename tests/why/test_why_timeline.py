@@ -117,7 +117,9 @@ def test_what_was_sent_instead() -> None:
     (before,) = steps(metadata={"fallback_of": str(ID)})
     assert ("earlier message" in before.text, str(ID)) == (True, before.detail["message_id"])
     assert text("fallback_expired", reason="not_read").startswith("As it was not read in time, ")
-    assert text("canceled", "canceled", reason="fallback").endswith("something else was sent instead.")
+    assert text("canceled", "canceled", reason="fallback").endswith(
+        "something else was sent instead."
+    )
     assert text("fallback").startswith("As it did not get far enough, ")
 
 
