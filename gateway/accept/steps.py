@@ -18,6 +18,9 @@ from gateway.problems import FieldError
 from gateway.shapes.messages import FallbackStep, SendRequest
 from gateway.store.contacts import Row
 
+# Characters of a subject that was not given: as many as one line of a mail's head should have.
+_SUBJECT = 70
+
 
 def sought(request: SendRequest) -> Iterator[SendRequest]:
     """What a request refers to, and each of its steps as far as it says so itself."""
@@ -36,8 +39,16 @@ def request_of(step: FallbackStep, request: SendRequest, first: Draft, known: Kn
     said = _request(step, request, to, body)
     if step.channel is not Channel.EMAIL or step.template is not None:
         return said
-    subject = first.content.subject if first.content else None
-    return said.model_copy(update={"subject": subject or request.subject})
+    subject = (first.content.subject if first.content else None) or request.subject
+    return said.model_copy(update={"subject": subject or _beginning(body or "")})
+
+
+def _beginning(text: str) -> str:
+    """The subject of a mail of which nobody has said one: its first line, as far as it is shown."""
+    line = " ".join(text.strip().partition("\n")[0].split())
+    if len(line) <= _SUBJECT:
+        return line
+    return line[:_SUBJECT].rpartition(" ")[0] + "…" if " " in line[:_SUBJECT] else line[:_SUBJECT]
 
 
 def _request(
@@ -84,7 +95,7 @@ def _errors(step: FallbackStep, first: Draft, made: Draft) -> Iterator[FieldErro
             name, text = "channel", f"has no default sender: add one for {step.channel}"
         elif name == "subject":
             name = "body" if step.template is None else "template"
-            text = f"{text} Use a template that has one, or give the request a subject."
+            text = f"{text} Use a template that has one."
         yield FieldError(name, text)
 
 

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels.model import Channel
-from tests.service.falling import ADA, BY_MAIL, SMS, follow, known, late, outbound, run, shown, told
+from tests.service.falling import (
+    ADA,
+    BY_MAIL,
+    MAIL,
+    SMS,
+    follow,
+    known,
+    late,
+    outbound,
+    run,
+    shown,
+    told,
+)
 from tests.service.wires import OURS, connect, from_twilio, send, step
 
 if TYPE_CHECKING:
@@ -90,6 +102,7 @@ async def test_whoever_wants_none_has_nothing_to_do_with_it(
 async def test_every_problem_is_named(gateway: Gateway, ask: Ask) -> None:
     """Each step is judged with its request; nothing of it is stored, and a check says the same."""
     await ask("POST", "/v1/templates", {"name": "t", "type": "sms", "content": "{{ name }}"})
+    await ask("POST", "/v1/templates", {"name": "m", "type": "email", "content": "Hello"})
     await ask("POST", "/v1/suppressions", {"channel": "sms", "address": "+447700900199"})
     sms = {"channel": "sms", "to": ADA, "body": "Hello"}
     text = {"channel": "sms", "after": 1}
@@ -98,7 +111,7 @@ async def test_every_problem_is_named(gateway: Gateway, ask: Ask) -> None:
         # somebody else's number: no mailbox is known; one that is none: that is all there is to say
         (SMS | {"to": "+447700900111"}, ["fallback.0.to"]),
         (SMS | {"to": "nobody"}, ["to"]),
-        ({"fallback": [BY_MAIL]}, ["fallback.0.body"]),
+        ({"fallback": [BY_MAIL | {"template": "m"}]}, ["fallback.0.template"]),
         ({"fallback": [{"channel": "call", "after": 1}]}, ["fallback.0.channel"]),
         ({"fallback": [text, text | {"template": "no"}]}, ["fallback.1.template"]),
         ({"fallback": [text | {"template": "t"}]}, ["fallback.0.variables.name"]),
@@ -148,3 +161,24 @@ async def test_whatsapp_after_its_window(gateway: Gateway, ask: Ask, api: Api) -
     assert 1 == await follow(gateway)
     shown_ = [("sms", "canceled"), ("whatsapp", "failed"), ("sms", "pending")]
     assert shown_ == await shown(ask)
+
+
+async def test_a_mail_without_a_subject(gateway: Gateway, ask: Ask) -> None:
+    """A step has no field for one: it is the first message's, the request's, or its first line."""
+    long = "Your results are here: " + "please call us before noon, " * 4
+    mail = {"channel": "email", "to": MAIL, "body": "Hello", "subject": "Its own"}
+    wide = "x" * 90
+    messages = [
+        mail | {"fallback": [BY_MAIL | {"body": "By mail"}]},
+        {"channel": "sms", "to": ADA, "body": long, "fallback": [BY_MAIL]},
+        {"channel": "sms", "to": ADA, "body": f" Hi\tAda \nAll is well.\n{wide}",
+         "fallback": [BY_MAIL, BY_MAIL | {"body": wide}]},
+    ]  # fmt: skip
+    for message in messages:
+        assert 202 == (await ask("POST", "/v1/messages", message)).status
+    for _ in range(2):
+        await late(gateway)
+        await follow(gateway)
+    mails = [row for row in await outbound(ask) if "fallback_of" in row["metadata"]]
+    subjects = ["Its own", "Your results are here: please call us before noon, please call us…"]
+    assert {*subjects, "Hi Ada", wide[:70]} == {row["subject"] for row in mails}
