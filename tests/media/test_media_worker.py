@@ -28,9 +28,10 @@ class Slow:
         self.lease_id = new_id()
         self.begun, self.may_end = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, _: int, __: Sequence[UUID] = ()) -> Turns:
+    async def claim(self, _: int, *__: Sequence[UUID]) -> Turns:
         """The message, once."""
-        message = SimpleNamespace(claimed=SimpleNamespace(organization_id=new_id()))
+        claimed = SimpleNamespace(organization_id=new_id(), sender_id=new_id())
+        message = SimpleNamespace(claimed=claimed)
         return Turns([] if self.begun.is_set() else [cast("Turn", message)])
 
     async def work(self, _: object) -> None:
