@@ -15,13 +15,13 @@ from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api import docs
 from gateway.api.auth import Callers
-from gateway.api.events import render
 from gateway.api.media import SERVING, Serving, add_links
-from gateway.api.table import ENDPOINTS, NOT_BUILT
+from gateway.api.table import ENDPOINTS
 from gateway.batching import FullError
 from gateway.config import Settings, metrics_folder
 from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
+from gateway.live.events import render
 from gateway.live.hub import Live
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -87,9 +87,6 @@ def _add_api(app: web.Application, start: str) -> None:
     for endpoint in ENDPOINTS:
         for method in (endpoint.method, "HEAD") if endpoint.is_file else (endpoint.method,):
             app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
-    for path in NOT_BUILT:
-        for pattern in (path, path + "/{rest:.*}"):
-            app.router.add_route("*", start + pattern, _not_built)
 
 
 def _lazily(bind: Callable[[Services], Handler]) -> Handler:
@@ -153,10 +150,6 @@ async def _stop(app: web.Application) -> None:
 
 async def _name_no_versions(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "gateway"
-
-
-async def _not_built(request: web.Request) -> web.StreamResponse:
-    raise Problem(404, f"{request.path} is not built yet in this version of the gateway.")
 
 
 @web.middleware

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from yarl import URL
 
 from channels import providers
 
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     supabase_url: str | None = None
     supabase_anon_key: str | None = None
     gateway_media_url: str | None = None
+    gateway_subscription_origins: Annotated[tuple[str, ...], NoDecode] = ()
     provider_api_urls: dict[str, str] = Field(default_factory=dict)
     port: int = Field(default=8080, ge=1, le=65535)
     web_concurrency: int = Field(default=1, ge=1, le=256)
@@ -92,6 +94,13 @@ class Settings(BaseSettings):
             raise ValueError("has no key: give one, or leave the variable out")
         return keys
 
+    @field_validator("gateway_subscription_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
+
     @property
     def base_url(self) -> str:
         """What providers call, without a slash at the end."""
@@ -123,6 +132,14 @@ def check_url(value: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must have no query and no fragment")
     return value.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    """An origin in the form in which origins are compared; raises `ValueError`."""
+    url = URL(check_url(value), encoded=True)
+    if url.raw_path != "/" or url.user is not None:
+        raise ValueError("each must be an origin, as https://host:port, without path and user")
+    return str(url.origin())
 
 
 def _check_port(url: str) -> None:

@@ -62,6 +62,12 @@ class Metrics:
             ("provider", "answer"),
             registry=registry,
         )
+        self._deliveries = Counter(
+            "gateway_deliveries",
+            "Attempts to tell a subscription of an event",
+            ("outcome",),
+            registry=registry,
+        )
         self._accept_seconds = Histogram(
             "gateway_accept_seconds",
             "From request to answer of POST /v1/messages",
@@ -122,6 +128,10 @@ class Metrics:
         """A webhook request was answered."""
         _counter(self._hooks, provider, str(status)).inc()
         _histogram(self._hook_seconds, provider).observe(seconds)
+
+    def event_sent(self, outcome: str) -> None:
+        """A subscription was told of an event (`delivered`), or was not (`failed`, `given_up`)."""
+        _counter(self._deliveries, outcome).inc()
 
     def write(self) -> None:
         """Write the latest counts to where other processes read them."""

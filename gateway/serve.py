@@ -19,6 +19,7 @@ from aiohttp import web
 from channels import leaving
 from channels.download import Downloader
 from channels.names import OwnThreads
+from channels.posting import Poster
 from gateway.accept.falling_back import FallingBack
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
@@ -32,6 +33,7 @@ from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
+from gateway.subscriptions.delivering import Deliveries
 from gateway.vault import Vault
 from gateway.web.connections import BACKLOG, listening, most_connections
 from gateway.web.in_flight import IN_FLIGHT
@@ -150,6 +152,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=jar) as session,
             Downloader() as downloader,
+            Poster(settings.gateway_subscription_origins) as poster,
         ):
             vault, metrics = Vault(settings.gateway_secret_keys), Metrics(metrics_folder())
             store = open_store(settings.gateway_media_url, settings.gateway_data)
@@ -180,6 +183,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 dispatching,
                 errands,
                 FallingBack(database, metrics),
+                Deliveries(database, vault, poster, metrics),
                 direct,
                 settings.worker_concurrency,
             )

@@ -25,6 +25,7 @@ from gateway.store import queue, upkeep
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import listen
+from gateway.subscriptions.delivering import Deliveries
 from gateway.template_uses import TemplateUses
 
 _log = logger(__name__)
@@ -57,6 +58,7 @@ class Worker:
         dispatching: Dispatching,
         errands: Errands,
         falling_back: FallingBack,
+        deliveries: Deliveries,
         direct_url: str,
         concurrency: int,
         *,
@@ -67,6 +69,7 @@ class Worker:
         self._dispatching = dispatching
         self._errands = errands
         self._falling_back = falling_back
+        self._deliveries = deliveries
         self._direct_url = direct_url
         self._concurrency = concurrency
         self._slow_after = slow_after
@@ -93,8 +96,10 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop`."""
         fetching = asyncio.create_task(self._errands.run())
+        delivering = asyncio.create_task(self._deliveries.run(self._stopping))
         beside = [
             fetching,
+            delivering,
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._regularly(1.0, self._end_dead_leases)),
             asyncio.create_task(self._regularly(1.0, self._follow)),
@@ -112,8 +117,7 @@ class Worker:
                 if task.done():
                     task.result()
             fetching.cancel()  # what it has under way is another worker's at once
-            if self._under_way:
-                await asyncio.wait(self._under_way, timeout=self._stop_after)
+            await asyncio.wait({delivering, *self._under_way}, timeout=self._stop_after)
         finally:
             claiming.cancel()
             await self._cut()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -14,12 +13,13 @@ from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
-from gateway.api.sending import accepted, idempotency, one, replay, shown
+from gateway.api.sending import accepted, idempotency, one, replay
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
+from gateway.shapes.shown import shown, shown_conversation
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
@@ -42,14 +42,16 @@ async def search(call: Call) -> web.Response:
         page = await conversations.search(
             db, call.organization_id, wanted, call.cursor, query.limit, among=among
         )
-    return respond({"data": [show(row) for row in page.rows], "next_cursor": page.next_cursor})
+    return respond(
+        {"data": [shown_conversation(row) for row in page.rows], "next_cursor": page.next_cursor}
+    )
 
 
 async def get(call: Call) -> web.Response:
     """One conversation."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-    return respond(show(row))
+    return respond(shown_conversation(row))
 
 
 async def messages(call: Call) -> web.Response:
@@ -94,7 +96,7 @@ async def change(call: Call) -> web.Response:
     except ConflictError:
         text = "is not a member of staff of your organization"
         raise invalid([FieldError("assigned_to", text)]) from None
-    return respond(show(row))
+    return respond(shown_conversation(row))
 
 
 async def link(call: Call) -> web.Response:
@@ -111,7 +113,7 @@ async def link(call: Call) -> web.Response:
     except ConflictError as conflict:
         raise await _not_linked(call, conflict, changes) from None
     async with database.as_caller(call.caller) as db:
-        return respond(show(await _known(call, db)))
+        return respond(shown_conversation(await _known(call, db)))
 
 
 async def merge(call: Call) -> web.Response:
@@ -130,7 +132,7 @@ async def merge(call: Call) -> web.Response:
     ):
         raise Problem(409, "One of them was merged meanwhile: read them again.")
     async with call.services.database.as_caller(call.caller) as db:
-        return respond(show(await _known(call, db)))
+        return respond(shown_conversation(await _known(call, db)))
 
 
 async def unlink(call: Call) -> web.Response:
@@ -147,7 +149,7 @@ async def unlink(call: Call) -> web.Response:
         made = await conversations.get(db, call.organization_id, new)
     if made is None:
         raise not_found("conversation")
-    return respond(show(made), 201, {"Location": f"/v1/conversations/{new}"})
+    return respond(shown_conversation(made), 201, {"Location": f"/v1/conversations/{new}"})
 
 
 async def _known(call: Call, db: Connection) -> Row:
@@ -183,17 +185,6 @@ async def _not_linked(
         f"This {name.removesuffix('_id')} has another conversation, {other}: "
         f"POST /v1/conversations/{other}/merge makes one of both.",
     )
-
-
-def show(row: Row) -> dict[str, Any]:
-    contact = ("lead_id", "client_id", "name", "addresses")
-    kept = {k: v for k, v in row.items() if k not in (*contact, "last_message_id")}
-    last = row["last_message"]
-    return {
-        **kept,
-        "contact": {name: row[name] for name in contact},
-        "last_message": shown(last) if last else None,
-    }
 
 
 _ONE = "/v1/conversations/{id}"

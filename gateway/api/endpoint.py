@@ -68,6 +68,7 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     admin: bool = False
+    keys_or_admin: bool = False  # every caller but members of staff who are no more than that
     reads_body_itself: bool = False
     is_file: bool = False
     streams: tuple[str, ...] = ()  # media types of an answer that is no JSON
@@ -79,7 +80,10 @@ class Endpoint:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await services.callers.recognise(request.headers.get("Authorization"))
-            if self.admin and not (isinstance(caller, Staff) and caller.may_administer):
+            is_admin = isinstance(caller, Staff) and caller.may_administer
+            if (self.admin and not is_admin) or (
+                self.keys_or_admin and isinstance(caller, Staff) and not is_admin
+            ):
                 raise Problem(403, "Only an owner or admin of the organization may do this.")
             query = read_query(self.query, request) if self.query else None
             body = None

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api import conversations
 from gateway.api.auth import Callers
 from gateway.api.endpoint import Call, Endpoint
-from gateway.api.sending import shown
 from gateway.live.events import LiveEvent
 from gateway.live.subscription import EndedError
 from gateway.problems import FieldError, invalid
 from gateway.shapes.events import EventsQuery
-from gateway.store.live import Happened
 from gateway.store.positions import Position
-from gateway.store.values import as_json_bytes
 from gateway.web.streaming import Stream
 
 _BEAT = 15.0
@@ -26,13 +22,6 @@ _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "X-Accel-Buffering": "no",  # nginx would collect events before it passes them on
 }
-
-
-def render(name: str, happened: Happened) -> bytes:
-    """`data` of an event: {type, timestamp, data}."""
-    is_message = happened.kind == "message"
-    row = shown(happened.row) if is_message else conversations.show(happened.row)
-    return as_json_bytes({"type": name, "timestamp": happened.at, "data": row})
 
 
 async def events(call: Call) -> web.StreamResponse:

@@ -11,10 +11,10 @@ from aiohttp import web
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
 from gateway.api.finding import message_filter
-from gateway.api.sending import shown
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.shapes import messages as shapes
+from gateway.shapes.shown import shown
 from gateway.store import messages
 from gateway.store.callers import still_known
 from gateway.store.errors import DatabaseAwayError

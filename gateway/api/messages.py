@@ -25,12 +25,12 @@ from gateway.api.sending import (
     many,
     one,
     replay,
-    shown,
     unanswered,
 )
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
+from gateway.shapes.shown import shown
 from gateway.store import messages
 from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond

@@ -14,7 +14,7 @@ from gateway.accept.recalling import Replayed, digest_of
 from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call
 from gateway.problems import FieldError, Problem, invalid
-from gateway.store.messages import Row
+from gateway.shapes.shown import shown
 from gateway.store.values import as_json_bytes
 from gateway.web.http import respond
 
@@ -102,15 +102,4 @@ def many(results: Sequence[Result]) -> dict[str, Any]:
             else {"status": 202, "message": shown(result)}
             for result in results
         ]
-    }
-
-
-def shown(row: Row) -> Row:
-    """A message as this API shows it."""
-    # Rows that were there before the gateway may hold null where the gateway writes a value.
-    return {
-        **row,
-        "attachments": row["attachments"] or [],
-        "metadata": row["metadata"] or {},
-        "status": row["status"] or "pending",
     }

@@ -11,6 +11,7 @@ from gateway.api import (
     media,
     messages,
     senders,
+    subscriptions,
     suppressions,
     templates,
     why,
@@ -26,10 +27,8 @@ ENDPOINTS = [
     *conversations.ENDPOINTS,
     *events.ENDPOINTS,
     *suppressions.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
     *accounts.ENDPOINTS,
     *senders.ENDPOINTS,
     *keys.ENDPOINTS,
 ]
-
-# Paths of the contract that later versions have: they answer 404 by name.
-NOT_BUILT = ("/v1/subscriptions",)

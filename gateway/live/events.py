@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from gateway.shapes.shown import shown, shown_conversation
 from gateway.store.live import Happened
 from gateway.store.positions import Position
+from gateway.store.values import as_json_bytes
 
 Row = dict[str, Any]
 
@@ -31,24 +34,30 @@ class LiveEvent:
     data: bytes
 
 
-Render = Callable[[str, Happened], bytes]
+# Its name, its time, and the row that it is about.
+Render = Callable[[str, datetime, Row], bytes]
 
 
-def named(happened: Happened) -> str:
+def event_name(kind: str, what: str, status: str | None) -> str:
     """`message.accepted`, `message.failed`, ...: by the status, else by what the provider says."""
-    what = happened.status or happened.type
-    if happened.status == "pending":
-        what = "accepted"
-    return f"{happened.kind}.{_ODD.sub('_', what.lower())[:50]}"
+    word = "accepted" if status == "pending" else status or what
+    return f"{kind}.{_ODD.sub('_', word.lower())[:50]}"
+
+
+def render(name: str, at: datetime, row: Row) -> bytes:
+    """An event as JSON: {type, timestamp, data}."""
+    is_message = name.startswith("message.")
+    data = shown(row) if is_message else shown_conversation(row)
+    return as_json_bytes({"type": name, "timestamp": at, "data": data})
 
 
 def live_event(happened: Happened, render: Render) -> LiveEvent:
     """An event as streams carry it, made once for all of them."""
-    kind = named(happened)
+    name = event_name(happened.kind, happened.type, happened.status)
     return LiveEvent(
-        type=kind,
+        type=name,
         about=happened.about,
         position=happened.position,
         row=happened.row,
-        data=render(kind, happened),
+        data=render(name, happened.at, happened.row),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
-from gateway.live.events import Render, live_event
+from gateway.live.events import Render, Row, live_event
 from gateway.live.subscription import Missed, Subscription
 from gateway.logs import logger
 from gateway.store.errors import DatabaseAwayError
-from gateway.store.live import Happened, Told
+from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot
 
 _log = logger(__name__)
@@ -110,5 +111,5 @@ class Feed:
             await asyncio.sleep(max(_PAUSE, 2 * (loop.time() - began)))
 
 
-def _nothing(_name: str, _happened: Happened) -> bytes:
+def _nothing(_name: str, _at: datetime, _row: Row) -> bytes:
     return b""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-from asyncpg import Record
 
 from gateway.store import conversations
 from gateway.store.database import Connection
@@ -47,6 +45,21 @@ class Told:
     is_more: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passed:
+    """Events since a place in their order, the position after them, and whether there are more."""
+
+    events: list[dict[str, Any]]
+    since: Position
+    now: Snapshot
+    position: Position
+    is_more: bool
+
+    def behind(self, event: Mapping[str, Any]) -> Position:
+        """The position behind one of the events."""
+        return self.since.behind(int(event["position"]), event["id"], self.now)
+
+
 async def here(db: Connection) -> Position:
     """The current position of the stream."""
     (row,) = await db.fetch(_SQL["here"])
@@ -66,6 +79,35 @@ async def since(
 
     `is_brief`: of the rows their `id` alone, of a message its `conversation_id`, too.
     """
+    passed = await pass_by(db, organization_id, place, limit, until=until)
+    about = await (_names if is_brief else rows_about)(db, organization_id, passed.events)
+    events = []
+    for n, row in enumerate(passed.events):
+        last = n == len(passed.events) - 1 and not passed.is_more
+        if (row["kind"], row["about"]) in about:
+            events.append(
+                Happened(
+                    kind=row["kind"],
+                    about=row["about"],
+                    type=row["type"],
+                    status=row["status"],
+                    at=row["occurred_at"],
+                    row=about[row["kind"], row["about"]],
+                    position=passed.position if last else passed.behind(row),
+                )
+            )
+    return Told(events=events, position=passed.position, is_more=passed.is_more)
+
+
+async def pass_by(
+    db: Connection,
+    organization_id: UUID,
+    place: Position,
+    limit: int,
+    *,
+    until: Snapshot | None = None,
+) -> Passed:
+    """The same as `since`, without the rows that the events are about."""
     rows = await db.fetch(
         _SQL["since"],
         organization_id,
@@ -78,35 +120,24 @@ async def since(
         str(place.snapshot.xmin),
     )
     now = until or Snapshot.read(rows[0]["snapshot"])
-    reached = Position(rows[0]["at"], now)
-    told = [row for row in rows if row["kind"] is not None]
-    is_more = len(told) == limit
-    about = await (_names if is_brief else _about)(db, organization_id, told)
-    events = []
-    for n, row in enumerate(told):
-        last = n == len(told) - 1 and not is_more
-        position = reached if last else place.behind(int(row["position"]), row["id"], now)
-        if (row["kind"], row["about"]) in about:
-            events.append(
-                Happened(
-                    kind=row["kind"],
-                    about=row["about"],
-                    type=row["type"],
-                    status=row["status"],
-                    at=row["occurred_at"],
-                    row=about[row["kind"], row["about"]],
-                    position=position,
-                )
-            )
-    if is_more:
-        reached = place.behind(int(told[-1]["position"]), told[-1]["id"], now)
-    return Told(events=events, position=reached, is_more=is_more)
+    told = [dict(row) for row in rows if row["kind"] is not None]
+    passed = Passed(
+        events=told,
+        since=place,
+        now=now,
+        position=Position(rows[0]["at"], now),
+        is_more=len(told) == limit,
+    )
+    return replace(passed, position=passed.behind(told[-1])) if passed.is_more else passed
 
 
-async def _about(
-    db: Connection, organization_id: UUID, told: Collection[Record]
+async def rows_about(
+    db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
-    # What has been deleted since (with its lead, its organization) is not told.
+    """The messages and conversations that events are about (`kind`, `about`), as they are now.
+
+    What has been deleted since (with its lead, its organization) is left out.
+    """
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
     ids = list({row["about"] for row in told if row["kind"] == "message"})
     if ids:
@@ -120,7 +151,7 @@ async def _about(
 
 
 async def _names(
-    db: Connection, organization_id: UUID, told: Collection[Record]
+    db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
     """What they are about, with as much of it as says which one it is."""
     by_kind = {

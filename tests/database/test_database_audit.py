@@ -23,6 +23,7 @@ UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gon
     "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
     "gateway.correspondence", "gateway.media", "gateway.errands", "gateway.staff_sessions",
     "gateway.staff_links", "gateway.conversation_changes", "gateway.fallbacks",
+    "gateway.deliveries",
     # every message writes there: triggers of their own note what somebody changed, and only that
     "gateway.conversations", "gateway.conversation_addresses",
 }  # fmt: skip
@@ -133,11 +134,18 @@ async def test_no_secret_is_there(acme: Connection) -> None:
         A,
     )
     await acme.execute("UPDATE gateway.api_keys SET revoked_at = now()")
+    await acme.execute(
+        "INSERT INTO gateway.subscriptions (id, organization_id, url, credentials)"
+        " VALUES ($1, $1, 'u', 'hidden-7')",
+        A,
+    )
+    await acme.execute("UPDATE gateway.subscriptions SET last_success_at = now()")
+    await acme.execute("UPDATE gateway.subscriptions SET credentials = 'hidden-8'")
     noted = await trail(acme)
     text = json.dumps(noted)
     assert "hidden" not in text
     assert b"hidden".hex() not in text
-    assert len(noted) == 8
+    assert len(noted) == 10
     changes = [
         (old["password_hash"], new["password_hash"])
         for action, table, old, new in noted

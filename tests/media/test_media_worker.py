@@ -16,9 +16,11 @@ from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
 from gateway.metrics import Metrics
 from gateway.receive.errands import Errands
+from gateway.subscriptions.delivering import Deliveries
 from gateway.worker import Worker
 from tests.media.conftest import FileServer, Names
 from tests.media.stage import Stage
+from tests.service.test_service_worker import NoDeliveries
 
 
 class Slow:
@@ -59,7 +61,9 @@ async def test_errands_are_given_back_first(
     await stage.send("visit", "http://cdn.example.com/a")
     slow = Slow()
     following = FallingBack(stage.database, Metrics())
-    worker = Worker(stage.database, cast("Dispatching", slow), errands, following, database, 4)
+    told = cast("Deliveries", NoDeliveries())
+    dispatching = cast("Dispatching", slow)
+    worker = Worker(stage.database, dispatching, errands, following, told, database, 4)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
         await fetching.wait()

@@ -21,11 +21,12 @@ from gateway.metrics import Metrics
 from gateway.store import queue
 from gateway.worker import Worker
 from tests.servers import FakeApi, serving
-from tests.service.test_service_worker import NoErrands
+from tests.service.test_service_worker import NoDeliveries, NoErrands
 from tests.service.wires import connect, row_of, send, step
 
 if TYPE_CHECKING:
     from gateway.receive.errands import Errands
+    from gateway.subscriptions.delivering import Deliveries
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
@@ -93,6 +94,7 @@ def worker_of(gateway: Gateway, api: Api, places: int = 8) -> Worker:
         api.worker(gateway),
         cast("Errands", NoErrands()),
         FallingBack(gateway.database, Metrics()),
+        cast("Deliveries", NoDeliveries()),
         str(gateway.settings.database_url),
         places,
         slow_after=0.3,

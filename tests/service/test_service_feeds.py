@@ -15,17 +15,19 @@ from gateway.live.subscription import EndedError, Subscription
 from gateway.store.database import ApiKey
 
 if TYPE_CHECKING:
-    from gateway.store.live import Happened
+    from datetime import datetime
+
+    from gateway.live.events import Row
     from tests.service.conftest import Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123"}
 
 
-def render(_: str, happened: Happened) -> bytes:
+def render(_name: str, _at: datetime, row: Row) -> bytes:
     """What was said; one text cannot be rendered."""
-    if happened.row["body"] == "odd":
+    if row["body"] == "odd":
         raise ZeroDivisionError
-    return str(happened.row["body"]).encode()
+    return str(row["body"]).encode()
 
 
 async def test_a_mistake_ends_streams_and_not_events(

@@ -407,7 +407,7 @@ async def test_retry_of_a_pending_message(ask: Ask) -> None:
 
 async def test_paths_that_are_none(ask: Ask) -> None:
     """An id that is no UUID, and a path that is none, are 404 with a problem."""
-    for path in ("/v1/messages/x", "/v1/nothing", "/", "/v1/subscriptions", "/v1/suppressions/x"):
+    for path in ("/v1/messages/x", "/v1/nothing", "/", "/v1/subscriptions/x", "/v1/suppressions/x"):
         answer = await ask("GET", path)
         assert (404, 404) == (answer.status, answer.body["status"]), path
     wrong = await ask("DELETE", "/v1/messages")

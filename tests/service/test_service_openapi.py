@@ -109,7 +109,7 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
     """Of a change, the description allows null for what can be taken away, and for nothing else;
     null is no default either: who sends it changes something."""
     schemas = document["components"]["schemas"]
-    shapes = ("AccountPatch", "SenderPatch", "ConversationPatch")
+    shapes = ("AccountPatch", "SenderPatch", "ConversationPatch", "SubscriptionPatch")
     refused = {
         (shape, name)
         for shape in shapes
@@ -125,6 +125,10 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
         ("SenderPatch", "is_active"),
         ("ConversationPatch", "status"),
         ("ConversationPatch", "read"),
+        ("SubscriptionPatch", "url"),
+        ("SubscriptionPatch", "events"),
+        ("SubscriptionPatch", "secret"),
+        ("SubscriptionPatch", "is_active"),
     } == refused
     assert not any("default" in schemas[shape]["properties"][name] for shape, name in refused)
 
@@ -304,7 +308,14 @@ async def test_answers_are_as_described(
     sender = {"account_id": made["id"], "channel": "sms", "address": "+15551239999", "rate": 7}
     await walk_resource(go, "senders", sender, {"is_default": True, "rate": None}, key=owner)
     await walk_resource(go, "api-keys", {"name": "n", "test": True}, None, key=owner)
-    for kind, new in (("accounts", account), ("senders", sender), ("api-keys", {})):
+    told: Any = {"url": "https://hooks.example.com/", "events": ["message.read"]}
+    await walk_resource(go, "subscriptions", told, {"is_active": False, "events": []})
+    for kind, new in (
+        ("accounts", account),
+        ("senders", sender),
+        ("api-keys", {}),
+        ("subscriptions", told),
+    ):
         await go("POST", f"/v1/{kind}", new, key=gateway.a.member)
 
     assert [] == go.wrong

@@ -36,6 +36,10 @@ CALLERS = {
     *(("suppressions", name) for name in ("list", "get", "find", "standing")),
     *(("contacts", name) for name in queries("contacts") if name != "by_address"),
     *(("why", name) for name in queries("why")),
+    *(
+        ("subscriptions", name)
+        for name in ("insert", "list", "get", "update", "replace_credentials", "delete")
+    ),
     *(("desk", name) for name in queries("desk") if name != "staff"),
     *(
         ("conversations", name)

@@ -22,6 +22,7 @@ from gateway.worker import Worker
 
 if TYPE_CHECKING:
     from gateway.receive.errands import Errands
+    from gateway.subscriptions.delivering import Deliveries
     from tests.service.conftest import Gateway
 
 TURN = cast(
@@ -68,6 +69,14 @@ class NoErrands:
         await asyncio.Event().wait()
 
 
+class NoDeliveries:
+    """Has none to send."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Wait for the end."""
+        await stopping.wait()
+
+
 @asynccontextmanager
 async def working(
     gateway: Gateway, dispatching: Counted, concurrency: int, *, stop_after: float = 10.0
@@ -78,6 +87,7 @@ async def working(
         cast("Dispatching", dispatching),
         cast("Errands", NoErrands()),
         FallingBack(gateway.database, Metrics()),
+        cast("Deliveries", NoDeliveries()),
         str(gateway.settings.database_url),
         concurrency,
         stop_after=stop_after,

@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.live.events import LiveEvent, named
+from gateway.live.events import LiveEvent, event_name
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
 from gateway.problems import Problem
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear
-from gateway.store.live import Happened
 from gateway.store.positions import Position, Snapshot
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -153,12 +152,7 @@ def test_any_text_is_a_place_or_none(text: str) -> None:
 )
 def test_names_of_events(status: str | None, kind: str, name: str) -> None:
     """An event is named by its status, else by its type, in letters that need no care."""
-    place = Position(AT, Snapshot(1, 1, ()))
-    happened = Happened(
-        kind="message", about=CALLER.id, type=kind, status=status, at=AT, row={}, position=place
-    )
-
-    assert name == named(happened)
+    assert name == event_name("message", kind, status)
 
 
 def event(n: int, size: int = 10) -> LiveEvent:

@@ -1,0 +1,143 @@
+"""POSTs to a URL that others gave: once, bounded in size and time, never into the inside.
+
+No redirect is followed: where it leads nobody has asked for. The same guard as for downloads
+(`channels.public`), and https alone; an operator may name origins that are excepted from both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from channels.http import retry_after
+from channels.public import ForbiddenAddress, PublicResolver, check_url
+
+# Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to
+# be used again.
+_ANSWER_BYTES, _REST = 2**14, 1.0
+_CONNECT = 5.0
+# Seconds: shorter than what servers have, so that a kept connection is rarely one that is closed.
+_KEPT = 4.0
+_CONNECTIONS = 200
+
+
+class NotPosted(Exception):
+    """Nobody is known to have taken it; the text is one sentence that says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """The status of an answer, and the seconds after which it wants to be asked again, if any."""
+
+    status: int
+    retry_after: float | None
+
+
+def read(url: str, origins: Collection[str] = ()) -> URL:
+    """A URL to post to; raises `ForbiddenAddress`, whose text says why it is none."""
+    try:
+        where = URL(url, encoded=True)
+        named = str(where.origin()) in origins  # it has a host, and a port that is one
+    except ValueError:
+        raise ForbiddenAddress("its URL is not valid") from None
+    if not all("!" <= letter <= "~" for letter in url) or "#" in url:
+        raise ForbiddenAddress("its URL has a space, a fragment, or characters beyond ASCII")
+    if where.scheme != "https" and not named:
+        raise ForbiddenAddress("its URL is not https")
+    if not named:
+        check_url(where)
+    return where
+
+
+class Poster:
+    """POSTs over two sessions, of which the first cannot reach an internal address.
+
+    The second is for `origins` that an operator has named, as `http://host:port`, without a port
+    that is the scheme's own. `resolver` resolves names for the first, and refuses those that must
+    not be connected to.
+    """
+
+    def __init__(
+        self, origins: Collection[str] = (), resolver: AbstractResolver | None = None
+    ) -> None:
+        self._origins = origins
+        self._resolver = resolver
+
+    async def __aenter__(self) -> Self:
+        # No DNS cache: the addresses that were checked are those that are connected to.
+        self._names = self._resolver or PublicResolver()
+        self._public = _session(resolver=self._names, use_dns_cache=False)
+        self._named = _session()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._public.close()
+        await self._named.close()
+        await self._names.close()
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float
+    ) -> Taken:
+        """Post it once, and say what was answered; raises `NotPosted`."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._post(read(url, self._origins), body, headers)
+        except ForbiddenAddress as error:
+            raise NotPosted(f"It is not sent there: {error}.") from None
+        except TimeoutError as error:
+            raise NotPosted(f"Its server did not answer within {seconds:g} seconds.") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise NotPosted("Its server has no valid certificate.") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotPosted("Its server cannot be reached.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotPosted("The connection to its server broke.") from error
+
+    async def _post(self, where: URL, body: bytes, headers: Mapping[str, str]) -> Taken:
+        session = self._named if str(where.origin()) in self._origins else self._public
+        async with session.post(
+            where, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            answer = Taken(
+                status=response.status,
+                retry_after=retry_after(
+                    {name.lower(): value for name, value in response.headers.items()}
+                ),
+            )
+            # It is answered: how the rest of the answer ends does not matter.
+            with suppress(aiohttp.ClientError, OSError):
+                async with asyncio.timeout(_REST):
+                    await _pass_over(response.content)
+        return answer
+
+
+async def _pass_over(content: aiohttp.StreamReader) -> None:
+    size = 0
+    async for chunk in content.iter_any():
+        size += len(chunk)
+        if size > _ANSWER_BYTES:
+            return  # the connection is closed then
+
+
+def _session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
+    # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
+        trust_env=False,
+        auto_decompress=False,
+    )

@@ -1,0 +1,184 @@
+"""/v1/subscriptions: who is told of events by webhook, for API keys, owners and admins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from channels.posting import read
+from channels.public import ForbiddenAddress
+from gateway.api.endpoint import Call, Endpoint
+from gateway.ids import new_id
+from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
+from gateway.shapes import subscriptions as shapes
+from gateway.shapes.base import Listed, PageQuery
+from gateway.store import subscriptions
+from gateway.subscriptions.signing import FORMER_SECONDS, new_secret, with_secret
+from gateway.web.http import respond
+
+Row = dict[str, Any]
+
+MOST = 20
+
+
+async def search(call: Call) -> web.Response:
+    """One page of subscriptions, without their secrets."""
+    async with call.services.database.as_caller(call.caller) as db:
+        page = await subscriptions.search(db, call.organization_id, call.cursor, call.query.limit)
+    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+
+
+async def create(call: Call) -> web.Response:
+    """Tell a service of events from now on; this answer is the only one that shows the secret."""
+    wanted: shapes.SubscriptionIn = call.body
+    _check(call, wanted.url)
+    subscription_id = new_id()
+    secret = wanted.secret or new_secret()
+    async with call.services.database.as_caller(call.caller) as db:
+        has_room = await subscriptions.insert(
+            db,
+            subscription_id,
+            call.organization_id,
+            url=wanted.url,
+            description=wanted.description,
+            events=sorted(set(wanted.events)),
+            credentials=call.services.vault.seal(call.organization_id, {"secret": secret}),
+            most=MOST,
+        )
+        if not has_room:
+            raise Problem(
+                409, f"Your organization has {MOST} subscriptions, as many as it may: delete one."
+            )
+        row = _found(await subscriptions.get(db, call.organization_id, subscription_id))
+    made = {**row, "secret": secret}
+    return respond(made, 201, {"Location": f"/v1/subscriptions/{subscription_id}"})
+
+
+async def get(call: Call) -> web.Response:
+    """One subscription, without its secret."""
+    async with call.services.database.as_caller(call.caller) as db:
+        return respond(_found(await subscriptions.get(db, call.organization_id, call.id)))
+
+
+async def change(call: Call) -> web.Response:
+    """Change a subscription; one that is activated again goes on from where it stopped."""
+    wanted: shapes.SubscriptionPatch = call.body
+    if wanted.url is not None:
+        _check(call, wanted.url)
+    if wanted.secret is not None:
+        await _rotate(call, wanted.secret)
+    async with call.services.database.as_caller(call.caller) as db:
+        await subscriptions.update(
+            db,
+            call.organization_id,
+            call.id,
+            url=wanted.url,
+            description=wanted.description,
+            set_description="description" in wanted.model_fields_set,
+            events=None if wanted.events is None else sorted(set(wanted.events)),
+            is_active=wanted.is_active,
+        )
+        return respond(_found(await subscriptions.get(db, call.organization_id, call.id)))
+
+
+async def delete(call: Call) -> web.Response:
+    """Tell a service nothing more; what waits for it is dropped."""
+    async with call.services.database.as_caller(call.caller) as db:
+        if not await subscriptions.delete(db, call.organization_id, call.id):
+            raise not_found("subscription")
+    return web.Response(status=204)
+
+
+async def _rotate(call: Call, secret: str) -> None:
+    """Replace the secret. It is written as the caller, who cannot read the one before it."""
+    services, organization_id = call.services, call.organization_id
+    async with services.database.as_caller(call.caller) as db:
+        row = _found(await subscriptions.get(db, organization_id, call.id))
+    async with services.database.as_service(on_behalf=call.caller) as db:
+        sealed = await subscriptions.credentials(db, organization_id, call.id)
+    if sealed is None:
+        raise not_found("subscription")
+    secrets = services.vault.open(organization_id, sealed)
+    is_new = secrets["secret"] != secret
+    async with services.database.as_caller(call.caller) as db:
+        is_replaced = await subscriptions.replace_credentials(
+            db,
+            organization_id,
+            call.id,
+            # The same one is sealed anew: with the first of GATEWAY_SECRET_KEYS.
+            services.vault.seal(
+                organization_id, with_secret(secrets, secret) if is_new else secrets
+            ),
+            former_for=FORMER_SECONDS if is_new else None,
+            updated_at=row["updated_at"],
+        )
+    if not is_replaced:
+        raise changed_meanwhile()
+
+
+def _check(call: Call, url: str) -> None:
+    try:
+        read(url, call.services.settings.gateway_subscription_origins)
+    except ForbiddenAddress as error:
+        raise invalid([FieldError("url", f"cannot be told of events: {error}")]) from None
+
+
+def _found(row: Row | None) -> Row:
+    if row is None:
+        raise not_found("subscription")
+    return row
+
+
+_ONE = "/v1/subscriptions/{id}"
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/v1/subscriptions",
+        handler=search,
+        keys_or_admin=True,
+        summary="Who is told of events",
+        query=PageQuery,
+        answer=Listed[shapes.Subscription],
+        problems=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/subscriptions",
+        handler=create,
+        keys_or_admin=True,
+        status=201,
+        summary="Tell a service of events",
+        body=shapes.SubscriptionIn,
+        answer=shapes.NewSubscription,
+        problems=(400, 409, 413, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path=_ONE,
+        handler=get,
+        keys_or_admin=True,
+        summary="One subscription",
+        answer=shapes.Subscription,
+        problems=(404,),
+    ),
+    Endpoint(
+        method="PATCH",
+        path=_ONE,
+        handler=change,
+        keys_or_admin=True,
+        summary="Change a subscription",
+        body=shapes.SubscriptionPatch,
+        answer=shapes.Subscription,
+        problems=(400, 404, 409, 413, 422),
+    ),
+    Endpoint(
+        method="DELETE",
+        path=_ONE,
+        handler=delete,
+        keys_or_admin=True,
+        status=204,
+        summary="Tell a service nothing more",
+        problems=(404,),
+    ),
+]

@@ -1,0 +1,61 @@
+"""What subscriptions are to be told: the events since their places, as deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from gateway.ids import derived_id
+from gateway.live.events import event_name
+from gateway.logs import logger
+from gateway.store import live, subscriptions
+from gateway.store.database import Database
+from gateway.store.subscriptions import Holder, Planned
+
+_log = logger(__name__)
+
+# How many events of a subscription are planned in one transaction.
+_AT_ONCE = 500
+
+
+async def plan(database: Database, behind: Sequence[Holder]) -> None:
+    """Plan a part of what each of these subscriptions is to be told.
+
+    The deliveries and the place behind them are stored in one transaction, while no other worker
+    plans for this subscription: none is missed, and none is there twice.
+    """
+    for holder in behind:
+        await _plan(database, *holder)
+
+
+async def _plan(database: Database, organization_id: UUID, subscription_id: UUID) -> None:
+    async with database.as_service(planned_once=True) as db:
+        place = await subscriptions.take_place(db, organization_id, subscription_id)
+        if place is None:
+            return
+        if place.is_foreign:
+            # Its transactions say nothing of this cluster's.
+            here = await live.here(db)
+            await subscriptions.plan(db, organization_id, subscription_id, [], here)
+            _log.error(
+                "a subscription begins anew: the database was restored into another cluster",
+                subscription_id=str(subscription_id),
+                organization_id=str(organization_id),
+                since=place.position.at.isoformat(),
+            )
+            return
+        passed = await live.pass_by(db, organization_id, place.position, _AT_ONCE)
+        planned = (_planned(subscription_id, event) for event in passed.events)
+        wanted = [each for each in planned if not place.events or each.type in place.events]
+        await subscriptions.plan(db, organization_id, subscription_id, wanted, passed.position)
+
+
+def _planned(subscription_id: UUID, event: Mapping[str, Any]) -> Planned:
+    return Planned(
+        # A conversation has no id for each of its changes: its transaction tells them apart.
+        id=derived_id(subscription_id, event["about"], event["id"], event["position"]),
+        type=event_name(event["kind"], event["type"], event["status"]),
+        about=event["about"],
+        occurred_at=event["occurred_at"],
+    )

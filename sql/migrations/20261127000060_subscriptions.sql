@@ -1,0 +1,138 @@
+-- Who is told of events by webhook, and what is still to be told.
+
+-- migrate:up
+
+SELECT gateway.remember();
+
+-- How far a subscription has been told, and how its receiver does, changes with its deliveries: triggers
+-- look only at what somebody sets. Nothing here is written by a message or its events.
+CREATE TABLE IF NOT EXISTS gateway.subscriptions (
+  id uuid NOT NULL PRIMARY KEY,
+  organization_id uuid NOT NULL REFERENCES public.organizations (id) ON DELETE CASCADE,
+  url text NOT NULL,
+  description text,
+  events text[] NOT NULL DEFAULT '{}', -- empty: all
+  credentials bytea NOT NULL, -- sealed: the secret, and the one before it
+  former_until timestamptz, -- so long the secret before it signs, too
+  is_active boolean NOT NULL DEFAULT true,
+  disabled_reason text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  -- the place in the organization's events; `within`: transactions that are told up to an event
+  snapshot pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
+  reached_at timestamptz NOT NULL DEFAULT now(),
+  within text[] NOT NULL DEFAULT '{}',
+  -- how many attempts have failed since the last success, and since when
+  failures integer NOT NULL DEFAULT 0,
+  failing_since timestamptz,
+  paused_until timestamptz,
+  last_success_at timestamptz,
+  last_failure_at timestamptz,
+  last_error text,
+  UNIQUE (organization_id, id)
+) WITH (fillfactor = 50);
+CREATE INDEX IF NOT EXISTS idx_subscriptions_org_created
+  ON gateway.subscriptions (organization_id, created_at DESC, id DESC);
+
+-- An event that a subscription is to be told; deleted once it is. `about` is a message or conversation,
+-- and has no foreign key, which each of these would pay for: what is gone by then is not told.
+CREATE TABLE IF NOT EXISTS gateway.deliveries (
+  organization_id uuid NOT NULL,
+  subscription_id uuid NOT NULL,
+  id uuid NOT NULL, -- derived from subscription and event: the same with each attempt
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  type text NOT NULL,
+  about uuid NOT NULL,
+  occurred_at timestamptz NOT NULL,
+  attempts smallint NOT NULL DEFAULT 0,
+  due_at timestamptz NOT NULL DEFAULT now(), -- while a worker holds it, the end of its lease
+  last_status smallint,
+  last_error text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (organization_id, subscription_id, id),
+  FOREIGN KEY (organization_id, subscription_id)
+    REFERENCES gateway.subscriptions (organization_id, id) ON DELETE CASCADE
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX IF NOT EXISTS idx_deliveries_org_subscription_due
+  ON gateway.deliveries (organization_id, subscription_id, due_at, number);
+
+DO $policies$
+DECLARE
+  own text;
+  mine CONSTANT text := 'organization_id = (SELECT gateway.current_organization())';
+  managed CONSTANT text := 'organization_id = (SELECT gateway.managed_organization())';
+BEGIN
+  FOREACH own IN ARRAY ARRAY['subscriptions', 'deliveries'] LOOP
+    EXECUTE format('ALTER TABLE gateway.%I ENABLE ROW LEVEL SECURITY', own);
+    EXECUTE format('ALTER TABLE gateway.%I FORCE ROW LEVEL SECURITY', own);
+    EXECUTE format('REVOKE ALL ON gateway.%I FROM PUBLIC, anon, authenticated, gateway_api', own);
+    PERFORM
+      gateway.set_policy(t, 'Gateway: service role',
+        'TO service_role USING (true) WITH CHECK (true)'),
+      gateway.set_policy(t, 'Gateway: owners and admins view',
+        format('FOR SELECT TO authenticated USING (%s)', managed)),
+      gateway.set_policy(t, 'Gateway: API keys view',
+        format('FOR SELECT TO gateway_api USING (%s)', mine))
+    FROM to_regclass(format('gateway.%I', own)) t;
+  END LOOP;
+  PERFORM
+    gateway.set_policy(t, 'Gateway: owners and admins insert',
+      format('FOR INSERT TO authenticated WITH CHECK (%s)', managed)),
+    gateway.set_policy(t, 'Gateway: owners and admins update',
+      format('FOR UPDATE TO authenticated USING (%s) WITH CHECK (%1$s)', managed)),
+    gateway.set_policy(t, 'Gateway: owners and admins delete',
+      format('FOR DELETE TO authenticated USING (%s)', managed)),
+    gateway.set_policy(t, 'Gateway: API keys insert',
+      format('FOR INSERT TO gateway_api WITH CHECK (%s)', mine)),
+    gateway.set_policy(t, 'Gateway: API keys update',
+      format('FOR UPDATE TO gateway_api USING (%s) WITH CHECK (%1$s)', mine)),
+    gateway.set_policy(t, 'Gateway: API keys delete',
+      format('FOR DELETE TO gateway_api USING (%s)', mine))
+  FROM to_regclass('gateway.subscriptions') t;
+END
+$policies$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON gateway.subscriptions, gateway.deliveries TO service_role;
+-- The secret is written by callers and read by service_role alone; where a subscription stands, and how
+-- its receiver does, is the worker's to write.
+GRANT SELECT (id, organization_id, url, description, events, former_until, is_active, disabled_reason,
+    created_at, updated_at, last_success_at, last_failure_at, last_error),
+  INSERT (id, organization_id, url, description, events, credentials),
+  UPDATE (url, description, events, credentials, former_until, is_active),
+  DELETE
+  ON gateway.subscriptions TO authenticated, gateway_api;
+GRANT SELECT (organization_id, subscription_id, id) ON gateway.deliveries TO authenticated, gateway_api;
+
+-- Who activates a subscription, or leads it elsewhere, begins anew with what waits. SECURITY DEFINER:
+-- callers do not write deliveries.
+CREATE OR REPLACE FUNCTION gateway.begin_deliveries_anew() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF NEW.is_active AND (NOT OLD.is_active OR NEW.url <> OLD.url) THEN
+    NEW.disabled_reason := NULL;
+    NEW.failures := 0;
+    NEW.failing_since := NULL;
+    NEW.paused_until := NULL;
+    UPDATE gateway.deliveries SET due_at = now(), attempts = 0
+    WHERE organization_id = NEW.organization_id AND subscription_id = NEW.id;
+  END IF;
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION gateway.begin_deliveries_anew() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER begin_deliveries_anew BEFORE UPDATE OF is_active, url
+  ON gateway.subscriptions FOR EACH ROW EXECUTE FUNCTION gateway.begin_deliveries_anew();
+
+CREATE OR REPLACE TRIGGER update_subscriptions_updated_at BEFORE UPDATE OF url, description, events,
+    credentials, former_until, is_active, disabled_reason
+  ON gateway.subscriptions FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
+CREATE OR REPLACE TRIGGER audit_subscriptions AFTER INSERT OR DELETE OR UPDATE OF url, description,
+    events, credentials, former_until, is_active, disabled_reason
+  ON gateway.subscriptions FOR EACH ROW EXECUTE FUNCTION public.log_audit_trail();
+
+SELECT gateway.note_undo('20261127000060');
+
+-- migrate:down
+
+SELECT gateway.take_back('20261127000060');

@@ -1,0 +1,195 @@
+-- Subscriptions and their deliveries: events that are told to other services by webhook.
+
+-- name: insert
+-- Nothing where the organization has $7 of them already.
+INSERT INTO gateway.subscriptions (id, organization_id, url, description, events, credentials)
+SELECT $1, $2, $3, $4, $5, $6
+WHERE (SELECT count(*) FROM gateway.subscriptions WHERE organization_id = $2) < $7
+RETURNING id;
+
+-- name: list
+SELECT s.id, s.organization_id, s.url, s.description, s.events, s.is_active, s.disabled_reason,
+  s.former_until, s.last_success_at, s.last_failure_at, s.last_error, s.created_at, s.updated_at,
+  (SELECT count(*) FROM gateway.deliveries d
+    WHERE d.organization_id = s.organization_id AND d.subscription_id = s.id) AS pending
+FROM gateway.subscriptions s
+WHERE s.organization_id = $1 AND ($2::timestamptz IS NULL OR (s.created_at, s.id) < ($2, $3::uuid))
+ORDER BY s.created_at DESC, s.id DESC LIMIT $4;
+
+-- name: get
+SELECT s.id, s.organization_id, s.url, s.description, s.events, s.is_active, s.disabled_reason,
+  s.former_until, s.last_success_at, s.last_failure_at, s.last_error, s.created_at, s.updated_at,
+  (SELECT count(*) FROM gateway.deliveries d
+    WHERE d.organization_id = s.organization_id AND d.subscription_id = s.id) AS pending
+FROM gateway.subscriptions s WHERE s.organization_id = $1 AND s.id = $2;
+
+-- name: update
+-- $4 says whether $5 (the description) was given: null is one of its values.
+UPDATE gateway.subscriptions SET
+  url = coalesce($3, url), description = CASE WHEN $4 THEN $5 ELSE description END,
+  events = coalesce($6::text[], events), is_active = coalesce($7, is_active)
+WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: replace_credentials
+-- A separate statement, because callers may write credentials, but only service_role may read them; $5 is
+-- when the subscription was changed last, as far as the caller knows. $4: for how many seconds the secret
+-- before it signs, too; null: as long as before.
+UPDATE gateway.subscriptions SET credentials = $3,
+  former_until = coalesce(now() + make_interval(secs => $4), former_until)
+WHERE organization_id = $1 AND id = $2 AND updated_at = $5 RETURNING id;
+
+-- name: delete
+DELETE FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2 RETURNING id;
+
+-- name: credentials
+SELECT credentials FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2;
+
+-- name: look
+-- Active subscriptions with something to do: a delivery is due, or events have happened that are not
+-- planned, and not more than $1 deliveries wait. OFFSET 0: each is asked once.
+SELECT s.organization_id, s.id, n.is_due, n.is_behind
+FROM gateway.subscriptions s
+CROSS JOIN LATERAL (
+  SELECT
+    coalesce(s.paused_until <= now(), true) AND EXISTS (
+      SELECT FROM gateway.deliveries d
+      WHERE d.organization_id = s.organization_id AND d.subscription_id = s.id
+        AND d.due_at <= now()) AS is_due,
+    (EXISTS (
+      SELECT FROM gateway.message_events e
+      WHERE e.organization_id = s.organization_id AND e.position >= pg_snapshot_xmin(s.snapshot)
+        AND e.position < pg_snapshot_xmax(pg_current_snapshot())
+        AND NOT pg_visible_in_snapshot(e.position, s.snapshot)
+    ) OR EXISTS (
+      SELECT FROM gateway.conversation_changes c
+      WHERE c.organization_id = s.organization_id AND c.position >= pg_snapshot_xmin(s.snapshot)
+        AND c.position < pg_snapshot_xmax(pg_current_snapshot())
+        AND NOT pg_visible_in_snapshot(c.position, s.snapshot)
+    ) OR pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())) AND (
+      SELECT count(*) FROM (
+        SELECT FROM gateway.deliveries d
+        WHERE d.organization_id = s.organization_id AND d.subscription_id = s.id LIMIT $1) waiting
+    ) < $1 AS is_behind
+  OFFSET 0
+) n
+WHERE s.is_active AND (n.is_due OR n.is_behind);
+
+-- name: take_place
+-- Where a subscription stands, held until the end of the transaction; no row while another worker has it.
+-- A snapshot with transactions yet to come is another cluster's, from which this database was restored.
+SELECT events, snapshot::text AS snapshot, reached_at, within,
+  pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign
+FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2 AND is_active
+FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: plan
+-- $3: json array of what is to be told; $4 to $6: the place behind it.
+WITH planned AS (
+  INSERT INTO gateway.deliveries (organization_id, subscription_id, id, type, about, occurred_at)
+  SELECT $1, $2, i.id, i.type, i.about, i.occurred_at
+  FROM ROWS FROM (json_to_recordset($3::json)
+    AS (id uuid, type text, about uuid, occurred_at timestamptz)) WITH ORDINALITY
+    AS i (id, type, about, occurred_at, n)
+  ORDER BY i.n
+  ON CONFLICT DO NOTHING
+)
+UPDATE gateway.subscriptions SET snapshot = $4::text::pg_snapshot, reached_at = $5, within = $6
+WHERE organization_id = $1 AND id = $2;
+
+-- name: claim
+-- Takes up to $1 due deliveries for $2 seconds. Each subscription has $3 at a time, one whose receiver has
+-- failed $4 times in a row has one; each organization has $5, and all those whose receivers fail have $6
+-- together. $7, $8: organization and subscription of those that the caller holds, one entry for each.
+WITH active AS MATERIALIZED (
+  SELECT organization_id, id, failures >= $4 AS is_failing,
+    CASE WHEN failures >= $4 THEN 1 ELSE $3 END
+      - cardinality(array_positions($8::uuid[], id)) AS room,
+    random() AS lot
+  FROM gateway.subscriptions
+  WHERE is_active AND coalesce(paused_until <= now(), true)
+), due AS MATERIALIZED (
+  SELECT a.organization_id, a.id AS subscription_id, d.id, d.number, a.is_failing, a.lot,
+    row_number() OVER (PARTITION BY a.id ORDER BY d.due_at, d.number) AS turn
+  FROM active a CROSS JOIN LATERAL (
+    SELECT id, due_at, number FROM gateway.deliveries d
+    WHERE d.organization_id = a.organization_id AND d.subscription_id = a.id AND d.due_at <= now()
+    ORDER BY d.due_at, d.number LIMIT greatest(a.room, 0)
+  ) d
+), ordered AS MATERIALIZED (
+  SELECT *,
+    row_number() OVER (PARTITION BY organization_id ORDER BY turn, lot)
+      + cardinality(array_positions($7::uuid[], organization_id)) AS of_organization,
+    CASE WHEN is_failing THEN row_number() OVER (PARTITION BY is_failing ORDER BY turn, lot) + (
+      SELECT count(*) FROM active a WHERE a.is_failing AND a.id = ANY ($8::uuid[])) ELSE 0
+    END AS of_failing
+  FROM due
+), chosen AS MATERIALIZED (
+  SELECT d.organization_id, d.subscription_id, d.id
+  FROM ordered o
+  JOIN gateway.deliveries d ON d.organization_id = o.organization_id
+    AND d.subscription_id = o.subscription_id AND d.id = o.id
+  -- checked again, on the row as it is once it is locked
+  WHERE d.due_at <= now() AND o.of_organization <= $5 AND o.of_failing <= $6
+  ORDER BY o.turn, o.lot LIMIT $1
+  FOR UPDATE OF d SKIP LOCKED
+), taken AS (
+  UPDATE gateway.deliveries d SET
+    due_at = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 30000)
+  FROM chosen c
+  WHERE d.organization_id = c.organization_id AND d.subscription_id = c.subscription_id
+    AND d.id = c.id
+  RETURNING d.organization_id, d.subscription_id, d.id, d.number, d.type, d.about, d.occurred_at,
+    d.attempts
+)
+SELECT t.*, s.url, s.credentials, coalesce(s.former_until > now(), false) AS is_rotating
+FROM taken t
+JOIN gateway.subscriptions s ON s.organization_id = t.organization_id AND s.id = t.subscription_id
+ORDER BY t.number;
+
+-- name: delivered
+-- $1 to $3: organization, subscription and id of each. Of a busy receiver a success a second is noted.
+WITH told AS MATERIALIZED (
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (organization_id, subscription_id, id)
+), noted AS (
+  UPDATE gateway.subscriptions s SET last_success_at = now(), failures = 0, failing_since = NULL
+  FROM (SELECT DISTINCT organization_id, subscription_id FROM told) t
+  WHERE s.organization_id = t.organization_id AND s.id = t.subscription_id
+    AND (s.failures > 0 OR coalesce(s.last_success_at < now() - interval '1 second', true))
+)
+DELETE FROM gateway.deliveries d USING told t
+WHERE d.organization_id = t.organization_id AND d.subscription_id = t.subscription_id
+  AND d.id = t.id;
+
+-- name: note_failure
+-- $3: what was wrong; $4: for how many seconds nothing is sent there, if any; from $5 failures in a row on
+-- these are $6 at least. Says how many failures there are, and since how many seconds.
+UPDATE gateway.subscriptions SET
+  failures = failures + 1, failing_since = coalesce(failing_since, now()), last_failure_at = now(),
+  last_error = $3, paused_until = greatest(paused_until, now() + make_interval(secs =>
+    greatest($4, CASE WHEN failures + 1 >= $5 THEN $6 ELSE 0 END)))
+WHERE organization_id = $1 AND id = $2
+RETURNING failures, extract(epoch FROM now() - failing_since)::double precision AS seconds;
+
+-- name: postpone
+-- Tried again in $5 seconds, unless another worker holds it by now: then it has had more than $4 attempts,
+-- or begins anew.
+UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $5), last_status = $6,
+  last_error = $7
+WHERE organization_id = $1 AND subscription_id = $2 AND id = $3 AND attempts = $4;
+
+-- name: give_back
+-- As if nobody had taken them; $4: how many attempts each has had.
+UPDATE gateway.deliveries d SET due_at = now(), attempts = d.attempts - 1
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[])
+  AS t (organization_id, subscription_id, id, attempts)
+WHERE d.organization_id = t.organization_id AND d.subscription_id = t.subscription_id
+  AND d.id = t.id AND d.attempts = t.attempts;
+
+-- name: forget
+-- What nobody will be told: given up, or about something that is gone.
+DELETE FROM gateway.deliveries
+WHERE organization_id = $1 AND subscription_id = $2 AND id = $3;
+
+-- name: disable
+UPDATE gateway.subscriptions SET is_active = false, disabled_reason = $3
+WHERE organization_id = $1 AND id = $2 AND is_active RETURNING id;
