@@ -21,7 +21,7 @@ from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import live, subscriptions
 from gateway.store.database import Connection, Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import UNDONE, DatabaseAwayError
 from gateway.store.subscriptions import Delivery, Waiting
 from gateway.subscriptions.planning import plan
 from gateway.subscriptions.signing import headers
@@ -97,7 +97,9 @@ class Deliveries:
         self._wake = asyncio.Event()
         self._planning: asyncio.Task[None] | None = None  # beside the deliveries
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
-        self._delivered = Batching(self._store_delivered, shared=(DatabaseAwayError,))
+        self._delivered = Batching(
+            self._store_delivered, shared=(DatabaseAwayError,), undone=UNDONE
+        )
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until told to stop; what is under way then has a moment to end."""

@@ -46,7 +46,8 @@ SELECT credentials FROM gateway.subscriptions WHERE organization_id = $1 AND id 
 
 -- name: look
 -- Active subscriptions with something to do: a delivery is due, or events have happened that are not
--- planned, and not more than $1 deliveries wait. OFFSET 0: each is asked once.
+-- planned, and fewer than $1 deliveries wait. What a snapshot does not see are its running transactions,
+-- and those from its xmax on: asked like this, nothing is read of what it sees. OFFSET 0: each is asked once.
 SELECT s.organization_id, s.id, n.is_due, n.is_behind
 FROM gateway.subscriptions s
 CROSS JOIN LATERAL (
@@ -57,14 +58,20 @@ CROSS JOIN LATERAL (
         AND d.due_at <= now()) AS is_due,
     (EXISTS (
       SELECT FROM gateway.message_events e
-      WHERE e.organization_id = s.organization_id AND e.position >= pg_snapshot_xmin(s.snapshot)
+      WHERE e.organization_id = s.organization_id AND e.position >= pg_snapshot_xmax(s.snapshot)
         AND e.position < pg_snapshot_xmax(pg_current_snapshot())
-        AND NOT pg_visible_in_snapshot(e.position, s.snapshot)
+    ) OR EXISTS (
+      SELECT FROM pg_snapshot_xip(s.snapshot) AS running
+      JOIN gateway.message_events e
+        ON e.organization_id = s.organization_id AND e.position = running
     ) OR EXISTS (
       SELECT FROM gateway.conversation_changes c
-      WHERE c.organization_id = s.organization_id AND c.position >= pg_snapshot_xmin(s.snapshot)
+      WHERE c.organization_id = s.organization_id AND c.position >= pg_snapshot_xmax(s.snapshot)
         AND c.position < pg_snapshot_xmax(pg_current_snapshot())
-        AND NOT pg_visible_in_snapshot(c.position, s.snapshot)
+    ) OR EXISTS (
+      SELECT FROM pg_snapshot_xip(s.snapshot) AS running
+      JOIN gateway.conversation_changes c
+        ON c.organization_id = s.organization_id AND c.position = running
     ) OR pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())) AND (
       SELECT count(*) FROM (
         SELECT FROM gateway.deliveries d
@@ -148,16 +155,22 @@ ORDER BY t.number;
 
 -- name: delivered
 -- $1 to $3: organization, subscription and id of each. Of a busy receiver a success a second is noted.
+-- Subscriptions are locked in order, and before their deliveries, as by everybody.
 WITH told AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS t (organization_id, subscription_id, id)
+), held AS MATERIALIZED (
+  SELECT s.organization_id, s.id FROM gateway.subscriptions s
+  WHERE (s.organization_id, s.id) IN (SELECT organization_id, subscription_id FROM told)
+  ORDER BY s.organization_id, s.id FOR NO KEY UPDATE
 ), noted AS (
   UPDATE gateway.subscriptions s SET last_success_at = now(), failures = 0, failing_since = NULL
-  FROM (SELECT DISTINCT organization_id, subscription_id FROM told) t
-  WHERE s.organization_id = t.organization_id AND s.id = t.subscription_id
+  FROM held h
+  WHERE s.organization_id = h.organization_id AND s.id = h.id
     AND (s.failures > 0 OR coalesce(s.last_success_at < now() - interval '1 second', true))
 )
-DELETE FROM gateway.deliveries d USING told t
-WHERE d.organization_id = t.organization_id AND d.subscription_id = t.subscription_id
+DELETE FROM gateway.deliveries d USING told t, held h
+WHERE h.organization_id = t.organization_id AND h.id = t.subscription_id
+  AND d.organization_id = t.organization_id AND d.subscription_id = t.subscription_id
   AND d.id = t.id;
 
 -- name: note_failure

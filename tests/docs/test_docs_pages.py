@@ -27,6 +27,7 @@ from gateway.registry import PROVIDERS
 from gateway.shapes import options
 from gateway.simulator import build_simulator, plan
 from gateway.simulator.plan import PlanBody
+from gateway.subscriptions import delivering
 from gateway.web import hooks
 from scripts.check import STEPS
 from webhooks.model import Reason
@@ -168,6 +169,24 @@ def test_the_patience_of_errands_is_right(operating: str) -> None:
     assert (8, 13, 3) == (patience.most, sum(patience.waits) // 3600, patience.passing)
     assert "Each is tried eight times over about 13 hours" in told
     assert "given up after the third time" in told
+
+
+def test_the_patience_of_deliveries_is_right(operating: str) -> None:
+    """How often and when a subscription's receiver is asked again, and how many at a time."""
+    patience = delivering.Patience()
+    words = ["5 s", "5 min", "30 min", "2 h", "5 h", "10 h", "14 h", "20 h"]
+    told = " ".join(operating.split())
+    assert f"2xx within {patience.seconds:g} s" in told
+    assert f"again after {', '.join(words)} and 24 h" in told
+    hours = (2, 5, 10, 14, 20, 24)
+    assert (5, 300, 1800, *(3600 * each for each in hours)) == patience.waits
+    assert (10, 3) == (patience.most, int(sum(patience.waits) / 86400))
+    bounds = (delivering._PLACES, delivering._OF_ORGANIZATION, delivering._OF_SUBSCRIPTION)
+    assert (
+        "a worker sends {} events at a time, {} of one organization, {} of one".format(*bounds)
+        in told
+    )
+    assert f"If {delivering._MOST_WAITING:,} events wait" in told
 
 
 def test_every_reason_is_explained(operating: str) -> None:
