@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,12 +32,12 @@ _log = logger(__name__)
 
 # Deliveries under way at the same time: in all, of one organization, of one subscription; and, in
 # all, those to receivers that have failed several times in a row, which have one each.
-_PLACES, _OF_ORGANIZATION, _OF_SUBSCRIPTION, _OF_FAILING = 64, 16, 8, 16
+_PLACES, _OF_ORGANIZATION, _OF_SUBSCRIPTION, _OF_FAILING = 128, 32, 16, 32
 _FAILING_FROM = 5
 # Deliveries that may wait for one subscription: no more are planned until there are fewer.
 _MOST_WAITING = 5000
 # What ends together in so many seconds is replaced together.
-_GATHER = 0.02
+_GATHER = 0.01
 # A receiver may ask to be left alone for so many seconds (Retry-After).
 _LONGEST_PAUSE = 3600.0
 # Added to each wait at most, as a part of it, so that what failed together does not come together.
@@ -95,6 +96,7 @@ class Deliveries:
         self._patience = patience or Patience()
         self._most_waiting = most_waiting
         self._wake = asyncio.Event()
+        self._look_at, self._is_due = 0.0, False
         self._planning: asyncio.Task[None] | None = None  # beside the deliveries
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._delivered = Batching(
@@ -107,7 +109,7 @@ class Deliveries:
         try:
             while not stopping.is_set():
                 self._wake.clear()
-                await self._look()
+                await self._step()
                 await self._rest()
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=self._patience.last)
@@ -125,18 +127,24 @@ class Deliveries:
                 await self._wake.wait()
             await asyncio.sleep(_GATHER)
 
-    async def _look(self) -> None:
-        """Begin what there is to do."""
+    async def _step(self) -> None:
+        """Begin what there is to do: as long as something is due, whatever has room for it."""
         try:
-            async with self._database.as_service(planned_once=True) as db:
-                found = await subscriptions.look(db, self._most_waiting)
-            self._plan(found)
-            if any(each.is_due for each in found):
+            if time.monotonic() >= self._look_at:
+                await self._look()
+            if self._is_due:
                 await self._claim()
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - what failed once is tried again
             _log.exception("deliveries could not be claimed")
+
+    async def _look(self) -> None:
+        self._look_at = time.monotonic() + self._patience.rest
+        async with self._database.as_service(planned_once=True) as db:
+            found = await subscriptions.look(db, self._most_waiting)
+        self._is_due = any(each.is_due for each in found)
+        self._plan(found)
 
     def _plan(self, found: Sequence[Waiting]) -> None:
         """Plan beside the deliveries, which need not wait for an organization with many events."""
@@ -148,6 +156,7 @@ class Deliveries:
     async def _plan_all(self, behind: Sequence[subscriptions.Holder]) -> None:
         try:
             await plan(self._database, behind)
+            self._look_at = 0.0  # now something is due, and perhaps more has happened
             self._wake.set()
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))

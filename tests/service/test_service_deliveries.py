@@ -312,12 +312,12 @@ async def test_one_tenant_that_hangs_holds_up_no_other(
     batch = {"messages": [{"channel": "sms", "to": "+447700900123", "body": "x"}] * 20}
     await gateway.ask("POST", "/v1/messages/batch", batch)
     async with telling(gateway):
-        await receiver.has(16)
+        await receiver.has(32)
         await send(gateway, "theirs", key=gateway.b.key)
         async with asyncio.timeout(2):
             await receiver.has(1, "/quick")
         running = [each for each in receiver.told if each.path in paths]
-    assert 16 == len(running)
+    assert 32 == len(running)
 
 
 async def test_what_is_gone_is_not_told(gateway: Gateway, receiver: Receiver) -> None:
