@@ -9,9 +9,9 @@ from uuid import UUID
 from gateway.ids import derived_id
 from gateway.live.events import event_name
 from gateway.logs import logger
-from gateway.store import live, subscriptions
+from gateway.store import deliveries, live
 from gateway.store.database import Database
-from gateway.store.subscriptions import Holder, Planned
+from gateway.store.deliveries import Holder, Planned
 
 _log = logger(__name__)
 
@@ -30,14 +30,14 @@ async def plan(database: Database, behind: Sequence[Holder]) -> None:
 
 
 async def _plan(database: Database, organization_id: UUID, subscription_id: UUID) -> None:
-    async with database.as_service(planned_once=True) as db:
-        place = await subscriptions.take_place(db, organization_id, subscription_id)
+    async with database.as_service() as db:
+        place = await deliveries.take_place(db, organization_id, subscription_id)
         if place is None:
             return
         if place.is_foreign:
             # Its transactions say nothing of this cluster's.
             here = await live.here(db)
-            await subscriptions.plan(db, organization_id, subscription_id, [], here)
+            await deliveries.plan(db, organization_id, subscription_id, [], here)
             _log.error(
                 "a subscription begins anew: the database was restored into another cluster",
                 subscription_id=str(subscription_id),
@@ -48,7 +48,7 @@ async def _plan(database: Database, organization_id: UUID, subscription_id: UUID
         passed = await live.pass_by(db, organization_id, place.position, _AT_ONCE)
         planned = (_planned(subscription_id, event) for event in passed.events)
         wanted = [each for each in planned if not place.events or each.type in place.events]
-        await subscriptions.plan(db, organization_id, subscription_id, wanted, passed.position)
+        await deliveries.plan(db, organization_id, subscription_id, wanted, passed.position)
 
 
 def _planned(subscription_id: UUID, event: Mapping[str, Any]) -> Planned:

@@ -295,6 +295,63 @@ async def test_fallbacks_that_are_not_due_are_not_read(db: Connection) -> None:
     assert 20 > rows_read(plan), text
 
 
+TOLD = """
+INSERT INTO organizations (id, name) VALUES (md5('a')::uuid, 'A');
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body)
+  VALUES (md5('m')::uuid, md5('a')::uuid, 'sms', 'outbound', '+1', '+2', 'x');
+INSERT INTO gateway.message_events
+  (organization_id, message_id, id, type, occurred_at, source)
+  SELECT md5('a')::uuid, md5('m')::uuid, md5(n::text)::uuid, 'sent', now(), 'test'
+  FROM generate_series(1, 2000) n;
+INSERT INTO gateway.subscriptions (id, organization_id, url, credentials)
+  VALUES (md5('s')::uuid, md5('a')::uuid, 'https://hooks.example.com/', '');
+INSERT INTO gateway.deliveries
+  (organization_id, subscription_id, id, type, about, occurred_at, due_at)
+  SELECT md5('a')::uuid, md5('s')::uuid, md5(n::text)::uuid, 'message.sent', md5('m')::uuid,
+    now(), now() + CASE WHEN n > 3 THEN interval '1 hour' ELSE '0' END
+  FROM generate_series(1, 2000) n;
+"""
+# Organization, subscription and id of the three that are due.
+DUE = (("'a'",) * 3, ("'s'",) * 3, ("'1'", "'2'", "'3'"))
+
+
+async def test_what_waits_for_a_subscription_is_not_read(db: Connection) -> None:
+    """By statements that were planned on empty tables: what a place has seen is passed over, even
+    while a transaction is open that is older than all of it, and so is what is not due."""
+    await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
+    due = [f"ARRAY[md5({a})::uuid, md5({b})::uuid, md5({c})::uuid]" for a, b, c in DUE]
+    ran = {
+        "look": "look (10)",
+        "claim": "claim (100, 60, 16, 5, 32, 32, '{}', '{}')",
+        "delivered": f"delivered ({', '.join(due)})",
+    }
+    for name, statement in ran.items():
+        await db.execute(f"PREPARE {name} AS {queries('deliveries')[name]}")
+        assert [] == await db.fetch(f"EXECUTE {statement}")
+    await db.execute(TOLD)
+    await db.execute(
+        "UPDATE gateway.subscriptions SET snapshot ="
+        " format('%s:%s:%1$s', x - 50, x)::pg_snapshot"
+        " FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS x) now"
+    )
+    looked = await db.fetch("EXECUTE look (10)")
+    for statement in ran.values():
+        text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+        plan = json.loads(text)[0]["Plan"]
+        assert not {"deliveries", "message_events"} & read_whole(plan), statement
+        assert 100 > rows_read(plan), text
+    await db.execute(
+        "INSERT INTO gateway.message_events"
+        " (organization_id, message_id, id, type, occurred_at, source)"
+        " VALUES (md5('a')::uuid, md5('m')::uuid, md5('x')::uuid, 'sent', now(), 'test')"
+    )
+    behind = await db.fetch("EXECUTE look (2000)")
+
+    assert [(True, False)] == [(each["is_due"], each["is_behind"]) for each in looked]
+    assert 1997 == await db.fetchval("SELECT count(*) FROM gateway.deliveries")
+    assert [(False, True)] == [(each["is_due"], each["is_behind"]) for each in behind]
+
+
 async def test_updates_stay_in_their_page(db: Connection) -> None:
     """A change of status, and a lease, touch no index: every such update is HOT, also when all
     messages of some pages change in one transaction, as when their reports come together."""

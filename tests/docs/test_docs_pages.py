@@ -27,7 +27,7 @@ from gateway.registry import PROVIDERS
 from gateway.shapes import options
 from gateway.simulator import build_simulator, plan
 from gateway.simulator.plan import PlanBody
-from gateway.subscriptions import delivering
+from gateway.subscriptions import delivering, sending
 from gateway.web import hooks
 from scripts.check import STEPS
 from webhooks.model import Reason
@@ -173,7 +173,7 @@ def test_the_patience_of_errands_is_right(operating: str) -> None:
 
 def test_the_patience_of_deliveries_is_right(operating: str) -> None:
     """How often and when a subscription's receiver is asked again, and how many at a time."""
-    patience = delivering.Patience()
+    patience = sending.Patience()
     words = ["5 s", "5 min", "30 min", "2 h", "5 h", "10 h", "14 h", "20 h"]
     told = " ".join(operating.split())
     assert f"2xx within {patience.seconds:g} s" in told

@@ -17,7 +17,8 @@ from channels.posting import Poster
 from gateway.metrics import Metrics
 from gateway.store import reports
 from gateway.store.reports import Event, event_id
-from gateway.subscriptions.delivering import Deliveries, Patience
+from gateway.subscriptions.delivering import Deliveries
+from gateway.subscriptions.sending import Patience
 from gateway.vault import Vault
 from tests.service.conftest import Answer, Gateway
 

@@ -339,6 +339,32 @@ async def test_what_is_gone_is_not_told(gateway: Gateway, receiver: Receiver) ->
     assert ["two"] == [each.body for each in receiver.told[4:]]
 
 
+async def test_a_secret_that_does_not_open(gateway: Gateway, receiver: Receiver) -> None:
+    """Its event waits, and is told when the key is back; no other subscription waits with it."""
+    made = await subscribe(gateway)
+    await subscribe(gateway, "/other")
+    await send(gateway, "Hello")
+    async with gateway.database.as_service() as db:
+        sealed = await db.fetchval(
+            "UPDATE gateway.subscriptions SET credentials = 'odd' WHERE id = $1 RETURNING"
+            " (SELECT credentials FROM gateway.subscriptions WHERE id = $1)",
+            made.body["id"],
+        )
+    async with telling(gateway):
+        await receiver.has(1, "/other")
+        await settled(
+            gateway, made, last_error="The gateway cannot open the secret of this subscription."
+        )
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE gateway.subscriptions SET credentials = $2 WHERE id = $1",
+                made.body["id"],
+                sealed,
+            )
+        (told,) = await receiver.has(1, "/")
+    told.verify(made.body["secret"])
+
+
 async def test_a_restored_database_begins_anew(gateway: Gateway, receiver: Receiver) -> None:
     """A position of another cluster, which is ahead of this one's, holds up nothing."""
     await subscribe(gateway, events=["message.accepted"])

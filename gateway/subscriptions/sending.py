@@ -1,0 +1,178 @@
+"""Sending: one delivery is told to its receiver, and what that means is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from channels.posting import NotPosted, Poster
+from gateway.batching import Batching
+from gateway.live.events import Row, render
+from gateway.logs import logger
+from gateway.metrics import Metrics
+from gateway.store import deliveries
+from gateway.store.database import Database
+from gateway.store.deliveries import Delivery
+from gateway.store.errors import UNDONE, DatabaseAwayError
+from gateway.subscriptions.signing import headers
+from gateway.vault import Vault, VaultError
+
+_log = logger(__name__)
+
+# From so many failures in a row on a receiver is asked less.
+FAILING_FROM = 5
+# A receiver may ask to be left alone for so many seconds (Retry-After).
+_LONGEST_PAUSE = 3600.0
+# Added to each wait at most, as a part of it, so that what failed together does not come together.
+_JITTER = 0.1
+_GONE = 410
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long deliveries are tried: `seconds` for an answer, and `waits` after each attempt.
+
+    `lease` seconds must outlast one attempt; `rest` seconds lie between two looks. A receiver that
+    fails is left alone for `pause` seconds, so that it is asked, not flooded. What is under way has
+    `last` seconds to end when the worker stops.
+    """
+
+    seconds: float = 20.0
+    waits: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+    lease: float = 60.0
+    rest: float = 1.0
+    pause: float = 1.0
+    last: float = 5.0
+
+    @property
+    def most(self) -> int:
+        """How many attempts there are."""
+        return len(self.waits) + 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Failure:
+    """An attempt that failed, in a sentence; `pause`: the seconds that the receiver asked for."""
+
+    error: str
+    status: int | None = None
+    pause: float | None = None
+
+
+class Sending:
+    """Tells receivers; where one does not take an event, decides how to go on."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        poster: Poster,
+        metrics: Metrics,
+        patience: Patience,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._poster = poster
+        self._metrics = metrics
+        self._patience = patience
+        self._delivered = Batching(
+            self._store_delivered, shared=(DatabaseAwayError,), undone=UNDONE
+        )
+
+    async def tell(self, delivery: Delivery, row: Row | None) -> None:
+        """Tell a receiver of an event about this row; one that is gone is not told.
+
+        Where it is cancelled the delivery is given back; if the database is away, its lease ends by
+        itself. Raises `DatabaseAwayError`.
+        """
+        try:
+            if row is None:
+                async with self._database.as_service() as db:
+                    await deliveries.forget(db, delivery)
+            elif (failure := await self._send(delivery, row)) is None:
+                await self._delivered(delivery)
+                self._metrics.event_sent("delivered")
+            else:
+                await self._failed(delivery, failure)
+        except asyncio.CancelledError:
+            with suppress(DatabaseAwayError):
+                async with self._database.as_service() as db:
+                    await deliveries.give_back(db, delivery)
+            raise
+
+    async def _send(self, delivery: Delivery, row: Row) -> _Failure | None:
+        """Post it; None where it was taken."""
+        try:
+            body = render(delivery.type, delivery.occurred_at, row)
+            secrets = self._vault.open(delivery.organization_id, delivery.credentials)
+            signed = headers(
+                secrets, delivery.id, body, datetime.now(UTC), is_rotating=delivery.is_rotating
+            )
+            answer = await self._poster.post(
+                delivery.url, body, signed, seconds=self._patience.seconds
+            )
+        except VaultError as error:
+            _log.error("credentials do not open", error=str(error), **ids(delivery))
+            return _Failure(error="The gateway cannot open the secret of this subscription.")
+        except NotPosted as error:
+            return _Failure(error=str(error))
+        except Exception:  # noqa: BLE001 - one delivery's defect must not stop the others
+            _log.exception("a delivery met what nobody expected", **ids(delivery))
+            return _Failure(error="The gateway made a mistake.")
+        if 200 <= answer.status < 300:
+            return None
+        pause = None if answer.retry_after is None else min(answer.retry_after, _LONGEST_PAUSE)
+        return _Failure(
+            error=f"Its server answered {answer.status}.", status=answer.status, pause=pause
+        )
+
+    async def _failed(self, delivery: Delivery, failure: _Failure) -> None:
+        """Have it tried again; or give it up, or the whole subscription."""
+        patience = self._patience
+        reason = None
+        async with self._database.as_service() as db:
+            failures, seconds = await deliveries.note_failure(
+                db,
+                delivery,
+                failure.error,
+                pause=failure.pause,
+                failing_from=FAILING_FROM,
+                least_pause=patience.pause,
+            )
+            if failure.status == _GONE:
+                reason = "Its server answered 410: it wants no more events."
+            elif failures >= patience.most and seconds >= sum(patience.waits):
+                hours = f"{seconds / 3600:.0f} hours"
+                reason = f"No attempt has succeeded in {hours}: {failure.error}"
+            if reason is not None:
+                if await deliveries.disable(db, delivery, reason):
+                    _log.warning("a subscription is disabled", reason=reason, **ids(delivery))
+            elif delivery.attempts >= patience.most:
+                await deliveries.forget(db, delivery)
+                _log.warning("a delivery is given up", reason=failure.error, **ids(delivery))
+            else:
+                wait = patience.waits[delivery.attempts - 1]
+                wait = max(wait * random.uniform(1, 1 + _JITTER), failure.pause or 0.0)  # noqa: S311
+                await deliveries.postpone(db, delivery, wait, failure.status, failure.error)
+        is_given_up = reason is None and delivery.attempts >= patience.most
+        self._metrics.event_sent("given_up" if is_given_up else "failed")
+
+    async def _store_delivered(self, done: Sequence[Delivery]) -> list[None]:
+        async with self._database.as_service(planned_once=True) as db:
+            await deliveries.delivered(db, done)
+        return [None] * len(done)
+
+
+def ids(delivery: Delivery) -> dict[str, str | int]:
+    """What a log line says of a delivery."""
+    return {
+        "subscription_id": str(delivery.subscription_id),
+        "organization_id": str(delivery.organization_id),
+        "webhook_id": str(delivery.id),
+        "type": delivery.type,
+        "attempt": delivery.attempts,
+    }
