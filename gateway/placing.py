@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from gateway.batching import once_more
 from gateway.ids import derived_id
 from gateway.logs import logger
-from gateway.problems import FieldError, invalid
+from gateway.problems import FieldError, Problem, invalid
 from gateway.store import conversations
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
@@ -20,8 +22,9 @@ _log = logger(__name__)
 
 # The last is another program's rule: a message, say, that stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
-# Messages that are moved in one transaction.
-_STEP = 500
+# Seconds in which the messages of a long conversation move: while somebody waits for it, and while
+# a provider or a caller waits to hear that a message is stored.
+_MERGING, _JOINING = 15.0, 1.0
 
 
 async def check(
@@ -86,35 +89,53 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
     return await conversations.place(db, organization_id, places) if places else []
 
 
-async def merge(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> bool:
-    """Make one conversation part of another; False if either does not exist (any more)."""
+async def merge(
+    database: Database, caller: Caller, *, merged: UUID, kept: UUID, seconds: float = _MERGING
+) -> bool:
+    """Make one conversation part of another; False if either does not exist (any more).
 
-    async def attempt() -> bool:
+    Raises `Problem` 503 where so many seconds are too few for its messages; those that have moved
+    by then stay where they are.
+    """
+
+    async def attempt() -> bool | None:
         async with database.as_service(on_behalf=caller) as db:
             return await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
-    return await once_more(attempt, UNDONE)
-
-
-async def move_on(database: Database, *, most: int = _STEP) -> None:
-    """Have the rest of long conversations follow them where they were merged into, in steps."""
-    while True:
-        async with database.as_service() as db:
-            if not await conversations.move_on(db, most):
-                return
+    is_merged = await _in_steps(lambda: once_more(attempt, UNDONE), seconds)
+    if is_merged is None:
+        raise Problem(
+            503,
+            "It has more messages than can be moved at once: try again.",
+            headers={"Retry-After": "1"},
+        )
+    return is_merged
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
     """Merge conversations that turned out to be with one person.
 
     After the messages are stored, so nothing of it reaches whoever stored them, as in `adopt`. Each
-    merge in a transaction of its own: one that fails is found again with their next message.
+    merge in transactions of its own: one that fails, or is not done yet, is found again with their
+    next message.
     """
+
+    async def attempt(one: UUID, other: UUID) -> bool | None:
+        async with database.as_service(share_of=organization_id) as db:
+            return await conversations.join(db, organization_id, one, other)
+
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):
         try:
-            async with database.as_service(share_of=organization_id) as db:
-                await conversations.join(db, organization_id, one, other)
+            await _in_steps(partial(attempt, one, other), _JOINING)
         except _NOT_NOW as error:
             _log.warning("conversations were not joined", error=str(error))
+
+
+async def _in_steps(step: Callable[[], Awaitable[bool | None]], seconds: float) -> bool | None:
+    """Take a step until it says that it was the last, or so many seconds are over: then None."""
+    ends = time.monotonic() + seconds
+    while (done := await step()) is None and time.monotonic() < ends:
+        pass
+    return done

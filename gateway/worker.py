@@ -10,10 +10,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from uuid import UUID
 
-from gateway import placing
 from gateway.accept.falling_back import FallingBack
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
@@ -105,7 +103,6 @@ class Worker:
             asyncio.create_task(self._regularly(1.0, self._follow)),
             asyncio.create_task(self._regularly(2.0, self._unmatched.apply)),
             asyncio.create_task(self._regularly(5.0, self._uses.fold)),
-            asyncio.create_task(self._regularly(5.0, partial(placing.move_on, self._database))),
             asyncio.create_task(self._regularly(600.0, self._forget)),
         ]
         claiming = asyncio.create_task(self._claim_until_stopped())

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.errors import HeldError
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -75,25 +74,21 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
     return [found[n] for n in range(len(places))]
 
 
-async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool:
-    """Join two conversations of one person; False if that has been done."""
+async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool | None:
+    """Join two conversations of one person; False if that has been done, None as `merge`."""
     note(db, [organization_id])
-    return bool(await db.fetchval(_SQL["join"], organization_id, one, other))
+    joined: bool | None = await db.fetchval(_SQL["join"], organization_id, one, other)
+    return joined
 
 
-async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool:
-    """Make one conversation part of another; False if either does not exist (any more)."""
-    note(db, [organization_id])
-    return bool(await db.fetchval(_SQL["merge"], organization_id, merged, kept))
+async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool | None:
+    """Make one conversation part of another; False if either does not exist (any more).
 
-
-async def move_on(db: Connection, most: int) -> int | None:
-    """Move up to so many messages along with a conversation that was merged; how many there were.
-
-    None where no merged conversation has messages any more.
+    None where it is long: its oldest messages have moved, call it again.
     """
-    moved: int | None = await db.fetchval(_SQL["move_on"], most)
-    return moved
+    note(db, [organization_id])
+    done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
+    return done
 
 
 async def search(
@@ -216,14 +211,9 @@ async def of_contact(
 async def set_apart(
     db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
 ) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this.
-
-    Raises `HeldError` while some of its messages may not have come here yet, after a merge.
-    """
+    """Move an address with its messages into a new conversation; False where it is not in this."""
     note(db, [organization_id])
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
-    if await db.fetchval(_SQL["is_growing"], organization_id, conversation_id):
-        raise HeldError("messages of a conversation that was merged into it are still to come")
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False

@@ -1,48 +1,21 @@
--- A conversation is merged however long it is: the rest of its messages goes along step by step.
+-- A conversation is merged however long it is, in steps.
 
 -- migrate:up
 
 SELECT gateway.remember();
 
--- The newest `most` messages of a conversation that was merged go where it went; how many that were.
--- What somebody else has locked waits for the next time. `last_message_id` says whether any is left.
-CREATE OR REPLACE FUNCTION gateway.move_merged(organization uuid, merged uuid, most integer)
-RETURNS integer
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  moved integer;
-BEGIN
-  WITH these AS MATERIALIZED (
-    SELECT m.id FROM public.messages m
-    WHERE m.organization_id = organization AND m.conversation_id = merged
-    ORDER BY m.created_at DESC, m.id DESC LIMIT most FOR NO KEY UPDATE SKIP LOCKED
-  )
-  UPDATE public.messages m SET conversation_id = c.merged_into
-  FROM these, gateway.conversations c
-  WHERE m.organization_id = organization AND m.id = these.id
-    AND c.organization_id = organization AND c.id = merged;
-  GET DIAGNOSTICS moved = ROW_COUNT;
-  UPDATE gateway.conversations SET last_message_id = (
-    SELECT m.id FROM public.messages m
-    WHERE m.organization_id = organization AND m.conversation_id = merged
-    ORDER BY m.created_at DESC, m.id DESC LIMIT 1)
-  WHERE organization_id = organization AND id = merged;
-  RETURN moved;
-END
-$$;
-REVOKE ALL ON FUNCTION gateway.move_merged(uuid, uuid, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION gateway.move_merged(uuid, uuid, integer) TO service_role;
-
--- As before, but of many messages the newest go along at once, and the others later. A message takes
--- half a millisecond, in which its words are indexed anew: forty thousand took longer than a statement
--- may, so that they never were merged, and each of that person's messages waited for another attempt.
+-- As before, but of a long conversation only its oldest 500 messages go along, and null says that there
+-- may be more: it is to be called again. A message takes half a millisecond, in which its words are
+-- indexed anew: forty thousand took longer than a statement may, so that they never were merged, and
+-- each of that person's messages waited for another attempt. Until the last step both are shown, and
+-- new messages come to where they came before.
 CREATE OR REPLACE FUNCTION gateway.merge_conversations(organization uuid, merged uuid, kept uuid)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   gone gateway.conversations;
+  moved integer;
 BEGIN
   PERFORM FROM gateway.conversations c
   WHERE c.organization_id = organization AND c.id IN (merged, kept)
@@ -51,6 +24,17 @@ BEGIN
     WHERE c.organization_id = organization AND c.id IN (merged, kept) AND c.merged_into IS NULL)
   THEN
     RETURN false;
+  END IF;
+  WITH oldest AS MATERIALIZED (
+    SELECT m.id FROM public.messages m
+    WHERE m.organization_id = organization AND m.conversation_id = merged
+    ORDER BY m.created_at, m.id LIMIT 500
+  )
+  UPDATE public.messages m SET conversation_id = kept
+  FROM oldest WHERE m.organization_id = organization AND m.id = oldest.id;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  IF moved = 500 THEN
+    RETURN NULL;
   END IF;
   SELECT * INTO gone FROM gateway.conversations c
   WHERE c.organization_id = organization AND c.id = merged;
@@ -61,7 +45,6 @@ BEGIN
   WHERE organization_id = organization AND merged_into = merged;
   UPDATE gateway.conversation_addresses SET conversation_id = kept
   WHERE organization_id = organization AND conversation_id = merged;
-  PERFORM gateway.move_merged(organization, merged, 1000);
   UPDATE gateway.conversations c SET
     lead_id = coalesce(c.lead_id, gone.lead_id),
     client_id = coalesce(c.client_id, gone.client_id),
@@ -80,12 +63,29 @@ BEGIN
 END
 $$;
 
-UPDATE gateway.conversations c SET last_message_id = NULL
-WHERE c.merged_into IS NOT NULL AND c.last_message_id IS NOT NULL AND NOT EXISTS (
-  SELECT FROM public.messages m
-  WHERE m.organization_id = c.organization_id AND m.conversation_id = c.id);
-CREATE INDEX IF NOT EXISTS idx_conversations_org_unmoved ON gateway.conversations (organization_id, id)
-  WHERE merged_into IS NOT NULL AND last_message_id IS NOT NULL;
+-- What came after its conversation was merged, and went there all the same (see merged_meanwhile), is
+-- where that went, and makes itself known there.
+DO $came$
+DECLARE
+  gone gateway.conversations;
+BEGIN
+  FOR gone IN
+    SELECT * FROM gateway.conversations c
+    WHERE c.merged_into IS NOT NULL AND EXISTS (
+      SELECT FROM public.messages m
+      WHERE m.organization_id = c.organization_id AND m.conversation_id = c.id)
+    ORDER BY c.organization_id, c.id
+  LOOP
+    UPDATE public.messages SET conversation_id = gone.merged_into
+    WHERE organization_id = gone.organization_id AND conversation_id = gone.id;
+    UPDATE gateway.conversations SET
+      unread_count = unread_count + gone.unread_count,
+      status = CASE WHEN gone.unread_count > 0 THEN 'open' ELSE status END
+    WHERE organization_id = gone.organization_id AND id = gone.merged_into;
+    PERFORM gateway.recount_conversation(gone.organization_id, gone.merged_into);
+  END LOOP;
+END
+$came$;
 
 SELECT gateway.note_undo('20261127000048');
 

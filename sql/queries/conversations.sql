@@ -6,7 +6,8 @@
 SELECT n, conversation_id, joins FROM gateway.place($1, $2::json);
 
 -- name: join
--- Two conversations of one person become one: the one that has a name stays, else the older.
+-- Two conversations of one person become one: the one that has a name stays, else the older. Null: one
+-- is long, and this was a step.
 WITH both_of AS (
   SELECT id, row_number() OVER (
     ORDER BY (lead_id IS NOT NULL) DESC, (client_id IS NOT NULL) DESC, created_at, id) AS rank
@@ -17,23 +18,8 @@ SELECT gateway.merge_conversations($1,
   (SELECT id FROM both_of WHERE rank = 2), (SELECT id FROM both_of WHERE rank = 1));
 
 -- name: merge
+-- Null: $2 is long, and this was a step.
 SELECT gateway.merge_conversations($1, $2, $3);
-
--- name: move_on
--- Moves up to $1 messages that a merged conversation still has to where it went; how many there were, no
--- row where none has any. Any of them: one that cannot be moved keeps no other waiting.
-SELECT gateway.move_merged(c.organization_id, c.id, $1::integer) FROM (
-  SELECT organization_id, id FROM gateway.conversations
-  WHERE merged_into IS NOT NULL AND last_message_id IS NOT NULL
-  ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-) c;
-
--- name: is_growing
--- Whether messages of a conversation that was merged into this one are still to come.
-SELECT EXISTS (
-  SELECT FROM gateway.conversations
-  WHERE organization_id = $1 AND merged_into = $2 AND last_message_id IS NOT NULL
-);
 
 -- name: owned
 -- Which of a lead's or client's addresses have a conversation; asked after either is created or changed.

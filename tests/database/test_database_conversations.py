@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels import email, phone
-from gateway import migrate, placing
+from gateway import migrate
 from gateway.store import conversations
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Database
-from gateway.store.errors import HeldError
 from tests.database.rows import A, B
 
 if TYPE_CHECKING:
@@ -243,82 +242,6 @@ async def test_many_at_once(two: Connection, database: str) -> None:
     await pool.close()
     assert 1 == len({tuple(each) for each in found})
     assert 20 == await two.fetchval("SELECT count(*) FROM gateway.conversations")
-
-
-async def test_a_long_conversation_is_merged(two: Connection, database: str) -> None:
-    """Of more than a thousand messages the newest are at once in the one that stays, the others
-    soon; until then no address is set apart, which would leave some of its messages behind."""
-    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
-    gone, kept = one.conversation_id, other.conversation_id
-    await two.execute(
-        "INSERT INTO messages (organization_id, conversation_id, channel, direction, from_address,"
-        " to_address, body, created_at) SELECT $1, $2, 'sms', 'inbound', $3, '+1999', n::text,"
-        " now() - n * interval '1 second' FROM generate_series(1, 1002) n",
-        *(A, gone, ANN),
-    )
-
-    assert await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
-
-    left = "SELECT body FROM messages WHERE conversation_id = $1 ORDER BY created_at DESC"
-    assert ["1001", "1002"] == [row["body"] for row in await two.fetch(left, gone)]
-    with pytest.raises(HeldError):
-        await conversations.set_apart(two, A, kept, ANN, uuid.uuid4())  # type: ignore[arg-type]
-    pool = await Database.connect(database, size=1)
-    await placing.move_on(pool, most=1)
-    await pool.close()
-    assert [] == await two.fetch(left, gone)
-    assert await conversations.set_apart(two, A, kept, ANN, uuid.uuid4())  # type: ignore[arg-type]
-
-
-async def test_placing_while_merging(two: Connection, database: str) -> None:
-    """Messages that come while their conversation is merged end in the one that stays."""
-    pool = await Database.connect(database, size=8)
-    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
-
-    async def write() -> None:
-        async with pool.as_service() as db:
-            (where,) = await conversations.place(db, A, [at(ANN)])
-            await db.execute(
-                "INSERT INTO messages (organization_id, conversation_id, channel, direction,"
-                " from_address, to_address, body) VALUES ($1, $2, 'sms', 'inbound', $3, '+1', 'x')",
-                A,
-                where.conversation_id,
-                ANN,
-            )
-
-    async def merge() -> None:
-        async with pool.as_service() as db:
-            assert await conversations.merge(
-                db, A, merged=one.conversation_id, kept=other.conversation_id
-            )
-
-    await asyncio.gather(*(write() for _ in range(5)), merge(), *(write() for _ in range(15)))
-    await pool.close()
-    assert [other.conversation_id] == [
-        row["conversation_id"]
-        for row in await two.fetch("SELECT DISTINCT conversation_id FROM messages")
-    ]
-
-
-async def test_a_new_address_while_merging(
-    two: Connection, connect: Connect, database: str
-) -> None:
-    """A mailbox of a lead that comes up while their conversation is merged is where that went."""
-    ann = await lead(two, ANN, "ann@example.com")
-    (one,), (other,) = await place(two, at(ANN, lead_id=ann)), await place(two, at(BEN))
-    writing = await connect(database)
-    async with two.transaction():
-        await conversations.merge(two, A, merged=one.conversation_id, kept=other.conversation_id)  # type: ignore[arg-type]
-        mail = asyncio.create_task(place(writing, at("ann@example.com", lead_id=ann)))
-        blocked = "SELECT FROM pg_locks WHERE NOT granted AND pid = $1"
-        pid = writing.get_server_pid()
-        while not await two.fetch(blocked, pid):
-            assert not mail.done()
-            await asyncio.sleep(0.01)
-    assert [other.conversation_id] == [each.conversation_id for each in await mail]
-    assert [other.conversation_id] == [
-        each.conversation_id for each in await place(two, at("ann@example.com", lead_id=ann))
-    ]
 
 
 async def test_messages_of_others_are_placed(two: Connection) -> None:
