@@ -22,8 +22,9 @@ _log = logger(__name__)
 # So many entries of senders that are left out are looked through for those of others: some 20 ms.
 _DEEP = 10_000
 # Seconds until a message that another program has locked is tried again, and one that its rule
-# refuses.
-_HELD, _REFUSED = 2.0, 60.0
+# refuses: longer than its organization is left out where that is all it has (`quarantine`), so that
+# others of it are looked at in between.
+_HELD, _REFUSED = 2.0, 120.0
 
 
 class Claiming:
@@ -48,8 +49,7 @@ class Claiming:
 
         Organizations in `without` are left out, and `senders`. So are messages that another program
         has locked for long: the other messages do not wait for them. With `leaves_out` so are those
-        that a rule of the database refuses, unless it refuses all: then `RefusedError` is raised,
-        as without.
+        that a rule of the database refuses, which are due again later.
         """
         return await self._around(
             lambda wait: self._claim(limit, without, senders, wait, leaves_out)
@@ -73,11 +73,13 @@ class Claiming:
             turns, later = paced.turns, paced.later
             new = [turn.claimed for turn in turns if is_new_attempt(turn.claimed)]
             note = _note_each if leaves_out else _note
-            advances = await note(db, new, wait)
+            advances, refused = await note(db, new, wait)
             noted = {advance.message_id for advance in advances}
             held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
-            seconds = _REFUSED if leaves_out else _HELD
-            later += [(entry, seconds) for entry in held.values()]
+            later += [
+                (entry, _REFUSED if entry.message_id in refused else _HELD)
+                for entry in held.values()
+            ]
             if wait.for_rows:
                 await queue.give_back(db, later, self._lease_id)
         if not wait.for_rows:
@@ -91,6 +93,7 @@ class Claiming:
             # Entries given back for their sender's rate are no reason to claim again at once.
             # Locked ones are: others may be due behind them.
             has_more=paced.has_more or any(turn.claimed.has_more for turn in turns),
+            refused=len(refused),
         )
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
@@ -107,34 +110,36 @@ class Claiming:
                 _log.warning("the database is away", error=str(error))
 
 
-async def _note(db: Connection, entries: Sequence[Claimed], wait: Wait) -> list[Advance]:
+async def _note(
+    db: Connection, entries: Sequence[Claimed], wait: Wait
+) -> tuple[list[Advance], set[UUID]]:
     events = [attempt(entry) for entry in entries]
-    return await reports.record(db, events, waits=wait.for_rows)
+    return await reports.record(db, events, waits=wait.for_rows), set()
 
 
-async def _note_each(db: Connection, entries: Sequence[Claimed], wait: Wait) -> list[Advance]:
-    """Note those that no rule refuses, found in halves; raises `RefusedError` if there are none."""
+async def _note_each(
+    db: Connection, entries: Sequence[Claimed], wait: Wait
+) -> tuple[list[Advance], set[UUID]]:
+    """Note those that no rule refuses, found in halves; and which it does."""
     advances: list[Advance] = []
-    refused: RefusedError | None = None
+    refused: set[UUID] = set()
     left = [entries]
     await db.execute("SAVEPOINT half")
     while left:
         half = left.pop()
         try:
             with plainly():
-                advances += await _note(db, half, wait)
+                advances += (await _note(db, half, wait))[0]
         except RefusedError as error:
             await db.execute("ROLLBACK TO half")
-            refused = error
             if len(half) > 1:
                 left += [half[len(half) // 2 :], half[: len(half) // 2]]
             else:
+                refused.add(half[0].message_id)
                 _log.error("the database refuses a row", **error.rule, **ids(half[0]))
         else:
             await db.execute("RELEASE half; SAVEPOINT half")
-    if refused and not advances:
-        raise refused
-    return advances
+    return advances, refused
 
 
 def _with_status(turn: Turn, statuses: Mapping[UUID, str]) -> Turn:

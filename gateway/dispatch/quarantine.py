@@ -19,8 +19,11 @@ from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds until an organization whose entries could not be claimed is tried again.
+# Seconds until an organization whose entries could not be claimed is tried again; fewer where they
+# are few that a rule refuses, one for each: others may come.
 _SECONDS = 60.0
+# So many of these may come before others, which are claimed all the same.
+_REFUSED = 20
 
 
 class Claim(Protocol):
@@ -90,8 +93,13 @@ class Quarantine:
     async def _of_one(
         self, limit: int, organization_id: UUID, out: Sequence[UUID], senders: Sequence[UUID]
     ) -> Turns:
+        refused = 0
         try:
-            return await self._claim(limit, out, senders, leaves_out=True)
+            for _ in range(1 + _REFUSED // limit):
+                found = await self._claim(limit, out, senders, leaves_out=True)
+                refused += found.refused
+                if found or not found.refused:
+                    break
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - the others go on
@@ -100,3 +108,6 @@ class Quarantine:
             )
             self._until[organization_id] = time.monotonic() + _SECONDS
             return Turns()
+        if refused and not found:
+            self._until[organization_id] = time.monotonic() + min(_SECONDS, refused)
+        return found

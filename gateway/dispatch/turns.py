@@ -62,11 +62,14 @@ class Reach:
 
 
 class Turns(list[Turn]):
-    """The turns of one claim; `has_more`: more entries may be due."""
+    """The turns of one claim; `has_more`: more entries may be due. So many were `refused`."""
 
-    def __init__(self, turns: Iterable[Turn] = (), *, has_more: bool = False) -> None:
+    def __init__(
+        self, turns: Iterable[Turn] = (), *, has_more: bool = False, refused: int = 0
+    ) -> None:
         super().__init__(turns)
         self.has_more = has_more
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)

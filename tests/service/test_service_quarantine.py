@@ -93,7 +93,8 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     assert [10] == asked  # without it, and nobody is asked about once more
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
     assert 0 == await step(quarantine)
-    assert 1 == await step(Quarantine(gateway.database, claim))  # as after a minute
+    await run(gateway, "UPDATE gateway.queue SET run_at = now()")  # as after two minutes
+    assert 1 == await step(Quarantine(gateway.database, claim))
     assert ["sent"] == await statuses(gateway, gateway.a)
     assert 5 == len(provider.posts)
 
@@ -121,10 +122,56 @@ async def test_a_message_that_a_rule_refuses(gateway: Gateway, provider: Provide
     assert ["sent", "sent", "pending"] == await statuses(gateway, gateway.a)
     assert [] == await quarantine.claim(10, [])
     await run(gateway, "ALTER TABLE messages DROP CONSTRAINT crm_news")
-    await run(gateway, "UPDATE gateway.queue SET run_at = now()")  # as after a minute
+    await run(gateway, "UPDATE gateway.queue SET run_at = now()")  # as after two minutes
     for turn in await quarantine.claim(10, []):
         await worker.work(turn)
     assert ["sent"] * 3 == await statuses(gateway, gateway.a)
+
+
+async def test_refused_messages_before_others(gateway: Gateway, provider: Provider) -> None:
+    """Where all that a claim takes is refused, what comes after it is claimed; an organization that
+    has nothing else waits for some seconds."""
+    for body in ("old", "old", "old", "Hello"):
+        await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+    await send(gateway, gateway.b)
+    await run(gateway, RULE)
+    worker = provider.worker(gateway)
+    quarantine = Quarantine(gateway.database, worker.claim)
+
+    for _ in range(2):
+        for turn in await quarantine.claim(1, []):
+            await worker.work(turn)
+
+    assert ["sent", "pending", "pending", "pending"] == await statuses(gateway, gateway.a)
+    assert ["sent"] == await statuses(gateway, gateway.b)
+    later = "gateway.queue WHERE lease_id IS NULL AND run_at > now() + interval '100 s'"
+    assert 3 == await gateway.count(later)
+    await run(gateway, "UPDATE gateway.queue SET run_at = now()")
+    assert [] == await quarantine.claim(1, [])
+    await send(gateway, gateway.a)
+    assert [] == await quarantine.claim(1, [])
+
+
+async def test_a_locked_message_among_refused_ones(gateway: Gateway, provider: Provider) -> None:
+    """A message that is only locked is tried again in two seconds, not when refused ones are."""
+    for body in ("old", "Hello", "locked"):
+        await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+    await run(gateway, RULE)
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    lock = crm.transaction()
+    await lock.start()
+    await crm.execute("SELECT FROM messages WHERE body = 'locked' FOR UPDATE")
+
+    turns = await Quarantine(gateway.database, provider.worker(gateway).claim).claim(10, [])
+
+    await lock.rollback()
+    rows = await crm.fetch(
+        "SELECT body, run_at < now() + interval '3 s' FROM gateway.queue q"
+        " JOIN messages m ON m.id = message_id WHERE q.lease_id IS NULL ORDER BY body"
+    )
+    await crm.close()
+    assert ["Hello"] == [turn.claimed.body for turn in turns]
+    assert [("locked", True), ("old", False)] == [tuple(row) for row in rows]
 
 
 async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> None:
