@@ -27,8 +27,9 @@ Row = dict[str, Any]
 
 # How often a change is worked out anew, where others change the same template meanwhile.
 _TRIES = 5
-# How many messages let go of a template in one transaction, which has them locked meanwhile.
-_AT_ONCE = 500
+# How many messages let go of a template in one transaction, which has them locked meanwhile; and
+# with the template itself.
+_AT_ONCE, _FEW = 500, 2000
 
 
 async def search(
@@ -111,7 +112,12 @@ async def change(
 
 
 async def delete(
-    services: Services, caller: Caller, template_id: UUID, *, seconds: float = 15.0
+    services: Services,
+    caller: Caller,
+    template_id: UUID,
+    *,
+    seconds: float = 15.0,
+    few: int = _FEW,
 ) -> None:
     """Delete a template; messages that were made from it stay.
 
@@ -119,14 +125,16 @@ async def delete(
     have by then stay so.
     """
     await get(services, caller, template_id)
-    # By itself it would have all of them let go in one statement, which has time for some ten
-    # thousand: each is in ten indexes anew.
+    # Of few messages all let go with the statement that deletes it, or none where that is refused.
+    # It has time for some ten thousand: each is in ten indexes anew.
     ends = time.monotonic() + seconds
     while True:
+        async with services.database.as_caller(caller) as db:
+            if not await templates.made(db, caller.organization_id, template_id, few):
+                break
         async with services.database.as_service(on_behalf=caller) as db:
-            count = await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE)
-        if count < _AT_ONCE:
-            break
+            if not await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE):
+                break
         if time.monotonic() > ends:
             raise Problem(
                 503,

@@ -71,6 +71,12 @@ async def update(
     return changed is not None
 
 
+async def made(db: Connection, organization_id: UUID, template_id: UUID, more_than: int) -> bool:
+    """Whether more than so many messages were made from a template."""
+    found: bool = await db.fetchval(_SQL["made"], organization_id, template_id, more_than)
+    return found
+
+
 async def let_go(db: Connection, organization_id: UUID, template_id: UUID, limit: int) -> int:
     """Have up to so many messages forget that they were made from a template; how many did."""
     count: int = await db.fetchval(_SQL["let_go"], organization_id, template_id, limit)

@@ -59,6 +59,10 @@ FROM jsonb_populate_record(NULL::message_templates, $3::jsonb) p
 WHERE t.organization_id = $1 AND t.id = $2 AND t.updated_at IS NOT DISTINCT FROM $4::timestamptz
 RETURNING t.id;
 
+-- name: made
+-- Whether more than $3 messages were made from template $2.
+SELECT EXISTS (SELECT FROM messages WHERE organization_id = $1 AND template_id = $2 OFFSET $3);
+
 -- name: let_go
 -- Up to $3 messages that were made from template $2 forget it; how many that were. Those that somebody has
 -- locked do so when it is deleted.
