@@ -87,8 +87,11 @@ class UnmatchedReports:
             _log.exception("reports could not be applied")
         for organization_id in {event.organization_id for event in found}:
             own = [event for event in found if event.organization_id == organization_id]
+            if await self._can_be_recorded(own):
+                continue
             refused = await self._refused(own)
-            out = refused if len(refused) <= _FEW else [organization_id]
+            # None where it is only together that they cannot be.
+            out = refused if 0 < len(refused) <= _FEW else [organization_id]
             self._out |= dict.fromkeys(out, now + _AGAIN)
         return await self._apply(before, [])
 

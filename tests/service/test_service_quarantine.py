@@ -34,6 +34,17 @@ CREATE TRIGGER crm_follows BEFORE UPDATE ON public.messages
   FOR EACH ROW EXECUTE FUNCTION public.crm_follows();
 """
 
+# This one fails for several of its messages in one statement.
+ONE_AT_A_TIME = """
+CREATE FUNCTION public.crm_counts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF 1 < (SELECT count(*) FROM new WHERE organization_id = '{}') THEN RAISE 'one at a time'; END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER crm_counts AFTER UPDATE ON public.messages
+  REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION public.crm_counts();
+"""
+
 # It holds for old rows, too, once they change.
 RULE = "ALTER TABLE messages ADD CONSTRAINT crm_news CHECK (body <> 'old') NOT VALID"
 
@@ -213,6 +224,18 @@ async def test_reports_of_a_message_that_a_rule_refuses(gateway: Gateway) -> Non
     await unmatched.apply()
     assert ["delivered", "pending", "delivered"] == await statuses(gateway, gateway.a)
     assert 1 == await gateway.count("gateway.unmatched_reports")
+
+
+async def test_reports_that_are_refused_only_together(gateway: Gateway) -> None:
+    """Reports that a trigger refuses together, though each of them is taken, hold up no other
+    organization's."""
+    for tenant in (gateway.a, gateway.a, gateway.b):
+        await send(gateway, tenant)
+    await keep_reports(gateway)
+    await run(gateway, ONE_AT_A_TIME.format(gateway.a.organization_id))
+    await UnmatchedReports(gateway.database).apply()
+    assert ["delivered"] == await statuses(gateway, gateway.b)
+    assert ["pending"] * 2 == await statuses(gateway, gateway.a)
 
 
 async def test_who_waits(gateway: Gateway) -> None:
