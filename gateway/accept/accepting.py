@@ -10,39 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
-from channels.model import Attachment, Channel
-from gateway import parts, standing
-from gateway.accept import repeating, steps
-from gateway.accept.draft import Draft
+from gateway import parts
+from gateway.accept import repeating
 from gateway.accept.drafting import Drafting
 from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
+from gateway.accept.rows import Rows
 from gateway.accept.storing import Accepted, Idempotency, Storing
 from gateway.batching import FullError, once_more
-from gateway.ids import derived_id, new_id
 from gateway.logs import info_each, logger
-from gateway.media.files import Files, as_rows
+from gateway.media.files import Files
 from gateway.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
 from gateway.shapes.messages import SendRequest
 from gateway.store import messages
-from gateway.store.conversations import Place
-from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.database import Caller, Database
 from gateway.store.errors import NOT_STORED, ConflictError, RefusedError
-from gateway.store.media import NewMedia
-from gateway.store.messages import Row
-from gateway.store.reports import event_of, report_id
 
 _log = logger(__name__)
 
-_ACCEPTED = report_id("accepted")
 # How often what requests refer to is read, where it is deleted meanwhile.
 _READINGS = 3
-_PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
 
 
 class Accepting:
@@ -60,13 +51,14 @@ class Accepting:
         self._drafting = drafting
         self._recalling = Recalling(database)
         self._storing = Storing(database, self._stored)
-        self._kept = files
+        self._rows = Rows(files)
         self._metrics = metrics
         self._nudge = nudge
 
     async def close(self) -> None:
         """Finish what accepted messages still need; call it when no more are accepted."""
         await self._storing.close()
+        await self._rows.close()
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""
@@ -110,12 +102,7 @@ class Accepting:
     ) -> list[Result] | Replayed:
         """Read what they refer to, and store them; raises `ConflictError` where that is gone."""
         read = await drafts(self._drafting, caller, requests)
-        results: list[Result] = [
-            invalid(draft.errors)
-            if draft.errors or isinstance(request, Malformed)
-            else await self._row(caller, request, draft, conversation_id)
-            for request, draft in zip(requests, read, strict=True)
-        ]
+        results = await self._rows.all(caller, requests, read, conversation_id)
         return await self._keep(caller, results, idempotency, alone)
 
     async def retry(
@@ -152,7 +139,7 @@ class Accepting:
         if before.thread is not None:
             # The thread of the failed mail, without that mail itself, which never arrived.
             draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
-        row = await self._row(caller, request, draft)
+        row = await self._rows.one(caller, request, draft)
         # As stored: of files that were fetched for the failed message the size is known, too.
         row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
@@ -167,83 +154,7 @@ class Accepting:
         if draft.errors:
             raise invalid(draft.errors)
         draft = replace(draft, parts=replace(draft.parts, sign_in=link_id))
-        await self._keep(caller, [await self._row(caller, request, draft)], None)
-
-    async def _row(
-        self,
-        caller: Caller,
-        request: SendRequest,
-        draft: Draft,
-        conversation_id: UUID | None = None,
-    ) -> Row:
-        """The row to store for a draft without errors; stores its inline files."""
-        content = draft.content
-        if content is None or draft.from_address is None or draft.to_address is None:
-            raise ValueError("a draft without errors has a content and addresses")
-        message_id = new_id()
-        files, media = await self._files(caller, message_id, content.attachments)
-        lead_id, client_id = draft.owners
-        return {
-            "id": message_id,
-            "channel": request.channel,
-            "from_address": draft.from_address,
-            "to_address": draft.to_address,
-            "lead_id": draft.lead_id,
-            "client_id": draft.client_id,
-            "subject": content.subject,
-            "body": content.body,
-            "html_body": content.html_body,
-            "attachments": files,
-            "metadata": request.metadata,
-            "template_id": draft.template_id,
-            "reference": request.reference,
-            "send_at": request.send_at,
-            "expires_at": request.expires_at,
-            "retry_of": None,
-            "parts": draft.parts.as_json(),
-            "sender_id": draft.sender_id,
-            "provider": draft.provider,
-            "priority": _PRIORITIES[request.priority],
-            "is_test": isinstance(caller, ApiKey) and caller.is_test,
-            "event_id": event_of(message_id, _ACCEPTED),
-            "source": "api",
-            "place": Place(
-                seed=message_id,
-                addresses=[draft.to_address],
-                lead_id=lead_id,
-                client_id=client_id,
-                conversation_id=conversation_id,
-            ),
-            "media": media,
-            "steps": steps.rows(message_id, request, draft, _PRIORITIES[request.priority]),
-            "written": standing.written(
-                message_id, draft.from_address, draft.to_address, content.subject
-            )
-            if request.channel is Channel.EMAIL
-            else None,
-        }
-
-    async def _files(
-        self, caller: Caller, message_id: UUID, given: Sequence[Attachment]
-    ) -> tuple[list[dict[str, Any]], list[NewMedia]]:
-        media: list[NewMedia] = []
-        shown: list[Attachment] = []
-        for position, file in enumerate(given):
-            if file.content is None:
-                shown.append(file)
-                continue
-            media_id = derived_id(message_id, "media", str(position))
-            new = NewMedia(
-                organization_id=caller.organization_id,
-                id=media_id,
-                message_id=message_id,
-                position=position,
-                filename=file.filename,
-                content_type=file.content_type,
-            )
-            media.append(await self._kept.keep(new, file.content))
-            shown.append(replace(file, url=self._kept.url(media_id)))
-        return as_rows(shown), media
+        await self._keep(caller, [await self._rows.one(caller, request, draft)], None)
 
     async def _keep(
         self,
@@ -258,16 +169,16 @@ class Accepting:
         try:
             stored = await self._storing.store(accepted)
         except (*NOT_STORED, FullError, Problem):
-            await self._discard(accepted.rows)
+            self._rows.discard(accepted.rows)
             raise
         if stored is None:
-            await self._discard(accepted.rows)
+            self._rows.discard(accepted.rows)
             replayed = await self.recall(caller, idempotency) if idempotency else None
             if replayed is None:
                 raise Problem(409, "A request with this Idempotency-Key is under way.")
             return replayed
         pairs = zip(results, stored, strict=True)
-        await self._discard(
+        self._rows.discard(
             [
                 row
                 for row, told in pairs
@@ -275,10 +186,6 @@ class Accepting:
             ]
         )
         return stored
-
-    async def _discard(self, rows: Sequence[Row]) -> None:
-        """Remove the files of rows that are not stored: nobody else would ever find them."""
-        await self._kept.discard([file for row in rows for file in row["media"]])
 
     def _stored(self, batch: Sequence[Accepted]) -> None:
         rows = [(str(each.caller.organization_id), row) for each in batch for row in each.rows]

@@ -58,15 +58,14 @@ class Files:
             state="stored",
         )
 
-    async def discard(self, kept: Sequence[NewMedia]) -> None:
-        """Remove files that were kept for what is not stored after all.
+    async def discard(self, kept: NewMedia) -> None:
+        """Remove a file that was kept for what is not stored after all.
 
         One that the store does not remove now stays there, which harms nobody.
         """
-        for each in kept:
-            if each.storage_key is not None:
-                with suppress(MediaStoreError):
-                    await self._store.delete(each.storage_key)
+        if kept.storage_key is not None:
+            with suppress(MediaStoreError):
+                await self._store.delete(kept.storage_key)
 
     async def load(
         self, organization_id: UUID, stored: Sequence[Attachment], *, max_bytes: int = MAX_BYTES

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
+from tests.cli.shell import until
 from tests.service.test_service_rules_of_others import TRIGGER, as_crm
 from tests.service.wires import (
     SECRET,
@@ -63,6 +64,8 @@ async def test_files_of_what_is_not_stored_are_not_kept(gateway: Gateway, ask: A
 
     assert [503, 503] == alone
     assert [503, 202, 503] == [item["status"] for item in batch]
+    media = gateway.settings.gateway_data / "media"
+    await until(lambda: sum(path.is_file() for path in media.rglob("*")) == 1, 5)
     assert [PDF] == kept_files(gateway)
 
 

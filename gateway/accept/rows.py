@@ -1,0 +1,171 @@
+"""Rows: what is stored for drafts without errors, and their files before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from channels.model import Attachment, Channel
+from gateway import standing
+from gateway.accept import steps
+from gateway.accept.draft import Draft
+from gateway.accept.keeping import Result
+from gateway.accept.malformed import Malformed
+from gateway.ids import derived_id, new_id
+from gateway.media.files import Files, as_rows
+from gateway.problems import Problem, invalid
+from gateway.shapes.messages import SendRequest
+from gateway.store.conversations import Place
+from gateway.store.database import ApiKey, Caller
+from gateway.store.media import NewMedia
+from gateway.store.messages import Row
+from gateway.store.reports import event_of, report_id
+
+_ACCEPTED = report_id("accepted")
+_PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
+# So many files may wait to be removed, and so many seconds at the end: one that stays harms nobody.
+_MOST, _AT_END = 10_000, 2.0
+
+
+class Rows:
+    """Makes the rows that are to be stored, and removes the files of those that are not."""
+
+    def __init__(self, files: Files) -> None:
+        self._kept = files
+        self._unwanted: deque[NewMedia] = deque(maxlen=_MOST)
+        self._removing: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Remove what is still to be removed, if that is quick."""
+        if self._removing is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AT_END):
+                    await self._removing
+
+    async def all(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest | Malformed[SendRequest]],
+        drafts: Sequence[Draft],
+        conversation_id: UUID | None,
+    ) -> list[Result]:
+        """For each request, in order, its row or its problem; keeps inline files, of all or none.
+
+        Raises `MediaStoreError`.
+        """
+        results: list[Result] = []
+        try:
+            for request, draft in zip(requests, drafts, strict=True):
+                results.append(
+                    invalid(draft.errors)
+                    if draft.errors or isinstance(request, Malformed)
+                    else await self.one(caller, request, draft, conversation_id)
+                )
+        except BaseException:
+            self.discard([each for each in results if not isinstance(each, Problem)])
+            raise
+        return results
+
+    async def one(
+        self,
+        caller: Caller,
+        request: SendRequest,
+        draft: Draft,
+        conversation_id: UUID | None = None,
+    ) -> Row:
+        """The row to store for a draft without errors; stores its inline files."""
+        content = draft.content
+        if content is None or draft.from_address is None or draft.to_address is None:
+            raise ValueError("a draft without errors has a content and addresses")
+        message_id = new_id()
+        files, media = await self._files(caller, message_id, content.attachments)
+        lead_id, client_id = draft.owners
+        return {
+            "id": message_id,
+            "channel": request.channel,
+            "from_address": draft.from_address,
+            "to_address": draft.to_address,
+            "lead_id": draft.lead_id,
+            "client_id": draft.client_id,
+            "subject": content.subject,
+            "body": content.body,
+            "html_body": content.html_body,
+            "attachments": files,
+            "metadata": request.metadata,
+            "template_id": draft.template_id,
+            "reference": request.reference,
+            "send_at": request.send_at,
+            "expires_at": request.expires_at,
+            "retry_of": None,
+            "parts": draft.parts.as_json(),
+            "sender_id": draft.sender_id,
+            "provider": draft.provider,
+            "priority": _PRIORITIES[request.priority],
+            "is_test": isinstance(caller, ApiKey) and caller.is_test,
+            "event_id": event_of(message_id, _ACCEPTED),
+            "source": "api",
+            "place": Place(
+                seed=message_id,
+                addresses=[draft.to_address],
+                lead_id=lead_id,
+                client_id=client_id,
+                conversation_id=conversation_id,
+            ),
+            "media": media,
+            "steps": steps.rows(message_id, request, draft, _PRIORITIES[request.priority]),
+            "written": standing.written(
+                message_id, draft.from_address, draft.to_address, content.subject
+            )
+            if request.channel is Channel.EMAIL
+            else None,
+        }
+
+    async def _files(
+        self, caller: Caller, message_id: UUID, given: Sequence[Attachment]
+    ) -> tuple[list[dict[str, Any]], list[NewMedia]]:
+        media: list[NewMedia] = []
+        shown: list[Attachment] = []
+        try:
+            for position, file in enumerate(given):
+                if file.content is None:
+                    shown.append(file)
+                    continue
+                media_id = derived_id(message_id, "media", str(position))
+                new = NewMedia(
+                    organization_id=caller.organization_id,
+                    id=media_id,
+                    message_id=message_id,
+                    position=position,
+                    filename=file.filename,
+                    content_type=file.content_type,
+                )
+                media.append(await self._kept.keep(new, file.content))
+                shown.append(replace(file, url=self._kept.url(media_id)))
+        except BaseException:
+            self._discard(media)
+            raise
+        return as_rows(shown), media
+
+    def discard(self, rows: Sequence[Row]) -> None:
+        """Remove the files of rows that are not stored: nobody else would ever find them.
+
+        Behind the answer: while the media store is away it may take a minute for each.
+        """
+        self._discard([file for row in rows for file in row["media"]])
+
+    def _discard(self, files: Sequence[NewMedia]) -> None:
+        self._unwanted.extend(files)
+        if self._unwanted and self._removing is None:
+            self._removing = asyncio.create_task(self._remove())
+
+    async def _remove(self) -> None:
+        try:
+            while self._unwanted:
+                await self._kept.discard(self._unwanted.popleft())
+        finally:
+            self._removing = None
