@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -37,7 +38,8 @@ _BATCH = 100
 _STOP, _LAST = 23.0, 2.0
 # What is under way for so many seconds is slow: a provider that does not answer, files that drip.
 _SLOW = 3.0
-# One of so many places is never taken by what is slow: whoever comes finds it free.
+# One of so many places is never taken by what is slow: whoever comes finds it free. As many are
+# never taken from what is slow.
 _KEPT = 4
 # A sender that was slow stays so for so many times as long as that takes: at first all of what it
 # gets is under way for a shorter time.
@@ -141,20 +143,43 @@ class Worker:
             free = await self._free_places()
             if free == 0:
                 continue
-            turns = await self._claim(min(free, _BATCH))
-            if self._stopping.is_set() and turns:
-                await self._dispatching.give_back(turns)
-                return
-            for turn in turns:
-                task = asyncio.create_task(self._work(turn))
-                sender = (turn.claimed.organization_id, turn.claimed.sender_id)
-                self._under_way[task] = (sender, time.monotonic())
-                task.add_done_callback(self._done)
-            if not turns.has_more:
+            has_more = await self._take_around_slow(min(free, _BATCH))
+            if not has_more:
                 # A message that ends does not wake this loop: an empty claim costs as much as any.
                 # But right after a full batch, entries may only look gone while others claim them.
                 await self._until(self._wake, _GLANCE if had_more else _POLL)
-            had_more = turns.has_more
+            had_more = has_more
+
+    async def _take_around_slow(self, limit: int) -> bool:
+        """Begin what is due, that of slow senders last; whether more may be due.
+
+        They get some places that others do not: if they had none under way, nothing would show that
+        they are still slow.
+        """
+        if not self._slow:
+            return await self._take(limit)
+        theirs = sum(sender in self._slow for sender, _ in self._under_way.values())
+        kept = min(max(1, self._concurrency // _KEPT), self._concurrency - 1)
+        owed = min(max(0, kept - theirs), limit // 2)
+        senders = [sender for _, sender in self._slow if sender is not None]
+        has_more = await self._take(limit - owed, senders)
+        room = max(owed, self._concurrency - len(self._under_way) - kept)
+        if room > 0 and not self._stopping.is_set():
+            has_more |= await self._take(min(room, _BATCH))
+        return has_more
+
+    async def _take(self, limit: int, without: Sequence[UUID] = ()) -> bool:
+        """Begin what is due, but for that of senders `without`; whether more may be due."""
+        turns = await self._claim(limit, without)
+        if self._stopping.is_set() and turns:
+            await self._dispatching.give_back(turns)
+            return False
+        for turn in turns:
+            task = asyncio.create_task(self._work(turn))
+            sender = (turn.claimed.organization_id, turn.claimed.sender_id)
+            self._under_way[task] = (sender, time.monotonic())
+            task.add_done_callback(self._done)
+        return turns.has_more
 
     async def _free_places(self) -> int:
         """How many more may be under way.
@@ -167,39 +192,19 @@ class Worker:
             await self._until(self._freed, _GATHER)
         return self._concurrency - len(self._under_way)
 
-    async def _claim(self, limit: int) -> Turns:
+    async def _claim(self, limit: int, without: Sequence[UUID]) -> Turns:
         """What is due, or nothing while that cannot be had."""
         # Until the others can see that this worker lives, they would take its claims for a dead
         # worker's.
         if not self._known_alive.is_set():
             return Turns()
         try:
-            turns = await self._quarantine.claim(limit, list({each for each, _ in self._slow}))
-            if self._slow and not turns:
-                turns = await self._claim_of_slow(limit)
+            turns = await self._quarantine.claim(limit, without)
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         else:
             return turns
         await asyncio.sleep(_POLL)
-        return Turns()
-
-    async def _claim_of_slow(self, limit: int) -> Turns:
-        """What is due of organizations with a slow sender, while no other one's is.
-
-        They get all places but those that are kept; their other senders come first, and have half
-        of these, too.
-        """
-        left = self._concurrency - len(self._under_way)
-        kept = min(max(1, self._concurrency // _KEPT), self._concurrency - 1)
-        if left > kept // 2:
-            senders = [sender for _, sender in self._slow if sender is not None]
-            turns = await self._quarantine.claim(min(limit, left - kept // 2), (), senders)
-            if turns:
-                turns.has_more = True  # there are those of the slow ones
-                return turns
-        if left > kept:
-            return await self._quarantine.claim(min(limit, left - kept))
         return Turns()
 
     def _note_slow(self) -> None:
@@ -210,9 +215,12 @@ class Worker:
         """
         now = time.monotonic()
         begun = now - self._slow_after
-        slow = [sender for sender, since in self._under_way.values() if since < begun]
-        if len(slow) >= self._concurrency / 2:
-            self._slow |= dict.fromkeys(slow, now + _LATELY * self._slow_after)
+        slow = Counter(sender for sender, since in self._under_way.values() if since < begun)
+        if 0 < slow.total() < self._concurrency / 2:
+            # Whose messages were slow have fewer places since: they are slow while some are.
+            have = Counter(sender for sender, _ in self._under_way.values())
+            slow = Counter({s: n for s, n in slow.items() if s in self._slow and 4 * n >= have[s]})
+        self._slow |= dict.fromkeys(slow, now + _LATELY * self._slow_after)
         self._slow = {sender: until for sender, until in self._slow.items() if until > now}
 
     async def _work(self, turn: Turn) -> None:

@@ -49,14 +49,11 @@ class Quarantine:
         self._claim = claim
         self._until: dict[UUID, float] = {}
 
-    async def claim(
-        self, limit: int, without: Sequence[UUID] = (), senders: Sequence[UUID] = ()
-    ) -> Turns:
-        """What is due, up to `limit`, but for organizations `without` and for `senders`; raises
-        `DatabaseAwayError`."""
+    async def claim(self, limit: int, senders: Sequence[UUID] = ()) -> Turns:
+        """What is due, up to `limit`, but for that of `senders`; raises `DatabaseAwayError`."""
         now = time.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
-        out = [*without, *self._until]
+        out = list(self._until)
         try:
             return await self._claim(limit, out, senders)
         except DatabaseAwayError:
