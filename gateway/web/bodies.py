@@ -38,7 +38,7 @@ class Bodies:
             self._refuse_one()
 
     def done(self, body: StreamReader) -> None:
-        """Its request is answered."""
+        """Its request is answered: nobody keeps it any more."""
         self._size -= self._sizes.pop(body, 0)
 
     def _refuse_one(self) -> None:

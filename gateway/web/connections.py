@@ -35,12 +35,14 @@ MAX_HEADER = 32 * 2**10
 # Descriptors that clients' connections leave for the database and files: so many, or one in so many
 # if that is more; and how many clients are let in, however few descriptors there are.
 _KEPT, _KEPT_OF, _FEWEST = 64, 8, 16
+# Seconds for which the rest of a body that was refused is read and dropped.
+_DROP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """Limits in seconds: for the head of a request, for silence within a body, for a whole body
-    (30 MiB at 50 KiB/s); and the time between two looks."""
+    """Limits in seconds: for the head of a request, for silence within a body or while an answer is
+    read, for a whole body (30 MiB at 50 KiB/s); and the time between two looks."""
 
     head: float = 30.0
     silence: float = 60.0
@@ -104,7 +106,17 @@ async def listening(
 class Connection(web.RequestHandler):
     """One connection as aiohttp serves it, with errors and time limits of our own."""
 
-    __slots__ = ("_head", "_heard", "_owed", "_owed_since", "_quiet_since", "_room")
+    __slots__ = (
+        "_gone",
+        "_head",
+        "_heard",
+        "_owed",
+        "_owed_since",
+        "_quiet_since",
+        "_room",
+        "_unread",
+        "_unread_since",
+    )
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room) -> None:
         super().__init__(
@@ -120,6 +132,10 @@ class Connection(web.RequestHandler):
         self._heard = False
         self._owed: tuple[str, int] | None = None
         self._owed_since = self._quiet_since = 0.0
+        # What the client has not taken of an answer, in bytes; there once a request was refused
+        # while its body still comes.
+        self._unread, self._unread_since = 0, 0.0
+        self._gone: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read, unless there are too many."""
@@ -131,10 +147,14 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave the room to others."""
         self._room.taken -= 1
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read what came, and note whether it ends in the middle of a head."""
+        if self._gone is not None:
+            return
         super().data_received(data)
         self._heard = True
         self._head = "begun" if self._waits() else None
@@ -143,7 +163,14 @@ class Connection(web.RequestHandler):
             self._room.bodies.grew(request.content)
 
     def look(self, now: float, patience: Patience) -> None:
-        """End the wait for the rest of a request that has taken too long."""
+        """End the wait for the rest of a request that has taken too long, or for a client that
+        takes nothing of its answer."""
+        unread = self.transport.get_write_buffer_size() if self.transport else 0
+        if unread != self._unread:
+            self._unread, self._unread_since = unread, now
+        elif self.transport and unread and now - self._unread_since >= patience.silence:
+            self.transport.abort()
+            return
         owed = self._what_is_owed()
         if owed != self._owed:
             self._owed, self._owed_since, self._quiet_since = owed, now, now
@@ -196,11 +223,23 @@ class Connection(web.RequestHandler):
         *more: Any,  # noqa: ANN401 - as aiohttp has it
     ) -> tuple[web.StreamResponse, bool]:
         try:
-            return await super()._handle_request(request, *more)
+            answered = await super()._handle_request(request, *more)
         finally:
             self._room.bodies.done(request.content)
-            if request.content.exception() is not None:
-                self._lingering_time = 0.0  # the rest of a body that was refused is not read
+        if request.content.exception() is not None:
+            await self._drop_rest()
+        return answered
+
+    async def _drop_rest(self) -> None:
+        """Read for a moment what still comes of a body that was refused: if the connection were
+        closed at once, the client would see a reset instead of the answer."""
+        self._lingering_time = 0.0  # aiohttp would read it from the content, which raises
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._gone = self._loop.create_future()
+        self.transport.write_eof()
+        self._resume_transport_reading()
+        await asyncio.wait([self._gone], timeout=_DROP)
 
     def handle_error(
         self,
@@ -225,7 +264,12 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer; what was refused before any middleware is a problem, too."""
+        """Send the answer; what was refused before any middleware is a problem, too.
+
+        The body is let go first: however slowly the answer is read, others have room for theirs.
+        """
+        self._room.bodies.done(request.content)
+        request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
         return await super().finish_response(request, resp, start_time)

@@ -99,10 +99,14 @@ class Line:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, patience: Patience, most: int = 1000, bodies: int = MOST
+    settings: Settings | web.Application,
+    patience: Patience,
+    most: int = 1000,
+    bodies: int = MOST,
 ) -> AsyncIterator[Line]:
     """A web process that listens as `gateway web` does."""
-    runner = web.AppRunner(build_app(settings), access_log=None, shutdown_timeout=1)
+    app = settings if isinstance(settings, web.Application) else build_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         with closing(bind("127.0.0.1", 0)) as bound:
@@ -253,6 +257,40 @@ async def test_more_in_bodies_than_there_is_room_for(settings: Settings) -> None
                 refused.headers["Connection"],
             )
             assert 422 == taken.status  # it is no address
+
+
+async def test_a_body_that_is_refused_while_it_comes(settings: Settings) -> None:
+    """Its sender goes on for a moment, and finds the answer all the same, not a reset."""
+    part = b"x" * LARGE
+    large = FORM + b"Content-Length: %d\r\n\r\nemail=" % (6 + 9 * len(part))
+    async with serving(settings, Patience(), bodies=2 * LARGE) as line, line.open() as (reader, writer):
+        writer.write(large)
+        for _ in range(9):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        assert 503 == (await listen(reader)).status
+
+
+async def test_who_does_not_read_the_answer(settings: Settings) -> None:
+    """Their bodies leave room for others' as soon as they are answered, and they are cut."""
+
+    async def answer(request: web.Request) -> web.Response:
+        size = len(await request.read())
+        return web.Response(body=b"x" * (12 * 2**20 if size > LARGE else size))
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    large = post % (3 * LARGE) + b"x" * (3 * LARGE)
+    async with serving(app, QUICK, bodies=4 * LARGE) as line:
+        async with line.open() as (first, one), line.open() as (second, two), asyncio.timeout(10):
+            for reader, writer in ((first, one), (second, two)):
+                writer.write(large)
+                assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
+            await asyncio.sleep(3 * QUICK.silence)
+            for reader in (first, second):
+                assert len(await reader.read()) < 12 * 2**20
 
 
 async def test_more_connections_than_there_is_room_for(settings: Settings) -> None:
