@@ -60,7 +60,10 @@ def not_found(what: str) -> Problem:
 
 def refused_by_a_rule() -> Problem:
     """503 for what a rule of another program's on our tables refuses."""
-    text = "A rule of the database refuses to store this: tell the operator, and try again."
+    text = (
+        "A rule of the database refuses to store this: tell the operator, and try again. With an "
+        "Idempotency-Key: with the same one, or with another one and never again with this one."
+    )
     return Problem(503, text, headers={"Retry-After": "60"})
 
 

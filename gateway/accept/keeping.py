@@ -23,8 +23,8 @@ _BESIDE = ("media", "written", "place", "provider", "steps")
 # Seconds to look for rows that are refused, while those that were stored are locked for others.
 _LOOK = 5.0
 _NOT_TRIED = (
-    "So much of this batch is refused that this was not tried: send it again, alone, or with the "
-    "same Idempotency-Key the whole batch."
+    "So much of this batch is refused that this was not tried: send the whole batch again with the "
+    "same Idempotency-Key, or this alone, and then never the batch again."
 )
 
 Result = Row | Problem

@@ -27,7 +27,7 @@ from gateway.api.sending import (
     replay,
     unanswered,
 )
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.shown import shown
@@ -60,7 +60,7 @@ async def send_batch(call: Call) -> web.Response:
     body = parse_json(raw)
     key = await idempotency(call, "batch", body, many, size=len(raw))
     if key and (known := await call.services.accepting.recall(call.caller, key)):
-        return await _complete(call, key, known, _items(body))
+        return await _complete(call, key, known, body)
     requests = await read_items(_items(body))
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
@@ -69,17 +69,23 @@ async def send_batch(call: Call) -> web.Response:
 
 
 async def _complete(
-    call: Call, key: Idempotency, known: Replayed, items: list[Any]
+    call: Call,
+    key: Idempotency,
+    known: Replayed,
+    body: Any,  # noqa: ANN401 - any JSON
 ) -> web.Response:
     """Answer a batch once more; what was answered 503, nobody has judged: it is tried."""
     lacking = unanswered(known)
+    if not lacking:
+        return replay(known, 207)
+    items = _items(body)
     answer = completing(known, lacking)
     requests = await read_items([items[n] for n in lacking])
     key = replace(key, before=known.answer, answer=lambda results: as_json_bytes(answer(results)))
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
-    if all(isinstance(result, Problem) for result in results):
+    if key.answer(results) == known.answer:  # all of it is answered 503 once more
         return replay(known, 207)
     return respond(answer(results), 207)
 

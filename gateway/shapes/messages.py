@@ -156,6 +156,8 @@ class BatchAnswer(Answer):
 
     An answer under an `Idempotency-Key` is kept where it has a 202. The same request again gives it
     again, and what was answered 503 is tried again; what was refused is sent under another key.
+    Whoever sends what was answered 503 under another key never sends this request again: it would
+    be stored twice.
     """
 
     data: list[BatchItem]

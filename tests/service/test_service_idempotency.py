@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+RULE = "ALTER TABLE messages ADD CONSTRAINT crm CHECK (body <> 'bad')"
+NO_RULE = "ALTER TABLE messages DROP CONSTRAINT crm"
+
+
+async def as_crm(gateway: Gateway, statement: str) -> None:
+    """Another program's change of the schema."""
+    connection = await asyncpg.connect(str(gateway.settings.database_url))
+    await connection.execute(statement)
+    await connection.close()
 
 
 async def test_idempotency_key(gateway: Gateway, ask: Ask) -> None:
@@ -61,14 +70,9 @@ async def test_what_of_a_batch_was_not_judged(gateway: Gateway, ask: Ask) -> Non
     async def send() -> Answer:
         return await ask("POST", "/v1/messages/batch", batch, headers={"Idempotency-Key": "k-3"})
 
-    async def as_crm(statement: str) -> None:
-        connection = await asyncpg.connect(str(gateway.settings.database_url))
-        await connection.execute(statement)
-        await connection.close()
-
-    await as_crm("ALTER TABLE messages ADD CONSTRAINT crm CHECK (body <> 'bad')")
+    await as_crm(gateway, RULE)
     first, still = await send(), await send()
-    await as_crm("ALTER TABLE messages DROP CONSTRAINT crm")
+    await as_crm(gateway, NO_RULE)
     answers = await asyncio.gather(*(send() for _ in range(5)))
     last = await send()
 
@@ -82,6 +86,26 @@ async def test_what_of_a_batch_was_not_judged(gateway: Gateway, ask: Ask) -> Non
     assert ["true"] * 5 == [each for each in replayed if each]
     ids = {item["message"]["id"] for item in done if item["status"] == 202}
     assert (3, 3) == (len(ids), await gateway.count("messages"))
+
+
+async def test_what_of_a_batch_is_refused_in_the_end(gateway: Gateway, ask: Ask) -> None:
+    """Where all that was answered 503 is refused when it comes again, the answer says so."""
+    batch = {"messages": [SMS, SMS | {"to": "+447700900124", "body": "bad"}]}
+
+    async def send() -> Answer:
+        return await ask("POST", "/v1/messages/batch", batch, headers={"Idempotency-Key": "k-4"})
+
+    await as_crm(gateway, RULE)
+    first = await send()
+    await as_crm(gateway, NO_RULE)
+    stop = {"channel": "sms", "address": "+447700900124", "reason": "manual"}
+    assert 201 == (await ask("POST", "/v1/suppressions", stop)).status
+    last = await send()
+
+    assert [202, 503] == [item["status"] for item in first.body["data"]]
+    assert [202, 422] == [item["status"] for item in last.body["data"]]
+    assert first.body["data"][0] == last.body["data"][0]
+    assert "suppressions" in last.body["data"][1]["problem"]["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
