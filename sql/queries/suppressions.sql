@@ -103,14 +103,20 @@ CROSS JOIN LATERAL (
 
 -- name: held_against
 -- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
--- the mailbox or number itself; where $4 is given, by what had been said before.
+-- the mailbox or number itself; where $4 is given, by what had been said before, and held then.
 SELECT DISTINCT s.reason FROM gateway.suppressions s
 WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
   AND s.reason <> 'hard_bounce'
   AND ($4::timestamptz IS NULL OR EXISTS (
     SELECT FROM gateway.consent_events e
     WHERE e.organization_id = s.organization_id AND e.channel = s.channel
-      AND e.address = s.address AND e.reason = s.reason AND NOT e.is_lifted AND e.occurred_at < $4))
+      AND e.address = s.address AND e.reason = s.reason AND NOT e.is_lifted AND e.occurred_at < $4
+      AND NOT EXISTS (
+        SELECT FROM gateway.consent_events l
+        WHERE l.organization_id = e.organization_id AND l.channel = e.channel
+          AND l.address = e.address AND l.reason = e.reason AND l.is_lifted
+          AND l.occurred_at > e.occurred_at AND l.occurred_at < $4
+          AND (l.of_source IS NULL OR l.of_source = e.source))))
 ORDER BY s.reason;
 
 -- name: list

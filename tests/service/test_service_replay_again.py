@@ -114,6 +114,35 @@ async def test_who_it_is(gateway: Gateway, ask: Ask, owner: Connection) -> None:
     assert before == await rows(owner)
 
 
+async def test_a_stop_that_was_lifted_before_the_news(gateway: Gateway, ask: Ask) -> None:
+    """What was lifted before somebody had another number did not hold for that: whoever has their
+    former number since, and says STOP again, does not say it for them."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    other, now = "+447700900999", time.time()
+
+    async def say(body: str, ago: float) -> None:
+        text = whatsapp_text(body, wamid=f"wamid.{ago}", sender=PHONE[1:], at=now - ago)
+        await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))
+
+    await say("STOP", 50)
+    await say("START", 40)
+    news = {
+        "from": PHONE[1:],
+        "id": "wamid.news",
+        "timestamp": str(int(now - 30)),
+        "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": other[1:], "body": "changed"},
+    }
+    await from_meta(gateway, account, whatsapp_post(whatsapp_value(news)))
+    (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
+    path = f"/v1/conversations/{conversation['id']}/unlink"
+    assert 201 == (await ask("POST", path, {"address": other}, key=gateway.a.owner)).status
+    await say("STOP", -2)
+    assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
+    await replay(gateway)
+    assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
+
+
 async def test_which_requests(gateway: Gateway, owner: Connection) -> None:
     """Only those of an account, since and before a time, are applied; the others' stay lost, and
     those of another organization."""
