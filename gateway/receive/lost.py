@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +14,7 @@ from gateway.receive.raw_requests import without_secrets
 from gateway.registry import PROVIDERS
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
+from gateway.store.messages import Known
 from gateway.store.requests import RawRequest
 from webhooks.model import (
     Addition,
@@ -26,6 +27,9 @@ from webhooks.model import (
     WebhookRequest,
 )
 
+# Mails that are remembered while others are replayed: those with one Message-ID come soon.
+_REMEMBERED = 10_000
+
 
 def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
     """What tells no time, or a later one, happened when its request came.
@@ -37,22 +41,47 @@ def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
     return event
 
 
-async def inbound(db: Connection, account: Account, told: Sequence[Inbound]) -> dict[UUID, Inbound]:
+async def inbound(
+    db: Connection,
+    account: Account,
+    told: Sequence[Inbound],
+    at: datetime,
+    read_as: dict[UUID, UUID],
+) -> dict[UUID, Inbound]:
     """The messages that are not stored, by their ids.
 
-    A mail's id depends on what is read of it, and that may be more, or other, by now: what has its
-    Message-ID is that mail.
+    A mail's id depends on what is read of it, and that may be more, or other, by now. The one that
+    has its Message-ID, which is anybody's word, is that mail if it came with the request, and is
+    none of the others that are replayed: `read_as` are their ids by those they are stored under.
     """
     by_id = incoming.by_id(account, told)
     if not by_id:
         return {}
     mail_ids = [each.external_id for each in told if each.channel is Channel.EMAIL]
-    known = await messages.known(db, account.organization_id, list(by_id), mail_ids)
-    return {
-        own_id: each
-        for own_id, each in by_id.items()
-        if own_id not in known and not (each.channel is Channel.EMAIL and each.external_id in known)
-    }
+    known = await messages.known(db, account.organization_id, list(by_id), mail_ids, at, account.id)
+    stored = {row.id for row in known}
+    lost: dict[UUID, Inbound] = {}
+    for own_id, each in by_id.items():
+        about = own_id
+        if each.channel is Channel.EMAIL:
+            if own_id not in stored:
+                same = (row.id for row in known if _is_same(each, own_id, row, read_as))
+                about = next(same, own_id)
+            read_as.setdefault(about, own_id)
+        if about not in stored:
+            lost[own_id] = each
+    while len(read_as) > _REMEMBERED:
+        del read_as[next(iter(read_as))]
+    return lost
+
+
+def _is_same(mail: Inbound, own_id: UUID, row: Known, read_as: Mapping[UUID, UUID]) -> bool:
+    """Whether a mail is the one that is stored, under another id."""
+    if row.external_id != mail.external_id:
+        return False
+    if row.id in read_as:
+        return read_as[row.id] == own_id  # its provider told of it twice
+    return row.came_then and (row.to_address == mail.to_address or not row.is_others)
 
 
 async def unfetched(

@@ -115,6 +115,7 @@ class Replaying:
         self._database = database
         self._accounts = accounts
         self._around = Around()
+        self._read_as: dict[UUID, UUID] = {}
         arriving = Arriving(database, vault, Reporting(database, metrics), metrics)
         self._applying = Applying(files, arriving)
 
@@ -207,7 +208,9 @@ class Replaying:
         ]
         if any(isinstance(each, Inbound | Fetch) for each in events):
             async with self._database.as_service() as db:
-                inbound = await lost.inbound(db, account, events_of(events, Inbound))
+                inbound = await lost.inbound(
+                    db, account, events_of(events, Inbound), at, self._read_as
+                )
                 others += await lost.unfetched(db, raw, at, events_of(events, Fetch))
         additions = events_of(events, Addition)
         if is_trial:  # files are stored outside of the transaction, and would stay
