@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from gateway.registry import PROVIDERS
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
 from gateway.store.messages import Known
+from gateway.store.reports import Event, event_id
 from gateway.store.requests import RawRequest
 from webhooks.model import (
     Addition,
@@ -106,22 +107,69 @@ async def unfetched(
     return left
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is to be recorded; `unmatched` of both are about no message."""
+
+    told: Sequence[StatusReport]
+    additions: Sequence[Addition]
+    unmatched: int
+
+
 async def matched(
     db: Connection,
     account: Account,
     told: Sequence[StatusReport],
     additions: Sequence[Addition],
-) -> tuple[list[StatusReport], int]:
-    """Reports without those about inbound calls, and how many of both are about no message.
+    at: datetime,
+) -> Left:
+    """Reports without those about inbound calls, and additions that no message has got.
 
     A report that does not say whose call it is about was taken for one of ours, or is an event of
-    the call since that came in.
+    the call since that came in. An error that is known in other words is no second one.
     """
-    keys = [(account.organization_id, each.message_id, each.external_id) for each in told]
+    organization_id = account.organization_id
+    keys = [(organization_id, each.message_id, each.external_id) for each in told]
     found = await reports.resolve(db, keys) if keys else {}
     missing = [each.external_id for n, each in enumerate(told) if n not in found]
     named = [*filter(None, missing), *(each.external_id for each in additions)]
-    known = await reports.resolve_any(db, account.organization_id, named) if named else {}
-    left = [each for n, each in enumerate(told) if n in found or each.external_id not in known]
+    known = await reports.all_of(db, organization_id, named) if named else {}
+    errors = {
+        n: _as_told(account, told[n], about, at)
+        for n, about in found.items()
+        if told[n].error_message is not None
+    }
+    again = await reports.told_before(db, organization_id, errors) if errors else set()
+    left = [
+        each
+        for n, each in enumerate(told)
+        if n not in again and (n in found or each.external_id not in known)
+    ]
     lone = [each for each in additions if each.external_id not in known]
-    return left, len(left) - len(found) + len(lone)
+    unmatched = len(left) - len(found.keys() - again) + len(lone)
+    return Left(left, await _not_added(db, organization_id, additions, known), unmatched)
+
+
+def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
+    event = incoming.report_event(account, report, about, at)
+    return event if report.occurred_at else replace(event, occurred_at=None)
+
+
+async def _not_added(
+    db: Connection,
+    organization_id: UUID,
+    additions: Sequence[Addition],
+    known: Mapping[str, Sequence[UUID]],
+) -> list[Addition]:
+    """Those that none of the messages with their external id has got."""
+    events = {
+        event_id(about, each.key): (about, n)
+        for n, each in enumerate(additions)
+        for about in known.get(each.external_id, ())
+    }
+    if not events:
+        return list(additions)
+    about = {message_id for message_id, _ in events.values()}
+    stored = await reports.known(db, organization_id, list(about), list(events))
+    added = {events[own_id][1] for own_id in stored}
+    return [each for n, each in enumerate(additions) if n not in added]

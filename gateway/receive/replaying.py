@@ -230,16 +230,17 @@ class Replaying:
         async def store(wait: Wait) -> tuple[Applied, int]:
             with suppress(_Undone):
                 async with self._database.as_service(patience=wait.seconds) as db:
-                    told, unmatched = await lost.matched(
-                        db, account, events_of(events, StatusReport), additions
+                    left = await lost.matched(
+                        db, account, events_of(events, StatusReport), additions, at
                     )
-                    received = Received(account, raw, told, at)
+                    received = Received(account, raw, left.told, at)
+                    more = [*others, *left.additions]
                     applied = await self._applying.apply(
-                        db, received, [*others, *additions], arrived, waits=wait.for_rows
+                        db, received, more, arrived, waits=wait.for_rows
                     )
                     if is_trial:
                         raise _Undone
-            return applied, unmatched
+            return applied, left.unmatched
 
         applied, unmatched = await once_more(lambda: self._around(store), UNDONE)
         if not is_trial:

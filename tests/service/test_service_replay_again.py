@@ -12,6 +12,7 @@ from tests.service.wires import (
     connect,
     counts,
     from_meta,
+    from_sendgrid,
     from_twilio,
     replay,
     send,
@@ -141,6 +142,43 @@ async def test_a_stop_that_was_lifted_before_the_news(gateway: Gateway, ask: Ask
     assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
     await replay(gateway)
     assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
+
+
+async def test_an_error_in_other_words(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """A failure that this version explains in other words is the same failure; one with another
+    code, or at another time, is another one."""
+    sent = await send(ask, "sms", PHONE, body="Hello")
+    await report(gateway, sent, "undelivered", ErrorCode="30003")
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    mail = await send(ask, "email", "ada@customer.example", subject="Bill", body="Hello")
+    common = {
+        "email": "ada@customer.example",
+        "message_id": mail["id"],
+        "event": "bounce",
+        "type": "blocked",
+    }
+    blocked = [
+        common | {"sg_event_id": f"e{n}", "timestamp": 1764000000 + n, "reason": "450 Later"}
+        for n in (1, 2)
+    ]
+    assert (await from_sendgrid(gateway, account, blocked)).status < 300
+    before = await rows(owner)
+    for words in (("ErrorCode=30003", "ErrorCode=30003&ErrorMessage=Gone"), ("Later", "Wait")):
+        await owner.execute(
+            "UPDATE gateway.webhook_requests SET body ="
+            " replace(convert_from(body, 'UTF8'), $1, $2)::text::bytea",
+            *words,
+        )
+    assert (0, 3, 0, 0) == counts(await replay(gateway))
+    after = await rows(owner)
+    assert before["gateway.message_events"] == after["gateway.message_events"]
+    await forget(owner, "gateway.message_events", "occurred_at = to_timestamp(1764000002)")
+    assert (1, 2, 0, 0) == counts(await replay(gateway))
+    await owner.execute(
+        "UPDATE gateway.webhook_requests SET body ="
+        " replace(convert_from(body, 'UTF8'), '30003', '30005')::text::bytea"
+    )
+    assert (1, 2, 0, 0) == counts(await replay(gateway))
 
 
 async def test_which_requests(gateway: Gateway, owner: Connection) -> None:
