@@ -115,6 +115,23 @@ async def test_who_it_is(gateway: Gateway, ask: Ask, owner: Connection) -> None:
     assert before == await rows(owner)
 
 
+async def test_what_they_were_called(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """A lost message does not undo what its author is called since; where all of them are lost,
+    the latest says it."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    for n, name in enumerate(("Ada", "Ada Byron")):
+        text = whatsapp_text("Hi", wamid=f"wamid.{n}", sender=PHONE[1:])
+        person = {"profile": {"name": name}, "wa_id": PHONE[1:]}
+        await from_meta(gateway, account, whatsapp_post(whatsapp_value(text, contacts=[person])))
+    for lost in (["messages"], ["messages", "gateway.conversations"]):
+        for table in lost:
+            where = "true" if len(lost) > 1 else "external_id = 'wamid.0'"
+            await forget(owner, table, where)
+        assert 0 < (await replay(gateway)).new
+        (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
+        assert "Ada Byron" == conversation["contact"]["name"]
+
+
 async def test_a_stop_that_was_lifted_before_the_news(gateway: Gateway, ask: Ask) -> None:
     """What was lifted before somebody had another number did not hold for that: whoever has their
     former number since, and says STOP again, does not say it for them."""
