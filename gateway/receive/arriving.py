@@ -176,7 +176,8 @@ class Arriving:
             for n, each in new.items()
             for told in writers.written(each.message, answered.get(n))
         ]
-        await suppressions.wrote(db, organization_id, wrote)
+        is_late = any(each.at is not None for each in new.values())
+        await suppressions.wrote(db, organization_id, wrote, is_late=is_late)
         placed = {each.id: where[n] for n, each in enumerate(arrived)}
         return Kept(list(new.values()), placed)
 

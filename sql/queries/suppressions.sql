@@ -161,7 +161,8 @@ FROM json_to_recordset($2::json) AS i (
 
 -- name: wrote
 -- Records that they wrote to us, or we to them. $1: json array, $2: organization. The latest twenty mails
--- on a topic are enough for every mail program.
+-- on a topic are enough for every mail program. $3: long ago, so that mails that are there stay where they
+-- are, and none becomes the latest of a topic on which something was written since.
 INSERT INTO gateway.correspondence AS c (
   organization_id, channel, their_address, our_address, topic, last_inbound_at, mail_ids
 )
@@ -176,8 +177,10 @@ GROUP BY channel, their_address, our_address, topic
 ORDER BY channel COLLATE "C", their_address COLLATE "C", our_address COLLATE "C", topic COLLATE "C"
 ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
-  mail_ids = (c.mail_ids || excluded.mail_ids)[
-    greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):];
+  mail_ids = CASE WHEN $3 AND c.mail_ids @> excluded.mail_ids THEN c.mail_ids ELSE (
+    CASE WHEN $3 AND excluded.last_inbound_at < c.last_inbound_at
+      THEN excluded.mail_ids || c.mail_ids ELSE c.mail_ids || excluded.mail_ids END
+  )[greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):] END;
 
 -- name: known_as
 -- A provider gave a mail of ours another Message-ID, which later mails must refer to.

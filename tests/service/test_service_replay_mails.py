@@ -96,3 +96,29 @@ async def test_a_mail_that_came_twice(gateway: Gateway, ask: Ask, owner: Connect
     await reread(owner, "desk+7@", "desk@")
     assert (0, 2, 0, 0) == counts(await replay(gateway))
     assert [("desk+7@clinic.example", "Hello")] == await said(ask)
+
+
+async def test_where_it_stands_in_its_thread(gateway: Gateway, owner: Connection) -> None:
+    """A lost mail does not become the one that our next mail answers: the latest stays that, also
+    where the whole thread was lost."""
+    account = await connect(gateway, "smtp", Channel.EMAIL)
+    for n in (1, 2, 3):
+        await by_smtp(gateway, account, mail(f"text {n}", n))
+
+    async def thread() -> list[str]:
+        (row,) = await owner.fetch("SELECT mail_ids FROM gateway.correspondence")
+        return list(row["mail_ids"])
+
+    before = [f"m-{n}@c.example" for n in (1, 2, 3)]
+    assert before == await thread()
+    await forget(owner, "messages", "body LIKE 'text 1%'")
+    await replay(gateway)
+    assert before == await thread()
+    await forget(owner, "messages", "body LIKE 'text 1%'")
+    await owner.execute("UPDATE gateway.correspondence SET mail_ids = mail_ids[2:]")
+    await replay(gateway)
+    assert before == await thread()
+    for table in ("messages", "gateway.correspondence"):
+        await forget(owner, table)
+    await replay(gateway)
+    assert before == await thread()
