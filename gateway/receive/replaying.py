@@ -169,6 +169,8 @@ class Replaying:
     ) -> None:
         account = await self._accounts.by_id(raw.account_id)
         if account is None:
+            if raw.provider in PROVIDERS:
+                raise Unreadable("its account was deleted meanwhile")
             raise Unreadable(f"this version has no provider {raw.provider}")
         row = PROVIDERS[account.provider]
         events = row.webhook.parse(_as_request(raw, row, account))

@@ -232,6 +232,19 @@ async def test_which_requests(gateway: Gateway, owner: Connection) -> None:
     )
 
 
+async def test_an_account_that_is_gone(gateway: Gateway, owner: Connection) -> None:
+    """A request whose account is deleted while it is replayed is said to be that."""
+    await from_twilio(gateway, "message", INBOUND)
+    await owner.execute(
+        "ALTER TABLE gateway.webhook_requests"
+        " DROP CONSTRAINT webhook_requests_organization_id_account_id_fkey"
+    )
+    await forget(owner, "gateway.provider_accounts", "id = $1", gateway.a.account_id)
+    result = await replay(gateway)
+    (failure,) = result.failures
+    assert "it cannot be read: its account was deleted meanwhile" == failure.reason
+
+
 async def test_at_once(gateway: Gateway, ask: Ask, owner: Connection) -> None:
     """Two replays beside each other, and beside the same reports as they come again, end in the
     rows that one leaves."""
