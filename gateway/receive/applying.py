@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -75,7 +76,7 @@ class Applying:
                 await self._take_additions(db, account, each.message.external_id, each.id)
         told = await reporting.record(db, [received], waits=waits)
         for addition in events_of(events, Addition):
-            advances = await self._add(db, account, addition)
+            advances = await self._add(db, account, addition, received.at)
             told += [Told(account.provider, advance) for advance in advances]
         changes = events_of(events, ConsentChange)
         said = await consenting.store(db, account, changes, renamed, at=received.at)
@@ -101,9 +102,15 @@ class Applying:
                 await self._add(db, account, addition)
         await reports.record(db, happened)
 
-    async def _add(self, db: Connection, account: Account, addition: Addition) -> list[Advance]:
-        """Add files and text to a message, the first time that this event comes."""
-        known = await reports.resolve_any(db, account.organization_id, [addition.external_id])
+    async def _add(
+        self, db: Connection, account: Account, addition: Addition, at: datetime | None = None
+    ) -> list[Advance]:
+        """Add files and text to a message, the first time that this event comes.
+
+        `at` is when it came, where that is long ago.
+        """
+        named = [addition.external_id]
+        known = await reports.resolve_any(db, account.organization_id, named, at)
         about = known.get(addition.external_id)
         if about is None:
             # It overtook its message: whoever stores the message will find it here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -139,12 +139,16 @@ class Arriving:
             [email.key(address) for address in senders if "@" in address],
         )
         answered = await self._answered(db, organization_id, arrived)
+        places = [
+            writers.place(each.id, each.message, known, answered.get(n))
+            for n, each in enumerate(arrived)
+        ]
         where = await conversations.place(
             db,
             organization_id,
             [
-                writers.place(each.id, each.message, known, answered.get(n))
-                for n, each in enumerate(arrived)
+                place if each.at is None else replace(place, name=None)
+                for place, each in zip(places, arrived, strict=True)
             ],
         )
         rows = [
@@ -162,13 +166,18 @@ class Arriving:
         ]
         fresh = {row["id"] for row in await messages.receive(db, organization_id, rows)}
         new = {n: each for n, each in enumerate(arrived) if each.id in fresh}
+        for n, each in new.items():
+            if each.at is not None:
+                own_id = where[n].conversation_id
+                await conversations.set_name(db, organization_id, own_id, places[n].name, each.at)
         await media.insert(db, [one for each in new.values() for one in each.files.media])
         wrote = [
             told
             for n, each in new.items()
             for told in writers.written(each.message, answered.get(n))
         ]
-        await suppressions.wrote(db, organization_id, wrote)
+        is_late = any(each.at is not None for each in new.values())
+        await suppressions.wrote(db, organization_id, wrote, is_late=is_late)
         placed = {each.id: where[n] for n, each in enumerate(arrived)}
         return Kept(list(new.values()), placed)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from gateway.receive.raw_requests import without_secrets
 from gateway.registry import PROVIDERS
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
+from gateway.store.messages import Known
+from gateway.store.reports import Event, event_id
 from gateway.store.requests import RawRequest
 from webhooks.model import (
     Addition,
@@ -26,6 +28,9 @@ from webhooks.model import (
     WebhookRequest,
 )
 
+# Mails that are remembered while others are replayed: those with one Message-ID come soon.
+_REMEMBERED = 10_000
+
 
 def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
     """What tells no time, or a later one, happened when its request came.
@@ -37,22 +42,47 @@ def dated(event: WebhookEvent, at: datetime) -> WebhookEvent:
     return event
 
 
-async def inbound(db: Connection, account: Account, told: Sequence[Inbound]) -> dict[UUID, Inbound]:
+async def inbound(
+    db: Connection,
+    account: Account,
+    told: Sequence[Inbound],
+    at: datetime,
+    read_as: dict[UUID, UUID],
+) -> dict[UUID, Inbound]:
     """The messages that are not stored, by their ids.
 
-    A mail's id depends on what is read of it, and that may be more, or other, by now: what has its
-    Message-ID is that mail.
+    A mail's id depends on what is read of it, and that may be more, or other, by now. The one that
+    has its Message-ID, which is anybody's word, is that mail if it came with the request, and is
+    none of the others that are replayed: `read_as` are their ids by those they are stored under.
     """
     by_id = incoming.by_id(account, told)
     if not by_id:
         return {}
     mail_ids = [each.external_id for each in told if each.channel is Channel.EMAIL]
-    known = await messages.known(db, account.organization_id, list(by_id), mail_ids)
-    return {
-        own_id: each
-        for own_id, each in by_id.items()
-        if own_id not in known and not (each.channel is Channel.EMAIL and each.external_id in known)
-    }
+    known = await messages.known(db, account.organization_id, list(by_id), mail_ids, at, account.id)
+    stored = {row.id for row in known}
+    lost: dict[UUID, Inbound] = {}
+    for own_id, each in by_id.items():
+        about = own_id
+        if each.channel is Channel.EMAIL:
+            if own_id not in stored:
+                same = (row.id for row in known if _is_same(each, own_id, row, read_as))
+                about = next(same, own_id)
+            read_as.setdefault(about, own_id)
+        if about not in stored:
+            lost[own_id] = each
+    while len(read_as) > _REMEMBERED:
+        del read_as[next(iter(read_as))]
+    return lost
+
+
+def _is_same(mail: Inbound, own_id: UUID, row: Known, read_as: Mapping[UUID, UUID]) -> bool:
+    """Whether a mail is the one that is stored, under another id."""
+    if row.external_id != mail.external_id:
+        return False
+    if row.id in read_as:
+        return read_as[row.id] == own_id  # its provider told of it twice
+    return row.came_then and (row.to_address == mail.to_address or not row.is_others)
 
 
 async def unfetched(
@@ -77,22 +107,69 @@ async def unfetched(
     return left
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is to be recorded; `unmatched` of both are about no message."""
+
+    told: Sequence[StatusReport]
+    additions: Sequence[Addition]
+    unmatched: int
+
+
 async def matched(
     db: Connection,
     account: Account,
     told: Sequence[StatusReport],
     additions: Sequence[Addition],
-) -> tuple[list[StatusReport], int]:
-    """Reports without those about inbound calls, and how many of both are about no message.
+    at: datetime,
+) -> Left:
+    """Reports without those about inbound calls, and additions that no message has got.
 
     A report that does not say whose call it is about was taken for one of ours, or is an event of
-    the call since that came in.
+    the call since that came in. An error that is known in other words is no second one.
     """
-    keys = [(account.organization_id, each.message_id, each.external_id) for each in told]
+    organization_id = account.organization_id
+    keys = [(organization_id, each.message_id, each.external_id) for each in told]
     found = await reports.resolve(db, keys) if keys else {}
     missing = [each.external_id for n, each in enumerate(told) if n not in found]
     named = [*filter(None, missing), *(each.external_id for each in additions)]
-    known = await reports.resolve_any(db, account.organization_id, named) if named else {}
-    left = [each for n, each in enumerate(told) if n in found or each.external_id not in known]
+    known = await reports.all_of(db, organization_id, named) if named else {}
+    errors = {
+        n: _as_told(account, told[n], about, at)
+        for n, about in found.items()
+        if told[n].error_message is not None
+    }
+    again = await reports.told_before(db, organization_id, errors) if errors else set()
+    left = [
+        each
+        for n, each in enumerate(told)
+        if n not in again and (n in found or each.external_id not in known)
+    ]
     lone = [each for each in additions if each.external_id not in known]
-    return left, len(left) - len(found) + len(lone)
+    unmatched = len(left) - len(found.keys() - again) + len(lone)
+    return Left(left, await _not_added(db, organization_id, additions, known), unmatched)
+
+
+def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
+    event = incoming.report_event(account, report, about, at)
+    return event if report.occurred_at else replace(event, occurred_at=None)
+
+
+async def _not_added(
+    db: Connection,
+    organization_id: UUID,
+    additions: Sequence[Addition],
+    known: Mapping[str, Sequence[UUID]],
+) -> list[Addition]:
+    """Those that none of the messages with their external id has got."""
+    events = {
+        event_id(about, each.key): (about, n)
+        for n, each in enumerate(additions)
+        for about in known.get(each.external_id, ())
+    }
+    if not events:
+        return list(additions)
+    about = {message_id for message_id, _ in events.values()}
+    stored = await reports.known(db, organization_id, list(about), list(events))
+    added = {events[own_id][1] for own_id in stored}
+    return [each for n, each in enumerate(additions) if n not in added]

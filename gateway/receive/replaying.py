@@ -115,6 +115,7 @@ class Replaying:
         self._database = database
         self._accounts = accounts
         self._around = Around()
+        self._read_as: dict[UUID, UUID] = {}
         arriving = Arriving(database, vault, Reporting(database, metrics), metrics)
         self._applying = Applying(files, arriving)
 
@@ -168,6 +169,8 @@ class Replaying:
     ) -> None:
         account = await self._accounts.by_id(raw.account_id)
         if account is None:
+            if raw.provider in PROVIDERS:
+                raise Unreadable("its account was deleted meanwhile")
             raise Unreadable(f"this version has no provider {raw.provider}")
         row = PROVIDERS[account.provider]
         events = row.webhook.parse(_as_request(raw, row, account))
@@ -207,7 +210,9 @@ class Replaying:
         ]
         if any(isinstance(each, Inbound | Fetch) for each in events):
             async with self._database.as_service() as db:
-                inbound = await lost.inbound(db, account, events_of(events, Inbound))
+                inbound = await lost.inbound(
+                    db, account, events_of(events, Inbound), at, self._read_as
+                )
                 others += await lost.unfetched(db, raw, at, events_of(events, Fetch))
         additions = events_of(events, Addition)
         if is_trial:  # files are stored outside of the transaction, and would stay
@@ -227,16 +232,17 @@ class Replaying:
         async def store(wait: Wait) -> tuple[Applied, int]:
             with suppress(_Undone):
                 async with self._database.as_service(patience=wait.seconds) as db:
-                    told, unmatched = await lost.matched(
-                        db, account, events_of(events, StatusReport), additions
+                    left = await lost.matched(
+                        db, account, events_of(events, StatusReport), additions, at
                     )
-                    received = Received(account, raw, told, at)
+                    received = Received(account, raw, left.told, at)
+                    more = [*others, *left.additions]
                     applied = await self._applying.apply(
-                        db, received, [*others, *additions], arrived, waits=wait.for_rows
+                        db, received, more, arrived, waits=wait.for_rows
                     )
                     if is_trial:
                         raise _Undone
-            return applied, unmatched
+            return applied, left.unmatched
 
         applied, unmatched = await once_more(lambda: self._around(store), UNDONE)
         if not is_trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import as_json, as_stored
+from gateway.store.values import as_json, as_stored, storable
 
 _SQL = queries("conversations")
 
@@ -72,6 +73,13 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
         row["n"]: Placed(conversation_id=row["conversation_id"], joins=row["joins"]) for row in rows
     }
     return [found[n] for n in range(len(places))]
+
+
+async def set_name(
+    db: Connection, organization_id: UUID, conversation_id: UUID, name: str | None, at: datetime
+) -> None:
+    """What they called themselves at a time long ago, unless they have written since."""
+    await db.execute(_SQL["set_name"], organization_id, conversation_id, storable(name), at)
 
 
 async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool | None:

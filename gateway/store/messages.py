@@ -39,6 +39,17 @@ class MessageFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """An inbound message that is stored: whether it came at a time, and to another account."""
+
+    id: UUID
+    external_id: str
+    to_address: str
+    came_then: bool
+    is_others: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """The first answer under an idempotency key, and of which request."""
 
@@ -127,11 +138,18 @@ async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]
 
 
 async def known(
-    db: Connection, organization_id: UUID, ids: Sequence[UUID], mail_ids: Sequence[str]
-) -> set[UUID | str]:
-    """Of inbound messages, the ids, and of mails the Message-IDs, that are stored."""
-    rows = await db.fetch(_SQL["known"], organization_id, list(ids), storable(list(mail_ids)))
-    return {each for row in rows for each in (row["id"], row["external_id"])}
+    db: Connection,
+    organization_id: UUID,
+    ids: Sequence[UUID],
+    mail_ids: Sequence[str],
+    at: datetime,
+    account_id: UUID,
+) -> list[Known]:
+    """The inbound messages with these ids, and the mails with these Message-IDs."""
+    rows = await db.fetch(
+        _SQL["known"], organization_id, list(ids), storable(list(mail_ids)), at, account_id
+    )
+    return [Known(*row) for row in rows]
 
 
 async def add_to(

@@ -136,11 +136,52 @@ async def resolve(
 
 
 async def resolve_any(
-    db: Connection, organization_id: UUID, external_ids: Sequence[str]
+    db: Connection, organization_id: UUID, external_ids: Sequence[str], at: datetime | None = None
 ) -> dict[str, UUID]:
-    """The messages, inbound or outbound, with these external ids."""
-    rows = await db.fetch(_SQL["resolve_any"], list(external_ids), organization_id)
+    """The messages, inbound or outbound, with these external ids; `at`: as they were long ago."""
+    rows = await db.fetch(_SQL["resolve_any"], list(external_ids), organization_id, at)
     return {row["external_id"]: row["id"] for row in rows}
+
+
+async def all_of(
+    db: Connection, organization_id: UUID, external_ids: Sequence[str]
+) -> dict[str, list[UUID]]:
+    """All messages, inbound or outbound, with these external ids."""
+    found: dict[str, list[UUID]] = {}
+    for row in await db.fetch(_SQL["all_of"], list(external_ids), organization_id):
+        found.setdefault(row["external_id"], []).append(row["id"])
+    return found
+
+
+async def known(
+    db: Connection, organization_id: UUID, message_ids: Sequence[UUID], ids: Sequence[UUID]
+) -> set[UUID]:
+    """Which of these events of messages are stored."""
+    rows = await db.fetch(_SQL["known"], organization_id, list(message_ids), list(ids))
+    return {row["id"] for row in rows}
+
+
+async def told_before(
+    db: Connection, organization_id: UUID, errors: Mapping[int, Event]
+) -> set[int]:
+    """Which of these errors, by number, are stored, be it in other words.
+
+    One that has no `occurred_at` may have occurred at any time.
+    """
+    rows = [
+        {
+            "n": n,
+            "message_id": str(event.message_id),
+            "type": event.type,
+            "status": event.status,
+            "source": event.source,
+            "error_code": event.error_code,
+            "occurred_at": event.occurred_at,
+        }
+        for n, event in errors.items()
+    ]
+    found = await db.fetch(_SQL["told_before"], as_stored(rows), organization_id)
+    return {row["n"] for row in found}
 
 
 async def addressees(

@@ -201,14 +201,16 @@ async def standing(db: Connection, organization_id: UUID, pairs: Sequence[Pair])
     return found
 
 
-async def wrote(db: Connection, organization_id: UUID, written: Sequence[Written]) -> None:
-    """Remember that they wrote to us, or we to them.
+async def wrote(
+    db: Connection, organization_id: UUID, written: Sequence[Written], *, is_late: bool = False
+) -> None:
+    """Remember that they wrote to us, or we to them; `is_late`: long ago.
 
     Addresses and topics that no index can hold are left out: nobody is written to there.
     """
     rows = [{"n": n, **asdict(each)} for n, each in enumerate(written) if _fits(each)]
     if rows:
-        await db.execute(_SQL["wrote"], as_stored(rows), organization_id)
+        await db.execute(_SQL["wrote"], as_stored(rows), organization_id, is_late)
 
 
 def _fits(written: Written) -> bool:

@@ -5,6 +5,16 @@
 -- $1: organization, $2: json array; see gateway.place.
 SELECT n, conversation_id, joins FROM gateway.place($1, $2::json);
 
+-- name: set_name
+-- What whoever is at the other end of conversation $2 called themselves ($3) in a message that came at $4,
+-- long ago, and which is stored right behind that, unless they have written since.
+UPDATE gateway.conversations SET name = left(btrim($3), 200)
+WHERE organization_id = $1 AND id = $2 AND NOT is_linked AND btrim($3) <> ''
+  AND (name IS NULL OR NOT EXISTS (
+    SELECT FROM messages m
+    WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
+      AND m.created_at > $4::timestamptz + interval '1 millisecond'));
+
 -- name: join
 -- Two conversations of one person become one: the one that has a name stays, else the older. Null: one
 -- is long, and this was a step.

@@ -134,13 +134,25 @@ WITH incoming AS MATERIALIZED (
 SELECT id, channel FROM stored;
 
 -- name: known
--- Inbound messages that have one of the ids $2, or are mails with one of the Message-IDs $3.
-SELECT id, external_id FROM messages
-WHERE organization_id = $1 AND direction = 'inbound' AND id = ANY ($2::uuid[])
-UNION ALL
-SELECT id, external_id FROM messages
-WHERE organization_id = $1 AND direction = 'inbound' AND channel = 'email'
-  AND external_id = ANY ($3::text[]);
+-- Inbound messages that have one of the ids $2, or are mails with one of the Message-IDs $3; whether each
+-- was stored with a request that was received at $4, and went to a sender of another account than $5. A
+-- message has the time at which its transaction began, and its request a later one by the clock.
+SELECT m.id, m.external_id, m.to_address,
+  m.created_at BETWEEN $4::timestamptz - interval '1 minute' AND $4 + interval '1 millisecond'
+    AS came_then,
+  EXISTS (
+    SELECT FROM gateway.senders s
+    WHERE s.organization_id = $1 AND s.channel = 'email' AND s.account_id <> $5
+      AND gateway.address_key(s.address) = gateway.address_key(m.to_address)
+  ) AS is_others
+FROM (
+  SELECT id FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+  UNION
+  SELECT id FROM messages
+  WHERE organization_id = $1 AND channel = 'email' AND external_id = ANY ($3::text[])
+) found
+JOIN messages m USING (id)
+WHERE m.organization_id = $1 AND m.direction = 'inbound';
 
 -- name: add_to
 -- Adds files to a stored message, and a text if it has none. $3: json array.

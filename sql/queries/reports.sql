@@ -141,10 +141,37 @@ WHERE coalesce(own.id, known.id) IS NOT NULL;
 
 -- name: resolve_any
 -- Messages of either direction by the provider's id, of several the newest: more of a mail comes
--- right behind it, and a Message-ID is anybody's word. $1: external ids, $2: organization.
+-- right behind it, and a Message-ID is anybody's word. $1: external ids, $2: organization. Where more of
+-- it came at $3, long ago: the newest of then, or else the first one since.
 SELECT DISTINCT ON (external_id) external_id, id
 FROM messages WHERE organization_id = $2 AND external_id = ANY ($1::text[])
-ORDER BY external_id, created_at DESC;
+ORDER BY external_id, created_at > $3::timestamptz,
+  CASE WHEN created_at > $3 THEN created_at END, created_at DESC;
+
+-- name: all_of
+-- All messages of either direction by the provider's id. $1: external ids, $2: organization.
+SELECT external_id, id FROM messages
+WHERE organization_id = $2 AND external_id = ANY ($1::text[]);
+
+-- name: known
+-- Which of the events $3 messages $2 have.
+SELECT id FROM gateway.message_events
+WHERE organization_id = $1 AND message_id = ANY ($2::uuid[]) AND id = ANY ($3::uuid[]);
+
+-- name: told_before
+-- Which errors are known, perhaps in other words: those are ours, and no part of what happened.
+-- $1: json array, `occurred_at` null where a report tells no time; $2: organization.
+SELECT i.n FROM json_to_recordset($1::json) AS i (
+  n integer, message_id uuid, type text, status text, source text, error_code text,
+  occurred_at timestamptz
+)
+WHERE EXISTS (
+  SELECT FROM gateway.message_events e
+  WHERE e.organization_id = $2 AND e.message_id = i.message_id
+    AND e.type = i.type AND e.source = i.source AND e.status IS NOT DISTINCT FROM i.status
+    AND e.detail ->> 'error_code' IS NOT DISTINCT FROM i.error_code
+    AND e.detail ? 'error_message'
+    AND e.occurred_at = coalesce(i.occurred_at, e.occurred_at));
 
 -- name: addressees
 -- To whom our messages $1 went. $2: organization.

@@ -103,14 +103,20 @@ CROSS JOIN LATERAL (
 
 -- name: held_against
 -- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
--- the mailbox or number itself; where $4 is given, by what had been said before.
+-- the mailbox or number itself; where $4 is given, by what had been said before, and held then.
 SELECT DISTINCT s.reason FROM gateway.suppressions s
 WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
   AND s.reason <> 'hard_bounce'
   AND ($4::timestamptz IS NULL OR EXISTS (
     SELECT FROM gateway.consent_events e
     WHERE e.organization_id = s.organization_id AND e.channel = s.channel
-      AND e.address = s.address AND e.reason = s.reason AND NOT e.is_lifted AND e.occurred_at < $4))
+      AND e.address = s.address AND e.reason = s.reason AND NOT e.is_lifted AND e.occurred_at < $4
+      AND NOT EXISTS (
+        SELECT FROM gateway.consent_events l
+        WHERE l.organization_id = e.organization_id AND l.channel = e.channel
+          AND l.address = e.address AND l.reason = e.reason AND l.is_lifted
+          AND l.occurred_at > e.occurred_at AND l.occurred_at < $4
+          AND (l.of_source IS NULL OR l.of_source = e.source))))
 ORDER BY s.reason;
 
 -- name: list
@@ -155,7 +161,8 @@ FROM json_to_recordset($2::json) AS i (
 
 -- name: wrote
 -- Records that they wrote to us, or we to them. $1: json array, $2: organization. The latest twenty mails
--- on a topic are enough for every mail program.
+-- on a topic are enough for every mail program. $3: long ago, so that mails that are there stay where they
+-- are, and none becomes the latest of a topic on which something was written since.
 INSERT INTO gateway.correspondence AS c (
   organization_id, channel, their_address, our_address, topic, last_inbound_at, mail_ids
 )
@@ -170,8 +177,10 @@ GROUP BY channel, their_address, our_address, topic
 ORDER BY channel COLLATE "C", their_address COLLATE "C", our_address COLLATE "C", topic COLLATE "C"
 ON CONFLICT (organization_id, channel, their_address, our_address, topic) DO UPDATE SET
   last_inbound_at = greatest(c.last_inbound_at, excluded.last_inbound_at),
-  mail_ids = (c.mail_ids || excluded.mail_ids)[
-    greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):];
+  mail_ids = CASE WHEN $3 AND c.mail_ids @> excluded.mail_ids THEN c.mail_ids ELSE (
+    CASE WHEN $3 AND excluded.last_inbound_at < c.last_inbound_at
+      THEN excluded.mail_ids || c.mail_ids ELSE c.mail_ids || excluded.mail_ids END
+  )[greatest(1, cardinality(c.mail_ids) + cardinality(excluded.mail_ids) - 19):] END;
 
 -- name: known_as
 -- A provider gave a mail of ours another Message-ID, which later mails must refer to.

@@ -266,7 +266,7 @@ async def test_what_cannot_be_applied(gateway: Gateway, ask: Ask, owner: Connect
     await from_meta(gateway, meta, whatsapp_post())
     for account, name, headers in (
         (smtp, "smtp", {}),
-        (mailgun, "mailgun", {}),
+        (mailgun, "pigeon", {}),
         (sendgrid, "sendgrid", {"content-type": 5}),
     ):
         await owner.execute(
@@ -289,7 +289,7 @@ async def test_what_cannot_be_applied(gateway: Gateway, ask: Ask, owner: Connect
     assert (7, 5, 5) == (result.requests, result.failed, len(reasons))
     assert "constraint no_1" in reasons[gateway.a.account_id]
     assert "it cannot be read: The body is not JSON." == reasons[meta]
-    assert "it cannot be read: this version has no provider mailgun" == reasons[mailgun]
+    assert "it cannot be read: this version has no provider pigeon" == reasons[mailgun]
     assert "credentials" in reasons[smtp]
     assert reasons[sendgrid].startswith("the gateway made a mistake (")
     assert {"text 0", "text 2"} == {row["body"] for row in await inbound_of(ask)}

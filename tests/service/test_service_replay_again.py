@@ -12,6 +12,7 @@ from tests.service.wires import (
     connect,
     counts,
     from_meta,
+    from_sendgrid,
     from_twilio,
     replay,
     send,
@@ -114,6 +115,89 @@ async def test_who_it_is(gateway: Gateway, ask: Ask, owner: Connection) -> None:
     assert before == await rows(owner)
 
 
+async def test_what_they_were_called(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """A lost message does not undo what its author is called since; where all of them are lost,
+    the latest says it."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    for n, name in enumerate(("Ada", "Ada Byron")):
+        text = whatsapp_text("Hi", wamid=f"wamid.{n}", sender=PHONE[1:])
+        person = {"profile": {"name": name}, "wa_id": PHONE[1:]}
+        await from_meta(gateway, account, whatsapp_post(whatsapp_value(text, contacts=[person])))
+    for lost in (["messages"], ["messages", "gateway.conversations"]):
+        for table in lost:
+            where = "true" if len(lost) > 1 else "external_id = 'wamid.0'"
+            await forget(owner, table, where)
+        assert 0 < (await replay(gateway)).new
+        (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
+        assert "Ada Byron" == conversation["contact"]["name"]
+
+
+async def test_a_stop_that_was_lifted_before_the_news(gateway: Gateway, ask: Ask) -> None:
+    """What was lifted before somebody had another number did not hold for that: whoever has their
+    former number since, and says STOP again, does not say it for them."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    other, now = "+447700900999", time.time()
+
+    async def say(body: str, ago: float) -> None:
+        text = whatsapp_text(body, wamid=f"wamid.{ago}", sender=PHONE[1:], at=now - ago)
+        await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))
+
+    await say("STOP", 50)
+    await say("START", 40)
+    news = {
+        "from": PHONE[1:],
+        "id": "wamid.news",
+        "timestamp": str(int(now - 30)),
+        "type": "system",
+        "system": {"type": "user_changed_number", "wa_id": other[1:], "body": "changed"},
+    }
+    await from_meta(gateway, account, whatsapp_post(whatsapp_value(news)))
+    (conversation,) = (await ask("GET", "/v1/conversations")).body["data"]
+    path = f"/v1/conversations/{conversation['id']}/unlink"
+    assert 201 == (await ask("POST", path, {"address": other}, key=gateway.a.owner)).status
+    await say("STOP", -2)
+    assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
+    await replay(gateway)
+    assert {("whatsapp", PHONE, "stop")} == await suppressed(ask)
+
+
+async def test_an_error_in_other_words(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """A failure that this version explains in other words is the same failure; one with another
+    code, or at another time, is another one."""
+    sent = await send(ask, "sms", PHONE, body="Hello")
+    await report(gateway, sent, "undelivered", ErrorCode="30003")
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    mail = await send(ask, "email", "ada@customer.example", subject="Bill", body="Hello")
+    common = {
+        "email": "ada@customer.example",
+        "message_id": mail["id"],
+        "event": "bounce",
+        "type": "blocked",
+    }
+    blocked = [
+        common | {"sg_event_id": f"e{n}", "timestamp": 1764000000 + n, "reason": "450 Later"}
+        for n in (1, 2)
+    ]
+    assert (await from_sendgrid(gateway, account, blocked)).status < 300
+    before = await rows(owner)
+    for words in (("ErrorCode=30003", "ErrorCode=30003&ErrorMessage=Gone"), ("Later", "Wait")):
+        await owner.execute(
+            "UPDATE gateway.webhook_requests SET body ="
+            " replace(convert_from(body, 'UTF8'), $1, $2)::text::bytea",
+            *words,
+        )
+    assert (0, 3, 0, 0) == counts(await replay(gateway))
+    after = await rows(owner)
+    assert before["gateway.message_events"] == after["gateway.message_events"]
+    await forget(owner, "gateway.message_events", "occurred_at = to_timestamp(1764000002)")
+    assert (1, 2, 0, 0) == counts(await replay(gateway))
+    await owner.execute(
+        "UPDATE gateway.webhook_requests SET body ="
+        " replace(convert_from(body, 'UTF8'), '30003', '30005')::text::bytea"
+    )
+    assert (1, 2, 0, 0) == counts(await replay(gateway))
+
+
 async def test_which_requests(gateway: Gateway, owner: Connection) -> None:
     """Only those of an account, since and before a time, are applied; the others' stay lost, and
     those of another organization."""
@@ -146,6 +230,19 @@ async def test_which_requests(gateway: Gateway, owner: Connection) -> None:
     assert gateway.b.organization_id == await owner.fetchval(
         "SELECT organization_id FROM messages WHERE body = '1'"
     )
+
+
+async def test_an_account_that_is_gone(gateway: Gateway, owner: Connection) -> None:
+    """A request whose account is deleted while it is replayed is said to be that."""
+    await from_twilio(gateway, "message", INBOUND)
+    await owner.execute(
+        "ALTER TABLE gateway.webhook_requests"
+        " DROP CONSTRAINT webhook_requests_organization_id_account_id_fkey"
+    )
+    await forget(owner, "gateway.provider_accounts", "id = $1", gateway.a.account_id)
+    result = await replay(gateway)
+    (failure,) = result.failures
+    assert "it cannot be read: its account was deleted meanwhile" == failure.reason
 
 
 async def test_at_once(gateway: Gateway, ask: Ask, owner: Connection) -> None:
