@@ -41,12 +41,14 @@ _DROP = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """Limits in seconds: for the head of a request, for silence within a body or while an answer is
-    read, for a whole body (30 MiB at 50 KiB/s); and the time between two looks."""
+    """Limits in seconds: for the head of a request, for silence within a body, for a whole body
+    (30 MiB at 50 KiB/s), for an answer of which nothing is taken; and the time between two looks.
+    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s."""
 
     head: float = 30.0
     silence: float = 60.0
     body: float = 600.0
+    answer: float = 600.0
     look: float = 5.0
 
 
@@ -168,7 +170,7 @@ class Connection(web.RequestHandler):
         unread = self.transport.get_write_buffer_size() if self.transport else 0
         if unread != self._unread:
             self._unread, self._unread_since = unread, now
-        elif self.transport and unread and now - self._unread_since >= patience.silence:
+        elif self.transport and unread and now - self._unread_since >= patience.answer:
             self.transport.abort()
             return
         owed = self._what_is_owed()

@@ -79,6 +79,6 @@ async def test_who_does_not_read_the_answer() -> None:
         for reader, writer in ((first, one), (second, two)):
             writer.write(large)
             assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
-        await asyncio.sleep(3 * QUICK.silence)
+        await asyncio.sleep(2 * QUICK.answer)
         for reader in (first, second):
             assert len(await reader.read()) < 12 * 2**20

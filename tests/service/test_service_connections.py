@@ -21,7 +21,7 @@ from tests.service.conftest import SECRET, token
 if TYPE_CHECKING:
     from gateway.config import Settings
 
-QUICK = Patience(head=0.3, silence=0.3, body=0.9, look=0.05)
+QUICK = Patience(head=0.3, silence=0.3, body=0.9, answer=0.5, look=0.05)
 MARK = "Ask-Nobody"
 # Nobody must be recognised for this body: the page of the inbox reads it first.
 FORM = b"POST /inbox/sign-in/link HTTP/1.1\r\nHost: x\r\nOrigin: https://msg.example.org\r\n"
