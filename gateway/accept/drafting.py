@@ -7,8 +7,6 @@ a request is found, not only the first.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,14 +32,13 @@ from gateway.accept.compose import (
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
+from gateway.accept.pausing import Pauses
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.shapes import options
 from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller, Database
 
-# Seconds for which requests are read before the event loop may do something else.
-_AT_ONCE = 0.005
 # For all templates of one call that need a child process.
 RENDERING_SECONDS = 60.0
 
@@ -71,13 +68,16 @@ class Drafting:
         """A draft of each request, in order; a retry repeats the `Parts` of the failed message."""
         if not requests:
             return []
-        sought = [each for request in requests for each in steps.sought(request)]
+        pause = Pauses()
+        sought: list[SendRequest] = []
+        for request in requests:
+            sought += steps.sought(request)
+            await pause()
         known = await self._lookups.known(caller, sought)
         now = datetime.now(UTC)
         renderer = self._renderer.within(self._rendering, caller.organization_id)
         read: list[SendRequest] = []  # each request, and behind it its steps
         drafts: list[Draft] = []
-        since = time.monotonic()
         for request in requests:
             draft = await self._read(request, known, now, renderer)
             if repeats is not None:
@@ -85,21 +85,22 @@ class Drafting:
                 draft = replace(draft, parts=said)
             read.append(request)
             drafts.append(draft)
+            await pause()
             for step in request.fallback or ():
                 read.append(steps.request_of(step, request, draft, known))
                 drafts.append(await self._read(read[-1], known, now, renderer))
-            if time.monotonic() - since > _AT_ONCE:
-                await asyncio.sleep(0)  # others must not wait for a batch of a thousand
-                since = time.monotonic()
+                await pause()
         standings = await self._lookups.standings(caller, read, drafts, known)
         judged = (
             judging.judge(each, draft, how, now)
             for each, draft, how in zip(read, drafts, standings, strict=True)
         )
-        return [
-            steps.joined(request, next(judged), list(islice(judged, len(request.fallback or ()))))
-            for request in requests
-        ]
+        joined: list[Draft] = []
+        for request in requests:
+            first, behind = next(judged), list(islice(judged, len(request.fallback or ())))
+            joined.append(steps.joined(request, first, behind))
+            await pause()
+        return joined
 
     async def _read(
         self, request: SendRequest, known: Known, now: datetime, renderer: Renderer

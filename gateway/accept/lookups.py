@@ -17,6 +17,7 @@ from gateway import addresses
 from gateway.accept import judging
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known, as_uuid
+from gateway.accept.pausing import Pauses
 from gateway.batching import Batching
 from gateway.shapes.messages import SendRequest
 from gateway.store import contacts, suppressions
@@ -53,7 +54,9 @@ class Lookups:
         """How we stand with each draft's recipient; for most SMS `known` has the answer already."""
         pairs: dict[int, Pair] = {}
         standings = []
+        pause = Pauses()
         for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
+            await pause()
             standings.append(judging.told(request.channel, draft.to_address, known))
             if draft.to_address is None or draft.from_address is None:
                 continue

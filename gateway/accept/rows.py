@@ -16,6 +16,7 @@ from gateway.accept import steps
 from gateway.accept.draft import Draft
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
+from gateway.accept.pausing import Pauses
 from gateway.ids import derived_id, new_id
 from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid
@@ -59,6 +60,7 @@ class Rows:
         Raises `MediaStoreError`.
         """
         results: list[Result] = []
+        pause = Pauses()
         try:
             for request, draft in zip(requests, drafts, strict=True):
                 results.append(
@@ -66,6 +68,7 @@ class Rows:
                     if draft.errors or isinstance(request, Malformed)
                     else await self.one(caller, request, draft, conversation_id)
                 )
+                await pause()
         except BaseException:
             self.discard([each for each in results if not isinstance(each, Problem)])
             raise
