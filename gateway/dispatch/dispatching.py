@@ -24,7 +24,7 @@ from uuid import UUID
 import aiohttp
 
 from channels.errors import CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
-from channels.model import Account, Outbound
+from channels.model import Account, Outbound, Status
 from channels.moment import Moment
 from gateway import standing
 from gateway.dispatch.asking import Asking
@@ -110,6 +110,9 @@ class Dispatching:
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
+        elif claimed.status == Status.UNKNOWN and await self._is_followed(claimed):
+            text = "It was not sent once more, because something else was sent instead."
+            await self._outcomes.given_up(claimed, Refused(text, code="fallback"))
         elif claimed.is_expired:
             await self._outcomes.given_up(claimed, _expired())
         elif claimed.suppressed is not None:
@@ -122,6 +125,10 @@ class Dispatching:
             await self._outcomes.pretended(claimed)
         else:
             await self._send(turn)
+
+    async def _is_followed(self, claimed: Claimed) -> bool:
+        async with self._database.as_service() as db:
+            return await queue.is_followed(db, claimed.organization_id, claimed.message_id)
 
     async def give_back(self, turns: Sequence[Turn]) -> None:
         """Return entries that were not begun."""

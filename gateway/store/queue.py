@@ -221,6 +221,12 @@ async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) ->
     return found
 
 
+async def is_followed(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
+    """Whether something else was sent instead of a message."""
+    found: bool = await db.fetchval(_SQL["is_followed"], organization_id, message_id)
+    return found
+
+
 async def wake(database: Database) -> None:
     """Tell the workers that something is due."""
     await database.at_once(_SQL["wake"])

@@ -18,6 +18,10 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         "It was not sent in time: its latest moment had passed.",
         "Send it again if it still matters.",
     ),
+    "fallback": (
+        "It was not sent once more, because something else was sent instead.",
+        "Look at that message.",
+    ),
     "suppressed": (
         None,
         (

@@ -264,6 +264,13 @@ WHERE external_id = ANY ($1::text[]) AND direction = 'outbound';
 SELECT min(occurred_at) FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
+-- name: is_followed
+-- Whether the next step of a message's fallback was taken.
+SELECT EXISTS (
+  SELECT FROM gateway.message_events
+  WHERE organization_id = $1 AND message_id = $2 AND type = 'fallback'
+);
+
 -- name: wake
 -- Tells the workers that something is due. Not part of accept's transaction: PostgreSQL commits
 -- transactions with a NOTIFY one after the other.
