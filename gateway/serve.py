@@ -178,11 +178,12 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 api_urls=settings.provider_api_urls,
             )
             direct = settings.database_direct_url or dsn
+            falling_back = FallingBack(database, metrics)
             worker = Worker(
                 database,
                 dispatching,
                 errands,
-                FallingBack(database, metrics),
+                falling_back,
                 Deliveries(database, vault, poster, metrics),
                 direct,
                 settings.worker_concurrency,
@@ -197,6 +198,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             try:
                 await working
             finally:
+                await falling_back.close()
                 metrics.write()
     finally:
         for provider in PROVIDERS.values():

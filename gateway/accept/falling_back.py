@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from channels.model import Status
 from gateway import placing
 from gateway.accept.keeping import Outcomes, keep_all
+from gateway.accept.last_contacts import LastContacts
 from gateway.accept.next_step import (
     canceled,
     expired,
@@ -30,7 +32,13 @@ from gateway.metrics import Metrics
 from gateway.store import fallbacks, messages, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
-from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.errors import (
+    ConflictError,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+    SlowError,
+)
 from gateway.store.fallbacks import Due, Key
 from gateway.store.messages import Row
 from gateway.store.reports import Event
@@ -39,12 +47,24 @@ _log = logger(__name__)
 
 # No provider has a message of these that waits in the queue: no answer of it was ever lost.
 _NOT_LEFT = {Status.PENDING, Status.SENDING}
-# In one transaction.
-_AT_ONCE = 100
+# In one transaction, because each may have a MiB of steps; and one by one, before it is looked
+# again whether they can be followed together.
+_AT_ONCE, _EACH = 20, 100
 # Seconds to wait for what another program holds; until that is tried again, what else there is of
 # the same organization, and what a rule of the database refuses.
 _PATIENCE = 1
 _HELD, _BESIDE, _REFUSED = 10.0, 3.0, 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Done:
+    """What was due, what was stored for it, and by organization: where, and for which leads that
+    could not be told of it."""
+
+    due: Sequence[Due] = ()
+    rows: Sequence[tuple[Due, Row]] = ()
+    placed: Mapping[UUID, Sequence[Placed]] = field(default_factory=dict)
+    untold: Mapping[UUID, frozenset[UUID]] = field(default_factory=dict)
 
 
 class _OvertakenError(RolledBackError):
@@ -58,6 +78,11 @@ class FallingBack:
         self._database = database
         self._metrics = metrics
         self._at_once = at_once
+        self._last_contacts = LastContacts(database)
+
+    async def close(self) -> None:
+        """Do what is left to do for what was stored: nothing more is."""
+        await self._last_contacts.close()
 
     async def follow(self) -> int:
         """Follow what is due now; how many messages were stored."""
@@ -65,7 +90,7 @@ class FallingBack:
         while True:
             looked, new = await self._follow_some()
             stored += new
-            if looked < self._at_once:
+            if not looked:
                 return stored
 
     async def _follow_some(self) -> tuple[int, int]:
@@ -74,25 +99,27 @@ class FallingBack:
             return await self._together()
         except (HeldError, RolledBackError):
             pass
-        except DatabaseAwayError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the others are followed
+        except Exception as error:
+            if _is_away(error):
+                raise
             _log.warning("fallbacks are followed one by one", exc_info=error)
         return await self._one_by_one()
 
-    async def _together(self, of: Sequence[UUID] | None = None) -> tuple[int, int]:
+    async def _together(self, of: Key | None = None) -> tuple[int, int]:
         undone = (RolledBackError, ConflictError)
-        due, rows, placed = await once_more(lambda: self._follow_now(of), undone)
-        self._tell(rows)
-        for organization_id, each in placed.items():
-            await placing.join(self._database, organization_id, each)
-        return len(due), len(rows)
+        done = await once_more(lambda: self._follow_now(of), undone)
+        self._tell(done.rows)
+        for organization_id, leads in done.untold.items():
+            self._last_contacts(organization_id, leads)
+        for organization_id, placed in done.placed.items():
+            await placing.join(self._database, organization_id, placed)
+        return len(done.due), len(done.rows)
 
     async def _one_by_one(self) -> tuple[int, int]:
-        """What cannot be followed now is postponed; after a lock the rest of its organization's is,
-        too, for less: each would be waited for."""
+        """What cannot be followed now is postponed; after one that was waited for the rest of its
+        organization's is, too, for less: each would be."""
         async with self._database.as_service() as db:
-            keys = await fallbacks.due(db, self._at_once)
+            keys = await fallbacks.due(db, _EACH)
         stored = 0
         held: set[UUID] = set()
         later: dict[float, list[Key]] = defaultdict(list)
@@ -102,13 +129,15 @@ class FallingBack:
                 later[_BESIDE].append(key)
                 continue
             try:
-                stored += (await self._together([message_id]))[1]
+                stored += (await self._together(key))[1]
             except (HeldError, RolledBackError):
                 held.add(organization_id)
                 later[_HELD].append(key)
-            except DatabaseAwayError:
-                raise
-            except Exception:  # noqa: BLE001 - a rule of another program's, say
+            except Exception as error:  # a rule of another program's, say
+                if _is_away(error):
+                    raise
+                if isinstance(error, SlowError):
+                    held.add(organization_id)
                 named = {"message_id": str(message_id), "organization_id": str(organization_id)}
                 _log.exception("a fallback cannot be followed", **named)
                 later[_REFUSED].append(key)
@@ -117,21 +146,21 @@ class FallingBack:
                 await fallbacks.postpone(db, some, seconds)
         return len(keys), stored
 
-    async def _follow_now(
-        self, of: Sequence[UUID] | None
-    ) -> tuple[Sequence[Due], Sequence[tuple[Due, Row]], Mapping[UUID, Sequence[Placed]]]:
+    async def _follow_now(self, of: Key | None) -> _Done:
         placed: dict[UUID, list[Placed]] = {}
+        untold: dict[UUID, frozenset[UUID]] = {}
         async with self._database.as_service(patience=_PATIENCE) as db:
-            due = await fallbacks.claim(db, self._at_once, of)
+            keys = [of] if of is not None else await fallbacks.due(db, self._at_once)
+            due = await fallbacks.claim(db, keys)
             if not due:
-                return (), (), {}
+                return _Done()
             open_ = [each for each in due if not is_over(each, each.status)]
             following = [(each, row_of(each)) for each in open_ if not each.is_expired]
             by_organization: dict[UUID, list[Row]] = defaultdict(list)
             for each, row in following:
                 by_organization[each.organization_id].append(row)
             for organization_id in sorted(by_organization):  # one order for everybody
-                placed[organization_id] = await _keep(
+                placed[organization_id], untold[organization_id] = await _keep(
                     db, organization_id, by_organization[organization_id], is_alone=of is not None
                 )
             waiting = [each.key for each, _ in following if each.status in _NOT_LEFT]
@@ -143,7 +172,7 @@ class FallingBack:
                     events.append(canceled(each))
             await _record(db, events, {each.message_id: each for each in open_}, taken_back)
             await fallbacks.end(db, [each.key for each in due])
-        return due, following, placed
+        return _Done(due=due, rows=following, placed=placed, untold=untold)
 
     def _tell(self, following: Sequence[tuple[Due, Row]]) -> None:
         for _, row in following:
@@ -164,10 +193,16 @@ class FallingBack:
         )
 
 
+def _is_away(error: Exception) -> bool:
+    """Whether the next one would meet it, too."""
+    return isinstance(error, DatabaseAwayError) and not isinstance(error, SlowError)
+
+
 async def _keep(
     db: Connection, organization_id: UUID, rows: Sequence[Row], *, is_alone: bool
-) -> list[Placed]:
-    """Store the messages of one organization; in whose conversations they are."""
+) -> tuple[list[Placed], frozenset[UUID]]:
+    """Store the messages of one organization; in whose conversations they are, and the leads that
+    are to be told of it later."""
     there = await fallbacks.still_there(
         db,
         organization_id,
@@ -177,12 +212,13 @@ async def _keep(
     )
     kept = [without_the_deleted(row, there) for row in rows]
     # A lead that another program holds, or whose changes it refuses, is written to all the same.
-    leads = {row["lead_id"] for row in kept if row["lead_id"] and not is_alone}
-    held = await messages.hold_leads(db, organization_id, list(leads), waits=False)
+    leads = frozenset(row["lead_id"] for row in kept if row["lead_id"])
+    wanted = [] if is_alone else list(leads)
+    held = await messages.hold_leads(db, organization_id, wanted, waits=False)
     stored: Outcomes = {}
     placed: dict[UUID, Placed] = {}
     await keep_all(db, organization_id, kept, held, stored, placed)
-    return list(placed.values())
+    return list(placed.values()), leads - set(held)
 
 
 async def _record(

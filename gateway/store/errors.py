@@ -80,6 +80,10 @@ class HeldError(DatabaseAwayError):
     """Another transaction kept what this one needs locked for too long: nothing is stored."""
 
 
+class SlowError(DatabaseAwayError):
+    """A statement took longer than it may, and was ended: nothing is stored."""
+
+
 class BusyError(DatabaseAwayError):
     """Other requests of the same organization use up its share of the connections: try again."""
 
@@ -141,7 +145,9 @@ def plainly() -> Iterator[None]:
     except AWAY as error:
         if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
             raise
-        raise DatabaseAwayError(f"the database does not answer: {_one_line(error)}") from error
+        is_slow = isinstance(error, asyncpg.exceptions.QueryCanceledError)
+        kind = SlowError if is_slow else DatabaseAwayError
+        raise kind(f"the database does not answer: {_one_line(error)}") from error
 
 
 @contextmanager

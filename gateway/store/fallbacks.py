@@ -56,13 +56,15 @@ async def store(db: Connection, organization_id: UUID, messages: Sequence[Row]) 
 
 
 async def due(db: Connection, limit: int) -> list[Key]:
-    """Which are due, the longest first; none is locked."""
+    """Lock those that are due, fairly between organizations; which these are."""
     return [tuple(row) for row in await db.fetch(_SQL["due"], limit)]
 
 
-async def claim(db: Connection, limit: int, of: Sequence[UUID] | None = None) -> list[Due]:
-    """Lock those that are due, or only those of these messages."""
-    rows = await db.fetch(_SQL["claim"], limit, list(of) if of is not None else None)
+async def claim(db: Connection, keys: Sequence[Key]) -> list[Due]:
+    """Lock those of these that are due and that nobody else has locked."""
+    if not keys:
+        return []
+    rows = await db.fetch(_SQL["claim"], *map(list, zip(*keys, strict=True)))
     return [Due(**row) for row in rows]
 
 

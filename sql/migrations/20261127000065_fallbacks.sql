@@ -17,7 +17,9 @@ CREATE TABLE IF NOT EXISTS gateway.fallbacks (
   FOREIGN KEY (organization_id, message_id)
     REFERENCES public.messages (organization_id, id) ON DELETE CASCADE
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+-- Whether anything is due, each second; and what is, of each organization.
 CREATE INDEX IF NOT EXISTS idx_fallbacks_due ON gateway.fallbacks (due_at);
+CREATE INDEX IF NOT EXISTS idx_fallbacks_turns ON gateway.fallbacks (organization_id, due_at);
 
 ALTER TABLE gateway.fallbacks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gateway.fallbacks FORCE ROW LEVEL SECURITY;

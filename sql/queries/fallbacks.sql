@@ -10,19 +10,47 @@ FROM json_to_recordset($1::json) AS i (
 );
 
 -- name: due
--- Which are due, up to $1, without a lock.
-SELECT organization_id, message_id FROM gateway.fallbacks
-WHERE due_at <= now() ORDER BY due_at LIMIT $1;
+-- Locks up to $1 that are due: every organization with something due gets the same share, the longest
+-- due first. Those that another worker has locked are its own. While nothing is due, this is one
+-- look-up in the index of times.
+WITH RECURSIVE organizations AS (
+  (
+    SELECT organization_id FROM gateway.fallbacks
+    WHERE (SELECT due_at <= now() FROM gateway.fallbacks ORDER BY due_at LIMIT 1)
+    ORDER BY organization_id LIMIT 1
+  )
+  UNION ALL
+  SELECT (
+    SELECT f.organization_id FROM gateway.fallbacks f
+    WHERE f.organization_id > o.organization_id ORDER BY f.organization_id LIMIT 1
+  )
+  FROM organizations o WHERE o.organization_id IS NOT NULL
+), due AS MATERIALIZED (
+  SELECT o.organization_id FROM organizations o
+  WHERE (
+    SELECT f.due_at <= now() FROM gateway.fallbacks f
+    WHERE f.organization_id = o.organization_id ORDER BY f.due_at LIMIT 1
+  )
+  -- if there are more organizations than places, none is always first
+  ORDER BY random()
+)
+SELECT f.organization_id, f.message_id FROM due d
+CROSS JOIN LATERAL (
+  SELECT f.organization_id, f.message_id FROM gateway.fallbacks f
+  WHERE f.organization_id = d.organization_id AND f.due_at <= now()
+  ORDER BY f.due_at LIMIT (SELECT ceil($1::numeric / greatest(count(*), 1)) FROM due)
+  FOR UPDATE SKIP LOCKED
+) f
+LIMIT $1;
 
 -- name: claim
--- Locks up to $1 that are due, only those of messages $2 if it is given; with their messages as they
--- are. Those that another worker has locked are its own.
+-- Locks those of messages $2 of organizations $1, if they are due; with their messages as they are.
 SELECT f.organization_id, f.message_id, f.is_test, f.steps, m.status, m.channel, m.reference,
   m.metadata, m.expires_at, coalesce(m.expires_at <= now(), false) AS is_expired
-FROM (
-  SELECT * FROM gateway.fallbacks
-  WHERE due_at <= now() AND ($2::uuid[] IS NULL OR message_id = ANY ($2))
-  ORDER BY due_at LIMIT $1
+FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
+CROSS JOIN LATERAL (
+  SELECT * FROM gateway.fallbacks f
+  WHERE f.organization_id = k.organization_id AND f.message_id = k.message_id AND f.due_at <= now()
   FOR UPDATE SKIP LOCKED
 ) f
 CROSS JOIN LATERAL (

@@ -281,15 +281,40 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
 
 
 async def test_fallbacks_that_are_not_due_are_not_read(db: Connection) -> None:
-    """A look at what is due, each second, walks the index of times, whatever else there is."""
+    """A look at what is due, each second, is one look-up of the earliest while nothing is; then it
+    reads what it takes, and of each organization one more, whatever else there is."""
     await db.execute(MANY)
     await db.execute(
         "INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)"
-        " SELECT organization_id, id, now() + interval '1 h' * (row_number() OVER () - 3), '[]'"
+        " SELECT organization_id, id, now() + interval '1 h' * row_number() OVER (), '[]'"
         " FROM messages"
     )
-    await db.execute(f"PREPARE due (bigint, uuid[]) AS {queries('fallbacks')['claim']}")
-    text = await db.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE due (100, NULL)")
+    await db.execute(f"PREPARE due (bigint) AS {queries('fallbacks')['due']}")
+    for due, most in ((0, 2), (3, 40)):
+        await db.execute(
+            "UPDATE gateway.fallbacks SET due_at = now() WHERE message_id IN"
+            " (SELECT message_id FROM gateway.fallbacks ORDER BY due_at LIMIT $1)",
+            due,
+        )
+        text = await db.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE due (20)")
+        plan = json.loads(text)[0]["Plan"]
+        assert not {"fallbacks", "messages"} & read_whole(plan), text
+        assert most > rows_read(plan), text
+
+
+async def test_due_fallbacks_are_taken_by_their_keys(db: Connection) -> None:
+    """And so are their messages."""
+    await db.execute(MANY)
+    await db.execute(
+        "INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)"
+        " SELECT organization_id, id, now(), '[]' FROM messages"
+    )
+    await db.execute(f"PREPARE take (uuid[], uuid[]) AS {queries('fallbacks')['claim']}")
+    keys = await db.fetch("SELECT organization_id, message_id FROM gateway.fallbacks LIMIT 3")
+    of, ids = (", ".join(f"'{row[n]}'" for row in keys) for n in (0, 1))
+    text = await db.fetchval(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take (ARRAY[{of}]::uuid[], ARRAY[{ids}]::uuid[])"
+    )
     plan = json.loads(text)[0]["Plan"]
     assert not {"fallbacks", "messages"} & read_whole(plan), text
     assert 20 > rows_read(plan), text

@@ -180,7 +180,7 @@ async def test_a_chain(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert 201 == (await ask("POST", "/v1/templates", template)).status
     steps = [
         BY_MAIL | {"until": "read"},
-        {"channel": "sms", "template": "t", "after": 0},
+        {"channel": "sms", "template": "t", "after": 9},
         {"channel": "sms", "to": "+447700900199", "body": "Last", "after": 1},
     ]
     more = {"fallback": steps, "variables": {"name": "Ada"}}

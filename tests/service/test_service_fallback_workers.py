@@ -1,0 +1,100 @@
+"""Fallbacks of many: how workers share their time, and what they do if something is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.accept.falling_back import FallingBack
+from gateway.metrics import Metrics
+from tests.service.falling import ADA, SMS, event, follow, known, late, outbound, run, shown
+from tests.service.wires import send, step
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+WAITING = """SELECT max(pid) FROM pg_stat_activity
+  WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+
+
+@pytest.fixture(autouse=True)
+async def ada(gateway: Gateway, ask: Ask, api: Api) -> dict[str, Any]:
+    """A lead who has a number and a mailbox."""
+    return await known(gateway, ask, api)
+
+
+async def test_organizations_take_turns(gateway: Gateway, ask: Ask) -> None:
+    """Who has one message does not wait for all of somebody else's that were due before."""
+    many = {"messages": [{"channel": "sms", "to": ADA} | SMS] * 9}
+    assert 207 == (await ask("POST", "/v1/messages/batch", many)).status
+    await late(gateway)
+    again = {"body": "Hello", "fallback": [{"channel": "sms", "after": 9, "body": "Again"}]}
+    one = {"channel": "sms", "to": ADA} | again
+    assert 202 == (await ask("POST", "/v1/messages", one, key=gateway.b.key)).status
+    await run(gateway, "UPDATE gateway.fallbacks SET due_at = now() WHERE due_at > now()")
+    order = """SELECT array_agg(organization_id ORDER BY created_at, organization_id)
+      FROM messages WHERE metadata ? 'fallback_of'"""
+
+    assert 10 == await FallingBack(gateway.database, Metrics(), at_once=4).follow()
+
+    assert gateway.b.organization_id in (await run(gateway, order))[:3]
+
+
+async def test_a_statement_that_is_ended(gateway: Gateway, ask: Ask) -> None:
+    """As one that takes too long: the message that it was about delays the others by seconds."""
+    held = await send(ask, "sms", ADA, **SMS)
+    await send(ask, "sms", ADA, **SMS)
+    await late(gateway)
+    async with gateway.database.as_service() as db:
+        await db.fetch("SELECT FROM messages WHERE id = $1 FOR UPDATE", held["id"])
+        following = asyncio.create_task(follow(gateway))
+        ended = 0
+        while not following.done():
+            if pid := await run(gateway, WAITING):
+                ended += await run(gateway, "SELECT pg_cancel_backend($1)::int", pid)
+            await asyncio.sleep(0.05)
+    assert 0 == await following
+    assert 2 <= ended
+    soon = "UPDATE gateway.fallbacks SET due_at = now() WHERE due_at < now() + interval '4 s'"
+    await run(gateway, soon)
+    assert 1 == await follow(gateway)
+    left = "SELECT extract(epoch FROM due_at - now()) FROM gateway.fallbacks WHERE message_id = $1"
+    assert 30 < await run(gateway, left, held["id"]) <= 60
+
+
+async def test_a_lead_that_another_program_holds(
+    gateway: Gateway, ask: Ask, ada: dict[str, Any]
+) -> None:
+    """Its message is stored all the same, and its last contact noted once it is free."""
+    await send(ask, "sms", ADA, **SMS)
+    await late(gateway)
+    await run(gateway, "UPDATE leads SET last_contacted_at = NULL")
+    falling_back = FallingBack(gateway.database, Metrics())
+    async with gateway.database.as_service() as db:
+        await db.fetch("SELECT FROM leads WHERE id = $1 FOR NO KEY UPDATE", ada["id"])
+        assert 1 == await falling_back.follow()
+    await falling_back.close()
+    assert await run(gateway, "SELECT last_contacted_at IS NOT NULL FROM leads")
+
+
+async def test_what_its_provider_does_not_have(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Where an answer was lost, and something else was sent instead, nothing is sent once more."""
+    first = await send(ask, "sms", ADA, **SMS)
+    api.says(502)
+    await step(api.worker(gateway))
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    # as after the provider was asked
+    await run(gateway, "UPDATE gateway.queue SET phase = 'send', run_at = now()")
+    asked = len(api.asked)
+    api.says(202, None, **{"X-Message-Id": "sg-1"})
+
+    await step(api.worker(gateway))
+
+    assert [("sms", "failed"), ("email", "sent")] == await shown(ask)
+    assert ["/v3/mail/send"] == [request.path for request, _ in api.asked[asked:]]
+    assert "fallback" == (await outbound(ask))[0]["error_code"]
+    assert "fallback" == (await event(ask, first, "failed"))["error_code"]
