@@ -58,7 +58,7 @@ def to_mailbox(text: str) -> str | None:
     line ends are refused; domains that only tests have (`.test`, `.example`, `.invalid`,
     `localhost`) are taken.
     """
-    if len(text) > MAILBOX_CHARACTERS or any(map(_is_control, text)):
+    if len(text) > MAILBOX_CHARACTERS or any(map(is_control, text)):
         return None
     # The library refuses these two as never to be had; below `.test` it takes them.
     is_local = SPECIAL.search(text) is not None
@@ -138,7 +138,7 @@ def _subject(subject: str | None) -> str:
         raise ContentError(
             "subject", f"The subject is longer than {SUBJECT_CHARACTERS} characters."
         )
-    if any(map(_is_control, line)):
+    if any(map(is_control, line)):
         raise ContentError("subject", "The subject has line breaks or control characters.")
     return line
 
@@ -152,7 +152,8 @@ def _text(text: str, field: str, limit: int) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _is_control(character: str) -> bool:
+def is_control(character: str) -> bool:
+    """Whether a line of a mail's head may not have it."""
     return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
@@ -180,7 +181,7 @@ def _check_attachment(attachment: Attachment) -> None:
             raise ContentError(
                 "attachments", f"A file name has 1 to {FILENAME_CHARACTERS} characters."
             )
-        if any(character in '/\\"' or _is_control(character) for character in name):
+        if any(character in '/\\"' or is_control(character) for character in name):
             raise ContentError(
                 "attachments", "A file name has neither a path nor quotes nor control characters."
             )

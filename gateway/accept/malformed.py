@@ -58,7 +58,7 @@ class Malformed(Generic[R_co]):
             return path[0] in untrue
         # A step is given the request's variables.
         is_step_unread = ".".join(path[:2]) in self.unread
-        return is_step_unread or ("variables" in untrue and path[2] == "variables")
+        return is_step_unread or ("variables" in untrue and path[2:3] == ["variables"])
 
 
 async def drafts(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from channels import email
 from channels.model import Channel
 from gateway.accept import recipients
 from gateway.accept.draft import Draft
@@ -17,9 +18,13 @@ from gateway.ids import derived_id
 from gateway.problems import FieldError
 from gateway.shapes.messages import FallbackStep, SendRequest
 from gateway.store.contacts import Row
+from gateway.store.values import as_json_bytes
 
-# Characters of a subject that was not given: as many as one line of a mail's head should have.
-_SUBJECT = 70
+# Characters of a subject that was not given: as many as one line of a mail's head should have; and
+# of the text in whose beginning it is looked for.
+_SUBJECT, _LOOK = 70, 2_000
+# Bytes of all steps of one request, as they are stored: a worker reads those of many at once.
+_MOST = 2**20
 
 
 def sought(request: SendRequest) -> Iterator[SendRequest]:
@@ -45,10 +50,15 @@ def request_of(step: FallbackStep, request: SendRequest, first: Draft, known: Kn
 
 def _beginning(text: str) -> str:
     """The subject of a mail of which nobody has said one: its first line, as far as it is shown."""
-    line = " ".join(text.strip().partition("\n")[0].split())
+    lines = (_shown(line) for line in text.lstrip()[:_LOOK].splitlines())
+    line = next(filter(None, lines), "")
     if len(line) <= _SUBJECT:
         return line
     return line[:_SUBJECT].rpartition(" ")[0] + "…" if " " in line[:_SUBJECT] else line[:_SUBJECT]
+
+
+def _shown(line: str) -> str:
+    return " ".join("".join(c for c in line if c == "\t" or not email.is_control(c)).split())
 
 
 def _request(
@@ -71,16 +81,24 @@ def joined(request: SendRequest, first: Draft, steps: Sequence[Draft]) -> Draft:
     """The draft of a request with those of its steps, and all their errors."""
     if not request.fallback:
         return first
-    errors = [
-        FieldError(f"fallback.{n}.{error.field}", error.message)
-        for n, (step, made) in enumerate(zip(request.fallback, steps, strict=True))
-        for error in _errors(step, first, made)
-    ]
-    return replace(first, errors=(*first.errors, *errors), steps=tuple(steps))
+    pairs = list(zip(request.fallback, steps, strict=True))
+    errors = [error for n, pair in enumerate(pairs) for error in _errors(n, *pair, request, first)]
+    size = len(as_json_bytes([_row(*pair) for pair in pairs if pair[1].content is not None]))
+    if size > _MOST:
+        text = (
+            f"comes to {size / 2**20:.2f} MiB with all its texts (a mail's HTML, too), and may "
+            "have 1 MiB: say less in its steps, or have fewer"
+        )
+        errors.append(FieldError("fallback", text))
+    # once: a subject that is the request's own is each step's
+    errors = list(dict.fromkeys((*first.errors, *errors)))
+    return replace(first, errors=tuple(errors), steps=tuple(steps))
 
 
-def _errors(step: FallbackStep, first: Draft, made: Draft) -> Iterator[FieldError]:
-    """What is wrong with a step, named as its own fields are; not what the first message lacks."""
+def _errors(
+    n: int, step: FallbackStep, made: Draft, request: SendRequest, first: Draft
+) -> Iterator[FieldError]:
+    """What is wrong with step `n`, named as its own fields; not what the first message lacks."""
     for error in made.errors:
         name, text = error.field, error.message
         if name in ("lead_id", "client_id"):  # the first message's own
@@ -93,10 +111,14 @@ def _errors(step: FallbackStep, first: Draft, made: Draft) -> Iterator[FieldErro
             continue
         elif name == "from":
             name, text = "channel", f"has no default sender: add one for {step.channel}"
-        elif name == "subject":
-            name = "body" if step.template is None else "template"
-            text = f"{text} Use a template that has one."
-        yield FieldError(name, text)
+        elif name == "subject" and step.template is not None:
+            name, text = "template", f"{text} Use a template that has one."
+        elif name == "subject" and request.subject:
+            yield error
+            continue
+        elif name == "subject":  # its text is so blank that none could be found in it
+            name, text = "body", "A mail needs a text."
+        yield FieldError(f"fallback.{n}.{name}", text)
 
 
 def rows(message_id: UUID, request: SendRequest, draft: Draft, priority: int) -> list[Row]:

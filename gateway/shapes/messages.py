@@ -36,7 +36,8 @@ class FallbackStep(Shape):
     """What to send when the message before it failed, or did not get far enough in time.
 
     Read with the request: whatever is wrong with it is named then. It goes from the channel's
-    default sender.
+    default sender, without the first message's `html_body`, `attachments` and `options`. An e-mail
+    with a `body` has the request's `subject`, else the first line of its text as one.
     """
 
     channel: Channel
@@ -97,7 +98,8 @@ class SendRequest(Shape):
         max_length=5,
         description="what is sent instead, step by step, while the message before has failed or "
         "is not there in time. Each is a message of its own, with `metadata.fallback_of`, this "
-        "request's `reference`, `metadata` and `expires_at`. To cancel a message ends it",
+        "request's `reference`, `metadata` and `expires_at`; all together have at most 1 MiB. To "
+        "cancel a message ends it",
     )
     reference: Annotated[str, Field(max_length=255), AfterValidator(without_nul)] | None = None
     metadata: JsonObject = Field(default_factory=dict)

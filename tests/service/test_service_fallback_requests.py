@@ -120,6 +120,9 @@ async def test_every_problem_is_named(gateway: Gateway, ask: Ask) -> None:
         ({"fallback": [text, text | {"to": "+447700900199"}]}, ["fallback.1.to"]),
         ({"fallback": [text], "variables": {"name": "Ada"}}, ["variables"]),
         ({"fallback": [text], "subject": "From us"}, ["subject"]),
+        # the request's own subject, which both steps would have
+        (SMS | {"subject": "a\nb", "fallback": [BY_MAIL, BY_MAIL]}, ["subject"]),
+        ({"fallback": [BY_MAIL | {"body": " "}]}, ["fallback.0.body"]),
     ]
     requests = [{k: v for k, v in (sms | case).items() if v} for case, _ in cases]
 
@@ -133,6 +136,29 @@ async def test_every_problem_is_named(gateway: Gateway, ask: Ask) -> None:
     for request, errors in zip(requests, problems, strict=True):
         checked = await ask("POST", "/v1/messages/check", request)
         assert (False, errors) == (checked.body["ok"], checked.body["errors"])
+
+
+async def test_all_that_is_sent_instead_is_kept_small(ask: Ask) -> None:
+    """The steps of a request have at most 1 MiB together, whatever their first message has."""
+    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "<" * 150_000}
+    assert 202 == (await ask("POST", "/v1/messages", mail | {"fallback": [BY_MAIL]})).status
+    answer = await ask("POST", "/v1/messages", mail | {"fallback": [BY_MAIL] * 2})
+    assert 422 == answer.status
+    ((field, text),) = answer.fields().items()
+    assert "fallback" == field
+    assert "1.43 MiB" in text
+    assert "1 MiB" in text
+    unread = mail | {"fallback": [BY_MAIL] * 2, "variables": 5}
+    answer = await ask("POST", "/v1/messages", unread)
+    assert {"fallback", "variables"} == set(answer.fields())
+
+
+async def test_a_mail_of_which_nothing_can_be_the_subject(ask: Ask) -> None:
+    """Its own text is named, and that it has none."""
+    steps = [BY_MAIL | {"body": " "}]
+    sms = {"channel": "sms", "to": ADA, "body": "Hello", "fallback": steps}
+    answer = await ask("POST", "/v1/messages", sms)
+    assert {"fallback.0.body": "A mail needs a text."} == answer.fields()
 
 
 async def test_whatsapp_after_its_window(gateway: Gateway, ask: Ask, api: Api) -> None:
@@ -172,13 +198,13 @@ async def test_a_mail_without_a_subject(gateway: Gateway, ask: Ask) -> None:
         mail | {"fallback": [BY_MAIL | {"body": "By mail"}]},
         {"channel": "sms", "to": ADA, "body": long, "fallback": [BY_MAIL]},
         {"channel": "sms", "to": ADA, "body": f" Hi\tAda \nAll is well.\n{wide}",
-         "fallback": [BY_MAIL, BY_MAIL | {"body": wide}]},
+         "fallback": [BY_MAIL, BY_MAIL | {"body": wide}, BY_MAIL | {"body": "\x1b\nA \x1bcode"}]},
     ]  # fmt: skip
     for message in messages:
         assert 202 == (await ask("POST", "/v1/messages", message)).status
-    for _ in range(2):
+    for _ in range(3):
         await late(gateway)
         await follow(gateway)
     mails = [row for row in await outbound(ask) if "fallback_of" in row["metadata"]]
     subjects = ["Its own", "Your results are here: please call us before noon, please call us…"]
-    assert {*subjects, "Hi Ada", wide[:70]} == {row["subject"] for row in mails}
+    assert {*subjects, "Hi Ada", wide[:70], "A code"} == {row["subject"] for row in mails}
