@@ -118,7 +118,7 @@ class FallingBack:
     async def _one_by_one(self) -> tuple[int, int]:
         """What cannot be followed now is postponed; after one that was waited for the rest of its
         organization's is, too, for less: each would be."""
-        async with self._database.as_service() as db:
+        async with self._database.as_service(planned_once=True) as db:
             keys = await fallbacks.due(db, _EACH)
         stored = 0
         held: set[UUID] = set()
@@ -149,7 +149,7 @@ class FallingBack:
     async def _follow_now(self, of: Key | None) -> _Done:
         placed: dict[UUID, list[Placed]] = {}
         untold: dict[UUID, frozenset[UUID]] = {}
-        async with self._database.as_service(patience=_PATIENCE) as db:
+        async with self._database.as_service(planned_once=True, patience=_PATIENCE) as db:
             keys = [of] if of is not None else await fallbacks.due(db, self._at_once)
             due = await fallbacks.claim(db, keys)
             if not due:

@@ -280,44 +280,40 @@ async def test_a_claim_does_not_read_the_backlog(db: Connection, *, is_known: bo
         assert 1000 > rows_read(plan), text
 
 
+FALLBACKS = """
+INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)
+  SELECT organization_id, id, now() + interval '1 h' * row_number() OVER (), '[]'
+  FROM messages ORDER BY id LIMIT $1
+ON CONFLICT DO NOTHING
+"""
+FIRST = """
+UPDATE gateway.fallbacks SET due_at = now()
+WHERE message_id IN (SELECT message_id FROM gateway.fallbacks ORDER BY due_at LIMIT $1)
+RETURNING organization_id, message_id
+"""
+
+
 async def test_fallbacks_that_are_not_due_are_not_read(db: Connection) -> None:
     """A look at what is due, each second, is one look-up of the earliest while nothing is; then it
-    reads what it takes, and of each organization one more, whatever else there is."""
+    reads what it takes, and of each organization one more, and takes it by its keys, also by plans
+    that were made while there were few."""
     await db.execute(MANY)
-    await db.execute(
-        "INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)"
-        " SELECT organization_id, id, now() + interval '1 h' * row_number() OVER (), '[]'"
-        " FROM messages"
-    )
+    await db.execute(FALLBACKS, 3)
+    await db.execute("ANALYZE gateway.fallbacks")
+    await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
     await db.execute(f"PREPARE due (bigint) AS {queries('fallbacks')['due']}")
-    for due, most in ((0, 2), (3, 40)):
-        await db.execute(
-            "UPDATE gateway.fallbacks SET due_at = now() WHERE message_id IN"
-            " (SELECT message_id FROM gateway.fallbacks ORDER BY due_at LIMIT $1)",
-            due,
-        )
-        text = await db.fetchval("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE due (20)")
-        plan = json.loads(text)[0]["Plan"]
-        assert not {"fallbacks", "messages"} & read_whole(plan), text
-        assert most > rows_read(plan), text
-
-
-async def test_due_fallbacks_are_taken_by_their_keys(db: Connection) -> None:
-    """And so are their messages."""
-    await db.execute(MANY)
-    await db.execute(
-        "INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)"
-        " SELECT organization_id, id, now(), '[]' FROM messages"
-    )
     await db.execute(f"PREPARE take (uuid[], uuid[]) AS {queries('fallbacks')['claim']}")
-    keys = await db.fetch("SELECT organization_id, message_id FROM gateway.fallbacks LIMIT 3")
-    of, ids = (", ".join(f"'{row[n]}'" for row in keys) for n in (0, 1))
-    text = await db.fetchval(
-        f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take (ARRAY[{of}]::uuid[], ARRAY[{ids}]::uuid[])"
-    )
-    plan = json.loads(text)[0]["Plan"]
-    assert not {"fallbacks", "messages"} & read_whole(plan), text
-    assert 20 > rows_read(plan), text
+    await db.execute("EXECUTE due (20); EXECUTE take ('{}', '{}')")
+    await db.execute(FALLBACKS, 20_000)
+    for due, most in ((0, 2), (3, 50)):
+        keys = await db.fetch(FIRST, due)
+        of, ids = (", ".join(f"'{row[n]}'" for row in keys) for n in (0, 1))
+        take = f"take (ARRAY[{of}]::uuid[], ARRAY[{ids}]::uuid[])"
+        for statement in ("due (20)", take):
+            text = await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {statement}")
+            plan = json.loads(text)[0]["Plan"]
+            assert not {"fallbacks", "messages"} & read_whole(plan), text
+            assert most > rows_read(plan), text
 
 
 TOLD = """
