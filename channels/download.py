@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from channels.heads import bounded
 from channels.http import Limits, retry_after
 from channels.public import ForbiddenAddress, PublicResolver, check_url
 
@@ -181,7 +182,7 @@ def origin(url: str | None) -> URL | None:
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     # Neither proxies nor .netrc of the environment; no cookie goes from one account to another.
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=bounded(connector),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,

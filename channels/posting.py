@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from channels.heads import bounded
 from channels.http import retry_after
 from channels.public import ForbiddenAddress, PublicResolver, check_url
 
@@ -135,7 +136,9 @@ async def _pass_over(content: aiohttp.StreamReader) -> None:
 def _session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
     # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options),
+        connector=bounded(
+            aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options)
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
         trust_env=False,

@@ -1,0 +1,68 @@
+"""How much a server may say before it answers.
+
+aiohttp bounds each line, but not how many interim answers (1xx) come before the final one: whoever
+sends them without end keeps the event loop busy with nothing else, and fills the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+if TYPE_CHECKING:
+    from aiohttp.http import RawResponseMessage
+
+HEAD_BYTES = 2**16
+_PIECE = 2**13
+
+
+class BoundedHandler(ResponseHandler):
+    """A connection that breaks once `HEAD_BYTES` have come in which is no body of an answer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._said = 0
+        self._body: aiohttp.StreamReader | None = None
+
+    def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        """Begin another request."""
+        self._said, self._body = 0, None
+        super().set_response_params(**params)
+
+    def feed_data(
+        self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0
+    ) -> None:
+        """Take an answer, with its body, from the parser."""
+        self._body = data[1]
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, in pieces until it is a body: what is behind its end counts, too."""
+        while data and self.exception() is None and (self._body is None or self._body.is_eof()):
+            piece, data = data[:_PIECE], data[_PIECE:]
+            self._said += len(piece)
+            if self._said > HEAD_BYTES:
+                self.set_exception(aiohttp.ClientPayloadError("too much before the answer"))
+                if self.transport is not None:
+                    self.transport.abort()
+                return
+            super().data_received(piece)
+            if not data:
+                return
+        if self.exception() is None:
+            super().data_received(data)
+
+
+def bounded(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+    """The connector, whose connections are bounded so."""
+    # aiohttp has no public way for it.
+    connector._factory = partial(_handler, asyncio.get_running_loop())  # noqa: SLF001
+    return connector
+
+
+def _handler(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return BoundedHandler(loop)

@@ -1,0 +1,72 @@
+"""A receiver of events, or a server of files, is a stranger: what it answers is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from channels.download import Downloader, DownloadLater
+from channels.http import Limits
+from channels.posting import NotPosted, Poster
+
+Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def saying(say: Say) -> AsyncIterator[str]:
+    """The origin of a server that says this to each request."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await say(writer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_who_never_comes_to_the_answer() -> None:
+    """Interim answers without end break the connection, of an event as of a file: they would keep
+    the worker from everything else."""
+    said = 0
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 400)
+            await writer.drain()
+            said += 10_000
+            if said > 2**25:
+                writer.close()
+                return
+
+    async with saying(say) as url:
+        async with Poster([url]) as poster:
+            with pytest.raises(NotPosted, match="broke"):
+                await poster.post(url, b"{}", {}, seconds=9)
+        async with Downloader() as downloader:
+            with pytest.raises(DownloadLater, match="broke"):
+                await downloader.get(url, max_bytes=9, limits=Limits(), allowed_origin=url)
+    assert said < 2**25
+
+
+async def test_one_connection_for_many_answers() -> None:
+    """Each answer counts anew, and its body does not: a kept connection goes on."""
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 300000")
+        writer.write(b"\r\nX: " + b"x" * 8000 + b"\r\n\r\n" + b"x" * 300_000)
+
+    async with saying(say) as url, Downloader() as downloader:
+        files = [
+            await downloader.get(url, max_bytes=2**20, limits=Limits(), allowed_origin=url)
+            for _ in range(12)
+        ]
+    assert {b"x" * 300_000} == {each.content for each in files}
