@@ -15,9 +15,9 @@ from gateway.live.events import Row, render
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import deliveries
-from gateway.store.database import Database
+from gateway.store.database import Database, Transaction
 from gateway.store.deliveries import Delivery
-from gateway.store.errors import UNDONE, DatabaseAwayError
+from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
 from gateway.subscriptions.signing import headers
 from gateway.vault import Vault, VaultError
 
@@ -30,6 +30,8 @@ _LONGEST_PAUSE = 3600.0
 # Added to each wait at most, as a part of it, so that what failed together does not come together.
 _JITTER = 0.1
 _GONE = 410
+# Seconds to wait for a row that another transaction has locked; then the lease ends by itself.
+_PATIENCE = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +82,11 @@ class Sending:
         self._metrics = metrics
         self._patience = patience
         self._delivered = Batching(
-            self._store_delivered, shared=(DatabaseAwayError,), undone=UNDONE
+            self._store_delivered,
+            shared=(DatabaseAwayError,),
+            undone=UNDONE,
+            held=(HeldError,),
+            owner=lambda delivery: delivery.organization_id,
         )
 
     async def tell(self, delivery: Delivery, row: Row | None) -> None:
@@ -91,7 +97,7 @@ class Sending:
         """
         try:
             if row is None:
-                async with self._database.as_service() as db:
+                async with self._of(delivery) as db:
                     await deliveries.forget(db, delivery)
             elif (failure := await self._send(delivery, row)) is None:
                 await self._delivered(delivery)
@@ -100,7 +106,7 @@ class Sending:
                 await self._failed(delivery, failure)
         except asyncio.CancelledError:
             with suppress(DatabaseAwayError):
-                async with self._database.as_service() as db:
+                async with self._of(delivery) as db:
                     await deliveries.give_back(db, delivery)
             raise
 
@@ -134,7 +140,7 @@ class Sending:
         """Have it tried again; or give it up, or the whole subscription."""
         patience = self._patience
         reason = None
-        async with self._database.as_service() as db:
+        async with self._of(delivery) as db:
             failures, seconds = await deliveries.note_failure(
                 db,
                 delivery,
@@ -162,9 +168,13 @@ class Sending:
         self._metrics.event_sent("given_up" if is_given_up else "failed")
 
     async def _store_delivered(self, done: Sequence[Delivery]) -> list[None]:
-        async with self._database.as_service(planned_once=True) as db:
+        async with self._database.as_service(planned_once=True, patience=_PATIENCE) as db:
             await deliveries.delivered(db, done)
         return [None] * len(done)
+
+    def _of(self, delivery: Delivery) -> Transaction:
+        """A transaction that leaves connections to other organizations, should it have to wait."""
+        return self._database.as_service(share_of=delivery.organization_id, patience=_PATIENCE)
 
 
 def ids(delivery: Delivery) -> dict[str, str | int]:
