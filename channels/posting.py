@@ -19,6 +19,7 @@ from yarl import URL
 
 from channels.heads import bounded
 from channels.http import retry_after
+from channels.names import OwnThreads
 from channels.public import ForbiddenAddress, PublicResolver, check_url
 
 # Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to
@@ -28,6 +29,9 @@ _CONNECT = 5.0
 # Seconds: shorter than what servers have, so that a kept connection is rarely one that is closed.
 _KEPT = 4.0
 _CONNECTIONS = 200
+# Names that are looked up at a time: far more than one organization has under way, whose name
+# servers may all not answer. A look-up outlasts whoever gave up on it.
+LOOK_UPS = 128
 
 
 class NotPosted(Exception):
@@ -74,9 +78,10 @@ class Poster:
 
     async def __aenter__(self) -> Self:
         # No DNS cache: the addresses that were checked are those that are connected to.
-        self._names = self._resolver or PublicResolver()
-        self._public = _session(resolver=self._names, use_dns_cache=False)
-        self._named = _session()
+        self._threads = OwnThreads(LOOK_UPS)
+        public = self._resolver or PublicResolver(self._threads)
+        self._public = _session(resolver=public, use_dns_cache=False)
+        self._named = _session(resolver=self._threads)
         return self
 
     async def __aexit__(
@@ -87,7 +92,7 @@ class Poster:
     ) -> None:
         await self._public.close()
         await self._named.close()
-        await self._names.close()
+        await self._threads.close()
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,7 +12,9 @@ import pytest
 
 from channels.download import Downloader, DownloadLater
 from channels.http import Limits
-from channels.posting import NotPosted, Poster
+from channels.names import OwnThreads
+from channels.posting import LOOK_UPS, NotPosted, Poster
+from channels.public import PublicResolver
 
 Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -70,3 +74,28 @@ async def test_one_connection_for_many_answers() -> None:
             for _ in range(12)
         ]
     assert {b"x" * 300_000} == {each.content for each in files}
+
+
+async def test_names_that_nobody_answers_for() -> None:
+    """One organization's many names hold up no other receiver's: these have threads left."""
+    answered = threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        if host.startswith("evil"):
+            answered.wait(10)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    names = OwnThreads(LOOK_UPS, look_up)
+    async with Poster(resolver=PublicResolver(names)) as poster:
+        evil = [
+            asyncio.create_task(poster.post(f"https://evil{n}.example.com", b"", {}, seconds=9))
+            for n in range(64)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(NotPosted, match="cannot be reached"):
+            await poster.post("https://good.example.com", b"", {}, seconds=2)
+        answered.set()
+        assert {NotPosted} == {
+            type(each) for each in await asyncio.gather(*evil, return_exceptions=True)
+        }
+    await names.close()
