@@ -128,12 +128,14 @@ async def claim(
     of_organization: int,
     of_failing: int,
     failing_from: int,
+    slow: Sequence[UUID],
+    of_slow: int,
 ) -> list[Delivery]:
     """Take up to `limit` due deliveries for `seconds`; whoever ends before leaves them to others.
 
     `held`: whose deliveries the caller has under way, one entry for each. A subscription and an
     organization have so many at most, and all whose receivers have failed `failing_from` times in
-    a row one each, and so many together.
+    a row one each, and so many together. The organizations `slow` get `of_slow` together.
     """
     rows = await db.fetch(
         _SQL["claim"],
@@ -145,6 +147,8 @@ async def claim(
         of_failing,
         [organization_id for organization_id, _ in held],
         [subscription_id for _, subscription_id in held],
+        slow,
+        of_slow,
     )
     return [Delivery(**row) for row in rows]
 
@@ -194,9 +198,11 @@ async def postpone(
     )
 
 
-async def give_back(db: Connection, delivery: Delivery) -> None:
-    """Leave a delivery to others, as if nobody had taken it."""
-    await db.execute(_SQL["give_back"], delivery.organization_id, delivery.id, delivery.attempts)
+async def give_back(db: Connection, delivery: Delivery, seconds: float) -> None:
+    """Leave a delivery to others, in some seconds, as if nobody had taken it."""
+    await db.execute(
+        _SQL["give_back"], delivery.organization_id, delivery.id, delivery.attempts, seconds
+    )
 
 
 async def forget(db: Connection, delivery: Delivery) -> None:

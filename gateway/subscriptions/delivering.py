@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID
 
 from channels.posting import Poster
 from gateway.live.events import Row
@@ -31,6 +32,9 @@ _log = logger(__name__)
 _PLACES, _OF_ORGANIZATION, _OF_SUBSCRIPTION, _OF_FAILING = 128, 32, 16, 32
 # Deliveries that may wait for one subscription: no more are planned until there are fewer.
 _MOST_WAITING = 5000
+# One of so many places is never taken by organizations whose deliveries were slow in the last so
+# many seconds: whoever comes finds one free.
+_KEPT, _LATELY = 4, 60.0
 # What ends together in so many seconds is replaced together.
 _GATHER = 0.01
 
@@ -47,15 +51,20 @@ class Deliveries:
         *,
         patience: Patience | None = None,
         most_waiting: int = _MOST_WAITING,
+        places: int = _PLACES,
     ) -> None:
         self._database = database
         self._patience = patience or Patience()
         self._sending = Sending(database, vault, poster, metrics, self._patience)
         self._most_waiting = most_waiting
+        self._places = places
         self._wake = asyncio.Event()
         self._look_at, self._is_due = 0.0, False
         self._planning: asyncio.Task[None] | None = None  # beside the deliveries
-        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        # What it is, and since when it is under way (monotonic clock).
+        self._under_way: dict[asyncio.Task[None], tuple[Delivery, float]] = {}
+        # Organizations whose deliveries were slow, and until when that counts.
+        self._slow: dict[UUID, float] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until told to stop; what is under way then has a moment to end."""
@@ -83,6 +92,7 @@ class Deliveries:
 
     async def _step(self) -> None:
         """Begin what there is to do: as long as something is due, whatever has room for it."""
+        self._note_slow()
         try:
             if time.monotonic() >= self._look_at:
                 await self._look()
@@ -109,31 +119,58 @@ class Deliveries:
 
     async def _plan_all(self, behind: Sequence[deliveries.Holder]) -> None:
         try:
-            await plan(self._database, behind)
-            self._look_at = 0.0  # now something is due, and perhaps more has happened
-            self._wake.set()
+            done = await plan(self._database, behind)
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - what failed once is tried again
             _log.exception("deliveries could not be planned")
+        else:
+            self._is_due |= done.is_due
+            if done.is_more:
+                self._look_at = 0.0
+            self._wake.set()
 
     async def _claim(self) -> None:
-        free = _PLACES - len(self._under_way)
+        free = self._places - len(self._under_way)
         if free == 0:
             return
+        held = [delivery.holder for delivery, _ in self._under_way.values()]
+        of_slow = sum(organization_id in self._slow for organization_id, _ in held)
         async with self._database.as_service(planned_once=True) as db:
             due = await deliveries.claim(
                 db,
                 free,
                 self._patience.lease,
-                [each.holder for each in self._under_way.values()],
+                held,
                 of_subscription=_OF_SUBSCRIPTION,
                 of_organization=_OF_ORGANIZATION,
                 of_failing=_OF_FAILING,
                 failing_from=FAILING_FROM,
+                slow=list(self._slow),
+                of_slow=self._places - self._places // _KEPT - of_slow,
             )
-        for organization_id in {each.organization_id for each in due}:
-            await self._begin([each for each in due if each.organization_id == organization_id])
+        try:
+            while due:
+                first = due[0].organization_id
+                await self._begin([each for each in due if each.organization_id == first])
+                due = [each for each in due if each.organization_id != first]
+        finally:
+            await self._sending.give_back(due)
+
+    def _note_slow(self) -> None:
+        """Note whose deliveries are slow.
+
+        Each claim is fair, but slow ones stay and quick ones go: after some claims a few
+        organizations with slow receivers would have all the places.
+        """
+        now = time.monotonic()
+        begun = now - self._patience.slow
+        self._slow = {each: until for each, until in self._slow.items() if until > now}
+        self._slow |= {
+            delivery.organization_id: now + _LATELY
+            for delivery, since in self._under_way.values()
+            if since < begun
+        }
 
     async def _begin(self, due: Sequence[Delivery]) -> None:
         """Begin to send what is due of one organization; of rows that cannot be read nothing is."""
@@ -142,14 +179,15 @@ class Deliveries:
             async with self._database.as_service() as db:
                 found = await live.rows_about(db, due[0].organization_id, about)
         except DatabaseAwayError:
-            raise  # their leases end by themselves
+            raise
         except Exception:  # noqa: BLE001 - one organization's rows must not stop the others
             _log.exception("a delivery met what nobody expected", **ids(due[0]))
+            await self._sending.give_back(due, seconds=self._patience.lease)
             return
         for delivery in due:
             row = found.get((delivery.kind, delivery.about))
             task = asyncio.create_task(self._tell(delivery, row))
-            self._under_way[task] = delivery
+            self._under_way[task] = (delivery, time.monotonic())
             task.add_done_callback(self._done)
 
     async def _tell(self, delivery: Delivery, row: Row | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,21 +20,29 @@ _log = logger(__name__)
 _AT_ONCE = 500
 
 
-async def plan(database: Database, behind: Sequence[Holder]) -> None:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Whether anything was planned, and whether more had happened than was read."""
+
+    is_due: bool = False
+    is_more: bool = False
+
+
+async def plan(database: Database, behind: Sequence[Holder]) -> Done:
     """Plan a part of what each of these subscriptions is to be told.
 
     The deliveries and the place behind them are stored in one transaction, while no other worker
     plans for this subscription: none is missed, and none is there twice.
     """
-    for holder in behind:
-        await _plan(database, *holder)
+    done = [await _plan(database, *holder) for holder in behind]
+    return Done(any(each.is_due for each in done), any(each.is_more for each in done))
 
 
-async def _plan(database: Database, organization_id: UUID, subscription_id: UUID) -> None:
+async def _plan(database: Database, organization_id: UUID, subscription_id: UUID) -> Done:
     async with database.as_service() as db:
         place = await deliveries.take_place(db, organization_id, subscription_id)
         if place is None:
-            return
+            return Done()
         if place.is_foreign:
             # Its transactions say nothing of this cluster's.
             here = await live.here(db)
@@ -44,11 +53,12 @@ async def _plan(database: Database, organization_id: UUID, subscription_id: UUID
                 organization_id=str(organization_id),
                 since=place.position.at.isoformat(),
             )
-            return
+            return Done()
         passed = await live.pass_by(db, organization_id, place.position, _AT_ONCE)
         planned = (_planned(subscription_id, event) for event in passed.events)
         wanted = [each for each in planned if not place.events or each.type in place.events]
         await deliveries.plan(db, organization_id, subscription_id, wanted, passed.position)
+    return Done(bool(wanted), passed.is_more)
 
 
 def _planned(subscription_id: UUID, event: Mapping[str, Any]) -> Planned:

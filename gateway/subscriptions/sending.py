@@ -39,8 +39,9 @@ class Patience:
     """How long deliveries are tried: `seconds` for an answer, and `waits` after each attempt.
 
     `lease` seconds must outlast one attempt; `rest` seconds lie between two looks. A receiver that
-    fails is left alone for `pause` seconds, so that it is asked, not flooded. What is under way has
-    `last` seconds to end when the worker stops.
+    fails is left alone for `pause` seconds, so that it is asked, not flooded. What takes
+    more than `slow` seconds is slow. What is under way has `last` seconds to end when the worker
+    stops.
     """
 
     seconds: float = 20.0
@@ -48,6 +49,7 @@ class Patience:
     lease: float = 60.0
     rest: float = 1.0
     pause: float = 1.0
+    slow: float = 2.0
     last: float = 5.0
 
     @property
@@ -105,10 +107,15 @@ class Sending:
             else:
                 await self._failed(delivery, failure)
         except asyncio.CancelledError:
-            with suppress(DatabaseAwayError):
-                async with self._of(delivery) as db:
-                    await deliveries.give_back(db, delivery)
+            await self.give_back([delivery])
             raise
+
+    async def give_back(self, untold: Sequence[Delivery], *, seconds: float = 0.0) -> None:
+        """Leave these to others, due in some seconds, as if nobody had them."""
+        with suppress(DatabaseAwayError):
+            for delivery in untold:
+                async with self._of(delivery) as db:
+                    await deliveries.give_back(db, delivery, seconds)
 
     async def _send(self, delivery: Delivery, row: Row) -> _Failure | None:
         """Post it; None where it was taken."""

@@ -65,7 +65,8 @@ WHERE organization_id = $1 AND id = $2;
 -- name: claim
 -- Takes up to $1 due deliveries for $2 seconds. Each subscription has $3 at a time, one whose receiver has
 -- failed $4 times in a row has one; each organization has $5, and all those whose receivers fail have $6
--- together. $7, $8: organization and subscription of those that the caller holds, one entry for each.
+-- together. $7, $8: organization and subscription of those that the caller holds, one entry for each. The
+-- organizations $9, whose receivers are slow, get $10 together.
 WITH active AS MATERIALIZED (
   SELECT organization_id, id, failures >= $4 AS is_failing,
     CASE WHEN failures >= $4 THEN 1 ELSE $3 END
@@ -92,12 +93,18 @@ WITH active AS MATERIALIZED (
 ), chosen AS MATERIALIZED (
   SELECT locked.place
   FROM (
-    SELECT * FROM ordered WHERE of_organization <= $5 AND of_failing <= $6 ORDER BY turn, lot
+    SELECT place, turn, lot,
+      CASE WHEN is_slow THEN row_number() OVER (PARTITION BY is_slow ORDER BY turn, lot) ELSE 0
+      END AS of_slow
+    FROM ordered CROSS JOIN LATERAL (SELECT organization_id = ANY ($9::uuid[]) AS is_slow) each
+    WHERE of_organization <= $5 AND of_failing <= $6
+    ORDER BY turn, lot
   ) o
   CROSS JOIN LATERAL (
     -- a row that was changed since this statement began is left for the next claim
     SELECT d.ctid AS place FROM gateway.deliveries d WHERE d.ctid = o.place FOR UPDATE SKIP LOCKED
   ) locked
+  WHERE o.of_slow <= $10
   LIMIT $1
 ), taken AS (
   UPDATE gateway.deliveries d SET
@@ -155,8 +162,8 @@ UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), last_s
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: give_back
--- As if nobody had taken it; $3: how many attempts it has had.
-UPDATE gateway.deliveries SET due_at = now(), attempts = attempts - 1
+-- As if nobody had taken it, due in $4 seconds; $3: how many attempts it has had.
+UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), attempts = attempts - 1
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: forget

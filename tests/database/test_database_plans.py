@@ -343,7 +343,7 @@ async def test_what_waits_for_a_subscription_is_not_read(db: Connection) -> None
     due = [f"ARRAY[md5({a})::uuid, md5({b})::uuid, md5({c})::uuid]" for a, b, c in DUE]
     ran = {
         "look": "look (10)",
-        "claim": "claim (100, 60, 16, 5, 32, 32, '{}', '{}')",
+        "claim": "claim (100, 60, 16, 5, 32, 32, '{}', '{}', '{}', 9)",
         "delivered": f"delivered ({', '.join(due)})",
     }
     for name, statement in ran.items():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from aiohttp import web
 
+from gateway.store.database import Database, Transaction
 from gateway.subscriptions.planning import plan
 from tests.servers import serving
 from tests.service.receiving import QUICK, Receiver, send, subscribe, telling
@@ -61,3 +63,65 @@ async def test_a_locked_subscription_holds_up_no_other(
                 theirs = f"gateway.deliveries WHERE organization_id <> '{a}'"
                 while await gateway.count(theirs):  # noqa: ASYNC110 - a table
                     await asyncio.sleep(0.02)
+
+
+class Counted(Database):
+    """A database, and how many transactions the gateway itself had."""
+
+    count = 0
+
+    def as_service(self, **options: Any) -> Transaction:
+        """One more."""
+        self.count += 1
+        return super().as_service(**options)
+
+
+async def test_slow_receivers_have_not_all_places(gateway: Gateway, receiver: Receiver) -> None:
+    """An organization whose receiver takes its time leaves a quarter of all places to others."""
+    receiver.hanging.add("/slow")
+    await subscribe(gateway, "/slow", events=["message.accepted"])
+    await subscribe(gateway, "/other", key=gateway.b.key)
+    await send(gateway, "first")
+    async with telling(gateway, replace(QUICK, slow=0.02), places=8):
+        await receiver.has(1)
+        await asyncio.sleep(0.1)
+        await gateway.ask("POST", "/v1/messages/batch", {"messages": [SMS] * 12})
+        await receiver.has(6)
+        await send(gateway, "theirs", key=gateway.b.key)
+        async with asyncio.timeout(2):
+            await receiver.has(1, "/other")
+        assert 6 == len([each for each in receiver.told if each.path == "/slow"])
+
+
+async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
+    gateway: Gateway, receiver: Receiver
+) -> None:
+    """While another worker holds a subscription's place the events that it is behind by are looked
+    for once in a while, not again and again."""
+    await subscribe(gateway)
+    await send(gateway, "Hello")
+    async with gateway.database.as_service() as db:
+        await db.execute("SELECT FROM gateway.subscriptions FOR UPDATE")
+        database = await Counted.connect(str(gateway.settings.database_url))
+        async with telling(replace(gateway, database=database), replace(QUICK, rest=0.1)):
+            await asyncio.sleep(0.4)
+        await database.close()
+        assert 4 <= database.count <= 14
+    async with telling(gateway):
+        await receiver.has(1)
+
+
+async def test_an_attempt_that_nobody_made(gateway: Gateway, receiver: Receiver) -> None:
+    """What was claimed, but could not be read, has had no attempt, and is due again at once."""
+    made = await subscribe(gateway, events=["message.accepted"])
+    await send(gateway, "Hello")
+    holder = (gateway.a.organization_id, UUID(made.body["id"]))
+    await plan(gateway.database, [holder])
+    owner = await asyncpg.connect(str(gateway.settings.database_url))
+    await owner.execute("ALTER TABLE messages RENAME COLUMN body TO text")
+    async with telling(gateway):
+        await asyncio.sleep(0.2)
+    await owner.execute("ALTER TABLE messages RENAME COLUMN text TO body")
+    await owner.close()
+    assert [] == receiver.told
+    assert 1 == await gateway.count("gateway.deliveries WHERE attempts = 0 AND due_at <= now()")
