@@ -22,6 +22,7 @@ from channels.http import retry_after
 from channels.names import OwnThreads
 from channels.public import ForbiddenAddress, PublicResolver, check_url
 
+_PORTS = (443, 8443)
 # Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to
 # be used again.
 _ANSWER_BYTES, _REST = 2**14, 1.0
@@ -50,16 +51,24 @@ def read(url: str, origins: Collection[str] = ()) -> URL:
     """A URL to post to; raises `ForbiddenAddress`, whose text says why it is none."""
     try:
         where = URL(url, encoded=True)
-        named = str(where.origin()) in origins  # it has a host, and a port that is one
+        named = _origin(where) in origins  # it has a host, and a port that is one
     except ValueError:
         raise ForbiddenAddress("its URL is not valid") from None
     if not all("!" <= letter <= "~" for letter in url) or "#" in url:
         raise ForbiddenAddress("its URL has a space, a fragment, or characters beyond ASCII")
-    if where.scheme != "https" and not named:
-        raise ForbiddenAddress("its URL is not https")
+    if where.user is not None or where.password is not None:
+        raise ForbiddenAddress("its URL holds a user name or a password")
     if not named:
+        if where.scheme != "https":
+            raise ForbiddenAddress("its URL is not https")
+        if where.port not in _PORTS:
+            raise ForbiddenAddress("its URL names an unusual port")
         check_url(where)
     return where
+
+
+def _origin(where: URL) -> str:
+    return str(where.origin()).lower()
 
 
 class Poster:
@@ -67,21 +76,26 @@ class Poster:
 
     The second is for `origins` that an operator has named, as `http://host:port`, without a port
     that is the scheme's own. `resolver` resolves names for the first, and refuses those that must
-    not be connected to.
+    not be connected to. A connection takes `connect` seconds at most.
     """
 
     def __init__(
-        self, origins: Collection[str] = (), resolver: AbstractResolver | None = None
+        self,
+        origins: Collection[str] = (),
+        resolver: AbstractResolver | None = None,
+        *,
+        connect: float = _CONNECT,
     ) -> None:
         self._origins = origins
         self._resolver = resolver
+        self._connect = connect
 
     async def __aenter__(self) -> Self:
         # No DNS cache: the addresses that were checked are those that are connected to.
         self._threads = OwnThreads(LOOK_UPS)
         public = self._resolver or PublicResolver(self._threads)
-        self._public = _session(resolver=public, use_dns_cache=False)
-        self._named = _session(resolver=self._threads)
+        self._public = _session(self._connect, resolver=public, use_dns_cache=False)
+        self._named = _session(self._connect, resolver=self._threads)
         return self
 
     async def __aexit__(
@@ -97,37 +111,33 @@ class Poster:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float
     ) -> Taken:
-        """Post it once, and say what was answered; raises `NotPosted`."""
+        """Post it once, and say what was answered within `seconds`; raises `NotPosted`."""
         try:
-            async with asyncio.timeout(seconds):
-                return await self._post(read(url, self._origins), body, headers)
+            return await self._post(read(url, self._origins), body, headers, seconds)
         except ForbiddenAddress as error:
             raise NotPosted(f"It is not sent there: {error}.") from None
-        except TimeoutError as error:
-            raise NotPosted(f"Its server did not answer within {seconds:g} seconds.") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise NotPosted("Its server has no valid certificate.") from error
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotPosted("Its server cannot be reached.") from error
+        except TimeoutError as error:
+            raise NotPosted(f"Its server did not answer within {seconds:g} seconds.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NotPosted("The connection to its server broke.") from error
 
-    async def _post(self, where: URL, body: bytes, headers: Mapping[str, str]) -> Taken:
-        session = self._named if str(where.origin()) in self._origins else self._public
-        async with session.post(
-            where, data=body, headers=headers, allow_redirects=False
-        ) as response:
-            answer = Taken(
-                status=response.status,
-                retry_after=retry_after(
-                    {name.lower(): value for name, value in response.headers.items()}
-                ),
-            )
+    async def _post(
+        self, where: URL, body: bytes, headers: Mapping[str, str], seconds: float
+    ) -> Taken:
+        session = self._named if _origin(where) in self._origins else self._public
+        async with asyncio.timeout(seconds):
+            response = await session.post(where, data=body, headers=headers, allow_redirects=False)
+        async with response:
             # It is answered: how the rest of the answer ends does not matter.
             with suppress(aiohttp.ClientError, OSError):
                 async with asyncio.timeout(_REST):
                     await _pass_over(response.content)
-        return answer
+            named = {name.lower(): value for name, value in response.headers.items()}
+            return Taken(status=response.status, retry_after=retry_after(named))
 
 
 async def _pass_over(content: aiohttp.StreamReader) -> None:
@@ -138,14 +148,14 @@ async def _pass_over(content: aiohttp.StreamReader) -> None:
             return  # the connection is closed then
 
 
-def _session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
+def _session(connect: float, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
     # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
     return aiohttp.ClientSession(
         connector=bounded(
             aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options)
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
         trust_env=False,
         auto_decompress=False,
     )

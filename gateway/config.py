@@ -139,7 +139,7 @@ def _origin(value: str) -> str:
     url = URL(check_url(value), encoded=True)
     if url.raw_path != "/" or url.user is not None:
         raise ValueError("each must be an origin, as https://host:port, without path and user")
-    return str(url.origin())
+    return str(url.origin()).lower()
 
 
 def _check_port(url: str) -> None:

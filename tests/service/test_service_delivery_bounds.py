@@ -103,6 +103,7 @@ async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
     async with gateway.database.as_service() as db:
         await db.execute("SELECT FROM gateway.subscriptions FOR UPDATE")
         database = await Counted.connect(str(gateway.settings.database_url))
+        assert isinstance(database, Counted)
         async with telling(replace(gateway, database=database), replace(QUICK, rest=0.1)):
             await asyncio.sleep(0.4)
         await database.close()

@@ -6,15 +6,15 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
 
 from channels.download import Downloader, DownloadLater
 from channels.http import Limits
 from channels.names import OwnThreads
-from channels.posting import LOOK_UPS, NotPosted, Poster
-from channels.public import PublicResolver
+from channels.posting import LOOK_UPS, NotPosted, Poster, read
+from channels.public import ForbiddenAddress, PublicResolver
 
 Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -99,3 +99,51 @@ async def test_names_that_nobody_answers_for() -> None:
             type(each) for each in await asyncio.gather(*evil, return_exceptions=True)
         }
     await names.close()
+
+
+async def test_a_body_that_is_late() -> None:
+    """The status counts once it is there, however long the rest of the answer takes."""
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+
+    async with saying(say) as url, Poster([url]) as poster:
+        taken = await poster.post(url, b"{}", {}, seconds=0.3)
+    assert 200 == taken.status
+
+
+async def test_a_host_that_takes_no_connection() -> None:
+    """It cannot be reached: it has not kept anybody waiting for an answer."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        async with Poster(
+            [url := f"http://127.0.0.1:{full.getsockname()[1]}"], connect=0.2
+        ) as poster:
+            waiting = [socket.socket() for _ in range(4)]
+            for each in waiting:
+                each.setblocking(False)
+                each.connect_ex(full.getsockname())
+            with pytest.raises(NotPosted, match="cannot be reached"):
+                await poster.post(url, b"{}", {}, seconds=5)
+            for each in waiting:
+                each.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://me:secret@crm.internal:8080/", "user name"),
+        ("http://:secret@crm.internal:8080/", "user name"),
+        ("https://hooks.example.com:80/", "unusual port"),
+        ("https://hooks.example.com:8080/", "unusual port"),
+        ("http://CRM.internal:8080/x", None),
+        ("https://hooks.example.com:8443/x", None),
+    ],
+)
+def test_where_events_go(url: str, says: str | None) -> None:
+    """No password is part of a URL, also where the operator named its origin, in whatever letters;
+    elsewhere it is https, on a port of https."""
+    with nullcontext() if says is None else pytest.raises(ForbiddenAddress, match=says):
+        read(url, ["http://crm.internal:8080"])

@@ -136,3 +136,14 @@ def test_secrets_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "c2VjcmV0" not in str(caught.value)
         assert "s3cret" not in str(caught.value)
         monkeypatch.delenv(name)
+
+
+def test_origins_of_subscriptions_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An origin is compared in small letters, however it was written."""
+    monkeypatch.setenv(
+        "GATEWAY_SUBSCRIPTION_ORIGINS", "HTTP://CRM.internal:8080, https://b.internal"
+    )
+
+    origins = read_settings().gateway_subscription_origins
+
+    assert ("http://crm.internal:8080", "https://b.internal") == origins
