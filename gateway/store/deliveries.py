@@ -20,7 +20,7 @@ Holder = tuple[UUID, UUID]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """An active subscription with something to do."""
+    """A subscription with something to do."""
 
     organization_id: UUID
     id: UUID
@@ -81,7 +81,7 @@ class Delivery:
 
 
 async def look(db: Connection, most: int) -> list[Waiting]:
-    """Active subscriptions with something to do; `most` deliveries may wait for each."""
+    """Subscriptions with something to do; `most` deliveries may wait for each."""
     return [Waiting(**row) for row in await db.fetch(_SQL["look"], most)]
 
 
@@ -171,16 +171,24 @@ async def note_failure(
     pause: float | None,
     failing_from: int,
     least_pause: float,
-) -> tuple[int, float]:
+) -> tuple[int, float] | None:
     """Note that an attempt failed: how many in a row, and since how many seconds.
+
+    None where its subscription leads elsewhere by now, or is gone: then it means nothing.
 
     `pause`: seconds for which nothing is sent there, from `failing_from` failures on `least_pause`
     at least.
     """
     row = await db.fetchrow(
-        _SQL["note_failure"], *delivery.holder, error, pause, failing_from, least_pause
+        _SQL["note_failure"],
+        *delivery.holder,
+        error,
+        pause,
+        failing_from,
+        least_pause,
+        delivery.url,
     )
-    return (row["failures"], row["seconds"]) if row else (0, 0.0)
+    return (row["failures"], row["seconds"]) if row else None
 
 
 async def postpone(
@@ -207,9 +215,10 @@ async def give_back(db: Connection, delivery: Delivery, seconds: float) -> None:
 
 async def forget(db: Connection, delivery: Delivery) -> None:
     """Remove a delivery that nobody will be told."""
-    await db.execute(_SQL["forget"], delivery.organization_id, delivery.id)
+    await db.execute(_SQL["forget"], delivery.organization_id, delivery.id, delivery.attempts)
 
 
 async def disable(db: Connection, delivery: Delivery, reason: str) -> bool:
     """Turn a delivery's subscription off; False where it is off already."""
-    return await db.fetchval(_SQL["disable"], *delivery.holder, reason) is not None
+    found = await db.fetchval(_SQL["disable"], *delivery.holder, reason, delivery.url)
+    return found is not None

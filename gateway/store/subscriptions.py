@@ -28,6 +28,7 @@ async def insert(
     most: int,
 ) -> bool:
     """Store a subscription, told from now on; False where the organization has `most`."""
+    await db.execute(_SQL["take_turn"], organization_id)
     made = await db.fetchval(
         _SQL["insert"],
         subscription_id,

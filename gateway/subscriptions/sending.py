@@ -148,7 +148,7 @@ class Sending:
         patience = self._patience
         reason = None
         async with self._of(delivery) as db:
-            failures, seconds = await deliveries.note_failure(
+            noted = await deliveries.note_failure(
                 db,
                 delivery,
                 failure.error,
@@ -156,6 +156,9 @@ class Sending:
                 failing_from=FAILING_FROM,
                 least_pause=patience.pause,
             )
+            if noted is None:
+                return
+            failures, seconds = noted
             if failure.status == _GONE:
                 reason = "Its server answered 410: it wants no more events."
             elif failures >= patience.most and seconds >= sum(patience.waits):

@@ -4,9 +4,10 @@
 
 -- name: look
 -- Active subscriptions with something to do: a delivery is due, or events have happened that are not
--- planned, and fewer than $1 deliveries wait. What a snapshot does not see are its running transactions,
+-- planned, and fewer than $1 deliveries wait; and, active or not, those with another cluster's place. What a snapshot does not see are its running transactions,
 -- and those from its xmax on: asked like this, nothing is read of what it sees. OFFSET 0: each is asked once.
-SELECT s.organization_id, s.id, n.is_due, n.is_behind
+SELECT s.organization_id, s.id, s.is_active AND n.is_due AS is_due,
+  s.is_active AND n.is_behind OR n.is_foreign AS is_behind
 FROM gateway.subscriptions s
 CROSS JOIN LATERAL (
   SELECT
@@ -30,22 +31,25 @@ CROSS JOIN LATERAL (
       SELECT FROM pg_snapshot_xip(s.snapshot) AS running CROSS JOIN LATERAL (
         SELECT FROM gateway.conversation_changes c
         WHERE c.organization_id = s.organization_id AND c.position = running LIMIT 1) one
-    ) OR pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())) AND (
+    )) AND (
       SELECT count(*) FROM (
         SELECT FROM gateway.deliveries d
         WHERE d.organization_id = s.organization_id AND d.subscription_id = s.id
         ORDER BY d.due_at, d.number LIMIT $1) waiting
-    ) < $1 AS is_behind
+    ) < $1 AS is_behind,
+    pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign
   OFFSET 0
 ) n
-WHERE s.is_active AND (n.is_due OR n.is_behind);
+WHERE s.is_active AND (n.is_due OR n.is_behind) OR n.is_foreign;
 
 -- name: take_place
 -- Where a subscription stands, held until the end of the transaction; no row while another worker has it.
--- A snapshot with transactions yet to come is another cluster's, from which this database was restored.
+-- A snapshot with transactions yet to come is another cluster's, from which this database was restored:
+-- some day it would look like one of this cluster's, so it is replaced also where nothing is told.
 SELECT events, snapshot::text AS snapshot, reached_at, within,
   pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS is_foreign
-FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2 AND is_active
+FROM gateway.subscriptions WHERE organization_id = $1 AND id = $2
+  AND (is_active OR pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()))
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: plan
@@ -146,12 +150,13 @@ DELETE FROM gateway.deliveries d USING done WHERE d.ctid = done.place;
 
 -- name: note_failure
 -- $3: what was wrong; $4: for how many seconds nothing is sent there, if any; from $5 failures in a row on
--- these are $6 at least. Says how many failures there are, and since how many seconds.
+-- these are $6 at least. Says how many failures there are, and since how many seconds; nothing where the
+-- subscription has been led elsewhere than to $7 meanwhile.
 UPDATE gateway.subscriptions SET
   failures = failures + 1, failing_since = coalesce(failing_since, now()), last_failure_at = now(),
   last_error = $3, paused_until = greatest(paused_until, now() + make_interval(secs =>
     greatest($4, CASE WHEN failures + 1 >= $5 THEN $6 ELSE 0 END)))
-WHERE organization_id = $1 AND id = $2
+WHERE organization_id = $1 AND id = $2 AND url = $7
 RETURNING failures, extract(epoch FROM now() - failing_since)::double precision AS seconds;
 
 -- name: postpone
@@ -167,9 +172,9 @@ UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), attemp
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: forget
--- What nobody will be told: given up, or about something that is gone.
-DELETE FROM gateway.deliveries WHERE organization_id = $1 AND id = $2;
+-- What nobody will be told: given up, or about something that is gone; unless it began anew meanwhile.
+DELETE FROM gateway.deliveries WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: disable
 UPDATE gateway.subscriptions SET is_active = false, disabled_reason = $3
-WHERE organization_id = $1 AND id = $2 AND is_active RETURNING id;
+WHERE organization_id = $1 AND id = $2 AND url = $4 AND is_active RETURNING id;

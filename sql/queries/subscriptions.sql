@@ -1,5 +1,9 @@
 -- Subscriptions: who is told of events by webhook.
 
+-- name: take_turn
+-- Held until the transaction ends, so that those who make subscriptions of one organization count in turns.
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 7043));
+
 -- name: insert
 -- Nothing where the organization has $7 of them already.
 INSERT INTO gateway.subscriptions (id, organization_id, url, description, events, credentials)

@@ -212,6 +212,21 @@ async def test_nobody_takes_anything_for_days(gateway: Gateway, receiver: Receiv
     assert 1 == off["pending"]
 
 
+async def test_a_late_failure_at_the_former_url(gateway: Gateway, receiver: Receiver) -> None:
+    """It says nothing of the URL that the subscription has been led to meanwhile."""
+    receiver.hanging.add("/old")
+    made = await subscribe(gateway, "/old", events=["message.accepted"])
+    await send(gateway, "Hello")
+    async with telling(gateway, replace(QUICK, seconds=0.4, waits=())):
+        await receiver.has(1)
+        url = receiver.url + "/new"
+        await gateway.ask("PATCH", f"/v1/subscriptions/{made.body['id']}", {"url": url})
+        await receiver.has(1, "/new")
+        await asyncio.sleep(0.5)
+        after = await settled(gateway, made, pending=0)
+    assert (True, None, None) == (after["is_active"], after["last_error"], after["last_failure_at"])
+
+
 async def test_one_event_that_is_never_taken(gateway: Gateway, receiver: Receiver) -> None:
     """It is given up after its last retry, where others are taken meanwhile."""
 
@@ -366,14 +381,18 @@ async def test_a_secret_that_does_not_open(gateway: Gateway, receiver: Receiver)
 
 
 async def test_a_restored_database_begins_anew(gateway: Gateway, receiver: Receiver) -> None:
-    """A position of another cluster, which is ahead of this one's, holds up nothing."""
+    """A position of another cluster, which is ahead of this one's, holds up nothing; that of a
+    subscription that is off is not taken for one of this cluster's later."""
     await subscribe(gateway, events=["message.accepted"])
+    off = await subscribe(gateway, "/off")
+    await gateway.ask("PATCH", f"/v1/subscriptions/{off.body['id']}", {"is_active": False})
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE gateway.subscriptions SET snapshot = '900000000:900000000:'")
     behind = "gateway.subscriptions WHERE pg_snapshot_xmax(snapshot) = '900000000'"
     async with telling(gateway):
-        while await gateway.count(behind):  # noqa: ASYNC110 - a table
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            while await gateway.count(behind):  # noqa: ASYNC110 - a table
+                await asyncio.sleep(0.02)
         await send(gateway, "Hello")
         (told,) = await receiver.has(1)
     assert "Hello" == told.body

@@ -149,6 +149,14 @@ async def test_not_too_many(ask: Ask) -> None:
     assert None is rest.body["next_cursor"]
 
 
+async def test_not_too_many_at_once(ask: Ask) -> None:
+    """However many are made at the same time, an organization has twenty."""
+    made = await asyncio.gather(
+        *(ask("POST", "/v1/subscriptions", {"url": URL}) for _ in range(MOST + 20))
+    )
+    assert [201] * MOST + [409] * 20 == sorted(each.status for each in made)
+
+
 async def test_a_secret_is_changed_by_one(gateway: Gateway, ask: Ask) -> None:
     """Of two who change it at once one is told that it has changed; the same secret once more keeps
     the one before it as it was."""
