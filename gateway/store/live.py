@@ -132,16 +132,21 @@ async def pass_by(
 
 
 async def rows_about(
-    db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
+    db: Connection,
+    organization_id: UUID,
+    told: Collection[Mapping[str, Any]],
+    *,
+    most_bytes: int | None = None,
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
     """The messages and conversations that events are about (`kind`, `about`), as they are now.
 
-    What has been deleted since (with its lead, its organization) is left out.
+    What has been deleted since (with its lead, its organization) is left out, and so are messages
+    whose texts have more than `most_bytes`.
     """
     found: dict[tuple[str, UUID], dict[str, Any]] = {}
     ids = list({row["about"] for row in told if row["kind"] == "message"})
     if ids:
-        for row in await db.fetch(_SQL["messages"], organization_id, ids):
+        for row in await db.fetch(_SQL["messages"], organization_id, ids, most_bytes):
             found["message", row["id"]] = dict(row)
     for changed in {row["about"] for row in told if row["kind"] == "conversation"}:
         conversation = await conversations.get(db, organization_id, changed)

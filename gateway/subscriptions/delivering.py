@@ -10,8 +10,9 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from channels.posting import Poster
 from gateway.live.events import Row
@@ -35,6 +36,9 @@ _MOST_WAITING = 5000
 # One of so many places is never taken by organizations whose deliveries were slow in the last so
 # many seconds: whoever comes finds one free.
 _KEPT, _LATELY = 4, 60.0
+# What has more bytes of text is large: of an organization one such is in memory at a time, of all
+# together so many. The others are 32 MiB at most, each as a row and as a body.
+_LARGE, _OF_LARGE = 2**18, 16
 # What ends together in so many seconds is replaced together.
 _GATHER = 0.01
 
@@ -63,6 +67,8 @@ class Deliveries:
         self._planning: asyncio.Task[None] | None = None  # beside the deliveries
         # What it is, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[Delivery, float]] = {}
+        self._large = asyncio.Semaphore(_OF_LARGE)
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         # Organizations whose deliveries were slow, and until when that counts.
         self._slow: dict[UUID, float] = {}
 
@@ -177,7 +183,7 @@ class Deliveries:
         about = [{"kind": each.kind, "about": each.about} for each in due]
         try:
             async with self._database.as_service() as db:
-                found = await live.rows_about(db, due[0].organization_id, about)
+                found = await live.rows_about(db, due[0].organization_id, about, most_bytes=_LARGE)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - one organization's rows must not stop the others
@@ -192,11 +198,36 @@ class Deliveries:
 
     async def _tell(self, delivery: Delivery, row: Row | None) -> None:
         try:
-            await self._sending.tell(delivery, row)
+            if row is None:
+                await self._tell_in_turn(delivery)
+            else:
+                await self._sending.tell(delivery, row)
         except DatabaseAwayError as error:
             _log.warning("the database is away", error=str(error))
         except Exception:  # noqa: BLE001 - one delivery's defect must not stop the others
             _log.exception("a delivery met what nobody expected", **ids(delivery))
+
+    async def _tell_in_turn(self, delivery: Delivery) -> None:
+        """Tell of what is large, or gone.
+
+        Where its turn is too far off it is given back: its lease must not end meanwhile.
+        """
+        organization_id = delivery.organization_id
+        about = {"kind": delivery.kind, "about": delivery.about}
+        turn = self._turns.setdefault(organization_id, asyncio.Lock())
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout(self._patience.seconds):
+                    await turns.enter_async_context(turn)
+                    await turns.enter_async_context(self._large)
+                    async with self._database.as_service(share_of=organization_id) as db:
+                        found = await live.rows_about(db, organization_id, [about])
+            except BaseException as error:
+                await self._sending.give_back([delivery], seconds=self._patience.rest)
+                if isinstance(error, TimeoutError):
+                    return
+                raise
+            await self._sending.tell(delivery, found.get((delivery.kind, delivery.about)))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._under_way.pop(task, None)

@@ -43,11 +43,14 @@ ORDER BY t.position, t.id;
 SELECT pg_current_snapshot()::text AS snapshot, now() AS at;
 
 -- name: messages
+-- $3: how many bytes body and HTML may have together; null: any. A size is known without the text.
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
   conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
   failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
   retry_of, metadata, created_at, updated_at
-FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
+FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+  AND ($3::integer IS NULL OR
+    coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0) <= $3);
 
 -- name: names
 -- What identifies messages $2 and conversations $3; a merged conversation is the one it went into.

@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.store.database import Database, Transaction
 from gateway.subscriptions.planning import plan
 from tests.servers import serving
-from tests.service.receiving import QUICK, Receiver, send, subscribe, telling
+from tests.service.receiving import QUICK, Receiver, send, settled, subscribe, telling
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -126,3 +126,20 @@ async def test_an_attempt_that_nobody_made(gateway: Gateway, receiver: Receiver)
     await owner.close()
     assert [] == receiver.told
     assert 1 == await gateway.count("gateway.deliveries WHERE attempts = 0 AND due_at <= now()")
+
+
+async def test_large_messages_one_after_the_other(gateway: Gateway, receiver: Receiver) -> None:
+    """Of an organization's large messages one is in memory at a time; small ones do not wait."""
+    receiver.hanging.add("/")
+    made = await subscribe(gateway, events=["message.accepted"])
+    await send(gateway, "small", "large", "large", "large")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET body = repeat('x', 300000) WHERE body = 'large'")
+    async with telling(gateway, replace(QUICK, seconds=0.5)):
+        await receiver.has(2)
+        await asyncio.sleep(0.2)
+        first = [len(each.body) for each in receiver.told]
+        receiver.hanging.clear()
+        await settled(gateway, made, pending=0)
+    assert [5, 300_000] == sorted(first)
+    assert 4 == len({each.id for each in receiver.told})
