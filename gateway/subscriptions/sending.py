@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ _LONGEST_PAUSE = 3600.0
 # Added to each wait at most, as a part of it, so that what failed together does not come together.
 _JITTER = 0.1
 _GONE = 410
-# Seconds to wait for a row that another transaction has locked; then the lease ends by itself.
+# Seconds to wait for a row that another transaction has locked; it is tried again meanwhile.
 _PATIENCE = 1
 
 
@@ -102,10 +103,10 @@ class Sending:
                 async with self._of(delivery) as db:
                     await deliveries.forget(db, delivery)
             elif (failure := await self._send(delivery, row)) is None:
-                await self._delivered(delivery)
+                await self._past_locks(lambda: self._delivered(delivery))
                 self._metrics.event_sent("delivered")
             else:
-                await self._failed(delivery, failure)
+                await self._past_locks(lambda: self._failed(delivery, failure))
         except asyncio.CancelledError:
             await self.give_back([delivery])
             raise
@@ -176,6 +177,17 @@ class Sending:
                 await deliveries.postpone(db, delivery, wait, failure.status, failure.error)
         is_given_up = reason is None and delivery.attempts >= patience.most
         self._metrics.event_sent("given_up" if is_given_up else "failed")
+
+    async def _past_locks(self, store: Callable[[], Awaitable[None]]) -> None:
+        """Store what was answered, again and again where its row is locked: once its lease ends it
+        is told twice."""
+        until = time.monotonic() + self._patience.lease / 4
+        while True:
+            try:
+                return await store()
+            except HeldError:
+                if time.monotonic() >= until:
+                    raise
 
     async def _store_delivered(self, done: Sequence[Delivery]) -> list[None]:
         async with self._database.as_service(planned_once=True, patience=_PATIENCE) as db:

@@ -41,7 +41,8 @@ async def test_a_locked_subscription_holds_up_no_other(
     gateway: Gateway, receiver: Receiver
 ) -> None:
     """While somebody keeps the rows of an organization's subscriptions locked, what its receivers
-    answered waits; another organization is told, and that is noted, as ever."""
+    answered waits, and is then noted, so that nothing is told twice; another organization is told,
+    and that is noted, as ever."""
     receiver.answer = lambda told: web.Response(status=500 if told.path == "/failing" else 204)
     made = [
         await subscribe(gateway, path, events=["message.accepted"])
@@ -63,6 +64,10 @@ async def test_a_locked_subscription_holds_up_no_other(
                 theirs = f"gateway.deliveries WHERE organization_id <> '{a}'"
                 while await gateway.count(theirs):  # noqa: ASYNC110 - a table
                     await asyncio.sleep(0.02)
+            await db.execute("ROLLBACK AND CHAIN")
+            await settled(gateway, made[1], pending=0)
+    taken = [each.id for each in receiver.told if each.path == "/taking"]
+    assert (32, 32) == (len(taken), len(set(taken)))
 
 
 class Counted(Database):
