@@ -21,10 +21,12 @@ _PIECE = 2**13
 
 
 class BoundedHandler(ResponseHandler):
-    """A connection that breaks once `HEAD_BYTES` have come in which is no body of an answer."""
+    """A connection that breaks once `HEAD_BYTES` have come in which is no body of an answer; where
+    nobody `reads_bodies`, these count, too: their framing may be endless as well."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, reads_bodies: bool) -> None:
         super().__init__(loop)
+        self._reads_bodies = reads_bodies
         self._said = 0
         self._body: aiohttp.StreamReader | None = None
 
@@ -42,7 +44,7 @@ class BoundedHandler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, in pieces until it is a body: what is behind its end counts, too."""
-        while data and self.exception() is None and (self._body is None or self._body.is_eof()):
+        while data and self.exception() is None and not self._is_body():
             piece, data = data[:_PIECE], data[_PIECE:]
             self._said += len(piece)
             if self._said > HEAD_BYTES:
@@ -56,13 +58,17 @@ class BoundedHandler(ResponseHandler):
         if self.exception() is None:
             super().data_received(data)
 
+    def _is_body(self) -> bool:
+        return self._reads_bodies and self._body is not None and not self._body.is_eof()
 
-def bounded(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+
+def bounded(connector: aiohttp.TCPConnector, *, reads_bodies: bool = True) -> aiohttp.TCPConnector:
     """The connector, whose connections are bounded so."""
     # aiohttp has no public way for it.
-    connector._factory = partial(_handler, asyncio.get_running_loop())  # noqa: SLF001
+    loop = asyncio.get_running_loop()
+    connector._factory = partial(_handler, loop, reads_bodies)  # noqa: SLF001
     return connector
 
 
-def _handler(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return BoundedHandler(loop)
+def _handler(loop: asyncio.AbstractEventLoop, reads_bodies: bool) -> ResponseHandler:  # noqa: FBT001
+    return BoundedHandler(loop, reads_bodies=reads_bodies)

@@ -152,7 +152,8 @@ def _session(connect: float, **options: Any) -> aiohttp.ClientSession:  # noqa: 
     # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
     return aiohttp.ClientSession(
         connector=bounded(
-            aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options)
+            aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, **options),
+            reads_bodies=False,
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),

@@ -147,3 +147,22 @@ def test_where_events_go(url: str, says: str | None) -> None:
     elsewhere it is https, on a port of https."""
     with nullcontext() if says is None else pytest.raises(ForbiddenAddress, match=says):
         read(url, ["http://crm.internal:8080"])
+
+
+async def test_an_answer_without_end() -> None:
+    """It is an answer; what follows, even between the pieces of a body, breaks the connection."""
+    said = 0
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+        while said < 2**25:
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            said += 10_000
+        writer.close()
+
+    async with saying(say) as url, Poster([url]) as poster:
+        taken = await poster.post(url, b"{}", {}, seconds=5)
+    assert 200 == taken.status
+    assert said < 2**25
