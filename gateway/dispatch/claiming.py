@@ -124,7 +124,8 @@ async def _note_each(
     advances: list[Advance] = []
     refused: set[UUID] = set()
     left = [entries]
-    await db.execute("SAVEPOINT half")
+    # A deferred rule would refuse all of them at the end.
+    await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
     while left:
         half = left.pop()
         try:
