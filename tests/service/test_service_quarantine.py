@@ -193,6 +193,26 @@ async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, provider: Prov
     assert ["delivered", "pending"] == await statuses(gateway, gateway.a)
 
 
+async def test_many_refused_messages_before_others(gateway: Gateway, provider: Provider) -> None:
+    """However many messages a rule refuses, at most 30 come due again in a minute: fewer than are
+    looked at, so that what comes after them has its turn."""
+    old = SMS | {"body": "old", "priority": "high"}
+    await gateway.ask("POST", "/v1/messages/batch", {"messages": [old] * 40}, key=gateway.a.key)
+    await run(gateway, RULE)
+    claim = provider.worker(gateway).claim
+
+    for soonest in (119, 199):  # the second time behind those of the first
+        await run(gateway, "UPDATE gateway.queue SET run_at = now()")
+        assert [] == await Quarantine(gateway.database, claim).claim(50, [])
+        async with gateway.database.as_service() as db:
+            seconds = await db.fetch(
+                "SELECT extract(epoch FROM run_at - now())::integer FROM gateway.queue"
+            )
+        due = sorted(n for (n,) in seconds)
+        assert soonest <= due[0]
+        assert all(due[n] - due[n - 30] > 55 for n in range(30, len(due)))
+
+
 async def test_a_locked_message_among_refused_ones(gateway: Gateway, provider: Provider) -> None:
     """A message that is only locked is tried again in two seconds, not when refused ones are."""
     for body in ("old", "Hello", "locked"):
