@@ -164,7 +164,7 @@ class Accepting:
         alone: Alone = (),
     ) -> list[Result] | Replayed:
         accepted = Accepted(caller=caller, results=results, idempotency=idempotency, alone=alone)
-        if not accepted.rows:
+        if not accepted.is_new:
             return list(results)
         try:
             stored = await self._storing.store(accepted)

@@ -77,6 +77,14 @@ class Accepted:
         return [result for result in self.results if not isinstance(result, Problem)]
 
     @property
+    def is_new(self) -> bool:
+        """Whether there is anything to store: rows, or another answer than its key has."""
+        key = self.idempotency
+        if self.rows or key is None or key.before is None:
+            return bool(self.rows)
+        return key.answer(self.results) != key.before
+
+    @property
     def claim(self) -> tuple[UUID, str] | None:
         """What it claims with its key: the answer to it is its own."""
         return (self.caller.organization_id, self.idempotency.key) if self.idempotency else None
@@ -122,7 +130,7 @@ class Storing:
         waits.
         """
         try:
-            stored, placed = await self._batching(accepted, size=len(accepted.rows))
+            stored, placed = await self._batching(accepted, size=max(1, len(accepted.rows)))
         except accepted.alone as error:
             stored, placed = await self._store_each(accepted, error)
         await placing.join(self._database, accepted.caller.organization_id, placed)
@@ -162,7 +170,11 @@ class Storing:
             # Halves lock conversations in the order of the request: others wait in another one.
             (stored,) = await once_more(lambda: self._around(do), (RolledBackError,))
         except NoneKeptError as none:
-            return Stored([_shown(result, none.outcomes) for result in accepted.results]), []
+            refused = [_shown(result, none.outcomes) for result in accepted.results]
+            accepted = replace(accepted, results=refused)
+            if not accepted.is_new:
+                return Stored(refused), []
+            (stored,) = await self._around(do)
         finally:
             self._alone.release()
         return stored
@@ -180,7 +192,8 @@ class Storing:
             firsts = await _firsts(db, batch)
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:
-                rows[accepted.caller.organization_id] += accepted.rows
+                if accepted.rows:
+                    rows[accepted.caller.organization_id] += accepted.rows
             stored: Outcomes = {}
             placed: dict[UUID, Placed] = {}
             for organization_id in sorted(rows):  # one order for everybody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -25,6 +26,10 @@ _DEEP = 10_000
 # refuses: longer than its organization is left out where that is all it has (`quarantine`), so that
 # others of it are looked at in between.
 _HELD, _REFUSED = 2.0, 120.0
+# So many seconds apart they are tried again: half as many as are looked at (`quarantine`), else
+# many would keep those that come after them from ever being looked at. Together those of so many
+# seconds, because each time a claim fails.
+_APART, _TOGETHER = 2.0, 60.0
 
 
 class Claiming:
@@ -36,6 +41,8 @@ class Claiming:
         self._lease = lease
         self._around = Around()
         self._reach = Reach()
+        # When the next message that a rule refuses is tried again, of organizations with such ones.
+        self._again: dict[UUID, float] = {}
 
     async def claim(
         self,
@@ -77,7 +84,7 @@ class Claiming:
             noted = {advance.message_id for advance in advances}
             held = {entry.message_id: entry for entry in new if entry.message_id not in noted}
             later += [
-                (entry, _REFUSED if entry.message_id in refused else _HELD)
+                (entry, self._put_off(entry) if entry.message_id in refused else _HELD)
                 for entry in held.values()
             ]
             if wait.for_rows:
@@ -95,6 +102,13 @@ class Claiming:
             has_more=paced.has_more or any(turn.claimed.has_more for turn in turns),
             refused=len(refused),
         )
+
+    def _put_off(self, entry: Claimed) -> float:
+        """Seconds until a message that a rule refuses is tried again."""
+        now = time.monotonic()
+        at = max(now + _REFUSED, self._again.get(entry.organization_id, 0.0))
+        self._again[entry.organization_id] = at + _APART
+        return at + -at % _TOGETHER - now
 
     async def _give_back_apart(self, later: Sequence[tuple[Claimed, float]]) -> None:
         """Give entries back where another program holds some message of theirs.
@@ -124,7 +138,8 @@ async def _note_each(
     advances: list[Advance] = []
     refused: set[UUID] = set()
     left = [entries]
-    await db.execute("SAVEPOINT half")
+    # A deferred rule would refuse all of them at the end.
+    await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
     while left:
         half = left.pop()
         try:

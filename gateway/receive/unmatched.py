@@ -122,6 +122,7 @@ class UnmatchedReports:
         try:
             async with self._database.as_service() as db:
                 await reports.record(db, events)
+                await db.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred rule's, too
                 raise _Undone
         except _Undone:
             return True

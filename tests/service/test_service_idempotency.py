@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -89,23 +89,41 @@ async def test_what_of_a_batch_was_not_judged(gateway: Gateway, ask: Ask) -> Non
 
 
 async def test_what_of_a_batch_is_refused_in_the_end(gateway: Gateway, ask: Ask) -> None:
-    """Where all that was answered 503 is refused when it comes again, the answer says so."""
-    batch = {"messages": [SMS, SMS | {"to": "+447700900124", "body": "bad"}]}
+    """Where what was answered 503 is refused when it comes again, be it all of that or all but what
+    is answered 503 once more, that is its answer from then on: who corrects it and sends it under
+    another key, as with every refusal, does not see it stored with the batch, too."""
+    bad = SMS | {"to": "+447700900124", "body": "bad"}
+    batches = {"k-4": [SMS, bad], "k-5": [SMS, bad, SMS | {"body": "bad"}]}
 
-    async def send() -> Answer:
-        return await ask("POST", "/v1/messages/batch", batch, headers={"Idempotency-Key": "k-4"})
+    async def send() -> list[list[int]]:
+        answers = [
+            await ask(
+                "POST",
+                "/v1/messages/batch",
+                {"messages": batch},
+                headers={"Idempotency-Key": key},
+            )
+            for key, batch in batches.items()
+        ]
+        refused.extend(answer.body["data"][1] for answer in answers)
+        return [[item["status"] for item in answer.body["data"]] for answer in answers]
 
+    refused: list[dict[str, Any]] = []
     await as_crm(gateway, RULE)
     first = await send()
-    await as_crm(gateway, NO_RULE)
     stop = {"channel": "sms", "address": "+447700900124", "reason": "manual"}
     assert 201 == (await ask("POST", "/v1/suppressions", stop)).status
-    last = await send()
+    second = await send()
+    await as_crm(gateway, NO_RULE)
+    await as_crm(gateway, "DELETE FROM gateway.suppressions")
+    third = await send()
 
-    assert [202, 503] == [item["status"] for item in first.body["data"]]
-    assert [202, 422] == [item["status"] for item in last.body["data"]]
-    assert first.body["data"][0] == last.body["data"][0]
-    assert "suppressions" in last.body["data"][1]["problem"]["errors"][0]["message"]
+    assert [[202, 503], [202, 503, 503]] == first
+    assert [[202, 422], [202, 422, 503]] == second
+    assert [[202, 422], [202, 422, 202]] == third
+    assert refused[2:4] == refused[4:6]
+    assert "suppressions" in refused[2]["problem"]["errors"][0]["message"]
+    assert 3 == await gateway.count("messages")
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])

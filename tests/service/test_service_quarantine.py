@@ -48,6 +48,17 @@ CREATE TRIGGER crm_counts AFTER UPDATE ON public.messages
 # It holds for old rows, too, once they change.
 RULE = "ALTER TABLE messages ADD CONSTRAINT crm_news CHECK (body <> 'old') NOT VALID"
 
+# This one says so only when the transaction is committed.
+LATE = """
+CREATE FUNCTION public.crm_late() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.body = 'old' THEN RAISE EXCEPTION 'no'; END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER crm_late AFTER UPDATE ON public.messages DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION public.crm_late();
+"""
+
 
 async def run(gateway: Gateway, statement: str) -> None:
     """Do as the CRM's own login does."""
@@ -161,6 +172,45 @@ async def test_refused_messages_before_others(gateway: Gateway, provider: Provid
     assert [] == await quarantine.claim(1, [])
     await send(gateway, gateway.a)
     assert [] == await quarantine.claim(1, [])
+
+
+async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, provider: Provider) -> None:
+    """A message that a deferred rule refuses holds up no other of its organization, and neither
+    does a report of it."""
+    for body in ("old", "Hello"):
+        await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
+    await run(gateway, LATE)
+    worker = provider.worker(gateway)
+
+    for turn in await Quarantine(gateway.database, worker.claim).claim(10, []):
+        await worker.work(turn)
+    assert ["sent", "pending"] == await statuses(gateway, gateway.a)
+
+    await run(gateway, "ALTER TABLE messages DISABLE TRIGGER crm_late")
+    await keep_reports(gateway)
+    await run(gateway, "ALTER TABLE messages ENABLE TRIGGER crm_late")
+    await UnmatchedReports(gateway.database).apply()
+    assert ["delivered", "pending"] == await statuses(gateway, gateway.a)
+
+
+async def test_many_refused_messages_before_others(gateway: Gateway, provider: Provider) -> None:
+    """However many messages a rule refuses, at most 30 come due again in a minute: fewer than are
+    looked at, so that what comes after them has its turn."""
+    old = SMS | {"body": "old", "priority": "high"}
+    await gateway.ask("POST", "/v1/messages/batch", {"messages": [old] * 40}, key=gateway.a.key)
+    await run(gateway, RULE)
+    claim = provider.worker(gateway).claim
+
+    for soonest in (119, 199):  # the second time behind those of the first
+        await run(gateway, "UPDATE gateway.queue SET run_at = now()")
+        assert [] == await Quarantine(gateway.database, claim).claim(50, [])
+        async with gateway.database.as_service() as db:
+            seconds = await db.fetch(
+                "SELECT extract(epoch FROM run_at - now())::integer FROM gateway.queue"
+            )
+        due = sorted(n for (n,) in seconds)
+        assert soonest <= due[0]
+        assert all(due[n] - due[n - 30] > 55 for n in range(30, len(due)))
 
 
 async def test_a_locked_message_among_refused_ones(gateway: Gateway, provider: Provider) -> None:
