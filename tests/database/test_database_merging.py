@@ -13,6 +13,7 @@ from gateway.problems import Problem
 from gateway.store import conversations
 from gateway.store.conversations import Placed
 from gateway.store.database import ApiKey, Database
+from gateway.store.errors import RefusedError
 from tests.database.rows import A
 from tests.database.test_database_conversations import ANN, BEN, at, lead, message, place, two
 
@@ -67,6 +68,68 @@ async def test_a_rule_keeps_some_of_a_long_conversation(two: Connection, databas
     assert 2 == await two.fetchval(
         "SELECT count(*) FROM gateway.conversations WHERE merged_into IS NULL"
     )
+
+
+async def test_a_trigger_keeps_one_of_a_long_conversation(two: Connection, database: str) -> None:
+    """Where another program's trigger leaves one of its messages where it is, and says nothing,
+    the merge is refused, and all are in conversations that are shown."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 600)
+    caller = ApiKey(id=uuid.uuid4(), organization_id=A, is_test=False)
+    pool = await Database.connect(database, size=1)
+
+    for stays in ("RETURN NULL;", "NEW.conversation_id := OLD.conversation_id;"):
+        await two.execute(
+            "CREATE OR REPLACE FUNCTION crm_stay() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN IF OLD.body = '590' THEN {stays} END IF; RETURN NEW; END $$;"
+            " CREATE OR REPLACE TRIGGER crm_stay BEFORE UPDATE ON messages"
+            " FOR EACH ROW EXECUTE FUNCTION crm_stay()"
+        )
+        with pytest.raises(RefusedError) as refused:
+            await placing.merge(pool, caller, merged=gone, kept=kept)
+        named = {"table": "messages", "column": "conversation_id"}
+        assert named.items() <= refused.value.rule.items()
+
+    await pool.close()
+    assert 600 == await two.fetchval(
+        "SELECT count(*) FROM messages m JOIN gateway.conversations c ON c.id = m.conversation_id"
+        " WHERE c.id = $1 AND c.merged_into IS NULL",
+        gone,
+    )
+
+
+async def test_halfway_through_a_long_conversation(two: Connection) -> None:
+    """Until the last step each of both says what is in it: what came last, by what, how much of it
+    is unread; nothing that staff have read meanwhile is unread again, and nothing counts twice."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 1001)
+    await two.execute("UPDATE gateway.conversations SET unread_count = 700 WHERE id = $1", gone)
+    await two.execute("SELECT gateway.recount_conversation($1, $2)", A, gone)
+    await two.execute("UPDATE gateway.conversations SET status = 'closed' WHERE id = $1", kept)
+
+    async def step() -> list[tuple[object, ...]]:
+        await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
+        rows = await two.fetch(
+            "SELECT m.body, c.last_message_at = m.created_at, c.last_inbound_at = m.created_at,"
+            " c.unread_count, c.channels, c.status FROM gateway.conversations c"
+            " LEFT JOIN messages m ON m.id = c.last_message_id"
+            " WHERE c.merged_into IS NULL ORDER BY c.id = $1 DESC",
+            kept,
+        )
+        return [tuple(row) for row in rows]
+
+    assert [
+        ("502", True, True, 199, ["sms"], "open"),
+        ("1", True, True, 501, ["sms"], "open"),
+    ] == await step()
+    await two.execute("UPDATE gateway.conversations SET unread_count = 0 WHERE id = $1", kept)
+    assert [
+        ("2", True, True, 500, ["sms"], "open"),
+        ("1", True, True, 1, ["sms"], "open"),
+    ] == await step()
+    assert [("1", True, True, 501, ["sms"], "open")] == await step()
 
 
 async def write(db: Connection, conversation: uuid.UUID, count: int) -> None:
