@@ -155,6 +155,15 @@ async def doubts(url: str) -> list[str]:
             FROM pg_policy p
             JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = 'public' AND p.polpermissive AND 0 = ANY (p.polroles)
+            UNION ALL
+            SELECT format('conversation %s was merged into %s, but has messages that no list shows,'
+              ' because another program''s rule refused to move them: when it lets them, run'
+              ' UPDATE public.messages SET conversation_id = %2$L WHERE conversation_id = %1$L;'
+              ' SELECT gateway.recount_conversation(%3$L, %2$L)',
+              c.id, c.merged_into, c.organization_id)
+            FROM gateway.conversations c
+            WHERE c.merged_into IS NOT NULL AND EXISTS (SELECT FROM public.messages m
+              WHERE m.organization_id = c.organization_id AND m.conversation_id = c.id)
             ORDER BY 1
             """
         )

@@ -13,6 +13,7 @@ from gateway.problems import Problem
 from gateway.store import conversations
 from gateway.store.conversations import Placed
 from gateway.store.database import ApiKey, Database
+from gateway.store.errors import RefusedError
 from tests.database.rows import A
 from tests.database.test_database_conversations import ANN, BEN, at, lead, message, place, two
 
@@ -69,6 +70,68 @@ async def test_a_rule_keeps_some_of_a_long_conversation(two: Connection, databas
     )
 
 
+async def test_a_trigger_keeps_one_of_a_long_conversation(two: Connection, database: str) -> None:
+    """Where another program's trigger leaves one of its messages where it is, and says nothing,
+    the merge is refused, and all are in conversations that are shown."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 600)
+    caller = ApiKey(id=uuid.uuid4(), organization_id=A, is_test=False)
+    pool = await Database.connect(database, size=1)
+
+    for stays in ("RETURN NULL;", "NEW.conversation_id := OLD.conversation_id;"):
+        await two.execute(
+            "CREATE OR REPLACE FUNCTION crm_stay() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN IF OLD.body = '590' THEN {stays} END IF; RETURN NEW; END $$;"
+            " CREATE OR REPLACE TRIGGER crm_stay BEFORE UPDATE ON messages"
+            " FOR EACH ROW EXECUTE FUNCTION crm_stay()"
+        )
+        with pytest.raises(RefusedError) as refused:
+            await placing.merge(pool, caller, merged=gone, kept=kept)
+        named = {"table": "messages", "column": "conversation_id"}
+        assert named.items() <= refused.value.rule.items()
+
+    await pool.close()
+    assert 600 == await two.fetchval(
+        "SELECT count(*) FROM messages m JOIN gateway.conversations c ON c.id = m.conversation_id"
+        " WHERE c.id = $1 AND c.merged_into IS NULL",
+        gone,
+    )
+
+
+async def test_halfway_through_a_long_conversation(two: Connection) -> None:
+    """Until the last step each of both says what is in it: what came last, by what, how much of it
+    is unread; nothing that staff have read meanwhile is unread again, and nothing counts twice."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 1001)
+    await two.execute("UPDATE gateway.conversations SET unread_count = 700 WHERE id = $1", gone)
+    await two.execute("SELECT gateway.recount_conversation($1, $2)", A, gone)
+    await two.execute("UPDATE gateway.conversations SET status = 'closed' WHERE id = $1", kept)
+
+    async def step() -> list[tuple[object, ...]]:
+        await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
+        rows = await two.fetch(
+            "SELECT m.body, c.last_message_at = m.created_at, c.last_inbound_at = m.created_at,"
+            " c.unread_count, c.channels, c.status FROM gateway.conversations c"
+            " LEFT JOIN messages m ON m.id = c.last_message_id"
+            " WHERE c.merged_into IS NULL ORDER BY c.id = $1 DESC",
+            kept,
+        )
+        return [tuple(row) for row in rows]
+
+    assert [
+        ("502", True, True, 199, ["sms"], "open"),
+        ("1", True, True, 501, ["sms"], "open"),
+    ] == await step()
+    await two.execute("UPDATE gateway.conversations SET unread_count = 0 WHERE id = $1", kept)
+    assert [
+        ("2", True, True, 500, ["sms"], "open"),
+        ("1", True, True, 1, ["sms"], "open"),
+    ] == await step()
+    assert [("1", True, True, 501, ["sms"], "open")] == await step()
+
+
 async def write(db: Connection, conversation: uuid.UUID, count: int) -> None:
     """Put so many messages from ANN into a conversation, each a second older than the one before
     it."""
@@ -82,7 +145,7 @@ async def write(db: Connection, conversation: uuid.UUID, count: int) -> None:
 
 async def test_what_came_after_a_merge_before(two: Connection, database: str) -> None:
     """What an earlier version put into a conversation after it was merged is where that went with
-    the migration, unread, and opens it again."""
+    the migration, unread, and opens it again; one that had to give way can be run again."""
     placed = await place(two, at(ANN), at(BEN))
     gone, kept = (each.conversation_id for each in placed)
     await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
@@ -90,7 +153,16 @@ async def test_what_came_after_a_merge_before(two: Connection, database: str) ->
     await migrate.down(database, "20261127000047")
     came = await message(two, gone, ANN)
     await two.execute("UPDATE gateway.conversations SET unread_count = 1 WHERE id = $1", gone)
+    await two.execute(
+        "CREATE FUNCTION crm_busy() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'ended' USING ERRCODE = 'deadlock_detected'; END $$;"
+        " CREATE TRIGGER crm_busy BEFORE UPDATE ON messages"
+        " FOR EACH ROW EXECUTE FUNCTION crm_busy()"
+    )
 
+    with pytest.raises(migrate.MigrationError, match="40P01"):
+        await migrate.up(database)
+    await two.execute("DROP TRIGGER crm_busy ON messages")
     await migrate.up(database)
 
     row = await two.fetchrow(
@@ -100,6 +172,32 @@ async def test_what_came_after_a_merge_before(two: Connection, database: str) ->
     )
     assert (came, "open", 1, True, ["sms"]) == tuple(row or ())
     assert kept == await two.fetchval("SELECT conversation_id FROM messages WHERE id = $1", came)
+
+
+async def test_a_rule_keeps_what_came_after_a_merge(two: Connection, database: str) -> None:
+    """Where a rule of another program's refuses one of those to move, the others move all the same,
+    and whoever migrates is told which conversation no list shows."""
+    ann, ben, kept = (each.conversation_id for each in await place(two, at(ANN), at(BEN), at("+1")))
+    for gone in (ann, ben):
+        await conversations.merge(two, A, merged=gone, kept=kept)  # type: ignore[arg-type]
+    await migrate.down(database, "20261127000047")
+    await message(two, ann, ANN)
+    came = await message(two, ben, BEN)
+    await two.execute("UPDATE gateway.conversations SET unread_count = 1 WHERE id <> $1", kept)
+    await two.execute(
+        f"ALTER TABLE messages ADD CONSTRAINT crm CHECK (from_address <> '{ANN}') NOT VALID"
+    )
+
+    await migrate.up(database)
+
+    assert (came, 1) == tuple(
+        await two.fetchrow(
+            "SELECT last_message_id, unread_count FROM gateway.conversations WHERE id = $1", kept
+        )
+        or ()
+    )
+    (doubt,) = (each for each in await migrate.doubts(database) if str(ann) in each)
+    assert f"{ann} was merged into {kept}, but has messages that no list shows" in doubt
 
 
 async def test_placing_while_merging(two: Connection, database: str) -> None:
