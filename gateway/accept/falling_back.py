@@ -31,7 +31,7 @@ from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import fallbacks, messages, reports
 from gateway.store.conversations import Placed
-from gateway.store.database import Connection, Database
+from gateway.store.database import PLANNED_AS_EVER, Connection, Database
 from gateway.store.errors import (
     ConflictError,
     DatabaseAwayError,
@@ -154,6 +154,7 @@ class FallingBack:
             due = await fallbacks.claim(db, keys)
             if not due:
                 return _Done()
+            await db.execute(PLANNED_AS_EVER)
             open_ = [each for each in due if not is_over(each, each.status)]
             following = [(each, row_of(each)) for each in open_ if not each.is_expired]
             by_organization: dict[UUID, list[Row]] = defaultdict(list)

@@ -51,6 +51,11 @@ PLANNED_ONCE = (
     "SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 )
+# For what else such a transaction does.
+PLANNED_AS_EVER = (
+    "SET LOCAL plan_cache_mode TO DEFAULT;"
+    " SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_bitmapscan TO DEFAULT"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -153,7 +153,7 @@ class Deliveries:
                 of_failing=_OF_FAILING,
                 failing_from=FAILING_FROM,
                 slow=list(self._slow),
-                of_slow=self._places - self._places // _KEPT - of_slow,
+                of_slow=max(0, self._places - self._places // _KEPT - of_slow),
             )
         try:
             while due:

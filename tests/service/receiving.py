@@ -57,12 +57,14 @@ class Told:
 
 @dataclass
 class Receiver:
-    """What it was told, in order; what it answers, and which paths it leaves without an answer."""
+    """What it was told, in order; what it answers, and which paths it leaves without an
+    answer until one of them may `go_on`."""
 
     url: str = ""
     told: list[Told] = field(default_factory=list)
     answer: Callable[[Told], web.Response] = lambda _: web.Response(status=204)
     hanging: set[str] = field(default_factory=set)
+    go_on: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -72,7 +74,7 @@ class Receiver:
         self.told.append(told)
         self.more.set()
         if request.path in self.hanging:
-            await asyncio.sleep(60)
+            await self.go_on.acquire()
         return self.answer(told)
 
     async def has(self, count: int, path: str | None = None) -> list[Told]:

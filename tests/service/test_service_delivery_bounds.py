@@ -98,6 +98,21 @@ async def test_slow_receivers_have_not_all_places(gateway: Gateway, receiver: Re
         assert 6 == len([each for each in receiver.told if each.path == "/slow"])
 
 
+async def test_slow_receivers_that_had_all_places(gateway: Gateway, receiver: Receiver) -> None:
+    """Where they had them before anybody knew that they are slow, each that ends is for others."""
+    receiver.hanging.add("/slow")
+    await subscribe(gateway, "/slow", events=["message.accepted"])
+    await subscribe(gateway, "/other", key=gateway.b.key)
+    await gateway.ask("POST", "/v1/messages/batch", {"messages": [SMS] * 8})
+    async with telling(gateway, replace(QUICK, slow=0.02), places=8):
+        await receiver.has(8)
+        await send(gateway, "theirs", key=gateway.b.key)
+        await asyncio.sleep(0.1)
+        receiver.go_on.release()
+        async with asyncio.timeout(3):
+            await receiver.has(1, "/other")
+
+
 async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
     gateway: Gateway, receiver: Receiver
 ) -> None:

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 WAITING = """SELECT max(pid) FROM pg_stat_activity
   WHERE wait_event_type = 'Lock' AND datname = current_database()"""
 
+# Which plans the transactions may have that store messages.
+NOTE_PLANS = """CREATE FUNCTION public.note_plans() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    CREATE TABLE IF NOT EXISTS public.plans (made text);
+    INSERT INTO public.plans VALUES (concat_ws(' ', current_setting('plan_cache_mode'),
+      current_setting('enable_seqscan'), current_setting('enable_bitmapscan')));
+    RETURN NEW;
+  END $$"""
+NOTED = """CREATE TRIGGER note_plans BEFORE INSERT ON public.messages
+  FOR EACH ROW EXECUTE FUNCTION public.note_plans()"""
+
 
 @pytest.fixture(autouse=True)
 async def ada(gateway: Gateway, ask: Ask, api: Api) -> dict[str, Any]:
@@ -41,6 +52,16 @@ async def test_organizations_take_turns(gateway: Gateway, ask: Ask) -> None:
     assert 10 == await FallingBack(gateway.database, Metrics(), at_once=4).follow()
 
     assert gateway.b.organization_id in (await run(gateway, order))[:3]
+
+
+async def test_plans_that_are_made_once(gateway: Gateway, ask: Ask) -> None:
+    """They are for the look at what is due: what is stored then is planned for what there is."""
+    await run(gateway, NOTE_PLANS)
+    await run(gateway, NOTED)
+    await send(ask, "sms", ADA, **SMS)
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    assert ["auto on on"] * 2 == await run(gateway, "SELECT array_agg(made) FROM public.plans")
 
 
 async def test_a_statement_that_is_ended(gateway: Gateway, ask: Ask) -> None:
