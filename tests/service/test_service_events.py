@@ -24,6 +24,7 @@ from gateway.store import reports
 from gateway.store.reports import Event, event_id
 from gateway.web.services import SERVICES
 from tests.service.conftest import token
+from tests.service.receiving import report
 
 if TYPE_CHECKING:
     from gateway.live.hub import Live
@@ -116,20 +117,6 @@ async def send(ask: Ask, body: str = "Hello", **more: Any) -> str:
     """The id of a message that was accepted."""
     sent = await ask("POST", "/v1/messages", {**SMS, "body": body}, **more)
     return str(sent.body["id"])
-
-
-async def report(gateway: Gateway, message_id: str, status: str | None, kind: str = "") -> None:
-    """Record what became of a message of A."""
-    event = Event(
-        organization_id=gateway.a.organization_id,
-        message_id=UUID(message_id),
-        id=event_id(UUID(message_id), f"{status} {kind}"),
-        type=kind or str(status),
-        status=status,
-        source="test",
-    )
-    async with gateway.database.as_service() as db:
-        await reports.record(db, [event])
 
 
 async def test_a_life_of_a_message(gateway: Gateway, ask: Ask) -> None:
