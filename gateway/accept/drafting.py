@@ -68,11 +68,8 @@ class Drafting:
         """A draft of each request, in order; a retry repeats the `Parts` of the failed message."""
         if not requests:
             return []
-        pause = Pauses()
-        sought: list[SendRequest] = []
-        for request in requests:
-            sought += steps.sought(request)
-            await pause()
+        pauses = Pauses()
+        sought = [each for request in requests for each in steps.sought(request)]
         known = await self._lookups.known(caller, sought)
         now = datetime.now(UTC)
         renderer = self._renderer.within(self._rendering, caller.organization_id)
@@ -85,11 +82,13 @@ class Drafting:
                 draft = replace(draft, parts=said)
             read.append(request)
             drafts.append(draft)
-            await pause()
+            if pauses.are_due:
+                await pauses.take()
             for step in request.fallback or ():
                 read.append(steps.request_of(step, request, draft, known))
                 drafts.append(await self._read(read[-1], known, now, renderer))
-                await pause()
+                if pauses.are_due:
+                    await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
         judged = (
             judging.judge(each, draft, how, now)
@@ -99,7 +98,8 @@ class Drafting:
         for request in requests:
             first, behind = next(judged), list(islice(judged, len(request.fallback or ())))
             joined.append(steps.joined(request, first, behind))
-            await pause()
+            if pauses.are_due:
+                await pauses.take()
         return joined
 
     async def _read(
@@ -191,7 +191,7 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
     errors: list[FieldError] = []
     behind = request.fallback or ()
     if request.channel is not Channel.EMAIL:
-        has_mail = any(step.channel is Channel.EMAIL for step in behind)
+        has_mail = bool(behind) and any(step.channel is Channel.EMAIL for step in behind)
         errors += [
             FieldError(name, f"is not used on the channel {request.channel}")
             for name in (("html_body",) if has_mail else ("subject", "html_body"))
@@ -205,8 +205,8 @@ def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
         errors.append(FieldError("body", "is missing: give a template or a body"))
     if request.template is not None and has_text and request.channel is not Channel.WHATSAPP:
         errors.append(FieldError("body", "cannot be given together with a template"))
-    has_template = any(each.template is not None for each in (request, *behind))
-    if request.variables and not has_template:
+    is_text = request.template is None and all(step.template is None for step in behind)
+    if request.variables and is_text:
         errors.append(FieldError("variables", "are used with a template only"))
     if request.to is None and request.lead_id is None and request.client_id is None:
         errors.append(FieldError("to", "is missing: give an address, a lead_id or a client_id"))

@@ -54,9 +54,10 @@ class Lookups:
         """How we stand with each draft's recipient; for most SMS `known` has the answer already."""
         pairs: dict[int, Pair] = {}
         standings = []
-        pause = Pauses()
+        pauses = Pauses()
         for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
-            await pause()
+            if pauses.are_due:
+                await pauses.take()
             standings.append(judging.told(request.channel, draft.to_address, known))
             if draft.to_address is None or draft.from_address is None:
                 continue

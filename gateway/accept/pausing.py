@@ -10,13 +10,17 @@ _AT_ONCE = 0.005
 
 
 class Pauses:
-    """Awaited after each part of the work, it lets others have their turn when it is time."""
+    """Asked after each part of the work: to await each time would cost more than many parts do."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
 
-    async def __call__(self) -> None:
-        """Let them, if it is time."""
-        if time.monotonic() - self._since > _AT_ONCE:
-            await asyncio.sleep(0)
-            self._since = time.monotonic()
+    @property
+    def are_due(self) -> bool:
+        """Whether it is time to let others have their turn."""
+        return time.monotonic() - self._since > _AT_ONCE
+
+    async def take(self) -> None:
+        """Let them."""
+        await asyncio.sleep(0)
+        self._since = time.monotonic()

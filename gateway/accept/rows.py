@@ -60,7 +60,7 @@ class Rows:
         Raises `MediaStoreError`.
         """
         results: list[Result] = []
-        pause = Pauses()
+        pauses = Pauses()
         try:
             for request, draft in zip(requests, drafts, strict=True):
                 results.append(
@@ -68,7 +68,8 @@ class Rows:
                     if draft.errors or isinstance(request, Malformed)
                     else await self.one(caller, request, draft, conversation_id)
                 )
-                await pause()
+                if pauses.are_due:
+                    await pauses.take()
         except BaseException:
             self.discard([each for each in results if not isinstance(each, Problem)])
             raise
