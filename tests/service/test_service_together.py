@@ -32,16 +32,27 @@ async def until_somebody_waits(holding: Connection) -> None:
 
 
 @pytest.fixture
-async def late_looks(database: str) -> None:
-    """Whoever waits for a lock looks for a circle only after six seconds."""
+async def early_looks(database: str) -> None:
+    """Whoever waits for a lock looks for a circle before it gives up waiting (1 s)."""
     connection = await asyncpg.connect(database)
     name = urlsplit(database).path[1:]
-    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '6s'")
+    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '500ms'")
     await connection.close()
 
 
-@pytest.mark.usefixtures("late_looks")
-async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
+# In the server, so that nothing comes between seeing that somebody waits and closing the circle.
+CLOSE_THE_CIRCLE = """
+    DO $$ BEGIN
+        WHILE NOT EXISTS (
+            SELECT FROM pg_locks
+            WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+        ) LOOP PERFORM pg_sleep(0.005); END LOOP;
+        PERFORM FROM gateway.conversations WHERE id = '{}' FOR UPDATE;
+    END $$"""
+
+
+@pytest.mark.usefixtures("early_looks")
+async def test_a_circle_of_locks(gateway: Gateway, ask: Ask, database: str) -> None:
     """Two transactions that wait for each other: PostgreSQL ends the one that accepts, and it is
     done once more when the other one is over."""
     people = [f"+4477009001{n}" for n in range(20, 22)]
@@ -49,15 +60,17 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask) -> None:
         await ask("POST", "/v1/messages", {"channel": "sms", "to": person, "body": "x"})
     async with gateway.database.as_service() as db:
         first, second = await db.fetch("SELECT id FROM gateway.conversations ORDER BY id")
-    lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
-    async with gateway.database.as_service() as db:
-        # It waits for us behind the first one, which it has; six seconds later it looks why.
-        await db.fetch(lock, second["id"])
+    ours = await asyncpg.connect(database)
+    await ours.execute("SET deadlock_timeout = '1min'")  # the other one is ended
+    async with ours.transaction():
+        lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
+        await ours.execute(lock, second["id"])
         both = {"messages": [{"channel": "sms", "to": to, "body": "x"} for to in people]}
         batch = asyncio.ensure_future(ask("POST", "/v1/messages/batch", both))
-        await until_somebody_waits(db)
-        await db.fetch(lock, first["id"])
+        # It waits for us behind the first one, which it has.
+        await ours.execute(CLOSE_THE_CIRCLE.format(first["id"]))
         assert not batch.done()
+    await ours.close()
 
     answer = await batch
     assert (207, [202, 202]) == (answer.status, [one["status"] for one in answer.body["data"]])
