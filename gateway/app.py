@@ -15,6 +15,7 @@ from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api import docs
 from gateway.api.auth import Callers
+from gateway.api.keyring import Keyring
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS
 from gateway.batching import FullError
@@ -46,6 +47,7 @@ from gateway.store.errors import (
     HeldError,
     RefusedError,
 )
+from gateway.store.listener import Listener
 from gateway.store.searching import SearchError
 from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
@@ -114,14 +116,17 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
             accepting = Accepting(database, drafting, files, metrics, nudge)
-            live = Live(database, settings.database_direct_url or dsn, render)
+            listener = Listener(settings.database_direct_url or dsn)
+            keyring = Keyring(database, listener)
+            live = Live(database, listener, render)
             app[SERVICES] = Services(
                 settings=settings,
                 database=database,
                 vault=vault,
                 metrics=metrics,
                 renderer=renderer,
-                callers=Callers(settings, database, session),
+                keyring=keyring,
+                callers=Callers(settings, database, keyring, session),
                 drafting=drafting,
                 accepting=accepting,
                 hook_accounts=HookAccounts(database, vault, settings.provider_api_urls),
@@ -130,7 +135,9 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 live=live,
             )
             at_stop = partial(_at_stop, app[IN_FLIGHT], live.stop)
-            async with background(nudge=nudge.run, live=live.run, at_stop=at_stop):
+            async with background(
+                nudge=nudge.run, listener=listener.run, live=live.run, at_stop=at_stop
+            ):
                 yield
             await accepting.close()
         metrics.write()

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from channels import phone
 from channels.model import Channel
 from gateway import addresses, links, registry
-from gateway.api.auth import new_api_key
+from gateway.api.keyring import new_api_key
 from gateway.ids import new_id
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -13,7 +12,8 @@ from gateway.problems import Problem, changed_meanwhile, refused_by_a_rule
 from gateway.store import conversations, fallbacks, media, messages, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
-from gateway.store.errors import ConflictError, RefusedError, plainly
+from gateway.store.errors import ConflictError, RefusedError
+from gateway.store.halves import in_halves
 from gateway.store.messages import Row
 
 _log = logger(__name__)
@@ -92,27 +92,18 @@ async def keep_each(
     """
     rules: Counter[str] = Counter()
     refused: dict[str, RefusedError] = {}
-    end = time.monotonic() + _LOOK
-    # A deferred rule would refuse all of them at the end.
-    await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
-    left = [rows]
-    while left and time.monotonic() < end:
-        half = left.pop()
-        try:
-            with plainly():
-                await keep_all(db, organization_id, half, leads, stored, placed)
-        except alone as error:
-            await db.execute("ROLLBACK TO half")
-            if len(half) == 1:
-                stored[half[0]["id"]] = _problem(error)
-                if isinstance(error, RefusedError):
-                    rules[str(error)] += 1
-                    refused[str(error)] = error
-            else:
-                left += [half[len(half) // 2 :], half[: len(half) // 2]]
-        else:
-            await db.execute("RELEASE half; SAVEPOINT half")
-    stored |= {row["id"]: Problem(503, _NOT_TRIED) for half in left for row in half}
+
+    def refuse(row: Row, error: RefusedError | ConflictError) -> None:
+        stored[row["id"]] = _problem(error)
+        if isinstance(error, RefusedError):
+            rules[str(error)] += 1
+            refused[str(error)] = error
+
+    async def keep(some: Sequence[Row]) -> None:
+        await keep_all(db, organization_id, some, leads, stored, placed)
+
+    left = await in_halves(db, rows, keep, alone, refuse, seconds=_LOOK)
+    stored |= {row["id"]: Problem(503, _NOT_TRIED) for row in left}
     for rule, first in refused.items():
         _log.error("the database refuses a row", **first.rule, rows=rules[rule], exc_info=first)
     if not placed:

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import os
 import time
-from collections.abc import Sequence
 from uuid import UUID
 
 import aiohttp
 import jwt
 
-from gateway.batching import Batching
+from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import accounts
-from gateway.store.accounts import Row
-from gateway.store.database import ApiKey, Caller, Database, Staff
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.database import Caller, Database, Staff
 
 _log = logger(__name__)
 
-_PREFIX_LENGTH = 16
 # Seconds for which fetched keys are used, and between two attempts to fetch them.
 _JWKS_SECONDS = 600
 _JWKS_PAUSE = 10
 _ASYMMETRIC = ("RS256", "ES256", "EdDSA")
-
-
-def new_api_key(*, is_test: bool) -> tuple[str, str, bytes]:
-    """(the key, its look-up prefix, its digest): 32 random bytes behind `gw_live_`, `gw_test_`."""
-    random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
-    key = f"gw_{'test' if is_test else 'live'}_{random}"
-    return key, key[:_PREFIX_LENGTH], _digest(key)
-
-
-def _digest(key: str) -> bytes:
-    # The key has 256 random bits: a fast hash cannot be reversed by guessing.
-    return hashlib.sha256(key.encode()).digest()
 
 
 def _unauthorized(detail: str) -> Problem:
@@ -52,10 +32,14 @@ class Callers:
     """Recognises callers by their `Authorization` header."""
 
     def __init__(
-        self, settings: Settings, database: Database, session: aiohttp.ClientSession
+        self,
+        settings: Settings,
+        database: Database,
+        keyring: Keyring,
+        session: aiohttp.ClientSession,
     ) -> None:
         self._database = database
-        self._by_prefix = Batching(self._look_up, shared=(DatabaseAwayError,))
+        self._keyring = keyring
         self._secret = settings.supabase_jwt_secret
         self._issuer = f"{settings.supabase_url}/auth/v1" if settings.supabase_url else None
         self._keys = _KeySet(f"{self._issuer}/.well-known/jwks.json", session)
@@ -67,7 +51,9 @@ class Callers:
         if scheme.lower() != "bearer" or not token or not token.isascii():
             raise _unauthorized("Send an API key or a token as 'Authorization: Bearer ...'.")
         if token.startswith("gw_"):
-            return await self._by_key(token)
+            if found := await self._keyring.find(token):
+                return found
+            raise _unauthorized("This API key is not known, or it has been revoked.")
         return await self.by_token(token)
 
     @staticmethod
@@ -77,21 +63,6 @@ class Callers:
         if token.startswith("gw_"):
             return None
         return float(jwt.decode(token, options={"verify_signature": False})["exp"])
-
-    async def _by_key(self, key: str) -> ApiKey:
-        digest = _digest(key)
-        for row in await self._by_prefix(key[:_PREFIX_LENGTH]):
-            if hmac.compare_digest(row["hash"], digest):
-                return ApiKey(
-                    id=row["id"], organization_id=row["organization_id"], is_test=row["is_test"]
-                )
-        raise _unauthorized("This API key is not known, or it has been revoked.")
-
-    async def _look_up(self, prefixes: Sequence[str]) -> list[list[Row]]:
-        """The keys with each of these prefixes, for all concurrent requests at once."""
-        async with self._database.as_service() as db:
-            found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
-        return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]
 
     async def by_token(self, token: str) -> Staff:
         """The member of staff of a Supabase JWT; raises `Problem` 401, 403 or 503."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.auth import new_api_key
 from gateway.api.endpoint import Call, Endpoint
+from gateway.api.keyring import new_api_key
 from gateway.ids import new_id
 from gateway.problems import not_found
 from gateway.shapes import accounts as shapes
@@ -54,6 +54,7 @@ async def revoke_key(call: Call) -> web.Response:
     async with call.services.database.as_caller(call.caller) as db:
         if not await accounts.revoke_api_key(db, call.organization_id, call.id):
             raise not_found("API key")
+    call.services.keyring.forget()  # here it works no longer than until this is answered
     return web.Response(status=204)
 
 

@@ -14,7 +14,8 @@ from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
-from gateway.store.errors import DatabaseAwayError, RefusedError, plainly
+from gateway.store.errors import DatabaseAwayError, RefusedError
+from gateway.store.halves import in_halves
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance
 
@@ -137,23 +138,15 @@ async def _note_each(
     """Note those that no rule refuses, found in halves; and which it does."""
     advances: list[Advance] = []
     refused: set[UUID] = set()
-    left = [entries]
-    # A deferred rule would refuse all of them at the end.
-    await db.execute("SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT half")
-    while left:
-        half = left.pop()
-        try:
-            with plainly():
-                advances += (await _note(db, half, wait))[0]
-        except RefusedError as error:
-            await db.execute("ROLLBACK TO half")
-            if len(half) > 1:
-                left += [half[len(half) // 2 :], half[: len(half) // 2]]
-            else:
-                refused.add(half[0].message_id)
-                _log.error("the database refuses a row", **error.rule, **ids(half[0]))
-        else:
-            await db.execute("RELEASE half; SAVEPOINT half")
+
+    async def note(some: Sequence[Claimed]) -> None:
+        advances.extend((await _note(db, some, wait))[0])
+
+    def refuse(entry: Claimed, error: RefusedError) -> None:
+        refused.add(entry.message_id)
+        _log.error("the database refuses a row", **error.rule, **ids(entry))
+
+    await in_halves(db, entries, note, (RefusedError,), refuse)
     return advances, refused
 
 

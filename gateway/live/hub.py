@@ -17,7 +17,7 @@ from gateway.store import live
 from gateway.store.callers import still_known
 from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.errors import DatabaseAwayError
-from gateway.store.listening import hear
+from gateway.store.listener import Listener
 from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot
 
@@ -33,7 +33,6 @@ _AT_ONCE = 100
 _READERS, _READERS_AGAIN = 3, 2
 
 _CHECK = 20.0
-_AGAIN = 1.0
 # Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0
 
@@ -41,14 +40,14 @@ _DEAF, _LISTENING = 1.0, 5.0
 class Live:
     """Subscriptions of this process; `run` serves them until it is cancelled.
 
-    `dsn` is a direct address of the database, as LISTEN needs it. There are at most `streams`,
-    `streams_of_one` of one organization; each waits `patience` seconds for the database.
+    There are at most `streams`, `streams_of_one` of one organization; each waits `patience` seconds
+    for the database. What the `listener` hears wakes them.
     """
 
     def __init__(
         self,
         database: Database,
-        dsn: str,
+        listener: Listener,
         render: Render,
         *,
         streams: int = _STREAMS,
@@ -59,13 +58,12 @@ class Live:
         self._streams = streams
         self._streams_of_one = streams_of_one
         self._patience = patience
-        self._dsn = dsn
+        self._listener = listener
+        listener.on("gateway_live", self._heard, self._wake_all)
         self._render = render
         self._feeds: dict[UUID, Feed] = {}
         self._count = 0
         self._stopping = False
-        self._wanted = asyncio.Event()
-        self._hearing = asyncio.Event()
         self._readers = asyncio.Semaphore(_READERS)
         self._readers_again = Places(_READERS_AGAIN, room=streams)
 
@@ -112,7 +110,7 @@ class Live:
     async def run(self) -> None:
         """Wake the feeds, and look after those who read."""
         async with asyncio.TaskGroup() as group:
-            for task in (self._listen, self._look, self._check):
+            for task in (self._look, self._check):
                 group.create_task(task())
 
     def _admit(self, organization_id: UUID) -> Feed:
@@ -133,7 +131,6 @@ class Live:
             )
         self._count += 1
         feed.users += 1
-        self._wanted.set()
         return feed
 
     def _leave(self, organization_id: UUID, feed: Feed, subscription: Subscription | None) -> None:
@@ -169,19 +166,6 @@ class Live:
 
         return read, read_again
 
-    async def _listen(self) -> None:
-        heard_nothing = False
-        while True:
-            await self._wanted.wait()
-            try:
-                await hear(self._dsn, self._hearing, self._heard)
-            except DatabaseAwayError as error:
-                if not heard_nothing:
-                    _log.warning("no connection hears of events", error=str(error))
-                heard_nothing = not self._hearing.is_set()
-            self._wake_all()
-            await asyncio.sleep(_AGAIN)
-
     def _heard(self, organization: str) -> None:
         with suppress(ValueError, KeyError):  # anybody may notify, of anything
             self._feeds[UUID(organization)].wake()
@@ -189,7 +173,7 @@ class Live:
     async def _look(self) -> None:
         while True:
             waited = 0.0
-            while waited < (_LISTENING if self._hearing.is_set() else _DEAF):
+            while waited < (_LISTENING if self._listener.hears else _DEAF):
                 await asyncio.sleep(_DEAF)
                 waited += _DEAF
             self._wake_all()

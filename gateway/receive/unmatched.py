@@ -15,6 +15,7 @@ from gateway.logs import logger
 from gateway.store import reports
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
+from gateway.store.halves import judge_now
 from gateway.store.reports import Event
 
 _log = logger(__name__)
@@ -122,7 +123,7 @@ class UnmatchedReports:
         try:
             async with self._database.as_service() as db:
                 await reports.record(db, events)
-                await db.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred rule's, too
+                await judge_now(db)  # of what is recorded already, too
                 raise _Undone
         except _Undone:
             return True

@@ -1,9 +1,9 @@
-"""Connections that listen: a worker's, which also shows that it is alive, and that of streams."""
+"""Connections that listen: a worker's, which also shows that it is alive, and a web process's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -62,32 +62,34 @@ async def listen(
 async def hear(
     dsn: str,
     hearing: asyncio.Event,
-    told: Callable[[str], None],
+    told: Mapping[str, Callable[[str], None]],
     *,
     patience: float = _SECONDS,
 ) -> None:
-    """Call `told` with the organization of new events, until the connection is lost.
+    """Call who is `told` of a channel with what is notified there, until the connection is lost.
 
-    `hearing` is set while it is sure that notifications arrive, within `patience` seconds: a
+    Sets `hearing` once it is sure that notifications arrive, within `patience` seconds: a
     transaction pooler takes LISTEN and never passes one on. Raises `DatabaseAwayError`.
     """
+
+    def tell(*heard: object) -> None:
+        told[str(heard[2])](str(heard[3]))
+
     async with _session(dsn, patience) as connection:
-        try:
-            lost, echoed = asyncio.Event(), asyncio.Event()
-            connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener("gateway_live", lambda *heard: told(str(heard[3])))
-            own = f"gateway_echo_{uuid4().hex}"
-            await connection.add_listener(own, lambda *_: echoed.set())
-            while not lost.is_set():
-                echoed.clear()
-                await connection.execute("SELECT pg_notify($1, '')", own)
-                if not await happens(echoed, patience):
-                    raise ConnectionError("it passes on no notifications")
-                hearing.set()
-                await happens(lost, _SECONDS)
-            raise ConnectionError("the server closed the connection")
-        finally:
-            hearing.clear()
+        lost, echoed = asyncio.Event(), asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        for channel in told:
+            await connection.add_listener(channel, tell)
+        own = f"gateway_echo_{uuid4().hex}"
+        await connection.add_listener(own, lambda *_: echoed.set())
+        while not lost.is_set():
+            echoed.clear()
+            await connection.execute("SELECT pg_notify($1, '')", own)
+            if not await happens(echoed, patience):
+                raise ConnectionError("it passes on no notifications")
+            hearing.set()
+            await happens(lost, _SECONDS)
+        raise ConnectionError("the server closed the connection")
 
 
 @asynccontextmanager

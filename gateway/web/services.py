@@ -11,6 +11,7 @@ from channels.render import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
+from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.live.hub import Live
 from gateway.metrics import Metrics
@@ -29,6 +30,7 @@ class Services:
     vault: Vault
     metrics: Metrics
     renderer: Renderer
+    keyring: Keyring
     callers: Callers
     drafting: Drafting
     accepting: Accepting

@@ -25,4 +25,4 @@ async def test_a_standby_is_a_database_that_is_away(copy: Machine) -> None:
         with pytest.raises(DatabaseAwayError, match="cannot execute LISTEN during recovery"):
             await listen(server.dsn, new_id(), asyncio.Event(), lambda: None)
         with pytest.raises(DatabaseAwayError, match="cannot execute LISTEN during recovery"):
-            await hear(server.dsn, asyncio.Event(), lambda _: None)
+            await hear(server.dsn, asyncio.Event(), {})

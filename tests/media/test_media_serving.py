@@ -20,11 +20,13 @@ from channels.download import Downloader
 from gateway import app as gateway_app
 from gateway.api import media as api
 from gateway.api.auth import Callers
+from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.media.files import Files
 from gateway.media.folder import FolderStore
 from gateway.media.serving import answer
 from gateway.store import media
+from gateway.store.listener import Listener
 from gateway.store.media import Media, NewMedia
 from tests.media.stage import BASE, LINKS, Stage, make_stage
 
@@ -89,7 +91,9 @@ async def site(
     app = web.Application(middlewares=[gateway_app._as_problems])
     app[api.SERVING] = api.Serving(database=stage.database, store=folder, links=LINKS)
     async with aiohttp.ClientSession() as session:
-        services: Any = SimpleNamespace(callers=Callers(settings, stage.database, session))
+        keyring = Keyring(stage.database, Listener(database))
+        callers = Callers(settings, stage.database, keyring, session)
+        services: Any = SimpleNamespace(callers=callers)
         for endpoint in api.ENDPOINTS:
             app.router.add_get(endpoint.path, endpoint.bound(services))
         api.add_links(app, BASE)

@@ -106,7 +106,7 @@ async def test_what_must_be_direct(stage: Stage, bouncer: Bouncer, database: str
     through, alive, hearing = bouncer.dsn(database), asyncio.Event(), asyncio.Event()
     for waiting in (
         listen(through, uuid4(), alive, lambda: None, patience=0.2),
-        hear(through, hearing, lambda _: None, patience=0.2),
+        hear(through, hearing, {}, patience=0.2),
     ):
         with pytest.raises(DatabaseAwayError, match="is a transaction pooler"):
             await waiting

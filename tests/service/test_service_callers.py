@@ -18,10 +18,12 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.api.auth import Callers
+from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.problems import Problem
 from gateway.setup import create_organization, create_staff
 from gateway.store.database import Database, Staff
+from gateway.store.listener import Listener
 from tests.service.conftest import SECRET, token
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ async def test_published_keys(issuer: Issuer, database: str) -> None:
     _, auth_id = await create_staff(store, organization_id, "a@example.com", "admin")
     settings = Settings(database_url=database, supabase_url=issuer.url, supabase_jwt_secret=SECRET)
     async with aiohttp.ClientSession() as session:
-        callers = Callers(settings, store, session)
+        callers = Callers(settings, store, Keyring(store, Listener(database)), session)
         for _ in range(3):
             caller = await callers.recognise(f"Bearer {issuer.sign('one', auth_id)}")
             assert isinstance(caller, Staff)
@@ -200,7 +202,8 @@ async def test_issuer_that_does_not_answer(issuer: Issuer, database: str) -> Non
     issuer.broken = True
     store = await Database.connect(database)
     async with aiohttp.ClientSession() as session:
-        callers = Callers(Settings(database_url=database, supabase_url=issuer.url), store, session)
+        settings = Settings(database_url=database, supabase_url=issuer.url)
+        callers = Callers(settings, store, Keyring(store, Listener(database)), session)
         with pytest.raises(Problem) as refused:
             await callers.recognise(f"Bearer {issuer.sign('one', uuid4())}")
     await store.close()

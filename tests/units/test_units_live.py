@@ -22,6 +22,7 @@ from gateway.live.subscription import EndedError, Subscription
 from gateway.problems import Problem
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
+from gateway.store.listener import Listener
 from gateway.store.listening import hear
 from gateway.store.positions import Position, Snapshot
 
@@ -215,13 +216,15 @@ async def test_what_was_missed_comes_first() -> None:
 async def running(dsn: str, **bounds: Any) -> AsyncIterator[Live]:
     """Streams of a process, over a database."""
     database = await Database.connect(dsn)
-    live = Live(database, dsn, lambda *_: b"{}", **bounds)
-    task = asyncio.create_task(live.run())
+    listener = Listener(dsn)
+    live = Live(database, listener, lambda *_: b"{}", **bounds)
+    tasks = [asyncio.create_task(each.run()) for each in (listener, live)]
     try:
         yield live
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await database.close()
 
 
@@ -352,5 +355,5 @@ async def test_a_pooler_that_passes_nothing_on(database: str) -> None:
     hearing = asyncio.Event()
     async with deaf(database) as dsn:
         with pytest.raises(DatabaseAwayError, match="it passes on no notifications"):
-            await hear(dsn, hearing, lambda _: None, patience=0.3)
+            await hear(dsn, hearing, {}, patience=0.3)
     assert not hearing.is_set()

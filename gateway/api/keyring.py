@@ -1,0 +1,83 @@
+"""API keys by their text, those of concurrent requests looked up together, and kept for seconds.
+
+A key is kept only while this process hears of every change of one, so that it works no longer than
+until the notification of its revocation has come: some milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Sequence
+
+from gateway.batching import Batching
+from gateway.store import accounts
+from gateway.store.accounts import Row
+from gateway.store.database import ApiKey, Database
+from gateway.store.errors import DatabaseAwayError
+from gateway.store.listener import Listener
+
+_PREFIX_LENGTH = 16
+# Seconds for which a key is kept: so long would one work whose revocation is lost, because the
+# connection that listens has broken without a word.
+_KEPT = 5.0
+_MOST = 10_000
+
+
+def new_api_key(*, is_test: bool) -> tuple[str, str, bytes]:
+    """(the key, its look-up prefix, its digest): 32 random bytes behind `gw_live_`, `gw_test_`."""
+    random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
+    key = f"gw_{'test' if is_test else 'live'}_{random}"
+    return key, key[:_PREFIX_LENGTH], _digest(key)
+
+
+def _digest(key: str) -> bytes:
+    # The key has 256 random bits: a fast hash cannot be reversed by guessing.
+    return hashlib.sha256(key.encode()).digest()
+
+
+class Keyring:
+    """Finds API keys."""
+
+    def __init__(self, database: Database, listener: Listener) -> None:
+        self._database = database
+        self._listener = listener
+        self._by_prefix = Batching(self._look_up, shared=(DatabaseAwayError,))
+        self._kept: dict[bytes, tuple[ApiKey, float]] = {}
+        self._changes = 0
+        listener.on("gateway_keys", lambda _: self.forget(), self.forget)
+
+    def forget(self) -> None:
+        """Keep none: one was changed, or may have been."""
+        self._changes += 1
+        self._kept.clear()
+
+    async def find(self, key: str) -> ApiKey | None:
+        """The key with this text, unless it is revoked; None if there is none."""
+        digest, now = _digest(key), time.monotonic()
+        found, until = self._kept.get(digest, (None, 0.0))
+        if now < until:
+            return found
+        changes = self._changes
+        rows = await self._by_prefix(key[:_PREFIX_LENGTH])
+        same = (row for row in rows if hmac.compare_digest(row["hash"], digest))
+        found = next(map(_api_key, same), None)
+        # Not if it was changed since: this may be what it was before.
+        if found and self._listener.hears and changes == self._changes:
+            if len(self._kept) >= _MOST:
+                self._kept.clear()
+            self._kept[digest] = (found, now + _KEPT)
+        return found
+
+    async def _look_up(self, prefixes: Sequence[str]) -> list[list[Row]]:
+        """The keys with each of these prefixes, for all concurrent requests at once."""
+        async with self._database.as_service() as db:
+            found = await accounts.api_keys_by_prefix(db, list(dict.fromkeys(prefixes)))
+        return [[row for row in found if row["prefix"] == prefix] for prefix in prefixes]
+
+
+def _api_key(row: Row) -> ApiKey:
+    return ApiKey(id=row["id"], organization_id=row["organization_id"], is_test=row["is_test"])

@@ -1,0 +1,58 @@
+"""The one connection of a web process that listens, for all in it who want to hear of changes.
+
+What is heard says only where to look, and what is lost is found: by a look every few seconds, or
+because nothing is kept for longer than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.logs import logger
+from gateway.store.errors import DatabaseAwayError
+from gateway.store.listening import hear
+
+_log = logger(__name__)
+
+# Seconds until it connects again: at first, and at most, where it never heard anything.
+_AGAIN, _MOST = 1.0, 8.0
+
+
+class Listener:
+    """Hears notifications while `run` runs; `dsn` is a direct address of the database."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._told: dict[str, Callable[[str], None]] = {}
+        self._lost: list[Callable[[], None]] = []
+        self._sure = asyncio.Event()
+
+    @property
+    def hears(self) -> bool:
+        """Whether notifications arrive; a connection that broke silently is noticed in seconds."""
+        return self._sure.is_set()
+
+    def on(self, channel: str, told: Callable[[str], None], lost: Callable[[], None]) -> None:
+        """Call `told` with what is notified on a channel, and `lost` when some may be lost.
+
+        Before `run`; each channel has one that listens.
+        """
+        self._told[channel] = told
+        self._lost.append(lost)
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        pause, is_told = _AGAIN, False
+        while True:
+            try:
+                await hear(self._dsn, self._sure, self._told)
+            except DatabaseAwayError as error:
+                if self.hears or not is_told:
+                    _log.warning("no connection hears of changes", error=str(error))
+                is_told = True
+            pause = _AGAIN if self.hears else min(2 * pause, _MOST)
+            self._sure.clear()
+            for lost in self._lost:
+                lost()
+            await asyncio.sleep(pause)
