@@ -239,7 +239,7 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
     if not row["is_active"]:
         return FieldError("template", "is not active")
     return Template(
-        id=UUID(row["id"]),
+        id=row["id"],
         channel=request.channel,
         subject=row["subject"],
         source=row["content"],

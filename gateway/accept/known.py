@@ -22,24 +22,24 @@ class Known:
     def __init__(self, context: Context, asked: Iterable[str]) -> None:
         self.asked = frozenset(asked)
         self.country = context.country
-        self._leads = {row["id"]: row for row in context.leads}
-        self._clients = {row["id"]: row for row in context.clients}
+        self._leads = {row["id"]: _with_id(row) for row in context.leads}
+        self._clients = {row["id"]: _with_id(row) for row in context.clients}
         self._answered = {row["id"]: row for row in context.answered}
         self._by_id: dict[str, Row] = {}
         self._templates: dict[str, list[Row]] = defaultdict(list)
-        for row in context.templates:  # the newest first
-            self._by_id[row["id"]] = row
+        for found in context.templates:  # the newest first
+            row = self._by_id[found["id"]] = _with_id(found)
             if row["is_active"]:
                 self._templates[row["name"]].append(row)
         self._senders: dict[tuple[str, str], Row] = {}
         self._defaults: dict[str, Row] = {}
         for found in context.senders:
-            row = {**found, "id": UUID(found["id"])}
+            row = _with_id(found)
             channel = Channel(row["channel"])
             self._senders.setdefault((channel, addresses.key(channel, row["address"])), row)
             if row["is_default"]:
                 self._defaults.setdefault(channel, row)
-        self._known = context.known  # the newest first
+        self._known = [_with_id(row) for row in context.known]  # the newest first
         self._reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in context.suppressed:
             self._reasons[row["channel"], row["address"]].append(row["reason"])
@@ -108,6 +108,11 @@ class Known:
             }:
                 people[key].append(row)
         return people
+
+
+def _with_id(row: Row) -> Row:
+    # Read once, for all requests that are about it.
+    return {**row, "id": UUID(row["id"])}
 
 
 def as_uuid(text: str) -> UUID | None:

@@ -106,4 +106,4 @@ def _owning(request: SendRequest, to_address: str, known: Known) -> Sequence[Row
 
 
 def _first(people: Sequence[Row], kind: str) -> UUID | None:
-    return next((UUID(row["id"]) for row in people if row["kind"] == kind), None)
+    return next((row["id"] for row in people if row["kind"] == kind), None)
