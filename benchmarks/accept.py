@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from benchmarks.load import Spec
 from benchmarks.measure import load, watch
+from benchmarks.processes import Child
 from benchmarks.result import Goal, Row, row_of
 from benchmarks.stage import Stage
 from benchmarks.traffic import batch, single
@@ -14,6 +16,9 @@ CONNECTIONS = 64
 BATCH = 100
 # A naive program whose threads are blocked by callers gains nothing from more connections.
 NAIVE_CONNECTIONS = 16
+
+# What answers, with so many processes.
+Serve = Callable[[int], AbstractContextManager[Child]]
 
 
 def accept(
@@ -54,7 +59,14 @@ def batches(stage: Stage, messages: int) -> list[bytes]:
     return [batch(stage.port, stage.tenant.key, contacts[at : at + BATCH]) for at in starts]
 
 
-def single_sends(stage: Stage, seconds: float, processes: int, *, is_keyed: bool = False) -> Row:
+def single_sends(
+    stage: Stage,
+    seconds: float,
+    processes: int,
+    *,
+    is_keyed: bool = False,
+    serve: Serve | None = None,
+) -> Row:
     """As many as this number of web processes accepts."""
     stage.postgres.clear()
     spec = Spec(
@@ -65,7 +77,7 @@ def single_sends(stage: Stage, seconds: float, processes: int, *, is_keyed: bool
         status=202,
         contains='"status":"pending"',
     )
-    with stage.web(processes) as web:
+    with (serve or stage.web)(processes) as web:
         requests = singles(stage, is_keyed=is_keyed)
         outcome, cost = load(stage, requests, spec, watch(stage, web=web))
     stored = stage.postgres.count("SELECT count(*) FROM public.messages")
@@ -81,7 +93,7 @@ def single_sends(stage: Stage, seconds: float, processes: int, *, is_keyed: bool
     return row
 
 
-def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
+def batch_sends(stage: Stage, seconds: float, processes: int, *, serve: Serve | None = None) -> Row:
     """The same in requests of a hundred."""
     stage.postgres.clear()
     spec = Spec(
@@ -92,7 +104,7 @@ def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
         status=207,
         contains='"status":202',
     )
-    with stage.web(processes) as web:
+    with (serve or stage.web)(processes) as web:
         requests = batches(stage, max(BATCH, stage.contacts))
         outcome, cost = load(stage, requests, spec, watch(stage, web=web))
     stored = stage.postgres.count("SELECT count(*) FROM public.messages")
@@ -100,6 +112,18 @@ def batch_sends(stage: Stage, seconds: float, processes: int) -> Row:
     row.more = {"answered": outcome.all_answered * BATCH, "stored": stored}
     row.goals = [Goal(what="messages a second", limit=12_000, value=row.rate)]
     return row
+
+
+def skeleton_accept(stage: Stage, seconds: float, webs: Sequence[int] = (1, 2)) -> list[Row]:
+    """The same requests to a program that does as little as can be done."""
+    rows = [
+        send(stage, seconds, processes, serve=stage.skeleton)
+        for send in (single_sends, batch_sends)
+        for processes in webs
+    ]
+    for row in rows:
+        row.path, row.goals, row.peak = "skeleton accept", [], {}
+    return rows
 
 
 def naive_accept(stage: Stage, seconds: float) -> float:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.accept import accept, naive_accept
+from benchmarks.accept import accept, naive_accept, skeleton_accept
 from benchmarks.alone import alone
 from benchmarks.circle import RATE, circle
 from benchmarks.cost import cost
@@ -82,6 +82,8 @@ class Run:
         naive = naive_accept(self.stage, self.size.naive) if self.with_naive else None
         self._baselines("accept", floor, {"it sends in the request": naive})
         size = self.size
+        if self.with_naive:
+            self.rows += skeleton_accept(self.stage, size.naive, size.webs)
         self.rows += accept(self.stage, size.seconds, naive, floor.get("many"), size.webs)
 
     def dispatch(self) -> None:

@@ -9,7 +9,7 @@ import os
 import secrets
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,8 @@ class Stage:
             yield child
 
     @contextmanager
-    def naive(self, module: str, *words: str) -> Iterator[Child]:
-        """A naive program, ready."""
+    def naive(self, module: str, *words: str, count: int = 1) -> Iterator[Child]:
+        """A naive program, ready in so many processes."""
         line = ["-m", f"benchmarks.naive.{module}", *words]
         env = self.environment(
             TWILIO_TOKEN=self.tenant.token,
@@ -130,8 +130,12 @@ class Stage:
             self.postgres.plain(),
             running(Child(f"naive-{module}", line, env, self.folder)) as child,
         ):
-            child.wait_until("is ready")
+            child.wait_until("is ready", count)
             yield child
+
+    def skeleton(self, concurrency: int = 1) -> AbstractContextManager[Child]:
+        """The program that does as little as can be done, in the place of `web`."""
+        return self.naive("skeleton", str(concurrency), count=concurrency)
 
     def _gateway(self, name: str, *words: str) -> list[str]:
         if self.profiles is None:

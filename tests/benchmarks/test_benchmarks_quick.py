@@ -62,7 +62,7 @@ def test_every_path_is_measured_beside_its_floor_and_its_naive_program(tmp_path:
     paths = {row["path"] for row in rows}
     assert {"accept", "dispatch", "receive", "circle", "alone", "cost", "memory"} < paths
     assert {"pgbench accept", "pgbench dispatch", "pgbench receive"} < paths
-    assert {"naive accept", "naive dispatch", "naive receive"} < paths
+    assert {"naive accept", "skeleton accept", "naive dispatch", "naive receive"} < paths
     stored = [
         goal
         for row in rows
