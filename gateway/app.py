@@ -116,7 +116,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             drafting = Drafting(database, renderer)
             nudge = Nudge(database)
             accepting = Accepting(database, drafting, files, metrics, nudge)
-            listener = Listener(settings.database_direct_url or dsn)
+            listener = Listener(database, settings.database_direct_url or dsn)
             keyring = Keyring(database, listener)
             live = Live(database, listener, render)
             app[SERVICES] = Services(

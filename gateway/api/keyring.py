@@ -61,12 +61,12 @@ class Keyring:
         found, until = self._kept.get(digest, (None, 0.0))
         if now < until:
             return found
-        changes = self._changes
+        hears, changes = self._listener.hears, self._changes
         rows = await self._by_prefix(key[:_PREFIX_LENGTH])
         same = (row for row in rows if hmac.compare_digest(row["hash"], digest))
         found = next(map(_api_key, same), None)
-        # Not if it was changed since: this may be what it was before.
-        if found and self._listener.hears and changes == self._changes:
+        # Not if one was changed since, or could have been unheard: this may be what it was before.
+        if found and hears and changes == self._changes:
             if len(self._kept) >= _MOST:
                 self._kept.clear()
             self._kept[digest] = (found, now + _KEPT)

@@ -72,6 +72,10 @@ class DatabaseAwayError(Exception):
     """PostgreSQL did not answer, or not in time: nothing is known to be stored, try again."""
 
 
+class NoSessionError(DatabaseAwayError):
+    """A transaction pooler is in between: no connection keeps a session, now and later."""
+
+
 class RolledBackError(DatabaseAwayError):
     """It was ended for another to continue, or for a changed table: certainly nothing is stored."""
 
@@ -143,7 +147,8 @@ def plainly() -> Iterator[None]:
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise DatabaseAwayError(f"the address cannot be used ({_one_line(error)})") from error
     except AWAY as error:
-        if isinstance(error, ValueError):  # asyncpg.DataError: a parameter that we gave
+        # asyncpg.DataError: a parameter that we gave. A wrong certificate is both.
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
             raise
         is_slow = isinstance(error, asyncpg.exceptions.QueryCanceledError)
         kind = SlowError if is_slow else DatabaseAwayError

@@ -10,19 +10,22 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.logs import logger
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError, NoSessionError
 from gateway.store.listening import hear
 
 _log = logger(__name__)
 
-# Seconds until it connects again: at first, and at most, where it never heard anything.
-_AGAIN, _MOST = 1.0, 8.0
+# Seconds until it connects again: at first, at most where it heard nothing, and where a pooler is
+# in between, which an operator has to change.
+_AGAIN, _MOST, _LONG = 1.0, 8.0, 300.0
 
 
 class Listener:
     """Hears notifications while `run` runs; `dsn` is a direct address of the database."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, database: Database, dsn: str) -> None:
+        self._database = database
         self._dsn = dsn
         self._told: dict[str, Callable[[str], None]] = {}
         self._lost: list[Callable[[], None]] = []
@@ -46,13 +49,23 @@ class Listener:
         pause, is_told = _AGAIN, False
         while True:
             try:
-                await hear(self._dsn, self._sure, self._told)
-            except DatabaseAwayError as error:
-                if self.hears or not is_told:
-                    _log.warning("no connection hears of changes", error=str(error))
+                await hear(self._dsn, self._sure, self._told, self._notify)
+            except Exception as error:  # noqa: BLE001 - also a login that may not, a wrong certificate
+                if self.hears:  # until now
+                    pause, is_told = _AGAIN, False
+                if isinstance(error, NoSessionError):
+                    pause = _LONG
+                if not is_told:
+                    known = isinstance(error, DatabaseAwayError)
+                    says = str(error) if known else type(error).__name__
+                    _log.warning("no connection hears of changes", error=says)
                 is_told = True
-            pause = _AGAIN if self.hears else min(2 * pause, _MOST)
-            self._sure.clear()
-            for lost in self._lost:
-                lost()
+            finally:
+                self._sure.clear()
+                for lost in self._lost:
+                    lost()
             await asyncio.sleep(pause)
+            pause = min(2 * pause, _MOST)
+
+    async def _notify(self, channel: str) -> None:
+        await self._database.at_once(f"NOTIFY {channel}")

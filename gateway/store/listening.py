@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import asyncpg
 
-from gateway.store.errors import DatabaseAwayError, plainly
+from gateway.store.errors import NoSessionError, plainly
 from gateway.store.pooler import NO_SESSION, happens, keeps_session
 from gateway.store.sql import queries
 
@@ -63,13 +63,15 @@ async def hear(
     dsn: str,
     hearing: asyncio.Event,
     told: Mapping[str, Callable[[str], None]],
+    notify: Callable[[str], Awaitable[None]],
     *,
     patience: float = _SECONDS,
 ) -> None:
     """Call who is `told` of a channel with what is notified there, until the connection is lost.
 
-    Sets `hearing` once it is sure that notifications arrive, within `patience` seconds: a
-    transaction pooler takes LISTEN and never passes one on. Raises `DatabaseAwayError`.
+    Sets `hearing` once it is sure that what we `notify` arrives, by the way that our changes take,
+    within `patience` seconds: a transaction pooler takes LISTEN and never passes one on, and `dsn`
+    may lead elsewhere. Raises `DatabaseAwayError`.
     """
 
     def tell(*heard: object) -> None:
@@ -84,9 +86,9 @@ async def hear(
         await connection.add_listener(own, lambda *_: echoed.set())
         while not lost.is_set():
             echoed.clear()
-            await connection.execute("SELECT pg_notify($1, '')", own)
+            await notify(own)
             if not await happens(echoed, patience):
-                raise ConnectionError("it passes on no notifications")
+                raise ConnectionError("it passes on no notifications of this database")
             hearing.set()
             await happens(lost, _SECONDS)
         raise ConnectionError("the server closed the connection")
@@ -101,7 +103,7 @@ async def _session(dsn: str, patience: float) -> AsyncIterator[Direct]:
         )
         try:
             if not await keeps_session(connection, dsn, patience):
-                raise DatabaseAwayError(f"{NO_SESSION}: set DATABASE_DIRECT_URL")
+                raise NoSessionError(f"{NO_SESSION}: set DATABASE_DIRECT_URL")
             await connection.execute(_KEEPALIVE)
             yield connection
         finally:

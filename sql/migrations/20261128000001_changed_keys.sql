@@ -5,17 +5,20 @@
 SELECT gateway.remember();
 
 -- Keys change rarely, so a notification inside of the transaction holds nobody up; it is told when that
--- is committed.
+-- is committed, once for all keys that it changed. The statement, not pg_notify(): everybody may use it.
 CREATE OR REPLACE FUNCTION gateway.tell_changed_keys() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  PERFORM pg_notify('gateway_keys', '');
+  NOTIFY gateway_keys;
   RETURN NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION gateway.tell_changed_keys() FROM PUBLIC;
-CREATE OR REPLACE TRIGGER tell_changed_keys AFTER UPDATE OR DELETE OR TRUNCATE ON gateway.api_keys
+-- For each row: a statement that changes none tells nobody.
+CREATE OR REPLACE TRIGGER tell_changed_keys AFTER UPDATE OR DELETE ON gateway.api_keys
+  FOR EACH ROW EXECUTE FUNCTION gateway.tell_changed_keys();
+CREATE OR REPLACE TRIGGER tell_truncated_keys AFTER TRUNCATE ON gateway.api_keys
   FOR EACH STATEMENT EXECUTE FUNCTION gateway.tell_changed_keys();
 
 SELECT gateway.note_undo('20261128000001');

@@ -91,7 +91,7 @@ async def site(
     app = web.Application(middlewares=[gateway_app._as_problems])
     app[api.SERVING] = api.Serving(database=stage.database, store=folder, links=LINKS)
     async with aiohttp.ClientSession() as session:
-        keyring = Keyring(stage.database, Listener(database))
+        keyring = Keyring(stage.database, Listener(stage.database, database))
         callers = Callers(settings, stage.database, keyring, session)
         services: Any = SimpleNamespace(callers=callers)
         for endpoint in api.ENDPOINTS:

@@ -94,7 +94,11 @@ async def test_session_mode(make_bouncer: Callable[..., Bouncer], database: str)
         sent = await stage.send(tenant, "+15557000001", "Hello")
         await stage.until_statuses({sent["id"]: "delivered"}, 30)
         hearing = asyncio.Event()
-        task = asyncio.create_task(hear(session, hearing, {}))
+
+        async def notify(channel: str) -> None:
+            await stage.database.at_once(f"NOTIFY {channel}")
+
+        task = asyncio.create_task(hear(session, hearing, {}, notify))
         await asyncio.wait_for(hearing.wait(), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

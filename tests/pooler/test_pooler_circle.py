@@ -103,10 +103,14 @@ async def test_a_worker_is_woken(stage: Stage) -> None:
 async def test_what_must_be_direct(stage: Stage, bouncer: Bouncer, database: str) -> None:
     """Through the pooler nobody is taken for alive or for hearing, also where one connection alone
     would hear itself; directly everybody is."""
+
+    async def notify(channel: str) -> None:
+        await stage.database.at_once(f"NOTIFY {channel}")
+
     through, alive, hearing = bouncer.dsn(database), asyncio.Event(), asyncio.Event()
     for waiting in (
         listen(through, uuid4(), alive, lambda: None, patience=0.2),
-        hear(through, hearing, {}, patience=0.2),
+        hear(through, hearing, {}, notify, patience=0.2),
     ):
         with pytest.raises(DatabaseAwayError, match="is a transaction pooler"):
             await waiting

@@ -172,7 +172,7 @@ async def test_published_keys(issuer: Issuer, database: str) -> None:
     _, auth_id = await create_staff(store, organization_id, "a@example.com", "admin")
     settings = Settings(database_url=database, supabase_url=issuer.url, supabase_jwt_secret=SECRET)
     async with aiohttp.ClientSession() as session:
-        callers = Callers(settings, store, Keyring(store, Listener(database)), session)
+        callers = Callers(settings, store, Keyring(store, Listener(store, database)), session)
         for _ in range(3):
             caller = await callers.recognise(f"Bearer {issuer.sign('one', auth_id)}")
             assert isinstance(caller, Staff)
@@ -203,7 +203,7 @@ async def test_issuer_that_does_not_answer(issuer: Issuer, database: str) -> Non
     store = await Database.connect(database)
     async with aiohttp.ClientSession() as session:
         settings = Settings(database_url=database, supabase_url=issuer.url)
-        callers = Callers(settings, store, Keyring(store, Listener(database)), session)
+        callers = Callers(settings, store, Keyring(store, Listener(store, database)), session)
         with pytest.raises(Problem) as refused:
             await callers.recognise(f"Bearer {issuer.sign('one', uuid4())}")
     await store.close()

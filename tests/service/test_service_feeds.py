@@ -35,7 +35,7 @@ async def test_a_mistake_ends_streams_and_not_events(
     gateway: Gateway, ask: Ask, database: str
 ) -> None:
     """Where a feed fails its streams end; the next one reads, also before and after those left."""
-    live = Live(gateway.database, Listener(database), render, streams_of_one=2)
+    live = Live(gateway.database, Listener(gateway.database, database), render, streams_of_one=2)
     running = asyncio.create_task(live.run())
     organization_id = gateway.a.organization_id
     caller = ApiKey(id=organization_id, organization_id=organization_id, is_test=False)
@@ -60,7 +60,7 @@ async def test_those_who_read_again_wait_for_one_of_each_organization(
     gateway: Gateway, ask: Ask, database: str
 ) -> None:
     """What a stream has missed is read before all that another organization's many have missed."""
-    live = Live(gateway.database, Listener(database), render)
+    live = Live(gateway.database, Listener(gateway.database, database), render)
     order: list[UUID] = []
     try:
         async with AsyncExitStack() as streams:

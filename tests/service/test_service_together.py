@@ -61,7 +61,8 @@ async def test_a_circle_of_locks(gateway: Gateway, ask: Ask, database: str) -> N
     async with gateway.database.as_service() as db:
         first, second = await db.fetch("SELECT id FROM gateway.conversations ORDER BY id")
     ours = await asyncpg.connect(database)
-    await ours.execute("SET deadlock_timeout = '1min'")  # the other one is ended
+    # The other one is ended.
+    await ours.execute("SET deadlock_timeout = '1min'; SET statement_timeout = '30s'")
     async with ours.transaction():
         lock = "SELECT FROM gateway.conversations WHERE id = $1 FOR UPDATE"
         await ours.execute(lock, second["id"])

@@ -216,7 +216,7 @@ async def test_what_was_missed_comes_first() -> None:
 async def running(dsn: str, **bounds: Any) -> AsyncIterator[Live]:
     """Streams of a process, over a database."""
     database = await Database.connect(dsn)
-    listener = Listener(dsn)
+    listener = Listener(database, dsn)
     live = Live(database, listener, lambda *_: b"{}", **bounds)
     tasks = [asyncio.create_task(each.run()) for each in (listener, live)]
     try:
@@ -352,8 +352,13 @@ async def deaf(database: str) -> AsyncIterator[str]:
 
 async def test_a_pooler_that_passes_nothing_on(database: str) -> None:
     """A connection on which no notification arrives is known for it, and never taken for one."""
-    hearing = asyncio.Event()
+    store, hearing = await Database.connect(database), asyncio.Event()
+
+    async def notify(channel: str) -> None:
+        await store.at_once(f"NOTIFY {channel}")
+
     async with deaf(database) as dsn:
         with pytest.raises(DatabaseAwayError, match="it passes on no notifications"):
-            await hear(dsn, hearing, {}, patience=0.3)
+            await hear(dsn, hearing, {}, notify, patience=0.3)
     assert not hearing.is_set()
+    await store.close()
