@@ -158,8 +158,7 @@ async def doubts(url: str) -> list[str]:
             UNION ALL
             SELECT format('conversation %s was merged into %s, but has messages that no list shows,'
               ' because another program''s rule refused to move them: when it lets them, run'
-              ' UPDATE public.messages SET conversation_id = %2$L WHERE conversation_id = %1$L;'
-              ' SELECT gateway.recount_conversation(%3$L, %2$L)',
+              ' SELECT gateway.follow_merged(%3$L, %1$L)',
               c.id, c.merged_into, c.organization_id)
             FROM gateway.conversations c
             WHERE c.merged_into IS NOT NULL AND EXISTS (SELECT FROM public.messages m

@@ -69,8 +69,7 @@ class Drafting:
         if not requests:
             return []
         pauses = Pauses()
-        sought = [each for request in requests for each in steps.sought(request)]
-        known = await self._lookups.known(caller, sought)
+        known = await self._lookups.known(caller, await _sought(requests, pauses))
         now = datetime.now(UTC)
         renderer = self._renderer.within(self._rendering, caller.organization_id)
         read: list[SendRequest] = []  # each request, and behind it its steps
@@ -128,6 +127,16 @@ class Drafting:
             sender_id=sender["id"] if sender else None,
             provider=provider,
         )
+
+
+async def _sought(requests: Sequence[SendRequest], pauses: Pauses) -> list[SendRequest]:
+    """Everything that these requests refer to, their steps, too."""
+    sought: list[SendRequest] = []
+    for request in requests:
+        sought += steps.sought(request)
+        if pauses.are_due:
+            await pauses.take()
+    return sought
 
 
 async def _compose(

@@ -23,6 +23,7 @@ WITH both_of AS (
     ORDER BY (lead_id IS NOT NULL) DESC, (client_id IS NOT NULL) DESC, created_at, id) AS rank
   FROM gateway.conversations
   WHERE organization_id = $1 AND id IN ($2, $3) AND merged_into IS NULL
+    AND NOT is_linked -- staff may have said meanwhile who one of them is
 )
 SELECT gateway.merge_conversations($1,
   (SELECT id FROM both_of WHERE rank = 2), (SELECT id FROM both_of WHERE rank = 1));

@@ -48,6 +48,59 @@ async def test_a_long_conversation_is_merged(two: Connection, database: str) -> 
     assert [kept] == [row["id"] for row in await two.fetch(open_ones)]
 
 
+async def test_long_texts_of_a_conversation(two: Connection) -> None:
+    """Of long texts fewer go along at a time: no step takes longer than a second or two."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 30)
+    await two.execute("UPDATE messages SET body = repeat('x', 100000) || body")
+    left = "SELECT count(*) FROM messages WHERE conversation_id = $1"
+
+    steps = []
+    while await conversations.merge(two, A, merged=gone, kept=kept) is None:  # type: ignore[arg-type]
+        steps.append(await two.fetchval(left, gone))
+
+    assert [20, 10] == steps
+
+
+async def test_staff_say_who_one_is_between_two_steps(two: Connection) -> None:
+    """Conversations that seemed to be one person's are joined no further once staff say whose."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    await write(two, one.conversation_id, 501)
+    await two.execute(
+        "UPDATE gateway.conversations SET created_at = now() - interval '1 day' WHERE id = $1",
+        other.conversation_id,
+    )
+    ids = (one.conversation_id, other.conversation_id)
+    assert await conversations.join(two, A, *ids) is None  # type: ignore[arg-type]
+    await two.execute("UPDATE gateway.conversations SET is_linked = true WHERE id = $1", ids[0])
+    assert await conversations.join(two, A, *ids) is False  # type: ignore[arg-type]
+    assert 1 == await two.fetchval(
+        "SELECT count(*) FROM messages WHERE conversation_id = $1", ids[0]
+    )
+
+
+async def test_reports_while_merging(two: Connection, database: str) -> None:
+    """Reports lock messages in one order, and so does a merge: none of them has to give way."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    gone, kept = one.conversation_id, other.conversation_id
+    await write(two, gone, 400)
+    pool = await Database.connect(database, size=4)
+    lock = "SELECT FROM messages WHERE organization_id = $1 ORDER BY id FOR NO KEY UPDATE"
+
+    async def report() -> None:
+        for _ in range(20):
+            async with pool.as_service() as db:
+                await db.execute(lock, A)
+
+    async def merge() -> None:
+        async with pool.as_service() as db:
+            assert await conversations.merge(db, A, merged=gone, kept=kept)
+
+    await asyncio.gather(report(), report(), merge())
+    await pool.close()
+
+
 async def test_a_rule_keeps_some_of_a_long_conversation(two: Connection, database: str) -> None:
     """Where a rule of another program's refuses one of its messages to move, all are in
     conversations that are shown, and no other is in the way."""
@@ -79,7 +132,11 @@ async def test_a_trigger_keeps_one_of_a_long_conversation(two: Connection, datab
     caller = ApiKey(id=uuid.uuid4(), organization_id=A, is_test=False)
     pool = await Database.connect(database, size=1)
 
-    for stays in ("RETURN NULL;", "NEW.conversation_id := OLD.conversation_id;"):
+    for stays in (
+        "RETURN NULL;",
+        "NEW.conversation_id := OLD.conversation_id;",
+        "NEW.conversation_id := NULL;",
+    ):
         await two.execute(
             "CREATE OR REPLACE FUNCTION crm_stay() RETURNS trigger LANGUAGE plpgsql AS"
             f" $$ BEGIN IF OLD.body = '590' THEN {stays} END IF; RETURN NEW; END $$;"
@@ -198,6 +255,18 @@ async def test_a_rule_keeps_what_came_after_a_merge(two: Connection, database: s
     )
     (doubt,) = (each for each in await migrate.doubts(database) if str(ann) in each)
     assert f"{ann} was merged into {kept}, but has messages that no list shows" in doubt
+    mend = f"SELECT gateway.follow_merged('{A}', '{ann}')"
+    assert mend in doubt
+    await two.execute("UPDATE gateway.conversations SET status = 'closed' WHERE id = $1", kept)
+    await two.execute("ALTER TABLE messages DROP CONSTRAINT crm")
+    await two.execute(mend)
+    assert [] == [each for each in await migrate.doubts(database) if str(ann) in each]
+    assert ("open", 2) == tuple(
+        await two.fetchrow(
+            "SELECT status, unread_count FROM gateway.conversations WHERE id = $1", kept
+        )
+        or ()
+    )
 
 
 async def test_placing_while_merging(two: Connection, database: str) -> None:
