@@ -32,13 +32,17 @@ async def check(
 ) -> None:
     """Raises `Problem` 422 where a reply goes to an address of another conversation than its own.
 
-    That may be the same one by now: what it was written in has been merged since it was read.
+    That may be the same one by now: what it was written in has been merged since it was read. Or
+    it is being merged, and the message that is answered is there already.
     """
     for place, found in zip(places, placed, strict=True):
         if place.conversation_id in (None, found.conversation_id):
             continue
         now = await conversations.get(db, organization_id, place.conversation_id)
-        if now is None or now["id"] != found.conversation_id:
+        if now is not None and now["id"] == found.conversation_id:
+            continue
+        into = await conversations.merging_into(db, organization_id, found.conversation_id)
+        if now is None or now["id"] != into:
             raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
 
 

@@ -225,11 +225,21 @@ async def set_apart(
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False
+    places = [conversation_id]
+    if into := await merging_into(db, organization_id, conversation_id):
+        await db.execute(_SQL["hold"], organization_id, [into])
+        places.append(into)
     await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
-    await db.execute(_SQL["move_messages"], organization_id, conversation_id, key, new_id)
-    for each in (conversation_id, new_id):
+    await db.execute(_SQL["move_messages"], organization_id, places, key, new_id)
+    for each in (*places, new_id):
         await db.execute(_SQL["recount"], organization_id, each)
     return True
+
+
+async def merging_into(db: Connection, organization_id: UUID, conversation_id: UUID) -> UUID | None:
+    """Where the oldest messages of a long conversation are, while it is merged; else None."""
+    into: UUID | None = await db.fetchval(_SQL["merging_into"], organization_id, conversation_id)
+    return into
 
 
 async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:

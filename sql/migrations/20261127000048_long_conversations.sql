@@ -4,13 +4,19 @@
 
 SELECT gateway.remember();
 
+-- Of one of which the oldest messages have moved: into which, and when some last did.
+ALTER TABLE gateway.conversations
+  ADD COLUMN IF NOT EXISTS merging_into uuid,
+  ADD COLUMN IF NOT EXISTS merging_at timestamptz;
+
 -- As before, but of a long conversation only its oldest 500 messages go along, or those with the first
 -- million bytes of text, and null says that there are more: it is to be called again. A message takes
 -- half a millisecond, in which its words are indexed anew, and a million bytes of words half a second:
 -- forty thousand took longer than a statement may, so that they never were merged, and each of that
 -- person's messages waited for another attempt. Until the last step both are shown, each
--- with what is in it, and new messages come to where they came before. Where another program's trigger or
--- policy leaves a message where it is, and says nothing, it is refused: the conversation stays, too.
+-- with what is in it, and new messages come to where they came before. Of two that are merged into each
+-- other at the same time, the first goes on. Where another program's trigger or policy leaves a message
+-- where it is, and says nothing, it is refused: the conversation stays, too.
 CREATE OR REPLACE FUNCTION gateway.merge_conversations(organization uuid, merged uuid, kept uuid)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -26,6 +32,12 @@ BEGIN
   ORDER BY c.id FOR UPDATE;
   IF merged = kept OR 2 <> (SELECT count(*) FROM gateway.conversations c
     WHERE c.organization_id = organization AND c.id IN (merged, kept) AND c.merged_into IS NULL)
+  THEN
+    RETURN false;
+  END IF;
+  IF EXISTS (SELECT FROM gateway.conversations c
+    WHERE c.organization_id = organization AND c.id = kept AND c.merging_into = merged
+      AND c.merging_at > now() - interval '20 seconds')
   THEN
     RETURN false;
   END IF;
@@ -65,8 +77,9 @@ BEGIN
       WHERE m.organization_id = organization AND m.conversation_id = merged
         AND m.direction = 'inbound'
       LIMIT gone.unread_count) stays;
-    UPDATE gateway.conversations SET unread_count = unread
-    WHERE organization_id = organization AND id = merged AND unread_count <> unread;
+    UPDATE gateway.conversations SET
+      unread_count = unread, merging_into = kept, merging_at = now()
+    WHERE organization_id = organization AND id = merged;
     UPDATE gateway.conversations c SET
       status = CASE WHEN 'open' IN (c.status, gone.status) THEN 'open' ELSE 'closed' END,
       last_message_id = CASE WHEN c.last_message_id IS NULL OR came.at > c.last_message_at
@@ -80,10 +93,12 @@ BEGIN
     RETURN NULL;
   END IF;
   UPDATE gateway.conversations SET merged_into = kept, lead_id = NULL, client_id = NULL,
-    assigned_to = NULL, unread_count = 0
+    assigned_to = NULL, unread_count = 0, merging_into = NULL
   WHERE organization_id = organization AND id = merged;
   UPDATE gateway.conversations SET merged_into = kept
   WHERE organization_id = organization AND merged_into = merged;
+  UPDATE gateway.conversations SET merging_into = nullif(kept, id)
+  WHERE organization_id = organization AND merging_into = merged;
   UPDATE gateway.conversation_addresses SET conversation_id = kept
   WHERE organization_id = organization AND conversation_id = merged;
   UPDATE gateway.conversations c SET

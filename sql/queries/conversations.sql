@@ -146,9 +146,14 @@ SELECT address FROM moved;
 UPDATE gateway.conversation_addresses SET conversation_id = $4
 WHERE organization_id = $1 AND conversation_id = $2 AND address = $3;
 
+-- name: merging_into
+-- Where some messages of conversation $2 are already, while it is merged in steps.
+SELECT merging_into FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
+
 -- name: move_messages
+-- Of conversations $2, those with this address.
 UPDATE messages SET conversation_id = $4
-WHERE organization_id = $1 AND conversation_id = $2
+WHERE organization_id = $1 AND conversation_id = ANY ($2::uuid[])
   AND gateway.address_key(CASE direction WHEN 'inbound' THEN from_address ELSE to_address END) = $3;
 
 -- name: recount
