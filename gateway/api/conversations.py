@@ -145,6 +145,9 @@ async def unlink(call: Call) -> web.Response:
             db, call.organization_id, row["id"], call.body.address, new
         ):
             raise invalid([FieldError("address", "is not one of this conversation's addresses")])
+        left = await conversations.get(db, call.organization_id, row["id"])
+        if left is not None and not left["addresses"]:  # nothing is moved then
+            raise Problem(409, "This is its only address: there is nothing to take it out of.")
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)
     if made is None:
@@ -262,6 +265,6 @@ ENDPOINTS = [
         summary="Move an address of somebody else's into a conversation of its own",
         body=shapes.UnlinkRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 413, 422),
+        problems=(400, 404, 409, 413, 422),
     ),
 ]

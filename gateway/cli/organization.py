@@ -54,7 +54,7 @@ def create_staff(
     email: Annotated[str, typer.Option(help="Their e-mail address.")],
     role: Annotated[
         Literal["owner", "admin", "member"],
-        typer.Option(help="Owners and admins also manage accounts, senders, keys and templates."),
+        typer.Option(help="Owners and admins also manage accounts, senders and keys."),
     ] = "member",
     name: Annotated[str | None, typer.Option(help="Their full name.")] = None,
     auth_id: Annotated[

@@ -230,6 +230,8 @@ async def set_apart(
         await db.execute(_SQL["hold"], organization_id, [into])
         places.append(into)
     await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
+    for each in places:
+        await db.execute(_SQL["move_unread"], organization_id, each, key, new_id)
     await db.execute(_SQL["move_messages"], organization_id, places, key, new_id)
     for each in (*places, new_id):
         await db.execute(_SQL["recount"], organization_id, each)

@@ -150,6 +150,23 @@ WHERE organization_id = $1 AND conversation_id = $2 AND address = $3;
 -- Where some messages of conversation $2 are already, while it is merged in steps.
 SELECT merging_into FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
+-- name: move_unread
+-- What is unread in conversation $2 came last: as much of it as has this address is unread in $4 instead.
+WITH unread AS (
+  SELECT gateway.address_key(m.from_address) = $3 AS is_theirs FROM messages m
+  WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
+  ORDER BY m.created_at DESC, m.id DESC
+  LIMIT (SELECT c.unread_count FROM gateway.conversations c
+    WHERE c.organization_id = $1 AND c.id = $2)
+), theirs AS (
+  SELECT count(*)::integer AS unread FROM unread WHERE is_theirs
+), stays AS (
+  UPDATE gateway.conversations c SET unread_count = c.unread_count - t.unread FROM theirs t
+  WHERE c.organization_id = $1 AND c.id = $2
+)
+UPDATE gateway.conversations c SET unread_count = c.unread_count + t.unread FROM theirs t
+WHERE c.organization_id = $1 AND c.id = $4;
+
 -- name: move_messages
 -- Of conversations $2, those with this address.
 UPDATE messages SET conversation_id = $4

@@ -315,6 +315,12 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     apart = await ask("POST", f"{path}/unlink", {"address": "+447700900999"}, key=gateway.a.member)
     assert (201, ["+447700900999"]) == (apart.status, apart.body["contact"]["addresses"])
     assert apart.body["id"] not in (found["id"], second["id"])
+    assert {1} == {each["unread_count"] for each in await listed(ask)}
+    only = await ask("POST", f"{path}/unlink", {"address": ANN})
+    assert (409, "This is its only address: there is nothing to take it out of.") == (
+        only.status,
+        only.body["detail"],
+    )
     gone = await ask("POST", f"{path}/unlink", {"address": "+447700900999"})
     assert {"address": "is not one of this conversation's addresses"} == gone.fields()
     free = await ask("POST", f"{path}/link", {"lead_id": None})
