@@ -146,7 +146,9 @@ async def unlink(call: Call) -> web.Response:
         ):
             raise invalid([FieldError("address", "is not one of this conversation's addresses")])
         left = await conversations.get(db, call.organization_id, row["id"])
-        if left is not None and not left["addresses"]:  # nothing is moved then
+        into = await conversations.merging_into(db, call.organization_id, row["id"])
+        # Nothing is moved then; but from where it is merged to, it may be taken back.
+        if left is not None and not left["addresses"] and into is None:
             raise Problem(409, "This is its only address: there is nothing to take it out of.")
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)

@@ -108,8 +108,9 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
+        into = await conversations.merging_into(db, visit.staff.organization_id, row["id"])
     address, new = form.get("address", ""), new_id()
-    if row["addresses"] == [address]:
+    if row["addresses"] == [address] and into is None:
         raise Problem(409, "This is the only address here: there is nothing to take it out of.")
     apart = False
     if address in row["addresses"]:
