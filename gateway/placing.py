@@ -42,7 +42,7 @@ async def check(
         if now is not None and now["id"] == found.conversation_id:
             continue
         into = await conversations.merging_into(db, organization_id, found.conversation_id)
-        if now is None or now["id"] != into:
+        if now is None or now["id"] not in into:
             raise invalid([FieldError("to", "belongs to another conversation: write to it there")])
 
 
@@ -114,7 +114,18 @@ async def merge(
             "It has more messages than can be moved at once: try again.",
             headers={"Retry-After": "1"},
         )
+    if not is_merged and await _is_other_way(database, caller, merged=merged, kept=kept):
+        raise Problem(
+            503,
+            "They are being merged the other way round: try again when that is done or given up.",
+            headers={"Retry-After": "20"},
+        )
     return is_merged
+
+
+async def _is_other_way(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> bool:
+    async with database.as_service(on_behalf=caller) as db:
+        return merged in await conversations.merging_into(db, caller.organization_id, kept)
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

@@ -141,14 +141,14 @@ async def unlink(call: Call) -> web.Response:
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
     async with call.services.database.as_service(on_behalf=call.caller) as db:
+        into = await conversations.merging_into(db, call.organization_id, row["id"])
         if not await conversations.set_apart(
             db, call.organization_id, row["id"], call.body.address, new
         ):
             raise invalid([FieldError("address", "is not one of this conversation's addresses")])
         left = await conversations.get(db, call.organization_id, row["id"])
-        into = await conversations.merging_into(db, call.organization_id, row["id"])
         # Nothing is moved then; but from where it is merged to, it may be taken back.
-        if left is not None and not left["addresses"] and into is None:
+        if left is not None and not left["addresses"] and not into:
             raise Problem(409, "This is its only address: there is nothing to take it out of.")
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)

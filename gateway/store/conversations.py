@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -83,8 +84,17 @@ async def set_name(
 
 
 async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) -> bool | None:
-    """Join two conversations of one person; False if that has been done, None as `merge`."""
+    """Join two conversations of one person; None as `merge`.
+
+    False if that has been done, or if staff say who they are, or merge one of them elsewhere.
+    """
     note(db, [organization_id])
+    # First, so that what follows sees what was done until then.
+    await db.execute(_SQL["hold"], organization_id, [one, other])
+    for each, target in ((one, other), (other, one)):
+        into = await merging_into(db, organization_id, each)
+        if into and into[0] != target:
+            return False
     joined: bool | None = await db.fetchval(_SQL["join"], organization_id, one, other)
     return joined
 
@@ -92,9 +102,11 @@ async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) ->
 async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool | None:
     """Make one conversation part of another; False if either does not exist (any more).
 
-    None where it is long: its oldest messages have moved, call it again.
+    None where it is long: its oldest messages have moved, call it again. Of a merge into another
+    one, which was given up, they come back first.
     """
     note(db, [organization_id])
+    await _bring_home(db, organization_id, merged, unless=kept)
     done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
     return done
 
@@ -205,6 +217,8 @@ async def link(
         "lead_id" in changes,
         "client_id" in changes,
     )
+    if linked is not None:
+        await _bring_home(db, organization_id, conversation_id)
     return linked is not None
 
 
@@ -221,27 +235,49 @@ async def set_apart(
 ) -> bool:
     """Move an address with its messages into a new conversation; False where it is not in this."""
     note(db, [organization_id])
+    await _bring_home(db, organization_id, conversation_id)
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False
-    places = [conversation_id]
-    if into := await merging_into(db, organization_id, conversation_id):
-        await db.execute(_SQL["hold"], organization_id, [into])
-        places.append(into)
     await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
-    for each in places:
-        await db.execute(_SQL["move_unread"], organization_id, each, key, new_id)
-    await db.execute(_SQL["move_messages"], organization_id, places, key, new_id)
-    for each in (*places, new_id):
+    await _move(db, organization_id, conversation_id, key, new_id)
+    for each in (conversation_id, new_id):
         await db.execute(_SQL["recount"], organization_id, each)
     return True
 
 
-async def merging_into(db: Connection, organization_id: UUID, conversation_id: UUID) -> UUID | None:
-    """Where the oldest messages of a long conversation are, while it is merged; else None."""
-    into: UUID | None = await db.fetchval(_SQL["merging_into"], organization_id, conversation_id)
-    return into
+async def merging_into(db: Connection, organization_id: UUID, conversation_id: UUID) -> list[UUID]:
+    """Where the oldest messages of a long conversation are while it is merged in steps: in the
+    first, and from there perhaps in others."""
+    rows = await db.fetch(_SQL["merging_into"], organization_id, conversation_id)
+    return [row["id"] for row in rows]
+
+
+async def _bring_home(
+    db: Connection, organization_id: UUID, conversation_id: UUID, *, unless: UUID | None = None
+) -> None:
+    """Take back what has been merged away already, `unless` into this one."""
+    into = await merging_into(db, organization_id, conversation_id)
+    if not into or into[0] == unless:
+        return
+    await db.execute(_SQL["hold"], organization_id, [conversation_id, *into])
+    into = await merging_into(db, organization_id, conversation_id)
+    keys = [
+        row["address"] for row in await db.fetch(_SQL["keys"], organization_id, conversation_id)
+    ]
+    for place, key in product(into, keys):
+        await _move(db, organization_id, place, key, conversation_id)
+    for each in (*into, conversation_id):
+        await db.execute(_SQL["recount"], organization_id, each)
+    await db.execute(_SQL["is_home"], organization_id, conversation_id)
+
+
+async def _move(
+    db: Connection, organization_id: UUID, conversation_id: UUID, key: str, to: UUID
+) -> None:
+    await db.execute(_SQL["move_unread"], organization_id, conversation_id, key, to)
+    await db.execute(_SQL["move_messages"], organization_id, conversation_id, key, to)
 
 
 async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:

@@ -164,7 +164,11 @@ class Database:
     async def at_once(self, statement: str) -> None:
         """One statement of the gateway itself, without values: one round trip instead of three."""
         async with self._connection() as connection:
-            await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
+            try:
+                await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
+            except asyncpg.ReadOnlySQLTransactionError:
+                connection.terminate()  # as below
+                raise
 
     def as_caller(self, caller: Caller, *, is_brief: bool = False) -> Transaction:
         """A transaction under Row Level Security as the caller.

@@ -46,20 +46,21 @@ class Listener:
 
     async def run(self) -> None:
         """Listen for ever."""
-        pause, is_told = _AGAIN, False
+        pause, told, is_pooled = _AGAIN, "", False
         while True:
             try:
                 await hear(self._dsn, self._sure, self._told, self._notify)
             except Exception as error:  # noqa: BLE001 - also a login that may not, a wrong certificate
                 if self.hears:  # until now
-                    pause, is_told = _AGAIN, False
-                if isinstance(error, NoSessionError):
-                    pause = _LONG
-                if not is_told:
-                    known = isinstance(error, DatabaseAwayError)
-                    says = str(error) if known else type(error).__name__
+                    pause, told = _AGAIN, ""
+                known = isinstance(error, DatabaseAwayError)
+                says = str(error) if known else type(error).__name__
+                if says != told:
                     _log.warning("no connection hears of changes", error=says)
-                is_told = True
+                told = says
+                # The first time it may be a slow one, through which a session can be kept.
+                was_pooled, is_pooled = is_pooled, isinstance(error, NoSessionError)
+                pause = _LONG if was_pooled and is_pooled else pause
             finally:
                 self._sure.clear()
                 for lost in self._lost:

@@ -4,19 +4,12 @@
 
 SELECT gateway.remember();
 
--- Of one of which the oldest messages have moved: into which, and when some last did.
-ALTER TABLE gateway.conversations
-  ADD COLUMN IF NOT EXISTS merging_into uuid,
-  ADD COLUMN IF NOT EXISTS merging_at timestamptz;
-
--- As before, but of a long conversation only its oldest 500 messages go along, or those with the first
--- million bytes of text, and null says that there are more: it is to be called again. A message takes
--- half a millisecond, in which its words are indexed anew, and a million bytes of words half a second:
--- forty thousand took longer than a statement may, so that they never were merged, and each of that
--- person's messages waited for another attempt. Until the last step both are shown, each
--- with what is in it, and new messages come to where they came before. Of two that are merged into each
--- other at the same time, the first goes on. Where another program's trigger or policy leaves a message
--- where it is, and says nothing, it is refused: the conversation stays, too.
+-- As before, but of a long conversation only its oldest 500 messages go along, and null says that there
+-- are more: it is to be called again. A message takes half a millisecond, in which its words are
+-- indexed anew: forty thousand took longer than a statement may, so that they never were merged, and
+-- each of that person's messages waited for another attempt. Until the last step both are shown, each
+-- with what is in it, and new messages come to where they came before. Where another program's trigger or
+-- policy leaves a message where it is, and says nothing, it is refused: the conversation stays, too.
 CREATE OR REPLACE FUNCTION gateway.merge_conversations(organization uuid, merged uuid, kept uuid)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -35,29 +28,13 @@ BEGIN
   THEN
     RETURN false;
   END IF;
-  IF EXISTS (SELECT FROM gateway.conversations c
-    WHERE c.organization_id = organization AND c.id = kept AND c.merging_into = merged
-      AND c.merging_at > now() - interval '20 seconds')
-  THEN
-    RETURN false;
-  END IF;
   oldest := ARRAY(
-    SELECT o.id FROM (
-      SELECT m.id, m.created_at,
-        sum(m.size) OVER (ORDER BY m.created_at, m.id) - m.size AS before
-      FROM (
-        SELECT m.id, m.created_at, coalesce(octet_length(m.body), 0) AS size
-        FROM public.messages m
-        WHERE m.organization_id = organization AND m.conversation_id = merged
-        ORDER BY m.created_at, m.id LIMIT 500) m
-    ) o WHERE o.before < 1000000 ORDER BY o.created_at, o.id);
-  -- In the order in which reports lock them.
-  PERFORM FROM public.messages m
-  WHERE m.organization_id = organization AND m.id = ANY (oldest)
-  ORDER BY m.id FOR NO KEY UPDATE;
+    SELECT m.id FROM public.messages m
+    WHERE m.organization_id = organization AND m.conversation_id = merged
+    ORDER BY m.created_at, m.id LIMIT 500);
   UPDATE public.messages m SET conversation_id = kept
   WHERE m.organization_id = organization AND m.id = ANY (oldest);
-  SELECT bool_or(m.conversation_id IS DISTINCT FROM kept) AS stayed, max(m.created_at) AS at,
+  SELECT bool_or(m.conversation_id = merged) AS stayed, max(m.created_at) AS at,
     max(m.created_at) FILTER (WHERE m.direction = 'inbound') AS inbound_at,
     array_agg(DISTINCT m.channel) AS channels
   INTO came FROM public.messages m
@@ -77,9 +54,8 @@ BEGIN
       WHERE m.organization_id = organization AND m.conversation_id = merged
         AND m.direction = 'inbound'
       LIMIT gone.unread_count) stays;
-    UPDATE gateway.conversations SET
-      unread_count = unread, merging_into = kept, merging_at = now()
-    WHERE organization_id = organization AND id = merged;
+    UPDATE gateway.conversations SET unread_count = unread
+    WHERE organization_id = organization AND id = merged AND unread_count <> unread;
     UPDATE gateway.conversations c SET
       status = CASE WHEN 'open' IN (c.status, gone.status) THEN 'open' ELSE 'closed' END,
       last_message_id = CASE WHEN c.last_message_id IS NULL OR came.at > c.last_message_at
@@ -93,12 +69,10 @@ BEGIN
     RETURN NULL;
   END IF;
   UPDATE gateway.conversations SET merged_into = kept, lead_id = NULL, client_id = NULL,
-    assigned_to = NULL, unread_count = 0, merging_into = NULL
+    assigned_to = NULL, unread_count = 0
   WHERE organization_id = organization AND id = merged;
   UPDATE gateway.conversations SET merged_into = kept
   WHERE organization_id = organization AND merged_into = merged;
-  UPDATE gateway.conversations SET merging_into = nullif(kept, id)
-  WHERE organization_id = organization AND merging_into = merged;
   UPDATE gateway.conversation_addresses SET conversation_id = kept
   WHERE organization_id = organization AND conversation_id = merged;
   UPDATE gateway.conversations c SET
@@ -119,51 +93,30 @@ BEGIN
 END
 $$;
 
--- What came after its conversation was merged, and went there all the same (see merged_meanwhile), goes
--- where that went, and makes itself known there.
-CREATE OR REPLACE FUNCTION gateway.follow_merged(organization uuid, merged uuid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
+-- What came after its conversation was merged, and went there all the same (see merged_meanwhile), is
+-- where that went, and makes itself known there; what a rule of another program's refuses to move does
+-- not keep all the rest from being migrated ('gateway migrate up' names it: migrate.doubts).
+DO $came$
 DECLARE
   gone gateway.conversations;
 BEGIN
-  SELECT * INTO STRICT gone FROM gateway.conversations c
-  WHERE c.organization_id = organization AND c.id = merged AND c.merged_into IS NOT NULL
-  FOR UPDATE;
-  UPDATE public.messages SET conversation_id = gone.merged_into
-  WHERE organization_id = organization AND conversation_id = merged;
-  IF EXISTS (SELECT FROM public.messages m
-    WHERE m.organization_id = organization AND m.conversation_id = merged)
-  THEN
-    RAISE EXCEPTION 'another program''s trigger or policy lets not all messages of % move', merged
-      USING TABLE = 'messages', COLUMN = 'conversation_id';
-  END IF;
-  UPDATE gateway.conversations SET
-    unread_count = unread_count + gone.unread_count,
-    status = CASE WHEN gone.unread_count > 0 THEN 'open' ELSE status END
-  WHERE organization_id = gone.organization_id AND id = gone.merged_into;
-  UPDATE gateway.conversations SET unread_count = 0
-  WHERE organization_id = organization AND id = merged;
-  PERFORM gateway.recount_conversation(organization, gone.merged_into);
-END
-$$;
-REVOKE ALL ON FUNCTION gateway.follow_merged(uuid, uuid) FROM PUBLIC;
-
--- What a rule of another program's refuses to move does not keep all the rest from being migrated
--- ('gateway migrate up' names it: migrate.doubts).
-DO $came$
-DECLARE
-  gone record;
-BEGIN
   FOR gone IN
-    SELECT c.organization_id, c.id, c.merged_into FROM gateway.conversations c
+    SELECT * FROM gateway.conversations c
     WHERE c.merged_into IS NOT NULL AND EXISTS (
       SELECT FROM public.messages m
       WHERE m.organization_id = c.organization_id AND m.conversation_id = c.id)
     ORDER BY c.organization_id, c.id
   LOOP
     BEGIN
-      PERFORM gateway.follow_merged(gone.organization_id, gone.id);
+      UPDATE public.messages SET conversation_id = gone.merged_into
+      WHERE organization_id = gone.organization_id AND conversation_id = gone.id;
+      UPDATE gateway.conversations SET
+        unread_count = unread_count + gone.unread_count,
+        status = CASE WHEN gone.unread_count > 0 THEN 'open' ELSE status END
+      WHERE organization_id = gone.organization_id AND id = gone.merged_into;
+      UPDATE gateway.conversations SET unread_count = 0
+      WHERE organization_id = gone.organization_id AND id = gone.id;
+      PERFORM gateway.recount_conversation(gone.organization_id, gone.merged_into);
     EXCEPTION
       WHEN transaction_rollback OR lock_not_available THEN RAISE; -- another time it can be done
       WHEN OTHERS THEN

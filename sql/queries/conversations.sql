@@ -147,8 +147,22 @@ UPDATE gateway.conversation_addresses SET conversation_id = $4
 WHERE organization_id = $1 AND conversation_id = $2 AND address = $3;
 
 -- name: merging_into
--- Where some messages of conversation $2 are already, while it is merged in steps.
-SELECT merging_into FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
+-- Where messages of conversation $2 are already while it is merged in steps, and from there on.
+WITH RECURSIVE places AS (
+  SELECT c.merging_into AS id FROM gateway.conversations c
+  WHERE c.organization_id = $1 AND c.id = $2
+  UNION
+  SELECT c.merging_into FROM places p
+  JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = p.id
+)
+SELECT id FROM places WHERE id IS NOT NULL AND id <> $2;
+
+-- name: keys
+SELECT address FROM gateway.conversation_addresses
+WHERE organization_id = $1 AND conversation_id = $2;
+
+-- name: is_home
+UPDATE gateway.conversations SET merging_into = NULL WHERE organization_id = $1 AND id = $2;
 
 -- name: move_unread
 -- What is unread in conversation $2 came last: as much of it as has this address is unread in $4 instead.
@@ -168,9 +182,8 @@ UPDATE gateway.conversations c SET unread_count = c.unread_count + t.unread FROM
 WHERE c.organization_id = $1 AND c.id = $4;
 
 -- name: move_messages
--- Of conversations $2, those with this address.
 UPDATE messages SET conversation_id = $4
-WHERE organization_id = $1 AND conversation_id = ANY ($2::uuid[])
+WHERE organization_id = $1 AND conversation_id = $2
   AND gateway.address_key(CASE direction WHEN 'inbound' THEN from_address ELSE to_address END) = $3;
 
 -- name: recount

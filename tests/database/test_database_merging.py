@@ -11,7 +11,7 @@ import pytest
 from gateway import migrate, placing
 from gateway.problems import Problem
 from gateway.store import conversations
-from gateway.store.conversations import Place, Placed
+from gateway.store.conversations import Placed
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import RefusedError
 from tests.database.rows import A
@@ -61,64 +61,6 @@ async def test_long_texts_of_a_conversation(two: Connection) -> None:
         steps.append(await two.fetchval(LEFT, gone))
 
     assert [20, 10] == steps
-
-
-async def test_staff_say_who_one_is_between_two_steps(two: Connection) -> None:
-    """Conversations that seemed to be one person's are joined no further once staff say whose."""
-    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
-    await write(two, one.conversation_id, 501)
-    await two.execute(
-        "UPDATE gateway.conversations SET created_at = now() - interval '1 day' WHERE id = $1",
-        other.conversation_id,
-    )
-    ids = (one.conversation_id, other.conversation_id)
-    assert await conversations.join(two, A, *ids) is None  # type: ignore[arg-type]
-    await two.execute("UPDATE gateway.conversations SET is_linked = true WHERE id = $1", ids[0])
-    assert await conversations.join(two, A, *ids) is False  # type: ignore[arg-type]
-    assert 1 == await two.fetchval(
-        "SELECT count(*) FROM messages WHERE conversation_id = $1", ids[0]
-    )
-
-
-async def test_two_that_are_merged_into_each_other(two: Connection) -> None:
-    """Who begins first goes on; when that has been given up, the other way is free."""
-    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
-    ann, ben = one.conversation_id, other.conversation_id
-    await write(two, ann, 1001)
-    await write(two, ben, 501)
-    assert await conversations.merge(two, A, merged=ann, kept=ben) is None  # type: ignore[arg-type]
-    assert await conversations.merge(two, A, merged=ben, kept=ann) is False  # type: ignore[arg-type]
-    await two.execute("UPDATE gateway.conversations SET merging_at = now() - interval '1 minute'")
-    steps = [await conversations.merge(two, A, merged=ben, kept=ann) for _ in range(3)]  # type: ignore[arg-type]
-    assert [None, None, True] == steps
-    assert 1502 == await two.fetchval(LEFT, ann)
-    assert 0 == await two.fetchval(
-        "SELECT count(*) FROM gateway.conversations WHERE merging_into IS NOT NULL"
-    )
-
-
-async def test_a_merge_that_is_given_up_halfway(two: Connection) -> None:
-    """Until the last step an address is set apart with all of its messages, those that have moved,
-    too; and a reply to it is taken from both."""
-    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
-    ann, ben, apart = one.conversation_id, other.conversation_id, uuid.uuid4()
-    await write(two, ann, 501)
-    assert await conversations.merge(two, A, merged=ann, kept=ben) is None  # type: ignore[arg-type]
-    said_in = [
-        Place(seed=uuid.uuid4(), addresses=[ANN], conversation_id=each) for each in (ann, ben)
-    ]
-    found = [Placed(conversation_id=ann, joins=None)] * 2
-    await placing.check(two, A, said_in, found)  # type: ignore[arg-type]
-
-    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
-
-    assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, apart)]
-    shown = "SELECT last_message_id IS NULL FROM gateway.conversations WHERE id = $1"
-    assert [True, True, False] == [await two.fetchval(shown, each) for each in (ann, ben, apart)]
-    found = [Placed(conversation_id=apart, joins=None)] * 2
-    with pytest.raises(Problem) as problem:
-        await placing.check(two, A, said_in, found)  # type: ignore[arg-type]
-    assert "belongs to another conversation" in str(problem.value.as_json())
 
 
 async def test_reports_while_merging(two: Connection, database: str) -> None:

@@ -110,7 +110,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
         row = await thread.known(visit, db)
         into = await conversations.merging_into(db, visit.staff.organization_id, row["id"])
     address, new = form.get("address", ""), new_id()
-    if row["addresses"] == [address] and into is None:
+    if row["addresses"] == [address] and not into:
         raise Problem(409, "This is the only address here: there is nothing to take it out of.")
     apart = False
     if address in row["addresses"]:

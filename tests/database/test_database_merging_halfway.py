@@ -1,0 +1,170 @@
+"""A long conversation that is merged in steps, and somebody who changes their mind in between."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import placing
+from gateway.problems import Problem
+from gateway.store import conversations
+from gateway.store.conversations import Place, Placed
+from gateway.store.database import ApiKey, Database
+from tests.database.rows import A
+from tests.database.test_database_conversations import ANN, BEN, at, lead, place, two
+from tests.database.test_database_merging import LEFT, write
+
+if TYPE_CHECKING:
+    from tests.database.test_database_conversations import Connect, Connection
+
+__all__ = ["two"]  # a fixture
+
+CAL = "+447700900777"
+
+
+async def three(db: Connection) -> list[uuid.UUID]:
+    """The conversations of Ann, Ben and Cal, of which Ann's is long."""
+    ids = [(await place(db, at(address)))[0].conversation_id for address in (ANN, BEN, CAL)]
+    await write(db, ids[0], 501)
+    return ids
+
+
+async def halfway(db: Connection, merged: uuid.UUID, kept: uuid.UUID) -> None:
+    """The first step of a merge."""
+    assert await conversations.merge(db, A, merged=merged, kept=kept) is None  # type: ignore[arg-type]
+
+
+async def test_two_that_are_merged_into_each_other(two: Connection) -> None:
+    """Who begins first goes on; when that has been given up, the other way is free."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    ann, ben = one.conversation_id, other.conversation_id
+    await write(two, ann, 1001)
+    await write(two, ben, 501)
+    assert await conversations.merge(two, A, merged=ann, kept=ben) is None  # type: ignore[arg-type]
+    assert await conversations.merge(two, A, merged=ben, kept=ann) is False  # type: ignore[arg-type]
+    await two.execute("UPDATE gateway.conversations SET merging_at = now() - interval '1 minute'")
+    steps = [await conversations.merge(two, A, merged=ben, kept=ann) for _ in range(3)]  # type: ignore[arg-type]
+    assert [None, None, True] == steps
+    assert 1502 == await two.fetchval(LEFT, ann)
+    assert 0 == await two.fetchval(
+        "SELECT count(*) FROM gateway.conversations WHERE merging_into IS NOT NULL"
+    )
+
+
+async def test_a_merge_that_is_given_up_halfway(two: Connection) -> None:
+    """Until the last step an address is set apart with all of its messages, those that have moved,
+    too; and a reply to it is taken from both."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    ann, ben, apart = one.conversation_id, other.conversation_id, uuid.uuid4()
+    await write(two, ann, 501)
+    assert await conversations.merge(two, A, merged=ann, kept=ben) is None  # type: ignore[arg-type]
+    said_in = [
+        Place(seed=uuid.uuid4(), addresses=[ANN], conversation_id=each) for each in (ann, ben)
+    ]
+    found = [Placed(conversation_id=ann, joins=None)] * 2
+    await placing.check(two, A, said_in, found)  # type: ignore[arg-type]
+
+    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+
+    assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, apart)]
+    shown = "SELECT last_message_id IS NULL FROM gateway.conversations WHERE id = $1"
+    assert [True, True, False] == [await two.fetchval(shown, each) for each in (ann, ben, apart)]
+    found = [Placed(conversation_id=apart, joins=None)] * 2
+    with pytest.raises(Problem) as problem:
+        await placing.check(two, A, said_in, found)  # type: ignore[arg-type]
+    assert "belongs to another conversation" in str(problem.value.as_json())
+
+
+async def test_staff_say_who_one_is_between_two_steps(two: Connection) -> None:
+    """Conversations that seemed to be one person's are joined no further once staff say whose."""
+    (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
+    await write(two, one.conversation_id, 501)
+    await two.execute(
+        "UPDATE gateway.conversations SET created_at = now() - interval '1 day' WHERE id = $1",
+        other.conversation_id,
+    )
+    ids = (one.conversation_id, other.conversation_id)
+    assert await conversations.join(two, A, *ids) is None  # type: ignore[arg-type]
+    await two.execute("UPDATE gateway.conversations SET is_linked = true WHERE id = $1", ids[0])
+    assert await conversations.join(two, A, *ids) is False  # type: ignore[arg-type]
+    assert 1 == await two.fetchval(
+        "SELECT count(*) FROM messages WHERE conversation_id = $1", ids[0]
+    )
+
+
+async def test_another_one_in_the_end(two: Connection) -> None:
+    """Who was merged into the wrong one at first is merged into the right one with all messages."""
+    ann, ben, cal = await three(two)
+    await halfway(two, ann, ben)
+    await halfway(two, ann, cal)
+    assert [1, 0, 500] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
+    assert await conversations.merge(two, A, merged=ann, kept=cal)  # type: ignore[arg-type]
+    assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
+
+
+async def test_where_they_went_from_there(two: Connection) -> None:
+    """What has moved is found, too, where it was merged on to."""
+    ann, ben, cal = await three(two)
+    await halfway(two, ann, ben)
+    await two.execute(
+        "INSERT INTO messages (organization_id, conversation_id, channel, direction, from_address,"
+        " to_address, body) SELECT $1, $2, 'sms', 'inbound', $3, '+1', 'x'"
+        " FROM generate_series(1, 99)",
+        *(A, ben, BEN),
+    )
+    await halfway(two, ben, cal)
+    assert [ben, cal] == await conversations.merging_into(two, A, ann)  # type: ignore[arg-type]
+    apart = uuid.uuid4()
+    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+    assert 501 == await two.fetchval(LEFT, apart)
+
+
+async def test_a_link_brings_home(two: Connection) -> None:
+    """When staff say who one is, its messages are its own again."""
+    ann, ben, _ = await three(two)
+    await halfway(two, ann, ben)
+    await two.execute("UPDATE gateway.conversations SET unread_count = 9 WHERE id = $1", ben)
+    assert await conversations.link(two, A, ann, {"lead_id": await lead(two, "+15550001")})  # type: ignore[arg-type]
+    assert [501, 0] == [await two.fetchval(LEFT, each) for each in (ann, ben)]
+    unread = "SELECT unread_count FROM gateway.conversations WHERE id = $1"
+    assert [9, 0] == [await two.fetchval(unread, each) for each in (ann, ben)]
+    assert [] == await conversations.merging_into(two, A, ann)  # type: ignore[arg-type]
+
+
+async def test_a_join_that_waited_for_a_link(
+    two: Connection, database: str, connect: Connect
+) -> None:
+    """What staff said while a join waited for them holds for it."""
+    ann, ben, _ = await three(two)
+    somebody = await lead(two, "+15550001")
+    pool, staff = await Database.connect(database, size=2), await connect(database)
+
+    async def join() -> bool | None:
+        async with pool.as_service() as db:
+            return await conversations.join(db, A, ann, ben)
+
+    async with staff.transaction():
+        await conversations.link(staff, A, ann, {"lead_id": somebody})  # type: ignore[arg-type]
+        joining = asyncio.create_task(join())
+        blocked = "SELECT FROM pg_locks WHERE NOT granted AND $1 = ANY (pg_blocking_pids(pid))"
+        while not await two.fetch(blocked, staff.get_server_pid()):
+            assert not joining.done()
+            await asyncio.sleep(0.01)
+    assert await joining is False
+    await pool.close()
+
+
+async def test_the_other_way_round(two: Connection, database: str) -> None:
+    """Who merges two the other way round while they are being merged is told so."""
+    ann, ben, _ = await three(two)
+    await halfway(two, ann, ben)
+    caller = ApiKey(id=uuid.uuid4(), organization_id=A, is_test=False)
+    pool = await Database.connect(database, size=1)
+    with pytest.raises(Problem) as problem:
+        await placing.merge(pool, caller, merged=ben, kept=ann)
+    await pool.close()
+    assert (503, "20") == (problem.value.status, problem.value.headers["Retry-After"])
+    assert "the other way round" in problem.value.detail
