@@ -114,18 +114,29 @@ async def merge(
             "It has more messages than can be moved at once: try again.",
             headers={"Retry-After": "1"},
         )
-    if not is_merged and await _is_other_way(database, caller, merged=merged, kept=kept):
+    if not is_merged:
+        await _explain(database, caller, merged=merged, kept=kept)
+    return is_merged
+
+
+async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> None:
+    """Raises `Problem` 409 or 503 where two are not merged because of another merge."""
+    organization_id = caller.organization_id
+    async with database.as_service(on_behalf=caller) as db:
+        into = await conversations.merging_into(db, organization_id, merged)
+        back = await conversations.merging_into(db, organization_id, kept)
+    if into and into[0] != kept:
+        raise Problem(
+            409,
+            f"It is being merged into {into[0]}: finish that, or unlink its addresses, which takes"
+            " their messages along.",
+        )
+    if back and back[0] == merged:
         raise Problem(
             503,
             "They are being merged the other way round: try again when that is done or given up.",
             headers={"Retry-After": "20"},
         )
-    return is_merged
-
-
-async def _is_other_way(database: Database, caller: Caller, *, merged: UUID, kept: UUID) -> bool:
-    async with database.as_service(on_behalf=caller) as db:
-        return merged in await conversations.merging_into(db, caller.organization_id, kept)
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

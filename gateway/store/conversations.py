@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -89,12 +88,8 @@ async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) ->
     False if that has been done, or if staff say who they are, or merge one of them elsewhere.
     """
     note(db, [organization_id])
-    # First, so that what follows sees what was done until then.
-    await db.execute(_SQL["hold"], organization_id, [one, other])
-    for each, target in ((one, other), (other, one)):
-        into = await merging_into(db, organization_id, each)
-        if into and into[0] != target:
-            return False
+    # First, so that what follows sees what was done while this waited.
+    await db.execute(_SQL["hold_both"], organization_id, [one, other])
     joined: bool | None = await db.fetchval(_SQL["join"], organization_id, one, other)
     return joined
 
@@ -102,11 +97,10 @@ async def join(db: Connection, organization_id: UUID, one: UUID, other: UUID) ->
 async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UUID) -> bool | None:
     """Make one conversation part of another; False if either does not exist (any more).
 
-    None where it is long: its oldest messages have moved, call it again. Of a merge into another
-    one, which was given up, they come back first.
+    None where it is long: its oldest messages have moved, call it again. False, too, where it is
+    being merged into another one, or that one into it (`merging_into`).
     """
     note(db, [organization_id])
-    await _bring_home(db, organization_id, merged, unless=kept)
     done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
     return done
 
@@ -217,8 +211,6 @@ async def link(
         "lead_id" in changes,
         "client_id" in changes,
     )
-    if linked is not None:
-        await _bring_home(db, organization_id, conversation_id)
     return linked is not None
 
 
@@ -233,17 +225,27 @@ async def of_contact(
 async def set_apart(
     db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
 ) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this."""
+    """Move an address with its messages into a new conversation; False where it is not in this.
+
+    Also those that have gone elsewhere already, because this one is being merged.
+    """
     note(db, [organization_id])
-    await _bring_home(db, organization_id, conversation_id)
     await db.execute(_SQL["hold"], organization_id, [conversation_id])
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False
+    places = await merging_into(db, organization_id, conversation_id)
+    await db.execute(_SQL["hold"], organization_id, places)
+    is_merging = bool(places)
+    places.append(conversation_id)
     await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
-    await _move(db, organization_id, conversation_id, key, new_id)
-    for each in (conversation_id, new_id):
+    for each in places:
+        await db.execute(_SQL["move_unread"], organization_id, each, key, new_id)
+        await db.execute(_SQL["move_messages"], organization_id, each, key, new_id)
+    for each in (*places, new_id):
         await db.execute(_SQL["recount"], organization_id, each)
+    if is_merging:
+        await db.execute(_SQL["all_apart"], organization_id, conversation_id)
     return True
 
 
@@ -252,32 +254,6 @@ async def merging_into(db: Connection, organization_id: UUID, conversation_id: U
     first, and from there perhaps in others."""
     rows = await db.fetch(_SQL["merging_into"], organization_id, conversation_id)
     return [row["id"] for row in rows]
-
-
-async def _bring_home(
-    db: Connection, organization_id: UUID, conversation_id: UUID, *, unless: UUID | None = None
-) -> None:
-    """Take back what has been merged away already, `unless` into this one."""
-    into = await merging_into(db, organization_id, conversation_id)
-    if not into or into[0] == unless:
-        return
-    await db.execute(_SQL["hold"], organization_id, [conversation_id, *into])
-    into = await merging_into(db, organization_id, conversation_id)
-    keys = [
-        row["address"] for row in await db.fetch(_SQL["keys"], organization_id, conversation_id)
-    ]
-    for place, key in product(into, keys):
-        await _move(db, organization_id, place, key, conversation_id)
-    for each in (*into, conversation_id):
-        await db.execute(_SQL["recount"], organization_id, each)
-    await db.execute(_SQL["is_home"], organization_id, conversation_id)
-
-
-async def _move(
-    db: Connection, organization_id: UUID, conversation_id: UUID, key: str, to: UUID
-) -> None:
-    await db.execute(_SQL["move_unread"], organization_id, conversation_id, key, to)
-    await db.execute(_SQL["move_messages"], organization_id, conversation_id, key, to)
 
 
 async def seen(db: Connection, organization_id: UUID, addresses: Sequence[str]) -> list[str]:

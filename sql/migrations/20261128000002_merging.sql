@@ -1,4 +1,4 @@
--- A long conversation that is merged in steps: short steps, and what is done when somebody changes their mind.
+-- A long conversation that is merged in steps: short ones, and what becomes of it when they are given up.
 
 -- migrate:up
 
@@ -10,9 +10,10 @@ ALTER TABLE gateway.conversations
   ADD COLUMN IF NOT EXISTS merging_at timestamptz;
 
 -- As before, but a step ends with the first million bytes of text, too, whose words are half a second of
--- work; it locks messages in the order in which reports do; and what has moved is known, so that it can
--- be brought home. Of two that are merged into each other at the same time, the first goes on. A message
--- that another program's trigger puts elsewhere is one that does not move.
+-- work; it locks messages in the order in which reports do; and it is known where they have gone: one of
+-- which some are in another one is merged into no third one, and its addresses are set apart from both.
+-- Of two that are merged into each other at the same time, the first goes on. A message that another
+-- program's trigger puts elsewhere is one that does not move.
 CREATE OR REPLACE FUNCTION gateway.merge_conversations(organization uuid, merged uuid, kept uuid)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -32,8 +33,10 @@ BEGIN
     RETURN false;
   END IF;
   IF EXISTS (SELECT FROM gateway.conversations c
-    WHERE c.organization_id = organization AND c.id = kept AND c.merging_into = merged
-      AND c.merging_at > now() - interval '20 seconds')
+    WHERE c.organization_id = organization AND (
+      c.id = merged AND c.merging_into <> kept
+      OR c.id = kept AND c.merging_into = merged
+        AND c.merging_at > now() - interval '20 seconds'))
   THEN
     RETURN false;
   END IF;

@@ -157,12 +157,12 @@ WITH RECURSIVE places AS (
 )
 SELECT id FROM places WHERE id IS NOT NULL AND id <> $2;
 
--- name: keys
-SELECT address FROM gateway.conversation_addresses
-WHERE organization_id = $1 AND conversation_id = $2;
-
--- name: is_home
-UPDATE gateway.conversations SET merging_into = NULL WHERE organization_id = $1 AND id = $2;
+-- name: all_apart
+-- Of a conversation that has no address left nothing is being merged any more.
+UPDATE gateway.conversations SET merging_into = NULL
+WHERE organization_id = $1 AND id = $2 AND NOT EXISTS (
+  SELECT FROM gateway.conversation_addresses a
+  WHERE a.organization_id = $1 AND a.conversation_id = $2);
 
 -- name: move_unread
 -- What is unread in conversation $2 came last: as much of it as has this address is unread in $4 instead.
@@ -193,6 +193,12 @@ SELECT gateway.recount_conversation($1, $2);
 SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
 ORDER BY id FOR NO KEY UPDATE;
+
+-- name: hold_both
+-- As a merge does, so that it need not ask for more.
+SELECT id FROM gateway.conversations
+WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND merged_into IS NULL
+ORDER BY id FOR UPDATE;
 
 -- name: reply
 -- What a reply answers: their latest message (on channel $3, if given), else our latest to them; and our

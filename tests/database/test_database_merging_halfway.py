@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,14 @@ async def three(db: Connection) -> list[uuid.UUID]:
     ids = [(await place(db, at(address)))[0].conversation_id for address in (ANN, BEN, CAL)]
     await write(db, ids[0], 501)
     return ids
+
+
+async def waits_for(db: Connection, holder: Connection, task: asyncio.Task[Any]) -> None:
+    """Return once the task waits for what the holder's transaction has locked."""
+    blocked = "SELECT FROM pg_locks WHERE NOT granted AND $1 = ANY (pg_blocking_pids(pid))"
+    while not await db.fetch(blocked, holder.get_server_pid()):
+        assert not task.done()
+        await asyncio.sleep(0.01)
 
 
 async def halfway(db: Connection, merged: uuid.UUID, kept: uuid.UUID) -> None:
@@ -95,13 +103,23 @@ async def test_staff_say_who_one_is_between_two_steps(two: Connection) -> None:
     )
 
 
-async def test_another_one_in_the_end(two: Connection) -> None:
-    """Who was merged into the wrong one at first is merged into the right one with all messages."""
+async def test_another_one_in_the_end(two: Connection, database: str) -> None:
+    """Who was half merged into the wrong one is merged into no other before that is undone."""
     ann, ben, cal = await three(two)
     await halfway(two, ann, ben)
-    await halfway(two, ann, cal)
-    assert [1, 0, 500] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
-    assert await conversations.merge(two, A, merged=ann, kept=cal)  # type: ignore[arg-type]
+    caller = ApiKey(id=uuid.uuid4(), organization_id=A, is_test=False)
+    pool = await Database.connect(database, size=1)
+    with pytest.raises(Problem) as problem:
+        await placing.merge(pool, caller, merged=ann, kept=cal)
+    assert (409, True) == (problem.value.status, str(ben) in problem.value.detail)
+    assert [1, 500, 0] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
+
+    apart = uuid.uuid4()
+    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+    assert await placing.merge(pool, caller, merged=apart, kept=cal)
+    # What is left of it, perhaps with a name, goes where its address is.
+    assert await placing.merge(pool, caller, merged=ann, kept=cal)
+    await pool.close()
     assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
 
 
@@ -122,16 +140,28 @@ async def test_where_they_went_from_there(two: Connection) -> None:
     assert 501 == await two.fetchval(LEFT, apart)
 
 
-async def test_a_link_brings_home(two: Connection) -> None:
-    """When staff say who one is, its messages are its own again."""
+async def test_setting_apart_waits_for_a_step(
+    two: Connection, database: str, connect: Connect
+) -> None:
+    """A step that is not committed yet is waited for, and what it moved is taken along."""
     ann, ben, _ = await three(two)
-    await halfway(two, ann, ben)
-    await two.execute("UPDATE gateway.conversations SET unread_count = 9 WHERE id = $1", ben)
-    assert await conversations.link(two, A, ann, {"lead_id": await lead(two, "+15550001")})  # type: ignore[arg-type]
-    assert [501, 0] == [await two.fetchval(LEFT, each) for each in (ann, ben)]
-    unread = "SELECT unread_count FROM gateway.conversations WHERE id = $1"
-    assert [9, 0] == [await two.fetchval(unread, each) for each in (ann, ben)]
-    assert [] == await conversations.merging_into(two, A, ann)  # type: ignore[arg-type]
+    apart, pool, other = (
+        uuid.uuid4(),
+        await Database.connect(database, size=2),
+        await connect(database),
+    )
+
+    async def set_apart() -> bool:
+        async with pool.as_service() as db:
+            return await conversations.set_apart(db, A, ann, ANN, apart)
+
+    async with other.transaction():
+        await halfway(other, ann, ben)
+        setting = asyncio.create_task(set_apart())
+        await waits_for(two, other, setting)
+    assert await setting
+    await pool.close()
+    assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, apart)]
 
 
 async def test_a_join_that_waited_for_a_link(
@@ -149,10 +179,7 @@ async def test_a_join_that_waited_for_a_link(
     async with staff.transaction():
         await conversations.link(staff, A, ann, {"lead_id": somebody})  # type: ignore[arg-type]
         joining = asyncio.create_task(join())
-        blocked = "SELECT FROM pg_locks WHERE NOT granted AND $1 = ANY (pg_blocking_pids(pid))"
-        while not await two.fetch(blocked, staff.get_server_pid()):
-            assert not joining.done()
-            await asyncio.sleep(0.01)
+        await waits_for(two, staff, joining)
     assert await joining is False
     await pool.close()
 
