@@ -78,8 +78,8 @@ class Accepting:
         Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
         What the database refuses is a `Problem` of its own in a batch, else its error is raised.
 
-        With an idempotency key the answer is kept in the same transaction; when a concurrent
-        request with that key was first, its answer comes back and nothing is stored.
+        With an idempotency key the answer is kept in the same transaction; when another request
+        with that key was first, its answer comes back and nothing is stored.
         """
 
         async def attempt(alone: Alone) -> list[Result] | Replayed:

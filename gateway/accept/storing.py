@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -46,6 +46,18 @@ _MOST = 200
 _TURN = 5.0
 
 
+# An organization and an idempotency key of it.
+Claim = tuple[UUID, str]
+
+
+class _OthersError(Exception):
+    """Other requests claimed these keys first: with nothing of theirs the batch can be stored."""
+
+    def __init__(self, claims: set[Claim]) -> None:
+        super().__init__("another request was first")
+        self.claims = claims
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Idempotency:
     """An Idempotency-Key, the digest of its request, and how the results become the answer.
@@ -85,7 +97,7 @@ class Accepted:
         return key.answer(self.results) != key.before
 
     @property
-    def claim(self) -> tuple[UUID, str] | None:
+    def claim(self) -> Claim | None:
         """What it claims with its key: the answer to it is its own."""
         return (self.caller.organization_id, self.idempotency.key) if self.idempotency else None
 
@@ -187,9 +199,26 @@ class Storing:
         notes: bool = True,
         keep: Keep = keep_all,
     ) -> list[tuple[Stored, list[Placed]]]:
+        others: set[Claim] = set()
+        while True:
+            try:
+                return await self._store_but(others, batch, wait, notes=notes, keep=keep)
+            except _OthersError as error:
+                others |= error.claims
+
+    async def _store_but(
+        self,
+        others: set[Claim],
+        batch: Sequence[Accepted],
+        wait: Wait,
+        *,
+        notes: bool,
+        keep: Keep,
+    ) -> list[tuple[Stored, list[Placed]]]:
+        """Raises `_OthersError`, with nothing stored, for more claims that are others'."""
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds) as db:
-            firsts = await _firsts(db, batch)
+            firsts = await _firsts(db, batch, others)
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:
                 if accepted.rows:
@@ -207,14 +236,7 @@ class Storing:
                 written_to = {row["lead_id"] for row in of_one if row["id"] in placed}
                 left[organization_id] = list((leads & written_to) - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
-            await messages.answer(
-                db,
-                [
-                    (*accepted.claim, accepted.idempotency.answer(answers[id(accepted)]))
-                    for accepted in firsts
-                    if accepted.idempotency and accepted.claim
-                ],
-            )
+            await _keep_answers(db, firsts, answers)
         self._grew(len(placed))
         for organization_id, leads_left in left.items():
             self._last_contacts(organization_id, leads_left)
@@ -227,21 +249,45 @@ class Storing:
         ]
 
 
-async def _firsts(db: Connection, batch: Sequence[Accepted]) -> list[Accepted]:
-    """Those whose idempotency key nobody had before, or had left as it is, and those without one.
+async def _firsts(db: Connection, batch: Sequence[Accepted], others: set[Claim]) -> list[Accepted]:
+    """Those without an idempotency key, and for each key that nobody had before the first with it.
 
-    Waits for a transaction that has the same key and is not done yet.
+    Those that change an answer have one; whether it is still the same shows when they do.
     """
-    wanted: dict[tuple[UUID, str], Accepted] = {}
+    new = {
+        accepted.claim
+        for accepted in batch
+        if accepted.idempotency and accepted.claim and accepted.idempotency.before is None
+    }
+    claimed = {*others, *await messages.recall(db, list(new - others))}
+    firsts = []
     for accepted in batch:
-        if accepted.claim:
-            wanted.setdefault(accepted.claim, accepted)
-    keys = {claim: a.idempotency for claim, a in wanted.items() if a.idempotency}
-    new = [(*claim, key.digest) for claim, key in keys.items() if key.before is None]
-    rest = [(*claim, key.before) for claim, key in keys.items() if key.before is not None]
-    claimed = [*await messages.claim_keys(db, new), *await messages.claim_rest(db, rest)]
-    own = {id(wanted[claim]) for claim in claimed}
-    return [a for a in batch if a.claim is None or id(a) in own]
+        if accepted.claim is None:
+            firsts.append(accepted)
+        elif accepted.claim not in claimed:
+            claimed.add(accepted.claim)
+            firsts.append(accepted)
+    return firsts
+
+
+async def _keep_answers(
+    db: Connection, firsts: Sequence[Accepted], answers: Mapping[int, Sequence[Result]]
+) -> None:
+    """Keep the answers under their keys, last of all, because until then they are not whole.
+
+    Another request may have claimed a key meanwhile: it is waited for, and `_OthersError` raised.
+    """
+    new, changed = [], []
+    for accepted in firsts:
+        if accepted.idempotency and accepted.claim:
+            answer = accepted.idempotency.answer(answers[id(accepted)])
+            if accepted.idempotency.before is None:
+                new.append((*accepted.claim, accepted.idempotency.digest, answer))
+            else:
+                changed.append((*accepted.claim, accepted.idempotency.before, answer))
+    own = await messages.keep_answers(db, new) | await messages.change_answers(db, changed)
+    if others := {(organization, key) for organization, key, *_ in (*new, *changed)} - own:
+        raise _OthersError(others)
 
 
 def _shown(result: Result, stored: Outcomes) -> Result:

@@ -27,11 +27,12 @@ from gateway.api.sending import (
     replay,
     unanswered,
 )
-from gateway.problems import FieldError, invalid, not_found
+from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.shown import shown
 from gateway.store import messages
+from gateway.store.errors import NOT_STORED
 from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
@@ -45,10 +46,28 @@ async def send(call: Call) -> web.Response:
     raw = await call.request.read()
     body = parse_json(raw)
     key = await idempotency(call, "message", body, one, size=len(raw))
-    if key and (known := await call.services.accepting.recall(call.caller, key)):
-        return replay(known, 202)
+    try:
+        return await _send(call, raw, body, key)
+    except (Problem, *NOT_STORED):
+        # Whatever has changed since: what was accepted under this key was accepted.
+        if key and (known := await call.services.accepting.recall(call.caller, key)):
+            return replay(known, 202)
+        raise
+
+
+async def _send(
+    call: Call,
+    raw: bytes,
+    body: Any,  # noqa: ANN401 - any JSON
+    key: Idempotency | None,
+) -> web.Response:
+    """Hardly any key was used before, so nobody looks first, but where files would be kept."""
     request = read_request(shapes.SendRequest, raw, body)
-    results = await call.services.accepting.accept(call.caller, [request], key)
+    accepting = call.services.accepting
+    has_files = not isinstance(request, Malformed) and bool(request.attachments)
+    if key and has_files and (known := await accepting.recall(call.caller, key)):
+        return replay(known, 202)
+    results = await accepting.accept(call.caller, [request], key)
     if isinstance(results, Replayed):
         return replay(results, 202)
     return accepted(results)

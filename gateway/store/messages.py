@@ -239,6 +239,8 @@ async def recall(
     db: Connection, keys: Sequence[tuple[UUID, str]]
 ) -> dict[tuple[UUID, str], Remembered]:
     """The answers that were given under idempotency keys (organization, key)."""
+    if not keys:
+        return {}
     rows = await db.fetch(_SQL["recall"], *map(list, zip(*keys, strict=True)))
     return {
         (row["organization_id"], row["key"]): Remembered(row["request_hash"], row["answer"])
@@ -246,27 +248,30 @@ async def recall(
     }
 
 
-async def claim_keys(
-    db: Connection, keys: Sequence[tuple[UUID, str, bytes]]
-) -> list[tuple[UUID, str]]:
-    """Claim idempotency keys (organization, key, digest); those that nobody had before."""
-    if not keys:
-        return []
-    rows = await db.fetch(_SQL["claim_keys"], *map(list, zip(*keys, strict=True)))
-    return [(row["organization_id"], row["key"]) for row in rows]
+async def keep_answers(
+    db: Connection, answers: Sequence[tuple[UUID, str, bytes, bytes]]
+) -> set[tuple[UUID, str]]:
+    """Keep answers under keys (organization, key, digest, answer) that nobody had; which these are.
+
+    Waits for concurrent requests with the same keys.
+    """
+    return await _answers(db, _SQL["keep_answers"], answers)
 
 
-async def claim_rest(
-    db: Connection, keys: Sequence[tuple[UUID, str, bytes]]
-) -> list[tuple[UUID, str]]:
-    """Claim keys (organization, key, answer) again; those whose answer is still the one given."""
-    if not keys:
-        return []
-    rows = await db.fetch(_SQL["claim_rest"], *map(list, zip(*keys, strict=True)))
-    return [(row["organization_id"], row["key"]) for row in rows]
+async def change_answers(
+    db: Connection, answers: Sequence[tuple[UUID, str, bytes, bytes]]
+) -> set[tuple[UUID, str]]:
+    """Change those answers (organization, key, before, answer) that are as before; which these are.
+
+    Waits for concurrent requests with the same keys.
+    """
+    return await _answers(db, _SQL["change_answers"], answers)
 
 
-async def answer(db: Connection, answers: Sequence[tuple[UUID, str, bytes]]) -> None:
-    """Keep the answers under keys (organization, key, answer) that were claimed."""
-    if answers:
-        await db.execute(_SQL["answer"], *map(list, zip(*answers, strict=True)))
+async def _answers(
+    db: Connection, statement: str, answers: Sequence[tuple[UUID, str, bytes, bytes]]
+) -> set[tuple[UUID, str]]:
+    if not answers:
+        return set()
+    rows = await db.fetch(statement, *map(list, zip(*answers, strict=True)))
+    return {(row["organization_id"], row["key"]) for row in rows}

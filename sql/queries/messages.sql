@@ -238,24 +238,22 @@ SELECT organization_id, key, request_hash, answer
 FROM unnest($1::uuid[], $2::text[]) AS k (organization_id, key)
 JOIN gateway.idempotency_keys USING (organization_id, key);
 
--- name: claim_keys
--- Claims keys; waits for concurrent requests with the same keys, and omits those that were first.
+-- name: keep_answers
+-- Keeps answers under new keys; waits for concurrent requests with the same keys, and omits those
+-- that were first.
 INSERT INTO gateway.idempotency_keys (organization_id, key, request_hash, answer)
-SELECT organization_id, key, request_hash, ''
-FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, request_hash)
+SELECT organization_id, key, request_hash, answer
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[])
+  AS k (organization_id, key, request_hash, answer)
 ORDER BY organization_id, key
 ON CONFLICT DO NOTHING
 RETURNING organization_id, key;
 
--- name: claim_rest
--- Claims keys under which some messages of a batch were answered 503, to store these: whoever
--- changes the answer first does. Waits for concurrent requests, and omits those that were first.
-UPDATE gateway.idempotency_keys i SET answer = i.answer
-FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, answer)
-WHERE i.organization_id = k.organization_id AND i.key = k.key AND i.answer = k.answer
-RETURNING i.organization_id, i.key;
-
--- name: answer
+-- name: change_answers
+-- Changes answers in which some messages of a batch were answered 503; waits for concurrent
+-- requests, and omits those that were first: their answers are others than $3 now.
 UPDATE gateway.idempotency_keys i SET answer = k.answer
-FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (organization_id, key, answer)
-WHERE i.organization_id = k.organization_id AND i.key = k.key;
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[])
+  AS k (organization_id, key, before, answer)
+WHERE i.organization_id = k.organization_id AND i.key = k.key AND i.answer = k.before
+RETURNING i.organization_id, i.key;

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from tests.service.locks import until_somebody_waits
+
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 RULE = "ALTER TABLE messages ADD CONSTRAINT crm CHECK (body <> 'bad')"
+PICTURE = {"filename": "a.png", "content_type": "image/png", "content": "iVBORw0KGgo="}
 NO_RULE = "ALTER TABLE messages DROP CONSTRAINT crm"
 
 
@@ -167,3 +170,60 @@ async def test_concurrent_requests_with_keys_of_their_own(gateway: Gateway, ask:
             assert firsts[n].body == answer.body
     assert {202} == {answer.status for answer in await foreign}
     assert 10 + 10 + 20 == await gateway.count("messages")
+
+
+@pytest.mark.parametrize("files", [[], [PICTURE]])
+async def test_what_was_accepted_stays_accepted(
+    gateway: Gateway, ask: Ask, files: list[dict[str, str]]
+) -> None:
+    """A request that would be refused today gets its first answer again; with the key of that,
+    another one that is refused is told of the key."""
+    sent = SMS | {"attachments": files}
+    headers = {"Idempotency-Key": "k-6"}
+    first = await ask("POST", "/v1/messages", sent, headers=headers)
+    stop = {"channel": "sms", "address": SMS["to"], "reason": "manual"}
+    assert 201 == (await ask("POST", "/v1/suppressions", stop)).status
+
+    again = await ask("POST", "/v1/messages", sent, headers=headers)
+    other = await ask("POST", "/v1/messages", sent | {"to": "nobody"}, headers=headers)
+    fresh = await ask("POST", "/v1/messages", sent)
+
+    assert (202, first.body) == (again.status, again.body)
+    assert "true" == again.headers["Idempotent-Replayed"]
+    assert (409, 422) == (other.status, fresh.status)
+    assert (1, len(files)) == (
+        await gateway.count("messages"),
+        await gateway.count("gateway.media"),
+    )
+
+
+async def test_another_process_has_the_key_first(gateway: Gateway, ask: Ask) -> None:
+    """Who stores under a key that another process is just storing under gets that one's answer,
+    and what came at the same time is stored all the same, once."""
+
+    async def send(body: str, key: str) -> Answer:
+        headers = {"Idempotency-Key": key}
+        return await ask("POST", "/v1/messages", SMS | {"body": body}, headers=headers)
+
+    first = await send("Hello", "theirs")
+    other = await asyncpg.connect(str(gateway.settings.database_url))
+    took = other.transaction()
+    kept = await other.fetchrow("DELETE FROM gateway.idempotency_keys RETURNING *")
+    assert kept
+    await took.start()
+    await other.execute(
+        "INSERT INTO gateway.idempotency_keys VALUES ($1, $2, $3, $4, $5)", *kept.values()
+    )
+    pending = [
+        asyncio.ensure_future(send(*each))
+        for each in (("One", "a"), ("Hello", "theirs"), ("Two", "b"), ("Hello", "theirs"))
+    ]
+    await until_somebody_waits(other)
+    await took.commit()
+    one, theirs, two, again = await asyncio.gather(*pending)
+    await other.close()
+
+    assert [first.body] * 2 == [theirs.body, again.body]
+    assert ["true"] * 2 == [each.headers["Idempotent-Replayed"] for each in (theirs, again)]
+    assert (202, 202) == (one.status, two.status)
+    assert 3 == await gateway.count("messages")

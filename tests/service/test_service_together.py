@@ -12,23 +12,11 @@ from channels.model import Channel, Sent
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.metrics import Metrics
-from gateway.store.database import Connection
 from tests.service.conftest import Ask, Gateway
+from tests.service.locks import until_somebody_waits
 from tests.service.wires import Api, connect, from_twilio, inbound_of, send
 
 ADA = "+447700900123"
-
-
-async def until_somebody_waits(holding: Connection) -> None:
-    """Return when another transaction waits for a lock of this one."""
-    async with asyncio.timeout(10):
-        blocked = None
-        while blocked is None:
-            await asyncio.sleep(0.01)
-            blocked = await holding.fetchval(
-                """SELECT pid FROM pg_locks
-                WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)) LIMIT 1"""
-            )
 
 
 @pytest.fixture
