@@ -87,7 +87,7 @@ def build_app(settings: Settings) -> web.Application:
 
 def _add_api(app: web.Application, start: str) -> None:
     for endpoint in ENDPOINTS:
-        for method in (endpoint.method, "HEAD") if endpoint.is_file else (endpoint.method,):
+        for method in endpoint.methods:
             app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
 
 

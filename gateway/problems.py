@@ -58,6 +58,12 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"There is no {what} with that id in your organization.")
 
 
+def unknown_coding() -> Problem:
+    """415 for a body that nobody can decode."""
+    text = "The body is encoded in a way that the gateway does not know: send it plain, or as gzip."
+    return Problem(415, text, headers={"Accept-Encoding": "gzip, deflate"})
+
+
 def refused_by_a_rule() -> Problem:
     """503 for what a rule of another program's on our tables refuses."""
     text = (

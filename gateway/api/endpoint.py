@@ -10,7 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, unknown_coding
 from gateway.shapes.base import PageQuery
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
@@ -18,6 +18,10 @@ from gateway.web.http import read_body, read_query
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
+
+
+# Of a body: what aiohttp has decoded before a handler sees it, or has refused.
+_CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +79,20 @@ class Endpoint:
     headers: tuple[str, ...] = ()
     problems: tuple[int, ...] = field(default=())
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Its method, and HEAD beside GET (RFC 9110, 9.1), but for what would stream to nobody."""
+        is_read = self.method == "GET" and not self.streams
+        return (self.method, "HEAD") if is_read else (self.method,)
+
     def bound(self, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler as aiohttp calls it: recognise, read, then do."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await services.callers.recognise(request.headers.get("Authorization"))
+            coding = request.headers.get("Content-Encoding", "identity")
+            if request.can_read_body and coding.lower() not in _CODINGS:
+                raise unknown_coding()
             is_admin = isinstance(caller, Staff) and caller.may_administer
             if (self.admin and not is_admin) or (
                 self.keys_or_admin and isinstance(caller, Staff) and not is_admin

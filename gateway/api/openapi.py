@@ -24,6 +24,7 @@ _MEANINGS = {
     404: "There is none with that id in your organization",
     409: "Not possible in this state",
     413: "The body is larger than 10 MiB",
+    415: "The body has a Content-Encoding that is not known",
     422: "Fields are wrong; all of them are named",
     503: "The database does not answer, or too much waits: try again",
 }
@@ -142,7 +143,10 @@ def _operation(
             "required": True,
             "content": {"application/json": {"schema": _ref(names[endpoint.body])}},
         }
-    operation["responses"] |= _problems({401, 403, 503, *endpoint.problems}, names)
+    statuses = {401, 403, 503, *endpoint.problems}
+    if 413 in statuses:
+        statuses.add(415)
+    operation["responses"] |= _problems(statuses, names)
     return operation
 
 

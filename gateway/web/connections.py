@@ -21,7 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
 from gateway.logs import logger
-from gateway.problems import Problem
+from gateway.problems import Problem, unknown_coding
 from gateway.web.bodies import LARGE, Bodies
 from gateway.web.http import refuse
 
@@ -288,7 +288,7 @@ def _problem(status: int, exc: BaseException | None) -> Problem:
             return Problem(414, f"The URL is longer than {MAX_URL} bytes.")
         return Problem(431, f"A header is longer than {MAX_HEADER} bytes.")
     if isinstance(exc, ContentEncodingError):
-        return Problem(415, "The body is encoded in a way that the gateway does not know.")
+        return unknown_coding()
     if status < 500:
         return Problem(400, "This is no request of HTTP/1.1: look at its method, URL and headers.")
     return Problem(500, "The gateway made a mistake; its log has the details. Try again.")

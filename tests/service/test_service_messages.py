@@ -411,4 +411,4 @@ async def test_paths_that_are_none(ask: Ask) -> None:
         answer = await ask("GET", path)
         assert (404, 404) == (answer.status, answer.body["status"]), path
     wrong = await ask("DELETE", "/v1/messages")
-    assert (405, "GET,POST") == (wrong.status, wrong.headers["Allow"].replace(" ", ""))
+    assert (405, "GET,HEAD,POST") == (wrong.status, wrong.headers["Allow"].replace(" ", ""))

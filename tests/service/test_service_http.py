@@ -1,0 +1,45 @@
+"""What HTTP promises of every path of /v1: methods, and encodings of bodies."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def test_head(ask: Ask) -> None:
+    """HEAD is answered as GET, without what GET would say; what streams has no end to be told."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    for path in ("/v1/messages", f"/v1/messages/{sent['id']}", "/v1/leads?limit=1"):
+        head, whole = await ask("HEAD", path), await ask("GET", path)
+        assert (200, "") == (head.status, head.body)
+        assert whole.headers["Content-Length"] == head.headers["Content-Length"]
+    assert 404 == (await ask("HEAD", f"/v1/messages/{UUID(int=7)}")).status
+    assert 401 == (await ask("HEAD", "/v1/messages", key="gw_no")).status
+    assert 405 == (await ask("HEAD", "/v1/events")).status
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [("gzip", 202), ("GZIP", 202), ("identity", 202), ("compress", 415), ("gzip, gzip", 415)],
+)
+async def test_bodies_that_are_encoded(ask: Ask, coding: str, status: int) -> None:
+    """A body is read as its Content-Encoding says, or refused: never as if it had none."""
+    raw = json.dumps(SMS).encode()
+    answer = await ask(
+        "POST",
+        "/v1/messages",
+        data=gzip.compress(raw) if coding.lower() == "gzip" else raw,
+        headers={"Content-Encoding": coding, "Content-Type": "application/json"},
+    )
+
+    assert status == answer.status
+    assert (status == 415) == ("gzip" in answer.headers.get("Accept-Encoding", ""))
