@@ -73,14 +73,29 @@ async def _find(organization_id: UUID | None, ref: str) -> _Found:
                 rows = await stored.find(db, organization_id, ref)
                 latest = rows[0] if rows else None
                 story = latest and await stored.story(db, latest["organization_id"], latest["id"])
+                reasons = () if story else await stored.suppressed(db, organization_id, ref)
         finally:
             await database.close()
     if not story:
-        raise NothingFoundError(
-            "no message has this id, here or at a provider, and none went to or came from this "
-            "address; write numbers as +15551230001"
-        )
+        raise NothingFoundError(_nothing(reasons))
     return _Found(rows=rows, explanation=explain(story))
+
+
+def _nothing(reasons: Sequence[Row]) -> str:
+    """No message; what is refused because of a suppression becomes none."""
+    from gateway.standing import REASONS
+
+    text = (
+        "no message has this id, here or at a provider, and none went to or came from this "
+        "address; write numbers as +15551230001"
+    )
+    for row in reasons:
+        text += (
+            f". Nothing is sent to it by {row['channel']}: it {REASONS[row['reason']]}, "
+            f"{row['created_at'].astimezone(UTC):%Y-%m-%d} (told by: {row['source']}; organization "
+            f"{row['organization_id']}; see /v1/suppressions)"
+        )
+    return text
 
 
 def width(console: Console) -> int:

@@ -70,8 +70,7 @@ async def find(db: Connection, organization_id: UUID | None, text: str) -> list[
     At most 20; of an address those with its contact. `organization_id` None looks in all that the
     caller can see.
     """
-    rows = await db.fetch(_SQL["countries"], organization_id)
-    meant: Reference = reference(storable(text), [row["country"] for row in rows])
+    meant = await _meant(db, organization_id, text)
     wanted: Sequence[tuple[str, Sequence[Any]]] = (
         (_SQL["by_id"], meant.ids),
         (_SQL["by_external_id"], meant.external_ids),
@@ -84,3 +83,19 @@ async def find(db: Connection, organization_id: UUID | None, text: str) -> list[
         if found:
             return [dict(row) for row in found]
     return []
+
+
+async def suppressed(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
+    """Why nothing is sent to the address that somebody means, the latest reasons first.
+
+    `organization_id, channel, reason, source, created_at`, at most 20.
+    """
+    meant = await _meant(db, organization_id, text)
+    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+    found = await db.fetch(_SQL["suppressed"], organization_id, list(meant.addresses))
+    return [dict(row) for row in found]
+
+
+async def _meant(db: Connection, organization_id: UUID | None, text: str) -> Reference:
+    rows = await db.fetch(_SQL["countries"], organization_id)
+    return reference(storable(text), [row["country"] for row in rows])

@@ -84,6 +84,21 @@ CROSS JOIN LATERAL (
 ) m
 ORDER BY m.created_at DESC, m.id DESC LIMIT 20;
 
+-- name: suppressed
+-- Why nothing is sent to the addresses $2, the latest first. One look-up for each organization, as above.
+SELECT o.id AS organization_id, x.channel, x.reason, x.source, x.created_at
+FROM organizations o
+CROSS JOIN LATERAL (
+  SELECT x.channel, x.reason, x.source, x.created_at FROM gateway.suppressions x
+  WHERE x.organization_id = o.id AND x.channel IN ('email', 'sms', 'whatsapp', 'call')
+    AND x.address = ANY (ARRAY(
+      SELECT unnest(gateway.address_forms(each)) FROM unnest($2::text[]) AS each
+    ))
+  LIMIT 20
+) x
+WHERE $1::uuid IS NULL OR o.id = $1
+ORDER BY x.created_at DESC, x.channel, x.reason LIMIT 20;
+
 -- name: countries
 -- The countries in which national numbers may be read: those of one organization, or of all.
 SELECT DISTINCT settings ->> 'country' AS country FROM organizations

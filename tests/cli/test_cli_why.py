@@ -165,3 +165,22 @@ async def test_nothing(shell: Shell) -> None:
     for done in nothing:
         assert done.complaint.startswith("no message has this id")
     assert 2 == wrong.code
+
+
+async def test_nothing_but_a_suppression(shell: Shell, rows: Connection) -> None:
+    """Of an address that nothing was ever sent to it says why nothing is, in any form of it."""
+    await rows.execute(
+        """INSERT INTO gateway.suppressions
+          (organization_id, id, channel, address, reason, source, created_at)
+        SELECT id, gen_random_uuid(), 'whatsapp', '+5511987654321', 'stop', 'webhook', '2026-11-20'
+        FROM organizations ORDER BY id LIMIT 1"""
+    )
+    clerk = shell.clerk()
+    here = await rows.fetchval("SELECT organization_id FROM gateway.suppressions")
+
+    for words in (("+55 11 8765-4321",), ("whatsapp:+5511987654321", "--org", str(here))):
+        said = (await ask(clerk, *words)).complaint
+        assert said.startswith("no message has this id")
+        assert "by whatsapp: it has asked for no more messages" in said
+        assert f"2026-11-20 (told by: webhook; organization {here};" in said
+    assert "Nothing is sent" not in (await ask(clerk, "+5511987654322")).complaint
