@@ -234,8 +234,11 @@ async def set_apart(
     key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
     if key is None:
         return False
-    places = await merging_into(db, organization_id, conversation_id)
-    await db.execute(_SQL["hold"], organization_id, places)
+    places: list[UUID] = []
+    # A step may have gone on while these were waited for.
+    while (now := await merging_into(db, organization_id, conversation_id)) != places:
+        places = now
+        await db.execute(_SQL["hold"], organization_id, places)
     is_merging = bool(places)
     places.append(conversation_id)
     await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)

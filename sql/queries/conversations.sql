@@ -158,11 +158,15 @@ WITH RECURSIVE places AS (
 SELECT id FROM places WHERE id IS NOT NULL AND id <> $2;
 
 -- name: all_apart
--- Of a conversation that has no address left nothing is being merged any more.
+-- Of a conversation that has no address left nothing is being merged any more; unless messages of another
+-- one have come through it, which is being merged into this: these find their way back by it.
 UPDATE gateway.conversations SET merging_into = NULL
 WHERE organization_id = $1 AND id = $2 AND NOT EXISTS (
   SELECT FROM gateway.conversation_addresses a
-  WHERE a.organization_id = $1 AND a.conversation_id = $2);
+  WHERE a.organization_id = $1 AND a.conversation_id = $2
+) AND NOT EXISTS (
+  SELECT FROM gateway.conversations o
+  WHERE o.organization_id = $1 AND o.merging_into = $2);
 
 -- name: move_unread
 -- What is unread in conversation $2 came last: as much of it as has this address is unread in $4 instead.

@@ -195,3 +195,54 @@ async def test_the_other_way_round(two: Connection, database: str) -> None:
     await pool.close()
     assert (503, "20") == (problem.value.status, problem.value.headers["Retry-After"])
     assert "the other way round" in problem.value.detail
+
+
+async def chained(db: Connection) -> list[uuid.UUID]:
+    """The oldest of Ann's messages have moved to Ben's conversation; Ben's has 600 then."""
+    ann, ben, cal = await three(db)
+    await halfway(db, ann, ben)
+    await write(db, ben, 100)
+    return [ann, ben, cal]
+
+
+async def test_a_chain_that_is_given_up_from_its_far_end(two: Connection) -> None:
+    """What has gone on from where it went comes back, too, when that was set apart before."""
+    ann, ben, cal = await chained(two)
+    await halfway(two, ben, cal)
+    of_ben, of_ann = uuid.uuid4(), uuid.uuid4()
+
+    assert await conversations.set_apart(two, A, ben, BEN, of_ben)  # type: ignore[arg-type]
+    assert await conversations.set_apart(two, A, ann, ANN, of_ann)  # type: ignore[arg-type]
+
+    stray = "SELECT count(*) FROM messages WHERE from_address = $1 AND conversation_id <> $2"
+    assert [0, 0] == [await two.fetchval(stray, *each) for each in ((ANN, of_ann), (BEN, of_ben))]
+
+
+async def test_a_step_goes_on_while_it_is_set_apart(
+    two: Connection, database: str, connect: Connect
+) -> None:
+    """Who waits for where the messages have gone looks once more where they are then."""
+    ann, ben, cal = await chained(two)
+    pool, other, apart = (
+        await Database.connect(database, size=2),
+        await connect(database),
+        uuid.uuid4(),
+    )
+
+    async def set_apart() -> bool:
+        async with pool.as_service() as db:
+            return await conversations.set_apart(db, A, ann, ANN, apart)
+
+    async with other.transaction():
+        await halfway(other, ben, cal)
+        task = asyncio.create_task(set_apart())
+        await waits_for(two, other, task)
+    is_apart = await task
+    await pool.close()
+
+    assert is_apart
+    assert 0 == await two.fetchval(
+        "SELECT count(*) FROM messages WHERE from_address = $1 AND conversation_id <> $2",
+        ANN,
+        apart,
+    )
