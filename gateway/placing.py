@@ -139,6 +139,21 @@ async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UU
         )
 
 
+async def set_apart(
+    database: Database, caller: Caller, conversation_id: UUID, address: str, new_id: UUID
+) -> bool:
+    """Move an address with its messages into a new conversation; False where it is not in this."""
+
+    async def attempt() -> bool:
+        async with database.as_service(on_behalf=caller) as db:
+            return await conversations.set_apart(
+                db, caller.organization_id, conversation_id, address, new_id
+            )
+
+    # It locks several conversations, as a merge does, and one of both may have to give way.
+    return await once_more(attempt, UNDONE)
+
+
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:
     """Merge conversations that turned out to be with one person.
 

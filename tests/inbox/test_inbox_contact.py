@@ -107,6 +107,23 @@ async def test_two_become_one(browser: Browser, talk: Talk, inbox: Inbox) -> Non
     assert 409 == (await browser.post(f"/c/{other}/unlink", {"address": ANN})).status
 
 
+async def test_the_only_address_of_a_merge_that_was_given_up(
+    browser: Browser, talk: Talk, inbox: Inbox
+) -> None:
+    """It can be taken out while some of its messages are somewhere else already; others cannot."""
+    where = await talk.conversation(await talk.hears("of the garden", ANN))
+    other = await talk.conversation(await talk.hears("of the kitchen", OTHER))
+    assert "Not theirs" not in (await browser.get(f"/c/{where}")).words
+
+    async with inbox.gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.conversations SET merging_into = $2 WHERE id = $1", where, other
+        )
+
+    assert "Not theirs" in (await browser.get(f"/c/{where}")).words
+    assert "Not theirs" not in (await browser.get(f"/c/{other}")).words
+
+
 async def test_others_of_the_same_name(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """A second conversation of somebody of this name is offered, not joined."""
     await person(inbox, "leads", "Ann", phone=ANN)

@@ -56,7 +56,12 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     others = []
     if row["name"]:
         others = await desk.same_name(db, organization_id, row["id"], row["name"])
+    # The only address stays, but where some of its messages have gone elsewhere already.
+    may_unlink = len(row["addresses"]) > 1 or bool(
+        await conversations.merging_into(db, organization_id, row["id"])
+    )
     return {
+        "may_unlink": may_unlink,
         "cards": [
             card
             for kind in KINDS
@@ -112,12 +117,9 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     address, new = form.get("address", ""), new_id()
     if row["addresses"] == [address] and not into:
         raise Problem(409, "This is the only address here: there is nothing to take it out of.")
-    apart = False
-    if address in row["addresses"]:
-        async with visit.services.database.as_service(on_behalf=visit.staff) as db:
-            apart = await conversations.set_apart(
-                db, visit.staff.organization_id, row["id"], address, new
-            )
+    apart = address in row["addresses"] and await placing.set_apart(
+        visit.services.database, visit.staff, row["id"], address, new
+    )
     if not apart:
         raise Problem(409, "This address is no longer in this conversation.")
     return visit.redirect(f"/c/{new}", done="apart")
