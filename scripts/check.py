@@ -3,10 +3,9 @@
     .venv/bin/python scripts/check.py              all steps; ends at the first one that fails
     .venv/bin/python scripts/check.py lint types   only these
 
-The steps: format, lint, types, imports, tests (on the embedded PostgreSQL), coverage (have they run
-what must be?), postgres (the tests that another PostgreSQL may answer otherwise once more, on the
-server of DATABASE_URL or on the system's PostgreSQL 15, where there is one). And only when it is
-named: measure (the coverage of everything).
+The steps: format, lint, types, imports, tests (with coverage, on the embedded PostgreSQL), coverage
+(is it enough?), postgres (the tests that another PostgreSQL may answer otherwise once more, on the
+server of DATABASE_URL or on the system's PostgreSQL 15, where there is one).
 """
 
 # ruff: noqa: S603, S606, T201 - it starts programs and says what it does
@@ -33,7 +32,6 @@ ROOM = 4 * 2**30  # bytes that the tests' databases surely find room in
 # Two more than there are processors: while some tests wait, others use the processors.
 JOBS = (os.cpu_count() or 1) + 2
 PATIENCE = 30.0  # seconds for the tests to tidy up after an interrupt
-IN_ALL = 90  # percent of all lines and branches that all tests are to run
 
 sys.path.insert(0, str(ROOT))
 
@@ -81,19 +79,27 @@ def imports(_: Run) -> None:
 
 
 def tests(run: Run) -> None:
-    """All tests, on the embedded PostgreSQL."""
+    """All tests, on the embedded PostgreSQL, with coverage."""
     report = f"--cov-report=json:{run.kept / 'coverage.json'}"
-    _measured(run, "-p", "scripts.only_gated", report)
+    summary = "--cov-report=term:skip-covered"
+    environment = {
+        "DATABASE_URL": "",
+        "COVERAGE_FILE": str(run.kept / "coverage"),
+        "TMPDIR": run.quick,
+    }
+    _do(*_pytest(run), "--cov", report, summary, **environment)
 
 
 def coverage(run: Run) -> None:
-    """The tests have run every line and branch of what decides whom we believe."""
+    """Enough of the code was run through by the tests, and all of what must be."""
     from scripts.coverage_gate import shortfalls  # noqa: PLC0415 - needs the path
 
     measured = run.kept / "coverage.json"
     if not measured.exists():
         raise StepFailedError("nothing was measured: run the step 'tests' with it")
-    found = shortfalls(json.loads(measured.read_text(encoding="utf-8")))
+    report = json.loads(measured.read_text(encoding="utf-8"))
+    print(f"{report['totals']['percent_covered']:.1f} % of lines and branches are covered")
+    found = shortfalls(report)
     if found:
         raise StepFailedError("\n  ".join(["", *found]))
 
@@ -114,11 +120,6 @@ def postgres(run: Run) -> None:
         print(f"skipped: there is neither DATABASE_URL nor {POSTGRES_15} (package postgresql-15)")
 
 
-def measure(run: Run) -> None:
-    """All tests once more, with the coverage of all code: a third slower."""
-    _measured(run, "--cov-report=term:skip-covered", f"--cov-fail-under={IN_ALL}")
-
-
 STEPS: dict[str, Callable[[Run], None]] = {
     "format": format_,
     "lint": lint,
@@ -127,9 +128,7 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "tests": tests,
     "coverage": coverage,
     "postgres": postgres,
-    "measure": measure,
 }
-ON_REQUEST = ("measure",)
 
 
 def main() -> int:
@@ -149,8 +148,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminate)
     # A shell's background job begins with SIGINT ignored, and would hand that down to the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    usual = [name for name in STEPS if name not in ON_REQUEST]
-    chosen = [name for name in STEPS if name in (given.steps or usual)]
+    chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="check-") as kept:
         run = Run(jobs=given.jobs, kept=Path(kept), quick=_quick_folder())
@@ -168,12 +166,6 @@ def main() -> int:
             print(f"   {name} passed in {time.monotonic() - step_begun:.1f} s", flush=True)
     print(f"\nAll {len(chosen)} steps passed in {time.monotonic() - begun:.0f} s.")
     return 0
-
-
-def _measured(run: Run, *words: str) -> None:
-    file = str(run.kept / "coverage")
-    environment = {"DATABASE_URL": "", "COVERAGE_FILE": file, "TMPDIR": run.quick}
-    _do(*_pytest(run), "--cov", *words, **environment)
 
 
 def _pytest(run: Run) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any
 
+IN_ALL = 90.0
 # What decides whom we believe and what a provider's words mean: every line, both ways of every
 # branch.
 COMPLETE = (
@@ -19,6 +20,9 @@ COMPLETE = (
 def shortfalls(report: Mapping[str, Any]) -> list[str]:
     """One line for each thing that is not covered as it must be; none when all is well."""
     found = []
+    in_all = float(report["totals"]["percent_covered"])
+    if in_all < IN_ALL:
+        found.append(f"{in_all:.1f} % of lines and branches are covered, {IN_ALL:.0f} are wanted")
     for pattern in COMPLETE:
         files = {name: file for name, file in report["files"].items() if fnmatch(name, pattern)}
         if not files:
