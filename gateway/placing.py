@@ -142,13 +142,24 @@ async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UU
 async def set_apart(
     database: Database, caller: Caller, conversation_id: UUID, address: str, new_id: UUID
 ) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this."""
+    """Move an address with its messages into a new conversation; False where it is not in this.
+
+    Raises `Problem` 409 for the only address, but where some of its messages have gone elsewhere
+    already, because this conversation is being merged.
+    """
+    organization_id = caller.organization_id
 
     async def attempt() -> bool:
         async with database.as_service(on_behalf=caller) as db:
-            return await conversations.set_apart(
-                db, caller.organization_id, conversation_id, address, new_id
-            )
+            into = await conversations.merging_into(db, organization_id, conversation_id)
+            if not await conversations.set_apart(
+                db, organization_id, conversation_id, address, new_id
+            ):
+                return False
+            left = await conversations.get(db, organization_id, conversation_id)
+            if left is not None and not left["addresses"] and not into:
+                raise Problem(409, "This is its only address: there is nothing to take it out of.")
+            return True
 
     # It locks several conversations, as a merge does, and one of both may have to give way.
     return await once_more(attempt, UNDONE)

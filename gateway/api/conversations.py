@@ -14,7 +14,6 @@ from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
-from gateway.batching import once_more
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import conversations as shapes
@@ -24,7 +23,7 @@ from gateway.shapes.shown import shown, shown_conversation
 from gateway.store import conversations
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
-from gateway.store.errors import UNDONE, ConflictError
+from gateway.store.errors import ConflictError
 from gateway.store.searching import conversations_matching
 from gateway.web.http import parse_json, respond
 
@@ -141,26 +140,15 @@ async def unlink(call: Call) -> web.Response:
     new = new_id()
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-    # It locks several conversations, as a merge does, and one of both may have to give way.
-    await once_more(lambda: _set_apart(call, row["id"], new), UNDONE)
+    if not await placing.set_apart(
+        call.services.database, call.caller, row["id"], call.body.address, new
+    ):
+        raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)
     if made is None:
         raise not_found("conversation")
     return respond(shown_conversation(made), 201, {"Location": f"/v1/conversations/{new}"})
-
-
-async def _set_apart(call: Call, conversation_id: UUID, new: UUID) -> None:
-    """Raises `Problem` 422 for an address that is not there, 409 for the only one."""
-    organization_id, address = call.organization_id, call.body.address
-    async with call.services.database.as_service(on_behalf=call.caller) as db:
-        into = await conversations.merging_into(db, organization_id, conversation_id)
-        if not await conversations.set_apart(db, organization_id, conversation_id, address, new):
-            raise invalid([FieldError("address", "is not one of this conversation's addresses")])
-        left = await conversations.get(db, organization_id, conversation_id)
-        # Nothing is moved then; but from where it is merged to, it may be taken back.
-        if left is not None and not left["addresses"] and not into:
-            raise Problem(409, "This is its only address: there is nothing to take it out of.")
 
 
 async def _known(call: Call, db: Connection) -> Row:

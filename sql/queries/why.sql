@@ -94,7 +94,6 @@ CROSS JOIN LATERAL (
     AND x.address = ANY (ARRAY(
       SELECT unnest(gateway.address_forms(each)) FROM unnest($2::text[]) AS each
     ))
-  LIMIT 20
 ) x
 WHERE $1::uuid IS NULL OR o.id = $1
 ORDER BY x.created_at DESC, x.channel, x.reason LIMIT 20;

@@ -45,6 +45,34 @@ async def halfway(db: Connection, merged: uuid.UUID, kept: uuid.UUID) -> None:
     assert await conversations.merge(db, A, merged=merged, kept=kept) is None  # type: ignore[arg-type]
 
 
+async def set_apart_during(
+    db: Connection,
+    database: str,
+    connect: Connect,
+    ann: uuid.UUID,
+    *,
+    step: tuple[uuid.UUID, uuid.UUID],
+) -> uuid.UUID:
+    """Set Ann apart, which waits for a step of a merge (merged, kept); her new conversation."""
+    apart, pool, other = (
+        uuid.uuid4(),
+        await Database.connect(database, size=2),
+        await connect(database),
+    )
+
+    async def set_apart() -> bool:
+        async with pool.as_service() as db:
+            return await conversations.set_apart(db, A, ann, ANN, apart)
+
+    async with other.transaction():
+        await halfway(other, *step)
+        setting = asyncio.create_task(set_apart())
+        await waits_for(db, other, setting)
+    assert await setting
+    await pool.close()
+    return apart
+
+
 async def test_two_that_are_merged_into_each_other(two: Connection) -> None:
     """Who begins first goes on; when that has been given up, the other way is free."""
     (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))
@@ -145,22 +173,9 @@ async def test_setting_apart_waits_for_a_step(
 ) -> None:
     """A step that is not committed yet is waited for, and what it moved is taken along."""
     ann, ben, _ = await three(two)
-    apart, pool, other = (
-        uuid.uuid4(),
-        await Database.connect(database, size=2),
-        await connect(database),
-    )
 
-    async def set_apart() -> bool:
-        async with pool.as_service() as db:
-            return await conversations.set_apart(db, A, ann, ANN, apart)
+    apart = await set_apart_during(two, database, connect, ann, step=(ann, ben))
 
-    async with other.transaction():
-        await halfway(other, ann, ben)
-        setting = asyncio.create_task(set_apart())
-        await waits_for(two, other, setting)
-    assert await setting
-    await pool.close()
     assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, apart)]
 
 
@@ -223,24 +238,9 @@ async def test_a_step_goes_on_while_it_is_set_apart(
 ) -> None:
     """Who waits for where the messages have gone looks once more where they are then."""
     ann, ben, cal = await chained(two)
-    pool, other, apart = (
-        await Database.connect(database, size=2),
-        await connect(database),
-        uuid.uuid4(),
-    )
 
-    async def set_apart() -> bool:
-        async with pool.as_service() as db:
-            return await conversations.set_apart(db, A, ann, ANN, apart)
+    apart = await set_apart_during(two, database, connect, ann, step=(ben, cal))
 
-    async with other.transaction():
-        await halfway(other, ben, cal)
-        task = asyncio.create_task(set_apart())
-        await waits_for(two, other, task)
-    is_apart = await task
-    await pool.close()
-
-    assert is_apart
     assert 0 == await two.fetchval(
         "SELECT count(*) FROM messages WHERE from_address = $1 AND conversation_id <> $2",
         ANN,

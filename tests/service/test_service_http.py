@@ -16,7 +16,7 @@ SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 
 
 async def test_head(ask: Ask) -> None:
-    """HEAD is answered as GET, without what GET would say; what streams has no end to be told."""
+    """HEAD is answered as GET is, without its body; streams know GET alone."""
     sent = (await ask("POST", "/v1/messages", SMS)).body
     for path in ("/v1/messages", f"/v1/messages/{sent['id']}", "/v1/leads?limit=1"):
         head, whole = await ask("HEAD", path), await ask("GET", path)

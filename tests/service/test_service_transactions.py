@@ -91,11 +91,11 @@ async def test_a_table_that_the_crm_changes(gateway: Gateway) -> None:
         assert 200 == (await gateway.ask("GET", "/v1/leads")).status
     async with gateway.database.as_service() as db:
         await db.execute("RESET ROLE; ALTER TABLE leads ALTER COLUMN notes TYPE varchar(5000)")
-    met = await gateway.ask("GET", "/v1/leads")
-    assert (503, "1") == (met.status, met.headers["Retry-After"])
-    assert ["Likes tea."] == [
-        lead["notes"] for lead in (await gateway.ask("GET", "/v1/leads")).body["data"]
-    ]
+    # The first ones may get a connection that never read it: who else is at work takes turns.
+    answers = [await gateway.ask("GET", "/v1/leads") for _ in range(20)]
+    met = [answer for answer in answers if answer.status != 200]
+    assert [(503, "1")] == [(each.status, each.headers.get("Retry-After")) for each in met]
+    assert ["Likes tea."] == [lead["notes"] for lead in answers[-1].body["data"]]
 
 
 async def test_a_batch_that_meets_a_changed_table(gateway: Gateway) -> None:

@@ -113,10 +113,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-        into = await conversations.merging_into(db, visit.staff.organization_id, row["id"])
     address, new = form.get("address", ""), new_id()
-    if row["addresses"] == [address] and not into:
-        raise Problem(409, "This is the only address here: there is nothing to take it out of.")
     apart = address in row["addresses"] and await placing.set_apart(
         visit.services.database, visit.staff, row["id"], address, new
     )
