@@ -298,6 +298,77 @@ async def test_plans(db: Connection) -> None:
         assert sum(rows_read(plan) for plan in ran) <= most, typed
 
 
+@pytest.mark.no_cover
+@pytest.mark.parametrize("part", ["a_", "~/", "a-a.", "a1@", "<!--", "<!-- ", "http://a_/"])
+async def test_no_text_takes_long_to_read(db: Connection, part: str) -> None:
+    """Whatever somebody writes is read for its words in a moment: the parser of PostgreSQL alone
+    takes a minute for 100 KB of some of these, and whoever waits for it serves nobody else."""
+    await db.execute("SET statement_timeout = '8s'")
+    text = (part * (100_000 // len(part) + 1))[:100_000]
+    assert 0 <= await db.fetchval("SELECT length(gateway.message_words('Hello', $1))", text)
+
+
+LONG = f"""
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
+    status, created_at)
+  SELECT md5('long ' || n)::uuid, {ORG}, 'email', 'inbound', '+1', '+2',
+    repeat('A long story about nothing. ', 3500) || CASE WHEN n % 8 = 0 THEN 'parcel' ELSE '' END,
+    'received', timestamptz '2026-02-01' + n * interval '1 second'
+  FROM generate_series(1, 16) n;
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, subject,
+    body, status, created_at)
+  SELECT md5('short ' || n)::uuid, {ORG}, 'email', 'inbound', '+1', '+2', 'The parcel', 'quince',
+    'received', timestamptz '2026-02-01' + n * interval '10 seconds'
+  FROM generate_series(1, 5) n;
+"""  # noqa: S608
+
+
+def looked_at(plan: dict[str, Any]) -> int:
+    """How many messages a walk read for their words."""
+    here = int(plan["Actual Rows"]) if plan.get("Subplan Name") == "CTE looked" else 0
+    return here + sum(looked_at(part) for part in plan.get("Plans", ()))
+
+
+async def test_long_texts_shorten_the_walk(db: Connection) -> None:
+    """Of long messages few are read for their words before the index is asked, and the same ones
+    are found: a stranger's long mails would take the time of all searches."""
+    await db.execute("RESET ROLE")
+    await db.execute(LONG)
+    await db.execute("SET ROLE authenticated")
+    for typed in ("parcel", "quince", "parcel -quince"):
+        for narrowed in ({}, {8: "'2026-02-01'"}):
+            values = {**narrowed, 7: quoted(typed), 12: "60"}
+            words = typed.replace(" -", " & !")
+            expected = await db.fetch(called(PLAIN, {**values, 7: quoted(words)}))
+            assert expected == await db.fetch(called(CALL, values)), (typed, narrowed)
+    ran = await plans(db, called(CALL, {7: quoted("absent"), 12: "60"}))
+    assert 1 <= sum(looked_at(plan) for plan in ran) <= 10
+
+
+LINK = "https://example.com/" + "/".join(f"step{n}" for n in range(60))
+
+
+async def test_long_words_are_found(db: Connection) -> None:
+    """What goes on for more than a hundred letters is found whole, and by the words in it; so is
+    what stands in angle brackets."""
+    await db.execute("RESET ROLE")
+    await db.execute(
+        "UPDATE messages SET body = $1 WHERE id = md5('message 6')::uuid",
+        f"See {LINK} <b>bold</b> <ann@example.com>",
+    )
+    await db.execute("SET ROLE authenticated")
+    for typed in (
+        LINK,
+        "example.com",
+        "bold",
+        "ann@example.com",
+        "<ann@example.com>",
+        f'"see {LINK}"',
+    ):
+        found = await db.fetch(called(CALL, {7: quoted(typed), 12: "60"}))
+        assert 1 == len(found), typed
+
+
 HOSTILE = {
     "": "names no word to look for",
     " ": "names no word to look for",
