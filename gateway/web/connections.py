@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
 from gateway.logs import logger
@@ -109,9 +109,11 @@ class Connection(web.RequestHandler):
     """One connection as aiohttp serves it, with errors and time limits of our own."""
 
     __slots__ = (
+        "_ended",
         "_gone",
         "_head",
         "_heard",
+        "_newest",
         "_owed",
         "_owed_since",
         "_quiet_since",
@@ -138,6 +140,9 @@ class Connection(web.RequestHandler):
         # while its body still comes.
         self._unread, self._unread_since = 0, 0.0
         self._gone: asyncio.Future[None] | None = None
+        # The body of the last request that began.
+        self._newest: StreamReader | None = None
+        self._ended = False  # the client sends no more, and waits for what it asked for
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read, unless there are too many."""
@@ -158,11 +163,22 @@ class Connection(web.RequestHandler):
         if self._gone is not None:
             return
         super().data_received(data)
+        if self._messages:
+            self._newest = self._messages[-1][1]
         self._heard = True
         self._head = "begun" if self._waits() else None
         request = self._current_request
         if request is not None and request.content.total_bytes > LARGE:
             self._room.bodies.grew(request.content)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio reads, aiohttp does not say
+        """Whether the connection stays for the answers: a client may say that no more comes as soon
+        as its requests are whole. One of whose answer a part has left may be gone: no stream is
+        kept for nobody."""
+        request = self._current_request
+        is_answered = self._waits() or (request is not None and request.writer.output_size > 0)
+        self._ended = self._newest is not None and self._newest.is_eof() and not is_answered
+        return self._ended
 
     def look(self, now: float, patience: Patience) -> None:
         """End the wait for the rest of a request that has taken too long, or for a client that
@@ -274,6 +290,8 @@ class Connection(web.RequestHandler):
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
+        if self._ended and not self._messages:
+            resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
 

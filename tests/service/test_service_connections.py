@@ -214,6 +214,23 @@ async def test_a_body_that_never_ends(line: Line) -> None:
         assert (408, "close") == (heard.status, heard.headers["Connection"])
 
 
+async def test_who_says_that_no_more_comes(line: Line) -> None:
+    """A client that closes its own side after whole requests gets their answers, and then the end;
+    one that closes it within a request is left at once."""
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for raw, answers in ((ask, 1), (ask * 3, 3), (FORM + b"Content-Length: 9\r\n\r\nemail=a@b", 1)):
+        async with line.open() as (reader, writer):
+            writer.write(raw)
+            writer.write_eof()
+            assert [200] * answers == [(await listen(reader)).status for _ in range(answers)]
+            assert await closes(reader)
+    for raw in (b"", ask[:10], FORM + b"Content-Length: 9\r\n\r\nemail"):
+        async with line.open() as (reader, writer):
+            writer.write(raw)
+            writer.write_eof()
+            assert await closes(reader)
+
+
 async def test_who_is_waited_for(line: Line) -> None:
     """A connection that has been answered may stay, and a body that keeps coming is taken."""
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
