@@ -6,7 +6,7 @@ tells us (`webhooks.<name>`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 from uuid import UUID
@@ -197,6 +197,9 @@ PROVIDERS: dict[str, Provider] = {
         close=smtp.half.close,
     ),
 }
+
+# By provider: the channels of the messages that it can tell about.
+CARRIED: Mapping[str, Sequence[str]] = {name: row.carries for name, row in PROVIDERS.items()}
 
 
 def webhook_urls(

@@ -17,6 +17,7 @@ from uuid import UUID
 from channels.model import Account, Channel
 from gateway import addresses
 from gateway.ids import derived_id
+from gateway.registry import CARRIED
 from gateway.store import reports, suppressions
 from gateway.store.database import Connection
 from gateway.store.suppressions import Statement
@@ -41,7 +42,7 @@ async def store(
     """
     if at is not None:
         changes = await _unknown(db, account, changes)
-    named = await _named(db, account.organization_id, changes) if changes else []
+    named = await _named(db, account, changes) if changes else []
     named += await _also(db, account.organization_id, named)
     named += _lifted_in_other_forms(named)
     said_of: dict[str, set[str]] = defaultdict(set)
@@ -83,16 +84,17 @@ def _id(account: Account, key: str) -> UUID:
 Named = list[tuple[ConsentChange, str]]
 
 
-async def _named(db: Connection, organization_id: UUID, changes: Sequence[ConsentChange]) -> Named:
+async def _named(db: Connection, account: Account, changes: Sequence[ConsentChange]) -> Named:
     """Each change with the address that it is about: its own, or that of its message."""
     unnamed = [change for change in changes if change.address is None]
     meant: dict[int, UUID] = {}
     reached: dict[UUID, str] = {}
     if unnamed:
+        of = (account.organization_id, account.provider)
         meant = await reports.resolve(
-            db, [(organization_id, c.message_id, c.external_id) for c in unnamed]
+            db, CARRIED, [(*of, each.message_id, each.external_id) for each in unnamed]
         )
-        reached = await reports.addressees(db, organization_id, list(meant.values()))
+        reached = await reports.addressees(db, account.organization_id, list(meant.values()))
     theirs = {id(unnamed[n]): reached[about] for n, about in meant.items() if about in reached}
     return [
         (change, address)

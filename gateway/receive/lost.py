@@ -11,7 +11,7 @@ from channels.model import Account, Channel
 from gateway.receive import incoming
 from gateway.receive.applying import events_of
 from gateway.receive.raw_requests import without_secrets
-from gateway.registry import PROVIDERS
+from gateway.registry import CARRIED, PROVIDERS
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
 from gateway.store.messages import Known
@@ -129,8 +129,8 @@ async def matched(
     the call since that came in. An error that is known in other words is no second one.
     """
     organization_id = account.organization_id
-    keys = [(organization_id, each.message_id, each.external_id) for each in told]
-    found = await reports.resolve(db, keys) if keys else {}
+    keys = [(organization_id, account.provider, each.message_id, each.external_id) for each in told]
+    found = await reports.resolve(db, CARRIED, keys) if keys else {}
     missing = [each.external_id for n, each in enumerate(told) if n not in found]
     named = [*filter(None, missing), *(each.external_id for each in additions)]
     known = await reports.all_of(db, organization_id, named) if named else {}

@@ -13,6 +13,7 @@ from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
+from gateway.registry import CARRIED
 from gateway.store import reports, requests
 from gateway.store.database import Connection, Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
@@ -127,8 +128,11 @@ async def record(
     found: dict[int, UUID] = {}
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        keys = [(account.organization_id, r.message_id, r.external_id) for account, r, _ in some]
-        known = await reports.resolve(db, keys)
+        keys = [
+            (account.organization_id, account.provider, report.message_id, report.external_id)
+            for account, report, _ in some
+        ]
+        known = await reports.resolve(db, CARRIED, keys)
         found |= {start + n: about for n, about in known.items()}
     told: list[Told] = []
     if applies:

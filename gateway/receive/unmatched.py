@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from gateway.logs import logger
+from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
@@ -99,7 +100,12 @@ class UnmatchedReports:
     async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
         async with self._database.as_service(planned_once=True) as db:
             look = await reports.take_missed(
-                db, self._since, before, self._at_once, list(self._out)
+                db,
+                self._since,
+                before,
+                self._at_once,
+                carried=CARRIED,
+                without=list(self._out),
             )
             found += look.missed
             await reports.record(db, look.missed)

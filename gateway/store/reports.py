@@ -119,19 +119,25 @@ def _event_row(event: Event) -> dict[str, Any]:
 
 
 async def resolve(
-    db: Connection, keys: Sequence[tuple[UUID, UUID | None, str | None]]
+    db: Connection,
+    carried: Mapping[str, Sequence[str]],
+    keys: Sequence[tuple[UUID, str, UUID | None, str | None]],
 ) -> dict[int, UUID]:
-    """For each (organization, message id, external id), by position, the id of its message."""
+    """For each (organization, source, message id, external id), by position, the id of its message.
+
+    Of the channels that are `carried` by the source (`registry.CARRIED`).
+    """
     wanted = [
         {
             "n": n,
             "organization_id": organization_id,
+            "source": source,
             "message_id": message_id,
             "external_id": external_id,
         }
-        for n, (organization_id, message_id, external_id) in enumerate(keys)
+        for n, (organization_id, source, message_id, external_id) in enumerate(keys)
     ]
-    rows = await db.fetch(_SQL["resolve"], as_json(wanted))
+    rows = await db.fetch(_SQL["resolve"], as_json(wanted), as_json(carried))
     return dict(map(tuple, rows))
 
 
@@ -236,14 +242,19 @@ async def take_missed(
     since: datetime | None,
     before: datetime | None,
     limit: int,
+    *,
+    carried: Mapping[str, Sequence[str]],
     without: Sequence[UUID] = (),
 ) -> Look:
     """Reports that were kept while their message's external id was being stored.
 
     Among the `limit` newest, and all of the same moment as the last, that were received after
-    `since` and before `before`; none of organizations or messages that are `without`.
+    `since` and before `before`; none of organizations or messages that are `without`. `carried` as
+    in `resolve`.
     """
-    rows = await db.fetch(_SQL["take_missed"], since, before, limit, list(without))
+    rows = await db.fetch(
+        _SQL["take_missed"], since, before, limit, list(without), as_json(carried)
+    )
     return Look(
         at=rows[0]["looked_at"],
         looked=rows[0]["looked"],

@@ -119,22 +119,26 @@ LEFT JOIN advanced a ON a.organization_id = t.organization_id AND a.id = t.id
 LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t.id;
 
 -- name: resolve
--- Which of our messages reports are about. $1: json array of {n, organization_id, message_id,
--- external_id}. Our own id wins over the provider's. One look-up for each: a join could be planned
--- as a scan of all messages of the organization.
+-- Which of our messages reports are about. $1: json array of {n, organization_id, source, message_id,
+-- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
+-- and that says nothing of an SMS. Our own id wins over the provider's. One look-up for each: a join
+-- could be planned as a scan of all messages of the organization.
 SELECT i.n, coalesce(own.id, known.id) AS message_id
 FROM json_to_recordset($1::json) AS i (
-  n integer, organization_id uuid, message_id uuid, external_id text
+  n integer, organization_id uuid, source text, message_id uuid, external_id text
 )
 LEFT JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound' LIMIT 1
+  WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
+    AND $2::jsonb -> i.source ? m.channel
+  LIMIT 1
 ) own ON true
 LEFT JOIN LATERAL (
   SELECT m.id FROM messages m
   WHERE own.id IS NULL AND m.organization_id = i.organization_id
     AND m.external_id = i.external_id
     AND m.direction = 'outbound'
+    AND $2::jsonb -> i.source ? m.channel
   LIMIT 1
 ) known ON true
 WHERE coalesce(own.id, known.id) IS NOT NULL;
@@ -218,9 +222,10 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Reports that were kept while their message was being stored: neither transaction saw the other.
 -- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
 -- newest that were received after $1 and before $2, and returns how many these were, and the time of
--- the oldest if there may be more behind it. Those of organizations or messages $4 stay.
+-- the oldest if there may be more behind it. Those of organizations or messages $4 stay. $5: the
+-- channels of each source.
 WITH seen AS MATERIALIZED (
-  SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at
+  SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at, u.source
   FROM gateway.unmatched_reports u
   WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
     AND u.received_at < coalesce($2::timestamptz, 'infinity')
@@ -233,9 +238,10 @@ WITH seen AS MATERIALIZED (
     SELECT m.id FROM (
       -- by the external id alone: while there are few messages, the planner may prefer any index
       -- that begins with the organization
-      SELECT id, organization_id, direction FROM messages WHERE external_id = s.external_id OFFSET 0
+      SELECT id, organization_id, direction, channel FROM messages WHERE external_id = s.external_id OFFSET 0
     ) m
     WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
+      AND $5::jsonb -> s.source ? m.channel
     LIMIT 1
   ) m
 ), free AS MATERIALIZED (

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from channels.model import Channel
+from gateway.receive.unmatched import UnmatchedReports
 from tests.service.wires import (
     OURS,
     SECRET,
@@ -183,6 +184,22 @@ async def test_report_by_mail(
     assert [] == await inbound_of(ask)
     assert {("email", ADA, reason)} == await suppressed(ask)
     assert 0 == len((await ask("GET", "/v1/suppressions", key=gateway.b.key)).body["data"])
+
+
+async def test_a_mail_that_names_an_sms(gateway: Gateway, ask: Ask) -> None:
+    """A bounce that comes as a mail is about a mail: anybody may write one that names another
+    message, and that changes nothing, now or later."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    sent = await send(ask, "sms", "+447700900123", body="When?")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET external_id = 'SM1@clinic.example'")
+    for original in (f"{sent['id']}@clinic.example", "SM1@clinic.example"):
+        raw = report("delivery-status", DSN, original)
+        assert 204 == (await by_smtp(gateway, account_id, raw, sender="")).status
+    await UnmatchedReports(gateway.database).apply()
+
+    assert "pending" == (await row_of(ask, sent))["status"]
+    assert set() == await suppressed(ask)
 
 
 async def test_report_taken_apart(gateway: Gateway, ask: Ask) -> None:

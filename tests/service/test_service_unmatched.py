@@ -18,7 +18,7 @@ KEEP = """
 INSERT INTO gateway.unmatched_reports (
   organization_id, account_id, external_id, id, type, status, occurred_at, received_at, source)
 SELECT $1, $2, $3 || n, uuid_generate_v4(), 'delivered', 'delivered', now(),
-  now() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'sms'
+  now() - $5::float8 * interval '1 minute' - n * $6::float8 * interval '1 second', 'twilio'
 FROM generate_series(1, $4::integer) n
 """
 
@@ -116,15 +116,18 @@ async def test_a_step_reads_no_more_than_it_looks_at(gateway: Gateway, *, is_kno
     async with gateway.database.as_service() as db:
         take = queries("reports")["take_missed"]
         await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
-        await db.execute(f"PREPARE take (timestamptz, timestamptz, bigint, uuid[]) AS {take}")
-        await db.fetch("EXECUTE take (NULL, NULL, 100, '{}')")
+        await db.execute(
+            f"PREPARE take (timestamptz, timestamptz, bigint, uuid[], jsonb) AS {take}"
+        )
+        await db.fetch("EXECUTE take (NULL, NULL, 100, '{}', '{}')")
         await db.execute(KEEP, a.organization_id, a.account_id, "foreign", 20_000, 60.0, 0.001)
         await db.execute(MESSAGES)
         if is_known:
             await db.execute("ANALYZE gateway.unmatched_reports, messages")
         plan = await db.fetchval(
             "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE take"
-            " (now() - interval '8 days', now() - interval '1 hour', 100, '{}')"
+            " (now() - interval '8 days', now() - interval '1 hour', 100, '{}',"
+            """ '{"twilio": ["sms"]}')"""
         )
     # Those that it looks at, one more to see that no other is of the same moment, and of each tenth
     # the message (a tenth of a row, of which PostgreSQL 15 tells nothing), and, to be held, it and
