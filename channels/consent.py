@@ -49,8 +49,9 @@ STARTS: Final = {
 }
 HELPS: Final = {Channel.SMS: frozenset({"help", "info"})}
 
-# People copy the quotation marks of "reply STOP" with the word, or end it as a sentence.
-_AROUND = "\"'`´‘’‚“”„«»‹›.!,;: \t\r\n"
+# People copy the quotation marks of "reply STOP" with the word, end it as a sentence, or make it
+# bold as WhatsApp does.
+_AROUND = "\"'`´‘’‚“”„«»‹›()[]<>*_~.…!,;: \t\r\n"
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -79,8 +80,10 @@ def read(
 
 
 def _plain(text: str) -> str:
-    """One case, one kind of spaces, full-width letters as the usual ones."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """One case, one kind of spaces, full-width letters as the usual ones, and none that is not seen
+    (keyboards put in what says where a line may break, or which way it runs)."""
+    seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
 
 
 def _all(words: Iterable[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 from channels.errors import ContentError
 from channels.html import HTML_BYTES, TEXT_BYTES, from_text, looks_like_html, to_text
@@ -15,7 +15,7 @@ from channels.model import Attachment, Content
 from channels.styles import TooComplex, inline_styles
 from channels.text import is_sendable
 
-__all__ = ["compose", "key", "looks_like_html", "to_mailbox", "to_text", "topic"]
+__all__ = ["compose", "key", "looks_like_html", "spellings", "to_mailbox", "to_text", "topic"]
 
 MAILBOX_CHARACTERS = 254
 SUBJECT_CHARACTERS = 998
@@ -62,9 +62,20 @@ def to_mailbox(text: str) -> str | None:
         return None
     # The library refuses these two as never to be had; below `.test` it takes them.
     is_local = SPECIAL.search(text) is not None
+    found = _read(text + ".test" if is_local else text)
+    if found is None:
+        return None
+    domain = found.ascii_domain.lower()
+    domain = domain.removesuffix(".test") if is_local else domain
+    if "." not in domain and domain != "localhost":
+        return None
+    return f"{found.local_part}@{domain}"
+
+
+def _read(text: str) -> ValidatedEmail | None:
     try:
-        found = validate_email(
-            text + ".test" if is_local else text,
+        return validate_email(
+            text,
             check_deliverability=False,
             globally_deliverable=False,
             test_environment=True,
@@ -74,16 +85,21 @@ def to_mailbox(text: str) -> str | None:
         )
     except EmailNotValidError:
         return None
-    domain = found.ascii_domain.lower()
-    domain = domain.removesuffix(".test") if is_local else domain
-    if "." not in domain and domain != "localhost":
-        return None
-    return f"{found.local_part}@{domain}"
 
 
 def key(mailbox: str) -> str:
     """The form in which two mailboxes are compared: all of it in lower case."""
     return mailbox.strip().lower()
+
+
+def spellings(mailbox: str) -> tuple[str, ...]:
+    """The keys under which somebody may have noted a mailbox: first as given, then with its domain
+    as DNS has it (which is how ours are kept), and as people write it."""
+    given = key(mailbox)
+    found = None if given.isascii() and "xn--" not in given else _read(given)
+    domains = (found.ascii_domain, found.domain) if found and found.ascii_domain else ()
+    local = given.rpartition("@")[0]
+    return tuple(dict.fromkeys([given, *(f"{local}@{key(domain)}" for domain in domains)]))
 
 
 def topic(subject: str) -> str:

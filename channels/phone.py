@@ -30,6 +30,9 @@ _OPTIONAL_DIGIT = (
     # A landline's eight digits begin with 2 to 5, and never had a ninth.
     (re.compile(r"55(\d{2})(?:9)?([6-9]\d{7})"), r"55\1\2", r"55\g<1>9\2"),
 )
+# Côte d'Ivoire (2021) and Benin (2024) went from eight digits to ten; WhatsApp still knows people
+# by the number that they registered with.
+_FORMER = re.compile(r"\+22[59][0-9]{8}")
 _OPTIONAL_DIGIT_CODES = ("+52", "+54", "+55")
 
 
@@ -108,6 +111,11 @@ def variants(number: str) -> tuple[str, ...]:
 def canonical(number: str) -> str:
     """The one form that all variants of a number have: to compare with, not to send to."""
     return variants(number)[0]
+
+
+def is_former(number: str) -> bool:
+    """Whether it is a number of before its country gave everybody two digits more."""
+    return _FORMER.fullmatch(number) is not None
 
 
 def sms_sender(text: str, country: str | None) -> str | None:

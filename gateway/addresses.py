@@ -21,9 +21,12 @@ def read(channel: Channel, text: str, country: str | None) -> str | None:
 def _other_form(text: str) -> str | None:
     """A number in the form in which WhatsApp brings it, though nobody dials it so any more.
 
-    Mexico's 1 after the 52: who writes to us from such an address must get an answer.
+    Mexico's 1 after the 52, or the eight digits that numbers of Côte d'Ivoire and Benin once had:
+    who writes to us from such an address must get an answer.
     """
     number = text.strip().removeprefix(whatsapp.PREFIX).strip()
+    if phone.is_former(number):
+        return number
     forms = phone.variants(number)
     return number if number in forms[1:] and phone.to_e164(forms[0], None) else None
 
@@ -77,7 +80,7 @@ def all_of(contact: Mapping[str, Any], country: str | None) -> list[str]:
 def is_contact(contact: Mapping[str, Any], address: str, country: str | None) -> bool:
     """Whether an address, of whatever channel, is that of this lead or client."""
     if "@" in address:
-        return email.key(contact["email"] or "") == email.key(address)
+        return email.key(address) in email.spellings(contact["email"] or "")
     number = phone.to_e164(contact["phone"] or "", country)
     return number is not None and (
         number == address or phone.canonical(number) == phone.canonical(address)

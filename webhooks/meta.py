@@ -25,6 +25,7 @@ from webhooks.meta_people import for_each, updated
 from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj
 from webhooks.meta_values import text as _text
 from webhooks.model import (
+    UNNAMED,
     ConsentChange,
     InvalidSignature,
     Reason,
@@ -154,12 +155,13 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
     kind = _text(status.get("type"), 64).strip().lower()
     is_of_message = kind in {"", "message"}
     word = word if is_of_message else f"{kind}-{word}"[:64]
-    code, words = read_error(next(iter(items(status.get("errors"))), None))
+    errors = items(status.get("errors"))
+    code, words = read_error(next(iter(errors), None))
     report = StatusReport(
         external_id=external_id,
         message_id=message_id,
         status=STATUSES.get(word) if is_of_message else None,
-        word=word,
+        word=word or UNNAMED,
         key=f"meta:{external_id or ''}:{word}:{code or ''}",
         occurred_at=moment(status.get("timestamp")),
         error_code=code,
@@ -175,14 +177,14 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
             },
         ),
     )  # fmt: skip
-    if code != OPTED_OUT:
+    if OPTED_OUT not in (read_error(error)[0] for error in errors):
         return [report]
     stopped = ConsentChange(
         channel=Channel.WHATSAPP,
         reason=Reason.UNSUBSCRIBE,
         message_id=message_id,
         external_id=external_id,
-        word=code,
+        word=OPTED_OUT,
         key=f"{report.key}:consent",
         occurred_at=report.occurred_at,
         detail=filled(errors=status.get("errors")),

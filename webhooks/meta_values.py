@@ -15,7 +15,7 @@ Given = Mapping[str, Any]
 ID_CHARACTERS, DETAIL_CHARACTERS = 256, 1000
 ENTRIES, DEPTH, PART_CHARACTERS = 40, 5, 16_000
 
-_MOMENT = re.compile(r"[0-9]{1,11}")
+_MOMENT = re.compile(r"[1-9][0-9]{0,10}")  # not 0: that is no time
 
 
 def obj(value: object) -> Given:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel, Status
@@ -60,6 +60,10 @@ class WebhookRequest:
     body: bytes
     sender_id: str | None = None
     certificates: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+# The word of a report that has none: about a price alone, say.
+UNNAMED: Final = "unnamed"
 
 
 # Not frozen, as the others are: there are thousands a second, and it would take four times as long.

@@ -23,7 +23,8 @@ LONGEST_NUMBER: Final = 18
 # Codecs of Python that no mail is written in, and that take long or read something else.
 NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 
-_MOMENT = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+# Not 0, which some say where they know none.
+_MOMENT = re.compile(r"[1-9][0-9]{0,10}(\.[0-9]{1,9})?")
 _SIZED = (str, list, dict)
 
 

@@ -134,7 +134,7 @@ def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
         senders=[*froms, *(text.lower() for text in froms)],
         sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),
         tails=list({tail for to in numbers if (tail := phone.tail(to))}),
-        emails=list({email.key(to) for to in tos if "@" in to}),
+        emails=list({each for to in tos if "@" in to for each in email.spellings(to)}),
         addresses=list({form for each in read for form in addresses.forms(*each)}),
         answered=list({r.in_reply_to for r in requests if r.in_reply_to}),
     )

@@ -136,7 +136,7 @@ class Arriving:
             db,
             organization_id,
             [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
-            [email.key(address) for address in senders if "@" in address],
+            [each for address in senders if "@" in address for each in email.spellings(address)],
         )
         answered = await self._answered(db, organization_id, arrived)
         places = [

@@ -48,7 +48,7 @@ def _addresses(text: str, countries: Sequence[str | None]) -> tuple[str, ...]:
     if named:
         written = named[1]
     if "@" in written:
-        return (email.key(written),)
+        return (email.key(email.to_mailbox(written) or written),)
     numbers = [phone.to_e164(written, country) for country in (None, *countries)]
     # As it is written: a short code, a WhatsApp user id, a number in a form that nobody dials.
     bare = re.sub(r"[\s().\-/]", "", written) if written.startswith("+") else written

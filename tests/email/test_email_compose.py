@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels import email, html
-from channels.email import compose, key, looks_like_html, to_mailbox, topic
+from channels.email import compose, key, looks_like_html, spellings, to_mailbox, topic
 from channels.errors import ContentError
 from channels.model import Attachment
 from tests.costs import cpu_seconds
@@ -37,6 +37,22 @@ def test_a_mailbox_is_stable(text: str) -> None:
     """Whatever is taken is taken again as itself, on one line."""
     found = to_mailbox(text)
     assert found is None or (to_mailbox(found) == found and len(found.split()) == 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("Ada@Example.com", {"ada@example.com"}),
+        ("Ada@Bücher.example", {"ada@bücher.example", "ada@xn--bcher-kva.example"}),
+        ("ada@XN--BCHER-KVA.example", {"ada@bücher.example", "ada@xn--bcher-kva.example"}),
+        ("müller@example.com", {"müller@example.com"}),
+        ("ada@xn--.example", {"ada@xn--.example"}),
+        ("no mailbox ü", {"no mailbox ü"}),
+    ],
+)
+def test_spellings(given: str, keys: set[str]) -> None:
+    """A domain is known as DNS has it and as people write it; what is no mailbox stays as it is."""
+    assert keys == set(spellings(given))
 
 
 def test_keys() -> None:

@@ -56,9 +56,11 @@ def test_a_preference() -> None:
     assert 2 == len({wish.key for wish in found})
 
 
-def test_a_refusal() -> None:
-    """What Meta refuses because of the recipient's wish counts for number and user id."""
-    refused = {"id": "wamid.1", "status": "failed", "errors": [{"code": 131050}]}
+@pytest.mark.parametrize("other", [[], [{"code": 131026}]])
+def test_a_refusal(other: list[dict[str, int]]) -> None:
+    """What Meta refuses because of the recipient's wish, among other reasons or alone, counts for
+    number and user id."""
+    refused = {"id": "wamid.1", "status": "failed", "errors": [*other, {"code": 131050}]}
     recipient = {"recipient_id": NUMBER[1:], "recipient_user_id": USER_ID}
     found = wishes(change(statuses=[refused | recipient]))
     assert [NUMBER, USER_ID] == [wish.address for wish in found]

@@ -100,9 +100,10 @@ def test_a_status() -> None:
     ],
 )
 def test_words(word: str, expected: Status | None) -> None:
-    """Every word of Meta's has its status; one that we do not know changes nothing."""
+    """Every word of Meta's has its status; one that we do not know changes nothing, nor does what
+    is told without one, as a price is."""
     seen = report(word=word)
-    assert (seen.status, seen.word) == (expected, word.lower())
+    assert (seen.status, seen.word) == (expected, word.lower() or "unnamed")
     assert seen == report(word=word)
 
 
@@ -132,6 +133,7 @@ def test_a_failure_without_a_reason(errors: object) -> None:
         (None, None),
         (True, None),
         ("-1", None),
+        ("0", None),
         ("9" * 30, None),
         ("", None),
     ],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 
 from channels.model import Channel
+from gateway import addresses
 from gateway.receive.unmatched import UnmatchedReports
 from tests.service.wires import (
     OURS,
@@ -184,6 +185,25 @@ async def test_report_by_mail(
     assert [] == await inbound_of(ask)
     assert {("email", ADA, reason)} == await suppressed(ask)
     assert 0 == len((await ask("GET", "/v1/suppressions", key=gateway.b.key)).body["data"])
+
+
+async def test_a_contact_with_umlauts(gateway: Gateway, ask: Ask) -> None:
+    """A domain is one whether a contact's is noted as people write it or as DNS has it: both ways
+    of writing to it, and what comes from there, belong to that contact."""
+    account_id = await connect(gateway, "smtp", Channel.EMAIL)
+    written, in_dns = "Ada@Bücher.example", "ada@xn--bcher-kva.example"
+    for noted in (written, in_dns.replace("bcher-kva", "strae-oqa")):
+        lead = (await ask("POST", "/v1/leads", {"email": noted})).body["id"]
+        for to in (noted, addresses.sought(noted, None), noted.replace("xn--strae-oqa", "straße")):
+            sent = await send(ask, "email", to, subject="Visit", body="When?")
+            assert lead == (await row_of(ask, sent))["lead_id"], to
+    raw = f"From: {in_dns}\r\nTo: {DESK}\r\nMessage-ID: <1@x>\r\n\r\nTomorrow\r\n".encode()
+    await by_smtp(gateway, account_id, raw, sender=in_dns)
+    (answer,) = await inbound_of(ask)
+    found = await ask("GET", f"/v1/messages?address={quote(written)}")
+
+    assert 4 == len(found.body["data"])
+    assert {answer["lead_id"]} == {each["lead_id"] for each in found.body["data"]} != {lead}
 
 
 async def test_a_mail_that_names_an_sms(gateway: Gateway, ask: Ask) -> None:

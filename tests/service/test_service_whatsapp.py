@@ -296,6 +296,22 @@ async def test_variants(
     await send(ask, "whatsapp", ours, body="Hello")
 
 
+@pytest.mark.parametrize("theirs", ["22507080912", "22997000001"])
+async def test_a_number_of_before(
+    gateway: Gateway, ask: Ask, api: Api, account: UUID, theirs: str
+) -> None:
+    """Who wrote from an address as numbers of that country once were is answered there, and can
+    stop us; nobody is called there."""
+    await they_write(gateway, account, sender=theirs)
+    await send(ask, "whatsapp", f"+{theirs}", body="Hello")
+    await step(api.worker(gateway))
+    assert theirs == api.last["to"].removeprefix("+")
+    await they_write(gateway, account, "STOP", sender=theirs)
+    assert {"to"} == set(await refusal(ask, to=f"+{theirs}", body="Hello"))
+    wrong = {"channel": "sms", "to": f"+{theirs}", "body": "Hello"}
+    assert {"to"} == set((await ask("POST", "/v1/messages", wrong)).fields())
+
+
 async def test_lost_answer(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
     """Meta cannot be asked: a lost answer stays unknown until a report with our id moves it on."""
     await they_write(gateway, account)

@@ -71,13 +71,13 @@ def test_whole_payloads(case: dict[str, Any]) -> None:
         ("sending", Status.SENT), ("sent", Status.SENT), ("delivered", Status.DELIVERED),
         ("partially_delivered", Status.DELIVERED), ("read", Status.READ),
         ("undelivered", Status.FAILED), ("failed", Status.FAILED), ("canceled", Status.CANCELED),
-        ("Delivered ", Status.DELIVERED), ("receiving", None), ("nonsense", None),
+        ("Delivered ", Status.DELIVERED), ("receiving", None), ("nonsense", None), ("", None),
     ],
 )  # fmt: skip
 def test_words(word: str, expected: Status | None) -> None:
     """Every word of Twilio's has its status; one that we do not know changes nothing."""
     report = status(MessageStatus=word)
-    assert (report.status, report.word) == (expected, word.strip().lower())
+    assert (report.status, report.word) == (expected, word.strip().lower() or "unnamed")
 
 
 def test_the_message_twins_decide() -> None:

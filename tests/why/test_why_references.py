@@ -54,6 +54,7 @@ def test_ids_of_providers(text: str, external_id: str) -> None:
         ("Ada@Example.com", ["ada@example.com"]),
         ("Ada Lovelace <Ada@Example.com>", ["ada@example.com"]),
         ("mailto:ada@example.com", ["ada@example.com"]),
+        ("Ada@Bücher.example", ["ada@xn--bcher-kva.example"]),
         ("", []),
     ],
 )

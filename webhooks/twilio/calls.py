@@ -18,6 +18,7 @@ from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
 from channels.providers.twilio import API, RETRIES, explain, sibling
 from webhooks.model import (
+    UNNAMED,
     Addition,
     Fetch,
     Inbound,
@@ -103,7 +104,7 @@ def call_status(given: Given, url: str) -> list[WebhookEvent]:
     event = _told(
         given,
         url,
-        word=word,
+        word=word or UNNAMED,
         key=f"{word}:{code or ''}",
         leave_out=STATUS_READ,
         error=(status, code, message),

@@ -16,6 +16,7 @@ from channels.consent import Consent
 from channels.model import Attachment, Channel, Status
 from channels.providers.twilio import OPT_OUTS, PREFIX, explain
 from webhooks.model import (
+    UNNAMED,
     ConsentChange,
     Inbound,
     Reason,
@@ -84,7 +85,7 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
         external_id=external_id,
         message_id=ours,
         status=STATUSES.get(word),
-        word=word,
+        word=word or UNNAMED,
         key=f"twilio:{external_id or ''}:{word}:{code or ''}",
         error_code=code,
         error_message=words or explain(code),
