@@ -9,11 +9,8 @@ request has to start a timer.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
@@ -27,14 +24,10 @@ from gateway.web.http import refuse
 
 _log = logger(__name__)
 
-BACKLOG = 1024
 # In bytes. Callbacks put what they like into a URL, and a token may be long. They differ because
 # aiohttp's error tells which of them was passed by its number alone.
 MAX_URL = 16 * 2**10
 MAX_HEADER = 32 * 2**10
-# Descriptors that clients' connections leave for the database and files: so many, or one in so many
-# if that is more; and how many clients are let in, however few descriptors there are.
-_KEPT, _KEPT_OF, _FEWEST = 64, 8, 16
 # Seconds for which the rest of a body that was refused is read and dropped.
 _DROP = 2.0
 
@@ -52,11 +45,6 @@ class Patience:
     look: float = 5.0
 
 
-def most_connections(descriptors: int) -> int:
-    """How many connections of clients leave enough of so many descriptors for everything else."""
-    return max(_FEWEST, descriptors - max(_KEPT, descriptors // _KEPT_OF))
-
-
 @dataclass(slots=True)
 class Room:
     """How many connections a listener may have open, and how many it has; what they bring."""
@@ -64,45 +52,6 @@ class Room:
     most: int
     bodies: Bodies
     taken: int = 0
-
-
-@asynccontextmanager
-async def listening(
-    runner: web.AppRunner,
-    bound: socket.socket,
-    most: int,
-    patience: Patience | None = None,
-    bodies: Bodies | None = None,
-) -> AsyncIterator[None]:
-    """Accept connections on a bound socket within the block; open ones stay open after it.
-
-    Connections beyond `most` at a time are closed at once, with nothing read.
-    """
-    patience = patience or Patience()
-    server = cast("web.Server", runner.server)  # it is there once the runner is set up
-    loop = asyncio.get_running_loop()
-    looking: asyncio.TimerHandle
-
-    def look() -> None:
-        nonlocal looking
-        looking = loop.call_later(patience.look, look)
-        now = loop.time()
-        for connection in server.connections:
-            if isinstance(connection, Connection):
-                connection.look(now, patience)
-
-    room = Room(most, bodies or Bodies())
-    # uvloop accepts one connection at a time: however many come at once, each is counted before the
-    # next one takes a descriptor.
-    listener = await loop.create_server(
-        lambda: Connection(server, loop, room), sock=bound, backlog=BACKLOG
-    )
-    looking = loop.call_later(patience.look, look)
-    try:
-        yield
-    finally:
-        looking.cancel()
-        listener.close()
 
 
 class Connection(web.RequestHandler):

@@ -15,7 +15,8 @@ from aiohttp import web
 from gateway.app import build_app
 from gateway.serve import bind
 from gateway.web.bodies import MOST, Bodies
-from gateway.web.connections import MAX_HEADER, MAX_URL, Patience, listening, most_connections
+from gateway.web.connections import MAX_HEADER, MAX_URL, Patience
+from gateway.web.listening import listening, most_connections
 from tests.service.conftest import SECRET, token
 
 if TYPE_CHECKING:
