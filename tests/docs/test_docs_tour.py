@@ -116,10 +116,11 @@ def test_the_tour_works(demo: dict[str, str], readme: str, root: Path) -> None:
     tour = re.search(r"<!-- tour -->(.*)<!-- end of tour -->", readme, re.DOTALL)
     assert tour
     commands = "".join(re.findall(r"^```sh\n(.*?)^```$", tour[1], re.DOTALL | re.MULTILINE))
+    commands = commands.replace("python3 -", f"{sys.executable} -")
     commands = commands.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail"],
-        input=_PATIENT + commands.replace("python3 -", f"{sys.executable} -"),
+        input=_PATIENT + commands,
         capture_output=True,
         text=True,
         env=demo,
