@@ -72,7 +72,7 @@ _SEEN = (
 # A reader's second is enough; a machine with other tests on it takes as long as it takes.
 _PATIENT = """
 sleep() {
-  local there='"status":"(delivered|read)"'
+  local there='"status":"(delivered|read|canceled)"'
   for one in "$id" ${mail-}; do
     for _ in $(seq 300); do
       [[ $(curl -s "$GATEWAY_URL/v1/messages/$one" -H "$key") =~ $there ]] && break
