@@ -100,6 +100,8 @@ def _path_of(base_url: str) -> str:
 
 def _public_url(base_url: str, raw_path: str) -> str:
     # As text: a URL object would quote the query anew, and the signature is over what was sent.
+    if not raw_path.startswith("/"):  # the whole URL, as RFC 9112 (3.2.2) lets a proxy ask
+        raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]
     prefix = _path_of(base_url)
     if prefix and raw_path.startswith(prefix + "/webhooks/"):
         raw_path = raw_path.removeprefix(prefix)

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
+from yarl import URL
 
 from gateway.app import build_app
 from gateway.config import Settings
@@ -370,6 +371,21 @@ async def test_prefix_that_the_proxy_leaves(gateway: Gateway, twilio: Twilio) ->
     )
 
     assert answer.status in (200, 204)
+
+
+async def test_the_whole_url(gateway: Gateway, twilio: Twilio) -> None:
+    """A request line may name the whole URL, whatever host it says."""
+    path = f"{twilio.path}/status?" + urlencode({"MessageSid": SID, "MessageStatus": "sent"})
+    signature = RequestValidator(AUTH_TOKEN).compute_signature(PUBLIC + path, {})
+    server = URL(gateway.url)
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    head = f"GET http://inside.example:80{path} HTTP/1.1\r\nHost: inside.example\r\n"
+    writer.write(f"{head}X-Twilio-Signature: {signature}\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith((b"HTTP/1.1 204", b"HTTP/1.1 200")), answer
+    assert 1 == await gateway.count("gateway.unmatched_reports")
 
 
 async def test_get_webhook(gateway: Gateway, ask: Ask, twilio: Twilio) -> None:
