@@ -79,12 +79,19 @@ def all_of(contact: Mapping[str, Any], country: str | None) -> list[str]:
 
 def is_contact(contact: Mapping[str, Any], address: str, country: str | None) -> bool:
     """Whether an address, of whatever channel, is that of this lead or client."""
-    if "@" in address:
-        return email.key(address) in email.spellings(contact["email"] or "")
+    return identity(address) in identities(contact, country)
+
+
+def identity(address: str) -> str:
+    """The one form of an address, of whatever channel, by which a contact is known."""
+    return email.key(address) if "@" in address else phone.canonical(address)
+
+
+def identities(contact: Mapping[str, Any], country: str | None) -> set[str]:
+    """What a lead or client is known by: `identity` of each address."""
     number = phone.to_e164(contact["phone"] or "", country)
-    return number is not None and (
-        number == address or phone.canonical(number) == phone.canonical(address)
-    )
+    numbers = [phone.canonical(number)] if number else []
+    return {*numbers, *(email.spellings(contact["email"]) if contact["email"] else ())}
 
 
 def invalid(channel: Channel, country: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from channels.email import to_mailbox
 from webhooks.mail_headers import WORD, decoded, shifted
 
-CHARACTERS: Final = 16 * 2**10
+CHARACTERS: Final = 4 * 2**10
 _ATOM: Final = r'[^\x00-\x20\x7f\s@<>()\[\]",;:.\\]+'
 _DOMAIN: Final = rf"{_ATOM}(?:\s*\.\s*{_ATOM})*"
 _LOCAL: Final = r'[^\x00-\x20\x7f\s@<>()\[\]",;:\\]'
@@ -41,6 +41,9 @@ _COMMENT = re.compile(r"\([^()]*\)")
 # What stands behind a domain, and may belong to it.
 _GOES_ON = re.compile(r"\A\s*\.\s*\S|\w\.\w")
 _APART = re.compile("[<,;\x1b]")
+# However many blanks follow each other, they part what they part; two patterns that both take them
+# would try every way to share them.
+_BLANKS = re.compile(r"(\s)\s+")
 _NO_NAME = re.compile(r'[()"<>\\]|mailto:')
 
 
@@ -50,7 +53,7 @@ def author(text: str, *, is_decoded: bool) -> tuple[str, str]:
     Of several authors the first. Of a header that somebody has decoded nobody knows which commas
     and quotation marks are a name's: what is in <> at its end counts, as names stand before.
     """
-    text = text[:CHARACTERS]
+    text = _BLANKS.sub(r"\1", text[:CHARACTERS])
     found = _enclosed(text) if is_decoded else _well_formed(text)
     return found or _only(text)
 

@@ -37,7 +37,7 @@ LONG = re.compile(
 )
 REPORT = re.compile(rb"message/delivery-status", re.IGNORECASE)
 BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
-BOUNDARY = re.compile(rb"boundary\s*\*?\d?\s*=|message/(?:rfc822|global)", re.IGNORECASE)
+BOUNDARY = re.compile(rb"boundary\s*+\*?\d?\s*+=|message/(?:rfc822|global)", re.IGNORECASE)
 ENCODING = re.compile(r"\s*([\w-]+)")
 ERRORS = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,

@@ -21,7 +21,7 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.meta.reasons import OPTED_OUT, read_error
 from webhooks import meta_messages
-from webhooks.meta_people import for_each, updated
+from webhooks.meta_people import by_id, for_each, updated
 from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj
 from webhooks.meta_values import text as _text
 from webhooks.model import (
@@ -136,6 +136,7 @@ def _change(change: Given) -> Iterator[WebhookEvent]:
     readers = READERS.get(field, {})
     if not any(name in value for name in readers):
         yield Unknown(word=field or "unknown", detail=filled(value=value))
+    value = {**value, "contacts": by_id(value.get("contacts"))}
     for name, reader in readers.items():
         for item in items(value.get(name)):
             try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from channels import consent, phone
@@ -39,14 +40,24 @@ def for_each(change: ConsentChange, *named: object) -> list[WebhookEvent]:
     return [replace(change, address=first), *also]
 
 
+def by_id(contacts: object) -> dict[str, tuple[int, Given]]:
+    """The contacts beside the messages by their ids, of several with one the first; each with its
+    place: a batch may have as many of them as messages."""
+    found: dict[str, tuple[int, Given]] = {}
+    for place, each in enumerate(items(contacts)):
+        known = obj(each)
+        for name in ("wa_id", "user_id"):
+            if own := text(known.get(name)):
+                found.setdefault(own, (place, known))
+    return found
+
+
 def contact(message: Given, value: Given) -> Given:
-    """Who sent the message, of the contacts that come beside it."""
-    ids = {each for name in ("from", "from_user_id") if (each := text(message.get(name)))}
-    for each in items(value.get("contacts")):
-        found = obj(each)
-        if ids & {text(found.get("wa_id")), text(found.get("user_id"))}:
-            return found
-    return {}
+    """Who sent the message, of the contacts that come beside it (`by_id`)."""
+    known = value["contacts"]
+    ids = (text(message.get(name)) for name in ("from", "from_user_id"))
+    found = [known[each] for each in ids if each in known]
+    return min(found, key=itemgetter(0))[1] if found else {}
 
 
 def renamed(external_id: str, message: Given) -> list[WebhookEvent]:

@@ -132,12 +132,13 @@ class Arriving:
         if not arrived:
             return Kept([], {})
         senders = {each.message.from_address for each in arrived}
-        known = await contacts.by_address(
+        found = await contacts.by_address(
             db,
             organization_id,
             [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
             [each for address in senders if "@" in address for each in email.spellings(address)],
         )
+        known = writers.owners(found)
         answered = await self._answered(db, organization_id, arrived)
         places = [
             writers.place(each.id, each.message, known, answered.get(n))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -165,16 +165,16 @@ def inbound_row(
     own_id: UUID,
     message: Inbound,
     files: Sequence[Attachment],
-    known: Sequence[Mapping[str, Any]],
+    known: writers.Owners,
     answered: Answered | None,
     at: datetime | None = None,
 ) -> Row:
     """An inbound message as it is stored under its id, with the contact who wrote it.
 
-    `known` are leads and clients that may have its address, the newest first; without one of them
-    the message that it answers tells who it was. `at` is when it came, if not now.
+    `known` are leads and clients by their addresses; where nobody has its own, the message that it
+    answers tells who it was. `at` is when it came, if not now.
     """
-    contact = writers.owners(message, known)
+    contact = writers.owner(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
     metadata: Row = {"provider": dict(message.detail)}

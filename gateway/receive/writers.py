@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from channels import email, whatsapp
@@ -21,18 +21,24 @@ _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/unsupported/
 _UNAVAILABLE = "131060"
 
+# By kind, lead or client; and by `addresses.identity` of what is theirs.
+Owner = dict[str, UUID | None]
+Owners = Mapping[str, Owner]
+
+_NOBODY: Final[Owner] = {"lead": None, "client": None}
+
 
 def place(
     own_id: UUID,
     message: Inbound,
-    known: Sequence[Mapping[str, Any]],
+    known: Owners,
     answered: Answered | None,
 ) -> Place:
     """What tells the conversation of an inbound message: who wrote it, not what it answers.
 
     Anybody may answer a mail that was sent on to them: that does not make them the same person.
     """
-    contact = owners(message, known)
+    contact = owner(message, known)
     return Place(
         seed=own_id,
         addresses=_own_addresses(message, answered),
@@ -58,13 +64,18 @@ def _text(told: object) -> str:
     return told if isinstance(told, str) else ""
 
 
-def owners(message: Inbound, known: Sequence[Mapping[str, Any]]) -> dict[str, UUID | None]:
-    """The lead and the client, of each the newest, whose own address the sender's is."""
-    contact: dict[str, UUID | None] = {"lead": None, "client": None}
+def owners(known: Sequence[Mapping[str, Any]]) -> Owners:
+    """Of each address of leads and clients, which are newest first, the newest ones who have it."""
+    found: dict[str, Owner] = {}
     for row in reversed(known):
-        if addresses.is_contact(row, message.from_address, row["country"]):
-            contact[row["kind"]] = row["id"]
-    return contact
+        for each in addresses.identities(row, row["country"]):
+            found.setdefault(each, _NOBODY.copy())[row["kind"]] = row["id"]
+    return found
+
+
+def owner(message: Inbound, known: Owners) -> Owner:
+    """The lead and the client whose own address the sender's is."""
+    return known.get(addresses.identity(message.from_address), _NOBODY)
 
 
 def written(message: Inbound, answered: Answered | None) -> list[Written]:

@@ -22,6 +22,12 @@ SLOW = {
     + b'Content-Type: text/plain;\r a="' + b";" * 60_000 + b"\n\nx",
     "a report of blank lines": REPORT + b"\n \n" * 40_000 + b"\n--b--\n",
     "a report of fields": REPORT + b"A: b\n" * 20_000 + b"\n--b--\n",
+    "a boundary and blanks": HEAD + b"\nboundary" + b" " * 60_000 + b"x",
+    "a boundary and lines of blanks": HEAD + b"\nboundary" + (b" " * 70 + b"\n") * 900 + b"x",
+    "an author and blanks": b"From: a@b" + b" " * 60_000 + b"x\n\nHi",
+    "an author and other blanks": b"From: a@b"
+    + ("\n " + "\u00a0" * 400).encode() * 40 + b"x\n\nHi",
+    "an author of dots": b"From: a@b" + b" . " * 20_000 + b"x\n\nHi",
 }  # fmt: skip
 MANY = REPORT + b"A: b\n" * 1000 + (
     b"\n--b\nContent-Type: message/delivery-status\n\n" + b"A: b\n" * 1000

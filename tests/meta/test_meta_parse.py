@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from channels.model import Channel, Status
 from channels.providers.meta import explain
+from tests.costs import cpu_seconds
 from tests.meta.values import ID, NUMBER_ID, WAMID, change, message, request, update
 from webhooks import meta
 from webhooks.model import (
@@ -245,6 +246,22 @@ def test_everything_of_a_batch() -> None:
             "phone_number_id": NUMBER_ID,
         },
     )
+
+
+def test_a_batch_of_many_people() -> None:
+    """Who wrote each message is found at once, however many people a batch is from."""
+    many = range(15550000000, 15550004000)
+    raw = request(
+        update(
+            change(
+                messages=[message(**{"from": str(n), "id": f"wamid.{n}"}) for n in many],
+                contacts=[{"wa_id": str(n), "profile": {"name": f"N{n}"}} for n in many],
+            )
+        )
+    )
+    names = [each.detail["ProfileName"] for each in meta.parse(raw) if isinstance(each, Inbound)]
+    assert [f"N{n}" for n in many] == names
+    assert cpu_seconds(lambda: meta.parse(raw)) < 1
 
 
 @pytest.mark.parametrize(
