@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from html.entities import html5
 from itertools import pairwise
@@ -17,7 +18,7 @@ from channels.styles import is_overgrown
 from webhooks.values import stored
 
 # Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
-LINES, LINE_CHARACTERS = 400, 160
+LINES, LINE_CHARACTERS, AT_ONCE = 400, 160, 30
 # And for its first line this far below an introduction.
 BELOW = 10
 COLONS: Final = (":", "：")
@@ -204,15 +205,26 @@ def _header(lines: list[str]) -> int | None:
 
     People write such words, too: they count if they name a mail, or > stands below them.
     """
-    seen = "\n".join(line.strip()[:LINE_CHARACTERS] for line in lines[:LINES])
-    for match in _headers().finditer(seen):
-        end = seen.count("\n", 0, match.end()) + 1
+    for start, end, said in _introductions(lines[:LINES]):
         below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
-        start = seen.count("\n", 0, match.start() + len(_space(match[0])))
         is_ruled = start > 0 and RULE.fullmatch(lines[start - 1].strip()) is not None
-        if is_ruled or QUOTED.match(below) or NAMES_MAIL.search(match[0]):
+        if is_ruled or QUOTED.match(below) or NAMES_MAIL.search(said):
             return start - is_ruled
     return None
+
+
+def _introductions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
+    """What looks like one: its first line, the line below it, and its text.
+
+    Some lines at a time, and those that an introduction may go on in: while an expression is
+    searched for, no other thread runs.
+    """
+    short = [line.strip()[:LINE_CHARACTERS] for line in lines]
+    for first in range(0, len(short), AT_ONCE):
+        seen = "\n".join(short[first : first + AT_ONCE + BELOW])
+        for match in _headers().finditer(seen):
+            start = seen.count("\n", 0, match.start() + len(_space(match[0])))
+            yield first + start, first + seen.count("\n", 0, match.end()) + 1, match[0]
 
 
 def _space(text: str) -> str:

@@ -10,18 +10,14 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.problems import FieldError, Problem, invalid, unknown_coding
+from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.base import PageQuery
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
-from gateway.web.http import read_body, read_query
+from gateway.web.http import check_coding, read_body, read_query
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
-
-
-# Of a body: what aiohttp has decoded before a handler sees it, or has refused.
-_CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +86,7 @@ class Endpoint:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = await services.callers.recognise(request.headers.get("Authorization"))
-            coding = request.headers.get("Content-Encoding", "identity")
-            if request.can_read_body and coding.lower() not in _CODINGS:
-                raise unknown_coding()
+            check_coding(request)
             is_admin = isinstance(caller, Staff) and caller.may_administer
             if (self.admin and not is_admin) or (
                 self.keys_or_admin and isinstance(caller, Staff) and not is_admin

@@ -43,6 +43,7 @@ from webhooks.model import (
 _KNOWN_CERTIFICATES = 100
 # Bytes of a request that takes longer to read than to hand to a thread.
 _LARGE = 32 * 2**10
+_MAILS = frozenset(event for row in PROVIDERS.values() for event in row.large_events)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -168,7 +169,8 @@ class Receiving:
 
 
 async def _aside(request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
-    """Call `do`; in a thread where the request is large, so that it does not block the others."""
-    if len(request.body) < _LARGE:
+    """Call `do`; in a thread where the request is large or a mail, of which a short one may take
+    long to read, so that it does not block the others."""
+    if len(request.body) < _LARGE and request.event not in _MAILS:
         return do(*args, **more)
     return await asyncio.to_thread(do, *args, **more)

@@ -15,6 +15,7 @@ from gateway.problems import Problem
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.store.errors import ConflictError
+from gateway.web.http import check_coding
 from gateway.web.services import SERVICES
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
@@ -44,6 +45,7 @@ async def handle(request: web.Request) -> web.Response:
         raise Problem(
             404, "There is no such webhook: paste the URL that 'gateway account add' printed."
         ) from None
+    check_coding(request)
     if event in PROVIDERS[provider].large_events:
         request = request.clone(client_max_size=_MAX_MAIL)
     try:

@@ -8,7 +8,7 @@ import pydantic_core
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, unknown_coding
 from gateway.store.values import as_json_bytes
 
 M = TypeVar("M", bound=BaseModel)
@@ -20,9 +20,18 @@ TOO_MANY_ERRORS = (
 )
 
 
+# Of a body: what aiohttp has decoded before a handler sees it, or has refused.
+_CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 # Of a body of ten megabytes three million would take five seconds, and a gigabyte of memory.
 _MOST_NESTED = 500_000
 _OTHER = bytes({*range(256)} - {*b'"[{'})
+
+
+def check_coding(request: web.Request) -> None:
+    """Raises `Problem` 415 for a body of a coding that nobody knows: it would be read as plain."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    if request.can_read_body and coding.lower() not in _CODINGS:
+        raise unknown_coding()
 
 
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON

@@ -315,6 +315,15 @@ async def test_unreadable_and_large(gateway: Gateway, ask: Ask, twilio: Twilio) 
     assert 0 == await gateway.count("gateway.webhook_requests")
 
 
+async def test_a_body_that_is_encoded_otherwise(gateway: Gateway, twilio: Twilio) -> None:
+    """What nobody can decode is not read as if it were plain."""
+    form = {"MessageSid": SID, "MessageStatus": "sent"}
+    answer = await twilio.post("status", form, **{"Content-Encoding": "x-gzip"})
+
+    assert 415 == answer.status
+    assert 0 == await gateway.count("gateway.webhook_requests")
+
+
 async def test_json_with_body_hash(ask: Ask, twilio: Twilio) -> None:
     """A JSON body is believed only with its hash in the signed URL."""
     sent = (await ask("POST", "/v1/messages", SMS)).body

@@ -96,6 +96,35 @@ async def test_which_records_match(
     assert await found(twilio_api, session) == ([SID] if is_found else [])
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_found"),
+    [
+        ("It’s ready – “now”…", 'It\'s ready - "now"...', True),
+        ("«½»\u00a0off at 9:00", '"1/2" off at 9:00', True),
+        ("Your code is 1234", "Your code is 1243", False),
+        ("Résumé", "Resume", False),
+        ("👍", "👎", False),
+        ("?!", "!?", False),
+    ],
+)
+async def test_signs_as_the_network_has_them(
+    twilio_api: FakeTwilio,
+    session: aiohttp.ClientSession,
+    ours: str,
+    theirs: str,
+    is_found: bool,  # noqa: FBT001
+) -> None:
+    """An SMS whose quotation marks and dashes Twilio has replaced is still that SMS: it is not sent
+    again; on WhatsApp nothing is replaced."""
+    pages(twilio_api, [record(body=theirs)])
+    message = outbound(ours)
+    assert await found(twilio_api, session, message) == ([SID] if is_found else [])
+    whatsapp = record(body=theirs, to="whatsapp:+15550002222") | {"from": "whatsapp:+15550001111"}
+    pages(twilio_api, [whatsapp])
+    message = outbound(ours, Channel.WHATSAPP)
+    assert await found(twilio_api, session, message) == []
+
+
 async def test_whatsapp_and_services(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession
 ) -> None:

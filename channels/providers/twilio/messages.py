@@ -7,6 +7,7 @@ prefix `whatsapp:`, also user ids without a number (`whatsapp:US.1234`).
 from __future__ import annotations
 
 import json
+import unicodedata
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -85,8 +86,10 @@ def list_url(account: Account, outbound: Outbound) -> str:
 def matches(record: Record, account: Account, outbound: Outbound, since: datetime) -> bool:
     """Whether one of Twilio's records is this message, taken since then.
 
-    We assume that Twilio keeps the body but for spaces around it and the ends of lines, and that
-    trial accounts get a sentence before it. Of a template's text Twilio has its own version: there
+    We assume that Twilio keeps the body but for spaces around it and the ends of lines, that trial
+    accounts get a sentence before it, and that of an SMS signs may be others: a messaging service
+    writes them as GSM-7 has them (https://www.twilio.com/docs/messaging/services#smart-encoding).
+    Of a template's text Twilio has its own version: there
     sender, recipient and time decide. A messaging service may not have chosen a sender yet, or have
     chosen RCS, by which the recipient is then written as well
     (https://www.twilio.com/docs/rcs/send-an-rcs-message).
@@ -104,9 +107,23 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
     content = outbound.content
     return (
         recipient == address(outbound.channel, outbound.to_address)
-        and (content.template is not None or _plain(record.get("body")) == _plain(content.body))
+        and (content.template is not None or _is_said(record.get("body"), outbound))
         and is_recent(record, since)
     )
+
+
+def _is_said(body: object, outbound: Outbound) -> bool:
+    there, ours = _plain(body), _plain(outbound.content.body)
+    return there == ours or (
+        outbound.channel is Channel.SMS and _letters(there) == _letters(ours) != ""
+    )
+
+
+def _letters(text: str) -> str:
+    """Letters, digits and pictures, which stay as they are: no quotation marks, dashes, blanks."""
+    kept = ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd", "Nl", "No", "So")
+    whole = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in whole if unicodedata.category(letter) in kept)
 
 
 def _plain(body: object) -> str:
