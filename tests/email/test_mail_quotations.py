@@ -190,3 +190,14 @@ def test_a_subject_without_end() -> None:
     assert cpu_seconds(lambda: mail.inbound(letter)) < 0.15
     passed_on = mail.Letter(from_address="a@b.example", subject=" FW:\n a", text=f"!\n{PASSED_ON}")
     assert mail.inbound(passed_on).body == passed_on.text
+
+
+@pytest.mark.parametrize("lines", range(24, 36))
+def test_an_introduction_wherever_it_stands(lines: int) -> None:
+    """It is found though a letter is looked through some lines at a time."""
+    new = "\n".join(f"Line {number}" for number in range(lines))
+    for said in (
+        "On Mon, Nov 2, 2026 at 10:00 AM Ann <ann@x.example>\nwrote:\n\n> Hello",
+        "From: Ann <ann@x.example>\nSent: Monday 10:00\nTo: Ben\nSubject: Visit\n\nHello",
+    ):
+        assert new == mail_text.new_text(f"{new}\n\n{said}")[0]
