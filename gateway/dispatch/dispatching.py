@@ -24,7 +24,7 @@ from uuid import UUID
 import aiohttp
 
 from channels.errors import CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
-from channels.model import Account, Outbound, Status
+from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway import standing
 from gateway.dispatch.asking import Asking
@@ -51,6 +51,8 @@ _log = logger(__name__)
 
 # Seconds to load a message's files: what takes longer is tried again later.
 _FILES = 120.0
+# Seconds: within fewer, hardly any message has had its time while it waited here for its turn.
+_SOON = 1.0
 
 
 class Dispatching:
@@ -110,9 +112,8 @@ class Dispatching:
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
-        elif claimed.status == Status.UNKNOWN and await self._is_followed(claimed):
-            text = "It was not sent once more, because something else was sent instead."
-            await self._outcomes.given_up(claimed, Refused(text, code="fallback"))
+        elif claimed.attempts > 1 and await self._is_followed(claimed):
+            await self._outcomes.overtaken(claimed)
         elif claimed.is_expired:
             await self._outcomes.given_up(claimed, _expired())
         elif claimed.suppressed is not None:
@@ -202,6 +203,9 @@ class Dispatching:
             # The machine was frozen or suspended: by now another worker may hold the lease, or have
             # found that the provider does not have the message.
             await self._outcomes.not_begun([claimed])
+            return None
+        if turn.since.age() > _SOON and await self._is_followed(claimed):
+            await self._outcomes.overtaken(claimed)
             return None
         if (left := turn.left) == 0:
             await self._outcomes.given_up(claimed, _expired())

@@ -79,6 +79,18 @@ class Outcomes:
         else:
             await self.refused(claimed, error)
 
+    async def overtaken(self, claimed: Claimed) -> None:
+        """Something else was sent instead: it is canceled, as it would be if it had not been with
+        its provider just then; where an answer was lost, it has failed."""
+        if claimed.status == Status.UNKNOWN:
+            text = "It was not sent once more, because something else was sent instead."
+            await self.given_up(claimed, Refused(text, code="fallback"))
+            return
+        canceled = event_of(
+            claimed, "canceled", "canceled", Status.CANCELED, detail={"reason": "fallback"}
+        )
+        await self._recording.save(lambda db: self._recording.record(db, claimed, [canceled]))
+
     async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
         """It waits as long as the provider says, else longer each time, and fails in the end."""
         if claimed.refusals >= self._pace.most_refusals:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels.moment import Moment
 from gateway.accept.falling_back import FallingBack
 from gateway.metrics import Metrics
 from tests.service.falling import ADA, SMS, event, follow, known, late, outbound, run, shown
@@ -99,6 +100,46 @@ async def test_a_lead_that_another_program_holds(
         assert 1 == await falling_back.follow()
     await falling_back.close()
     assert await run(gateway, "SELECT last_contacted_at IS NOT NULL FROM leads")
+
+
+async def test_what_is_refused_for_now_when_its_time_ends(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """A message that is with its provider when something else is sent instead, and that the
+    provider then does not take, leaves no more: nobody gets both."""
+    first = await send(ask, "sms", ADA, **SMS)
+
+    api.says(429, {"code": 20429, "message": "Too many", "status": 429})
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    await worker.work(turn)
+    assert [("sms", "sending"), ("email", "pending")] == await shown(ask)
+    api.says(202, None, **{"X-Message-Id": "sg-1"})
+    await run(gateway, "UPDATE gateway.queue SET run_at = now()")
+    await step(worker)
+
+    assert [("sms", "canceled"), ("email", "sent")] == await shown(ask)
+    assert 1 == len([request for request, _ in api.asked if request.path.startswith("/2010")])
+    assert "fallback" == (await event(ask, first, "canceled"))["reason"]
+
+
+@pytest.mark.parametrize("age", [0.5, 2])
+async def test_what_waited_for_its_turn_when_its_time_ended(
+    gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    """What a worker holds until its sender's turn comes is looked at once more before it leaves, if
+    it has waited for long."""
+    await send(ask, "sms", ADA, **SMS)
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    monkeypatch.setattr(Moment, "age", lambda _: age)
+    await worker.work(turn)
+
+    assert ("sms", "canceled" if age > 1 else "sent") == (await shown(ask))[0]
 
 
 async def test_what_its_provider_does_not_have(gateway: Gateway, ask: Ask, api: Api) -> None:
