@@ -54,7 +54,8 @@ PREFIX = re.compile(
 def to_mailbox(text: str) -> str | None:
     """A bare mailbox in its one form, None for what is none.
 
-    The domain in lower case and as DNS has it (IDNA), the local part as given. Names, lists and
+    The domain in lower case and as DNS has it (IDNA), the local part as given; in lower case where
+    it is not ASCII, because which letters PostgreSQL knows depends on its locale. Names, lists and
     line ends are refused; domains that only tests have (`.test`, `.example`, `.invalid`,
     `localhost`) are taken.
     """
@@ -69,7 +70,9 @@ def to_mailbox(text: str) -> str | None:
     domain = domain.removesuffix(".test") if is_local else domain
     if "." not in domain and domain != "localhost":
         return None
-    return f"{found.local_part}@{domain}"
+    local = found.local_part
+    small = local if local.isascii() else unicodedata.normalize("NFC", local.lower())
+    return f"{small}@{domain}"
 
 
 def _read(text: str) -> ValidatedEmail | None:
