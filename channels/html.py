@@ -9,12 +9,9 @@ import html
 import re
 from typing import Any, Final
 
-from inscriptis import get_text
-from inscriptis.css_profiles import CSS_PROFILES
-from inscriptis.model.config import ParserConfig
 from inscriptis.model.html_document_state import HtmlDocumentState
-from inscriptis.model.tag import CustomHtmlTagHandlerMapping
 
+from channels.layout import laid_out
 from channels.styles import is_overgrown
 
 HTML_BYTES = 2 * 2**20
@@ -32,7 +29,10 @@ ENDS: Final = {
     name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style", "title")
 }
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
+CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
+# No character has so large a number, and Python refuses to read one of thousands of digits.
+NO_CHARACTER = re.compile(r"&#[0-9]{10,};?")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
 AFTER_URL = ".,;:!?'*)]}"
 
@@ -70,26 +70,29 @@ def _linked(line: str) -> str:
 
 
 def to_text(source: str, *, with_links: bool = True) -> str:
-    """HTML as plain text; with links, a link's target follows its words in brackets."""
+    """HTML as plain text of `TEXT_BYTES` at most, in UTF-8; what is more is cut off.
+
+    With links, a link's target follows its words in brackets.
+    """
     source = source.translate(MARKS)
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
-        return _without_tags(source)
+        return _cut(_without_tags(source))
+    starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})
     try:
-        text = get_text(source, _config(with_links=with_links))
+        text = laid_out(source, starts, ends)
     except (RecursionError, ValueError, TypeError, IndexError, AttributeError):
-        return _without_tags(source)  # the library is written for well-formed pages
+        return _cut(_without_tags(source))  # too much, or not as well-formed as the library wants
     text = LINK.sub(_link, text).translate(MARKS)
     lines = [line.rstrip() for line in text.replace("\xa0", " ").split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    return _cut(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n"))
 
 
-def _config(*, with_links: bool) -> ParserConfig:
-    mapping = CustomHtmlTagHandlerMapping(
-        start_tag_mapping={"a": _start_link}, end_tag_mapping={"a": _end_link}
-    )
-    return ParserConfig(
-        css=CSS_PROFILES["strict"], custom_html_tag_handler_mapping=mapping if with_links else None
-    )
+def _cut(text: str) -> str:
+    """As much of a text as may be stored and sent."""
+    if len(text) <= TEXT_BYTES // 4:
+        return text
+    written = text.encode(errors="replace")
+    return text if len(written) <= TEXT_BYTES else written[:TEXT_BYTES].decode(errors="ignore")
 
 
 def _start_link(state: HtmlDocumentState, attributes: dict[str, Any]) -> None:
@@ -117,8 +120,9 @@ def _link(match: re.Match[str]) -> str:
 
 def _without_tags(source: str) -> str:
     """What is left of HTML without its tags: rough, and linear in time."""
-    text = TAG.sub("", BREAK.sub("\n", _without_dropped(source)))
-    lines = [" ".join(line.split()) for line in html.unescape(text).translate(MARKS).split("\n")]
+    text = TAG.sub("", CELL.sub(" ", BREAK.sub("\n", _without_dropped(source))))
+    text = html.unescape(NO_CHARACTER.sub("\ufffd", text)).translate(MARKS)
+    lines = [" ".join(line.split()) for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
