@@ -18,6 +18,8 @@ HTML_BYTES = 2 * 2**20
 TEXT_BYTES = 2**20
 # What is derived from more HTML than this would take seconds: tags are only cut out of it.
 RENDERED_CHARACTERS = 256 * 2**10
+# Of a text that is longer than this, for the length of its HTML, most is spaces within tables.
+GROWN_BY, GROWN_TIMES = 2**16, 4
 
 TAGS: Final = (
     "html|head|body|p|div|span|br|hr|table|tbody|tr|td|th|ul|ol|li|a|b|i|u|s|strong|em|small|big"
@@ -38,7 +40,7 @@ AFTER_URL = ".,;:!?'*)]}"
 
 # Around a link in the text that is being derived; no text of others holds them.
 LINK_START, LINK_TARGET, LINK_END = "\x02", "\x03", "\x04"
-MARKS = str.maketrans("", "", "\0\x02\x03\x04")
+MARKS: Final = ("\0", LINK_START, LINK_TARGET, LINK_END)
 LINK = re.compile("\x02([^\x02\x03\x04]*)\x03([^\x02\x03\x04]*)\x04")
 
 
@@ -74,7 +76,7 @@ def to_text(source: str, *, with_links: bool = True) -> str:
 
     With links, a link's target follows its words in brackets.
     """
-    source = source.translate(MARKS)
+    source = _unmarked(source)
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
         return _cut(_without_tags(source))
     starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})
@@ -82,9 +84,18 @@ def to_text(source: str, *, with_links: bool = True) -> str:
         text = laid_out(source, starts, ends)
     except (RecursionError, ValueError, TypeError, IndexError, AttributeError):
         return _cut(_without_tags(source))  # too much, or not as well-formed as the library wants
-    text = LINK.sub(_link, text).translate(MARKS)
+    text = _unmarked(LINK.sub(_link, text))
     lines = [line.rstrip() for line in text.replace("\xa0", " ").split("\n")]
-    return _cut(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n"))
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    is_blown_up = len(text) > GROWN_BY + GROWN_TIMES * len(source)
+    return _cut(_without_tags(source) if is_blown_up else text)
+
+
+def _unmarked(text: str) -> str:
+    """The text without marks; `str.translate` takes ten times as long where it is not ASCII."""
+    for mark in MARKS:
+        text = text.replace(mark, "")
+    return text
 
 
 def _cut(text: str) -> str:
@@ -121,7 +132,7 @@ def _link(match: re.Match[str]) -> str:
 def _without_tags(source: str) -> str:
     """What is left of HTML without its tags: rough, and linear in time."""
     text = TAG.sub("", CELL.sub(" ", BREAK.sub("\n", _without_dropped(source))))
-    text = html.unescape(NO_CHARACTER.sub("\ufffd", text)).translate(MARKS)
+    text = _unmarked(html.unescape(NO_CHARACTER.sub("\ufffd", text)))
     lines = [" ".join(line.split()) for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 

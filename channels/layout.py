@@ -28,10 +28,13 @@ from inscriptis.model.tag.table_tag import table_end_handler, table_start_handle
 Start = Callable[[HtmlDocumentState, Any], None]
 End = Callable[[HtmlDocumentState], None]
 
-# Steps, each of which is about a character: for any page, and for each character of its HTML.
-STEPS, STEPS_PER_CHARACTER = 2**17, 4
-# A line, or a line of a cell, takes as long as so many characters; so many are copied in one step.
-STEPS_PER_LINE, COPIED_PER_STEP = 16, 256
+# Steps, each of about 50 ns: for any page, and for each character of its HTML.
+STEPS, STEPS_PER_CHARACTER = 2**17, 8
+# What a line takes, or a line of a cell, and what a character whose white space may collapse.
+STEPS_PER_LINE, STEPS_TO_READ = 8, 2
+# So many characters are written in one step where they only pad, or were laid out before; so many
+# are copied, which is no more than moving memory, when a piece is put to a line.
+WRITTEN_PER_STEP, COPIED_PER_STEP = 8, 256
 # What a style may ask for: a list's indentation, and one blank line.
 PADDING_AT_MOST, MARGIN_AT_MOST = 4, 1
 # Digits of a list item's own number, which all that follow have as well.
@@ -107,18 +110,22 @@ class _Line(Block):  # type: ignore[misc] # the library has no types
         self.budget = budget
 
     def merge(self, text: str, whitespace: WhiteSpace) -> None:
-        """Write a text: preformatted, each of its lines is indented."""
-        lines = text.count("\n") if whitespace is WhiteSpace.pre else 0
-        indents = (lines + 1) * self.prefix.current_padding
-        self.budget.take(len(text) + indents + len(self._content) // COPIED_PER_STEP)
+        """Write a text: preformatted, it is only copied, but each of its lines is indented."""
+        is_laid_out = whitespace is WhiteSpace.pre
+        lines = 1 + text.count("\n") * is_laid_out
+        written = lines * self.prefix.current_padding + len(text) * is_laid_out
+        named = text.count("&")  # characters by their names are looked for, again and again
+        self.budget.take((lines + named) * STEPS_PER_LINE + written // WRITTEN_PER_STEP)
+        read = len(text) * (not is_laid_out)
+        self.budget.take(read * STEPS_TO_READ + len(self._content) // COPIED_PER_STEP)
         super().merge(text, whitespace)
 
     def new_block(self) -> _Line:
         """The next line; the library looks for its bullet in each element around it."""
-        prefix = self.prefix
-        self.budget.take(STEPS_PER_LINE + prefix.current_padding + len(prefix.bullets))
-        prefix.consumed = False
-        return _Line(self.idx + 1, prefix, self.budget)
+        padding, around = self.prefix.current_padding, len(self.prefix.bullets)
+        self.budget.take(STEPS_PER_LINE + padding // WRITTEN_PER_STEP + around)
+        self.prefix.consumed = False
+        return _Line(self.idx + 1, self.prefix, self.budget)
 
 
 class _Modest(Attribute):  # type: ignore[misc] # the library has no types
@@ -147,7 +154,8 @@ def _steps_of(table: Table) -> int:
         for column, cell in enumerate(row):
             cell.normalize_blocks()
             widths[column] = max(widths[column], cell.width)
-    ends = list(accumulate(widths, lambda end, width: end + width + STEPS_PER_LINE, initial=0))
+    steps = [STEPS_PER_LINE + width // WRITTEN_PER_STEP for width in widths]
+    ends = list(accumulate(steps, initial=0))
     heights = [max((int(cell.height) for cell in row), default=0) for row in rows]
     lines = sum(height * ends[len(row)] for height, row in zip(heights, rows, strict=True))
     return lines + len(rows) * len(widths)

@@ -23,8 +23,8 @@ from gateway.problems import FieldError, Problem
 from gateway.shapes.options import CallOptions
 
 # Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
-# takes about 25 microseconds to become text.
-_LARGE, _TAGS = 32 * 2**10, 400
+# takes up to 60 microseconds to become text.
+_LARGE, _TAGS = 16 * 2**10, 200
 # Sources that are rendered, in a millisecond or two, before the event loop may do something else.
 _AT_ONCE = 32
 

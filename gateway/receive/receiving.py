@@ -41,9 +41,9 @@ from webhooks.model import (
 
 # Certificates that are cached.
 _KNOWN_CERTIFICATES = 100
-# Bytes of a request that may take long to read: a KiB of a mail that is all tags takes six
+# Bytes of a request that may take long to read: a KiB of a mail that is all tags takes ten
 # milliseconds.
-_SLOW = 12 * 2**10
+_SLOW = 8 * 2**10
 # And of one that is not stored together with others.
 _LARGE = 32 * 2**10
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inscriptis.css_profiles import STRICT_CSS_PROFILE
 
-from channels import email, html, layout
+from channels import email, html
 from tests.costs import cpu_seconds
 
 NINES = "9" * 4000
@@ -32,7 +32,7 @@ BOMBS = {
 @pytest.mark.parametrize("page", BOMBS.values(), ids=BOMBS.keys())
 def test_bombs(page: str) -> None:
     """No HTML takes longer, or gives more text, than its own length accounts for."""
-    assert len(html.to_text(page)) <= layout.STEPS + 5 * len(page)
+    assert len(html.to_text(page)) <= html.GROWN_BY + html.GROWN_TIMES * len(page)
     assert cpu_seconds(lambda: html.to_text(page), runs=2) < 1
 
 
@@ -73,7 +73,7 @@ NESTS = st.lists(
 @given(NESTS)
 def test_nests(page: str) -> None:
     """Tables, lists and styles within one another give a text in proportion to their HTML."""
-    assert len(html.to_text(page)) <= layout.STEPS + 5 * len(page)
+    assert len(html.to_text(page)) <= html.GROWN_BY + html.GROWN_TIMES * len(page)
 
 
 @pytest.mark.parametrize("page", ["é" * 2**20, "<b>x" + "é" * 2**19, "x" * 2**21])
