@@ -95,8 +95,7 @@ class _Budget:
 
     def end_table(self, state: HtmlDocumentState) -> None:
         """The end of a table, which is laid out now."""
-        if state.current_table:
-            self.take(_steps_of(state.current_table[-1]))
+        self.take(_steps_of(state.current_table[-1]))
         table_end_handler(state)
 
 

@@ -1,5 +1,7 @@
 """What the text of an HTML mail may cost and how long it may be, whatever the HTML asks for."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,6 +100,12 @@ def test_ordinary_styles() -> None:
         "<div style='padding-left:20px'>two</div><ol><li value=7>three<li>four</ol>"
     )
     assert "one\n\n  two\n 7. three\n 8. four" == html.to_text(page)
+
+
+def test_strays() -> None:
+    """Rows, cells, items and ends that belong to nothing keep their words."""
+    page = "one <td>two</td><div><th>three</div></table> <tr>four<li>five</ol>"
+    assert ["one", "two", "three", "four", "five"] == re.findall("[a-z]+", html.to_text(page))
 
 
 def test_rough_cells() -> None:
