@@ -125,8 +125,8 @@ def compose(
     """The content of a mail, text and HTML both; raises `ContentError`.
 
     `is_html` says that `body` is HTML (a template's content may be either). The half that is
-    missing is derived from the other; styles are worked into the elements, unless that `is_inlined`
-    says that they are.
+    missing is derived from the other, a text as far as one may be sent; styles are worked into the
+    elements, unless that `is_inlined` says that they are.
     """
     line = _subject(subject)
     if is_html:

@@ -9,18 +9,17 @@ import html
 import re
 from typing import Any, Final
 
-from inscriptis import get_text
-from inscriptis.css_profiles import CSS_PROFILES
-from inscriptis.model.config import ParserConfig
 from inscriptis.model.html_document_state import HtmlDocumentState
-from inscriptis.model.tag import CustomHtmlTagHandlerMapping
 
+from channels.layout import laid_out
 from channels.styles import is_overgrown
 
 HTML_BYTES = 2 * 2**20
 TEXT_BYTES = 2**20
 # What is derived from more HTML than this would take seconds: tags are only cut out of it.
 RENDERED_CHARACTERS = 256 * 2**10
+# Of a text that is longer than this, for the length of its HTML, most is spaces within tables.
+GROWN_BY, GROWN_TIMES = 2**16, 4
 
 TAGS: Final = (
     "html|head|body|p|div|span|br|hr|table|tbody|tr|td|th|ul|ol|li|a|b|i|u|s|strong|em|small|big"
@@ -32,13 +31,16 @@ ENDS: Final = {
     name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style", "title")
 }
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
+CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
+# No character has so large a number, and Python refuses to read one of thousands of digits.
+NO_CHARACTER = re.compile(r"&#[0-9]{10,};?")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
 AFTER_URL = ".,;:!?'*)]}"
 
 # Around a link in the text that is being derived; no text of others holds them.
 LINK_START, LINK_TARGET, LINK_END = "\x02", "\x03", "\x04"
-MARKS = str.maketrans("", "", "\0\x02\x03\x04")
+MARKS: Final = ("\0", LINK_START, LINK_TARGET, LINK_END)
 LINK = re.compile("\x02([^\x02\x03\x04]*)\x03([^\x02\x03\x04]*)\x04")
 
 
@@ -70,26 +72,38 @@ def _linked(line: str) -> str:
 
 
 def to_text(source: str, *, with_links: bool = True) -> str:
-    """HTML as plain text; with links, a link's target follows its words in brackets."""
-    source = source.translate(MARKS)
+    """HTML as plain text of `TEXT_BYTES` at most, in UTF-8; what is more is cut off.
+
+    With links, a link's target follows its words in brackets.
+    """
+    source = _unmarked(source)
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
-        return _without_tags(source)
+        return _cut(_without_tags(source))
+    starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})
     try:
-        text = get_text(source, _config(with_links=with_links))
+        text = laid_out(source, starts, ends)
     except (RecursionError, ValueError, TypeError, IndexError, AttributeError):
-        return _without_tags(source)  # the library is written for well-formed pages
-    text = LINK.sub(_link, text).translate(MARKS)
+        return _cut(_without_tags(source))  # too much, or not as well-formed as the library wants
+    text = _unmarked(LINK.sub(_link, text))
     lines = [line.rstrip() for line in text.replace("\xa0", " ").split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    is_blown_up = len(text) > GROWN_BY + GROWN_TIMES * len(source)
+    return _cut(_without_tags(source) if is_blown_up else text)
 
 
-def _config(*, with_links: bool) -> ParserConfig:
-    mapping = CustomHtmlTagHandlerMapping(
-        start_tag_mapping={"a": _start_link}, end_tag_mapping={"a": _end_link}
-    )
-    return ParserConfig(
-        css=CSS_PROFILES["strict"], custom_html_tag_handler_mapping=mapping if with_links else None
-    )
+def _unmarked(text: str) -> str:
+    """The text without marks; `str.translate` takes ten times as long where it is not ASCII."""
+    for mark in MARKS:
+        text = text.replace(mark, "")
+    return text
+
+
+def _cut(text: str) -> str:
+    """As much of a text as may be stored and sent."""
+    if len(text) <= TEXT_BYTES // 4:
+        return text
+    written = text.encode(errors="replace")
+    return text if len(written) <= TEXT_BYTES else written[:TEXT_BYTES].decode(errors="ignore")
 
 
 def _start_link(state: HtmlDocumentState, attributes: dict[str, Any]) -> None:
@@ -117,8 +131,9 @@ def _link(match: re.Match[str]) -> str:
 
 def _without_tags(source: str) -> str:
     """What is left of HTML without its tags: rough, and linear in time."""
-    text = TAG.sub("", BREAK.sub("\n", _without_dropped(source)))
-    lines = [" ".join(line.split()) for line in html.unescape(text).translate(MARKS).split("\n")]
+    text = TAG.sub("", CELL.sub(" ", BREAK.sub("\n", _without_dropped(source))))
+    text = _unmarked(html.unescape(NO_CHARACTER.sub("\ufffd", text)))
+    lines = [" ".join(line.split()) for line in text.split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 

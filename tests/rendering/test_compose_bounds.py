@@ -8,7 +8,7 @@ import pytest
 
 from channels.model import Channel
 from channels.render import Renderer
-from gateway.accept.compose import ComposeError, Template, compose_template
+from gateway.accept.compose import ComposeError, Said, Template, compose_aside, compose_template
 from gateway.ids import new_id
 from tests.rendering.measuring import measured
 
@@ -42,4 +42,16 @@ async def test_many_sources_let_others_have_their_turn(renderer: Renderer) -> No
         turns += 1
         await asyncio.sleep(0)
     assert composing.result().template is not None
+    assert turns > 100
+
+
+async def test_many_tags_let_others_have_their_turn(renderer: Renderer) -> None:
+    """A mail that is short, but all tags, is made into text where it holds up nobody."""
+    said = Said(text=None, subject="s", html_body="<table>" + "<tr><td>x" * 3000)
+    composing = asyncio.create_task(compose_aside(renderer, Channel.EMAIL, said))
+    turns = 0
+    while not composing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert 3000 == (composing.result().body or "").count("x")
     assert turns > 100

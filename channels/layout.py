@@ -1,0 +1,160 @@
+"""HTML laid out as lines of text by inscriptis, within a budget.
+
+The library pads table rows to the widest cell, indents each line of a list, copies a line for each
+piece that it gets, and the text of a table within a table once more for each of them: ten kilobytes
+can ask for gigabytes. Here every step is counted before it is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from typing import Any
+
+from inscriptis import get_text
+from inscriptis.css_profiles import STRICT_CSS_PROFILE
+from inscriptis.html_properties import WhiteSpace
+from inscriptis.model.attribute import Attribute
+from inscriptis.model.canvas import Prefix
+from inscriptis.model.canvas.block import Block
+from inscriptis.model.config import ParserConfig
+from inscriptis.model.html_document_state import HtmlDocumentState
+from inscriptis.model.html_element import HtmlElement
+from inscriptis.model.table import Table
+from inscriptis.model.tag import CustomHtmlTagHandlerMapping
+from inscriptis.model.tag.list_tag import li_start_handler
+from inscriptis.model.tag.table_tag import table_end_handler, table_start_handler, td_start_handler
+
+Start = Callable[[HtmlDocumentState, Any], None]
+End = Callable[[HtmlDocumentState], None]
+
+# Steps, each of about 50 ns: for any page, and for each character of its HTML.
+STEPS, STEPS_PER_CHARACTER = 2**17, 8
+# What a line takes, or a line of a cell, and what a character whose white space may collapse.
+STEPS_PER_LINE, STEPS_TO_READ = 8, 2
+# So many characters are written in one step where they only pad, or were laid out before; so many
+# are copied, which is no more than moving memory, when a piece is put to a line.
+WRITTEN_PER_STEP, COPIED_PER_STEP = 8, 256
+# What a style may ask for: a list's indentation, and one blank line.
+PADDING_AT_MOST, MARGIN_AT_MOST = 4, 1
+# Digits of a list item's own number, which all that follow have as well.
+NUMBER_DIGITS = 9
+
+
+class OverBudget(ValueError):
+    """HTML whose text would take too many steps to lay out."""
+
+
+def laid_out(source: str, starts: Mapping[str, Start], ends: Mapping[str, End]) -> str:
+    """The text of HTML, its tables and lists in lines; raises `OverBudget`.
+
+    `starts` and `ends` are called for tags by their names. For pages that are not well formed, the
+    library may raise nearly anything.
+    """
+    budget = _Budget(STEPS + STEPS_PER_CHARACTER * len(source))
+    own_starts: dict[str, Start] = {
+        "html": budget.watching(),
+        "table": budget.watching(table_start_handler),
+        "td": budget.watching(td_start_handler),
+        "th": budget.watching(td_start_handler),
+        "li": _start_item,
+    }
+    mapping = CustomHtmlTagHandlerMapping(
+        start_tag_mapping=own_starts | dict(starts),
+        end_tag_mapping={"table": budget.end_table} | dict(ends),
+    )
+    # The library notes in the body's style where it writes to: each page has its own.
+    css = STRICT_CSS_PROFILE | {"body": STRICT_CSS_PROFILE["body"].__copy__()}
+    config = ParserConfig(css=css, custom_html_tag_handler_mapping=mapping)
+    config.attribute_handler = _Modest()
+    return str(get_text(source, config))
+
+
+class _Budget:
+    """The steps that are left for one page."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def take(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise OverBudget("its text takes too long to lay out")
+
+    def watching(self, start: Start | None = None) -> Start:
+        """The start of an element, whose lines are counted from then on."""
+
+        def handler(state: HtmlDocumentState, attributes: Any) -> None:  # noqa: ANN401 - lxml's
+            if start:
+                start(state, attributes)
+            canvas = state.tags[-1].canvas
+            if not isinstance(canvas.current_block, _Line):
+                canvas.current_block = _Line(0, Prefix(), self)
+
+        return handler
+
+    def end_table(self, state: HtmlDocumentState) -> None:
+        """The end of a table, which is laid out now."""
+        self.take(_steps_of(state.current_table[-1]))
+        table_end_handler(state)
+
+
+class _Line(Block):  # type: ignore[misc] # the library has no types
+    """A line of text that takes from the budget what is written."""
+
+    __slots__ = ("budget",)
+
+    def __init__(self, idx: int, prefix: Prefix, budget: _Budget) -> None:
+        super().__init__(idx, prefix)
+        self.budget = budget
+
+    def merge(self, text: str, whitespace: WhiteSpace) -> None:
+        """Write a text: preformatted, it is only copied, but each of its lines is indented."""
+        is_laid_out = whitespace is WhiteSpace.pre
+        lines = 1 + text.count("\n") * is_laid_out
+        written = lines * self.prefix.current_padding + len(text) * is_laid_out
+        named = text.count("&")  # characters by their names are looked for, again and again
+        self.budget.take((lines + named) * STEPS_PER_LINE + written // WRITTEN_PER_STEP)
+        read = len(text) * (not is_laid_out)
+        self.budget.take(read * STEPS_TO_READ + len(self._content) // COPIED_PER_STEP)
+        super().merge(text, whitespace)
+
+    def new_block(self) -> _Line:
+        """The next line; the library looks for its bullet in each element around it."""
+        padding, around = self.prefix.current_padding, len(self.prefix.bullets)
+        self.budget.take(STEPS_PER_LINE + padding // WRITTEN_PER_STEP + around)
+        self.prefix.consumed = False
+        return _Line(self.idx + 1, self.prefix, self.budget)
+
+
+class _Modest(Attribute):  # type: ignore[misc] # the library has no types
+    """Styles without the sizes that make a text grow."""
+
+    def apply_attributes(self, attributes: Any, html_element: HtmlElement) -> HtmlElement:  # noqa: ANN401 - lxml's
+        """Apply the attributes of an element, as far as a text can show them."""
+        element = super().apply_attributes(attributes, html_element)
+        element.padding_inline = min(max(element.padding_inline, 0), PADDING_AT_MOST)
+        element.margin_before = min(element.margin_before, MARGIN_AT_MOST)
+        element.margin_after = min(element.margin_after, MARGIN_AT_MOST)
+        return element
+
+
+def _start_item(state: HtmlDocumentState, attributes: Any) -> None:  # noqa: ANN401 - lxml's
+    is_long = len(attributes.get("value") or "") > NUMBER_DIGITS
+    li_start_handler(state, {} if is_long else attributes)
+
+
+def _steps_of(table: Table) -> int:
+    """What laying out a table takes: each row is as high as its highest cell, each of its lines as
+    wide as the widest cells of its columns."""
+    rows = [row.columns for row in table.rows]
+    widths = [0] * max(map(len, rows), default=0)
+    for row in rows:
+        for column, cell in enumerate(row):
+            cell.normalize_blocks()
+            widths[column] = max(widths[column], cell.width)
+    steps = [STEPS_PER_LINE + width // WRITTEN_PER_STEP for width in widths]
+    ends = list(accumulate(steps, initial=0))
+    heights = [max((int(cell.height) for cell in row), default=0) for row in rows]
+    lines = sum(height * ends[len(row)] for height, row in zip(heights, rows, strict=True))
+    return lines + len(rows) * len(widths)
