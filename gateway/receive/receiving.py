@@ -42,7 +42,7 @@ from webhooks.model import (
 # Certificates that are cached.
 _KNOWN_CERTIFICATES = 100
 # Bytes of a request that takes longer to read than to hand to a thread, and is not stored together
-# with others; and the events that are mails, of which a KiB that is all tags takes ten milliseconds.
+# with others; and the events that are mails, of which a KiB that is all tags takes ten ms to read.
 _LARGE = 32 * 2**10
 _MAILS = frozenset(event for row in PROVIDERS.values() for event in row.large_events)
 
