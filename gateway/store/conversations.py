@@ -134,8 +134,8 @@ async def search(
         list(among) if among is not None else None,
     )
     found = page(rows, limit, by="last_message_at")
-    rows = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
-    return Page(rows, found.next_cursor)
+    listed = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
+    return Page(listed, found.next_cursor)
 
 
 async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> Row | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -223,11 +223,11 @@ async def search(
     else:
         async with searching(db):
             rows = await db.fetch(_SQL["search"], *values, wanted.q)
-    is_cut = most_bytes is not None and sum(map(_text_bytes, rows)) >= most_bytes
+    is_cut = most_bytes is not None and sum(_text_bytes(dict(row)) for row in rows) >= most_bytes
     return page(rows, limit, is_cut=is_cut)
 
 
-def _text_bytes(row: Mapping[str, Any]) -> int:
+def _text_bytes(row: Row) -> int:
     return sum(len((row[name] or "").encode()) for name in ("body", "html_body"))
 
 

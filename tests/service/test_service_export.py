@@ -160,7 +160,8 @@ async def test_large_messages_are_read_a_few_at_a_time(
     headers = {"Authorization": f"Bearer {gateway.a.key}"}
     url = f"/v1/messages/export?format=jsonl&{query}"
     parts: list[list[int]] = []
-    read, part = [], b""
+    read: list[str] = []
+    part = b""
     async with gateway.http.get(url, headers=headers) as response:
         async for data, is_end in response.content.iter_chunks():
             part += data
