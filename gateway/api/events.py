@@ -5,6 +5,8 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from gateway.api.auth import Callers
@@ -17,6 +19,7 @@ from gateway.store.positions import Position
 from gateway.web.streaming import Stream
 
 _BEAT = 15.0
+_PART = 2**16  # bytes that are sent together, or one event
 _RETRY = 2000  # milliseconds until a client connects again
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -37,10 +40,7 @@ async def events(call: Call) -> web.StreamResponse:
             await stream.send(f"retry: {_RETRY}\n".encode() + _beat(subscription.position))
             try:
                 while True:
-                    if happened := await subscription.next(_BEAT):
-                        await stream.send(b"".join(_event(each) for each in happened))
-                    else:
-                        await stream.send(_beat(subscription.position))
+                    await _tell(stream, await subscription.next(_BEAT), subscription.position)
             except EndedError as error:
                 await stream.send(f": {error}\n\n".encode())
         return stream.response
@@ -55,6 +55,18 @@ def _after(call: Call) -> Position | None:
         return Position.read(given)
     except ValueError as error:
         raise invalid([FieldError("Last-Event-ID", str(error))]) from None
+
+
+async def _tell(stream: Stream, happened: Sequence[LiveEvent], position: Position) -> None:
+    """Send events, small ones together; where nothing happened, the place."""
+    part = b"" if happened else _beat(position)
+    for each in happened:
+        part += _event(each)
+        if len(part) >= _PART:
+            await stream.send(part)
+            part = b""
+    if part:
+        await stream.send(part)
 
 
 def _event(event: LiveEvent) -> bytes:

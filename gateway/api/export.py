@@ -25,9 +25,10 @@ from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 
-# As many messages at a time as make about so many bytes, a few for the first time.
+# As many messages at a time as make about so many bytes, a few for the first time. Of text alone
+# no more are read, but for the end of the last message.
 _FIRST, _MOST = 50, 500
-_BYTES = 2 * 2**20
+_BYTES = 2**20
 
 
 async def export(call: Call) -> web.StreamResponse:
@@ -39,7 +40,7 @@ async def export(call: Call) -> web.StreamResponse:
     query: shapes.ExportQuery = call.query
     form = FORMATS[query.format]
     parts = _parts(call, query, form.lines)
-    first = await anext(parts)  # an error of the first is told as of any other request
+    part = await anext(parts)  # an error of the first is told as of any other request
     name = f"messages-{datetime.now(UTC):%Y-%m-%d}.{query.format}"
     headers = {
         "Content-Type": form.media_type,
@@ -47,7 +48,7 @@ async def export(call: Call) -> web.StreamResponse:
     }
     stream = Stream(call.request, headers)
     async with aclosing(parts), stream:
-        await stream.send(form.head + first)
+        await stream.send(form.head + part)
         try:
             async for part in parts:
                 await stream.send(part)
@@ -70,13 +71,16 @@ async def _parts(
                 raise Problem(403, "The caller may not read any more.")
         async with call.services.database.as_caller(call.caller) as db:
             wanted = wanted or await message_filter(db, call.organization_id, query)
-            page = await messages.search(db, call.organization_id, wanted, cursor, limit)
+            page = await messages.search(
+                db, call.organization_id, wanted, cursor, limit, most_bytes=_BYTES
+            )
         part = lines([shown(row) for row in page.rows])
+        limit = max(1, min(_MOST, _BYTES * len(page.rows) // max(1, len(part))))
+        cursor = Cursor.read(page.next_cursor) if page.next_cursor else None
+        del page  # nothing but the part is held while the client reads it
         yield part
-        if page.next_cursor is None:
+        if cursor is None:
             return
-        cursor = Cursor.read(page.next_cursor)
-        limit = max(1, min(_MOST, _BYTES * len(page.rows) // len(part)))
 
 
 ENDPOINTS = [

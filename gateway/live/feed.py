@@ -17,6 +17,9 @@ _log = logger(__name__)
 
 _PAUSE = 0.03
 _AWAY = 1.0
+# How many streams may hold a part of what they have missed while their clients read it: each has a
+# part of its own, a few MiB at the worst.
+_HOLDING = 16
 
 # What is new from a place on (None: only say where we are).
 Read = Callable[[Position | None], Awaitable[Told]]
@@ -39,6 +42,7 @@ class Feed:
         self._progress = asyncio.Condition()
         self.users = 0
         self.subscribers: set[Subscription] = set()
+        self.places = asyncio.Semaphore(_HOLDING)
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._over)
 

@@ -26,7 +26,9 @@ _log = logger(__name__)
 # How many streams a process may have, and one organization of these.
 _STREAMS = 5000
 _STREAMS_OF_ONE = 2000
+# What is read at once: so many events, and so many bytes of text, or one event that has more.
 _AT_ONCE = 100
+_BYTES = 2**20
 # How many read at the same time: new events, and missed ones, which a herd of streams asks for
 # after a restart, organization by organization. Two limits, so that new events never wait for
 # missed ones.
@@ -96,6 +98,7 @@ class Live:
                 after or here,
                 expires_at=expires_at,
                 missed=missed if after else None,
+                places=None if is_brief else feed.places,
             )
             feed.subscribers.add(subscription)
             yield subscription
@@ -138,6 +141,7 @@ class Live:
         feed.users -= 1
         if subscription is not None:
             feed.subscribers.discard(subscription)
+            subscription.let_go()
         if not feed.users:
             feed.close()
             if self._feeds.get(organization_id) is feed:  # and no other has taken its place
@@ -151,7 +155,7 @@ class Live:
             async with self._readers, self._database.as_caller(caller) as db:
                 if place is None:
                     return Told(events=[], position=await live.here(db), is_more=False)
-                return await live.since(db, organization_id, place, _AT_ONCE)
+                return await live.since(db, organization_id, place, _AT_ONCE, most_bytes=_BYTES)
 
         async def read_again(place: Position, until: Snapshot, is_brief: bool) -> Told:  # noqa: FBT001
             # As long as it takes: a stream that was ended would only ask for the same again.
@@ -159,7 +163,13 @@ class Live:
             try:
                 async with self._database.as_caller(caller) as db:
                     return await live.since(
-                        db, organization_id, place, _AT_ONCE, until=until, is_brief=is_brief
+                        db,
+                        organization_id,
+                        place,
+                        _AT_ONCE,
+                        most_bytes=_BYTES,
+                        until=until,
+                        is_brief=is_brief,
                     )
             finally:
                 self._readers_again.give()

@@ -27,8 +27,9 @@ class EndedError(Exception):
 class Subscription:
     """Events of the caller's organization from a place on, each once and in order.
 
-    First what was missed, read in parts as they are asked for, then what the feed brings. Whoever
-    falls a thousand events (or 16 MiB) behind the feed is cut, and reads on from its place.
+    First what was missed, read in parts as they are asked for, then what the feed brings. A part
+    has one of the `places` until the next is asked for. Whoever falls a thousand events (or 16 MiB)
+    behind the feed is cut, and reads on from its place.
     """
 
     def __init__(
@@ -38,11 +39,14 @@ class Subscription:
         *,
         expires_at: float | None = None,
         missed: Callable[[Position], Awaitable[Missed]] | None = None,
+        places: asyncio.Semaphore | None = None,
     ) -> None:
         self.caller = caller
         self.position = position
         self._expires_at = expires_at
         self._missed = missed
+        self._places = places
+        self._has_place = False
         self._waiting: deque[LiveEvent] = deque()
         self._size = 0
         self._reached: Position | None = None
@@ -83,12 +87,16 @@ class Subscription:
 
         `position` is the place behind them, also where there were none.
         """
+        self.let_go()
+        if self._missed is not None and not self.is_over and not await self._has_turn(seconds):
+            return []
         while self._missed is not None and not self.is_over:
             missed, self.position, is_more = await self._missed(self.position)
             if not is_more:
                 self._missed = None
             if missed:
                 return list(missed)
+        self.let_go()
         if not self._waiting and not self.is_over:
             self._wake.clear()
             with suppress(TimeoutError):
@@ -101,3 +109,19 @@ class Subscription:
         self._size = 0
         self.position = self._reached or self.position
         return events
+
+    def let_go(self) -> None:
+        """The part of what was missed that it was given is held no longer."""
+        if self._places is not None and self._has_place:
+            self._has_place = False
+            self._places.release()
+
+    async def _has_turn(self, seconds: float) -> bool:
+        """Wait for a place, for so many seconds."""
+        if self._places is None:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._places.acquire()
+                self._has_place = True
+        return self._has_place

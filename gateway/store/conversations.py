@@ -113,8 +113,12 @@ async def search(
     limit: int,
     *,
     among: Sequence[UUID] | None = None,
+    is_brief: bool = False,
 ) -> Page:
-    """One page of conversations with their last messages, the latest first."""
+    """One page of conversations with their last messages, the latest first.
+
+    `is_brief`: of the messages what a line shows, and the beginnings of their texts.
+    """
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
     rows = await db.fetch(
@@ -130,7 +134,8 @@ async def search(
         list(among) if among is not None else None,
     )
     found = page(rows, limit, by="last_message_at")
-    return Page(await with_last_messages(db, organization_id, found.rows), found.next_cursor)
+    listed = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
+    return Page(listed, found.next_cursor)
 
 
 async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> Row | None:
@@ -142,11 +147,12 @@ async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> R
 
 
 async def with_last_messages(
-    db: Connection, organization_id: UUID, rows: Sequence[Row]
+    db: Connection, organization_id: UUID, rows: Sequence[Row], *, is_brief: bool = False
 ) -> list[Row]:
-    """The same rows, each with `last_message` (or None)."""
+    """The same rows, each with `last_message` (or None), briefly or whole."""
     ids = [row["last_message_id"] for row in rows if row["last_message_id"]]
-    found = await db.fetch(_SQL["last_messages"], organization_id, ids) if ids else []
+    statement = _SQL["last_lines"] if is_brief else _SQL["last_messages"]
+    found = await db.fetch(statement, organization_id, ids) if ids else []
     known = {row["id"]: dict(row) for row in found}
     return [{**row, "last_message": known.get(row["last_message_id"])} for row in rows]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,13 @@ class Passed:
         """The position behind one of the events."""
         return self.since.behind(int(event["position"]), event["id"], self.now)
 
+    def first(self, count: int) -> Passed:
+        """So many of the events, and the position after these."""
+        if count == len(self.events):
+            return self
+        events = self.events[:count]
+        return replace(self, events=events, position=self.behind(events[-1]), is_more=True)
+
 
 async def here(db: Connection) -> Position:
     """The current position of the stream."""
@@ -72,14 +80,18 @@ async def since(
     place: Position,
     limit: int,
     *,
+    most_bytes: int,
     until: Snapshot | None = None,
     is_brief: bool = False,
 ) -> Told:
     """What happened since a place (and could be seen in a later snapshot), `limit` at most.
 
-    `is_brief`: of the rows their `id` alone, of a message its `conversation_id`, too.
+    The texts of these events have `most_bytes` together; one event may have more. `is_brief`: of
+    the rows their `id` alone, of a message its `conversation_id`, too.
     """
     passed = await pass_by(db, organization_id, place, limit, until=until)
+    if not is_brief and len(passed.events) > 1:
+        passed = passed.first(await _fitting(db, organization_id, passed.events, most_bytes))
     about = await (_names if is_brief else rows_about)(db, organization_id, passed.events)
     events = []
     for n, row in enumerate(passed.events):
@@ -155,13 +167,25 @@ async def rows_about(
     return found
 
 
+async def _fitting(
+    db: Connection, organization_id: UUID, told: Sequence[Mapping[str, Any]], most_bytes: int
+) -> int:
+    """How many events, from the first on, tell of so many bytes of text; one at least."""
+    rows = await db.fetch(_SQL["sizes"], organization_id, *_by_kind(told))
+    sizes: dict[tuple[str, UUID], int] = {(row["kind"], row["about"]): row["bytes"] for row in rows}
+    sums = accumulate(sizes.get((row["kind"], row["about"]), 0) for row in told)
+    return max(1, sum(each <= most_bytes for each in sums))
+
+
 async def _names(
     db: Connection, organization_id: UUID, told: Collection[Mapping[str, Any]]
 ) -> dict[tuple[str, UUID], dict[str, Any]]:
     """What they are about, with as much of it as says which one it is."""
-    by_kind = {
-        kind: list({row["about"] for row in told if row["kind"] == kind})
-        for kind in ("message", "conversation")
-    }
-    rows = await db.fetch(_SQL["names"], organization_id, *by_kind.values()) if told else []
+    rows = await db.fetch(_SQL["names"], organization_id, *_by_kind(told)) if told else []
     return {(row["kind"], row["about"]): dict(row) for row in rows}
+
+
+def _by_kind(told: Collection[Mapping[str, Any]]) -> tuple[list[UUID], list[UUID]]:
+    messages = {row["about"] for row in told if row["kind"] == "message"}
+    changed = {row["about"] for row in told if row["kind"] == "conversation"}
+    return list(messages), list(changed)

@@ -183,9 +183,18 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
 
 
 async def search(
-    db: Connection, organization_id: UUID, wanted: MessageFilter, cursor: Cursor | None, limit: int
+    db: Connection,
+    organization_id: UUID,
+    wanted: MessageFilter,
+    cursor: Cursor | None,
+    limit: int,
+    *,
+    most_bytes: int | None = None,
 ) -> Page:
-    """One page of messages, newest first; raises `SearchError` for a `q` that finds no end."""
+    """One page of messages, newest first; raises `SearchError` for a `q` that finds no end.
+
+    The message with which the texts come to `most_bytes` is the page's last.
+    """
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
     conversation_id = wanted.conversation_id
@@ -207,11 +216,19 @@ async def search(
         cursor.at if cursor else None,
         cursor.id if cursor else None,
         limit + 1,
+        most_bytes,
     )
     if wanted.q is None:
-        return page(await db.fetch(_SQL["list"], *values), limit)
-    async with searching(db):
-        return page(await db.fetch(_SQL["search"], *values, wanted.q), limit)
+        rows = await db.fetch(_SQL["list"], *values)
+    else:
+        async with searching(db):
+            rows = await db.fetch(_SQL["search"], *values, wanted.q)
+    is_cut = most_bytes is not None and sum(_text_bytes(dict(row)) for row in rows) >= most_bytes
+    return page(rows, limit, is_cut=is_cut)
+
+
+def _text_bytes(row: Row) -> int:
+    return sum(len((row[name] or "").encode()) for name in ("body", "html_body"))
 
 
 async def events(

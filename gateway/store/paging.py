@@ -58,9 +58,14 @@ class Page:
     next_cursor: str | None
 
 
-def page(rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at") -> Page:
-    """The first `limit` of rows that were asked for with `LIMIT limit + 1`."""
+def page(
+    rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at", is_cut: bool = False
+) -> Page:
+    """The first `limit` of rows that were asked for with `LIMIT limit + 1`.
+
+    `is_cut`: others may follow, though there are fewer.
+    """
     kept = [dict(row) for row in rows[:limit]]
-    if len(rows) <= limit:
+    if len(rows) <= limit and not is_cut:
         return Page(kept, None)
     return Page(kept, str(Cursor(kept[-1][by] or NO_TIME, kept[-1]["id"])))

@@ -90,6 +90,12 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
   retry_of, metadata, created_at, updated_at
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
+-- name: last_lines
+-- The same in brief, for a list: of each message what one line and its status show.
+SELECT id, channel, direction, subject, left(body, 1000) AS body, attachments, status, send_at,
+  metadata
+FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
+
 -- name: messages
 -- One page of what was said, newest first.
 SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,

@@ -52,6 +52,21 @@ FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
   AND ($3::integer IS NULL OR
     coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0) <= $3);
 
+-- name: sizes
+-- How many bytes the texts of messages $2 have, and of the last messages of conversations $3.
+SELECT t.kind, t.about,
+  coalesce(octet_length(m.body), 0) + coalesce(octet_length(m.html_body), 0) AS bytes
+FROM (
+  SELECT 'message' AS kind, id AS about, id AS message_id FROM unnest($2::uuid[]) AS id
+  UNION ALL
+  SELECT 'conversation', asked.id, c.last_message_id
+  FROM gateway.conversations asked
+  JOIN gateway.conversations c ON c.organization_id = asked.organization_id
+    AND c.id = coalesce(asked.merged_into, asked.id)
+  WHERE asked.organization_id = $1 AND asked.id = ANY ($3::uuid[])
+) t
+JOIN messages m ON m.organization_id = $1 AND m.id = t.message_id;
+
 -- name: names
 -- What identifies messages $2 and conversations $3; a merged conversation is the one it went into.
 SELECT 'message' AS kind, id AS about, id, conversation_id FROM messages

@@ -174,50 +174,70 @@ FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: list
 -- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.
-SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
-  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
-  retry_of, metadata, created_at, updated_at
-FROM messages
-WHERE organization_id = $1
-  AND ($2::text IS NULL OR channel = $2)
-  AND ($3::text IS NULL OR direction = $3)
-  AND ($4::text IS NULL OR status = $4)
-  AND ($5::text IS NULL OR from_address = $5 OR to_address = $5
-    OR gateway.address_key($5) IN (gateway.address_key(from_address), gateway.address_key(to_address)))
-  AND ($6::uuid IS NULL OR lead_id = $6)
-  AND ($7::uuid IS NULL OR client_id = $7)
-  AND ($8::uuid IS NULL OR conversation_id = $8)
-  AND ($9::text IS NULL OR external_id = $9)
-  AND ($10::text IS NULL OR reference = $10)
-  AND ($11::timestamptz IS NULL OR created_at >= $11)
-  AND ($12::timestamptz IS NULL OR created_at < $12)
-  AND ($13::timestamptz IS NULL OR (created_at, id) < ($13, $14::uuid)
-    OR (created_at IS NULL AND $13 = '9999-01-01 00:00Z' AND id < $14)) -- paging.NO_TIME
-ORDER BY created_at DESC, id DESC
-LIMIT $15;
-
--- name: search
--- The same with search words ($16): the function finds the ids, and the caller's own policy then
--- filters the rows. LATERAL and OFFSET 0 make sure that the function is always called, and first:
--- words that cannot be searched for are refused even where there are no rows.
-SELECT m.*
-FROM (
-  SELECT ARRAY(
-    SELECT f.id FROM gateway.search_messages(
-      $2, $3, $4, $5, $6, $7, $8, $9, $10, $16, $11, $12, $13, $14, $15) f) AS ids
-  OFFSET 0
-) found
-CROSS JOIN LATERAL (
+-- $16: once the texts have so many bytes the page ends; null: any. A size is known without the text.
+WITH page AS MATERIALIZED (
   SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
     failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
     retry_of, metadata, created_at, updated_at
   FROM messages
-  WHERE organization_id = $1 AND id = ANY (found.ids)
-  OFFSET 0
-) m
-ORDER BY m.created_at DESC, m.id DESC;
+  WHERE organization_id = $1
+    AND ($2::text IS NULL OR channel = $2)
+    AND ($3::text IS NULL OR direction = $3)
+    AND ($4::text IS NULL OR status = $4)
+    AND ($5::text IS NULL OR from_address = $5 OR to_address = $5
+      OR gateway.address_key($5) IN (gateway.address_key(from_address), gateway.address_key(to_address)))
+    AND ($6::uuid IS NULL OR lead_id = $6)
+    AND ($7::uuid IS NULL OR client_id = $7)
+    AND ($8::uuid IS NULL OR conversation_id = $8)
+    AND ($9::text IS NULL OR external_id = $9)
+    AND ($10::text IS NULL OR reference = $10)
+    AND ($11::timestamptz IS NULL OR created_at >= $11)
+    AND ($12::timestamptz IS NULL OR created_at < $12)
+    AND ($13::timestamptz IS NULL OR (created_at, id) < ($13, $14::uuid)
+      OR (created_at IS NULL AND $13 = '9999-01-01 00:00Z' AND id < $14)) -- paging.NO_TIME
+  ORDER BY created_at DESC, id DESC
+  LIMIT $15
+)
+SELECT p.* FROM page p
+WHERE $16::integer IS NULL OR p.id IN (
+  SELECT w.id FROM (
+    SELECT id, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0)) OVER (
+      ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM page
+  ) w WHERE coalesce(w.before, 0) < $16)
+ORDER BY p.created_at DESC, p.id DESC;
+
+-- name: search
+-- The same with search words ($17): the function finds the ids, and the caller's own policy then
+-- filters the rows. LATERAL and OFFSET 0 make sure that the function is always called, and first:
+-- words that cannot be searched for are refused even where there are no rows.
+WITH page AS MATERIALIZED (
+  SELECT m.*
+  FROM (
+    SELECT ARRAY(
+      SELECT f.id FROM gateway.search_messages(
+        $2, $3, $4, $5, $6, $7, $8, $9, $10, $17, $11, $12, $13, $14, $15) f) AS ids
+    OFFSET 0
+  ) found
+  CROSS JOIN LATERAL (
+    SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
+      conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
+      failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
+      retry_of, metadata, created_at, updated_at
+    FROM messages
+    WHERE organization_id = $1 AND id = ANY (found.ids)
+    OFFSET 0
+  ) m
+)
+SELECT p.* FROM page p
+WHERE $16::integer IS NULL OR p.id IN (
+  SELECT w.id FROM (
+    SELECT id, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0)) OVER (
+      ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM page
+  ) w WHERE coalesce(w.before, 0) < $16)
+ORDER BY p.created_at DESC, p.id DESC;
 
 -- name: events
 SELECT id, type, status, occurred_at, recorded_at, source, detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from uuid import UUID, uuid4
 
 import pytest
@@ -54,6 +55,25 @@ async def test_the_list_is_searched_and_filtered(browser: Browser, talk: Talk) -
     odd = await browser.get("?q=%22")
     assert "What you look for" in odd.words or "Nothing found" in odd.words
     assert 404 == (await browser.get("?cursor=nonsense")).status
+
+
+async def test_the_list_reads_no_long_text(browser: Browser, talk: Talk) -> None:
+    """Of ten megabytes that were said last the list reads the beginnings."""
+    for n in range(10):
+        await talk.hears(f"about number {n}", f"+44770090012{n}")
+    await talk.inbox.change(
+        "UPDATE messages SET body = rpad(body || ' ', 1000000, 'x'),"
+        " html_body = repeat('y', 1000000)"
+    )
+    tracemalloc.start()
+    try:
+        shown = await browser.get("")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert all(f"about number {n} xxx" in shown.words for n in range(10))
+    assert most < 5_000_000
 
 
 async def test_empty_lists_say_why(browser: Browser) -> None:

@@ -142,6 +142,40 @@ async def test_a_revoked_key_reads_no_further(ask: Ask, gateway: Gateway) -> Non
             await response.content.read()
 
 
+@pytest.mark.parametrize("query", ["", "q=hello"])
+async def test_large_messages_are_read_a_few_at_a_time(
+    ask: Ask, gateway: Gateway, query: str
+) -> None:
+    """A part ends with the message that fills its MiB of text; none is left out, none is twice."""
+    ids = await accepted(ask, 12)
+    sizes = [600_000, 10, 500_000, 3_000_000, 10, 10, 600_000, 600_000, 10, 10, 10, 2**20]
+    async with gateway.database.as_service() as db:
+        for message_id, size in zip(ids, sizes, strict=True):
+            # the newest last: the file begins with it
+            await db.execute(
+                "UPDATE messages SET body = rpad('hello ', $2, 'x'),"
+                " created_at = created_at + $3 * interval '1 second' WHERE id = $1",
+                UUID(message_id), size, -ids.index(message_id),
+            )  # fmt: skip
+    headers = {"Authorization": f"Bearer {gateway.a.key}"}
+    url = f"/v1/messages/export?format=jsonl&{query}"
+    parts: list[list[int]] = []
+    read: list[str] = []
+    part = b""
+    async with gateway.http.get(url, headers=headers) as response:
+        async for data, is_end in response.content.iter_chunks():
+            part += data
+            if is_end:
+                rows = [json.loads(line) for line in part.splitlines()]
+                read += [row["id"] for row in rows]
+                parts.append([len(row["body"]) for row in rows])
+                part = b""
+
+    assert ids == read
+    assert [[600_000, 10, 500_000], [3_000_000]] == parts[:2]
+    assert all(sum(sizes[:-1]) < 2**20 for sizes in parts)
+
+
 class Endless:
     """A server whose one answer has no end, and what became of it."""
 

@@ -79,7 +79,13 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
     among, wrong = await _found(visit, wanted)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
-            db, organization_id, wanted.filter(visit.staff.id), cursor, _LIMIT, among=among
+            db,
+            organization_id,
+            wanted.filter(visit.staff.id),
+            cursor,
+            _LIMIT,
+            among=among,
+            is_brief=True,
         )
         unread_total = await desk.unread(db, organization_id)
     return {
