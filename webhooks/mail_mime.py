@@ -27,6 +27,8 @@ from webhooks.values import stored
 Part = email.message.Message
 
 PARTS, DEPTH, HEADERS, WRITTEN_HEADERS = 200, 20, 300, 500
+# Lines that may part it, which are parts to the library, and lines of its own headers.
+MARKED_LINES, HEAD_LINES = 20_000, 20_000
 LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
 PARAMETER_BYTES, BOUNDARIES = 2048, 60
 LONG = re.compile(
@@ -35,6 +37,7 @@ LONG = re.compile(
     rb"[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*",
     re.IGNORECASE,
 )
+HEAD_END = re.compile(rb"\r?\n\r?\n")
 REPORT = re.compile(rb"message/delivery-status", re.IGNORECASE)
 BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
 BOUNDARY = re.compile(rb"boundary\s*+\*?\d?\s*+=|message/(?:rfc822|global)", re.IGNORECASE)
@@ -129,7 +132,10 @@ def _tree(raw: bytes) -> Part | None:
     """The tree of parts; None for a mail that is built to be slow."""
     raw = LONG.sub(_shortened, raw)
     lines = raw.count(b"\n") + raw.count(b"\r")
-    if lines > 2 * LINES:
+    if lines > 2 * LINES or raw.count(b"\n--") > MARKED_LINES:
+        return None
+    end = HEAD_END.search(raw)
+    if raw.count(b"\n", 0, end.start() if end else len(raw)) > HEAD_LINES:
         return None
     if REPORT.search(raw) and len(BLANK.findall(raw)) > BLANKS:
         return None  # each block of a report is a message to the library
