@@ -37,6 +37,8 @@ from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
 _BATCH = 1000
+# Of text in one page: 200 messages may have 600 MiB.
+_BYTES = 16 * 2**20
 # So many of a batch are read before others have their turn.
 _AT_ONCE = 50
 
@@ -142,7 +144,9 @@ async def search(call: Call) -> web.Response:
     query: shapes.MessageQuery = call.query
     async with call.services.database.as_caller(call.caller) as db:
         wanted = await message_filter(db, call.organization_id, query)
-        page = await messages.search(db, call.organization_id, wanted, call.cursor, query.limit)
+        page = await messages.search(
+            db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=_BYTES
+        )
     return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
 
 

@@ -214,7 +214,7 @@ class MessageFilters(Shape):
 
 
 class MessageQuery(PageQuery, MessageFilters):
-    """One page of what the filters leave."""
+    """One page of what the filters leave, shorter where its texts come to 16 MiB."""
 
 
 class ExportQuery(MessageFilters):

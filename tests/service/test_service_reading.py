@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Ask
+    from tests.service.conftest import Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 
@@ -79,6 +79,23 @@ async def test_bad_query(ask: Ask, query: str, field: str) -> None:
     refused = await ask("GET", f"/v1/messages?{query}")
 
     assert {field} == set(refused.fields())
+
+
+@pytest.mark.parametrize("query", ["", "&q=hello"])
+async def test_pages_of_long_texts(gateway: Gateway, ask: Ask, query: str) -> None:
+    """A page ends with the message that fills its 16 MiB, and the next one goes on behind it."""
+    for n in range(8):
+        await ask("POST", "/v1/messages", {**SMS, "body": f"Hello {n}"})
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET html_body = repeat('x', 3 * 1024 * 1024)")
+    first = (await ask("GET", f"/v1/messages?limit=200{query}")).body
+    cursor = first["next_cursor"]
+    second = (await ask("GET", f"/v1/messages?limit=200{query}&cursor={cursor}")).body
+
+    assert (6, 2, None) == (len(first["data"]), len(second["data"]), second["next_cursor"])
+    assert [f"Hello {n}" for n in range(7, -1, -1)] == [
+        row["body"] for row in first["data"] + second["data"]
+    ]
 
 
 async def test_pages(ask: Ask) -> None:
