@@ -72,7 +72,12 @@ async def questions(database: Database) -> Sequence[Question]:
         return lambda who: (
             lambda db: _count(
                 conversations.search(
-                    db, who.organization_id, ConversationFilter(unread=unread), cursor, _PAGE
+                    db,
+                    who.organization_id,
+                    ConversationFilter(unread=unread),
+                    cursor,
+                    _PAGE,
+                    is_brief=True,
                 )
             )
         )
@@ -80,7 +85,9 @@ async def questions(database: Database) -> Sequence[Question]:
     def found(cursor: Cursor | None = None, *, q: str | None = None) -> Make:
         return lambda who: (
             lambda db: _count(
-                messages.search(db, who.organization_id, MessageFilter(q=q), cursor, _PAGE)
+                messages.search(
+                    db, who.organization_id, MessageFilter(q=q), cursor, _PAGE, most_bytes=2**24
+                )
             )
         )
 

@@ -22,7 +22,7 @@ _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 _UNAVAILABLE = "131060"
 
 # By kind, lead or client; and by `addresses.identity` of what is theirs.
-Owner = dict[str, UUID | None]
+Owner = Mapping[str, UUID | None]
 Owners = Mapping[str, Owner]
 
 _NOBODY: Final[Owner] = {"lead": None, "client": None}
@@ -66,10 +66,10 @@ def _text(told: object) -> str:
 
 def owners(known: Sequence[Mapping[str, Any]]) -> Owners:
     """Of each address of leads and clients, which are newest first, the newest ones who have it."""
-    found: dict[str, Owner] = {}
+    found: dict[str, dict[str, UUID | None]] = {}
     for row in reversed(known):
         for each in addresses.identities(row, row["country"]):
-            found.setdefault(each, _NOBODY.copy())[row["kind"]] = row["id"]
+            found.setdefault(each, dict(_NOBODY))[row["kind"]] = row["id"]
     return found
 
 

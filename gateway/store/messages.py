@@ -189,7 +189,7 @@ async def search(
     cursor: Cursor | None,
     limit: int,
     *,
-    most_bytes: int | None = None,
+    most_bytes: int,
 ) -> Page:
     """One page of messages, newest first; raises `SearchError` for a `q` that finds no end.
 
@@ -223,7 +223,7 @@ async def search(
     else:
         async with searching(db):
             rows = await db.fetch(_SQL["search"], *values, wanted.q)
-    is_cut = most_bytes is not None and sum(_text_bytes(dict(row)) for row in rows) >= most_bytes
+    is_cut = sum(_text_bytes(dict(row)) for row in rows) >= most_bytes
     return page(rows, limit, is_cut=is_cut)
 
 

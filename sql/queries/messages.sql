@@ -174,7 +174,7 @@ FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: list
 -- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.
--- $16: once the texts have so many bytes the page ends; null: any. A size is known without the text.
+-- $16: once the texts have so many bytes the page ends. A size is known without the text.
 WITH page AS MATERIALIZED (
   SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
@@ -200,12 +200,12 @@ WITH page AS MATERIALIZED (
   LIMIT $15
 )
 SELECT p.* FROM page p
-WHERE $16::integer IS NULL OR p.id IN (
+WHERE p.id IN (
   SELECT w.id FROM (
     SELECT id, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0)) OVER (
       ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM page
-  ) w WHERE coalesce(w.before, 0) < $16)
+  ) w WHERE coalesce(w.before, 0) < $16::integer)
 ORDER BY p.created_at DESC, p.id DESC;
 
 -- name: search
@@ -231,12 +231,12 @@ WITH page AS MATERIALIZED (
   ) m
 )
 SELECT p.* FROM page p
-WHERE $16::integer IS NULL OR p.id IN (
+WHERE p.id IN (
   SELECT w.id FROM (
     SELECT id, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(html_body), 0)) OVER (
       ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM page
-  ) w WHERE coalesce(w.before, 0) < $16)
+  ) w WHERE coalesce(w.before, 0) < $16::integer)
 ORDER BY p.created_at DESC, p.id DESC;
 
 -- name: events

@@ -142,7 +142,12 @@ async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> 
     }.items():
         async with gateway.database.as_caller(caller) as db:
             page = await messages.search(
-                db, gateway.a.organization_id, messages.MessageFilter(address=address), None, 10
+                db,
+                gateway.a.organization_id,
+                messages.MessageFilter(address=address),
+                None,
+                10,
+                most_bytes=2**20,
             )
         assert expected == [str(row["id"]) for row in page.rows]
 

@@ -89,10 +89,9 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
     We assume that Twilio keeps the body but for spaces around it and the ends of lines, that trial
     accounts get a sentence before it, and that of an SMS signs may be others: a messaging service
     writes them as GSM-7 has them (https://www.twilio.com/docs/messaging/services#smart-encoding).
-    Of a template's text Twilio has its own version: there
-    sender, recipient and time decide. A messaging service may not have chosen a sender yet, or have
-    chosen RCS, by which the recipient is then written as well
-    (https://www.twilio.com/docs/rcs/send-an-rcs-message).
+    Of a template's text Twilio has its own version: there sender, recipient and time decide. A
+    messaging service may not have chosen a sender yet, or have chosen RCS, by which the recipient
+    is then written as well (https://www.twilio.com/docs/rcs/send-an-rcs-message).
     """
     if record.get("direction") != "outbound-api":
         return False
