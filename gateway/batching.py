@@ -22,6 +22,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -30,6 +31,8 @@ from channels.turns import Lines
 # Seconds for which a held owner is remembered; how many held batches are tried at the same time.
 _REMEMBERED = 30.0
 _FEW = 2
+# Seconds before something is done once more.
+_PAUSE = 0.1
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -214,10 +217,11 @@ class Batching(Generic[T, R]):
 
 async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
     """Do it, and once more after an error which says that certainly nothing was done."""
-    try:
+    with suppress(*undone):
         return await do()
-    except undone:
-        return await do()
+    # Whoever it was ended for is awake by then: else both could wait for each other again.
+    await asyncio.sleep(_PAUSE)
+    return await do()
 
 
 def _answer(wish: _Wish[T, R], answer: R) -> None:

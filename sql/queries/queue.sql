@@ -126,25 +126,28 @@ VALUES ($1, $2, clock_timestamp()) ON CONFLICT DO NOTHING;
 -- Grants up to $3 turns of a sender that may send $4 a second: as many as fit into the next
 -- second. The first is in `wait` seconds, the others follow at the sender's rate.
 WITH held AS (
-  -- No later than the last turn that this rate can have granted: the rate may have been lower before,
-  -- or the server's clock may have been ahead.
-  SELECT organization_id, sender_id, least(
-    greatest(next_at, clock_timestamp()),
-    clock_timestamp() + make_interval(secs => 1 + 1 / $4::double precision)) AS first_at
+  SELECT organization_id, sender_id, next_at
   FROM gateway.sender_paces WHERE organization_id = $1 AND sender_id = $2
   FOR UPDATE
+), seen AS MATERIALIZED (
+  -- The clock is read once, behind the lock: between two readings a busy machine has time for a turn.
+  SELECT *, clock_timestamp() AS at FROM held
+), opened AS (
+  -- No later than the last turn that this rate can have granted: the rate may have been lower before,
+  -- or the server's clock may have been ahead.
+  SELECT *, least(
+    greatest(next_at, at), at + make_interval(secs => 1 + 1 / $4::double precision)) AS first_at
+  FROM seen
 ), granted AS (
   SELECT *, least($3::integer, greatest(0, ceil(
-    -- (slightly less, for the microseconds between two readings of the clock)
-    extract(epoch FROM clock_timestamp() + interval '1 second' - first_at)
-      * $4::double precision - 0.001)))::integer AS turns
-  FROM held
+    extract(epoch FROM at + interval '1 second' - first_at) * $4::double precision)))::integer AS turns
+  FROM opened
 )
 UPDATE gateway.sender_paces p SET
   next_at = g.first_at + make_interval(secs => g.turns / $4::double precision)
 FROM granted g
 WHERE p.organization_id = g.organization_id AND p.sender_id = g.sender_id
-RETURNING extract(epoch FROM g.first_at - clock_timestamp())::double precision AS wait, g.turns;
+RETURNING extract(epoch FROM g.first_at - g.at)::double precision AS wait, g.turns;
 
 -- name: hold_back
 -- Puts back what else is due of sender $2, whose turns are taken, because the organization's other

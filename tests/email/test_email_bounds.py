@@ -27,7 +27,7 @@ SLOW = {
     "an author and blanks": b"From: a@b" + b" " * 60_000 + b"x\n\nHi",
     "an author and other blanks": b"From: a@b"
     + ("\n " + "\u00a0" * 400).encode() * 40 + b"x\n\nHi",
-    "a head of headers": HEAD + b"a:\n" * 1_000_000 + b"\nx",
+    "a head of headers": HEAD + b"a:\n" * 300_000 + b"\nx",
     "empty parts": HEAD
     + b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\n" * 200_000,
     "an author of dots": b"From: a@b" + b" . " * 20_000 + b"x\n\nHi",
