@@ -10,7 +10,7 @@ from gateway.store import conversations, messages, searching
 from gateway.store.conversations import ConversationFilter
 from gateway.store.database import Connection, Database, Staff
 from gateway.store.messages import MessageFilter
-from gateway.store.paging import Cursor, Page
+from gateway.store.paging import MOST_BYTES, Cursor, Page
 
 Ask = Callable[[Connection], Awaitable[int]]
 Make = Callable[[Staff], Ask]
@@ -61,12 +61,17 @@ async def questions(database: Database) -> Sequence[Question]:
             first,
         )
 
-    def said(conversation: UUID, cursor: Cursor | None = None) -> Make:
+    def read(wanted: MessageFilter, cursor: Cursor | None = None) -> Make:
         return lambda who: (
             lambda db: _count(
-                conversations.messages(db, who.organization_id, conversation, cursor, _PAGE)
+                messages.search(
+                    db, who.organization_id, wanted, cursor, _PAGE, most_bytes=MOST_BYTES
+                )
             )
         )
+
+    def said(conversation: UUID, cursor: Cursor | None = None) -> Make:
+        return read(MessageFilter(conversation_id=conversation), cursor)
 
     def inbox(cursor: Cursor | None = None, *, unread: bool | None = None) -> Make:
         return lambda who: (
@@ -77,26 +82,26 @@ async def questions(database: Database) -> Sequence[Question]:
                     ConversationFilter(unread=unread),
                     cursor,
                     _PAGE,
-                    is_brief=True,
+                    most_bytes=None,
                 )
             )
         )
 
     def found(cursor: Cursor | None = None, *, q: str | None = None) -> Make:
-        return lambda who: (
-            lambda db: _count(
-                messages.search(
-                    db, who.organization_id, MessageFilter(q=q), cursor, _PAGE, most_bytes=2**24
-                )
-            )
-        )
+        return read(MessageFilter(q=q), cursor)
 
     def found_conversations(q: str) -> Make:
         async def ask(who: Staff, db: Connection) -> int:
             among = await searching.conversations_matching(db, q)
             return await _count(
                 conversations.search(
-                    db, who.organization_id, ConversationFilter(), None, _PAGE, among=among
+                    db,
+                    who.organization_id,
+                    ConversationFilter(),
+                    None,
+                    _PAGE,
+                    among=among,
+                    most_bytes=MOST_BYTES,
                 )
             )
 

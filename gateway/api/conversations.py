@@ -21,9 +21,12 @@ from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
 from gateway.shapes.shown import shown, shown_conversation
 from gateway.store import conversations
+from gateway.store import messages as stored
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
 from gateway.store.errors import ConflictError
+from gateway.store.messages import MessageFilter
+from gateway.store.paging import MOST_BYTES
 from gateway.store.searching import conversations_matching
 from gateway.web.http import parse_json, respond
 
@@ -40,7 +43,13 @@ async def search(call: Call) -> web.Response:
         )
         among = None if query.q is None else await conversations_matching(db, query.q)
         page = await conversations.search(
-            db, call.organization_id, wanted, call.cursor, query.limit, among=among
+            db,
+            call.organization_id,
+            wanted,
+            call.cursor,
+            query.limit,
+            among=among,
+            most_bytes=MOST_BYTES,
         )
     return respond(
         {"data": [shown_conversation(row) for row in page.rows], "next_cursor": page.next_cursor}
@@ -58,8 +67,13 @@ async def messages(call: Call) -> web.Response:
     """One page of what was said, newest first."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-        page = await conversations.messages(
-            db, call.organization_id, row["id"], call.cursor, call.query.limit
+        page = await stored.search(
+            db,
+            call.organization_id,
+            MessageFilter(conversation_id=row["id"]),
+            call.cursor,
+            call.query.limit,
+            most_bytes=MOST_BYTES,
         )
     return respond({"data": [shown(each) for each in page.rows], "next_cursor": page.next_cursor})
 

@@ -33,12 +33,11 @@ from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.shown import shown
 from gateway.store import messages
 from gateway.store.errors import NOT_STORED
+from gateway.store.paging import MOST_BYTES
 from gateway.store.values import as_json_bytes
 from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
 
 _BATCH = 1000
-# Of text in one page: 200 messages may have 600 MiB.
-_BYTES = 16 * 2**20
 # So many of a batch are read before others have their turn.
 _AT_ONCE = 50
 
@@ -145,7 +144,7 @@ async def search(call: Call) -> web.Response:
     async with call.services.database.as_caller(call.caller) as db:
         wanted = await message_filter(db, call.organization_id, query)
         page = await messages.search(
-            db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=_BYTES
+            db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=MOST_BYTES
         )
     return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
 

@@ -55,7 +55,8 @@ class Conversation(Answer):
 
 
 class ConversationQuery(PageQuery):
-    """Filters; all that are given must hold."""
+    """Filters, of which all that are given must hold; a page is shorter where the texts of its last
+    messages come to 16 MiB."""
 
     q: Line | None = Field(
         None,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, page, text_bytes
 from gateway.store.sql import queries
 from gateway.store.telling import note
 from gateway.store.values import as_json, as_stored, storable
@@ -113,11 +113,12 @@ async def search(
     limit: int,
     *,
     among: Sequence[UUID] | None = None,
-    is_brief: bool = False,
+    most_bytes: int | None,
 ) -> Page:
     """One page of conversations with their last messages, the latest first.
 
-    `is_brief`: of the messages what a line shows, and the beginnings of their texts.
+    The conversation with which their texts come to `most_bytes` is the page's last; None: of the
+    messages what a line shows, and the beginnings of their texts.
     """
     # A generic plan cannot fold away the filters that are not given.
     await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -132,9 +133,14 @@ async def search(
         cursor.id if cursor else None,
         limit + 1,
         list(among) if among is not None else None,
+        most_bytes,
     )
-    found = page(rows, limit, by="last_message_at")
-    listed = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
+    listed = await with_last_messages(
+        db, organization_id, [dict(row) for row in rows[:limit]], is_brief=most_bytes is None
+    )
+    last = [row["last_message"] for row in listed if row["last_message"]]
+    is_cut = most_bytes is not None and sum(map(text_bytes, last)) >= most_bytes
+    found = page(rows, limit, by="last_message_at", is_cut=is_cut)
     return Page(listed, found.next_cursor)
 
 
@@ -155,26 +161,6 @@ async def with_last_messages(
     found = await db.fetch(statement, organization_id, ids) if ids else []
     known = {row["id"]: dict(row) for row in found}
     return [{**row, "last_message": known.get(row["last_message_id"])} for row in rows]
-
-
-async def messages(
-    db: Connection,
-    organization_id: UUID,
-    conversation_id: UUID,
-    cursor: Cursor | None,
-    limit: int,
-) -> Page:
-    """One page of what was said, newest first."""
-    await db.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-    rows = await db.fetch(
-        _SQL["messages"],
-        organization_id,
-        conversation_id,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
-        limit + 1,
-    )
-    return page(rows, limit)
 
 
 async def reply(

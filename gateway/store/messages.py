@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, page, text_bytes
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -223,12 +223,8 @@ async def search(
     else:
         async with searching(db):
             rows = await db.fetch(_SQL["search"], *values, wanted.q)
-    is_cut = sum(_text_bytes(dict(row)) for row in rows) >= most_bytes
+    is_cut = sum(text_bytes(dict(row)) for row in rows) >= most_bytes
     return page(rows, limit, is_cut=is_cut)
-
-
-def _text_bytes(row: Row) -> int:
-    return sum(len((row[name] or "").encode()) for name in ("body", "html_body"))
 
 
 async def events(

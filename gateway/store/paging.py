@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ _MICROSECOND = timedelta(microseconds=1)
 # first, and the queries that may meet one know this moment.
 NO_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _SIZE = 8 + 16
+# Of text in one page: 200 messages may have 600 MiB.
+MOST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Page:
 
     rows: list[dict[str, Any]]
     next_cursor: str | None
+
+
+def text_bytes(message: Mapping[str, Any]) -> int:
+    """Bytes of what a message says, as the queries count them."""
+    return sum(len((message[name] or "").encode()) for name in ("body", "html_body"))
 
 
 def page(

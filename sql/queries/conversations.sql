@@ -57,7 +57,8 @@ WHERE asked.organization_id = $1 AND asked.id = $2;
 
 -- name: list
 -- Newest first; every filter is optional: a custom plan folds the absent ones away. The page is
--- found before anything is joined to it. $9: ids to choose from, of a search.
+-- found before anything is joined to it. $9: ids to choose from, of a search. $10: once the texts of
+-- the last messages have so many bytes the page ends. A size is known without the text.
 WITH page AS MATERIALIZED (
   SELECT c.* FROM gateway.conversations c
   WHERE c.organization_id = $1 AND c.merged_into IS NULL
@@ -80,6 +81,14 @@ SELECT c.id, c.organization_id, c.lead_id, c.client_id,
 FROM page c
 LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
 LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id
+WHERE $10::integer IS NULL OR c.id IN (
+  SELECT w.id FROM (
+    SELECT p.id, sum(coalesce(octet_length(m.body), 0) + coalesce(octet_length(m.html_body), 0)) OVER (
+      ORDER BY p.last_message_at DESC, p.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS before
+    FROM page p
+    LEFT JOIN messages m ON m.organization_id = p.organization_id AND m.id = p.last_message_id
+  ) w WHERE coalesce(w.before, 0) < $10)
 ORDER BY c.last_message_at DESC, c.id DESC;
 
 -- name: last_messages
@@ -95,19 +104,6 @@ FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 SELECT id, channel, direction, subject, left(body, 1000) AS body, attachments, status, send_at,
   metadata
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
-
--- name: messages
--- One page of what was said, newest first.
-SELECT id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
-  conversation_id, subject, body, html_body, attachments, status, sent_at, delivered_at, read_at,
-  failed_at, error_code, error_message, external_id, template_id, reference, send_at, expires_at,
-  retry_of, metadata, created_at, updated_at
-FROM messages
-WHERE organization_id = $1 AND conversation_id = $2
-  AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid)
-    OR (created_at IS NULL AND $3 = '9999-01-01 00:00Z' AND id < $4)) -- paging.NO_TIME
-ORDER BY created_at DESC, id DESC
-LIMIT $5;
 
 -- name: change
 -- $3: json object; keys that it does not have keep their value. Read means nothing is unread;

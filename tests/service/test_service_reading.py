@@ -96,6 +96,25 @@ async def test_pages_of_long_texts(gateway: Gateway, ask: Ask, query: str) -> No
     assert [f"Hello {n}" for n in range(7, -1, -1)] == [
         row["body"] for row in first["data"] + second["data"]
     ]
+    if not query:  # the same of their conversation
+        path = f"/v1/conversations/{first['data'][0]['conversation_id']}/messages?limit=200"
+        assert first == (await ask("GET", path)).body
+        assert second == (await ask("GET", f"{path}&cursor={cursor}")).body
+
+
+async def test_pages_of_conversations_with_long_texts(gateway: Gateway, ask: Ask) -> None:
+    """The conversation whose last message fills 16 MiB is its page's last, and none is lost."""
+    everybody = [f"+4477009001{n}" for n in range(10, 18)]
+    for to in everybody:
+        await ask("POST", "/v1/messages", {**SMS, "to": to})
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET html_body = repeat('x', 3 * 1024 * 1024)")
+    first = (await ask("GET", "/v1/conversations?limit=200")).body
+    second = (await ask("GET", f"/v1/conversations?limit=7&cursor={first['next_cursor']}")).body
+
+    assert (6, 2, None) == (len(first["data"]), len(second["data"]), second["next_cursor"])
+    listed = [row["last_message"]["to_address"] for row in first["data"] + second["data"]]
+    assert everybody[::-1] == listed
 
 
 async def test_pages(ask: Ask) -> None:

@@ -85,7 +85,7 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
             cursor,
             _LIMIT,
             among=among,
-            is_brief=True,
+            most_bytes=None,
         )
         unread_total = await desk.unread(db, organization_id)
     return {

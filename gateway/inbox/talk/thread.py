@@ -15,6 +15,8 @@ from gateway.problems import Problem
 from gateway.store import conversations, desk, media, messages
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
+from gateway.store.messages import MessageFilter
+from gateway.store.paging import MOST_BYTES
 
 _LIMIT = 40
 
@@ -29,8 +31,13 @@ async def known(visit: Visit, db: Connection) -> Row:
 
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     """A page of the thread: the latest messages, or those before a cursor (`older`)."""
-    page = await conversations.messages(
-        db, visit.staff.organization_id, row["id"], visit.cursor, _LIMIT
+    page = await messages.search(
+        db,
+        visit.staff.organization_id,
+        MessageFilter(conversation_id=row["id"]),
+        visit.cursor,
+        _LIMIT,
+        most_bytes=MOST_BYTES,
     )
     rows = page.rows[::-1]
     return {
