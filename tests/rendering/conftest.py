@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from channels.render import Renderer
+from channels.render_pool import ChildPool, PoolLimits
 
 HERE = Path(__file__).resolve().parent
 
@@ -22,4 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def renderer() -> AsyncIterator[Renderer]:
     """A renderer whose children are gone after the module's tests."""
     async with Renderer() as renderer:
+        yield renderer
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[Renderer]:
+    """A renderer that lets a busy machine take its time."""
+    async with Renderer(ChildPool(PoolLimits(wait=60, answer=60))) as renderer:
         yield renderer

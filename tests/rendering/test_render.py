@@ -189,10 +189,10 @@ async def test_analysis_lists_the_variables(
         assert (await renderer.analyse(source)).variables == variables
 
 
-async def test_many_render_at_once(renderer: Renderer) -> None:
+async def test_many_render_at_once(patient: Renderer) -> None:
     """A batch of a thousand renders through two children, each text to its own caller."""
     source = "{% for i in [n] %}{{ i * 2 }}{% endfor %}"
-    texts = await asyncio.gather(*(renderer.render(source, {"n": n}) for n in range(1000)))
+    texts = await asyncio.gather(*(patient.render(source, {"n": n}) for n in range(1000)))
     assert texts == [str(n * 2) for n in range(1000)]
 
 
