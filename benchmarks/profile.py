@@ -16,6 +16,7 @@ from pyinstrument.frame import Frame
 from pyinstrument.session import Session
 
 from benchmarks.accept import batch_sends, single_sends
+from benchmarks.alone import alone
 from benchmarks.circle import circle
 from benchmarks.dispatch import at_once
 from benchmarks.postgres import SETTINGS, Server, migrated
@@ -24,6 +25,10 @@ from benchmarks.receive import reports
 from benchmarks.stage import Stage, make_stage
 
 LINES = 30
+STATEMENTS = (
+    "shared_preload_libraries=pg_stat_statements",
+    "pg_stat_statements.track_planning=on",
+)
 OURS = "~ "
 PATHS: dict[str, tuple[tuple[str, ...], Callable[[Stage], object]]] = {
     "accept": (("web",), lambda stage: single_sends(stage, 5, 1)),
@@ -33,6 +38,7 @@ PATHS: dict[str, tuple[tuple[str, ...], Callable[[Stage], object]]] = {
     "meta": (("web",), lambda stage: reports(stage, "meta", 5, 1)),
     "dispatch": (("worker",), lambda stage: at_once(stage, 8_000)),
     "circle": (("web", "worker"), lambda stage: circle(stage, 10, 300)),
+    "alone": (("web", "worker"), lambda stage: alone(stage, 10)),
 }
 
 
@@ -43,17 +49,18 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.paths if name not in PATHS]:
         parser.error(f"no path {unknown[0]!r}; there are: {', '.join(PATHS)}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        preload = "shared_preload_libraries=pg_stat_statements"
-        with migrated(Server(Path(folder) / "data", (*SETTINGS, preload))) as dsn:
-            stage = make_stage(dsn, Path(folder), 20_000)
-            stage.profiles = Path(folder)
-            stage.postgres.db.execute("CREATE EXTENSION pg_stat_statements")
-            try:
-                for name in given.paths or PATHS:
-                    _profile(stage, name, Path(folder))
-            finally:
-                stage.postgres.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        migrated(Server(Path(folder) / "data", (*SETTINGS, *STATEMENTS))) as dsn,
+    ):
+        stage = make_stage(dsn, Path(folder), 20_000)
+        stage.profiles = Path(folder)
+        stage.postgres.db.execute("CREATE EXTENSION pg_stat_statements")
+        try:
+            for name in given.paths or PATHS:
+                _profile(stage, name, Path(folder))
+        finally:
+            stage.postgres.close()
 
 
 def _profile(stage: Stage, name: str, folder: Path) -> None:
@@ -65,13 +72,17 @@ def _profile(stage: Stage, name: str, folder: Path) -> None:
         root = Session.load(str(folder / process)).root_frame()
         if root is not None:
             _print_functions(_loop(root) or root)
-    print("\nPostgreSQL, all statements: calls, ms together, ms each, and the beginning of each:\n")
+    print(
+        "\nPostgreSQL, all statements: calls, ms together (of which planning), ms each, and the"
+        " beginning of each:\n"
+    )
     for row in stage.postgres.db.execute(
-        "SELECT calls, total_exec_time, mean_exec_time,"
+        "SELECT calls, total_exec_time + total_plan_time, total_plan_time,"
+        " (total_exec_time + total_plan_time) / greatest(calls, plans),"
         " left(regexp_replace(query, '\\s+', ' ', 'g'), 90) FROM pg_stat_statements"
-        " WHERE query NOT LIKE 'COPY%' ORDER BY total_exec_time DESC LIMIT 12"
+        " WHERE query NOT LIKE 'COPY%' ORDER BY 2 DESC LIMIT 16"
     ):
-        print("{:>8} {:>9.0f} {:>9.3f}  {}".format(*row))
+        print("{:>8} {:>9.0f} {:>9.0f} {:>9.3f}  {}".format(*row))
 
 
 def _print_functions(root: Frame) -> None:

@@ -114,7 +114,7 @@ class Recording:
         return await self._around(lambda wait: self._take_now(batch, wait))
 
     async def _take_now(self, batch: Sequence[Taken], wait: Wait) -> list[bool]:
-        async with self._database.as_service(patience=wait.seconds) as db:
+        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             advances = await self._take(db, batch, "sent", waits=wait.for_rows)
         found = {advance.message_id for advance in advances}
         # If it waited for locked rows, a message that is missing was deleted.

@@ -89,7 +89,7 @@ class Reporting:
         return [None] * len(batch)
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
-        async with self._database.as_service(patience=wait.seconds) as db:
+        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
             await requests.keep(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
 
