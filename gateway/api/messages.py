@@ -23,6 +23,7 @@ from gateway.api.sending import (
     completing,
     idempotency,
     many,
+    once,
     one,
     replay,
     unanswered,
@@ -157,10 +158,17 @@ async def cancel(call: Call) -> web.Response:
 
 async def retry(call: Call) -> web.Response:
     """Send a failed message again, as a new one with `retry_of`."""
+    accepting, caller = call.services.accepting, call.caller
     key = await idempotency(call, f"retry {call.id}", None, one)
-    if key and (known := await call.services.accepting.recall(call.caller, key)):
+    if key and (known := await accepting.recall(caller, key)):
         return replay(known, 202)
-    results = await call.services.accepting.retry(call.caller, call.id, key)
+    try:
+        results = await accepting.retry(caller, call.id, lambda n: key or once(caller, call.id, n))
+    except Problem:
+        # The same request may have been quicker, and is what it was refused for.
+        if key and (known := await accepting.recall(caller, key)):
+            return replay(known, 202)
+        raise
     if isinstance(results, Replayed):
         return replay(results, 202)
     return accepted(results)

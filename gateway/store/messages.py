@@ -182,6 +182,14 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
     return dict(row) if row else None
 
 
+async def in_place_of(
+    db: Connection, organization_id: UUID, message_id: UUID
+) -> tuple[int, UUID | None]:
+    """How often a message was sent again, and a message in its place that has not failed, too."""
+    row = await db.fetchrow(_SQL["in_place_of"], organization_id, message_id)
+    return (row["tries"], row["id"]) if row else (0, None)
+
+
 async def search(
     db: Connection,
     organization_id: UUID,

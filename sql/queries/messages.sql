@@ -172,6 +172,12 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
   retry_of, metadata, created_at, updated_at
 FROM messages WHERE organization_id = $1 AND id = $2;
 
+-- name: in_place_of
+-- What was sent in place of message $2, as far as it has not failed or been canceled, too; and of how many.
+SELECT count(*) AS tries,
+  (array_agg(id) FILTER (WHERE coalesce(status, 'pending') NOT IN ('failed', 'canceled')))[1] AS id
+FROM messages WHERE organization_id = $1 AND retry_of = $2;
+
 -- name: list
 -- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.
 -- $16: once the texts have so many bytes the page ends. A size is known without the text.

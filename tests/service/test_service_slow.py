@@ -49,7 +49,7 @@ class Holding(FakeApi):
 
     async def has_taken(self, count: int, sender: str) -> None:
         """Wait until so many of a sender's messages have come."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.taken.count(sender) < count:  # noqa: ASYNC110 - a server's list
                 await asyncio.sleep(0.02)
 

@@ -7,16 +7,13 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.accept import canceling
-from gateway.accept.recalling import digest_of
-from gateway.accept.storing import Idempotency
-from gateway.api.sending import one as sent_answer
+from gateway.api.sending import once
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import desk
 from gateway.store.errors import ConflictError
-from gateway.store.values import as_json_bytes
 
 
 async def read(visit: Visit) -> web.StreamResponse:
@@ -62,14 +59,9 @@ async def retry(visit: Visit) -> web.StreamResponse:
         found = await desk.retries(db, visit.staff.organization_id, [visit.id])
     retries = found.get(visit.id, [])
     if not is_sent_again(retries):
-        # Two people who press at the same time see the same retries, and so use the same key.
-        what = f"inbox-retry:{visit.id}:{len(retries)}"
-        key = Idempotency(
-            key=what,
-            digest=digest_of(visit.staff, what, None),
-            answer=lambda results: as_json_bytes(sent_answer(results)),
+        await visit.services.accepting.retry(
+            visit.staff, visit.id, lambda tries: once(visit.staff, visit.id, tries)
         )
-        await visit.services.accepting.retry(visit.staff, visit.id, key)
     return visit.redirect(f"/c/{where}", done="again")
 
 

@@ -1,0 +1,63 @@
+"""POST /v1/messages/{id}/retry: one message in place of a failed one, however often one asks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Ask, Gateway
+
+SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+
+async def retry_of_failed(gateway: Gateway, ask: Ask) -> str:
+    """The path that sends a new message, which has failed, again."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body
+    await become(gateway, sent["id"], "failed")
+    return f"/v1/messages/{sent['id']}/retry"
+
+
+async def become(gateway: Gateway, message_id: str, status: str) -> None:
+    """Have a message with a status."""
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET status = $1 WHERE id = $2", status, message_id)
+
+
+async def test_retries_at_once(gateway: Gateway, ask: Ask) -> None:
+    """However many send a failed message again at the same moment, one message leaves."""
+    path = await retry_of_failed(gateway, ask)
+    answers = await asyncio.gather(*(ask("POST", path) for _ in range(6)))
+
+    assert {202, 409} >= {answer.status for answer in answers}
+    assert 1 == len({answer.body["id"] for answer in answers if answer.status == 202})
+    assert 2 == await gateway.count("messages")
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+async def test_retry_of_what_was_sent_again(gateway: Gateway, ask: Ask, status: str) -> None:
+    """A message in whose place another one is on its way is not sent again: once that has failed,
+    or was canceled, it is."""
+    path = await retry_of_failed(gateway, ask)
+    first = (await ask("POST", path)).body["id"]
+    refused = await ask("POST", path)
+    await become(gateway, first, status)
+    second = await ask("POST", path)
+
+    assert (409, True) == (refused.status, first in refused.body["detail"])
+    assert (202, True) == (second.status, second.body["id"] != first)
+    assert 409 == (await ask("POST", path)).status
+
+
+async def test_retries_with_a_key(gateway: Gateway, ask: Ask) -> None:
+    """The same retry with its key is answered as it was, also at once; another is 409."""
+    path = await retry_of_failed(gateway, ask)
+    key = {"Idempotency-Key": "again"}
+    answers = await asyncio.gather(*(ask("POST", path, headers=key) for _ in range(4)))
+    other = await ask("POST", path, headers={"Idempotency-Key": "other"})
+
+    assert [202] * 4 == [answer.status for answer in answers]
+    assert 1 == len({answer.body["id"] for answer in answers})
+    assert (409, 2) == (other.status, await gateway.count("messages"))
