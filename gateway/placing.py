@@ -8,10 +8,10 @@ from functools import partial
 from uuid import UUID
 
 from gateway.batching import once_more
-from gateway.ids import derived_id
+from gateway.ids import derived_id, new_id
 from gateway.logs import logger
 from gateway.problems import FieldError, Problem, invalid
-from gateway.store import conversations
+from gateway.store import conversations, unlinking
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Caller, Connection, Database
@@ -140,29 +140,50 @@ async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UU
 
 
 async def set_apart(
-    database: Database, caller: Caller, conversation_id: UUID, address: str, new_id: UUID
-) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this.
+    database: Database,
+    caller: Caller,
+    conversation_id: UUID,
+    address: str,
+    seconds: float = _MERGING,
+) -> UUID | None:
+    """Move an address with its messages into a new conversation; None where it is not in this.
 
     Raises `Problem` 409 for the only address, but where some of its messages have gone elsewhere
-    already, because this conversation is being merged.
+    already, because this conversation is being merged; and 503 where so many seconds are too few
+    for its messages: then it is apart with the latest of them, and asked again goes on.
     """
     organization_id = caller.organization_id
+    where: UUID | None = None
 
-    async def attempt() -> bool:
+    async def attempt() -> unlinking.Apart | None:
         async with database.as_service(on_behalf=caller) as db:
             into = await conversations.merging_into(db, organization_id, conversation_id)
-            if not await conversations.set_apart(
-                db, organization_id, conversation_id, address, new_id
-            ):
-                return False
-            left = await conversations.get(db, organization_id, conversation_id)
-            if left is not None and not left["addresses"] and not into:
+            # It may have been merged since the last step.
+            now = await conversations.get(db, organization_id, conversation_id)
+            if now is None:
+                return None
+            apart = await unlinking.set_apart(db, organization_id, now["id"], address, new_id())
+            left = await conversations.get(db, organization_id, now["id"])
+            if apart and apart.is_new and left and not left["addresses"] and not into:
                 raise Problem(409, "This is its only address: there is nothing to take it out of.")
-            return True
+            return apart
 
-    # It locks several conversations, as a merge does, and one of both may have to give way.
-    return await once_more(attempt, UNDONE)
+    async def step() -> bool | None:
+        nonlocal where
+        # It locks several conversations, as a merge does, and one of both may have to give way.
+        apart = await once_more(attempt, UNDONE)
+        if apart is None:
+            return True
+        where = apart.conversation_id
+        return apart.is_done or None
+
+    if await _in_steps(step, seconds) is None:
+        raise Problem(
+            503,
+            "It has more messages than can be moved at once: try again.",
+            headers={"Retry-After": "1"},
+        )
+    return where
 
 
 async def join(database: Database, organization_id: UUID, placed: Sequence[Placed]) -> None:

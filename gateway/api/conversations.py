@@ -14,7 +14,6 @@ from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
-from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
@@ -151,12 +150,10 @@ async def merge(call: Call) -> web.Response:
 
 async def unlink(call: Call) -> web.Response:
     """Move an address that is somebody else's into a conversation of its own."""
-    new = new_id()
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-    if not await placing.set_apart(
-        call.services.database, call.caller, row["id"], call.body.address, new
-    ):
+    new = await placing.set_apart(call.services.database, call.caller, row["id"], call.body.address)
+    if new is None:
         raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)

@@ -214,36 +214,6 @@ async def of_contact(
     return found
 
 
-async def set_apart(
-    db: Connection, organization_id: UUID, conversation_id: UUID, address: str, new_id: UUID
-) -> bool:
-    """Move an address with its messages into a new conversation; False where it is not in this.
-
-    Also those that have gone elsewhere already, because this one is being merged.
-    """
-    note(db, [organization_id])
-    await db.execute(_SQL["hold"], organization_id, [conversation_id])
-    key = await db.fetchval(_SQL["set_apart"], organization_id, conversation_id, address, new_id)
-    if key is None:
-        return False
-    places: list[UUID] = []
-    # A step may have gone on while these were waited for.
-    while (now := await merging_into(db, organization_id, conversation_id)) != places:
-        places = now
-        await db.execute(_SQL["hold"], organization_id, places)
-    is_merging = bool(places)
-    places.append(conversation_id)
-    await db.execute(_SQL["move_address"], organization_id, conversation_id, key, new_id)
-    for each in places:
-        await db.execute(_SQL["move_unread"], organization_id, each, key, new_id)
-        await db.execute(_SQL["move_messages"], organization_id, each, key, new_id)
-    for each in (*places, new_id):
-        await db.execute(_SQL["recount"], organization_id, each)
-    if is_merging:
-        await db.execute(_SQL["all_apart"], organization_id, conversation_id)
-    return True
-
-
 async def merging_into(db: Connection, organization_id: UUID, conversation_id: UUID) -> list[UUID]:
     """Where the oldest messages of a long conversation are while it is merged in steps: in the
     first, and from there perhaps in others."""

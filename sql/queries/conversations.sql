@@ -132,17 +132,13 @@ RETURNING id;
 SELECT id FROM gateway.conversations
 WHERE organization_id = $1 AND (lead_id = $2 OR client_id = $3) AND merged_into IS NULL;
 
--- name: set_apart
--- Moves an address, in any form ($3), with its messages into a new conversation, $4. No row if the
--- conversation does not have the address.
-WITH moved AS (
-  SELECT a.address FROM gateway.conversation_addresses a
-  WHERE a.organization_id = $1 AND a.conversation_id = $2 AND a.address = gateway.address_key($3)
-), made AS (
-  INSERT INTO gateway.conversations (organization_id, id, is_linked)
-  SELECT $1, $4, true FROM moved
-)
-SELECT address FROM moved;
+-- name: whose_address
+-- The conversation of an address in any form ($2), and the one form of it.
+SELECT a.address, a.conversation_id FROM gateway.conversation_addresses a
+WHERE a.organization_id = $1 AND a.address = gateway.address_key($2);
+
+-- name: make_apart
+INSERT INTO gateway.conversations (organization_id, id, is_linked) VALUES ($1, $2, true);
 
 -- name: move_address
 UPDATE gateway.conversation_addresses SET conversation_id = $4
@@ -170,16 +166,32 @@ WHERE organization_id = $1 AND id = $2 AND NOT EXISTS (
   SELECT FROM gateway.conversations o
   WHERE o.organization_id = $1 AND o.merging_into = $2);
 
+-- name: to_move
+-- What of conversations $2 has address $3, the newest first: as much as half a second is enough for, which
+-- takes a thousand messages or the words of a million bytes of text; and whether that is all.
+SELECT coalesce(array_agg(w.id) FILTER (WHERE w.n <= 1000 AND w.before < 1000000), '{}') AS ids,
+  coalesce(bool_and(w.n <= 1000 AND w.before < 1000000), true) AS is_all
+FROM (
+  SELECT f.id, row_number() OVER newest_first AS n, sum(f.size) OVER newest_first - f.size AS before
+  FROM unnest($2::uuid[]) AS place, LATERAL (
+    SELECT m.id, m.created_at, coalesce(octet_length(m.body), 0) AS size FROM messages m
+    WHERE m.organization_id = $1 AND m.conversation_id = place
+      AND gateway.address_key(CASE m.direction WHEN 'inbound' THEN m.from_address
+        ELSE m.to_address END) = $3
+    ORDER BY m.created_at DESC, m.id DESC LIMIT 1001) f
+  WINDOW newest_first AS (ORDER BY f.created_at DESC, f.id DESC ROWS UNBOUNDED PRECEDING)
+) w;
+
 -- name: move_unread
--- What is unread in conversation $2 came last: as much of it as has this address is unread in $4 instead.
+-- What is unread in conversation $2 came last: as much of it as is among messages $3 is unread in $4 instead.
 WITH unread AS (
-  SELECT gateway.address_key(m.from_address) = $3 AS is_theirs FROM messages m
+  SELECT m.id FROM messages m
   WHERE m.organization_id = $1 AND m.conversation_id = $2 AND m.direction = 'inbound'
   ORDER BY m.created_at DESC, m.id DESC
   LIMIT (SELECT c.unread_count FROM gateway.conversations c
     WHERE c.organization_id = $1 AND c.id = $2)
 ), theirs AS (
-  SELECT count(*)::integer AS unread FROM unread WHERE is_theirs
+  SELECT count(*)::integer AS unread FROM unread WHERE id = ANY ($3::uuid[])
 ), stays AS (
   UPDATE gateway.conversations c SET unread_count = c.unread_count - t.unread FROM theirs t
   WHERE c.organization_id = $1 AND c.id = $2
@@ -188,9 +200,14 @@ UPDATE gateway.conversations c SET unread_count = c.unread_count + t.unread FROM
 WHERE c.organization_id = $1 AND c.id = $4;
 
 -- name: move_messages
-UPDATE messages SET conversation_id = $4
-WHERE organization_id = $1 AND conversation_id = $2
-  AND gateway.address_key(CASE direction WHEN 'inbound' THEN from_address ELSE to_address END) = $3;
+-- Locked in the order in which reports lock them.
+WITH held AS MATERIALIZED (
+  SELECT id FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE messages m SET conversation_id = $3 FROM held
+WHERE m.organization_id = $1 AND m.id = held.id
+RETURNING m.conversation_id;
 
 -- name: recount
 SELECT gateway.recount_conversation($1, $2);

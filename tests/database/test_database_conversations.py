@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from channels import email, phone
 from gateway import migrate
-from gateway.store import conversations
+from gateway.store import conversations, unlinking
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Database
 from tests.database.rows import A, B
@@ -207,7 +207,7 @@ async def test_an_address_is_set_apart(two: Connection) -> None:
     by_mail = await message(two, both.conversation_id, "ann@example.com", channel="email")
     new = uuid.uuid4()
 
-    assert await conversations.set_apart(two, A, both.conversation_id, "Ann@Example.com", new)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, both.conversation_id, "Ann@Example.com", new)  # type: ignore[arg-type]
 
     assert {by_phone: both.conversation_id, by_mail: new} == {
         row["id"]: row["conversation_id"]
@@ -219,7 +219,7 @@ async def test_an_address_is_set_apart(two: Connection) -> None:
     assert {(by_phone, ("sms",)), (by_mail, ("email",))} == {
         (row["last_message_id"], tuple(row["channels"])) for row in rows
     }
-    assert not await conversations.set_apart(two, A, both.conversation_id, "x@y", uuid.uuid4())  # type: ignore[arg-type]
+    assert not await unlinking.set_apart(two, A, both.conversation_id, "x@y", uuid.uuid4())  # type: ignore[arg-type]
 
 
 async def test_many_at_once(two: Connection, database: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from gateway import placing
 from gateway.problems import Problem
-from gateway.store import conversations
+from gateway.store import conversations, unlinking
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import ApiKey, Database
 from tests.database.rows import A
@@ -60,9 +60,9 @@ async def set_apart_during(
         await connect(database),
     )
 
-    async def set_apart() -> bool:
+    async def set_apart() -> unlinking.Apart | None:
         async with pool.as_service() as db:
-            return await conversations.set_apart(db, A, ann, ANN, apart)
+            return await unlinking.set_apart(db, A, ann, ANN, apart)
 
     async with other.transaction():
         await halfway(other, *step)
@@ -103,7 +103,7 @@ async def test_a_merge_that_is_given_up_halfway(two: Connection) -> None:
     found = [Placed(conversation_id=ann, joins=None)] * 2
     await placing.check(two, A, said_in, found)  # type: ignore[arg-type]
 
-    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
 
     assert [0, 0, 501] == [await two.fetchval(LEFT, each) for each in (ann, ben, apart)]
     shown = "SELECT last_message_id IS NULL FROM gateway.conversations WHERE id = $1"
@@ -143,7 +143,7 @@ async def test_another_one_in_the_end(two: Connection, database: str) -> None:
     assert [1, 500, 0] == [await two.fetchval(LEFT, each) for each in (ann, ben, cal)]
 
     apart = uuid.uuid4()
-    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
     assert await placing.merge(pool, caller, merged=apart, kept=cal)
     # What is left of it, perhaps with a name, goes where its address is.
     assert await placing.merge(pool, caller, merged=ann, kept=cal)
@@ -164,7 +164,7 @@ async def test_where_they_went_from_there(two: Connection) -> None:
     await halfway(two, ben, cal)
     assert [ben, cal] == await conversations.merging_into(two, A, ann)  # type: ignore[arg-type]
     apart = uuid.uuid4()
-    assert await conversations.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, ann, ANN, apart)  # type: ignore[arg-type]
     assert 501 == await two.fetchval(LEFT, apart)
 
 
@@ -226,8 +226,8 @@ async def test_a_chain_that_is_given_up_from_its_far_end(two: Connection) -> Non
     await halfway(two, ben, cal)
     of_ben, of_ann = uuid.uuid4(), uuid.uuid4()
 
-    assert await conversations.set_apart(two, A, ben, BEN, of_ben)  # type: ignore[arg-type]
-    assert await conversations.set_apart(two, A, ann, ANN, of_ann)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, ben, BEN, of_ben)  # type: ignore[arg-type]
+    assert await unlinking.set_apart(two, A, ann, ANN, of_ann)  # type: ignore[arg-type]
 
     stray = "SELECT count(*) FROM messages WHERE from_address = $1 AND conversation_id <> $2"
     assert [0, 0] == [await two.fetchval(stray, *each) for each in ((ANN, of_ann), (BEN, of_ben))]

@@ -10,7 +10,6 @@ from aiohttp import web
 from channels import phone
 from channels.model import Channel
 from gateway import addresses, placing
-from gateway.ids import new_id
 from gateway.inbox.talk import listing, thread
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import REASONS
@@ -21,6 +20,7 @@ from gateway.store.contacts import Kind
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.errors import ConflictError
+from gateway.store.values import storable
 
 _FIELDS = {
     "lead": (
@@ -113,11 +113,11 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-    address, new = form.get("address", ""), new_id()
-    apart = address in row["addresses"] and await placing.set_apart(
-        visit.services.database, visit.staff, row["id"], address, new
+    # Not only one that it has: it may be apart already, but not yet with all of its messages.
+    new = await placing.set_apart(
+        visit.services.database, visit.staff, row["id"], storable(form.get("address", ""))
     )
-    if not apart:
+    if new is None:
         raise Problem(409, "This address is no longer in this conversation.")
     return visit.redirect(f"/c/{new}", done="apart")
 
