@@ -32,12 +32,14 @@ def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
 def message_id(account: Account, message: Inbound) -> UUID:
     """The same message again has the same id: the primary key refuses the second.
 
-    By the provider's id; a Message-ID is anybody's word, so what an e-mail says counts, too.
+    By the provider's id; a Message-ID is anybody's word, and one letter may go to several of our
+    mailboxes, so to whom an e-mail came and what it says count, too.
     """
     if message.channel is not Channel.EMAIL:
         return derived_id(account.id, "inbound", message.external_id)
     said = hashlib.sha256()
-    texts = (message.from_address, message.subject or "", message.body, message.html_body or "")
+    letter = (message.subject or "", message.body, message.html_body or "")
+    texts = (message.from_address, message.to_address, *letter)
     for text in texts:
         said.update(text.encode(errors="replace") + b"\0")
     for file in message.attachments:

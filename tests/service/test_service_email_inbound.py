@@ -66,11 +66,11 @@ def mime(*headers: str) -> bytes:
     return ("\n".join(head) + "\n\n" + body).replace("\n", "\r\n").encode()
 
 
-async def sendgrid_raw(gateway: Gateway, account_id: UUID) -> int:
+async def sendgrid_raw(gateway: Gateway, account_id: UUID, to: str = DESK) -> int:
     """Inbound Parse with the whole mail."""
     form = aiohttp.FormData()
     form.add_field("email", mime().decode())
-    form.add_field("envelope", json.dumps({"to": [DESK], "from": ADA}))
+    form.add_field("envelope", json.dumps({"to": [to], "from": ADA}))
     query = "?" + urlencode({"secret": SECRET})
     return (await hook(gateway, "sendgrid", account_id, "inbound", query, data=form)).status
 
@@ -279,3 +279,12 @@ async def test_a_file_that_cannot_be_read(gateway: Gateway, ask: Ask) -> None:
     assert 0 == await gateway.count("gateway.errands")
     assert "being fetched" not in json.dumps(told)
     assert "a.pdf could not be fetched" in json.dumps(told)
+
+
+async def test_one_letter_for_two_mailboxes(gateway: Gateway, ask: Ask) -> None:
+    """A letter that is handed in for two of our mailboxes came to both, and to each once."""
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    sales = "sales@clinic.example"
+    for to in (DESK, sales, DESK, sales):
+        assert 200 == await sendgrid_raw(gateway, account, to)
+    assert [sales, DESK] == [row["to_address"] for row in await inbound_of(ask)]
