@@ -333,9 +333,10 @@ def fetched(url: str, answer: bytes) -> WebhookEvent:
 
 
 def test_the_price() -> None:
-    """A call's record tells what it cost."""
+    """A call's record tells what it cost, whatever else cannot be read in it."""
     record = {"sid": CALL, "price": "-0.0130", "price_unit": "USD", "duration": "42", "to": "x"}
-    assert fetched(RECORD + "#1", json.dumps(record).encode()) == StatusReport(
+    answer = json.dumps(record)[:-1].encode() + b', "n": ' + b"9" * 5000 + b', "caller": "\xff"}'
+    assert fetched(RECORD + "#1", answer) == StatusReport(
         external_id=CALL,
         status=None,
         word="cost",

@@ -8,9 +8,8 @@ SequenceNumber tells; a call's price is known some time after its end, and only 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from channels.call import goodbye, greeting
@@ -39,7 +38,7 @@ from webhooks.twilio.parameters import (
     message_id,
     sid,
 )
-from webhooks.values import stored
+from webhooks.values import read_object, stored
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -164,11 +163,8 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
 
 def fetched(request: WebhookRequest) -> list[WebhookEvent]:
     """A call's record, asked for because of its price; raises `Unreadable`."""
-    try:
-        record = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("The answer is not JSON.") from error
-    external_id = record.get("sid") if isinstance(record, Mapping) else None
+    record = read_object(request.body)
+    external_id = record.get("sid")
     if not isinstance(external_id, str) or not 0 < len(external_id) <= 64:
         raise Unreadable("The answer is no call.")
     url, _, asked = request.url.partition("#")
