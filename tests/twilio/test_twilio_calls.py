@@ -167,10 +167,10 @@ def test_a_call_that_comes_in(form: dict[str, str], sender: str, to: str) -> Non
 
 
 def test_calls_that_did_not_come_in() -> None:
-    """A call of ours that asks what to say is no message; one without its id cannot be read."""
-    assert parsed("call", Direction="outbound-api") == [
-        Unknown(word="outbound-api", detail={"Direction": "outbound-api"})
-    ]
+    """A call of ours that asks what to say tells how it is; one without its id cannot be read."""
+    [found] = parsed("call", Direction="outbound-api", CallStatus="in-progress")
+    assert isinstance(found, StatusReport)
+    assert (found.external_id, found.status) == (CALL, Status.SENT)
     with pytest.raises(Unreadable):
         parsed("call", CallSid="")
 

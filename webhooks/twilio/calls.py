@@ -72,8 +72,18 @@ TOLD: Final = {
     "Digits": "digits",
     "MachineDetectionDuration": "machine_detection_duration",
 }
+ENDED: Final = frozenset(word for word, status in STATUSES.items() if status is not Status.SENT)
 PRICE_WAITS: Final = (30.0, 120.0, 300.0)
 """Seconds before each question for a call's price; after the last it stays unknown."""
+
+
+def comes_in(given: Given, *, otherwise: bool) -> bool:
+    """Whether somebody calls us and hears the answer, and it is not told how a call went on.
+
+    That has a CallbackSource, or is the end; `otherwise` where no Direction says whose call it is.
+    """
+    is_told = "CallbackSource" in given or _word(given, "CallStatus") in ENDED
+    return not is_told and _is_inbound(given, otherwise=otherwise)
 
 
 def call(given: Given) -> list[WebhookEvent]:
@@ -81,8 +91,6 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
-    if not _is_inbound(given, otherwise=True):
-        return [Unknown(word=_word(given, "Direction"), detail=detail(given, leave_out=IDS))]
     return [
         Inbound(
             external_id=external_id,
