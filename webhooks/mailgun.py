@@ -133,14 +133,19 @@ def _is_json(request: WebhookRequest) -> bool:
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """The events of a verified request; raises `Unreadable`."""
-    if request.event == "inbound":
-        return mailgun_mail.events(read_form(request))
-    if request.event != "events":
+    """The events of a verified request; raises `Unreadable`.
+
+    Events and mails are told apart by what they say, at whichever event they come in.
+    """
+    if request.event not in EVENTS:
         return [Unknown(word=request.event)]
-    if not _is_json(request):
-        return list(_events(_modern(read_form(request))))
-    return list(_events(members(read_object(request.body).get("event-data"))))
+    if _is_json(request):
+        return list(_events(members(read_object(request.body).get("event-data"))))
+    form = read_form(request)
+    # Not by the field `event`: a mail's headers are fields, too, and its writer chooses them.
+    if request.event == "inbound" or mailgun_mail.is_mail(form):
+        return mailgun_mail.events(form)
+    return list(_events(_modern(form)))
 
 
 def _modern(form: Form) -> Mapping[str, Any]:

@@ -16,9 +16,15 @@ from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
 from webhooks.values import decoded, members, stored, word
 
+TEXTS: Final = frozenset({"body-mime", "body-plain", "body-html", "stripped-text"})
 FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
                  "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
+
+
+def is_mail(form: Form) -> bool:
+    """Whether the form brings a mail, and not an event as it was before 2018."""
+    return any(name in TEXTS for name, _ in form.fields)
 
 
 def events(form: Form) -> Sequence[WebhookEvent]:

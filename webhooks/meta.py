@@ -11,7 +11,6 @@ without `delivered`; a URL belongs to an app, so that other numbers and fields a
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -36,6 +35,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
+from webhooks.values import read_object
 
 EVENTS: Final = ("events",)
 SECRETS: Final = ("app_secret", "app_secret_secondary")
@@ -102,12 +102,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         return []
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
-    try:
-        given = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("The body is not JSON.") from error
-    if not isinstance(given, dict):
-        raise Unreadable("The body is not a JSON object.")
+    given = read_object(request.body)
     if given.get("object") != OBJECT:
         return [Unknown(word=_text(given.get("object"), 64) or "unknown")]
     events = list(islice(_events(given, request.sender_id), MOST_EVENTS + 1))

@@ -7,7 +7,6 @@ is JSON in a text, or is meant to be; times are texts, numbers in places; types 
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -27,6 +26,7 @@ from webhooks.meta_values import (
     text,
 )
 from webhooks.model import Inbound, Unknown, Unreadable, WebhookEvent
+from webhooks.values import read_object
 
 MEDIA: Final = ("image", "video", "audio", "voice", "document", "sticker")
 FILE: Final = ("id", "sha256", "voice", "animated")
@@ -170,6 +170,6 @@ def _reaction(part: Given) -> dict[str, Any]:
 def _flow(response: object) -> object:
     """The answers of a flow, where they are an object as they should be."""
     try:
-        return obj(json.loads(text(response)))
-    except (ValueError, RecursionError):
+        return read_object(text(response).encode())
+    except Unreadable:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -40,7 +39,7 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
-    """Any JSON, bounded in depth, number and length, without what PostgreSQL cannot hold."""
+    """Any JSON that was read, bounded in depth, number and length, texts as they can be stored."""
     if isinstance(value, str):
         return text(value, DETAIL_CHARACTERS)
     if isinstance(value, (dict, list)):
@@ -52,10 +51,6 @@ def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
             text(name, ID_CHARACTERS): detail(each, depth - 1)
             for name, each in islice(value.items(), ENTRIES)
         }
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return None
     return value
 
 

@@ -84,18 +84,27 @@ def verify(request: WebhookRequest, account: Account) -> None:
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
-    """What a verified request tells; raises `Unreadable`."""
+    """What a verified request tells; raises `Unreadable`.
+
+    Events and mails are told apart by what they say, at whichever event they come in.
+    """
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
     given = read_object(request.body)
-    return _received(given) if request.event == "inbound" else list(_events(given))
+    is_mail = "FromFull" in given or (request.event == "inbound" and not _record(given))
+    return _received(given) if is_mail else list(_events(given))
+
+
+def _record(given: Mapping[str, Any]) -> str:
+    """The kind of event; "" for what is none."""
+    return word(given.get("RecordType"), 64) or next(
+        (record for member, record in RECORDS.items() if member in given), ""
+    )
 
 
 def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     """The report of a message, and what it says about the address."""
-    record = word(given.get("RecordType"), 64) or next(
-        (record for member, record in RECORDS.items() if member in given), ""
-    )
+    record = _record(given)
     name = (word(given.get("Type"), 64) if record == "Bounce" else "") or record
     external_id = word(given.get("MessageID"), 64) or None
     message_id = our_id(members(given.get("Metadata")).get(METADATA))

@@ -14,7 +14,9 @@ from gateway.store.conversations import Place
 from gateway.store.suppressions import Answered, Written
 from webhooks.model import Inbound
 
-# What WhatsApp tells of a person, or of an earlier message: it opens no window.
+# What WhatsApp tells of a person, or of an earlier message: it opens no window, which
+# "request_welcome" does, where somebody has opened the chat and written nothing yet.
+# https://developers.facebook.com/docs/whatsapp/cloud-api/phone-numbers/conversational-components
 _NOT_WRITTEN = ("system", "unsupported", "edit", "revoke")
 # For a message that only the WhatsApp Business app has; the other code of "unsupported" also stands
 # for a pinned message, for example.

@@ -1,14 +1,22 @@
 """Mail from Mailgun's routes: taken apart, stored, or as raw MIME."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from channels.model import Attachment, Channel
-from tests.mailgun.values import form, multipart
+from tests.mailgun.values import form, hook, multipart
 from webhooks import mailgun
-from webhooks.model import Inbound, Unknown, Unreadable, WebhookEvent
+from webhooks.model import (
+    ConsentChange,
+    Inbound,
+    StatusReport,
+    Unknown,
+    Unreadable,
+    WebhookEvent,
+)
 
 HEADERS = [
     ["Message-Id", "<m1@example.net>"],
@@ -133,6 +141,24 @@ def test_what_stands_in_for_what_is_missing() -> None:
     mail = only(parsed(**bare))
     assert (mail.from_address, mail.external_id) == ("bounces@example.net", "m3@example.net")
     assert only(parsed(message_headers="{}", **{"Message-Id": "x@y"})).external_id == "x@y"
+
+
+@pytest.mark.parametrize("plain", ["Hello", "", None])
+def test_a_mail_at_the_url_of_events(plain: str | None) -> None:
+    """A mail is a mail at whichever URL it comes in, whatever its writer put into its headers."""
+    given = [*fields(body_plain=plain), ("event", "complained")]
+    mail = only(list(mailgun.parse(form(given, event="events"))))
+    assert [mail] == mailgun.parse(form(given, event="inbound"))
+    raw = [('"recipient"', b"us@example.com"), ('"body-mime"', RAW)]
+    assert only(list(mailgun.parse(multipart(*raw, event="events")))).body.strip() == "Café"
+
+
+def test_an_event_at_the_url_of_mails() -> None:
+    """An event is the same at whichever URL it comes in."""
+    told = hook({"event": "complained", "recipient": "them@example.net"})
+    events = mailgun.parse(replace(told, event="inbound"))
+    assert [type(each) for each in events] == [StatusReport, ConsentChange]
+    assert events == mailgun.parse(told)
 
 
 def test_nobody_wrote_it() -> None:

@@ -240,6 +240,15 @@ def test_a_file_without_an_id() -> None:
             {"a": [1]},
         ),
         (
+            {
+                "type": "nfm_reply",
+                "nfm_reply": {"body": "Sent", "response_json": f'{{"a": {"9" * 5000}, "b": "c"}}'},
+            },
+            "Sent",
+            None,
+            {"a": "9" * 1000, "b": "c"},
+        ),
+        (
             {"type": "nfm_reply", "nfm_reply": {"body": "Sent", "response_json": "{broken"}},
             "Sent",
             None,
@@ -427,7 +436,7 @@ def test_details_are_bounded() -> None:
     assert len(seen.detail["order"]["text"]) == 1000
     assert len(seen.body) == 5000
     assert seen.detail["referral"] == {
-        "deep": [[[[None]]]], "big": None, "nan": None, "a": "b", "no": False
+        "deep": [[[[None]]]], "big": str(2**70), "nan": "NaN", "a": "b", "no": False
     }  # fmt: skip
     assert len(seen.detail["contacts"]) == 1000
     assert len(json.dumps(seen.detail)) < 60_000

@@ -303,11 +303,9 @@ def test_another_event() -> None:
     [
         b"",
         b"not JSON",
-        b"\xff\xfe\xfd",
         b"[" * 100_000,
         b"[]",
         b"null",
-        b'{"entry": ' + b"9" * 5000 + b"}",
         json.dumps(update(change(statuses=[{}] * 10_001))).encode(),
     ],
 )
@@ -315,6 +313,26 @@ def test_what_cannot_be_read(body: bytes) -> None:
     """What is no JSON object, or is larger than anything that Meta sends, is unreadable."""
     with pytest.raises(Unreadable):
         meta.parse(request(body))
+
+
+@pytest.mark.parametrize(
+    ("bad", "body"),
+    [
+        (b'"caf\xe9"', "caf\ufffd"),
+        (b"9" * 5000, "9" * 1000),
+        (b"-" + b"9" * 5000 + b".5", "-" + "9" * 999),
+    ],
+)
+def test_what_one_value_costs(bad: bytes, body: str) -> None:
+    """A byte that is no UTF-8, and a number that is longer than any, cost no other update."""
+    hello = message(id="a", text={"body": "Hel"})
+    good = json.dumps(update(change(messages=[hello, message(id="b")], statuses=[status("read")])))
+    first, second, report = meta.parse(request(good.encode().replace(b'"Hel"', bad)))
+    assert isinstance(first, Inbound)
+    assert first.body == body
+    assert isinstance(second, Inbound)
+    assert (second.external_id, second.body) == ("b", "Hello")
+    assert isinstance(report, StatusReport)
 
 
 def preference(**given_preference: Any) -> list[WebhookEvent]:

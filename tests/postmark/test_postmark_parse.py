@@ -385,6 +385,33 @@ def test_nobodys_letter() -> None:
     assert Unknown(word="unreadable", detail={"To": "us@example.com"}) == event
 
 
+def test_a_letter_at_the_url_of_events() -> None:
+    """A mail is a mail at whichever URL it comes in, also as a whole."""
+    for told in (LETTER, {"FromFull": LETTER["FromFull"], "RawEmail": RAW}):
+        [letter] = postmark.parse(request(told, "events"))
+        assert isinstance(letter, Inbound)
+        assert [letter] == postmark.parse(request(told, "inbound"))
+
+
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [
+        (bounce("HardBounce"), [StatusReport, ConsentChange]),
+        (bounce("HardBounce") | {"RecordType": None}, [StatusReport, ConsentChange]),
+        (
+            event("SpamComplaint", Email="them@example.net", From="us@example.com", Subject="x"),
+            [StatusReport, ConsentChange],
+        ),
+        (event("Delivery", Recipient="them@example.net", DeliveredAt=AT), [StatusReport]),
+    ],
+)
+def test_events_at_the_url_of_mails(told: dict[str, Any], kinds: list[type]) -> None:
+    """An event is the same at whichever URL it comes in, and never a mail from our own sender."""
+    events = postmark.parse(request(told, "inbound"))
+    assert kinds == [type(each) for each in events]
+    assert events == postmark.parse(request(told, "events"))
+
+
 RAW = """\
 From: Them <them@example.net>
 To: us@example.com

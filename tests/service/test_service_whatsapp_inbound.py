@@ -232,6 +232,14 @@ async def test_doors(gateway: Gateway, ask: Ask, account: UUID) -> None:
     assert 404 == (await hook(gateway, "meta", account, "from-next-year", data=b"{}")).status
 
 
+async def test_who_opens_the_chat(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """Somebody who opened the chat for the first time may be welcomed: Meta opens the window."""
+    post = whatsapp_post(whatsapp_value(message("request_welcome", {})))
+    assert 200 == (await from_meta(gateway, account, post)).status
+    body = {"channel": "whatsapp", "to": f"+{ADA}", "body": "Welcome"}
+    assert 202 == (await ask("POST", "/v1/messages", body)).status
+
+
 async def test_what_is_not_passed_on(gateway: Gateway, ask: Ask, account: UUID) -> None:
     """Somebody whose first message is in the WhatsApp Business app alone has written, and can be
     answered; what cannot be known to be a message opens no window."""

@@ -4,8 +4,9 @@ Docs: https://www.twilio.com/docs/messaging/guides/webhook-request and
 https://www.twilio.com/docs/voice/twiml#request-parameters.
 Signed with HMAC-SHA1 over the public URL and the sorted parameters, keyed with the auth token
 (`signature`). `fetched` is no webhook of Twilio's: what its API answered to a `Fetch`.
-Oddities: parameters come unannounced; a text/plain answer to a message is sent to the customer;
-a call is answered with TwiML, or ends.
+Oddities: the fields for our URLs stand side by side in its console: messages, calls and reports
+are told apart by what they say, at whichever event they come in; parameters come unannounced;
+a text/plain answer to a message is sent to the customer; a call is answered with TwiML, or ends.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from channels.model import Account
+from channels.model import Account, Channel
 from webhooks.model import Inbound, Reply, Unknown, WebhookEvent, WebhookRequest
 from webhooks.twilio import calls, messages
-from webhooks.twilio.parameters import Given, read_parameters
+from webhooks.twilio.parameters import Given, first, read_parameters
 from webhooks.twilio.signature import verify
 
 __all__ = ("EVENTS", "parse", "reply", "verify")
@@ -39,6 +40,9 @@ REPORTED: Final[Mapping[str, Callable[[Given, str], list[WebhookEvent]]]] = {
     "amd": calls.amd,
 }
 
+# The events whose URLs people paste, so that one may stand in the place of another.
+PASTED: Final = frozenset({"message", "status", "call", "call-status"})
+
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
@@ -46,19 +50,28 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """The events of a verified request; raises `Unreadable`."""
     if request.event == "fetched":
         return calls.fetched(request)
-    if request.event in SAID:
-        return SAID[request.event](read_parameters(request))
-    if request.event in REPORTED:
-        return REPORTED[request.event](read_parameters(request), request.url)
-    return [Unknown(word=request.event)]
+    if request.event not in EVENTS:
+        return [Unknown(word=request.event)]
+    given = read_parameters(request)
+    event = _meant(request.event, given) if request.event in PASTED else request.event
+    return SAID[event](given) if event in SAID else REPORTED[event](given, request.url)
+
+
+def _meant(event: str, given: Given) -> str:
+    """The event that a request is, by its parameters, else by the URL that it came to."""
+    has_call, has_message = bool(first(given, "CallSid")), bool(first(given, *messages.SIDS))
+    is_call = has_call if has_call != has_message else event in ("call", "call-status")
+    is_said = event in SAID
+    if is_call:
+        return "call" if calls.comes_in(given, otherwise=is_said) else "call-status"
+    return "message" if messages.comes_in(given, otherwise=is_said) else "status"
 
 
 def reply(request: WebhookRequest, events: Sequence[WebhookEvent], account: Account) -> Reply:
     """Twilio's expected answer: what is said on the phone, TwiML that says nothing, or only 200."""
-    if request.event == "gather" or (
-        request.event == "call" and any(isinstance(event, Inbound) for event in events)
-    ):
+    said = next((event for event in events if isinstance(event, Inbound)), None)
+    if request.event == "gather" or (said and said.channel is Channel.CALL):
         return Reply(status=200, content_type="text/xml", body=calls.reply(request, account))
-    if request.event in ("message", "call"):
+    if said or request.event in ("message", "call"):
         return Reply(status=200, content_type="text/xml", body=EMPTY_TWIML)
     return Reply(status=200)

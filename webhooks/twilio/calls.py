@@ -8,9 +8,8 @@ SequenceNumber tells; a call's price is known some time after its end, and only 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from channels.call import goodbye, greeting
@@ -39,7 +38,7 @@ from webhooks.twilio.parameters import (
     message_id,
     sid,
 )
-from webhooks.values import stored
+from webhooks.values import read_object, stored
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -73,8 +72,18 @@ TOLD: Final = {
     "Digits": "digits",
     "MachineDetectionDuration": "machine_detection_duration",
 }
+ENDED: Final = frozenset(word for word, status in STATUSES.items() if status is not Status.SENT)
 PRICE_WAITS: Final = (30.0, 120.0, 300.0)
 """Seconds before each question for a call's price; after the last it stays unknown."""
+
+
+def comes_in(given: Given, *, otherwise: bool) -> bool:
+    """Whether somebody calls us and hears the answer, and it is not told how a call went on.
+
+    That has a CallbackSource, or is the end; `otherwise` where no Direction says whose call it is.
+    """
+    is_told = "CallbackSource" in given or _word(given, "CallStatus") in ENDED
+    return not is_told and _is_inbound(given, otherwise=otherwise)
 
 
 def call(given: Given) -> list[WebhookEvent]:
@@ -82,8 +91,6 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
-    if not _is_inbound(given, otherwise=True):
-        return [Unknown(word=_word(given, "Direction"), detail=detail(given, leave_out=IDS))]
     return [
         Inbound(
             external_id=external_id,
@@ -164,11 +171,8 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
 
 def fetched(request: WebhookRequest) -> list[WebhookEvent]:
     """A call's record, asked for because of its price; raises `Unreadable`."""
-    try:
-        record = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("The answer is not JSON.") from error
-    external_id = record.get("sid") if isinstance(record, Mapping) else None
+    record = read_object(request.body)
+    external_id = record.get("sid")
     if not isinstance(external_id, str) or not 0 < len(external_id) <= 64:
         raise Unreadable("The answer is no call.")
     url, _, asked = request.url.partition("#")

@@ -56,6 +56,10 @@ STATUSES: Final = {
     "canceled": Status.CANCELED,
 }
 
+RECEIVED: Final = frozenset({"receiving", "received"})
+SIDS: Final = ("MessageSid", "SmsSid", "SmsMessageSid")
+SENDERS: Final = ("From", "ExternalUserId", "WaId")
+
 STATUS_READ = IDS | {"MessageStatus", "ErrorCode", "ErrorMessage", "Body"}
 LOCATION = ("Latitude", "Longitude", "Address", "Label")
 MESSAGE_READ = IDS | {
@@ -69,14 +73,20 @@ WHATSAPP_TYPES = frozenset(
 )
 
 
+def comes_in(given: Given, *, otherwise: bool) -> bool:
+    """Whether it is a message that somebody sent, by its status; `otherwise` where none says it."""
+    word = _word(given)
+    if word in RECEIVED and first(given, *SENDERS):
+        return True
+    return otherwise and word not in STATUSES
+
+
 def status(given: Given, url: str) -> list[WebhookEvent]:
     """What became of a message, and that its recipient wants no more; raises `Unreadable`."""
     external_id, ours = _sid(given), message_id(url)
     if external_id is None and ours is None:
         raise Unreadable("The status names no message.")
-    word = first(given, "MessageStatus", "SmsStatus", "EventType").strip().lower()[:64]
-    if given.get("EventType", "").upper() == "READ":
-        word = "read"  # WhatsApp and RCS tell it there too
+    word = _word(given)
     code = given.get("ErrorCode", "").strip()[:32] or None
     if code == "0":
         code = None
@@ -114,7 +124,7 @@ def message(given: Given) -> list[WebhookEvent]:
     external_id = _sid(given)
     if external_id is None:
         raise Unreadable("The message has no MessageSid.")
-    sender = first(given, "From", "ExternalUserId", "WaId")
+    sender = first(given, *SENDERS)
     if not sender.strip():
         raise Unreadable("The message has no From.")
     scheme, colon, _ = sender.partition(":")
@@ -166,7 +176,13 @@ def _address(text: str) -> str:
 
 
 def _sid(given: Given) -> str | None:
-    return sid(given, "MessageSid", "SmsSid", "SmsMessageSid")
+    return sid(given, *SIDS)
+
+
+def _word(given: Given) -> str:
+    if given.get("EventType", "").upper() == "READ":
+        return "read"  # WhatsApp and RCS tell it there too
+    return first(given, "MessageStatus", "SmsStatus", "EventType").strip().lower()[:64]
 
 
 def _is_whatsapp(given: Given) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
-from webhooks.model import Unreadable, WebhookRequest
+from webhooks.model import WebhookRequest
 from webhooks.values import our_id, read_object, stored
 
 FORM = "application/x-www-form-urlencoded"
@@ -36,11 +36,9 @@ def read_parameters(request: WebhookRequest) -> dict[str, str]:
     else:
         return _from_json(request.body)
     given: dict[str, str] = {}
-    try:
-        for name, value in pairs:
-            given.setdefault(stored(name.decode()), stored(value.decode()))
-    except UnicodeDecodeError as error:
-        raise Unreadable("The form is not UTF-8.") from error
+    for name, value in pairs:  # one bad byte, which is signed as it is, must not cost the rest
+        text = stored(value.decode(errors="replace"))
+        given.setdefault(stored(name.decode(errors="replace")), text)
     return given
 
 
