@@ -19,6 +19,7 @@ from tests.twilio.conftest import FakeTwilio, RawServer
 from tests.twilio.values import CALLBACK, SID, account, outbound
 
 ERROR = {"code": 21211, "message": "The 'To' number is not valid.", "status": 400}
+ANSWERED = "Twilio answered with HTTP status"
 CREATED = {"sid": SID, "status": "queued", "num_segments": "1", "price": None, "error_code": None}
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
 
@@ -99,31 +100,31 @@ async def test_media_are_repeated_on_the_wire(
     [
         (400, ERROR, Refused, "21211", "The 'To' number is not valid."),
         (400, {"code": 21211}, Refused, "21211", "The recipient's number is not valid."),
-        (400, {"code": 1001}, Refused, "1001", "Twilio answered with HTTP status 400."),
+        (400, {"code": 1001}, Refused, "1001", f"{ANSWERED} 400."),
         (400, {"code": "1001", "message": "a\n b"}, Refused, "1001", "a b"),
-        (400, {"code": True, "message": 5}, Refused, None, "Twilio answered with HTTP status 400."),
-        (400, [1], Refused, None, "Twilio answered with HTTP status 400."),
-        (400, "{,}", Refused, None, "Twilio answered with HTTP status 400."),
-        (400, "[" * 100_000, Refused, None, "Twilio answered with HTTP status 400."),
+        (400, {"code": True, "message": 5}, Refused, "http-400", f"{ANSWERED} 400."),
+        (400, [1], Refused, "http-400", f"{ANSWERED} 400."),
+        (400, "{,}", Refused, "http-400", f"{ANSWERED} 400."),
+        (400, "[" * 100_000, Refused, "http-400", f"{ANSWERED} 400."),
         (400, {"code": 21610, "message": "Stopped."}, OptedOut, "21610", "Stopped."),
         (400, {"code": 63018, "message": "Slow."}, RefusedForNow, "63018", "Slow."),
         (400, {"code": 30022, "message": "Slow."}, RefusedForNow, "30022", "Slow."),
         (400, {"code": 21730, "message": "Later."}, RefusedForNow, "21730", "Later."),
         (400, {"code": 21711, "message": "No."}, Refused, "21711", "No."),
-        (401, {"error": "out of credits"}, Refused, None, "Twilio answered with HTTP status 401."),
+        (401, {"error": "out of credits"}, Refused, "http-401", f"{ANSWERED} 401."),
         (401, {"code": 20003, "message": "Authenticate"}, Refused, "20003", "Authenticate"),
         (422, {"type": "u", "title": "B", "status": 422, "code": 70001}, Refused, "70001", "B"),
-        (404, "<html>", Refused, None, "Twilio answered with HTTP status 404."),
-        (408, "", AnswerLost, "http-408", "Twilio answered with HTTP status 408."),
+        (404, "<html>", Refused, "http-404", f"{ANSWERED} 404."),
+        (408, "", AnswerLost, "http-408", f"{ANSWERED} 408."),
         (429, {"code": 20429, "message": "Many."}, RefusedForNow, "20429", "Many."),
-        (429, "", RefusedForNow, None, "Twilio answered with HTTP status 429."),
+        (429, "", RefusedForNow, "http-429", f"{ANSWERED} 429."),
         (500, {"code": 20500, "message": "Oops."}, RefusedForNow, "20500", "Oops."),
         (503, {"code": 20503, "message": "Away."}, RefusedForNow, "20503", "Away."),
-        (500, "", AnswerLost, "http-500", "Twilio answered with HTTP status 500."),
-        (500, {"code": 20500}, AnswerLost, "20500", "Twilio answered with HTTP status 500."),
+        (500, "", AnswerLost, "http-500", f"{ANSWERED} 500."),
+        (500, {"code": 20500}, AnswerLost, "20500", f"{ANSWERED} 500."),
         (503, {"message": "Away."}, AnswerLost, "http-503", "Away."),
         (502, {"code": 30410, "message": "Late."}, AnswerLost, "30410", "Late."),
-        (504, "<html>", AnswerLost, "http-504", "Twilio answered with HTTP status 504."),
+        (504, "<html>", AnswerLost, "http-504", f"{ANSWERED} 504."),
         (200, "{}", AnswerLost, "unreadable", "Twilio's answer names no message."),
         (201, "", AnswerLost, "unreadable", "Twilio's answer names no message."),
         (201, "garbage", AnswerLost, "unreadable", "Twilio's answer names no message."),

@@ -198,6 +198,8 @@ def test_no_text_says_two_things() -> None:
         ("email", "mailgun", "http-429", "Mailgun was asked too often", "pace"),
         ("email", "smtp", "http-503", "The mail server had a disturbance", "later"),
         ("email", None, "http-400", "did not accept", "technical details"),
+        ("sms", "twilio", "http-302", "Twilio did not accept", "technical details"),
+        ("call", "twilio", "http-401", "access to Twilio", "credentials"),
     ],
 )
 def test_words(channel: str, provider: str | None, code: str, words: str, advice: str) -> None:
