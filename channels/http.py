@@ -201,7 +201,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     answer's own Date, so that a wrong clock of ours does no harm.
     """
     text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return min(float(text), LONGEST_WAIT)
     until, now = parse_date(text), parse_date(headers.get("date")) or datetime.now(UTC)
     if until is None:

@@ -161,11 +161,27 @@ class Outbound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What an answer says has become of a message, as the provider's webhook `event` would say it.
+
+    `said` is that request's body as JSON, so that it is read as a report is, and is the same report
+    if it comes as one, too.
+    """
+
+    event: str
+    said: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """The provider took the message: its id for it, and what else it told."""
+    """The provider took the message: its id for it, what else it told, and what became of it.
+
+    `told` is empty where that is nothing more than that it has the message.
+    """
 
     external_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    told: tuple[Told, ...] = ()
 
 
 class SendHalf(Protocol):

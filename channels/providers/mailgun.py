@@ -25,7 +25,7 @@ from channels import credentials
 from channels.errors import AnswerLost, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
 from channels.leaving import built
-from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent, Told
 
 API: Final = {"us": "https://api.mailgun.net", "eu": "https://api.eu.mailgun.net"}
 HOSTS: Final = re.compile(r"([a-z0-9-]+\.)?api(\.[a-z]{2})?\.mailgun\.net")
@@ -180,7 +180,7 @@ def _meaning(status: int) -> str:
 
 
 def read_events(answer: Answer, outbound: Outbound, since: datetime, now: datetime) -> list[Sent]:
-    """The mail, where one of the listed events is about it; raises a `SendError`.
+    """The mail with what the listed events say of it, where one does; raises a `SendError`.
 
     None is an answer only once every event of that time can be found, else `AnswerLost`.
     """
@@ -191,8 +191,11 @@ def read_events(answer: Answer, outbound: Outbound, since: datetime, now: dateti
     if not isinstance(items, list):
         raise AnswerLost("Mailgun's list of events cannot be read.", code="unreadable")
     ours = message_id(outbound)
-    if any(_message_of(item) == ours for item in items):
-        return [Sent(external_id=ours)]
+    about = [item for item in items if _message_of(item) == ours]
+    if about:
+        # Each is what the webhook would have brought.
+        told = tuple(Told(event="events", said={"event-data": item}) for item in about)
+        return [Sent(external_id=ours, told=told)]
     if now - since < LATEST_EVENT:
         raise AnswerLost("Mailgun may not list what it took yet.", code="too-early")
     return []

@@ -14,7 +14,7 @@ import orjson
 
 from gateway.cli.output import err
 
-_FINAL = ("delivered", "read", "failed", "canceled")
+FINAL = ("delivered", "read", "failed", "canceled")
 SHOWN = ("id", "status", "to_address", "external_id", "error_code", "error_message")
 _FOR_NOW = (502, 503, 504)
 _PAUSES = (0.5, 1.5)  # seconds
@@ -37,7 +37,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
         message = await _accepted(session, f"{url}/v1/messages", request)
         deadline = time.monotonic() + patience
         with err.status("Waiting for its delivery ...") as status:
-            while message["status"] not in _FINAL and time.monotonic() < deadline:
+            while message["status"] not in FINAL and time.monotonic() < deadline:
                 await asyncio.sleep(0.2)
                 try:
                     message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")

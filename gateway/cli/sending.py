@@ -34,6 +34,7 @@ def send(
 ) -> None:
     """Send a message through the API at GATEWAY_URL, with the key in GATEWAY_API_KEY."""
     from gateway.cli import client
+    from gateway.cli.output import err
     from gateway.config import SettingsError, read_settings
 
     settings = read_settings()
@@ -55,6 +56,11 @@ def send(
     )
     shown = {name: message[name] for name in client.SHOWN if message[name] is not None}
     show(message if as_json else shown, as_json=as_json)
+    if wait and message["status"] not in client.FINAL:
+        err.print(
+            f"It was not delivered within {timeout:g} seconds: it is {message['status']}. "
+            f"Look at it later with: gateway why {message['id']}"
+        )
     if wait and message["status"] not in ("delivered", "read", "sent"):
         raise typer.Exit(1)
 

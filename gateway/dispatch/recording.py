@@ -16,6 +16,7 @@ from typing import Any
 from channels.model import Sent
 from gateway.batching import Batching
 from gateway.dispatch.events import ids, renamed, taken
+from gateway.dispatch.told import ToldByAnswers
 from gateway.enduring import until_stored
 from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
@@ -139,7 +140,11 @@ class Recording:
                 if claimed.account_id is not None
             ],
         )
-        return [*advances, *await reports.record(db, early)]
+        told = ToldByAnswers(batch)
+        # After what it follows from, so that it comes after that in the log of events.
+        advances += await reports.record(db, [*early, *told.events])
+        await told.store_consent(db)
+        return advances
 
     def _tell(self, batch: Sequence[Taken], advances: Sequence[Advance]) -> None:
         """Metrics and log lines for what is stored."""
@@ -155,3 +160,17 @@ class Recording:
                 for claimed, _ in batch
             ),
         )
+        if told := [claimed for claimed, sent in batch if sent.told]:
+            became = {advance.message_id: advance.status for advance in advances}
+            info_each(
+                _log,
+                "reported",
+                (
+                    {
+                        "provider": claimed.provider,
+                        "status": became.get(claimed.message_id),
+                        **ids(claimed),
+                    }
+                    for claimed in told
+                ),
+            )

@@ -9,10 +9,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel
-from gateway import placing
+from gateway import consenting, placing
 from gateway.ids import derived_id
 from gateway.media.files import Files, as_rows
-from gateway.receive import consenting, incoming, reporting
+from gateway.receive import incoming, reporting
 from gateway.receive.arriving import Arrived, Arriving, KeptFiles
 from gateway.receive.reporting import Received, Told
 from gateway.store import media, messages, reports

@@ -190,7 +190,7 @@ class Errands:
             _log.error("credentials do not open", error=str(error), **_ids(errand))
             await self._again(errand, "The account's credentials do not open.", None)
         except Unreadable as error:
-            await self._give_up(errand, f"The provider's answer cannot be read: {error}.")
+            await self._give_up(errand, f"The provider's answer cannot be read: {error}")
 
     async def _keep(self, errand: Errand, file: File) -> None:
         """Store the bytes, then say so: in the file's row and in its message."""

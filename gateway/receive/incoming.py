@@ -12,6 +12,7 @@ from channels.model import Account, Attachment, Channel
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import writers
+from gateway.reported import not_later, report_name
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered
 from webhooks.model import Addition, Inbound, StatusReport
@@ -48,41 +49,6 @@ def message_id(account: Account, message: Inbound) -> UUID:
     return derived_id(account.id, "inbound", message.external_id, said.hexdigest())
 
 
-def report_event(
-    account: Account, report: StatusReport, about: UUID, at: datetime | None = None
-) -> Event:
-    """A report as an event of its message; `at` is when it came, where that is long ago."""
-    return Event(
-        organization_id=account.organization_id,
-        message_id=about,
-        id=event_id(about, _name(report)),
-        type=report.word,
-        status=report.status,
-        source=account.provider,
-        occurred_at=_not_later(report.occurred_at, at) or at,
-        external_id=report.external_id,
-        error_code=report.error_code,
-        error_message=report.error_message,
-        detail=dict(report.detail),
-        provider=dict(report.provider) or None,
-    )
-
-
-def _name(report: StatusReport) -> str:
-    """What makes it the same report: its key, and all that moves the row.
-
-    A provider may tell of one thing with two times, or of two things in one second: were the second
-    dropped as a repetition, the row would depend on which of them came first.
-    """
-    at = report.occurred_at.timestamp() if report.occurred_at else ""
-    name = f"{report.key}\x1f{report.status}\x1f{at}"
-    if report.error_code is not None or report.error_message is not None:
-        name += f"\x1f{report.error_code}\x1f{report.error_message}"
-    if report.provider:
-        name += f"\x1f{sorted(report.provider.items())}"
-    return name
-
-
 def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
     """More of a message as an event of it."""
     return Event(
@@ -92,15 +58,10 @@ def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
         type=addition.word,
         status=None,
         source=account.provider,
-        occurred_at=_not_later(addition.occurred_at),
+        occurred_at=not_later(addition.occurred_at),
         detail=dict(addition.detail),
         provider=dict(addition.provider) or None,
     )
-
-
-def _not_later(told: datetime | None, at: datetime | None = None) -> datetime | None:
-    """What happened is not later than now, or than `at`, whatever the clock of whoever tells it."""
-    return None if told is None else min(told, at or datetime.now(UTC))
 
 
 def unmatched(account: Account, report: StatusReport, at: datetime | None = None) -> Row:
@@ -109,10 +70,10 @@ def unmatched(account: Account, report: StatusReport, at: datetime | None = None
         "organization_id": account.organization_id,
         "account_id": account.id,
         "external_id": report.external_id,
-        "id": report_id(_name(report)),
+        "id": report_id(report_name(report)),
         "type": report.word,
         "status": report.status,
-        "occurred_at": _not_later(report.occurred_at, at) or at or datetime.now(UTC),
+        "occurred_at": not_later(report.occurred_at, at) or at or datetime.now(UTC),
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
@@ -130,7 +91,7 @@ def kept_addition(account: Account, addition: Addition) -> Row:
         "id": report_id(addition.key),
         "type": addition.word,
         "status": None,
-        "occurred_at": _not_later(addition.occurred_at) or datetime.now(UTC),
+        "occurred_at": not_later(addition.occurred_at) or datetime.now(UTC),
         "source": account.provider,
         "detail": {
             **addition.detail,
@@ -199,7 +160,7 @@ def inbound_row(
         "attachments": as_rows(files),
         "external_id": message.external_id,
         "metadata": metadata,
-        "occurred_at": _not_later(message.occurred_at),
+        "occurred_at": not_later(message.occurred_at),
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
         "arrived_at": at,

@@ -12,6 +12,7 @@ from gateway.receive import incoming
 from gateway.receive.applying import events_of
 from gateway.receive.raw_requests import without_secrets
 from gateway.registry import CARRIED, PROVIDERS
+from gateway.reported import report_event
 from gateway.store import messages, reports, requests
 from gateway.store.database import Connection
 from gateway.store.messages import Known
@@ -151,7 +152,7 @@ async def matched(
 
 
 def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
-    event = incoming.report_event(account, report, about, at)
+    event = report_event(account, report, about, at)
     return event if report.occurred_at else replace(event, occurred_at=None)
 
 

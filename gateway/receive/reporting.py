@@ -14,6 +14,7 @@ from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
 from gateway.registry import CARRIED
+from gateway.reported import report_event
 from gateway.store import reports, requests
 from gateway.store.database import Connection, Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
@@ -175,9 +176,7 @@ async def _record_known(db: Connection, said: list[_Said], *, waits: bool) -> li
     told: list[Told] = []
     for start in range(0, len(said), _AT_ONCE):
         some = said[start : start + _AT_ONCE]
-        events = [
-            incoming.report_event(account, report, about, at) for account, report, at, about in some
-        ]
+        events = [report_event(account, report, about, at) for account, report, at, about in some]
         advances = await reports.record(db, events, waits=waits)
         providers = {about: account.provider for account, _, _, about in some}
         told += [Told(providers[advance.message_id], advance) for advance in advances]

@@ -10,6 +10,9 @@ from uuid import UUID
 
 import orjson
 
+# Levels of lists and objects: orjson writes 254 of them.
+_DEEPEST = 250
+_NUMBERS = range(-(2**63), 2**64)
 _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECASE | re.ASCII)
 
 
@@ -27,30 +30,36 @@ def as_stored(value: object) -> str:
     """JSON text of rows (dicts or dataclasses) with texts of others in them; see `storable`."""
     try:
         text = as_json_bytes(value)
-    except TypeError:  # a lone surrogate
+    except TypeError:  # a lone surrogate, a number that is too large, or too many levels
         return as_json(storable(value))
     # Rare, so the whole is searched once: checking each text takes five times as long.
     is_odd = b"\\u0000" in text or b"inbox" in text
     return as_json(storable(value)) if is_odd else text.decode()
 
 
-def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Texts of others as PostgreSQL can store them: without U+0000 and lone surrogates.
+def storable(value: Any, level: int = 0) -> Any:  # noqa: ANN401 - any JSON
+    """What others wrote as PostgreSQL can store it: without U+0000 and lone surrogates.
 
     Sign-in links are masked: a click report names one and a reply quotes it, and colleagues may
-    read both.
+    read both. Numbers that need more than 64 bits become texts, as does what is nested too deep,
+    of which no more than that is kept.
     """
     if isinstance(value, str):
         if value.isascii() and "\0" not in value and "inbox" not in value:
             return value
         text = value.replace("\x00", "").encode("utf-8", "replace").decode()
         return _SIGN_IN.sub(r"\1***", text) if "inbox" in text else text
+    if isinstance(value, int):
+        return value if value in _NUMBERS else str(value)
+    if level >= _DEEPEST and isinstance(value, Mapping | list | tuple):
+        return "…"
+    level += 1
     if isinstance(value, Mapping):
-        return {storable(key): storable(item) for key, item in value.items()}
+        return {storable(key): storable(item, level) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
+        return [storable(item, level) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: storable(getattr(value, each.name)) for each in fields(value)}
+        return {each.name: storable(getattr(value, each.name), level) for each in fields(value)}
     return value
 
 

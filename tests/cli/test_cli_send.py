@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -117,3 +119,31 @@ async def test_answers_that_are_lost(lone_shell: Shell) -> None:
 
     assert message | {"status": "delivered"} == done.json
     assert (2, 1, 3) == (len(keys), len(set(keys)), looks)
+
+
+@pytest.mark.parametrize(("status", "code"), [("sent", 0), ("pending", 1), ("failed", 1)])
+async def test_what_is_not_delivered_in_time(lone_shell: Shell, status: str, code: int) -> None:
+    """Whoever waited in vain is told so, and where to look; what has failed says that itself."""
+    message: dict[str, Any] = {
+        "id": "01a21d68-5e00-7c82-bed7-a6e6c361f80d",
+        "to_address": "+15557650001",
+        **dict.fromkeys(("external_id", "error_code", "error_message")),
+        "status": status,
+    }
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(message)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url(""))
+        asked = (*WORDS, "--wait", "--timeout", "1", "--json")
+        done = await lone_shell.clerk().run(*asked, GATEWAY_API_KEY=KEY, GATEWAY_URL=url)
+
+    said = (
+        f"It was not delivered within 1 seconds: it is {status}. "
+        f"Look at it later with: gateway why {message['id']}\n"
+    )
+    assert (code, message) == (done.code, orjson.loads(done.out))
+    assert ("" if status == "failed" else said) == done.err

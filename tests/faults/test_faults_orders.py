@@ -17,7 +17,7 @@ import pytest
 from channels.model import Account
 from channels.providers.twilio import explain
 from gateway.ids import new_id
-from gateway.receive.incoming import report_event
+from gateway.reported import report_event
 from gateway.store import reports
 from gateway.store.database import Database
 from gateway.store.reports import Event

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels.model import Account
-from gateway.receive.incoming import report_event, unmatched
+from gateway.receive.incoming import unmatched
 from gateway.registry import PROVIDERS
+from gateway.reported import report_event
 from gateway.store import reports
 from gateway.store.database import Database
 from gateway.store.reports import Event

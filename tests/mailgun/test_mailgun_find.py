@@ -9,7 +9,7 @@ import pytest
 
 from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
 from channels.http import Answer
-from channels.model import Sent
+from channels.model import Sent, Told
 from channels.providers.mailgun import LATEST_EVENT, half, read_events
 from tests.mailgun.conftest import FakeMailgun
 from tests.mailgun.values import ID, NOW, SINCE, account, outbound
@@ -23,6 +23,12 @@ def about(message_id: Any) -> dict[str, Any]:
     return {"event": "accepted", "message": {"headers": {"message-id": message_id}}}
 
 
+def mail(*events: Any) -> Sent:
+    """The mail, with what is listed of it."""
+    told = tuple(Told(event="events", said={"event-data": event}) for event in events)
+    return Sent(external_id=OURS, told=told)
+
+
 def listed(*items: Any) -> Answer:
     """An answer with these events."""
     return Answer(status=200, text=json.dumps({"items": items, "paging": {}}), headers={})
@@ -33,7 +39,7 @@ async def test_the_question(mailgun_api: FakeMailgun, session: aiohttp.ClientSes
     whom Mailgun may list in another form than we write."""
     mailgun_api.says(200, listed(about(OURS)).text)
     found = await half.find(account(mailgun_api.url), outbound(), session, SINCE)
-    assert found == [Sent(external_id=OURS)]
+    assert found == [mail(about(OURS))]
     [request] = mailgun_api.asked
     assert (request.method, request.path) == ("GET", "/v3/example.com/events")
     assert dict(request.query) == {
@@ -58,14 +64,15 @@ async def test_the_clock_that_counts(
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (listed(about(OURS), about(OURS)), [Sent(external_id=OURS)]),
-        (listed(about(f"<{OURS}>")), [Sent(external_id=OURS)]),
+        (listed(about(OURS), about("x"), about(OURS)), [mail(about(OURS), about(OURS))]),
+        (listed(about(f"<{OURS}>")), [mail(about(f"<{OURS}>"))]),
         (listed(about("other@example.com"), {}, 3, about(None), {"message": []}), []),
         (listed(), []),
     ],
 )
 def test_what_it_has(answer: Answer, found: list[Sent]) -> None:
-    """An event about our Message-ID, of whatever kind, is the mail; others are not."""
+    """An event about our Message-ID, of whatever kind, is the mail, and tells what became of it;
+    others are not."""
     assert read_events(answer, outbound(), SINCE, LATE) == found
 
 

@@ -304,8 +304,16 @@ class Moody:
 
 
 @pytest.mark.parametrize(
-    ("error", "times", "left"),
-    [(Unreadable("no JSON"), 2, 0), (KeyError("x"), 9, 0)],
+    ("error", "times", "left", "reason"),
+    [
+        (
+            Unreadable("It is no call."),
+            2,
+            0,
+            "The provider's answer cannot be read: It is no call.",
+        ),
+        (KeyError("x"), 9, 0, "The gateway made a mistake."),
+    ],
 )
 async def test_answers_that_cannot_be_taken(
     stage: Stage,
@@ -314,15 +322,19 @@ async def test_answers_that_cannot_be_taken(
     error: Exception,
     times: int,
     left: int,
+    reason: str,
 ) -> None:
     """What cannot be read is given up, what met a defect is tried again; each is told at last."""
     files.has("/a", b"x")
     await stage.send("parse", f"{API}/a")
     errands, moody = make_errands(), Moody(error)
     errands._received = moody
-    await run_due(errands)
+    with capture_logs() as lines:
+        await run_due(errands)
 
     assert (times, left) == (moody.times, await stage.open_errands())
+    reasons = [line["reason"] for line in lines if line["event"] == "an errand is given up"]
+    assert [reason] == reasons
 
 
 async def test_a_database_that_is_away(

@@ -146,3 +146,20 @@ def test_what_others_told_can_be_stored() -> None:
     ):
         row: dict[str, Any] = {"a": [told], told: 1}
         assert {"a": [stored], stored: 1} == orjson.loads(as_stored([row]))[0]
+
+
+def test_numbers_and_levels_that_json_of_others_may_have() -> None:
+    """What is too large or too deep to be written becomes a text, and costs nothing beside it."""
+    deep: Any = "bottom"
+    for _ in range(300):
+        deep = [deep]
+    row = {"big": 10**30, "small": -(10**30), "whole": 2**63, "yes": True, "deep": deep, "a": 1}
+    stored = orjson.loads(as_stored([row]))[0]
+
+    kept = stored.pop("deep")
+    levels = 0
+    while isinstance(kept, list):
+        kept, levels = kept[0], levels + 1
+    assert ("…", True) == (kept, 200 < levels < 300)
+    expected = {"big": "1" + "0" * 30, "small": "-1" + "0" * 30, "whole": 2**63, "yes": True}
+    assert expected | {"a": 1} == stored

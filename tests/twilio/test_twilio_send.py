@@ -164,6 +164,8 @@ async def test_redirects_are_not_followed(
         ({"Retry_After": "7"}, 7.0),
         ({"Retry_After": "0.5"}, 0.5),
         ({"Retry_After": "999999"}, 86400.0),
+        ({"Retry_After": "9" * 11}, 86400.0),
+        ({"Retry_After": "9" * 400 + ".5"}, 86400.0),
         ({"Retry_After": "Fri, 02 Jan 2026 03:05:05 GMT", "Date": DATE}, 60.0),
         ({"Retry_After": "Fri, 02 Jan 2026 03:00:00 GMT", "Date": DATE}, 0.0),
         ({"Retry_After": "Fri, 02 Jan 2026 03:05:05", "Date": DATE}, 60.0),

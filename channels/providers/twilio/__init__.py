@@ -82,7 +82,7 @@ class Twilio:
         """Hand a message or call to Twilio with one POST; raises a `SendError`."""
         form = build(account, outbound, callback_url)
         name = "Calls" if outbound.channel is Channel.CALL else "Messages"
-        return read(await post(account, session, self.limits, name, form))
+        return read(await post(account, session, self.limits, name, form), name.lower())
 
     async def find(
         self,

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from twilio.http.response import Response
 
 from channels.errors import AnswerLost, OptedOut, Refused, RefusedForNow
 from channels.http import parse_date, retry_after
-from channels.model import Sent
+from channels.model import Sent, Told
 from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
 
 Record = Mapping[str, object]
@@ -22,6 +23,16 @@ TOLD = (
     "status", "num_segments", "num_media", "price", "price_unit", "from",
     "messaging_service_sid", "error_code", "error_message", "date_created",
 )  # fmt: skip
+TOLD_CHARACTERS = 200
+# The statuses that say more than that Twilio has it. No callback follows for the first one, and for
+# those of a message whose answer was lost it may have come to nothing.
+# https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
+OUTCOMES: Final = {
+    "messages": frozenset(
+        {"delivered", "partially_delivered", "read", "undelivered", "failed", "canceled"}
+    ),
+    "calls": frozenset({"completed", "busy", "no-answer", "failed", "canceled"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,26 +48,61 @@ class Page:
         return all(date is not None and date < moment for date in dates)
 
 
-def read(answer: Response) -> Sent:
-    """What Twilio says of a message or call that it was handed; raises a `SendError`."""
+def read(answer: Response, name: str = "messages") -> Sent:
+    """What Twilio says of a message or call that it was handed; raises a `SendError`.
+
+    `name` is that of the list which it is in.
+    """
     payload = _payload(answer)
     if 200 <= answer.status_code < 300:
-        sent = read_record(payload)
+        sent = read_record(payload, name)
         if sent is None:
             raise AnswerLost("Twilio's answer names no message.", code="unreadable")
         return sent
     raise _refusal(answer, payload)
 
 
-def read_record(payload: object) -> Sent | None:
-    """One of Twilio's records of messages and calls, None for what is none."""
+def read_record(payload: object, name: str) -> Sent | None:
+    """One of Twilio's records of `messages` or `calls`, None for what is none."""
     if not isinstance(payload, Mapping):
         return None
     sid = payload.get("sid")
     if not isinstance(sid, str) or not re.fullmatch(r"[!-~]{1,64}", sid):
         return None
-    detail = {name: payload[name] for name in TOLD if payload.get(name) is not None}
-    return Sent(external_id=sid, detail=detail)
+    detail = {each: value for each in TOLD if (value := _plain(payload.get(each))) is not None}
+    if detail.get("status") not in OUTCOMES[name]:
+        return Sent(external_id=sid, detail=detail)
+    return Sent(external_id=sid, detail=detail, told=(_outcome(payload, sid, name),))
+
+
+def _plain(value: object) -> str | int | None:
+    """What is worth keeping: texts, and numbers that every program can read."""
+    if isinstance(value, str):
+        return value[:TOLD_CHARACTERS]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return value
+    return None
+
+
+def _outcome(record: Record, sid: str, name: str) -> Told:
+    """A record's status as a callback would bring it."""
+    if name == "calls":
+        said = {
+            "CallSid": sid,
+            "CallStatus": record["status"],
+            "CallDuration": _plain(record.get("duration")),
+        }
+        return Told(event="call-status", said=said)
+    code = _plain(record.get("error_code"))
+    said = {
+        "MessageSid": sid,
+        "MessageStatus": record["status"],
+        "To": _plain(record.get("to")),
+        "ErrorCode": code,
+        # Callbacks hardly ever have the words, and with other words it would be another failure.
+        "ErrorMessage": None if explain(str(code)) else _plain(record.get("error_message")),
+    }
+    return Told(event="status", said=said)
 
 
 def read_page(answer: Response, name: str = "messages") -> Page:

@@ -162,7 +162,7 @@ async def search(
         if page.next_uri is None or page.ends_before(since - CLOCK_SLACK):
             found.reverse()  # Twilio lists the newest first, to the second
             found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
-            return [sent for record in found if (sent := read_record(record))]
+            return [sent for record in found if (sent := read_record(record, name))]
         url = API + page.next_uri
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
 

@@ -1,0 +1,63 @@
+"""What answers of providers say has become of messages: read and recorded as reports are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from channels.model import Account, Sent, Told
+from gateway import consenting
+from gateway.registry import PROVIDERS
+from gateway.reported import report_event
+from gateway.store.database import PLANNED_AS_EVER, Connection
+from gateway.store.queue import Claimed
+from gateway.store.reports import Event
+from webhooks.model import ConsentChange, StatusReport, Unreadable, WebhookEvent, WebhookRequest
+
+
+class ToldByAnswers:
+    """The reports in some answers, and what they say about consent."""
+
+    def __init__(self, batch: Sequence[tuple[Claimed, Sent]]) -> None:
+        self.events: list[Event] = []
+        self._changes: list[tuple[Account, ConsentChange]] = []
+        for claimed, sent in batch:
+            if sent.told:
+                self._add(claimed, sent)
+
+    def _add(self, claimed: Claimed, sent: Sent) -> None:
+        if claimed.account_id is None or claimed.provider is None:
+            return
+        account = Account(
+            id=claimed.account_id,
+            organization_id=claimed.organization_id,
+            provider=claimed.provider,
+            credentials={},
+        )
+        for told in sent.told:
+            for each in _read(claimed.provider, told):
+                if isinstance(each, StatusReport):
+                    self.events.append(report_event(account, each, claimed.message_id))
+                elif isinstance(each, ConsentChange):
+                    self._changes.append((account, each))
+
+    async def store_consent(self, db: Connection) -> None:
+        """Store what they say about consent."""
+        if self._changes:
+            await db.execute(PLANNED_AS_EVER)
+        for account, change in self._changes:
+            await consenting.store(db, account, [change])
+
+
+def _read(provider: str, told: Told) -> Iterator[WebhookEvent]:
+    """What a webhook would tell; nothing where that cannot be read: it costs no outcome."""
+    with suppress(RecursionError, Unreadable):
+        request = WebhookRequest(
+            method="POST",
+            url="",
+            event=told.event,
+            headers={"content-type": "application/json"},
+            body=json.dumps(told.said).encode(),
+        )
+        yield from PROVIDERS[provider].webhook.parse(request)

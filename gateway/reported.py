@@ -1,0 +1,50 @@
+"""A provider's report as an event of its message: of its webhooks, or in an answer to us."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from channels.model import Account
+from gateway.store.reports import Event, event_id
+from webhooks.model import StatusReport
+
+
+def report_event(
+    account: Account, report: StatusReport, about: UUID, at: datetime | None = None
+) -> Event:
+    """A report as an event of its message; `at` is when it came, where that is long ago."""
+    return Event(
+        organization_id=account.organization_id,
+        message_id=about,
+        id=event_id(about, report_name(report)),
+        type=report.word,
+        status=report.status,
+        source=account.provider,
+        occurred_at=not_later(report.occurred_at, at) or at,
+        external_id=report.external_id,
+        error_code=report.error_code,
+        error_message=report.error_message,
+        detail=dict(report.detail),
+        provider=dict(report.provider) or None,
+    )
+
+
+def report_name(report: StatusReport) -> str:
+    """What makes it the same report: its key, and all that moves the row.
+
+    A provider may tell of one thing with two times, or of two things in one second: were the second
+    dropped as a repetition, the row would depend on which of them came first.
+    """
+    at = report.occurred_at.timestamp() if report.occurred_at else ""
+    name = f"{report.key}\x1f{report.status}\x1f{at}"
+    if report.error_code is not None or report.error_message is not None:
+        name += f"\x1f{report.error_code}\x1f{report.error_message}"
+    if report.provider:
+        name += f"\x1f{sorted(report.provider.items())}"
+    return name
+
+
+def not_later(told: datetime | None, at: datetime | None = None) -> datetime | None:
+    """What happened is not later than now, or than `at`, whatever the clock of whoever tells it."""
+    return None if told is None else min(told, at or datetime.now(UTC))
