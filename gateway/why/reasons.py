@@ -53,5 +53,5 @@ def _unknown(provider: str | None, code: str, said: str) -> Reason:
     return Reason(
         text=text,
         advice="Try once more, or reach the person another way. If it happens again, show an "
-        "administrator this page: the code says more to them.",
+        f"administrator this page{': the code says more to them' if code else ''}.",
     )
