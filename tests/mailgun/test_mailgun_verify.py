@@ -95,6 +95,7 @@ def test_a_strangers_request_costs_little(body: bytes, kind: str) -> None:
         with pytest.raises(InvalidSignature):
             mailgun.verify(request(body, event="inbound", kind=kind), account())
 
+    verify()
     assert cpu_seconds(verify, runs=1) < 0.3
 
 
