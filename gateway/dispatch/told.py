@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from channels.model import Account, Sent, Told
 from gateway import consenting
+from gateway.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.reported import report_event
 from gateway.store.database import PLANNED_AS_EVER, Connection
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event
 from webhooks.model import ConsentChange, StatusReport, Unreadable, WebhookEvent, WebhookRequest
+
+_log = logger(__name__)
 
 
 class ToldByAnswers:
@@ -50,9 +52,9 @@ class ToldByAnswers:
             await consenting.store(db, account, [change])
 
 
-def _read(provider: str, told: Told) -> Iterator[WebhookEvent]:
-    """What a webhook would tell; nothing where that cannot be read: it costs no outcome."""
-    with suppress(RecursionError, Unreadable):
+def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:
+    """What a webhook would tell; nothing where that cannot be read."""
+    try:
         request = WebhookRequest(
             method="POST",
             url="",
@@ -60,4 +62,9 @@ def _read(provider: str, told: Told) -> Iterator[WebhookEvent]:
             headers={"content-type": "application/json"},
             body=json.dumps(told.said).encode(),
         )
-        yield from PROVIDERS[provider].webhook.parse(request)
+        return PROVIDERS[provider].webhook.parse(request)
+    except (RecursionError, Unreadable):
+        return ()
+    except Exception:  # noqa: BLE001 - what was taken, and is not noted, would be sent again
+        _log.exception("what an answer says could not be read", provider=provider)
+        return ()

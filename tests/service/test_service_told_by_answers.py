@@ -16,10 +16,12 @@ from tests.service.falling import ADA, SID, follow, known, shown
 from tests.service.falling import SMS as WITH_FALLBACK
 from tests.service.test_service_asking import hurry
 from tests.service.wires import OURS, connect, from_twilio, row_of, send, step, suppressed
+from webhooks import twilio
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
+    from webhooks.model import WebhookEvent
 
 SMS = {"channel": "sms", "to": ADA, "body": "Hello"}
 FILTERED = {"sid": SID, "status": "failed", "error_code": 30007, "error_message": "Filtered"}
@@ -237,3 +239,25 @@ async def test_odd_values(gateway: Gateway, ask: Ask, api: Api, text: str) -> No
     now = await row_of(ask, row)
     status = "failed" if '"failed"' in text else "sent"
     assert ("SM1", status) == (now["external_id"], now["status"])
+
+
+async def test_a_defect_of_ours(
+    gateway: Gateway,
+    ask: Ask,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An answer that our own code cannot read further costs no outcome: the message is sent."""
+
+    def fail(*_: object) -> list[WebhookEvent]:
+        raise ValueError("a defect")
+
+    monkeypatch.setitem(vars(twilio)["REPORTED"], "status", fail)
+    row = await send(ask, **SMS)
+    api.says(201, FILTERED)
+    await step(api.worker(gateway))
+
+    now = await row_of(ask, row)
+    assert (SID, "sent") == (now["external_id"], now["status"])
+    assert "what an answer says could not be read" in capsys.readouterr().out
