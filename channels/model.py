@@ -164,12 +164,13 @@ class Outbound:
 class Told:
     """What an answer says has become of a message, as the provider's webhook `event` would say it.
 
-    `said` is that request's body as JSON, so that it is read as a report is, and is the same report
-    if it comes as one, too.
+    `said` is that request's body as JSON, so that it is read as a report is, and mostly is the same
+    report if it comes as one, too. `at`: when that was, where the answer tells it.
     """
 
     event: str
     said: Mapping[str, Any]
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,33 +106,27 @@ class Accepting:
         return await self._keep(caller, results, idempotency, alone)
 
     async def retry(
-        self, caller: Caller, message_id: UUID, key_of: Callable[[int], Idempotency]
+        self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
     ) -> list[Result] | Replayed:
         """A new message like a failed one, with `retry_of`; raises `Problem` 404, 409 or 422.
 
-        `key_of`: from how many there are in its place to the key of the next, so that of several
-        callers who see the same one sends it, and all get its answer.
+        409, too, while there is one in its place.
         """
-        return await once_more(lambda: self._retry(caller, message_id, key_of), (ConflictError,))
+        return await once_more(
+            lambda: self._retry(caller, message_id, idempotency), (ConflictError,)
+        )
 
     async def _retry(
-        self, caller: Caller, message_id: UUID, key_of: Callable[[int], Idempotency]
+        self, caller: Caller, message_id: UUID, idempotency: Idempotency | None
     ) -> list[Result] | Replayed:
         async with self._database.as_caller(caller) as db:
             old = await messages.get(db, caller.organization_id, message_id)
             said = await messages.parts(db, caller.organization_id, message_id)
-            tries, again = await messages.in_place_of(db, caller.organization_id, message_id)
         if old is None:
             raise not_found("message")
         if old["direction"] != "outbound" or old["status"] != "failed":
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
-            )
-        if again is not None:
-            raise Problem(
-                409,
-                f"Message {again} has been sent in its place. Once that has failed, or is canceled,"
-                " it can be sent once more.",
             )
         try:
             before = parts.read(said)
@@ -152,7 +146,7 @@ class Accepting:
         # As stored: of files that were fetched for the failed message the size is known, too.
         row |= {"attachments": old["attachments"] or []}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
-        return await self._keep(caller, [row], key_of(tries))
+        return await self._keep(caller, [row], idempotency)
 
     async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
         """Store a mail with a sign-in link; raises `Problem` 422."""

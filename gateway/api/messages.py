@@ -23,7 +23,6 @@ from gateway.api.sending import (
     completing,
     idempotency,
     many,
-    once,
     one,
     replay,
     unanswered,
@@ -163,7 +162,7 @@ async def retry(call: Call) -> web.Response:
     if key and (known := await accepting.recall(caller, key)):
         return replay(known, 202)
     try:
-        results = await accepting.retry(caller, call.id, lambda n: key or once(caller, call.id, n))
+        results = await accepting.retry(caller, call.id, key)
     except Problem:
         # The same request may have been quicker, and is what it was refused for.
         if key and (known := await accepting.recall(caller, key)):

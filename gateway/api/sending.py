@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 from aiohttp import web
@@ -16,7 +15,6 @@ from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call
 from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.shown import shown
-from gateway.store.database import Caller
 from gateway.store.values import as_json_bytes
 from gateway.web.http import respond
 
@@ -50,16 +48,6 @@ async def idempotency(
         digest = await asyncio.to_thread(digest_of, call.caller, kind, body)
     return Idempotency(
         key=key, digest=digest, answer=lambda results: as_json_bytes(answer(results))
-    )
-
-
-def once(caller: Caller, message_id: UUID, tries: int) -> Idempotency:
-    """The key under which a failed message is sent again, by however many who saw so many tries."""
-    what = f"retry:{message_id}:{tries}"
-    return Idempotency(
-        key=what,
-        digest=digest_of(caller, what, None),
-        answer=lambda results: as_json_bytes(one(results)),
     )
 
 

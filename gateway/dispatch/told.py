@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
 
 from channels.model import Account, Sent, Told
 from gateway import consenting
@@ -23,7 +25,7 @@ class ToldByAnswers:
 
     def __init__(self, batch: Sequence[tuple[Claimed, Sent]]) -> None:
         self.events: list[Event] = []
-        self._changes: list[tuple[Account, ConsentChange]] = []
+        self._changes: dict[UUID, tuple[Account, list[ConsentChange]]] = {}
         for claimed, sent in batch:
             if sent.told:
                 self._add(claimed, sent)
@@ -42,14 +44,17 @@ class ToldByAnswers:
                 if isinstance(each, StatusReport):
                     self.events.append(report_event(account, each, claimed.message_id))
                 elif isinstance(each, ConsentChange):
-                    self._changes.append((account, each))
+                    # The answer may come long after, and a START of theirs meanwhile.
+                    change = replace(each, occurred_at=each.occurred_at or told.at)
+                    self._changes.setdefault(account.id, (account, []))[1].append(change)
 
     async def store_consent(self, db: Connection) -> None:
         """Store what they say about consent."""
         if self._changes:
             await db.execute(PLANNED_AS_EVER)
-        for account, change in self._changes:
-            await consenting.store(db, account, [change])
+        # In one order for everybody: each of an organization's locks its addresses in one, too.
+        for _, (account, changes) in sorted(self._changes.items()):
+            await consenting.store(db, account, changes)
 
 
 def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:

@@ -182,12 +182,11 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
     return dict(row) if row else None
 
 
-async def in_place_of(
-    db: Connection, organization_id: UUID, message_id: UUID
-) -> tuple[int, UUID | None]:
-    """How often a message was sent again, and a message in its place that has not failed, too."""
-    row = await db.fetchrow(_SQL["in_place_of"], organization_id, message_id)
-    return (row["tries"], row["id"]) if row else (0, None)
+async def sent_again(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> UUID | None:
+    """A message in place of one of these that has not failed, too; nobody adds one meanwhile."""
+    await db.execute(_SQL["hold_retries"], list(ids))
+    found: UUID | None = await db.fetchval(_SQL["in_place_of"], organization_id, list(ids))
+    return found
 
 
 async def search(

@@ -12,7 +12,6 @@ import orjson
 
 # Levels of lists and objects: orjson writes 254 of them.
 _DEEPEST = 250
-_NUMBERS = range(-(2**63), 2**64)
 _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECASE | re.ASCII)
 
 
@@ -50,7 +49,7 @@ def storable(value: Any, level: int = 0) -> Any:  # noqa: ANN401 - any JSON
         text = value.replace("\x00", "").encode("utf-8", "replace").decode()
         return _SIGN_IN.sub(r"\1***", text) if "inbox" in text else text
     if isinstance(value, int):
-        return value if value in _NUMBERS else str(value)
+        return value if -(2**63) <= value < 2**64 else str(value)
     if level >= _DEEPEST and isinstance(value, Mapping | list | tuple):
         return "…"
     level += 1

@@ -58,7 +58,8 @@ WHERE asked.organization_id = $1 AND asked.id = $2;
 -- name: list
 -- Newest first; every filter is optional: a custom plan folds the absent ones away. The page is
 -- found before anything is joined to it. $9: ids to choose from, of a search. $10: once the texts of
--- the last messages have so many bytes the page ends. A size is known without the text.
+-- the last messages have so many bytes the page ends. A size is known without the text. `found` is how many
+-- there are without that limit.
 WITH page AS MATERIALIZED (
   SELECT c.* FROM gateway.conversations c
   WHERE c.organization_id = $1 AND c.merged_into IS NULL
@@ -77,7 +78,8 @@ SELECT c.id, c.organization_id, c.lead_id, c.client_id,
   c.created_at,
   ARRAY(SELECT a.written FROM gateway.conversation_addresses a
     WHERE a.organization_id = c.organization_id AND a.conversation_id = c.id
-    ORDER BY a.created_at, a.written) AS addresses
+    ORDER BY a.created_at, a.written) AS addresses,
+  (SELECT count(*) FROM page) AS found
 FROM page c
 LEFT JOIN leads l ON l.organization_id = c.organization_id AND l.id = c.lead_id
 LEFT JOIN clients k ON k.organization_id = c.organization_id AND k.id = c.client_id

@@ -30,9 +30,10 @@ WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 5
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
 
 -- name: retries
--- For each failed message of $2, what became of those that were sent in its place.
+-- For each failed message of $2, what became of those that were sent in its place, but by a test key.
 SELECT retry_of, array_agg(coalesce(status, 'pending')) AS statuses FROM messages
 WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
+  AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
 GROUP BY retry_of;
 
 -- name: providers

@@ -172,11 +172,24 @@ SELECT id, organization_id, channel, direction, from_address, to_address, lead_i
   retry_of, metadata, created_at, updated_at
 FROM messages WHERE organization_id = $1 AND id = $2;
 
+-- name: hold_retries
+-- From here on nobody else sends one of messages $1 again, until this transaction is over.
+SELECT pg_advisory_xact_lock(hashtextextended(id::text, 7043)) FROM unnest($1::uuid[]) AS id ORDER BY id;
+
 -- name: in_place_of
--- What was sent in place of message $2, as far as it has not failed or been canceled, too; and of how many.
-SELECT count(*) AS tries,
-  (array_agg(id) FILTER (WHERE coalesce(status, 'pending') NOT IN ('failed', 'canceled')))[1] AS id
-FROM messages WHERE organization_id = $1 AND retry_of = $2;
+-- What is on its way, or has arrived, in place of messages $2: sent again, or again in turn. What a test
+-- key sent again is in nobody's place.
+WITH RECURSIVE again AS (
+  SELECT unnest($2::uuid[]) AS id
+  UNION
+  SELECT m.id FROM again a JOIN messages m ON m.organization_id = $1 AND m.retry_of = a.id
+)
+SELECT m.id FROM again a JOIN messages m ON m.organization_id = $1 AND m.id = a.id
+WHERE a.id <> ALL ($2) AND coalesce(m.status, 'pending') NOT IN ('failed', 'canceled')
+  AND m.metadata #> '{provider,test}' IS DISTINCT FROM 'true'
+  AND NOT EXISTS (
+    SELECT FROM gateway.queue q WHERE q.organization_id = $1 AND q.message_id = a.id AND q.is_test)
+LIMIT 1;
 
 -- name: list
 -- Every filter is optional: a custom plan folds the absent ones away before it chooses an index.

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.service.wires import step
+
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 
@@ -26,13 +29,15 @@ async def become(gateway: Gateway, message_id: str, status: str) -> None:
         await db.execute("UPDATE messages SET status = $1 WHERE id = $2", status, message_id)
 
 
-async def test_retries_at_once(gateway: Gateway, ask: Ask) -> None:
-    """However many send a failed message again at the same moment, one message leaves."""
+@pytest.mark.parametrize("keys", [[], ["one"], ["one", "two", "three"]])
+async def test_retries_at_once(gateway: Gateway, ask: Ask, keys: list[str]) -> None:
+    """However many send a failed message again at the same moment, with whatever keys, one message
+    leaves."""
     path = await retry_of_failed(gateway, ask)
-    answers = await asyncio.gather(*(ask("POST", path) for _ in range(6)))
+    headers: list[dict[str, str]] = [{}, {}, {}, *({"Idempotency-Key": key} for key in keys)]
+    answers = await asyncio.gather(*(ask("POST", path, headers=each) for each in headers))
 
-    assert {202, 409} >= {answer.status for answer in answers}
-    assert 1 == len({answer.body["id"] for answer in answers if answer.status == 202})
+    assert [202] + [409] * (len(headers) - 1) == sorted(answer.status for answer in answers)
     assert 2 == await gateway.count("messages")
 
 
@@ -61,3 +66,28 @@ async def test_retries_with_a_key(gateway: Gateway, ask: Ask) -> None:
     assert [202] * 4 == [answer.status for answer in answers]
     assert 1 == len({answer.body["id"] for answer in answers})
     assert (409, 2) == (other.status, await gateway.count("messages"))
+
+
+async def test_retry_of_a_retry(gateway: Gateway, ask: Ask) -> None:
+    """What has arrived after a second try stands in the place of the first message, too."""
+    path = await retry_of_failed(gateway, ask)
+    second = (await ask("POST", path)).body["id"]
+    await become(gateway, second, "failed")
+    third = (await ask("POST", f"/v1/messages/{second}/retry")).body["id"]
+    await become(gateway, third, "delivered")
+
+    for refused in (await ask("POST", path), await ask("POST", f"/v1/messages/{second}/retry")):
+        assert (409, True) == (refused.status, third in refused.body["detail"])
+
+
+async def test_retry_by_a_test_key(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What a test key only seems to send again, waiting or sent, keeps nobody from doing so."""
+    path = await retry_of_failed(gateway, ask)
+    for _ in range(2):
+        assert 202 == (await ask("POST", path, key=gateway.a.test_key)).status
+        await step(api.worker(gateway))
+    assert 202 == (await ask("POST", path, key=gateway.a.test_key)).status
+    live = await ask("POST", path)
+
+    assert (202, []) == (live.status, api.asked)
+    assert 409 == (await ask("POST", path, key=gateway.a.test_key)).status

@@ -160,12 +160,17 @@ async def test_what_follows_a_failure(gateway: Gateway, ask: Ask, api: Api) -> N
 
 
 async def test_an_opt_out(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """Who has told Twilio to stop is on the list from the answer on; the callback adds nothing."""
+    """Who has told Twilio to stop is on the list from the answer on, as of the time that it tells;
+    the callback adds nothing."""
     await send(ask, **SMS)
-    api.says(201, {"sid": SID, "status": "failed", "error_code": 21610, "to": ADA})
+    at = "Fri, 02 Jan 2026 03:04:05 +0000"
+    failed = {"sid": SID, "status": "failed", "error_code": 21610, "to": ADA, "date_updated": at}
+    api.says(201, failed)
     await step(api.worker(gateway))
 
     assert {("sms", ADA, "stop")} == await suppressed(ask)
+    (stop,) = (await ask("GET", "/v1/suppressions")).body["data"]
+    assert stop["evidence"]["occurred_at"].startswith("2026-01-02T03:04:05")
     callback = {"MessageSid": SID, "MessageStatus": "failed", "ErrorCode": "21610", "To": ADA}
     assert 200 == (await from_twilio(gateway, "status", callback)).status
     assert 1 == await gateway.count("gateway.consent_events")

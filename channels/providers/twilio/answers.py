@@ -102,7 +102,7 @@ def _outcome(record: Record, sid: str, name: str) -> Told:
         # Callbacks hardly ever have the words, and with other words it would be another failure.
         "ErrorMessage": None if explain(str(code)) else _plain(record.get("error_message")),
     }
-    return Told(event="status", said=said)
+    return Told(event="status", said=said, at=parse_date(record.get("date_updated")))
 
 
 def read_page(answer: Response, name: str = "messages") -> Page:

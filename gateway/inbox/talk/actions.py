@@ -7,7 +7,6 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.accept import canceling
-from gateway.api.sending import once
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
@@ -55,14 +54,19 @@ async def retry(visit: Visit) -> web.StreamResponse:
     If the message sent in its place was canceled, it can be sent once more.
     """
     where = await thread.at(visit, visit.id)
+    if not await _is_sent_again(visit):
+        try:
+            await visit.services.accepting.retry(visit.staff, visit.id)
+        except Problem:
+            if not await _is_sent_again(visit):  # a colleague was quicker
+                raise
+    return visit.redirect(f"/c/{where}", done="again")
+
+
+async def _is_sent_again(visit: Visit) -> bool:
     async with visit.services.database.as_caller(visit.staff) as db:
         found = await desk.retries(db, visit.staff.organization_id, [visit.id])
-    retries = found.get(visit.id, [])
-    if not is_sent_again(retries):
-        await visit.services.accepting.retry(
-            visit.staff, visit.id, lambda tries: once(visit.staff, visit.id, tries)
-        )
-    return visit.redirect(f"/c/{where}", done="again")
+    return is_sent_again(found.get(visit.id, []))
 
 
 def _id(text: str) -> str:
