@@ -1,16 +1,19 @@
-"""A failed message is sent again as it is stored."""
+"""A failed message is sent again as it is stored, and once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
 from channels.model import Channel
 from gateway import parts
-from gateway.problems import FieldError, invalid
+from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.messages import AttachmentIn, SendRequest
+from gateway.store import messages
+from gateway.store.database import Connection
 from gateway.store.messages import Row
 
 # What we note in the metadata of a message ourselves.
@@ -59,3 +62,18 @@ def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
     except (AttributeError, KeyError, TypeError, ValidationError):
         text = "are stored in a form of another program, which cannot be sent again"
         raise invalid([FieldError("attachments", text)]) from None
+
+
+async def check(db: Connection, organization_id: UUID, rows: Sequence[Row]) -> None:
+    """Raise `Problem` 409 where something else has been sent in place of the same message."""
+    again = [row["retry_of"] for row in rows if row.get("retry_of")]
+    if not again:
+        return
+    if len(again) > len(set(again)):
+        raise Problem(409, "It is being sent again just now.")  # each of them alone
+    if found := await messages.sent_again(db, organization_id, again):
+        raise Problem(
+            409,
+            f"Message {found} has been sent in its place. Once that has failed, or is canceled, it "
+            "can be sent once more.",
+        )

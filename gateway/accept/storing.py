@@ -10,6 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from gateway import placing
+from gateway.accept import repeating
 from gateway.accept.keeping import (
     Alone,
     Keep,
@@ -232,7 +233,7 @@ class Storing:
                 held = await messages.hold_leads(
                     db, organization_id, list(leads) if notes else [], waits=wait.for_rows
                 )
-                await _check_retries(db, organization_id, of_one)
+                await repeating.check(db, organization_id, of_one)
                 await keep(db, organization_id, of_one, held, stored, placed)
                 written_to = {row["lead_id"] for row in of_one if row["id"] in placed}
                 left[organization_id] = list((leads & written_to) - set(held))
@@ -269,21 +270,6 @@ async def _firsts(db: Connection, batch: Sequence[Accepted], others: set[Claim])
             claimed.add(accepted.claim)
             firsts.append(accepted)
     return firsts
-
-
-async def _check_retries(db: Connection, organization_id: UUID, rows: Sequence[Row]) -> None:
-    """Raise `Problem` 409 where something else has been sent in place of the same message."""
-    again = [row["retry_of"] for row in rows if row.get("retry_of")]
-    if not again:
-        return
-    if len(again) > len(set(again)):
-        raise Problem(409, "It is being sent again just now.")  # each of them alone
-    if found := await messages.sent_again(db, organization_id, again):
-        raise Problem(
-            409,
-            f"Message {found} has been sent in its place. Once that has failed, or is canceled, it "
-            "can be sent once more.",
-        )
 
 
 async def _keep_answers(
