@@ -113,7 +113,8 @@ async def test_the_same_as_a_report(
     ask: Ask,
     api: Api,
     capsys: pytest.CaptureFixture[str],
-    is_early: bool,  # noqa: FBT001
+    *,
+    is_early: bool,
 ) -> None:
     """A callback that says what the answer says is the same report, whichever comes first: one
     event, counted once; one in other words changes nothing of the row."""

@@ -140,13 +140,13 @@ def test_answers(case: dict[str, Any]) -> None:
     answer, expected = case["response"], case["expected"]
     response = Response(answer["status"], answer["body"], answer["headers"])
     if case["kind"] == "send_response" and expected["external_id"]:
-        sent = read(response)
+        sent = read(response, "messages")
         assert sent.external_id == expected["external_id"]
         if "provider_status" in expected:
             assert sent.detail["status"] == expected["provider_status"]
         return
     with pytest.raises(SendError) as raised:
-        read(response)
+        read(response, "messages")
     if case["kind"] == "send_response":
         assert type(raised.value) is AnswerLost
         return

@@ -48,7 +48,7 @@ class Page:
         return all(date is not None and date < moment for date in dates)
 
 
-def read(answer: Response, name: str = "messages") -> Sent:
+def read(answer: Response, name: str) -> Sent:
     """What Twilio says of a message or call that it was handed; raises a `SendError`.
 
     `name` is that of the list which it is in.
