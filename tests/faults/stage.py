@@ -201,6 +201,15 @@ class Stage:
 
         await until_nothing(wrong, seconds)
 
+    async def until_delivered(self, ids: Sequence[str], seconds: float) -> None:
+        """Wait until messages that are read were delivered, too: that may be reported later."""
+
+        async def only_read() -> list[str]:
+            rows = await self.rows(ids)
+            return [i for i, row in rows.items() if row["read_at"] and not row["delivered_at"]]
+
+        await until_nothing(only_read, seconds)
+
     async def _ask(self, method: str, url: str, **words: Any) -> Json:
         async with self.http.request(method, url, **words) as response:
             answer: Json = await response.json(content_type=None)
