@@ -220,6 +220,9 @@ async def _transact(
     # Listened for from the first piece on: a server may refuse in the middle.
     answering = asyncio.create_task(client.protocol.read_response(timeout=seconds))
     try:
+        # What comes before it listens is dropped by the library, and uvloop may read an answer
+        # before it begins a new task.
+        await asyncio.sleep(0)
         await _leave(client.protocol, content, answering, phase)
         answer = await answering
     except BaseException:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiosmtplib.protocol import SMTPProtocol
 
 from channels import smtp_pool
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
@@ -53,6 +54,23 @@ async def test_a_mail_is_taken(half: Smtp, session: aiohttp.ClientSession) -> No
     message = email.message_from_bytes(raw, policy=email.policy.default)
     assert (message["Message-ID"], message["Subject"]) == (f"<{MESSAGE_ID}>", "Hello")
     assert server.commands[1].startswith("MAIL FROM:<shop@example.com> SIZE=")
+
+
+async def test_a_prompt_answer(
+    hasty: Smtp, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is there as soon as the content has left is heard."""
+    write = SMTPProtocol.write
+
+    def answered(protocol: SMTPProtocol, data: bytes) -> None:
+        write(protocol, data)
+        if data.endswith(b"\r\n.\r\n"):  # as uvloop reads it, before any new task begins
+            protocol.data_received(b"250 2.0.0 queued at once\r\n")
+
+    monkeypatch.setattr(SMTPProtocol, "write", answered)
+    async with Server(answers={"content": None}) as server:
+        sent = await hasty.send(account(server.port), outbound(), session, "")
+    assert sent == Sent(external_id=MESSAGE_ID, detail={"reply": "2.0.0 queued at once"})
 
 
 async def test_an_old_server(half: Smtp, session: aiohttp.ClientSession) -> None:
