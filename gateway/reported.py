@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from channels.model import Account
 from gateway.store.reports import Event, event_id
 from webhooks.model import StatusReport
+
+# How far a provider's clock may be ahead of ours and still be believed.
+_AHEAD = timedelta(days=1)
 
 
 def report_event(
@@ -21,7 +24,7 @@ def report_event(
         type=report.word,
         status=report.status,
         source=account.provider,
-        occurred_at=not_later(report.occurred_at, at) or at,
+        occurred_at=believed(report.occurred_at, at) or at,
         external_id=report.external_id,
         error_code=report.error_code,
         error_message=report.error_message,
@@ -45,6 +48,7 @@ def report_name(report: StatusReport) -> str:
     return name
 
 
-def not_later(told: datetime | None, at: datetime | None = None) -> datetime | None:
-    """What happened is not later than now, or than `at`, whatever the clock of whoever tells it."""
-    return None if told is None else min(told, at or datetime.now(UTC))
+def believed(told: datetime | None, at: datetime | None = None) -> datetime | None:
+    """When it happened, as the provider says, also where its clock is ahead of ours: of several
+    things the order of arrival must not decide. None for what is beyond now, or `at`, by days."""
+    return None if told is None or told > (at or datetime.now(UTC)) + _AHEAD else told

@@ -12,7 +12,7 @@ from channels.model import Account, Attachment, Channel
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import writers
-from gateway.reported import not_later, report_name
+from gateway.reported import believed, report_name
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered
 from webhooks.model import Addition, Inbound, StatusReport
@@ -58,7 +58,7 @@ def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
         type=addition.word,
         status=None,
         source=account.provider,
-        occurred_at=not_later(addition.occurred_at),
+        occurred_at=believed(addition.occurred_at),
         detail=dict(addition.detail),
         provider=dict(addition.provider) or None,
     )
@@ -73,7 +73,7 @@ def unmatched(account: Account, report: StatusReport, at: datetime | None = None
         "id": report_id(report_name(report)),
         "type": report.word,
         "status": report.status,
-        "occurred_at": not_later(report.occurred_at, at) or at or datetime.now(UTC),
+        "occurred_at": believed(report.occurred_at, at) or at or datetime.now(UTC),
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
@@ -91,7 +91,7 @@ def kept_addition(account: Account, addition: Addition) -> Row:
         "id": report_id(addition.key),
         "type": addition.word,
         "status": None,
-        "occurred_at": not_later(addition.occurred_at) or datetime.now(UTC),
+        "occurred_at": believed(addition.occurred_at) or datetime.now(UTC),
         "source": account.provider,
         "detail": {
             **addition.detail,
@@ -160,8 +160,13 @@ def inbound_row(
         "attachments": as_rows(files),
         "external_id": message.external_id,
         "metadata": metadata,
-        "occurred_at": not_later(message.occurred_at),
+        "occurred_at": _by_now(message.occurred_at),
         "event_id": event_id(own_id, "received"),
         "source": account.provider,
         "arrived_at": at,
     }
+
+
+def _by_now(told: datetime | None) -> datetime | None:
+    """When they wrote, but not later than now: what follows from it must not last longer."""
+    return None if told is None else min(told, datetime.now(UTC))

@@ -13,6 +13,7 @@ import asyncpg
 from channels.model import Account, Status
 from gateway.ids import new_id
 from gateway.metrics import Metrics
+from gateway.receive.incoming import unmatched
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.requests import RawRequest
@@ -132,6 +133,43 @@ async def test_what_says_nothing_new_writes_no_row(gateway: Gateway) -> None:
     earlier = sent_at - timedelta(seconds=5)
     await reporting.store(received(gateway, [report(message_id, "SM1", Status.SENT, earlier)]))
     assert ("sent", earlier) == (await version())[1:]
+
+
+async def test_a_clock_that_is_ahead_of_ours(gateway: Gateway) -> None:
+    """What a provider says happened in a moment counts by when it says so, in whichever order it
+    comes, kept first or not; what it says of days from now happened when it came."""
+    soon = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
+    reporting = Reporting(gateway.database, Metrics())
+    failed = [
+        replace(
+            report(None, "", Status.FAILED, soon + timedelta(seconds=n)),
+            error_code=code,
+            error_message=code,
+        )
+        for n, code in enumerate(("first", "second"))
+    ]
+    read = report(None, "", Status.READ, soon + timedelta(days=3))
+    rows = []
+    for number, told in enumerate(([*failed, read], [read, *failed[::-1]])):
+        async with gateway.database.as_service() as db:
+            message_id = await db.fetchval(
+                "INSERT INTO messages (organization_id, channel, direction, from_address,"
+                " to_address, body, external_id, status) SELECT $1, 'sms', 'outbound',"
+                " '+15551230001', '+15550000001', 'Hello', $2, 'sent' RETURNING id",
+                gateway.a.organization_id,
+                f"SM{number}",
+            )
+        for one in told:
+            own = replace(one, external_id=f"SM{number}", key=f"{one.key}:{number}")
+            await reporting.store(received(gateway, [own]))
+        async with gateway.database.as_service() as db:
+            rows += await db.fetch("SELECT * FROM messages WHERE id = $1", message_id)
+    assert [(soon, "first", "first")] * 2 == [
+        (row["failed_at"], row["error_code"], row["error_message"]) for row in rows
+    ]
+    assert all(row["read_at"] < soon for row in rows)
+    early = unmatched(received(gateway, []).account, failed[0])
+    assert soon == early["occurred_at"]
 
 
 async def test_reports_that_cannot_be_applied_when_they_come(gateway: Gateway) -> None:
