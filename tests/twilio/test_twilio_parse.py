@@ -238,6 +238,23 @@ def test_get_requests() -> None:
             Channel.WHATSAPP, "US.1234", "+15550001111",
         ),
         ({"WaId": "15550002222"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
+        (
+            {"From": "whatsapp:15550002222", "WaId": "15550002222", "To": "whatsapp:15550001111"},
+            Channel.WHATSAPP, "+15550002222", "+15550001111",
+        ),
+        ({"From": "", "WaId": "15550002222"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
+        (
+            {"From": "15550002222", "WaId": "15550002222"},
+            Channel.WHATSAPP, "+15550002222", "+15550001111",
+        ),
+        ({"From": "whatsapp:6841234"}, Channel.WHATSAPP, "+6841234", "+15550001111"),
+        (
+            {"From": "15550002222", "To": "15550001111"},
+            Channel.SMS, "+15550002222", "+15550001111",
+        ),
+        ({"From": "rcs:15550002222"}, Channel.SMS, "+15550002222", "+15550001111"),
+        ({"From": "384387", "To": "6841234"}, Channel.SMS, "384387", "6841234"),
+        ({"From": "CLINIC24", "To": "3125550100"}, Channel.SMS, "CLINIC24", "3125550100"),
         ({"MessageType": "location"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
         ({"MessageType": "text"}, Channel.SMS, "+15550002222", "+15550001111"),
         (
@@ -256,7 +273,7 @@ def test_channels_and_addresses(
     form: dict[str, str], channel: Channel, sender: str, to: str
 ) -> None:
     """A message is WhatsApp's by its prefix or by what only WhatsApp has; one over RCS is the
-    answer to an SMS that went out so; addresses have no prefix."""
+    answer to an SMS that went out so; addresses have no prefix, and numbers their +."""
     message = inbound(**form)
     assert (message.channel, message.from_address, message.to_address) == (channel, sender, to)
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from channels import phone
 from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
@@ -95,8 +96,8 @@ def call(given: Given) -> list[WebhookEvent]:
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address=bare(first(given, "From", "Caller")) or "anonymous",
-            to_address=bare(first(given, "To", "Called")),
+            from_address=phone.with_plus(bare(first(given, "From", "Caller"))) or "anonymous",
+            to_address=phone.with_plus(bare(first(given, "To", "Called"))),
             body="",
             detail=detail(given, leave_out=CALL_READ),
         )
