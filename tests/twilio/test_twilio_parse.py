@@ -126,10 +126,13 @@ def test_errors(form: dict[str, str], code: str | None, message: str | None) -> 
 
 
 def test_reactions_and_quotes() -> None:
-    """A message names the one that it quotes; a reaction has its sign apart."""
+    """A message names the one that it quotes, in its detail, too, should we not have that one; a
+    reaction has its sign apart."""
     message = inbound(MessageType="reaction", Body="👍", OriginalRepliedMessageSid="SM9")
     assert (message.channel, message.body, message.quotes) == (Channel.WHATSAPP, "👍", "SM9")
-    assert message.detail == {"reaction": "👍", "MessageType": "reaction"}
+    assert message.detail == {
+        "reaction": "👍", "MessageType": "reaction", "OriginalRepliedMessageSid": "SM9",
+    }  # fmt: skip
     assert inbound(OriginalRepliedMessageSid="S" * 65).quotes is None
 
 

@@ -64,10 +64,7 @@ DIGITS: Final = re.compile(r"[0-9]{7,15}")
 
 STATUS_READ = IDS | {"MessageStatus", "ErrorCode", "ErrorMessage", "Body"}
 LOCATION = ("Latitude", "Longitude", "Address", "Label")
-MESSAGE_READ = IDS | {
-    "From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", "OriginalRepliedMessageSid",
-    *LOCATION,
-}  # fmt: skip
+MESSAGE_READ = IDS | {"From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", *LOCATION}
 
 # Kinds of message that no SMS has.
 WHATSAPP_TYPES = frozenset(
