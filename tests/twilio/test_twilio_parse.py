@@ -326,11 +326,38 @@ def test_attachments(form: dict[str, str], attachments: list[Attachment]) -> Non
     assert list(inbound(**form).attachments) == attachments
 
 
+def test_a_flow_is_kept_whole() -> None:
+    """The answers of a flow, and what else is JSON, are kept as they came, however long."""
+    answers = json.dumps({f"question_{number}": "An answer, é" for number in range(900)})
+    message = inbound(FlowData=answers, ReferralBody="b" * 3000)
+    assert message.detail == {"referral": {"Body": "b" * 3000}, "FlowData": answers}
+
+
 def test_details_are_bounded() -> None:
-    """However much a request says, an event keeps a bounded part of it."""
+    """However much a request says, an event keeps a bounded part of it, and says so."""
     message = inbound(**{f"New{number}": "x" * 5000 for number in range(100)})
-    assert len(message.detail) == 40
-    assert {len(value) for value in message.detail.values()} == {1000}
+    left_out = message.detail["left_out"]
+    assert left_out.startswith("It has more than 40 parameters. Too much to be kept whole: New0, ")
+    assert len(message.detail) == 41
+    assert {len(value) for value in message.detail.values()} == {1000, 5000, len(left_out)}
+    assert len(json.dumps(message.detail)) < 70_000
+
+
+def test_the_largest_of_a_request_is_cut() -> None:
+    """Of a request that says too much all is whole but the largest, which are cut and named."""
+    said = {"FlowData": "x" * 70_000, "ReferralBody": "y" * 65_000, "ProfileName": "Ann"}
+    message = inbound(**said, Latitude="1", Label="z" * 2000)
+    assert message.detail == {
+        "location": {"latitude": "1", "label": "z" * 2000},
+        "referral": '{"Body": "' + "y" * 990,
+        "FlowData": "x" * 1000,
+        "ProfileName": "Ann",
+        "left_out": "Too much to be kept whole: FlowData, referral.",
+    }
+    assert "left_out" not in inbound(FlowData="x" * 63_000).detail
+    assert inbound(FlowData="é" * 70_000).detail == {
+        "FlowData": "é" * 1000, "left_out": "Too much to be kept whole: FlowData.",
+    }  # fmt: skip
 
 
 def test_the_first_of_repeated_parameters_counts() -> None:

@@ -140,7 +140,7 @@ def message(given: Given) -> list[WebhookEvent]:
         body=first(given, "ButtonText", "Body", "ListTitle"),
         attachments=tuple(_attachments(given)),
         quotes=sid(given, "OriginalRepliedMessageSid"),
-        detail=_person(given) | _places(given) | detail(given, leave_out=MESSAGE_READ),
+        detail=detail(given, leave_out=MESSAGE_READ, beside=_person(given) | _places(given)),
     )
     return [inbound, *_consent(inbound, given)]
 
@@ -220,7 +220,7 @@ def _places(given: Given) -> dict[str, Any]:
     """Location, referral and reaction, each as one thing."""
     location = {name.lower(): given[name] for name in LOCATION if given.get(name)}
     referral = {
-        name.removeprefix("Referral"): value[:DETAIL_CHARACTERS]
+        name.removeprefix("Referral"): value
         for name, value in given.items()
         if name.startswith("Referral") and value
     }
