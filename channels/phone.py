@@ -17,6 +17,7 @@ TAIL_DIGITS = 7
 _WRITTEN = re.compile(r"[+＋]?[\d\s().\-/\u2010-\u2015\u2212]{2,40}")
 _LONGEST = 41
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_WITHOUT_PLUS = re.compile(r"[1-9][0-9]{9,14}")
 _SHORT_CODE = re.compile(r"[0-9]{3,8}")
 # https://www.twilio.com/docs/glossary/what-alphanumeric-sender-id
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&.]{1,11}")
@@ -87,6 +88,19 @@ def _national_prefix(code: int) -> re.Pattern[str]:
     metadata = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
     prefix = metadata.national_prefix_for_parsing if metadata else None
     return re.compile(prefix or "(?!)")  # without one nothing matches
+
+
+def with_plus(text: str) -> str:
+    """A number in E.164 that lacks nothing but its +, with it; anything else as it is.
+
+    What has fewer than ten digits may be a short code. Ten are also how North America writes its
+    own numbers: of those only one that is given out, abroad, is taken for E.164.
+    """
+    number = f"+{text}"
+    if _WITHOUT_PLUS.fullmatch(text) is None or to_e164(number, None) != number:
+        return text
+    is_sure = len(text) > 10 or phonenumbers.is_valid_number(phonenumbers.parse(number))
+    return number if is_sure else text
 
 
 def tail(number: str) -> str:

@@ -15,7 +15,6 @@ from channels.providers.meta import API, VERSION
 from channels.providers.meta.reasons import read_error
 from webhooks import meta_people
 from webhooks.meta_values import (
-    ENTRIES,
     ID_CHARACTERS,
     Given,
     address,
@@ -92,7 +91,7 @@ def _body(message: Given, kind: str) -> str:
         reply = _reply(part)
         return text(reply.get("title")) or text(reply.get("body"))
     if kind == "contacts":
-        names = (obj(obj(each).get("name")) for each in items(message.get(kind))[:ENTRIES])
+        names = (obj(obj(each).get("name")) for each in items(message.get(kind)))
         return ", ".join(
             name
             for each in names
@@ -141,7 +140,8 @@ def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
     reply = _reply(part) if kind == "interactive" else {}
     system = part if kind == "system" else {}
     code, words = read_error(next(iter(items(message.get("errors"))), None))
-    known = filled(
+    is_known = kind in {*MEDIA, *PARTS, "text", "reaction"}
+    return filled(
         type=kind,
         phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
         ProfileName=obj(contact.get("profile")).get("name"),
@@ -157,9 +157,8 @@ def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
         error_code=code,
         error_message=words,
         **{name: message[name] for name in PARTS if name in message},
+        message=None if is_known else message,
     )
-    is_known = kind in {*MEDIA, *PARTS, "text", "reaction"}
-    return known | ({} if is_known else filled(message=message))
 
 
 def _reaction(part: Given) -> dict[str, Any]:

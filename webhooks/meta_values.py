@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
+
+from webhooks.values import KEPT_CHARACTERS, fitted
 
 Given = Mapping[str, Any]
 
-ID_CHARACTERS, DETAIL_CHARACTERS = 256, 1000
-ENTRIES, DEPTH, PART_CHARACTERS = 40, 5, 16_000
+ID_CHARACTERS, DETAIL_CHARACTERS, DEPTH = 256, 1000, 5
+# Of one text inside a part: half of what is kept, so that all else of the part stays what it is.
+TEXT_CHARACTERS = KEPT_CHARACTERS // 2
+# More than are kept, with a comma each: what has more of them is cut in any case.
+VALUES = KEPT_CHARACTERS
 
 _MOMENT = re.compile(r"[1-9][0-9]{0,10}")  # not 0: that is no time
 
@@ -38,36 +41,44 @@ def text(value: object, most: int | None = None) -> str:
     return value.replace("\0", "").encode(errors="replace").decode()[:most]
 
 
-def detail(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
-    """Any JSON that was read, bounded in depth, number and length, texts as they can be stored."""
-    if isinstance(value, str):
-        return text(value, DETAIL_CHARACTERS)
-    if isinstance(value, (dict, list)):
+def filled(**given: object) -> dict[str, Any]:
+    """Details without the empty ones, bounded; `left_out` names those that are not whole."""
+    kept, cut = {}, []
+    for name, each in given.items():
+        part = _Part()
+        if each is not None and (value := part.read(each)) not in (None, "", [], {}):
+            kept[name] = value
+            if part.is_cut:
+                cut.append(name)
+    return fitted(kept, cut=cut)
+
+
+class _Part:
+    """One detail while it is read: texts as they can be stored, bounded in depth and number."""
+
+    __slots__ = ("_values", "is_cut")
+
+    def __init__(self) -> None:
+        self.is_cut = False
+        self._values = iter(range(VALUES))
+
+    def read(self, value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401 - any JSON
+        if isinstance(value, str):
+            most = DETAIL_CHARACTERS if depth == DEPTH else TEXT_CHARACTERS
+            self.is_cut |= len(value) > most
+            return text(value, most)
+        if not isinstance(value, (dict, list)):
+            return value
         if depth == 0:
+            self.is_cut = True
             return None
         if isinstance(value, list):
-            return [detail(each, depth - 1) for each in value[:ENTRIES]]
+            each_of = zip(value, self._values, strict=False)
+            return [self.read(each, depth - 1) for each, _ in each_of]
+        members = zip(value.items(), self._values, strict=False)
         return {
-            text(name, ID_CHARACTERS): detail(each, depth - 1)
-            for name, each in islice(value.items(), ENTRIES)
+            text(name, ID_CHARACTERS): self.read(each, depth - 1) for (name, each), _ in members
         }
-    return value
-
-
-def filled(**given: object) -> dict[str, Any]:
-    """Details without the empty ones; of a part that is too large the beginning of its JSON."""
-    kept = {
-        name: value
-        for name, each in given.items()
-        if each is not None and (value := detail(each)) not in (None, "", [], {})
-    }
-    for name, value in kept.items():
-        # Only what may be: a character takes twelve in JSON at most, and texts are bounded.
-        is_part = isinstance(value, (dict, list))
-        may_be = is_part and 12 * len(repr(value)) > PART_CHARACTERS
-        if may_be and len(written := json.dumps(value)) > PART_CHARACTERS:
-            kept[name] = written[:DETAIL_CHARACTERS]
-    return kept
 
 
 def moment(value: object) -> datetime | None:

@@ -10,7 +10,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +19,8 @@ from webhooks.model import Unreadable
 
 DETAILS: Final = 40
 DETAIL_CHARACTERS: Final = 1000
+# Of all details of a message, as JSON: long orders and the answers of long forms have room.
+KEPT_CHARACTERS: Final = 64_000
 LONGEST_NUMBER: Final = 18
 # Codecs of Python that no mail is written in, and that take long or read something else.
 NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
@@ -117,6 +119,31 @@ def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, 
             break
         found[_bounded_text(name, 64)] = _bounded(value)
     return found
+
+
+def fitted(found: Mapping[str, Any], *, cut: Iterable[str] = ()) -> dict[str, Any]:
+    """Details that are no more together than is kept: of the largest only how their JSON begins.
+
+    `left_out` names those, and what was `cut` before.
+    """
+    kept, shortened = dict(found), set(cut)
+    # Only what may be: a character takes at most twice the room in JSON that it has here.
+    if 2 * len(repr(kept)) > KEPT_CHARACTERS:
+        texts = {name: _written(value) for name, value in kept.items()}
+        over = sum(len(text) for text in texts.values()) - KEPT_CHARACTERS
+        for name, text in sorted(texts.items(), key=lambda each: -len(each[1])):
+            if over <= 0 or len(text) <= DETAIL_CHARACTERS:
+                break
+            kept[name] = text[:DETAIL_CHARACTERS]
+            over -= len(text) - DETAIL_CHARACTERS
+            shortened.add(name)
+    if shortened:
+        kept["left_out"] = f"Too much to be kept whole: {', '.join(sorted(shortened))}."
+    return kept
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _bounded_text(text: str, length: int) -> str:

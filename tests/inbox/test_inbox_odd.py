@@ -155,6 +155,18 @@ def test_sizes(size: object, shown: str | None) -> None:
          ["A kind of message that WhatsApp does not pass on", "It is in the app."]),
         ("whatsapp", {"type": "unsupported"}, False,
          ["A kind of message that WhatsApp does not pass on"]),
+        ("whatsapp", {"type": "interactive", "flow_response": {f"q{n}": n for n in range(60)}},
+         False, ["Chosen from what was offered", *(f"q{n}: {n}" for n in range(40)),
+                 "and 20 more"]),
+        ("whatsapp", {"type": "order", "order": {"product_items": [
+            {"product_retailer_id": f"tea {n}"} for n in range(41)]}},
+         False, ["An order", *(f"1 × tea {n}" for n in range(40)), "and 1 more"]),
+        ("whatsapp", {"type": "contacts", "contacts": [
+            {"phones": [{"phone": str(n)}]} for n in range(42)]},
+         False, ["A contact", *(f"No name: {n}" for n in range(40)), "and 2 more"]),
+        ("whatsapp", {"type": "order", "order": "{", "left_out": "Too much of it: order."},
+         False, ["An order", "Not all of it is here. Too much of it: order."]),
+        ("whatsapp", {"type": "text", "left_out": ["x"]}, False, []),
         ("whatsapp", {"type": "text"}, False, []),
         ("whatsapp", {"type": ["reaction"]}, False, []),
         ("email", {"auto_submitted": True}, False, ["An automatic answer"]),
@@ -164,6 +176,8 @@ def test_sizes(size: object, shown: str | None) -> None:
          ["An automatic answer", "Not all of it is here. The mail has more than 9 files."]),
         ("email", {"left_out": 5}, False, []),
         ("sms", {"auto_submitted": "yes"}, False, []),
+        ("sms", {"left_out": "It has more than 40 parameters."}, False,
+         ["Not all of it is here. It has more than 40 parameters."]),
     ],
 )  # fmt: skip
 def test_details(

@@ -415,14 +415,35 @@ def test_words_about_nothing(given_message: dict[str, Any]) -> None:
     assert len(parsed(given_message)) == 1
 
 
+@pytest.mark.parametrize("count", [60, 300])
+def test_many_parts_are_kept_whole(count: int) -> None:
+    """All answers of a flow, goods of an order and contacts are kept, not only the first."""
+    answers = {f"question_{n}": "Yes, é " * 5 for n in range(count)}
+    reply = {"type": "nfm_reply", "nfm_reply": {"response_json": json.dumps(answers)}}
+    flow = received(message(type="interactive", interactive=reply))
+    goods = {
+        "product_items": [{"product_retailer_id": str(n), "quantity": n} for n in range(count)]
+    }
+    order = received(message(type="order", order=goods))
+    people = [{"name": {"formatted_name": f"Ann {n}"}} for n in range(count)]
+    contacts = received(message(type="contacts", contacts=people))
+    assert flow.detail["flow_response"] == answers
+    assert flow.detail["interactive"] == reply
+    assert order.detail["order"] == goods
+    assert contacts.detail["contacts"] == people
+    assert contacts.body == ", ".join(f"Ann {n}" for n in range(count))
+    assert not any("left_out" in each.detail for each in (flow, order, contacts))
+
+
 def test_details_are_bounded() -> None:
-    """However much stands in a message, its details are few, short, flat and can be stored."""
+    """However much stands in a message, its details are few, short, flat and can be stored; what
+    is not whole is named."""
     deep: Any = "end"
     for _ in range(100):
         deep = [deep]
     order = {
-        "text": "t" * 5000,
-        **{f"n{n}": n for n in range(100)},
+        "text": "t" * 50_000,
+        **{f"n{n}": n for n in range(600)},
     }
     seen = received(
         message(
@@ -430,13 +451,30 @@ def test_details_are_bounded() -> None:
             order=order,
             referral={"deep": deep, "big": 2**70, "nan": float("nan"), "a\0": "b\0", "no": False},
             contacts=[{"name": ["x" * 1000] * 40}] * 40,
-        )
+            button={"payload": "p" * 5000},
+        ),
+        contacts=[{"profile": {"name": "n" * 5000}, "wa_id": "15550002222"}],
     )
-    assert len(seen.detail["order"]) == 40
-    assert len(seen.detail["order"]["text"]) == 1000
-    assert len(seen.body) == 5000
+    assert seen.detail["order"] == order | {"text": "t" * 32_000}
+    assert len(seen.body) == 50_000
     assert seen.detail["referral"] == {
         "deep": [[[[None]]]], "big": str(2**70), "nan": "NaN", "a": "b", "no": False
     }  # fmt: skip
     assert len(seen.detail["contacts"]) == 1000
-    assert len(json.dumps(seen.detail)) < 60_000
+    assert seen.detail["button"] == {"payload": "p" * 5000}
+    assert len(seen.detail["ProfileName"]) == 1000
+    assert seen.detail["left_out"] == (
+        "Too much to be kept whole: ProfileName, contacts, order, referral."
+    )
+    assert len(json.dumps(seen.detail)) < 70_000
+
+
+def test_the_largest_parts_of_a_message_are_cut() -> None:
+    """A message of a type that nobody knows is bounded with its parts together."""
+    part = [["é" * 1000] * 50]
+    seen = received(message(type="novel", novel=part, referral=part))
+    assert seen.detail["left_out"] == "Too much to be kept whole: message."
+    assert (len(seen.detail["message"]), seen.detail["referral"]) == (1000, part)
+    seen = received(message(type="order", order={"product_items": [1] * 200_000}))
+    assert seen.detail["order"] == '{"product_items": [' + "1, " * 327
+    assert seen.detail["left_out"] == "Too much to be kept whole: order."

@@ -15,6 +15,7 @@ from channels.phone import (
     tail,
     to_e164,
     variants,
+    with_plus,
 )
 
 
@@ -59,6 +60,31 @@ def test_anything_is_a_number_or_none(text: str, country: str | None) -> None:
     """No text makes the reading fail, and a number read once reads as itself again."""
     number = to_e164(text, country)
     assert number is None or to_e164(number, None) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("14155552671", "+14155552671"),
+        ("15557659955", "+15557659955"),
+        ("447700900123", "+447700900123"),
+        ("6591234567", "+6591234567"),
+        ("3125550100", "3125550100"),
+        ("4155552671", "4155552671"),
+        ("384387", "384387"),
+        ("123456789", "123456789"),
+        ("014155552671", "014155552671"),
+        ("999123456789", "999123456789"),
+        ("1415555267100000", "1415555267100000"),
+        ("+14155552671", "+14155552671"),
+        ("1 415 555 2671", "1 415 555 2671"),
+        ("CLINIC24", "CLINIC24"),
+        ("", ""),
+    ],
+)
+def test_numbers_without_their_plus(text: str, number: str) -> None:
+    """What can only be a number in E.164 gets its +; a short code or a national number does not."""
+    assert with_plus(text) == number
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ async def test_statuses(
         await worker.work(turn)
     query = f"?message_id={sent['id']}"
     for number, word in itertools.chain(enumerate(order), enumerate(order)):
-        more = {"CallDuration": "17"} if word == "completed" else {}
+        more = {"CallDuration": "17"} if word == "completed" else {"AnsweredBy": "unknown"}
         told = await tell(gateway, account, "call-status", query=query, CallStatus=word,
                           Direction="outbound-api", SequenceNumber=str(number), **more)  # fmt: skip
         assert told.status in (200, 204)
@@ -191,6 +191,7 @@ async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
     for _ in range(2):
         await tell(gateway, account, "transcription", **text)
         await tell(gateway, account, "recording", **recording)
+        await tell(gateway, account, "recording", RecordingSid="RE3", RecordingStatus="failed")
     done = await tell(gateway, account, "gather", Direction="inbound", Digits="hangup")
     await tell(gateway, account, "call-status", Direction="inbound", CallStatus="completed",
                CallDuration="31")  # fmt: skip
@@ -200,7 +201,10 @@ async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
     (file,) = row["attachments"]
     assert "recording.mp3" == file["filename"]
     assert 1 == await gateway.count("gateway.media")
-    assert "31" == row["metadata"]["provider"]["duration"]
+    told = row["metadata"]["provider"]
+    assert ("31", "RE1", "7") == tuple(
+        told[name] for name in ("duration", "recording_sid", "recording_duration")
+    )
     assert "<Record" not in done.body
 
 

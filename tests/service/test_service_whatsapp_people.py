@@ -100,6 +100,25 @@ async def test_a_stop_by_twilio(gateway: Gateway, ask: Ask) -> None:
     assert stops(PHONE, BSUID) == await suppressed(ask)
 
 
+@pytest.mark.parametrize("who", [{"From": f"whatsapp:{ADA}", "WaId": ADA}, {"WaId": ADA}])
+async def test_a_number_without_its_plus_by_twilio(
+    gateway: Gateway, ask: Ask, who: dict[str, str]
+) -> None:
+    """Who comes without the + is the person with it: found, answered, and heard when they stop."""
+    await connect(gateway, "twilio", Channel.WHATSAPP)
+    fields = {"To": f"whatsapp:{OURS[Channel.WHATSAPP]}", **who}
+    hello = fields | {"MessageSid": "SM" + "1" * 32, "Body": "Hi"}
+    assert 200 == (await from_twilio(gateway, "message", hello)).status
+    (row,) = await inbound_of(ask, address=PHONE)
+    path = f"/v1/conversations/{row['conversation_id']}/messages"
+    reply = await ask("POST", path, {"body": "Hello"})
+    assert (202, PHONE) == (reply.status, reply.body["to_address"])
+
+    stop = fields | {"MessageSid": "SM" + "2" * 32, "Body": "Stop"}
+    assert 200 == (await from_twilio(gateway, "message", stop)).status
+    assert stops(PHONE) == await suppressed(ask)
+
+
 async def test_a_stop_by_a_user_id_that_answers(
     gateway: Gateway, ask: Ask, api: Api, account: UUID
 ) -> None:

@@ -148,6 +148,8 @@ def test_the_status_of_a_call_that_came_in() -> None:
     [
         ({"From": "+15550002222", "To": "+15550001111"}, "+15550002222", "+15550001111"),
         ({"Caller": " 15550002222", "Called": "+15550001111"}, "+15550002222", "+15550001111"),
+        ({"From": "15550002222", "To": "15550001111"}, "+15550002222", "+15550001111"),
+        ({"From": "3125550100", "To": "384387"}, "3125550100", "384387"),
         ({"From": "sip:ann@a.org", "Direction": "inbound"}, "sip:ann@a.org", ""),
         ({}, "anonymous", ""),
     ],
@@ -246,22 +248,36 @@ def test_no_recording(form: dict[str, str], word: str) -> None:
     assert parsed("recording", **form) == [Addition(external_id=CALL, word=word, key=key)]
 
 
+@pytest.mark.parametrize("word", ["in-progress", "failed", "absent"])
+def test_what_is_no_recording_names_none(word: str) -> None:
+    """A recording that there is not stands beside no other: its event alone tells of it."""
+    told = {"RecordingSid": "RE3", "RecordingDuration": "-1"}
+    assert parsed("recording", RecordingStatus=word, RecordingErrorCode="1", **told) == [
+        Addition(
+            external_id=CALL,
+            word=f"recording-{word}",
+            key=f"twilio:{CALL}:recording-{word}:RE3",
+            detail={"RecordingErrorCode": "1", **told},
+        )
+    ]
+
+
 def test_a_transcription() -> None:
     """What was said becomes the call's text; where nobody understood it there is none."""
     form = {"TranscriptionSid": "TR1", "TranscriptionText": "Call me\0 back."}
     done, key = "transcription-completed", f"twilio:{CALL}:transcription-"
-    told = {"transcription_sid": "TR1"}
     assert parsed("transcription", **form, TranscriptionStatus="completed") == [
         Addition(
             external_id=CALL, word=done, key=f"{key}completed:TR1", text="Call me back.",
-            provider=told,
+            provider={"transcription_sid": "TR1"},
         )
     ]  # fmt: skip
     assert parsed("transcription", **form, TranscriptionStatus="failed") == [
         Addition(
-            external_id=CALL, word="transcription-failed", key=f"{key}failed:TR1", provider=told
+            external_id=CALL, word="transcription-failed", key=f"{key}failed:TR1",
+            detail={"TranscriptionSid": "TR1"},
         )
-    ]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("event", ["recording", "transcription"])
@@ -323,6 +339,21 @@ def test_who_answered() -> None:
             provider={"answered_by": "machine_start", "machine_detection_duration": "2400"},
         )
     ]
+
+
+def test_nobody_knows_who_answered() -> None:
+    """That it is not known who answered stands beside no answer: only its event tells so."""
+    [found] = parsed("amd", f"?message_id={ID}", AnsweredBy="unknown")
+    assert isinstance(found, StatusReport)
+    assert (found.key, found.detail) == (
+        f"twilio:{CALL}:answered_by:unknown", {"AnsweredBy": "unknown"},
+    )  # fmt: skip
+    first, last = (
+        report(CallStatus=word, AnsweredBy=who)
+        for word, who in (("in-progress", "unknown"), ("completed", "human"))
+    )
+    told = [each.provider for each in (found, first, last)]
+    assert [{}, {}, {"answered_by": "human"}] == told
 
 
 def fetched(url: str, answer: bytes) -> WebhookEvent:

@@ -18,6 +18,8 @@ from webhooks.model import ConsentChange, Inbound, Reason, StatusReport
         ("63014", "", Channel.WHATSAPP, None),
         ("63014", "rcs:+15550002222", Channel.SMS, "+15550002222"),
         ("63033", "whatsapp:+15550002222", Channel.WHATSAPP, "+15550002222"),
+        ("63033", "whatsapp:15550002222", Channel.WHATSAPP, "+15550002222"),
+        ("21610", "15550002222", Channel.SMS, "+15550002222"),
         ("63050", "whatsapp:+15550002222", Channel.WHATSAPP, "+15550002222"),
     ],
 )

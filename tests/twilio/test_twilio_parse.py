@@ -126,10 +126,13 @@ def test_errors(form: dict[str, str], code: str | None, message: str | None) -> 
 
 
 def test_reactions_and_quotes() -> None:
-    """A message names the one that it quotes; a reaction has its sign apart."""
+    """A message names the one that it quotes, in its detail, too, should we not have that one; a
+    reaction has its sign apart."""
     message = inbound(MessageType="reaction", Body="👍", OriginalRepliedMessageSid="SM9")
     assert (message.channel, message.body, message.quotes) == (Channel.WHATSAPP, "👍", "SM9")
-    assert message.detail == {"reaction": "👍", "MessageType": "reaction"}
+    assert message.detail == {
+        "reaction": "👍", "MessageType": "reaction", "OriginalRepliedMessageSid": "SM9",
+    }  # fmt: skip
     assert inbound(OriginalRepliedMessageSid="S" * 65).quotes is None
 
 
@@ -238,6 +241,23 @@ def test_get_requests() -> None:
             Channel.WHATSAPP, "US.1234", "+15550001111",
         ),
         ({"WaId": "15550002222"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
+        (
+            {"From": "whatsapp:15550002222", "WaId": "15550002222", "To": "whatsapp:15550001111"},
+            Channel.WHATSAPP, "+15550002222", "+15550001111",
+        ),
+        ({"From": "", "WaId": "15550002222"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
+        (
+            {"From": "15550002222", "WaId": "15550002222"},
+            Channel.WHATSAPP, "+15550002222", "+15550001111",
+        ),
+        ({"From": "whatsapp:6841234"}, Channel.WHATSAPP, "+6841234", "+15550001111"),
+        (
+            {"From": "15550002222", "To": "15550001111"},
+            Channel.SMS, "+15550002222", "+15550001111",
+        ),
+        ({"From": "rcs:15550002222"}, Channel.SMS, "+15550002222", "+15550001111"),
+        ({"From": "384387", "To": "6841234"}, Channel.SMS, "384387", "6841234"),
+        ({"From": "CLINIC24", "To": "3125550100"}, Channel.SMS, "CLINIC24", "3125550100"),
         ({"MessageType": "location"}, Channel.WHATSAPP, "+15550002222", "+15550001111"),
         ({"MessageType": "text"}, Channel.SMS, "+15550002222", "+15550001111"),
         (
@@ -256,7 +276,7 @@ def test_channels_and_addresses(
     form: dict[str, str], channel: Channel, sender: str, to: str
 ) -> None:
     """A message is WhatsApp's by its prefix or by what only WhatsApp has; one over RCS is the
-    answer to an SMS that went out so; addresses have no prefix."""
+    answer to an SMS that went out so; addresses have no prefix, and numbers their +."""
     message = inbound(**form)
     assert (message.channel, message.from_address, message.to_address) == (channel, sender, to)
 
@@ -306,11 +326,38 @@ def test_attachments(form: dict[str, str], attachments: list[Attachment]) -> Non
     assert list(inbound(**form).attachments) == attachments
 
 
+def test_a_flow_is_kept_whole() -> None:
+    """The answers of a flow, and what else is JSON, are kept as they came, however long."""
+    answers = json.dumps({f"question_{number}": "An answer, é" for number in range(900)})
+    message = inbound(FlowData=answers, ReferralBody="b" * 3000)
+    assert message.detail == {"referral": {"Body": "b" * 3000}, "FlowData": answers}
+
+
 def test_details_are_bounded() -> None:
-    """However much a request says, an event keeps a bounded part of it."""
+    """However much a request says, an event keeps a bounded part of it, and says so."""
     message = inbound(**{f"New{number}": "x" * 5000 for number in range(100)})
-    assert len(message.detail) == 40
-    assert {len(value) for value in message.detail.values()} == {1000}
+    left_out = message.detail["left_out"]
+    assert left_out.startswith("It has more than 40 parameters. Too much to be kept whole: New0, ")
+    assert len(message.detail) == 41
+    assert {len(value) for value in message.detail.values()} == {1000, 5000, len(left_out)}
+    assert len(json.dumps(message.detail)) < 70_000
+
+
+def test_the_largest_of_a_request_is_cut() -> None:
+    """Of a request that says too much all is whole but the largest, which are cut and named."""
+    said = {"FlowData": "x" * 70_000, "ReferralBody": "y" * 65_000, "ProfileName": "Ann"}
+    message = inbound(**said, Latitude="1", Label="z" * 2000)
+    assert message.detail == {
+        "location": {"latitude": "1", "label": "z" * 2000},
+        "referral": '{"Body": "' + "y" * 990,
+        "FlowData": "x" * 1000,
+        "ProfileName": "Ann",
+        "left_out": "Too much to be kept whole: FlowData, referral.",
+    }
+    assert "left_out" not in inbound(FlowData="x" * 63_000).detail
+    assert inbound(FlowData="é" * 70_000).detail == {
+        "FlowData": "é" * 1000, "left_out": "Too much to be kept whole: FlowData.",
+    }  # fmt: skip
 
 
 def test_the_first_of_repeated_parameters_counts() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from channels import phone
 from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
@@ -95,8 +96,8 @@ def call(given: Given) -> list[WebhookEvent]:
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address=bare(first(given, "From", "Caller")) or "anonymous",
-            to_address=bare(first(given, "To", "Called")),
+            from_address=phone.with_plus(bare(first(given, "From", "Caller"))) or "anonymous",
+            to_address=phone.with_plus(bare(first(given, "To", "Called"))),
             body="",
             detail=detail(given, leave_out=CALL_READ),
         )
@@ -133,21 +134,23 @@ def _error(word: str, given: Given) -> tuple[str, str | None]:
 def recording(given: Given) -> list[WebhookEvent]:
     """A recording of a call, or that there is none."""
     word = "recording-" + _word(given, "RecordingStatus")
+    is_there = word == "recording-completed"
     url = given.get("RecordingUrl", "").strip()
     files: tuple[Attachment, ...] = ()
-    if word == "recording-completed" and url:
+    if is_there and url:
         name, kind = "recording.mp3", "audio/mpeg"
         files = (Attachment(url=f"{url}.mp3", filename=name, content_type=kind),)
     key = f"{word}:{given.get('RecordingSid', '')[:64]}"
-    return [_addition(given, word, key, attachments=files)]
+    return [_addition(given, word, key, attachments=files, is_there=is_there)]
 
 
 def transcription(given: Given) -> list[WebhookEvent]:
     """A recording in words, or that nobody understood it."""
     word = "transcription-" + _word(given, "TranscriptionStatus")
-    text = given.get("TranscriptionText", "") if word == "transcription-completed" else ""
+    is_there = word == "transcription-completed"
+    text = given.get("TranscriptionText", "") if is_there else ""
     key = f"{word}:{given.get('TranscriptionSid', '')[:64]}"
-    return [_addition(given, word, key, text=text or None)]
+    return [_addition(given, word, key, text=text or None, is_there=is_there)]
 
 
 def gather(given: Given, url: str) -> list[WebhookEvent]:
@@ -246,8 +249,7 @@ def _told(
         occurred_at=parse_date(given.get("Timestamp")),
         error_code=code,
         error_message=message,
-        detail=detail(given, leave_out=leave_out),
-        provider=_provider(given),
+        **_known(given, leave_out),
     )
 
 
@@ -259,7 +261,9 @@ def _addition(
     text: str | None = None,
     attachments: tuple[Attachment, ...] = (),
     leave_out: frozenset[str] = MORE_READ,
+    is_there: bool = True,
 ) -> Addition | Unknown:
+    """More about a call that came in; of what is not there after all only the event tells."""
     external_id = sid(given, "CallSid")
     if external_id is None:
         return Unknown(word=word, detail=detail(given, leave_out=IDS))
@@ -270,14 +274,20 @@ def _addition(
         text=text,
         attachments=attachments,
         occurred_at=parse_date(given.get("Timestamp")),
-        detail=detail(given, leave_out=leave_out),
-        provider=_provider(given),
+        **_known(given, leave_out, is_there=is_there),
     )
 
 
-def _provider(given: Given) -> dict[str, Any]:
-    """What staff look for, under our own names."""
-    return {ours: given[name][:64] for name, ours in TOLD.items() if given.get(name)}
+def _known(given: Given, leave_out: frozenset[str], *, is_there: bool = True) -> dict[str, Any]:
+    """What staff look for, under our own names, where it is known; the rest is the event's own.
+
+    What is told of a message keeps the greater of two texts: "unknown" would hide who answered.
+    """
+    told = {ours: given[name][:64] for name, ours in TOLD.items() if is_there and given.get(name)}
+    if _word(given, "AnsweredBy") == "unknown":
+        told.pop("answered_by", None)
+    untold = {name for name, ours in TOLD.items() if ours not in told}
+    return {"detail": detail(given, leave_out=leave_out - untold), "provider": told}
 
 
 def _word(given: Given, name: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from channels import consent
+from channels import consent, phone
 from channels.consent import Consent
 from channels.model import Attachment, Channel, Status
 from channels.providers.twilio import OPT_OUTS, PREFIX, explain
@@ -59,13 +59,12 @@ STATUSES: Final = {
 RECEIVED: Final = frozenset({"receiving", "received"})
 SIDS: Final = ("MessageSid", "SmsSid", "SmsMessageSid")
 SENDERS: Final = ("From", "ExternalUserId", "WaId")
+# A number without its +, on WhatsApp, where nothing else has as many digits.
+DIGITS: Final = re.compile(r"[0-9]{7,15}")
 
 STATUS_READ = IDS | {"MessageStatus", "ErrorCode", "ErrorMessage", "Body"}
 LOCATION = ("Latitude", "Longitude", "Address", "Label")
-MESSAGE_READ = IDS | {
-    "From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", "OriginalRepliedMessageSid",
-    *LOCATION,
-}  # fmt: skip
+MESSAGE_READ = IDS | {"From", "To", "Body", "SmsStatus", "NumMedia", "ListTitle", *LOCATION}
 
 # Kinds of message that no SMS has.
 WHATSAPP_TYPES = frozenset(
@@ -106,10 +105,11 @@ def status(given: Given, url: str) -> list[WebhookEvent]:
     to = given.get("To", "")
     # A callback may name nothing but the message; only channels beside SMS have codes of 63...
     is_whatsapp = to.startswith(WHATSAPP) or (not to and code.startswith("63"))
+    channel = Channel.WHATSAPP if is_whatsapp else Channel.SMS
     change = ConsentChange(
-        channel=Channel.WHATSAPP if is_whatsapp else Channel.SMS,
+        channel=channel,
         reason=Reason.STOP,
-        address=_address(to) or None,
+        address=_address(to, channel) or None,
         message_id=ours,
         external_id=external_id,
         word=code,
@@ -130,16 +130,17 @@ def message(given: Given) -> list[WebhookEvent]:
     scheme, colon, _ = sender.partition(":")
     if colon and f"{scheme}:" not in (WHATSAPP, RCS):
         return [Unknown(word=scheme[:64], detail=detail(given, leave_out=IDS))]
+    channel = Channel.WHATSAPP if _is_whatsapp(given) else Channel.SMS
     inbound = Inbound(
         external_id=external_id,
-        channel=Channel.WHATSAPP if _is_whatsapp(given) else Channel.SMS,
-        from_address=_address(sender),
-        to_address=_address(first(given, "To", "MessagingServiceSid")),
+        channel=channel,
+        from_address=_address(sender, channel),
+        to_address=_address(first(given, "To", "MessagingServiceSid"), channel),
         # A quick reply's text can differ from its Body; people see the button.
         body=first(given, "ButtonText", "Body", "ListTitle"),
         attachments=tuple(_attachments(given)),
         quotes=sid(given, "OriginalRepliedMessageSid"),
-        detail=_person(given) | _places(given) | detail(given, leave_out=MESSAGE_READ),
+        detail=detail(given, leave_out=MESSAGE_READ, beside=_person(given) | _places(given)),
     )
     return [inbound, *_consent(inbound, given)]
 
@@ -171,8 +172,12 @@ def _consent(inbound: Inbound, given: Given) -> Iterator[ConsentChange]:
         )
 
 
-def _address(text: str) -> str:
-    return bare(text.removeprefix(RCS), WHATSAPP)
+def _address(text: str, channel: Channel) -> str:
+    """An address without its prefix; a number with its +, which WaId, for one, never has."""
+    address = bare(text.removeprefix(RCS), WHATSAPP)
+    if channel is Channel.WHATSAPP and DIGITS.fullmatch(address):
+        return f"+{address}"
+    return phone.with_plus(address)
 
 
 def _sid(given: Given) -> str | None:
@@ -215,7 +220,7 @@ def _places(given: Given) -> dict[str, Any]:
     """Location, referral and reaction, each as one thing."""
     location = {name.lower(): given[name] for name in LOCATION if given.get(name)}
     referral = {
-        name.removeprefix("Referral"): value[:DETAIL_CHARACTERS]
+        name.removeprefix("Referral"): value
         for name, value in given.items()
         if name.startswith("Referral") and value
     }

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
 from webhooks.model import WebhookRequest
-from webhooks.values import our_id, read_object, stored
+from webhooks.values import fitted, our_id, read_object, stored
 
 FORM = "application/x-www-form-urlencoded"
 DETAILS, DETAIL_CHARACTERS = 40, 1000
@@ -108,14 +108,23 @@ def sid(given: Given, *names: str) -> str | None:
     return found if 0 < len(found) <= 64 else None
 
 
-def detail(given: Given, *, leave_out: frozenset[str]) -> dict[str, str]:
-    """What else was said, under Twilio's own names, bounded in number and length."""
+def detail(
+    given: Given, *, leave_out: frozenset[str], beside: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What else was said, under Twilio's own names, `beside` what was read of it; all bounded.
+
+    A value is whole where it can be: half of a flow's answers (FlowData) is no JSON.
+    """
     rest = [
-        (name[:64], value[:DETAIL_CHARACTERS])
+        (name[:64], value)
         for name, value in given.items()
         if value and name not in leave_out and not name.startswith(("Media", "Referral"))
     ]
-    return dict(rest[:DETAILS])
+    kept = fitted({**(beside or {}), **dict(rest[:DETAILS])})
+    if len(rest) > DETAILS:
+        more = f"It has more than {DETAILS} parameters."
+        kept["left_out"] = f"{more} {kept.get('left_out', '')}".rstrip()
+    return kept
 
 
 def bare(address: str, prefix: str = "") -> str:

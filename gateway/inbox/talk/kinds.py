@@ -19,6 +19,7 @@ _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST = 300
 _LARGEST = 10**15
+_LINES = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,16 +80,18 @@ def details(channel: str, told: Mapping[str, Any], *, is_ours: bool) -> list[str
     if channel == "call":
         return _call(told, is_ours=is_ours)
     if channel == "whatsapp":
-        return _whatsapp(told)
+        return [*_whatsapp(told), *_left_out(told)]
     if is_ours:
         return []
     automatic = ["An automatic answer"] if told.get("auto_submitted") is True else []
-    reply_to, left_out = _text(told.get("reply_to")), _text(told.get("left_out"))
-    return [
-        *automatic,
-        *([f"Asks for answers at {reply_to}"] if reply_to else []),
-        *([f"Not all of it is here. {left_out}"] if left_out else []),
-    ]
+    reply_to = _text(told.get("reply_to"))
+    answers = [f"Asks for answers at {reply_to}"] if reply_to else []
+    return [*automatic, *answers, *_left_out(told)]
+
+
+def _left_out(told: Mapping[str, Any]) -> list[str]:
+    left_out = _text(told.get("left_out"))
+    return [f"Not all of it is here. {left_out}"] if left_out else []
 
 
 def _call(told: Mapping[str, Any], *, is_ours: bool) -> list[str]:
@@ -154,8 +157,8 @@ def _contacts(told: Mapping[str, Any]) -> list[str]:
             number for p in _objects(each.get("phones")) if (number := _text(p.get("phone")))
         ]
         if numbers:
-            lines.append(f"{called or 'No name'}: {', '.join(numbers)}")
-    return lines
+            lines.append(f"{called or 'No name'}: {', '.join(numbers[:_LINES])}")
+    return _first(lines)
 
 
 def _order(told: Mapping[str, Any]) -> list[str]:
@@ -166,16 +169,17 @@ def _order(told: Mapping[str, Any]) -> list[str]:
         price = " ".join(filter(None, [_said(each.get("item_price")), _text(each.get("currency"))]))
         what = f"{_said(each.get('quantity')) or 1} × {_said(each.get('product_retailer_id'))}"
         lines.append(f"{what} ({price} each)" if price else what)
-    return lines
+    return _first(lines)
 
 
 def _flow(told: Mapping[str, Any]) -> list[str]:
     """What somebody filled into a form (a flow)."""
     answers = told.get("flow_response")
-    given = list(answers.items())[:40] if isinstance(answers, dict) else []
-    return [
+    given = answers.items() if isinstance(answers, dict) else ()
+    lines = [
         f"{name}: {said}" for name, each in given if name != "flow_token" and (said := _said(each))
     ]
+    return _first(lines)
 
 
 def _chosen(told: Mapping[str, Any]) -> list[str]:
@@ -200,15 +204,19 @@ _CONTENTS = {
 }
 
 
+def _first(lines: list[str]) -> list[str]:
+    """As many lines as anybody reads, and how many more there are."""
+    more = len(lines) - _LINES
+    return [*lines[:_LINES], f"and {more} more"] if more > 0 else lines
+
+
 def _objects(value: object) -> list[Mapping[str, Any]]:
-    return (
-        [each for each in value[:40] if isinstance(each, dict)] if isinstance(value, list) else []
-    )
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _said(value: object) -> str:
     """A text, a number, or several, on one line."""
-    given = value[:40] if isinstance(value, list) else [value]
+    given = value[:_LINES] if isinstance(value, list) else [value]
     plain = [each for each in given if isinstance(each, (str, int, float))]
     return ", ".join(str(each)[:200] for each in plain)
 
