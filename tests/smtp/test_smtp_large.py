@@ -69,6 +69,8 @@ class Stalling(Server):
         count, writer = 0, self._writers[-1]
         self.reached.set()
         if self.early is not None:
+            # Not with its answer to DATA: before the content there is nothing to refuse.
+            count += len(await reader.read(2**14))
             writer.write(self.early.encode() + b"\r\n")
             await writer.drain()
         try:
