@@ -114,6 +114,7 @@ class Meta:
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
         """Post a message to the `events` webhook of the account whose number `to` is."""
         account = self._accounts.owner(body.to, body.account)
+        account.note_written_to(body.to)
         url = self._accounts.webhook(account, "events")
         files = [await file_of(self._state, media) for media in body.media]
         if len(files) > 1:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from gateway.simulator.accounts import AccountBook, SimAccount
 from gateway.simulator.meta_errors import MetaError
@@ -18,9 +18,10 @@ from gateway.simulator.plan import bare
 class MetaAccount(SimAccount):
     """An account as `POST /_sim/accounts` gives it.
 
-    `display_phone_number` is the number that people write to (default: any). `templates` are
-    bodies by `name` or `name/language`, with `{{1}}` for variables: where any are given, no other
-    is accepted. With `enforce_window` free texts fail outside the 24 hours.
+    `display_phone_number` is the number that people write to (default: any, the last one that
+    somebody wrote to). `templates` are bodies by `name` or `name/language`, with `{{1}}` for
+    variables: where any are given, no other is accepted. With `enforce_window` free texts fail
+    outside the 24 hours.
     """
 
     access_token: str = Field(min_length=1, repr=False)
@@ -31,6 +32,7 @@ class MetaAccount(SimAccount):
     display_phone_number: str | None = None
     templates: dict[str, str] = Field(default_factory=dict)
     enforce_window: bool = False
+    _written_to: str | None = PrivateAttr(default=None)
 
     @property
     def key(self) -> str:
@@ -45,7 +47,12 @@ class MetaAccount(SimAccount):
     @property
     def number(self) -> str:
         """Its number, digits alone."""
-        return bare(self.display_phone_number or "15550000000").removeprefix("+")
+        known = self.display_phone_number or self._written_to or "15550000000"
+        return bare(known).removeprefix("+")
+
+    def note_written_to(self, address: str) -> None:
+        """Somebody writes to this number: it is the account's, unless another was given."""
+        self._written_to = address
 
     def owns(self, address: str) -> bool:
         """Whether `address` is its number."""

@@ -48,6 +48,18 @@ async def test_a_text(whatsapp: Sim, hook: Hook) -> None:
     assert value["contacts"] == [{"profile": {"name": "Ana"}, "wa_id": "15551230001"}]
 
 
+async def test_whom_they_write_to(bare_sim: Sim) -> None:
+    """Where an account names no number, it is the one that somebody writes to."""
+    webhooks = {"events": f"{bare_sim.hook.base}/events"}
+    nameless = {name: said for name, said in ACCOUNT.items() if name != "display_phone_number"}
+    await bare_sim.account("meta", **nameless, webhooks=webhooks)
+
+    values = [await _write(bare_sim, to=to) for to in ("+15551230002", "whatsapp:+15551230009")]
+
+    told = [value["metadata"]["display_phone_number"] for value in values]
+    assert told == ["15551230002", "15551230009"]
+
+
 @pytest.mark.parametrize(
     ("params", "kind"),
     [
