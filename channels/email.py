@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
@@ -16,6 +16,8 @@ from channels.styles import TooComplex, inline_styles
 from channels.text import is_sendable
 
 __all__ = ["compose", "key", "looks_like_html", "spellings", "to_mailbox", "to_text", "topic"]
+
+T = TypeVar("T")
 
 MAILBOX_CHARACTERS = 254
 SUBJECT_CHARACTERS = 998
@@ -122,13 +124,42 @@ def compose(
     is_html: bool = False,
     is_inlined: bool = False,
 ) -> Content:
-    """The content of a mail, text and HTML both; raises `ContentError`.
+    """The content of a mail, text and HTML both; raises `ContentError` with all that is wrong.
 
     `is_html` says that `body` is HTML (a template's content may be either). The half that is
     missing is derived from the other, a text as far as one may be sent; styles are worked into the
     elements, unless that `is_inlined` says that they are.
     """
-    line = _subject(subject)
+    wrong: list[ContentError] = []
+    line = _tried(wrong, _subject, subject) or ""
+    text, markup = _tried(wrong, _halves, body, html_body, is_html, is_inlined) or (None, None)
+    files = _tried(wrong, _attachments, attachments) or ()
+    if wrong:
+        first, *others = wrong
+        raise ContentError(first.field, first.message, others)
+    return Content(
+        subject=line,
+        body=text if text is not None else to_text(markup or ""),
+        html_body=markup if markup is not None else from_text(text or ""),
+        attachments=tuple(files),
+    )
+
+
+def _tried(wrong: list[ContentError], read: Callable[..., T], *given: object) -> T | None:
+    """What `read` makes of a part; where it cannot, what is wrong is noted."""
+    try:
+        return read(*given)
+    except ContentError as error:
+        wrong.append(error)
+        return None
+
+
+def _halves(
+    body: str | None,
+    html_body: str | None,
+    is_html: bool,  # noqa: FBT001 - as `compose` is given it
+    is_inlined: bool,  # noqa: FBT001
+) -> tuple[str | None, str | None]:
     if is_html:
         body, html_body = None, html_body or body
     field = "body" if is_html else "html_body"
@@ -141,12 +172,7 @@ def compose(
             markup = inline_styles(markup)
         except TooComplex as error:
             raise ContentError(field, f"The HTML cannot be used: {error}.") from error
-    return Content(
-        subject=line,
-        body=text if text is not None else to_text(markup or ""),
-        html_body=markup if markup is not None else from_text(text or ""),
-        attachments=tuple(_attachments(attachments)),
-    )
+    return text, markup
 
 
 def _subject(subject: str | None) -> str:

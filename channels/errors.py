@@ -12,6 +12,8 @@ SendError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class SendError(Exception):
     """A send that did not end with the provider's id.
@@ -74,12 +76,16 @@ class CannotAsk(SendError):
 
 
 class ContentError(ValueError):
-    """The content does not fit its channel; `field` is the part of the request at fault."""
+    """The content does not fit its channel; `field` is the part of the request at fault.
 
-    def __init__(self, field: str, message: str) -> None:
+    `others` are what else is wrong with it.
+    """
+
+    def __init__(self, field: str, message: str, others: Sequence[ContentError] = ()) -> None:
         super().__init__(message)
         self.field = field
         self.message = message
+        self.others = others
 
 
 class InvalidCredentials(ValueError):

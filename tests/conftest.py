@@ -25,6 +25,7 @@ import asyncpg
 import hypothesis
 import pytest
 import structlog
+import uvloop
 
 from gateway.embedded.server import EmbeddedServer
 
@@ -73,6 +74,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN_LOCK].__enter__()
         # Out of the way of the code under test, which must take what the test gives it.
         os.environ["GATEWAY_TEST_SERVER"] = os.environ.pop("DATABASE_URL", "")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run tests on the event loop that web and worker run on: what it does first differs."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,11 +12,13 @@ from gateway.problems import FieldError
 from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
-_MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1, Channel.CALL: 0}
+_MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
 
 
 def read(request: SendRequest) -> tuple[Attachment, ...]:
     """The files of a request, inline ones with bytes; raises `ComposeError` with all errors."""
+    if request.channel is Channel.CALL:
+        return ()  # a request with any is not well formed
     given = request.attachments or []
     errors: list[FieldError] = []
     most = _MOST[request.channel]

@@ -179,9 +179,18 @@ def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Conten
             return call.compose(said.text or "", _plan(said.options))
         return sms.compose(said.text or "", said.attachments)
     except ContentError as error:
-        name = body_field if error.field == "body" else error.field
-        name = name.replace("call.", "options.", 1) if channel is Channel.CALL else name
-        raise ComposeError(FieldError(name, error.message)) from None
+        raise ComposeError(
+            *(
+                FieldError(_field(channel, each.field, body_field), each.message)
+                for each in (error, *error.others)
+            )
+        ) from None
+
+
+def _field(channel: Channel, name: str, body_field: str) -> str:
+    """What of the request a part of a content came from."""
+    name = body_field if name == "body" else name
+    return name.replace("call.", "options.", 1) if channel is Channel.CALL else name
 
 
 def provider_template(options: Mapping[str, Any]) -> ProviderTemplate | None:

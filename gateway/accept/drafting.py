@@ -19,7 +19,7 @@ from channels.errors import ContentError
 from channels.model import Attachment, Channel, Content, ProviderTemplate
 from channels.render import Renderer
 from gateway import addresses, registry
-from gateway.accept import attachments, judging, recipients, steps
+from gateway.accept import attachments, judging, recipients, steps, well_formed
 from gateway.accept.compose import (
     ComposeError,
     Said,
@@ -104,7 +104,7 @@ class Drafting:
     async def _read(
         self, request: SendRequest, known: Known, now: datetime, renderer: Renderer
     ) -> Draft:
-        errors = _shape_errors(request, now)
+        errors = well_formed.errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
@@ -142,20 +142,41 @@ async def _sought(requests: Sequence[SendRequest], pauses: Pauses) -> list[SendR
 async def _compose(
     renderer: Renderer, request: SendRequest, known: Known, characters: int | None
 ) -> _Composed:
+    """What a request says, or everything that is wrong with that."""
+    errors: list[FieldError] = []
     template: Template | None = None
     if request.template is not None:
         found = _template(request, known)
         if isinstance(found, FieldError):
-            return _Composed(errors=[found])
-        template = found
+            errors.append(found)
+        else:
+            template = found
     given = {**(template.options if template else {}), **(request.options or {})}
-    if errors := options.check(request.channel, given):
-        return _Composed(errors=errors)
+    if wrong := options.check(request.channel, given):
+        errors += wrong
+        given = {}
+    files: tuple[Attachment, ...] = ()
     try:
         files = attachments.read(request)
-        return await _said(renderer, request, template, given, files, characters)
     except ComposeError as error:
-        return _Composed(errors=error.errors)
+        errors += error.errors
+    # What is wrong is left out of it, so that what else is wrong is found, too.
+    composed = _Composed()
+    has_text = request.body is not None or request.html_body is not None
+    if has_text or request.template is None or template is not None:
+        try:
+            composed = await _said(renderer, request, template, given, files, characters)
+        except ComposeError as error:
+            errors += error.errors
+    if not errors:
+        return composed
+    is_meant = not wrong and (template is not None or request.template is None)
+    return replace(
+        composed,
+        content=composed.content if is_meant else None,
+        options=given,
+        errors=errors,
+    )
 
 
 async def _said(
@@ -193,46 +214,6 @@ async def _said(
         template = replace(template, options=given, subject=subject)
     content = await compose_template(renderer, template, request.variables, files, characters)
     return _Composed(content=content, template_id=template.id, options=given)
-
-
-def _shape_errors(request: SendRequest, now: datetime) -> list[FieldError]:
-    """What is wrong with a request whatever its context."""
-    errors: list[FieldError] = []
-    behind = request.fallback or ()
-    if request.channel is not Channel.EMAIL:
-        has_mail = bool(behind) and any(step.channel is Channel.EMAIL for step in behind)
-        errors += [
-            FieldError(name, f"is not used on the channel {request.channel}")
-            for name in (("html_body",) if has_mail else ("subject", "html_body"))
-            if getattr(request, name) is not None
-        ]
-    if request.channel is Channel.CALL and request.attachments:
-        errors.append(FieldError("attachments", "are not used on the channel call"))
-    has_text = request.body is not None or request.html_body is not None
-    may_lack_text = bool(request.options or request.attachments)
-    if request.template is None and not has_text and not may_lack_text:
-        errors.append(FieldError("body", "is missing: give a template or a body"))
-    if request.template is not None and has_text and request.channel is not Channel.WHATSAPP:
-        errors.append(FieldError("body", "cannot be given together with a template"))
-    is_text = request.template is None and all(step.template is None for step in behind)
-    if request.variables and is_text:
-        errors.append(FieldError("variables", "are used with a template only"))
-    if request.to is None and request.lead_id is None and request.client_id is None:
-        errors.append(FieldError("to", "is missing: give an address, a lead_id or a client_id"))
-    if request.expires_at and request.expires_at <= now:
-        errors.append(FieldError("expires_at", "is in the past"))
-    elif request.expires_at and request.send_at and request.expires_at <= request.send_at:
-        errors.append(FieldError("expires_at", "must be later than send_at"))
-    errors += [
-        FieldError(f"metadata.{name}", f"is where {what}")
-        for name, what in (
-            ("provider", "the provider's own words stand"),
-            ("reply_to", "the message that is answered stands"),
-            ("fallback_of", "the message that a fallback follows stands"),
-        )
-        if name in request.metadata
-    ]
-    return errors
 
 
 def _template(request: SendRequest, known: Known) -> Template | FieldError:
@@ -273,26 +254,25 @@ def _answering(
     request: SendRequest, composed: _Composed, known: Known
 ) -> tuple[Parts, list[FieldError]]:
     """The parts of a message, with what it answers."""
-    if composed.content is None:
-        return Parts(), []
-    parts = of_content(composed.content, composed.outside)
+    errors: list[FieldError] = []
+    parts = of_content(composed.content, composed.outside) if composed.content else Parts()
     if request.channel is Channel.EMAIL:
         wanted = composed.options.get("reply_to")
         reply_to = email.to_mailbox(wanted) if wanted is not None else None
         if wanted is not None and reply_to is None:
             text = addresses.invalid(Channel.EMAIL, None)
-            return parts, [FieldError("options.reply_to", text)]
+            errors.append(FieldError("options.reply_to", text))
         has_unsubscribe = composed.options.get("unsubscribe", True)
         parts = replace(parts, thread=Thread(reply_to=reply_to, has_unsubscribe=has_unsubscribe))
     if request.in_reply_to is None:
-        return parts, []
+        return parts, errors
     row = known.answered(request.in_reply_to)
     if row is None or row["channel"] != request.channel:
         text = f"there is no message with that id on {request.channel} in your organization"
-        return parts, [FieldError("in_reply_to", text)]
+        return parts, [*errors, FieldError("in_reply_to", text)]
     if request.channel is Channel.EMAIL and parts.thread is not None:
         own = mail_id(UUID(row["id"]), row["from_address"])
         theirs = row["external_id"] if row["direction"] == "inbound" else None
         thread = replace(parts.thread, references=(theirs or own,))
-        return replace(parts, thread=thread), []
-    return replace(parts, quotes=row["external_id"]), []
+        return replace(parts, thread=thread), errors
+    return replace(parts, quotes=row["external_id"]), errors

@@ -15,15 +15,24 @@ if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+MAIL = {"channel": "email", "to": "a@b.example"}
+GREETING = MAIL | {"template": "greet"}
+LACKING = ["variables.m", "variables.n"]
 FILE = {"url": "https://example.com/a.png"}
 
 
 @pytest.fixture(autouse=True)
 async def clinic(gateway: Gateway, ask: Ask) -> None:
-    """Tenant A sends e-mails, too, and has a template that needs a name."""
+    """Tenant A sends on the other channels, too, and has templates that need variables."""
     await connect(gateway, "sendgrid", Channel.EMAIL, "c@example.com")
-    made = {"name": "greet", "type": "sms", "content": "Hi {{ name }}"}
-    assert 201 == (await ask("POST", "/v1/templates", made)).status
+    await connect(gateway, "twilio", Channel.CALL, "+15551230003")
+    await connect(gateway, "meta", Channel.WHATSAPP)
+    for made in (
+        {"name": "greet", "type": "sms", "content": "Hi {{ name }}"},
+        {"name": "greet", "type": "call", "content": "Hi {{ name }}"},
+        {"name": "greet", "type": "email", "subject": "Hi {{ n }}", "content": "Yo {{ m }}"},
+    ):
+        assert 201 == (await ask("POST", "/v1/templates", made)).status
 
 
 def named(answer: Answer) -> list[str]:
@@ -81,6 +90,39 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         ["html_body", "subject"],
     ),
     (SMS | {"in_reply_to": 7, "to": "nobody"}, ["in_reply_to", "to"]),
+    # Each part for itself: what is wrong in one does not end the reading of another.
+    (GREETING | {"options": {"bogus": 1}}, ["options.bogus", *LACKING]),
+    (GREETING | {"attachments": [FILE | {"url": "x"}]}, ["attachments.0.url", *LACKING]),
+    (GREETING | {"in_reply_to": str(uuid4())}, ["in_reply_to", *LACKING]),
+    (
+        GREETING | {"options": {"reply_to": "x"}, "in_reply_to": str(uuid4()), "attachments": [{}]},
+        ["attachments.0", "in_reply_to", "options.reply_to", *LACKING],
+    ),
+    (
+        MAIL | {"template": "nope", "attachments": [{}], "in_reply_to": str(uuid4())},
+        ["attachments.0", "in_reply_to", "template"],
+    ),
+    (
+        {"channel": "call", "to": SMS["to"], "template": "greet", "options": {"repeat": 9}},
+        ["options.repeat", "variables.name"],
+    ),
+    (MAIL, ["body", "subject"]),
+    (MAIL | {"body": " "}, ["body", "subject"]),
+    (
+        MAIL | {"body": "Hello", "attachments": [FILE | {"filename": "a/b.txt"}]},
+        ["attachments", "subject"],
+    ),
+    (SMS | {"body": "x" * 1601, "attachments": [{}]}, ["attachments.0", "body"]),
+    (
+        {"channel": "whatsapp", "to": SMS["to"], "body": "Hi", "attachments": [{}]},
+        ["attachments.0", "body"],
+    ),
+    (
+        # what was meant by it is not known, so it is not said to be a free text
+        {"channel": "whatsapp", "to": SMS["to"], "body": "Hi", "options": {"bogus": 1}},
+        ["options.bogus"],
+    ),
+    ({"channel": "call", "to": SMS["to"], "body": "Hi", "attachments": [FILE]}, ["attachments"]),
     # On whatever channel it may have been meant for.
     ({}, ["body", "channel", "to"]),
     (

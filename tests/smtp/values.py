@@ -68,7 +68,10 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()  # TLS would wait for the other side's goodbye
         await self._server.wait_closed()
+        await asyncio.sleep(0)
 
     def hang_up(self) -> None:
         """Close every connection without a word."""
