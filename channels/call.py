@@ -61,9 +61,13 @@ def _check(plan: CallPlan) -> None:
     if plan.timeout is not None and not SHORTEST_RING <= plan.timeout <= LONGEST_RING:
         reason = f"A phone rings for {SHORTEST_RING} to {LONGEST_RING} seconds."
         raise ContentError("call.timeout", reason)
-    for field, name in (("voice", plan.voice), ("language", plan.language)):
+    for field, name, like in (
+        ("voice", plan.voice, "Polly.Vicki-Neural"),
+        ("language", plan.language, "de-DE"),
+    ):
         if name is not None and not _NAME.fullmatch(name):
-            raise ContentError(f"call.{field}", f"{field.capitalize()} has the form of none.")
+            reason = f"A {field} is 1 to 64 letters, digits, dots and hyphens, like {like}."
+            raise ContentError(f"call.{field}", reason)
     if plan.play is not None and not _is_url(plan.play):
         raise ContentError("call.play", "What is played has a URL with http:// or https://.")
 

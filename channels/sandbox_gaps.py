@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 from jinja2 import Undefined, nodes
 
 from channels.sandbox import FAILURES, Prepared, environment, walk
 
+LOOKED_AT = 20_000
+"""So many values are looked at for the place of a gap: some milliseconds."""
+PLACES, PATH_CHARACTERS = 100, 500
+"""A loop may meet a gap in each of its items, and the keys on the way are the caller's."""
+
 
 class Collecting(Undefined):
     """A kind of Undefined that notes its name where it is used, and goes on with nothing."""
 
     __slots__ = ()
-    noted: ClassVar[dict[str, None]]
+    noted: ClassVar[dict[tuple[int, str], None]]
+    places: ClassVar[dict[int, tuple[int, str]]]
 
     def _note(self, *_arguments: object, **_named: object) -> Self:
         if self._undefined_name is not None and self._undefined_hint is None:
-            self.noted[str(self._undefined_name)] = None
+            place = id(self._undefined_obj)
+            if place not in self.places:
+                self.noted[0, str(self._undefined_name)] = None
+            elif len(self.noted) < PLACES:
+                self.noted[place, str(self._undefined_name)] = None
         return self
 
     def __getattr__(self, name: str) -> Self:
@@ -67,25 +79,67 @@ class Collecting(Undefined):
 
 
 def missing_names(prepared: Prepared, variables: Mapping[str, Any], *, html: bool) -> list[str]:
-    """Every variable that a rendering uses and does not get, attributes with their path."""
-    names: dict[str, None] = {}
-    collector = type("Collector", (Collecting,), {"noted": names, "__slots__": ()})
-    env = environment(html=html, undefined=collector)
+    """Every variable that a rendering uses and does not get, what is inside of others with its
+    path."""
+    noted: dict[tuple[int, str], None] = {}
+    places = _places(variables)
+    own = {"noted": noted, "places": places, "__slots__": ()}
+    env = environment(html=html, undefined=type("Collector", (Collecting,), own))
     try:
         for _ in env.from_string(prepared.tree).generate(variables):
             pass
     except FAILURES:
         pass  # the rest of the template stumbles over the gaps: what was noted is the answer
-    paths = dict(_paths(prepared.tree))
-    return sorted({name if name in prepared.variables else paths.get(name, name) for name in names})
+    written = dict(_written(prepared.tree))
+    names = set()
+    for place, name in noted:
+        path = _path(places, place, name)
+        if not place or len(path) > PATH_CHARACTERS:
+            path = name if name in prepared.variables else written.get(name, name)
+        names.add(path)
+    return sorted(names)
 
 
-def _paths(tree: nodes.Template) -> Iterator[tuple[str, str]]:
+def _places(variables: Mapping[str, Any]) -> dict[int, tuple[int, str]]:
+    """Of each object and list among the variables what it is in (0: in no other), and as what."""
+    places: dict[int, tuple[int, str]] = {}
+    waiting: deque[tuple[int, Any]] = deque([(0, variables)])
+    for place, key, value in islice(_inside(waiting), LOOKED_AT):
+        if isinstance(value, (dict, list)) and id(value) not in places:
+            places[id(value)] = place, key
+            waiting.append((id(value), value))
+    return places
+
+
+def _inside(waiting: deque[tuple[int, Any]]) -> Iterator[tuple[int, str, Any]]:
+    while waiting:
+        place, each = waiting.popleft()
+        for key, value in each.items() if isinstance(each, Mapping) else enumerate(each):
+            yield place, str(key), value
+
+
+def _path(places: Mapping[int, tuple[int, str]], place: int, name: str) -> str:
+    path = [name]
+    while place:
+        place, key = places[place]
+        path.append(key)
+    return ".".join(reversed(path))
+
+
+def _written(tree: nodes.Template) -> Iterator[tuple[str, str]]:
+    """Names with the path that the template has for them, for gaps in what is no variable."""
     for end in walk(tree):
         path: list[str] = []
         node = end
-        while isinstance(node, nodes.Getattr):
-            path.insert(0, node.attr)
+        while isinstance(node, (nodes.Getattr, nodes.Getitem)):
+            key = node.attr if isinstance(node, nodes.Getattr) else _key(node.arg)
+            if not key:
+                break
+            path.insert(0, key)
             node = node.node
         if path and isinstance(node, nodes.Name):
             yield path[-1], ".".join([node.name, *path])
+
+
+def _key(node: nodes.Node) -> str:
+    return str(node.value) if isinstance(node, nodes.Const) else ""

@@ -79,7 +79,7 @@ ENDPOINTS = [
         summary="Change a sender",
         body=shapes.SenderPatch,
         answer=shapes.Sender,
-        problems=(400, 404, 413, 422),
+        problems=(400, 404, 409, 413, 422),
     ),
     Endpoint(
         method="DELETE",

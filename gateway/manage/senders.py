@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from gateway import registry
+from gateway.batching import once_more
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes.accounts import SenderIn, SenderPatch
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
-from gateway.store.errors import ConflictError
+from gateway.store.errors import ConflictError, RolledBackError
 from gateway.store.paging import Cursor, Page
 from gateway.web.services import Services
 
@@ -62,13 +63,22 @@ async def delete_account(
                 "More came in for this account than can be deleted at once: try again.",
                 headers={"Retry-After": "1"},
             )
+    if not await once_more(lambda: _delete(services, caller, account_id), (RolledBackError,)):
+        raise not_found("account")
+
+
+async def _delete(services: Services, caller: Caller, account_id: UUID) -> bool:
+    # It takes its senders along, one of which another program, or a new default, may hold.
     async with services.database.as_caller(caller) as db:
-        if not await accounts.delete_account(db, caller.organization_id, account_id):
-            raise not_found("account")
+        return await accounts.delete_account(db, caller.organization_id, account_id)
 
 
 async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
     """Store an address to send from; a default takes the place of the one before."""
+    return await once_more(lambda: _create(services, caller, wanted), (RolledBackError,))
+
+
+async def _create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
     sender_id = new_id()
     try:
         async with services.database.as_caller(caller) as db:
@@ -102,6 +112,10 @@ async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
 
 async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
     """Change default, use or rate; a rate of null means none."""
+    return await once_more(lambda: _change(services, caller, sender_id, wanted), (RolledBackError,))
+
+
+async def _change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
     try:
         async with services.database.as_caller(caller) as db:
             row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))

@@ -198,7 +198,7 @@ async def insert_sender(
 ) -> None:
     """Store a sender; a new default takes the place of the old one."""
     if is_default:
-        await db.execute(_SQL["clear_default_sender"], organization_id, channel)
+        await _clear_default(db, organization_id, channel)
     await db.execute(
         _SQL["insert_sender"],
         sender_id,
@@ -244,11 +244,16 @@ async def update_sender(
 ) -> bool:
     """Change what is given; False where there is no such sender."""
     if is_default:
-        await db.execute(_SQL["clear_default_sender"], organization_id, channel)
+        await _clear_default(db, organization_id, channel)
     changed = await db.fetchval(
         _SQL["update_sender"], organization_id, sender_id, is_default, is_active, rate, set_rate
     )
     return changed is not None
+
+
+async def _clear_default(db: Connection, organization_id: UUID, channel: str) -> None:
+    await db.execute(_SQL["hold_default_sender"], organization_id, channel)
+    await db.execute(_SQL["clear_default_sender"], organization_id, channel)
 
 
 async def delete_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> bool:

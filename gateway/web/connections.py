@@ -239,7 +239,8 @@ class Connection(web.RequestHandler):
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
-        if self._ended and not self._messages:
+        is_refused = request.content.exception() is not None  # nothing can be read after its body
+        if is_refused or (self._ended and not self._messages):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 

@@ -109,6 +109,11 @@ JOIN gateway.provider_accounts a ON a.organization_id = own.organization_id
 JOIN organizations o ON o.id = a.organization_id
 WHERE own.id = $1 ORDER BY a.created_at, a.id LIMIT $2;
 
+-- name: hold_default_sender
+-- From here on nobody else changes the default of channel $2, until this transaction is over: each would
+-- lock the default before and then the new one, in an order of its own.
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || $2::text, 7044));
+
 -- name: clear_default_sender
 UPDATE gateway.senders SET is_default = false
 WHERE organization_id = $1 AND channel = $2 AND is_default;

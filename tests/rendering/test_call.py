@@ -134,6 +134,19 @@ def test_what_cannot_be_said(text: str, plan: CallPlan | None, field: str) -> No
     assert raised.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        (CallPlan(voice="<>"), r"^A voice is 1 to 64 letters, .* like Polly\.Vicki-Neural\.$"),
+        (CallPlan(language="<>"), r"^A language is 1 to 64 letters, .* like de-DE\.$"),
+    ],
+)
+def test_what_a_name_is_like(plan: CallPlan, reason: str) -> None:
+    """Who names no voice or language is told what one looks like."""
+    with pytest.raises(ContentError, match=reason):
+        compose("Hi", plan)
+
+
 def test_a_text_that_is_too_long_says_how_long() -> None:
     """The limit counts what the text becomes, as often as it is said."""
     with pytest.raises(ContentError) as raised:

@@ -117,6 +117,41 @@ def test_every_use_of_a_gap_is_noted(source: str, html: bool) -> None:  # noqa: 
     assert (found["error"], found["names"]) == ("missing", ["a", "z"])
 
 
+@pytest.mark.parametrize(
+    ("source", "variables", "names"),
+    [
+        ("{{ day.when }} {{ c['d'].e }}", {"day": {}, "c": {"d": {}}}, ["c.d.e", "day.when"]),
+        ("{{ c['d'].e }}", {"c": {}}, ["c.d"]),
+        ("{{ c['d'].e }}", {"c": []}, ["c.d"]),
+        ("{{ c['d']['e'] }} {{ c['x'] }}", {"c": {"d": "text"}}, ["c.d.e", "c.x"]),
+        ("{{ c[0].e }} {{ c.1 }}", {"c": [{}]}, ["c.0.e", "c.1"]),
+        ("{{ e }} {{ c.e }} {{ d.e }}", {"c": {}, "d": {"e": 1}}, ["c.e", "e"]),
+        (
+            "{% for i in items %}{{ i.price }}{% endfor %}",
+            {"items": [{"price": 1}, {}]},
+            ["items.1.price"],
+        ),
+        ("{% for i in items %}{{ i.n }}{% endfor %}", {"items": ["a"]}, ["i.n"]),
+        ("{% set x = c.d %}{{ x.e }} {{ {}.y }}", {"c": {"d": {}}}, ["c.d.e", "y"]),
+        ("{% for i in [{}, {}] %}{{ i.n }}{{ z }}{% endfor %}", {}, ["i.n", "z"]),
+    ],
+)
+def test_a_gap_has_the_path_of_its_place(
+    source: str, variables: dict[str, Any], names: list[str]
+) -> None:
+    """What is missing inside of a variable is named by where it is missing."""
+    assert reply(source, variables)["names"] == names
+
+
+def test_gaps_in_many_places() -> None:
+    """Of very many places the first are named, and a path that nobody would read is left out."""
+    loop = "{% for i in items %}{{ i.price }}{% endfor %}{{ z }}"
+    found = reply(loop, {"items": [{} for _ in range(5_000)]})["names"]
+    assert ["items.0.price", "z"] == [found[0], found[-1]]
+    assert len(found) == 101
+    assert reply("{{ (c.values()|first).e }}", {"c": {"x" * 2**20: {}}})["names"] == ["e"]
+
+
 def test_the_child_forgets_old_templates() -> None:
     """The child's own cache is bounded, and what it forgot still renders."""
     worker = Worker()

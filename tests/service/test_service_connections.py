@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -168,6 +169,28 @@ async def test_what_cannot_be_read_is_a_problem(line: Line) -> None:
         assert heard.body["status"] == status
         assert MARK.lower() not in f"{heard}".lower(), name
         assert "aiohttp" not in f"{heard}".lower(), name
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        (b"gzip", b"email=a@b.c"),
+        (b"deflate", b"email=a@b.c"),
+        (b"gzip", gzip.compress(b"email=a@b.c") + b"more"),
+    ],
+    ids=["no gzip", "no deflate", "more than gzip"],
+)
+async def test_a_body_that_is_not_encoded_as_it_says(
+    line: Line, coding: bytes, body: bytes
+) -> None:
+    """Nothing can be read after it: whoever answers, the answer says that the connection ends."""
+    hook = b"POST /webhooks/twilio/0190d1a0-0000-7000-8000-000000000000/status HTTP/1.1\r\n"
+    hook += b"Host: x\r\n"
+    head = b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding, len(body))
+    for start, status in ((FORM, 400), (POST, 401), (hook, 404)):
+        heard = await line.say(start + head + body)
+
+        assert (status, "close") == (heard.status, heard.headers.get("Connection"))
 
 
 async def test_what_is_long_but_not_too_long(line: Line) -> None:
