@@ -30,6 +30,7 @@ from tests.service.wires import (
     whatsapp_text,
     whatsapp_value,
 )
+from tests.smtp.values import Server
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -142,6 +143,40 @@ async def test_opted_out_at_the_provider(gateway: Gateway, ask: Ask, api: Api, h
     assert ("failed", "21610") == (row["status"], row["error_code"])
     assert {("sms", ADA, "stop")} == await suppressed(ask)
     assert {"to"} == set((await ask("POST", "/v1/messages", SMS)).fields())
+
+
+async def test_no_such_mailbox_while_sending(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What a mail server says of a mailbox while it is written to holds as if a bounce said it."""
+    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
+    rcpt = "550 5.1.1 no such user"
+    async with Server({"RCPT": rcpt}, extensions=("AUTH PLAIN",)) as server:
+        await connect(gateway, "smtp", Channel.EMAIL, port=str(server.port))
+        sent = await send(ask, **mail)
+        await step(api.worker(gateway))
+    row = await row_of(ask, sent)
+
+    assert ("failed", "5.1.1") == (row["status"], row["error_code"])
+    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
+    (found,) = (await ask("GET", "/v1/suppressions")).body["data"]
+    assert ("smtp", "5.1.1") == (found["source"], found["evidence"]["code"])
+    assert {"to"} == set((await ask("POST", "/v1/messages", mail)).fields())
+
+
+async def test_inactive_at_postmark(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """To whom Postmark sends no more is on our list, until it is reactivated there."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
+    api.says(422, {"ErrorCode": 406, "Message": "You tried to send to an inactive recipient."})
+    sent = await send(ask, **mail)
+    await step(api.worker(gateway))
+    row = await row_of(ask, sent)
+
+    assert ("failed", "406") == (row["status"], row["error_code"])
+    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
+    now = {"ChangedAt": datetime.now(UTC).isoformat()}
+    body = json.dumps(RECORDS["reactivated"] | now).encode()
+    await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
+    assert set() == await suppressed(ask)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +332,7 @@ async def test_national_numbers(ask: Ask) -> None:
 
 
 MAIL = "ada@customer.example"
-RECORDS = {
+RECORDS: dict[str, dict[str, Any]] = {
     "bounce": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 1, "Inactive": True,
                "MessageID": "m-1", "BouncedAt": "2026-01-01T10:00:00Z", "Email": MAIL},
     "complaint": {"RecordType": "SpamComplaint", "ID": 2, "MessageID": "m-1", "Email": MAIL,
