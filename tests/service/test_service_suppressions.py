@@ -20,6 +20,7 @@ from tests.service.wires import (
     SECRET,
     connect,
     from_meta,
+    from_sendgrid,
     from_twilio,
     hook,
     row_of,
@@ -390,3 +391,55 @@ async def test_what_others_said_outlasts_a_reactivation(
         await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
     outlast = {("email", MAIL, each.reason) for each in said}
     assert outlast == await suppressed(ask)
+
+
+SAID = {
+    "group 5": {"event": "group_unsubscribe", "asm_group_id": 5},
+    "group 6": {"event": "group_unsubscribe", "asm_group_id": 6},
+    "all": {"event": "unsubscribe", "asm_group_id": 5},
+    "group 5 again": {"event": "group_resubscribe", "asm_group_id": 5},
+}
+
+
+async def sendgrid_says(gateway: Gateway, account: UUID, *names: str) -> None:
+    """Events of SendGrid about one address, one after the other; each has the same time always."""
+    for name in names:
+        at = 1767261600 + list(SAID).index(name)
+        item = SAID[name] | {"email": MAIL, "timestamp": at}
+        assert 200 == (await from_sendgrid(gateway, account, [item])).status
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize(
+    ("said", "is_left"),
+    [
+        (["group 5"], False),
+        (["group 5", "group 6"], True),
+        (["all"], True),
+        (["group 5", "all"], True),
+    ],
+)
+async def test_resubscribed_to_a_group(
+    gateway: Gateway, ask: Ask, said: list[str], *, is_left: bool, is_late: bool
+) -> None:
+    """Who wants the mails of one group of SendGrid's again takes back what they said of that group,
+    whichever comes first, and nothing else."""
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    order = ["group 5 again", *said] if is_late else [*said, "group 5 again"]
+    await sendgrid_says(gateway, account, *order)
+    assert ({("email", MAIL, "unsubscribe")} if is_left else set()) == await suppressed(ask)
+
+
+@pytest.mark.parametrize("source", ["one-click", "api"])
+async def test_what_others_said_outlasts_a_resubscription(
+    gateway: Gateway, ask: Ask, source: str
+) -> None:
+    """Our own one-click unsubscription, and what staff put on our list, is no group's."""
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    said = Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason="unsubscribe",
+                     is_lifted=False, source=source, occurred_at=at)  # fmt: skip
+    async with gateway.database.as_service() as db:
+        await suppressions.change(db, gateway.a.organization_id, [said])
+    await sendgrid_says(gateway, account, "group 5", "group 5 again")
+    assert {("email", MAIL, "unsubscribe")} == await suppressed(ask)
