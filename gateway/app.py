@@ -8,6 +8,7 @@ from functools import partial
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from channels.download import Downloader, DownloadError
 from channels.render import Renderer
@@ -36,6 +37,8 @@ from gateway.problems import (
     changed_meanwhile,
     invalid,
     refused_by_a_rule,
+    unknown_coding,
+    wrong_coding,
 )
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
@@ -215,8 +218,10 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return invalid([FieldError("q", str(error))])
     if isinstance(error, ConflictError):
         return changed_meanwhile()
+    if isinstance(error, ContentEncodingError):
+        return unknown_coding()
     if isinstance(error, web.RequestPayloadError):
-        return Problem(400, "The body is not encoded as its Content-Encoding says.")
+        return wrong_coding()
     if isinstance(error, ConnectionResetError):
         # The caller went away in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")

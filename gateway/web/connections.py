@@ -21,6 +21,7 @@ from gateway.logs import logger
 from gateway.problems import Problem, unknown_coding
 from gateway.web.bodies import LARGE, Bodies
 from gateway.web.http import refuse
+from gateway.web.undecoded import reread
 
 _log = logger(__name__)
 
@@ -28,6 +29,8 @@ _log = logger(__name__)
 # aiohttp's error tells which of them was passed by its number alone.
 MAX_URL = 16 * 2**10
 MAX_HEADER = 32 * 2**10
+# Of a head that comes in pieces, bytes that are kept.
+_BEGUN = 2 * (MAX_URL + MAX_HEADER)
 # Seconds for which the rest of a body that was refused is read and dropped.
 _DROP = 2.0
 
@@ -58,6 +61,7 @@ class Connection(web.RequestHandler):
     """One connection as aiohttp serves it, with errors and time limits of our own."""
 
     __slots__ = (
+        "_begun",
         "_ended",
         "_gone",
         "_head",
@@ -83,6 +87,7 @@ class Connection(web.RequestHandler):
         # A new connection owes a request; later it only owes the rest of one that has begun.
         self._head: Literal["due", "begun"] | None = "due"
         self._heard = False
+        self._begun = b""  # of a head, as it came
         self._owed: tuple[str, int] | None = None
         self._owed_since = self._quiet_since = 0.0
         # What the client has not taken of an answer, in bytes; there once a request was refused
@@ -111,14 +116,35 @@ class Connection(web.RequestHandler):
         """Read what came, and note whether it ends in the middle of a head."""
         if self._gone is not None:
             return
+        begun, self._begun = self._begun + data, b""
         super().data_received(data)
         if self._messages:
+            self._pass_on(begun)
             self._newest = self._messages[-1][1]
         self._heard = True
         self._head = "begun" if self._waits() else None
+        if self._head and len(begun) <= _BEGUN:
+            self._begun = begun
         request = self._current_request
         if request is not None and request.content.total_bytes > LARGE:
             self._room.bodies.grew(request.content)
+
+    def _pass_on(self, raw: bytes) -> None:
+        """Let a webhook's handler refuse what aiohttp cannot decode, once all else is well."""
+        refused = self._messages[-1][0]
+        if not isinstance(refused, _ErrInfo) or not isinstance(refused.exc, ContentEncodingError):
+            return
+        found = reread(
+            self,
+            self._loop,
+            raw,
+            refused.exc,
+            max_line_size=MAX_URL,
+            max_field_size=MAX_HEADER,
+        )
+        if found is not None:
+            self._parser = found.parser
+            self._messages[-1] = (found.message, found.body)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio reads, aiohttp does not say
         """Whether the connection stays for the answers: a client may say that no more comes as soon
@@ -239,7 +265,7 @@ class Connection(web.RequestHandler):
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
-        if self._ended and not self._messages:
+        if (self._ended and not self._messages) or request.content.exception() is not None:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
