@@ -37,8 +37,6 @@ from gateway.problems import (
     changed_meanwhile,
     invalid,
     refused_by_a_rule,
-    unknown_coding,
-    wrong_coding,
 )
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
@@ -56,7 +54,7 @@ from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
 from gateway.web import hooks, operations, unsubscribe
 from gateway.web.background import background
-from gateway.web.http import refuse
+from gateway.web.http import refuse, wrong_coding
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
 
@@ -218,10 +216,8 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
         return invalid([FieldError("q", str(error))])
     if isinstance(error, ConflictError):
         return changed_meanwhile()
-    if isinstance(error, ContentEncodingError):
-        return unknown_coding()
-    if isinstance(error, web.RequestPayloadError):
-        return wrong_coding()
+    if isinstance(error, ContentEncodingError | web.RequestPayloadError):
+        return wrong_coding(error)
     if isinstance(error, ConnectionResetError):
         # The caller went away in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")

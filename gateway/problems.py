@@ -64,11 +64,6 @@ def unknown_coding() -> Problem:
     return Problem(415, text, headers={"Accept-Encoding": "gzip, deflate"})
 
 
-def wrong_coding() -> Problem:
-    """400 for a body that is something else than it says."""
-    return Problem(400, "The body is not encoded as its Content-Encoding says.")
-
-
 def refused_by_a_rule() -> Problem:
     """503 for what a rule of another program's on our tables refuses."""
     text = (

@@ -13,11 +13,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
 from gateway.logs import logger
-from gateway.problems import Problem, unknown_coding, wrong_coding
+from gateway.problems import Problem, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.store.errors import ConflictError
-from gateway.web.http import has_known_coding
+from gateway.web.http import has_known_coding, wrong_coding
 from gateway.web.services import SERVICES
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
@@ -101,10 +101,8 @@ async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Problem(413, f"The body is larger than {request.client_max_size} bytes.") from None
-    except ContentEncodingError:
-        return b"", unknown_coding()
-    except web.RequestPayloadError:
-        return b"", wrong_coding()
+    except (ContentEncodingError, web.RequestPayloadError) as error:
+        return b"", wrong_coding(error)
     return body, None if is_known else unknown_coding()
 
 

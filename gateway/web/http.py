@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pydantic_core
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import BaseModel, ValidationError
 
 from gateway.problems import FieldError, Problem, invalid, unknown_coding
@@ -37,6 +38,13 @@ def has_known_coding(request: web.Request) -> bool:
     """Whether the body, if there is one, is what it says that it is encoded as."""
     coding = request.headers.get("Content-Encoding", "identity")
     return not request.can_read_body or coding.lower() in _CODINGS
+
+
+def wrong_coding(error: Exception) -> Problem:
+    """The problem of a body that aiohttp cannot decode, or whose coding it does not know."""
+    if isinstance(error, ContentEncodingError):
+        return unknown_coding()
+    return Problem(400, "The body is not encoded as its Content-Encoding says.")
 
 
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
