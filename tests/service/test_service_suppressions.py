@@ -9,11 +9,13 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
 from channels.model import Channel
 from gateway.ids import new_id
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import suppressions
 from gateway.store.suppressions import Statement
 from tests.service.wires import (
@@ -34,8 +36,6 @@ from tests.service.wires import (
 from tests.smtp.values import Server
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
@@ -144,6 +144,69 @@ async def test_opted_out_at_the_provider(gateway: Gateway, ask: Ask, api: Api, h
     assert ("failed", "21610") == (row["status"], row["error_code"])
     assert {("sms", ADA, "stop")} == await suppressed(ask)
     assert {"to"} == set((await ask("POST", "/v1/messages", SMS)).fields())
+
+
+NAMELESS = {"MessageSid": "SM" + "4" * 32, "AccountSid": "AC" + "a" * 32,
+            "MessageStatus": "undelivered", "ErrorCode": "21610"}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_missed", [True, False])
+async def test_opted_out_before_the_answer(
+    gateway: Gateway, ask: Ask, api: Api, *, is_missed: bool
+) -> None:
+    """A report that names nobody, and comes before the answer to the send does, stops whoever the
+    message turns out to have gone to, once; also where a worker only finds it later."""
+    api.says(201, {"sid": NAMELESS["MessageSid"]})
+    if not is_missed:
+        await from_twilio(gateway, "status", NAMELESS)
+        assert set() == await suppressed(ask)
+    sent = await send(ask, **SMS)
+    if is_missed:  # neither transaction saw the other
+        await from_twilio(gateway, "status", NAMELESS)
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE messages SET external_id = $1 WHERE id = $2::uuid",
+                NAMELESS["MessageSid"],
+                UUID(sent["id"]),
+            )
+        await UnmatchedReports(gateway.database).apply()
+    else:
+        await step(api.worker(gateway))
+
+    assert "failed" == (await row_of(ask, sent))["status"]
+    assert {("sms", ADA, "stop")} == await suppressed(ask)
+    await from_twilio(gateway, "status", NAMELESS)
+    assert 1 == await gateway.count("gateway.consent_events")
+    failed = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
+    assert "consent" not in str(failed)
+
+
+async def test_wants_it_again_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A START that comes after such a report outlasts it."""
+    api.says(201, {"sid": NAMELESS["MessageSid"]})
+    await from_twilio(gateway, "status", NAMELESS)
+    await writes(gateway, "START")
+    await send(ask, **SMS)
+    await step(api.worker(gateway))
+
+    assert set() == await suppressed(ask)
+    assert 2 == await gateway.count("gateway.consent_events")
+
+
+async def test_opted_out_at_meta_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Meta's report may come before its answer, too, and say neither who nor which message."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    await meta_says(gateway, account, "Hello", 1, time.time() - 100)
+    stopped = {"id": "wamid.7", "status": "failed", "timestamp": str(int(time.time()) - 10),
+               "errors": [{"code": 131050, "title": "stopped"}]}  # fmt: skip
+    await from_meta(gateway, account, whatsapp_post(whatsapp_value(statuses=[stopped])))
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+    assert set() == await suppressed(ask)
+    api.says(200, {"messages": [{"id": "wamid.7"}]})
+    await send(ask, "whatsapp", ADA, body="Hello")
+    await step(api.worker(gateway))
+
+    assert {("whatsapp", ADA, "unsubscribe")} == await suppressed(ask)
 
 
 async def test_no_such_mailbox_while_sending(gateway: Gateway, ask: Ask, api: Api) -> None:
