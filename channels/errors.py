@@ -3,6 +3,7 @@
 SendError
 ├── Refused          the provider will never take it: the message has failed
 │   ├── OptedOut     ... because the recipient told the provider to stop
+│   ├── Unreachable  ... because nothing reaches the recipient's address, whatever is sent
 │   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
 │   └── CutOff       ... because its task was cancelled before all of it had left
@@ -13,6 +14,7 @@ SendError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class SendError(Exception):
@@ -41,6 +43,15 @@ class OptedOut(Refused):
     def __init__(self, message: str, *, code: str | None = None, reason: str = "stop") -> None:
         super().__init__(message, code=code)
         self.reason = reason
+
+
+class Unreachable(Refused):
+    """Nothing reaches this address: there is no such mailbox, or the provider sends it no more.
+
+    `reason` is that of a bounce that says the same.
+    """
+
+    reason: Final = "hard_bounce"
 
 
 class NotLookedAt(Refused):

@@ -11,9 +11,12 @@ from typing import Final
 
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPResponseException
 
-from channels.errors import Refused, RefusedForNow, SendError
+from channels.errors import Refused, RefusedForNow, SendError, Unreachable
 
 ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+# No such mailbox, or a domain that takes no mail, where a reply begins with it (RFC 2034 §4). Every
+# other code may be about a policy, the sender or the moment.
+NO_MAILBOX = re.compile(r"5\.1\.10?(?![\d.]*\d)")
 REASONS: Final = {
     "5.1.1": "The recipient's mailbox does not exist.",
     "5.1.2": "The domain of the recipient's address does not exist.",
@@ -37,10 +40,11 @@ REASONS: Final = {
 }
 
 
-def refusal(code: int, text: str) -> Refused | RefusedForNow:
+def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | RefusedForNow:
     """What a server's negative reply means, by its class; with its enhanced status if it has one.
 
-    Raises nothing. 4yz and what is no reply at all may pass another time (RFC 5321 §4.2.1).
+    Raises nothing. Only a reply to RCPT (`is_to_rcpt`) speaks of the recipient alone. 4yz and what
+    is no reply at all may pass another time (RFC 5321 §4.2.1).
     """
     said = one_line(text)
     found = ENHANCED.search(said)
@@ -48,7 +52,8 @@ def refusal(code: int, text: str) -> Refused | RefusedForNow:
     if not 500 <= code < 600:
         return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
     words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."
-    return Refused(f"{words} ({said})" if said else words, code=named)
+    kind = Unreachable if is_to_rcpt and NO_MAILBOX.match(said) else Refused
+    return kind(f"{words} ({said})" if said else words, code=named)
 
 
 def one_line(text: str) -> str:

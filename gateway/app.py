@@ -53,7 +53,7 @@ from gateway.store.values import storable
 from gateway.vault import Vault, VaultError
 from gateway.web import hooks, operations, unsubscribe
 from gateway.web.background import background
-from gateway.web.http import refuse
+from gateway.web.http import refuse, wrong_coding
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.services import SERVICES, Services
 
@@ -216,7 +216,7 @@ def _of_any(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, ConflictError):
         return changed_meanwhile()
     if isinstance(error, web.RequestPayloadError):
-        return Problem(400, "The body is not encoded as its Content-Encoding says.")
+        return wrong_coding()
     if isinstance(error, ConnectionResetError):
         # The caller went away in the middle of the body: nobody reads this answer.
         return Problem(400, "The request ended before its body.")

@@ -202,12 +202,20 @@ def _statement(
         is_lifted=change.is_lifted,
         source=account.provider,
         occurred_at=change.occurred_at,
-        of_source=account.provider if change.is_own else None,
+        of_source=_of_source(account, change),
         detail={
             "word": change.word,
             **({"external_id": change.external_id} if change.external_id else {}),
             **({"message_id": str(change.message_id)} if change.message_id else {}),
             **({"said_of": said_of} if len(said_of) > 1 else {}),
             **change.detail,
+            **({"of_group": change.group} if change.group else {}),
         },
     )
+
+
+def _of_source(account: Account, change: ConsentChange) -> str | None:
+    """Whose statements a lift takes back: those of everybody, of its provider, or of one group."""
+    if not change.is_own:
+        return None
+    return f"{account.provider}:{change.group}" if change.group else account.provider

@@ -67,6 +67,7 @@ CONSENT: Final = {
     "group_unsubscribe": Reason.UNSUBSCRIBE,
     "group_resubscribe": Reason.UNSUBSCRIBE,
 }
+GROUPS: Final = frozenset({"group_unsubscribe", "group_resubscribe"})
 DROPPED: Final = {
     "bounced address": Reason.HARD_BOUNCE,
     "spam reporting address": Reason.COMPLAINT,
@@ -147,13 +148,16 @@ def _events(item: object) -> Iterator[WebhookEvent]:
         yield _report(given, name, external_id, message_id, key)
     elif name not in CONSENT:
         yield Unknown(word=name, detail=detail(given, leave_out=READ))
-    reason = _reason(given, name)
+    group = (word(given.get("asm_group_id"), 64) or None) if name in GROUPS else None
+    reason = _reason(given, name, group)
     address = (word(given.get("email"), 320) or None) if reason else None
     if reason and (address or external_id or message_id):
         yield ConsentChange(
             channel=Channel.EMAIL,
             reason=reason,
             is_lifted=name == "group_resubscribe",
+            is_own=name == "group_resubscribe",
+            group=group,
             address=address,
             message_id=message_id,
             external_id=external_id,
@@ -238,12 +242,14 @@ def _error_message(given: Mapping[str, Any], name: str) -> str:
     return f"{said}: {reason}" if reason else f"{said}."
 
 
-def _reason(given: Mapping[str, Any], name: str) -> Reason | None:
+def _reason(given: Mapping[str, Any], name: str, group: str | None) -> Reason | None:
     """Why the address must not be written to any more, where the event says so.
 
     A block is about this mail or this moment (https://www.twilio.com/docs/sendgrid/glossary/blocks)
-    and leaves the address as it is.
+    and leaves the address as it is; so does a resubscription that does not say to which group.
     """
+    if name == "group_resubscribe" and group is None:
+        return None
     if name == "dropped":
         return DROPPED.get(word(given.get("reason")).lower())
     if name == "bounce":

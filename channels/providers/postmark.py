@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from channels import credentials
-from channels.errors import AnswerLost, Refused, RefusedForNow
+from channels.errors import AnswerLost, Refused, RefusedForNow, Unreachable
 from channels.http import Answer, Limits, ask, json_object, retry_after
 from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
@@ -42,6 +42,8 @@ Record = Mapping[str, Any]
 # Maintenance, and too many requests: the same message may pass later.
 # https://postmarkapp.com/developer/api/overview#error-codes
 RETRYABLE = frozenset({"100", "429"})
+# The recipient is inactive, for whatever reason: its bounces say as much with `Inactive`.
+INACTIVE = "406"
 
 REASONS: Final = {
     "10": "Postmark does not accept the account's server token.",
@@ -135,6 +137,8 @@ def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | Answe
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if status >= 500 or status == 408:
         return AnswerLost(message, code=code or f"http-{status}")
+    if code == INACTIVE:
+        return Unreachable(message, code=code)
     return Refused(message, code=code or f"http-{status}")
 
 

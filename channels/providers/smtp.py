@@ -18,7 +18,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from aiosmtplib import SMTP, SMTPResponse, SMTPStatus
-from aiosmtplib.errors import SMTPDataError, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.errors import (
+    SMTPDataError,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
 from aiosmtplib.protocol import SMTPProtocol
 
 from channels import credentials, mime
@@ -159,7 +164,8 @@ class Smtp:
                     said = await _transact(client, outbound, raw, phase, seconds)
         except SMTPResponseException as error:
             if 400 <= error.code < 600:
-                raise refusal(error.code, error.message) from error
+                is_to_rcpt = isinstance(error, SMTPRecipientRefused)
+                raise refusal(error.code, error.message, is_to_rcpt=is_to_rcpt) from error
             raise phase.lost("The mail server's answer cannot be read.", "unreadable") from error
         except TimeoutError as error:
             raise phase.lost("The mail server did not answer in time.", "timeout") from error

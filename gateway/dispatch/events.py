@@ -1,4 +1,5 @@
-"""What happens to a claimed entry, as values: events, opt-outs, Message-IDs, ids for the log."""
+"""What happens to a claimed entry, as values: events, what is said of its address, Message-IDs,
+ids for the log."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from channels.errors import OptedOut
+from channels.errors import OptedOut, Unreachable
 from channels.model import Channel, Sent, Status
 from gateway import addresses, standing
 from gateway.ids import derived_id
@@ -68,8 +69,8 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
     )
 
 
-def opted_out(claimed: Claimed, error: OptedOut) -> Statement:
-    """The opt-out that a provider's refusal tells of; the same refusal gives the same statement."""
+def not_to_be_written_to(claimed: Claimed, error: OptedOut | Unreachable) -> Statement:
+    """What a provider's refusal tells of the address; the same refusal gives the same statement."""
     channel = Channel(claimed.channel)
     return Statement(
         id=derived_id(claimed.message_id, "opted_out", str(error.code)),

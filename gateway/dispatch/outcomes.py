@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from channels.errors import CannotAsk, CutOff, OptedOut, Refused, RefusedForNow
+from channels.errors import CannotAsk, CutOff, OptedOut, Refused, RefusedForNow, Unreachable
 from channels.model import Sent, Status
-from gateway.dispatch.events import event_of, ids, opted_out
+from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.turns import may_be_taken
@@ -65,8 +65,8 @@ class Outcomes:
 
         async def save(db: Connection) -> None:
             await self._recording.record(db, claimed, [event])
-            if isinstance(error, OptedOut):
-                said = opted_out(claimed, error)
+            if isinstance(error, OptedOut | Unreachable):
+                said = not_to_be_written_to(claimed, error)
                 await suppressions.change(db, claimed.organization_id, [said])
 
         await self._recording.save(save)

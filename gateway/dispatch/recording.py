@@ -140,7 +140,7 @@ class Recording:
                 if claimed.account_id is not None
             ],
         )
-        told = ToldByAnswers(batch)
+        told = ToldByAnswers(batch, early)
         # After what it follows from, so that it comes after that in the log of events.
         advances += await reports.record(db, [*early, *told.events])
         await told.store_consent(db)

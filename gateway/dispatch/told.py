@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from channels.model import Account, Sent, Told
-from gateway import consenting
+from gateway import early_consent
 from gateway.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.reported import report_event
-from gateway.store.database import PLANNED_AS_EVER, Connection
+from gateway.store.database import Connection
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event
 from webhooks.model import ConsentChange, StatusReport, Unreadable, WebhookEvent, WebhookRequest
@@ -21,11 +20,11 @@ _log = logger(__name__)
 
 
 class ToldByAnswers:
-    """The reports in some answers, and what they say about consent."""
+    """The reports in some answers, and what they, and `early` ones, say about consent."""
 
-    def __init__(self, batch: Sequence[tuple[Claimed, Sent]]) -> None:
+    def __init__(self, batch: Sequence[tuple[Claimed, Sent]], early: Sequence[Event]) -> None:
         self.events: list[Event] = []
-        self._changes: dict[UUID, tuple[Account, list[ConsentChange]]] = {}
+        self._changes = early_consent.read(early)
         for claimed, sent in batch:
             if sent.told:
                 self._add(claimed, sent)
@@ -50,11 +49,7 @@ class ToldByAnswers:
 
     async def store_consent(self, db: Connection) -> None:
         """Store what they say about consent."""
-        if self._changes:
-            await db.execute(PLANNED_AS_EVER)
-        # In one order for everybody: each of an organization's locks its addresses in one, too.
-        for _, (account, changes) in sorted(self._changes.items()):
-            await consenting.store(db, account, changes)
+        await early_consent.store(db, self._changes)
 
 
 def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:

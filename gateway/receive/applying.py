@@ -74,11 +74,11 @@ class Applying:
         for each in kept.new:
             if each.message.channel is Channel.CALL:
                 await self._take_additions(db, account, each.message.external_id, each.id)
-        told = await reporting.record(db, [received], waits=waits)
+        changes = events_of(events, ConsentChange)
+        told = await reporting.record(db, [received], waits=waits, consent=changes)
         for addition in events_of(events, Addition):
             advances = await self._add(db, account, addition, received.at)
             told += [Told(account.provider, advance) for advance in advances]
-        changes = events_of(events, ConsentChange)
         said = await consenting.store(db, account, changes, renamed, at=received.at)
         errands = [_errand(account, fetch) for fetch in events_of(events, Fetch)]
         others = said + await media.add_errands(db, errands)

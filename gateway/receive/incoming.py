@@ -9,13 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel
+from gateway import early_consent
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import writers
 from gateway.reported import believed, report_name
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered
-from webhooks.model import Addition, Inbound, StatusReport
+from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
 
 Row = dict[str, Any]
 
@@ -64,8 +65,16 @@ def addition_event(account: Account, addition: Addition, about: UUID) -> Event:
     )
 
 
-def unmatched(account: Account, report: StatusReport, at: datetime | None = None) -> Row:
-    """A report whose message is not known yet, as it is kept; `at` is when it came, if not now."""
+def unmatched(
+    account: Account,
+    report: StatusReport,
+    at: datetime | None = None,
+    consent: Sequence[ConsentChange] = (),
+) -> Row:
+    """A report whose message is not known yet, as it is kept, with what it said about consent.
+
+    `at` is when it came, if not now.
+    """
     return {
         "organization_id": account.organization_id,
         "account_id": account.id,
@@ -77,7 +86,7 @@ def unmatched(account: Account, report: StatusReport, at: datetime | None = None
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
-        "detail": dict(report.detail),
+        "detail": {**report.detail, **early_consent.as_kept(account, consent)},
         "provider": dict(report.provider) or None,
     }
 

@@ -81,11 +81,7 @@ class Receiving:
         half = row.webhook
         if row.sender_credential:
             request = replace(request, sender_id=account.credentials.get(row.sender_credential))
-        try:
-            await _aside(request, half.verify, request, account)
-        except NeedsCertificate as needed:
-            certificates = {needed.url: await self._certificate(needed.url)}
-            half.verify(replace(request, certificates=certificates), account)
+        await self.verify(account, request)
         events = await _aside(request, half.parse, request)
         await self._store(account, request, events)
         if siblings and (
@@ -97,6 +93,15 @@ class Receiving:
                     others.remove(named)
                     await self._store_as(sibling, replace(request, sender_id=named))
         return half.reply(request, events, account)
+
+    async def verify(self, account: Account, request: WebhookRequest) -> None:
+        """Return when the account's provider signed the request; raises `InvalidSignature`."""
+        half = PROVIDERS[account.provider].webhook
+        try:
+            await _aside(request, half.verify, request, account)
+        except NeedsCertificate as needed:
+            certificates = {needed.url: await self._certificate(needed.url)}
+            half.verify(replace(request, certificates=certificates), account)
 
     async def _store_as(self, account: Account, request: WebhookRequest) -> None:
         """Store the events about this account's sender, if the request verifies for it, too."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from channels.model import Account
+from gateway import early_consent
 from gateway.batching import Batching
 from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
@@ -20,7 +21,7 @@ from gateway.store.database import Connection, Database
 from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
 from gateway.store.reports import Advance
 from gateway.store.requests import RawRequest
-from webhooks.model import StatusReport
+from webhooks.model import ConsentChange, StatusReport
 
 _log = logger(__name__)
 
@@ -117,12 +118,18 @@ def _line(told: Told) -> dict[str, str]:
 
 
 async def record(
-    db: Connection, batch: Sequence[Received], *, waits: bool = True, applies: bool = True
+    db: Connection,
+    batch: Sequence[Received],
+    *,
+    waits: bool = True,
+    applies: bool = True,
+    consent: Sequence[ConsentChange] = (),
 ) -> list[Told]:
     """Record the reports of requests; keep those about messages that we do not know yet.
 
     Unless it `waits`, those about locked messages are kept, too; unless it `applies`, all of them
-    are. A worker records what was kept as soon as it can. Raises `HeldError` for a report that has
+    are. A worker records what was kept as soon as it can, with what the requests say about
+    `consent`. Raises `HeldError` for a report that has
     no external id to be kept under.
     """
     said = [(each.account, report, each.at) for each in batch for report in each.told]
@@ -145,8 +152,9 @@ async def record(
         if held:
             await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
         found = {n: about for n, about in found.items() if n not in held}
+    unnamed = early_consent.unnamed(consent)
     unmatched = [
-        incoming.unmatched(account, report, at)
+        incoming.unmatched(account, report, at, unnamed.get(report.external_id, ()))
         for n, (account, report, at) in enumerate(said)
         if n not in found and report.external_id is not None
     ]

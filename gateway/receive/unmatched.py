@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from gateway import early_consent
 from gateway.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
@@ -109,6 +110,7 @@ class UnmatchedReports:
             )
             found += look.missed
             await reports.record(db, look.missed)
+            await early_consent.store(db, early_consent.read(look.missed))
         return look
 
     async def _refused(self, events: Sequence[Event]) -> list[UUID]:

@@ -18,6 +18,8 @@ from gateway.store.telling import note
 from gateway.store.values import as_json, as_stored
 
 _SQL = queries("reports")
+# Of a kept report's detail, what it said about consent: no part of what happened to the message.
+CONSENT = "consent of its recipient"
 _RECORD = _SQL["record"]
 # The same without the messages that another transaction holds.
 _RECORD_FREE = _RECORD.replace("FOR NO KEY UPDATE\n", "FOR NO KEY UPDATE SKIP LOCKED\n")
@@ -43,6 +45,8 @@ class Event:
     error_message: str | None = None
     detail: Mapping[str, Any] | None = None
     provider: Mapping[str, Any] | None = None
+    # Of one that was kept: see `gateway.early_consent`.
+    consent: Sequence[Mapping[str, Any]] = ()
 
 
 def report_id(key: str) -> UUID:
@@ -265,6 +269,8 @@ async def take_missed(
 
 
 def _kept(row: Record) -> Event:
+    detail = dict(row["detail"])
+    consent = detail.pop(CONSENT, ())
     return Event(
         organization_id=row["organization_id"],
         message_id=row["message_id"],
@@ -276,6 +282,7 @@ def _kept(row: Record) -> Event:
         external_id=row["external_id"],
         error_code=row["error_code"],
         error_message=row["error_message"],
-        detail=row["detail"],
+        detail=detail,
         provider=row["provider"],
+        consent=consent,
     )

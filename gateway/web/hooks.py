@@ -1,6 +1,7 @@
 """/webhooks/{provider}/{account_id}/{event}: the same steps for every provider.
 
-Checked in this order: 404 (no such hook), 413 (too large), 403 (not signed), 400 (not readable).
+Checked in this order: 404 (no such hook), 413 (too large), 403 (not signed), 400 (not readable; 415
+where it is its coding that nobody knows).
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.logs import logger
-from gateway.problems import Problem
+from gateway.problems import Problem, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.store.errors import ConflictError
-from gateway.web.http import check_coding
+from gateway.web.http import has_known_coding, wrong_coding
 from gateway.web.services import SERVICES
 from webhooks.model import InvalidSignature, Unreadable, WebhookRequest
 
@@ -45,13 +46,9 @@ async def handle(request: web.Request) -> web.Response:
         raise Problem(
             404, "There is no such webhook: paste the URL that 'gateway account add' printed."
         ) from None
-    check_coding(request)
     if event in PROVIDERS[provider].large_events:
         request = request.clone(client_max_size=_MAX_MAIL)
-    try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise Problem(413, f"The body is larger than {request.client_max_size} bytes.") from None
+    body, undecoded = await _read(request)
     public = WebhookRequest(
         method=request.method,
         url=_public_url(services.settings.base_url, request.raw_path),
@@ -60,6 +57,9 @@ async def handle(request: web.Request) -> web.Response:
         body=body,
     )
     try:
+        if undecoded is not None:
+            await services.receiving.verify(account, public)
+            raise undecoded
         reply = await services.receiving.receive(account, public, services.hook_accounts.siblings)
     except InvalidSignature as error:
         _log.warning(
@@ -85,6 +85,24 @@ async def handle(request: web.Request) -> web.Response:
         text=reply.body if reply.content_type else None,
         content_type=reply.content_type,
     )
+
+
+async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
+    """The body, and what is wrong with its coding, which only its provider is told.
+
+    What cannot be decoded is empty, and signed by whoever needs no body for that. Raises `Problem`
+    413.
+    """
+    is_known = has_known_coding(request)  # once it is read, there is no body
+    try:
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(413, f"The body is larger than {request.client_max_size} bytes.") from None
+    except web.RequestPayloadError:
+        return b"", wrong_coding()
+    return body, None if is_known else unknown_coding()
 
 
 def count(request: web.Request, status: int, seconds: float) -> None:

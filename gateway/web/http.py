@@ -29,9 +29,19 @@ _OTHER = bytes({*range(256)} - {*b'"[{'})
 
 def check_coding(request: web.Request) -> None:
     """Raises `Problem` 415 for a body of a coding that nobody knows: it would be read as plain."""
-    coding = request.headers.get("Content-Encoding", "identity")
-    if request.can_read_body and coding.lower() not in _CODINGS:
+    if not has_known_coding(request):
         raise unknown_coding()
+
+
+def has_known_coding(request: web.Request) -> bool:
+    """Whether the body, if there is one, is what it says that it is encoded as."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    return not request.can_read_body or coding.lower() in _CODINGS
+
+
+def wrong_coding() -> Problem:
+    """A body that cannot be decoded."""
+    return Problem(400, "The body is not encoded as its Content-Encoding says.")
 
 
 def parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON

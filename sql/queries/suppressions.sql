@@ -14,7 +14,8 @@ SELECT set_config('request.jwt.claims', json_build_object('sub', $1::uuid)::text
 -- name: change
 -- Appends statements and derives the suppressions: a statement holds until a later one takes it back,
 -- whatever their order of arrival; of two at the same instant, the one that suppresses wins. A lift may be
--- limited to what one source said. $1: json array, $2: organization.
+-- limited to what one source said, or to what it said about one group of its own (source:group). $1: json
+-- array, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, address text, reason text, is_lifted boolean, occurred_at timestamptz,
@@ -48,7 +49,8 @@ WITH incoming AS MATERIALIZED (
   WHERE NOT s.is_lifted AND NOT EXISTS (
     SELECT FROM lifts l
     WHERE l.channel = s.channel AND l.address = s.address AND l.reason = s.reason
-      AND l.occurred_at > s.occurred_at AND (l.of_source IS NULL OR l.of_source = s.source))
+      AND l.occurred_at > s.occurred_at AND (l.of_source IS NULL
+        OR l.of_source IN (s.source, s.source || ':' || (s.detail ->> 'of_group'))))
   ORDER BY channel, address, reason, occurred_at DESC
 ), lifted AS (
   DELETE FROM gateway.suppressions s USING (
@@ -116,7 +118,8 @@ WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
         WHERE l.organization_id = e.organization_id AND l.channel = e.channel
           AND l.address = e.address AND l.reason = e.reason AND l.is_lifted
           AND l.occurred_at > e.occurred_at AND l.occurred_at < $4
-          AND (l.of_source IS NULL OR l.of_source = e.source))))
+          AND (l.of_source IS NULL
+            OR l.of_source IN (e.source, e.source || ':' || (e.detail ->> 'of_group'))))))
 ORDER BY s.reason;
 
 -- name: list

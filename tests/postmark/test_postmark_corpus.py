@@ -67,7 +67,7 @@ def test_answers(case: dict[str, Any]) -> None:
         return
     with pytest.raises(SendError) as raised:
         read(answer)
-    assert (AnswerLost if expected["retryable"] is None else Refused) is type(raised.value)
+    assert isinstance(raised.value, AnswerLost if expected["retryable"] is None else Refused)
     if "error_code" in expected:
         assert (expected["error_code"], expected["error_message"]) == (
             raised.value.code,

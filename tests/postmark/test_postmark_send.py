@@ -5,7 +5,14 @@ import json
 import aiohttp
 import pytest
 
-from channels.errors import AnswerLost, InvalidCredentials, Refused, RefusedForNow, SendError
+from channels.errors import (
+    AnswerLost,
+    InvalidCredentials,
+    Refused,
+    RefusedForNow,
+    SendError,
+    Unreachable,
+)
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers import postmark
@@ -106,8 +113,10 @@ def test_a_mail_that_was_taken() -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "code", "message"),
     [
-        (answer(422, {"ErrorCode": 406, "Message": "You  tried."}), Refused, "406", "You tried."),
-        (answer(422, {"ErrorCode": 406}), Refused, "406", postmark.REASONS["406"]),
+        (answer(422, {"ErrorCode": 406, "Message": "You  tried."}), Unreachable, "406",
+         "You tried."),
+        (answer(422, {"ErrorCode": 406}), Unreachable, "406", postmark.REASONS["406"]),
+        (answer(500, {"ErrorCode": 406}), AnswerLost, "406", postmark.REASONS["406"]),
         (answer(200, {**TAKEN, "ErrorCode": 300, "Message": "No."}), Refused, "300", "No."),
         (answer(401, {"ErrorCode": 10, "Message": ""}), Refused, "10", postmark.REASONS["10"]),
         (answer(422, {"ErrorCode": 405, "Message": 5}), Refused, "405", postmark.REASONS["405"]),

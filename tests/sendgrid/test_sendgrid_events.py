@@ -176,8 +176,26 @@ def test_what_it_means_for_the_address(
 
 
 def test_a_resubscription() -> None:
-    """It lifts what an unsubscription did."""
-    assert consent("group_resubscribe") == [(Reason.UNSUBSCRIBE, True, "them@example.net")]
+    """It lifts what an unsubscription of the same group did, and where it names none, nothing."""
+    wanted = [(Reason.UNSUBSCRIBE, True, "them@example.net")]
+    assert consent("group_resubscribe", asm_group_id=5) == wanted
+    assert consent("group_resubscribe") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "is_own"),
+    [
+        ("group_unsubscribe", "5", False),
+        ("group_resubscribe", "5", True),
+        ("unsubscribe", None, False),
+        ("spamreport", None, False),
+    ],
+)
+def test_which_group_it_is_about(name: str, group: str | None, *, is_own: bool) -> None:
+    """Only the words of a group are about it, whichever group the mail went to."""
+    found = sendgrid.parse(events(event(name, asm_group_id=5)))
+    [change] = [each for each in found if isinstance(each, ConsentChange)]
+    assert (change.group, change.is_own) == (group, is_own)
 
 
 def test_a_change_in_whole() -> None:
@@ -190,6 +208,7 @@ def test_a_change_in_whole() -> None:
         reason=Reason.UNSUBSCRIBE,
         address="them@example.net",
         word="group_unsubscribe",
+        group="1",
         key=found.key,
         detail={"email": "them@example.net", "asm_group_id": 1},
     )

@@ -9,19 +9,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
 
+from channels.model import Channel
 from gateway.app import build_app
 from gateway.serve import bind
 from gateway.web.bodies import MOST, Bodies
 from gateway.web.connections import MAX_HEADER, MAX_URL, Patience
 from gateway.web.listening import listening, most_connections
 from tests.service.conftest import SECRET, token
+from tests.service.wires import SECRET as HOOK_SECRET
+from tests.service.wires import connect
 
 if TYPE_CHECKING:
     from gateway.config import Settings
+    from tests.service.conftest import Gateway
 
 QUICK = Patience(head=0.3, silence=0.3, body=0.9, answer=0.5, look=0.05)
 MARK = "Ask-Nobody"
@@ -87,6 +92,14 @@ class Line:
             heard = await listen(reader)
             assert await closes(reader)
             return heard
+
+    async def pieces(self, pieces: list[bytes]) -> Heard:
+        """Send these one after the other and listen for the answer."""
+        async with self.open() as (reader, writer):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.05)
+            return await listen(reader)
 
     async def drip(self, raw: bytes, drop: bytes) -> Heard:
         """Send this, and then a drop every now and then until there is an answer."""
@@ -191,6 +204,36 @@ async def test_a_body_that_is_not_encoded_as_it_says(
         heard = await line.say(start + head + body)
 
         assert (status, "close") == (heard.status, heard.headers.get("Connection"))
+
+
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 400), ("x-gzip", 415)])
+@pytest.mark.parametrize("cut", [0, 20, -2])
+async def test_what_is_checked_before_a_coding(
+    line: Line, gateway: Gateway, coding: str, status: int, cut: int
+) -> None:
+    """That a body is not what it says, or that nobody can decode it, its provider alone is told,
+    and at its own URL; however the request is cut into pieces."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    known = f"/webhooks/postmark/{account}/events"
+    large = str(10 * 2**20 + 1)
+    found = {}
+    for name, path, length in (
+        ("no provider", "/webhooks/pigeon/x/events", "3"),
+        ("no account", f"/webhooks/postmark/{gateway.a.account_id}/events", "3"),
+        ("no event", f"{known}x", "3"),
+        ("too large", known, large),
+        ("no secret", known, "3"),
+        ("the secret", f"{known}?{urlencode({'secret': HOOK_SECRET})}", "3"),
+    ):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"Content-Length: {length}\r\nContent-Encoding: {coding}\r\n\r\n"
+        raw = head.encode() + b"abc"
+        heard = await line.pieces([raw[:cut], raw[cut:]])
+        assert (PROBLEM, heard.status) == (heard.headers["Content-Type"], heard.body["status"])
+        found[name] = heard.status
+    wanted = {"no provider": 404, "no account": 404, "no event": 404, "too large": 413}
+    assert wanted | {"no secret": 403, "the secret": status} == found
+    assert 0 == await gateway.count("gateway.webhook_requests")
 
 
 async def test_what_is_long_but_not_too_long(line: Line) -> None:

@@ -324,6 +324,17 @@ async def test_a_body_that_is_encoded_otherwise(gateway: Gateway, twilio: Twilio
     assert 0 == await gateway.count("gateway.webhook_requests")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+async def test_a_forged_body_that_is_encoded_otherwise(
+    ask: Ask, twilio: Twilio, coding: str
+) -> None:
+    """Who has not signed it is told nothing about its coding."""
+    headers = {"Content-Encoding": coding, "Connection": "close"}
+    answer = await ask("POST", f"{twilio.path}/status", key="", data=b"abc", headers=headers)
+
+    assert 403 == answer.status
+
+
 async def test_json_with_body_hash(ask: Ask, twilio: Twilio) -> None:
     """A JSON body is believed only with its hash in the signed URL."""
     sent = (await ask("POST", "/v1/messages", SMS)).body

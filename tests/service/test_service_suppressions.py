@@ -9,17 +9,20 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
 from channels.model import Channel
 from gateway.ids import new_id
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import suppressions
 from gateway.store.suppressions import Statement
 from tests.service.wires import (
     SECRET,
     connect,
     from_meta,
+    from_sendgrid,
     from_twilio,
     hook,
     row_of,
@@ -30,10 +33,9 @@ from tests.service.wires import (
     whatsapp_text,
     whatsapp_value,
 )
+from tests.smtp.values import Server
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
@@ -142,6 +144,103 @@ async def test_opted_out_at_the_provider(gateway: Gateway, ask: Ask, api: Api, h
     assert ("failed", "21610") == (row["status"], row["error_code"])
     assert {("sms", ADA, "stop")} == await suppressed(ask)
     assert {"to"} == set((await ask("POST", "/v1/messages", SMS)).fields())
+
+
+NAMELESS = {"MessageSid": "SM" + "4" * 32, "AccountSid": "AC" + "a" * 32,
+            "MessageStatus": "undelivered", "ErrorCode": "21610"}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_missed", [True, False])
+async def test_opted_out_before_the_answer(
+    gateway: Gateway, ask: Ask, api: Api, *, is_missed: bool
+) -> None:
+    """A report that names nobody, and comes before the answer to the send does, stops whoever the
+    message turns out to have gone to, once; also where a worker only finds it later."""
+    api.says(201, {"sid": NAMELESS["MessageSid"]})
+    if not is_missed:
+        await from_twilio(gateway, "status", NAMELESS)
+        assert set() == await suppressed(ask)
+    sent = await send(ask, **SMS)
+    if is_missed:  # neither transaction saw the other
+        await from_twilio(gateway, "status", NAMELESS)
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE messages SET external_id = $1 WHERE id = $2::uuid",
+                NAMELESS["MessageSid"],
+                UUID(sent["id"]),
+            )
+        await UnmatchedReports(gateway.database).apply()
+    else:
+        await step(api.worker(gateway))
+
+    assert "failed" == (await row_of(ask, sent))["status"]
+    assert {("sms", ADA, "stop")} == await suppressed(ask)
+    await from_twilio(gateway, "status", NAMELESS)
+    assert 1 == await gateway.count("gateway.consent_events")
+    failed = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
+    assert "consent" not in str(failed)
+
+
+async def test_wants_it_again_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A START that comes after such a report outlasts it."""
+    api.says(201, {"sid": NAMELESS["MessageSid"]})
+    await from_twilio(gateway, "status", NAMELESS)
+    await writes(gateway, "START")
+    await send(ask, **SMS)
+    await step(api.worker(gateway))
+
+    assert set() == await suppressed(ask)
+    assert 2 == await gateway.count("gateway.consent_events")
+
+
+async def test_opted_out_at_meta_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Meta's report may come before its answer, too, and say neither who nor which message."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    await meta_says(gateway, account, "Hello", 1, time.time() - 100)
+    stopped = {"id": "wamid.7", "status": "failed", "timestamp": str(int(time.time()) - 10),
+               "errors": [{"code": 131050, "title": "stopped"}]}  # fmt: skip
+    await from_meta(gateway, account, whatsapp_post(whatsapp_value(statuses=[stopped])))
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+    assert set() == await suppressed(ask)
+    api.says(200, {"messages": [{"id": "wamid.7"}]})
+    await send(ask, "whatsapp", ADA, body="Hello")
+    await step(api.worker(gateway))
+
+    assert {("whatsapp", ADA, "unsubscribe")} == await suppressed(ask)
+
+
+async def test_no_such_mailbox_while_sending(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What a mail server says of a mailbox while it is written to holds as if a bounce said it."""
+    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
+    rcpt = "550 5.1.1 no such user"
+    async with Server({"RCPT": rcpt}, extensions=("AUTH PLAIN",)) as server:
+        await connect(gateway, "smtp", Channel.EMAIL, port=str(server.port))
+        sent = await send(ask, **mail)
+        await step(api.worker(gateway))
+    row = await row_of(ask, sent)
+
+    assert ("failed", "5.1.1") == (row["status"], row["error_code"])
+    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
+    (found,) = (await ask("GET", "/v1/suppressions")).body["data"]
+    assert ("smtp", "5.1.1") == (found["source"], found["evidence"]["code"])
+    assert {"to"} == set((await ask("POST", "/v1/messages", mail)).fields())
+
+
+async def test_inactive_at_postmark(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """To whom Postmark sends no more is on our list, until it is reactivated there."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
+    api.says(422, {"ErrorCode": 406, "Message": "You tried to send to an inactive recipient."})
+    sent = await send(ask, **mail)
+    await step(api.worker(gateway))
+    row = await row_of(ask, sent)
+
+    assert ("failed", "406") == (row["status"], row["error_code"])
+    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
+    now = {"ChangedAt": datetime.now(UTC).isoformat()}
+    body = json.dumps(RECORDS["reactivated"] | now).encode()
+    await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
+    assert set() == await suppressed(ask)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +396,7 @@ async def test_national_numbers(ask: Ask) -> None:
 
 
 MAIL = "ada@customer.example"
-RECORDS = {
+RECORDS: dict[str, dict[str, Any]] = {
     "bounce": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 1, "Inactive": True,
                "MessageID": "m-1", "BouncedAt": "2026-01-01T10:00:00Z", "Email": MAIL},
     "complaint": {"RecordType": "SpamComplaint", "ID": 2, "MessageID": "m-1", "Email": MAIL,
@@ -355,3 +454,55 @@ async def test_what_others_said_outlasts_a_reactivation(
         await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
     outlast = {("email", MAIL, each.reason) for each in said}
     assert outlast == await suppressed(ask)
+
+
+SAID = {
+    "group 5": {"event": "group_unsubscribe", "asm_group_id": 5},
+    "group 6": {"event": "group_unsubscribe", "asm_group_id": 6},
+    "all": {"event": "unsubscribe", "asm_group_id": 5},
+    "group 5 again": {"event": "group_resubscribe", "asm_group_id": 5},
+}
+
+
+async def sendgrid_says(gateway: Gateway, account: UUID, *names: str) -> None:
+    """Events of SendGrid about one address, one after the other; each has the same time always."""
+    for name in names:
+        at = 1767261600 + list(SAID).index(name)
+        item = SAID[name] | {"email": MAIL, "timestamp": at}
+        assert 200 == (await from_sendgrid(gateway, account, [item])).status
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize(
+    ("said", "is_left"),
+    [
+        (["group 5"], False),
+        (["group 5", "group 6"], True),
+        (["all"], True),
+        (["group 5", "all"], True),
+    ],
+)
+async def test_resubscribed_to_a_group(
+    gateway: Gateway, ask: Ask, said: list[str], *, is_left: bool, is_late: bool
+) -> None:
+    """Who wants the mails of one group of SendGrid's again takes back what they said of that group,
+    whichever comes first, and nothing else."""
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    order = ["group 5 again", *said] if is_late else [*said, "group 5 again"]
+    await sendgrid_says(gateway, account, *order)
+    assert ({("email", MAIL, "unsubscribe")} if is_left else set()) == await suppressed(ask)
+
+
+@pytest.mark.parametrize("source", ["one-click", "api"])
+async def test_what_others_said_outlasts_a_resubscription(
+    gateway: Gateway, ask: Ask, source: str
+) -> None:
+    """Our own one-click unsubscription, and what staff put on our list, is no group's."""
+    account = await connect(gateway, "sendgrid", Channel.EMAIL)
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    said = Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason="unsubscribe",
+                     is_lifted=False, source=source, occurred_at=at)  # fmt: skip
+    async with gateway.database.as_service() as db:
+        await suppressions.change(db, gateway.a.organization_id, [said])
+    await sendgrid_says(gateway, account, "group 5", "group 5 again")
+    assert {("email", MAIL, "unsubscribe")} == await suppressed(ask)

@@ -13,7 +13,14 @@ import pytest
 from aiosmtplib.protocol import SMTPProtocol
 
 from channels import smtp_pool
-from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
+from channels.errors import (
+    AnswerLost,
+    CannotAsk,
+    Refused,
+    RefusedForNow,
+    SendError,
+    Unreachable,
+)
 from channels.http import Limits
 from channels.model import Account, Outbound, Sent
 from channels.providers import smtp
@@ -169,7 +176,16 @@ async def test_many_at_once(half: Smtp, session: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize(
     ("answers", "kind", "code"),
     [
-        ({"RCPT": "550 5.1.1 no such user"}, Refused, "5.1.1"),
+        ({"RCPT": "550 5.1.1 no such user"}, Unreachable, "5.1.1"),
+        ({"RCPT": "556 5.1.10 it takes no mail"}, Unreachable, "5.1.10"),
+        ({"RCPT": "450 5.1.1 no such user"}, RefusedForNow, "5.1.1"),
+        ({"RCPT": "550 5.1.8 no such sender"}, Refused, "5.1.8"),
+        ({"RCPT": "550 5.1.11 what"}, Refused, "5.1.11"),
+        ({"RCPT": "550 5.7.1 not 5.1.1"}, Refused, "5.7.1"),
+        ({"RCPT": "550 no mail from 10.5.1.1"}, Refused, "5.1.1"),
+        ({"MAIL": "550 5.1.1 no such user"}, Refused, "5.1.1"),
+        ({"DATA": "554 5.1.1 no such user"}, Refused, "5.1.1"),
+        ({"content": "550 5.1.1 no such user"}, Refused, "5.1.1"),
         ({"RCPT": "550 no"}, Refused, "550"),
         ({"RCPT": "451 4.7.1 greylisted"}, RefusedForNow, "4.7.1"),
         ({"MAIL": "530 5.7.0 must authenticate"}, Refused, "5.7.0"),

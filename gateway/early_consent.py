@@ -1,0 +1,81 @@
+"""What a report says about consent, kept with it until somebody knows whom its message went to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from channels.model import Account, Channel
+from gateway import consenting
+from gateway.store.database import PLANNED_AS_EVER, Connection
+from gateway.store.reports import CONSENT, Event
+from webhooks.model import ConsentChange, Reason
+
+# Changes by the id of the account that told them.
+Said = dict[UUID, tuple[Account, list[ConsentChange]]]
+
+
+def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
+    """By the provider's id of their message, those that name no address.
+
+    Lifts are left out: when in doubt, nobody is written to.
+    """
+    found: dict[str, list[ConsentChange]] = {}
+    for change in changes:
+        if change.address is None and change.external_id and not change.is_lifted:
+            found.setdefault(change.external_id, []).append(change)
+    return found
+
+
+def as_kept(account: Account, changes: Iterable[ConsentChange]) -> dict[str, Any]:
+    """Changes as a part of the detail of a report that is kept."""
+    kept = [
+        {
+            "account_id": account.id,
+            "channel": change.channel,
+            "reason": change.reason,
+            "word": change.word,
+            "key": change.key,
+            "detail": change.detail,
+        }
+        for change in changes
+    ]
+    return {CONSENT: kept} if kept else {}
+
+
+def read(events: Iterable[Event]) -> Said:
+    """What kept reports said, about the messages that are known to be theirs now."""
+    said: Said = {}
+    for event in events:
+        for kept in event.consent:
+            account = Account(
+                id=UUID(kept["account_id"]),
+                organization_id=event.organization_id,
+                provider=event.source,
+                credentials={},
+            )
+            said.setdefault(account.id, (account, []))[1].append(_change(event, kept))
+    return said
+
+
+def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
+    return ConsentChange(
+        channel=Channel(kept["channel"]),
+        reason=Reason(kept["reason"]),
+        message_id=event.message_id,
+        external_id=event.external_id,
+        word=kept["word"],
+        key=kept["key"],
+        occurred_at=event.occurred_at,  # a START of theirs may have come since
+        detail=kept["detail"],
+    )
+
+
+async def store(db: Connection, said: Said) -> None:
+    """Store what accounts have said, in a transaction whose statements are planned once."""
+    if said:
+        await db.execute(PLANNED_AS_EVER)
+    # In one order for everybody: each of an organization's locks its addresses in one, too.
+    for _, (account, changes) in sorted(said.items()):
+        await consenting.store(db, account, changes)
