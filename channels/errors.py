@@ -3,7 +3,7 @@
 SendError
 ├── Refused          the provider will never take it: the message has failed
 │   ├── OptedOut     ... because the recipient told the provider to stop
-│   ├── Unreachable  ... because nothing reaches the recipient's address, whatever is sent
+│   ├── Unreachable  ... because nothing is to be sent to the recipient's address
 │   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
 │   └── CutOff       ... because its task was cancelled before all of it had left
@@ -46,7 +46,7 @@ class OptedOut(Refused):
 
 
 class Unreachable(Refused):
-    """Nothing reaches this address: there is no such mailbox, or the provider sends it no more.
+    """Nothing is to be sent to this address: it has no mailbox, or the provider sends it no more.
 
     `reason` is that of a bounce that says the same.
     """

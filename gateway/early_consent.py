@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,8 +29,13 @@ def unnamed(changes: Iterable[ConsentChange]) -> dict[str, list[ConsentChange]]:
     return found
 
 
-def as_kept(account: Account, changes: Iterable[ConsentChange]) -> dict[str, Any]:
-    """Changes as a part of the detail of a report that is kept."""
+def as_kept(
+    account: Account, changes: Iterable[ConsentChange], told: datetime | None, at: datetime
+) -> dict[str, Any]:
+    """Changes as a part of the detail of a report that is kept, which is `told` of and came `at`.
+
+    Also where there are none: a detail of the provider's own must not stand there.
+    """
     kept = [
         {
             "account_id": account.id,
@@ -37,11 +43,13 @@ def as_kept(account: Account, changes: Iterable[ConsentChange]) -> dict[str, Any
             "reason": change.reason,
             "word": change.word,
             "key": change.key,
+            # Not later than it came: a START may follow before this is applied.
+            "occurred_at": min(change.occurred_at or told or at, at),
             "detail": change.detail,
         }
         for change in changes
     ]
-    return {CONSENT: kept} if kept else {}
+    return {CONSENT: kept}
 
 
 def read(events: Iterable[Event]) -> Said:
@@ -67,7 +75,7 @@ def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
         external_id=event.external_id,
         word=kept["word"],
         key=kept["key"],
-        occurred_at=event.occurred_at,  # a START of theirs may have come since
+        occurred_at=datetime.fromisoformat(kept["occurred_at"]),
         detail=kept["detail"],
     )
 

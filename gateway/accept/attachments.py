@@ -16,9 +16,12 @@ _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
 
 
 def read(request: SendRequest) -> tuple[Attachment, ...]:
-    """The files of a request, inline ones with bytes; raises `ComposeError` with all errors."""
+    """The files of a request, inline ones with bytes; raises `ComposeError` with all errors.
+
+    A call has none: that it was given some, `well_formed` says.
+    """
     if request.channel is Channel.CALL:
-        return ()  # a request with any is not well formed
+        return ()
     given = request.attachments or []
     errors: list[FieldError] = []
     most = _MOST[request.channel]

@@ -152,18 +152,24 @@ async def _compose(
         else:
             template = found
     given = {**(template.options if template else {}), **(request.options or {})}
+    has_text = request.body is not None or request.html_body is not None
     if wrong := options.check(request.channel, given):
         errors += wrong
         given = {}
+        if template is not None:
+            template = None if has_text else replace(template, options={})
     files: tuple[Attachment, ...] = ()
     try:
         files = attachments.read(request)
     except ComposeError as error:
         errors += error.errors
-    # What is wrong is left out of it, so that what else is wrong is found, too.
+    # What is wrong is left out, so that what else is wrong is found, too; but for a blank text,
+    # in place of which it may have been given.
     composed = _Composed()
-    has_text = request.body is not None or request.html_body is not None
-    if has_text or request.template is None or template is not None:
+    text = request.body if has_text else template and template.source
+    may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
+    is_known = has_text or request.template is None or template is not None
+    if is_known and not (may_lack_text and not (text or "").strip()):
         try:
             composed = await _said(renderer, request, template, given, files, characters)
         except ComposeError as error:

@@ -107,7 +107,7 @@ def _errors(
             if first.to_address is None:
                 continue
             text = f"is missing: no address of this contact is known that {step.channel} can go to"
-        elif name == "body" and step.body is None and first.content is None:
+        elif name in ("body", "subject") and step.body is None and first.content is None:
             continue
         elif name == "from":
             name, text = "channel", f"has no default sender: add one for {step.channel}"

@@ -75,6 +75,8 @@ def unmatched(
 
     `at` is when it came, if not now.
     """
+    came = at or datetime.now(UTC)
+    told = believed(report.occurred_at, at)
     return {
         "organization_id": account.organization_id,
         "account_id": account.id,
@@ -82,11 +84,11 @@ def unmatched(
         "id": report_id(report_name(report)),
         "type": report.word,
         "status": report.status,
-        "occurred_at": believed(report.occurred_at, at) or at or datetime.now(UTC),
+        "occurred_at": told or came,
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
-        "detail": {**report.detail, **early_consent.as_kept(account, consent)},
+        "detail": {**report.detail, **early_consent.as_kept(account, consent, told, came)},
         "provider": dict(report.provider) or None,
     }
 
@@ -104,6 +106,7 @@ def kept_addition(account: Account, addition: Addition) -> Row:
         "source": account.provider,
         "detail": {
             **addition.detail,
+            **early_consent.as_kept(account, (), None, datetime.now(UTC)),
             _ADDITION: {
                 "key": addition.key,
                 "text": addition.text,

@@ -131,6 +131,7 @@ class UnmatchedReports:
         try:
             async with self._database.as_service() as db:
                 await reports.record(db, events)
+                await early_consent.store(db, early_consent.read(events))
                 await judge_now(db)  # of what is recorded already, too
                 raise _Undone
         except _Undone:

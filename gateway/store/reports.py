@@ -20,6 +20,7 @@ from gateway.store.values import as_json, as_stored
 _SQL = queries("reports")
 # Of a kept report's detail, what it said about consent: no part of what happened to the message.
 CONSENT = "consent of its recipient"
+KEPT = {"account_id", "channel", "reason", "word", "key", "occurred_at", "detail"}
 _RECORD = _SQL["record"]
 # The same without the messages that another transaction holds.
 _RECORD_FREE = _RECORD.replace("FOR NO KEY UPDATE\n", "FOR NO KEY UPDATE SKIP LOCKED\n")
@@ -270,7 +271,7 @@ async def take_missed(
 
 def _kept(row: Record) -> Event:
     detail = dict(row["detail"])
-    consent = detail.pop(CONSENT, ())
+    consent = detail.pop(CONSENT, None)
     return Event(
         organization_id=row["organization_id"],
         message_id=row["message_id"],
@@ -284,5 +285,8 @@ def _kept(row: Record) -> Event:
         error_message=row["error_message"],
         detail=detail,
         provider=row["provider"],
-        consent=consent,
+        # from before this was kept it may be anything that a provider has told
+        consent=[each for each in consent if isinstance(each, dict) and each.keys() >= KEPT]
+        if isinstance(consent, list)
+        else (),
     )

@@ -31,6 +31,8 @@ async def clinic(gateway: Gateway, ask: Ask) -> None:
         {"name": "greet", "type": "sms", "content": "Hi {{ name }}"},
         {"name": "greet", "type": "call", "content": "Hi {{ name }}"},
         {"name": "greet", "type": "email", "subject": "Hi {{ n }}", "content": "Yo {{ m }}"},
+        {"name": "visit", "type": "whatsapp", "content": "Hi"}
+        | {"options": {"name": "visit", "language": "en"}},
     ):
         assert 201 == (await ask("POST", "/v1/templates", made)).status
 
@@ -123,6 +125,31 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         ["options.bogus"],
     ),
     ({"channel": "call", "to": SMS["to"], "body": "Hi", "attachments": [FILE]}, ["attachments"]),
+    # What was left out may have stood for a text that is blank.
+    (SMS | {"body": "", "attachments": [{"url": "nope"}]}, ["attachments.0.url"]),
+    (
+        {"channel": "call", "to": SMS["to"], "body": "", "options": {"repeat": 9}},
+        ["options.repeat"],
+    ),
+    (
+        {"channel": "whatsapp", "to": SMS["to"], "body": "", "options": {"bogus": 1}},
+        ["options.bogus"],
+    ),
+    (
+        {"channel": "whatsapp", "to": SMS["to"], "template": "visit", "options": {"bogus": 1}},
+        ["options.bogus"],
+    ),
+    (
+        {"channel": "whatsapp", "to": SMS["to"], "body": "Hi", "template": "visit"}
+        | {"options": {"bogus": 1}},
+        ["options.bogus"],
+    ),
+    # A step says what the first message cannot be read for, and lacks its subject with it.
+    (
+        {"channel": "sms", "to": SMS["to"], "template": "nope"}
+        | {"fallback": [{"channel": "email", "to": "a@b.example", "after": 1}]},
+        ["template"],
+    ),
     # On whatever channel it may have been meant for.
     ({}, ["body", "channel", "to"]),
     (

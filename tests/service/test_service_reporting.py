@@ -10,14 +10,15 @@ from uuid import UUID
 
 import asyncpg
 
-from channels.model import Account, Status
+from channels.model import Account, Channel, Status
 from gateway.ids import new_id
 from gateway.metrics import Metrics
 from gateway.receive.incoming import unmatched
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
+from gateway.store.reports import CONSENT
 from gateway.store.requests import RawRequest
-from webhooks.model import StatusReport
+from webhooks.model import ConsentChange, Reason, StatusReport
 
 if TYPE_CHECKING:
     from tests.service.conftest import Gateway
@@ -168,8 +169,11 @@ async def test_a_clock_that_is_ahead_of_ours(gateway: Gateway) -> None:
         (row["failed_at"], row["error_code"], row["error_message"]) for row in rows
     ]
     assert all(row["read_at"] < soon for row in rows)
-    early = unmatched(received(gateway, []).account, failed[0])
+    stop = ConsentChange(channel=Channel.SMS, reason=Reason.STOP, key="stop", word="stop")
+    early = unmatched(received(gateway, []).account, failed[0], consent=[stop])
     assert soon == early["occurred_at"]
+    # or a START that follows would be from before it
+    assert early["detail"][CONSENT][0]["occurred_at"] <= datetime.now(UTC)
 
 
 async def test_reports_that_cannot_be_applied_when_they_come(gateway: Gateway) -> None:

@@ -61,6 +61,33 @@ async def test_odd_options_are_shown_and_mended(gateway: Gateway, ask: Ask) -> N
         assert any(name.startswith("options") for name in patched.fields()), (kind, stored)
 
 
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        ("call", {"repeat": "abc"}),
+        ("call", {"bogus": 1}),
+        ("whatsapp", {"variables": [1, 2]}),
+        ("whatsapp", {"content_sid": 5}),
+        ("whatsapp", {"components": 5}),
+    ],
+)
+async def test_odd_options_are_refused_when_they_are_sent_with(
+    gateway: Gateway, ask: Ask, kind: str, stored: dict[str, Any]
+) -> None:
+    """Odd options of a template are named, and cost no other message of a batch anything."""
+    template = {"name": "odd", "type": kind, "content": "Hello"}
+    assert 201 == (await ask("POST", "/v1/templates", template)).status
+    await run(gateway, "UPDATE message_templates SET options = $1", json.dumps(stored))
+    odd = {"channel": kind, "to": "+447700900123", "template": "odd"}
+    good = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+
+    batch = await ask("POST", "/v1/messages/batch", {"messages": [odd, good]})
+
+    refused, accepted = batch.body["data"]
+    assert (422, 202) == (refused["status"], accepted["status"])
+    assert any(each["field"].startswith("options") for each in refused["problem"]["errors"])
+
+
 async def test_a_template_that_is_neither_on_nor_off(gateway: Gateway, ask: Ask) -> None:
     """A template that does not say whether it is active is not: it is shown as it is treated."""
     made = await ask("POST", "/v1/templates", {"name": "greeting", "type": "sms", "content": "Hi"})

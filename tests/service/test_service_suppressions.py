@@ -14,9 +14,11 @@ from uuid import UUID
 import pytest
 
 from channels.model import Channel
+from gateway import consenting
 from gateway.ids import new_id
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import suppressions
+from gateway.store.reports import CONSENT
 from gateway.store.suppressions import Statement
 from tests.service.wires import (
     SECRET,
@@ -179,6 +181,71 @@ async def test_opted_out_before_the_answer(
     assert 1 == await gateway.count("gateway.consent_events")
     failed = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
     assert "consent" not in str(failed)
+
+
+@pytest.mark.parametrize("is_missed", [True, False])
+async def test_a_parameter_that_is_called_as_our_own_note(
+    gateway: Gateway, ask: Ask, api: Api, *, is_missed: bool
+) -> None:
+    """What a provider tells under the name of our note is no note, and keeps no report back."""
+    odd = {
+        "MessageSid": "SM" + "4" * 32,
+        "AccountSid": "AC" + "a" * 32,
+        "MessageStatus": "delivered",
+        CONSENT: "x",
+    }
+    api.says(201, {"sid": odd["MessageSid"]})
+    if not is_missed:
+        await from_twilio(gateway, "status", odd)
+    sent = await send(ask, **SMS)
+    if is_missed:
+        await from_twilio(gateway, "status", odd)
+        async with gateway.database.as_service() as db:
+            # as a version before this one has kept it
+            await db.execute(
+                "UPDATE gateway.unmatched_reports"
+                " SET detail = jsonb_set(detail, ARRAY[$1::text], '[\"x\"]')",
+                CONSENT,
+            )
+            await db.execute("UPDATE messages SET external_id = $1", odd["MessageSid"])
+        await UnmatchedReports(gateway.database).apply()
+    else:
+        await step(api.worker(gateway))
+
+    assert "delivered" == (await row_of(ask, sent))["status"]
+
+
+async def test_what_cannot_be_stored_of_one_report(
+    gateway: Gateway, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kept report whose opt-out is refused, by a rule of another program's, say, stays kept, and
+    holds up no other."""
+    sids = (NAMELESS["MessageSid"], "SM" + "5" * 32)
+    for sid in sids:
+        sent = await send(ask, **SMS)
+        await from_twilio(
+            gateway,
+            "status",
+            NAMELESS
+            if sid == sids[0]
+            else {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "MessageStatus": "delivered"},
+        )
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE messages SET external_id = $1 WHERE id = $2::uuid", sid, UUID(sent["id"])
+            )
+
+    async def refuse(*_: object, **__: object) -> int:
+        raise ValueError("refused")
+
+    monkeypatch.setattr(consenting, "store", refuse)
+    await UnmatchedReports(gateway.database).apply()
+    assert "delivered" == (await row_of(ask, sent))["status"]
+    assert 1 == await gateway.count("gateway.unmatched_reports")
+
+    monkeypatch.undo()
+    await UnmatchedReports(gateway.database).apply()
+    assert {("sms", ADA, "stop")} == await suppressed(ask)
 
 
 async def test_wants_it_again_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
