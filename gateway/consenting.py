@@ -24,6 +24,8 @@ from gateway.store.suppressions import Statement
 from webhooks.mail_letter import mailboxes
 from webhooks.model import ConsentChange, Renamed
 
+# What we note in the evidence ourselves, and read again: nobody else's words may stand there.
+_OURS = frozenset({"said_of", "of_group"})
 _PLAIN = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
 
@@ -208,7 +210,7 @@ def _statement(
             **({"external_id": change.external_id} if change.external_id else {}),
             **({"message_id": str(change.message_id)} if change.message_id else {}),
             **({"said_of": said_of} if len(said_of) > 1 else {}),
-            **change.detail,
+            **{name: said for name, said in change.detail.items() if name not in _OURS},
             **({"of_group": change.group} if change.group else {}),
         },
     )

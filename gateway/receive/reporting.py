@@ -129,8 +129,7 @@ async def record(
 
     Unless it `waits`, those about locked messages are kept, too; unless it `applies`, all of them
     are. A worker records what was kept as soon as it can, with what the requests say about
-    `consent`. Raises `HeldError` for a report that has
-    no external id to be kept under.
+    `consent`. Raises `HeldError` for a report that has no external id to be kept under.
     """
     said = [(each.account, report, each.at) for each in batch for report in each.told]
     found: dict[int, UUID] = {}

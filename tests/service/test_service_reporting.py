@@ -16,6 +16,7 @@ from gateway.metrics import Metrics
 from gateway.receive.incoming import unmatched
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
+from gateway.store.database import Connection
 from gateway.store.reports import CONSENT
 from gateway.store.requests import RawRequest
 from webhooks.model import ConsentChange, Reason, StatusReport
@@ -66,6 +67,21 @@ def report(
     )
 
 
+async def insert(
+    db: Connection, gateway: Gateway, external_id: str, sent_at: datetime | None = None
+) -> UUID:
+    """A message of A's that was sent under this id."""
+    message_id: UUID = await db.fetchval(
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+        " body, external_id, status, sent_at) SELECT $1, 'sms', 'outbound', '+15551230001',"
+        " '+15550000001', 'Hello', $2, 'sent', $3 RETURNING id",
+        gateway.a.organization_id,
+        external_id,
+        sent_at,
+    )
+    return message_id
+
+
 async def test_large_requests_in_any_order(gateway: Gateway) -> None:
     """Requests with the same reports in opposite orders are stored beside each other, once each:
     neither those of known messages nor those of unknown ones make two wait in a circle."""
@@ -110,13 +126,7 @@ async def test_what_says_nothing_new_writes_no_row(gateway: Gateway) -> None:
         return tuple(row or ())
 
     async with gateway.database.as_service() as db:
-        message_id = await db.fetchval(
-            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
-            " body, external_id, status, sent_at) SELECT $1, 'sms', 'outbound', '+15551230001',"
-            " '+15550000001', 'Hello', 'SM1', 'sent', $2 RETURNING id",
-            gateway.a.organization_id,
-            sent_at,
-        )
+        message_id = await insert(db, gateway, "SM1", sent_at)
         await db.execute(
             "INSERT INTO gateway.queue (organization_id, message_id, channel)"
             " SELECT organization_id, id, channel FROM messages"
@@ -153,13 +163,7 @@ async def test_a_clock_that_is_ahead_of_ours(gateway: Gateway) -> None:
     rows = []
     for number, told in enumerate(([*failed, read], [read, *failed[::-1]])):
         async with gateway.database.as_service() as db:
-            message_id = await db.fetchval(
-                "INSERT INTO messages (organization_id, channel, direction, from_address,"
-                " to_address, body, external_id, status) SELECT $1, 'sms', 'outbound',"
-                " '+15551230001', '+15550000001', 'Hello', $2, 'sent' RETURNING id",
-                gateway.a.organization_id,
-                f"SM{number}",
-            )
+            message_id = await insert(db, gateway, f"SM{number}")
         for one in told:
             own = replace(one, external_id=f"SM{number}", key=f"{one.key}:{number}")
             await reporting.store(received(gateway, [own]))

@@ -526,7 +526,8 @@ async def test_what_others_said_outlasts_a_reactivation(
 SAID = {
     "group 5": {"event": "group_unsubscribe", "asm_group_id": 5},
     "group 6": {"event": "group_unsubscribe", "asm_group_id": 6},
-    "all": {"event": "unsubscribe", "asm_group_id": 5},
+    # with an argument of its sender's own that is called as our note of a group is
+    "all": {"event": "unsubscribe", "asm_group_id": 5, "of_group": "5"},
     "group 5 again": {"event": "group_resubscribe", "asm_group_id": 5},
 }
 
