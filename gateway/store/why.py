@@ -61,6 +61,7 @@ def _queued(around: Any) -> Queued | None:  # noqa: ANN401 - a row of asyncpg
         refusals=around["refusals"],
         is_held=around["is_held"],
         was_held=around["was_held"],
+        is_paced=around["rate"] is not None,
     )
 
 

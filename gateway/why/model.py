@@ -27,6 +27,7 @@ class Queued:
     """A message's place in the queue; `phase` is `send` or `ask`.
 
     `is_held`: a worker is at it at this moment. `was_held`: one was, and has not come back.
+    `is_paced`: its sender sends only so many messages a second.
     """
 
     phase: str
@@ -35,6 +36,7 @@ class Queued:
     refusals: int
     is_held: bool = False
     was_held: bool = False
+    is_paced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.registry import PROVIDERS
 from gateway.why import arrived
-from gateway.why.model import Queued, Story
+from gateway.why.model import Queued, Row, Story
 from gateway.why.reasons import failure
 from gateway.why.steps import last_event, provider_of, reason_of
 from gateway.why.words import clean, how_long, noun, opening, when
@@ -26,6 +26,11 @@ _NO_WORKER = (
 )
 _NOT_TWICE = "Do not send it again by hand before that: it might arrive twice."
 _BY_ITSELF = "Nothing has to be done: it goes on by itself."
+_LOCKED = (
+    "Tell an administrator soon: the key that opens this account's access data is missing from "
+    "GATEWAY_SECRET_KEYS, or they have to be entered again. Then it goes on by itself; after some "
+    "hours of waiting it fails."
+)
 
 # Who must not be written to any more, whatever became of this one.
 SUPPRESSED: Final = {
@@ -76,6 +81,18 @@ def _pending(story: Story, zone: tzinfo) -> Said:
                 f"{what(story)} is planned for {when(send_at, zone)}, and waits until then.",
                 _held_back(story) or "Nothing has to be done. Until then it can be canceled.",
             )
+        if queued.run_at > story.now + _SOON and not queued.is_paced:
+            return (
+                (
+                    f"{what(story)} could not be taken up and is tried again on "
+                    f"{when(queued.run_at, zone)}: another program has it locked, or a rule of "
+                    "the database refuses it."
+                ),
+                (
+                    "If that lasts, tell an administrator: what is logged by the process that "
+                    "sends (gateway worker) names the rule."
+                ),
+            )
         if queued.run_at > story.now + _SOON:
             return (
                 (
@@ -114,7 +131,7 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
         return f"{text} Another one looks after it.", _NO_WORKER
     refusal = last_event(story, "refused_for_now")
     if queued.refusals and refusal is not None:
-        return _refused_for_now(story, queued, reason_of(story, refusal), zone)
+        return _refused_for_now(story, queued, refusal, zone)
     waited = story.now - queued.run_at
     if waited >= _STUCK:
         return (
@@ -124,12 +141,14 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
     return f"{what(story)} waits in the queue and is about to be sent.", _NO_WORKER
 
 
-def _refused_for_now(story: Story, queued: Queued, reason: str, zone: tzinfo) -> Said:
-    text = f"{what(story)} was not taken for now. {reason}"
+def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -> Said:
+    text = f"{what(story)} was not taken for now. {reason_of(story, refusal)}"
+    is_locked = refusal["detail"].get("error_code") == "credentials"
+    advice = _LOCKED if is_locked and refusal["source"] not in PROVIDERS else _BY_ITSELF
     if queued.run_at <= story.now + _SOON:
-        return f"{text} It is tried again at once.", _BY_ITSELF
+        return f"{text} It is tried again at once.", advice
     in_ = how_long(queued.run_at - story.now)
-    return f"{text} It is tried again in {in_}, on {when(queued.run_at, zone)}.", _BY_ITSELF
+    return f"{text} It is tried again in {in_}, on {when(queued.run_at, zone)}.", advice
 
 
 # Nobody knows.

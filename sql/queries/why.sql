@@ -9,7 +9,10 @@ SELECT now() AS now,
     WHERE s.organization_id = $1 AND s.channel = m.channel
       AND s.address = CASE m.direction WHEN 'inbound' THEN m.to_address ELSE m.from_address END
   ) AS provider,
-  coalesce(nullif(l.name, 'Unknown'), nullif(k.name, 'Unknown'), c.name) AS contact,
+  (SELECT s.rate FROM gateway.senders s
+    WHERE s.organization_id = $1 AND s.channel = m.channel AND s.address = m.from_address) AS rate,
+  coalesce(nullif(nullif(btrim(l.name), ''), 'Unknown'), nullif(nullif(btrim(k.name), ''), 'Unknown'),
+    c.name) AS contact,
   CASE WHEN l.id IS NOT NULL THEN 'lead' WHEN k.id IS NOT NULL THEN 'client' END AS contact_kind,
   ARRAY(
     SELECT x.reason FROM gateway.suppressions x

@@ -118,6 +118,19 @@ async def test_who_is_told_by_the_provider(gateway: Gateway, ask: Ask) -> None:
     )
 
 
+async def test_a_contact_whose_name_is_blank(gateway: Gateway, ask: Ask) -> None:
+    """A lead or client with a name of blanks has none: they are called by their address."""
+    blank = {"first_name": " ", "last_name": "  "}
+    await ask("POST", "/v1/clients", {**blank, "email": "ann@c.example", "phone": ANN})
+    await by_sms(gateway)
+    assert [None] == [each["contact"]["name"] for each in await listed(ask)]
+
+    await ask("POST", "/v1/leads", {**blank, "phone": ANN})
+    (row,) = await listed(ask)
+    one = (await ask("GET", f"/v1/conversations/{row['id']}")).body
+    assert [None, None] == [each["contact"]["name"] for each in (row, one)]
+
+
 async def test_readers_of_one_newsletter(gateway: Gateway, ask: Ask) -> None:
     """Who answers a mail that was sent to somebody else is somebody else."""
     smtp = await connect(gateway, "smtp", Channel.EMAIL)

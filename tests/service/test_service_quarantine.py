@@ -150,6 +150,14 @@ async def test_a_message_that_a_rule_refuses(gateway: Gateway, provider: Provide
     assert ["sent"] * 3 == await statuses(gateway, gateway.a)
 
 
+async def why_of(gateway: Gateway, body: str) -> str:
+    """How the state of a message of tenant A is explained."""
+    rows = (await gateway.ask("GET", "/v1/messages", key=gateway.a.key)).body["data"]
+    (row, *_) = [row for row in rows if row["body"] == body]
+    path = f"/v1/messages/{row['id']}/why"
+    return str((await gateway.ask("GET", path, key=gateway.a.key)).body["summary"])
+
+
 async def test_refused_messages_before_others(gateway: Gateway, provider: Provider) -> None:
     """Where all that a claim takes is refused, what comes after it is claimed; an organization that
     has nothing else waits for some seconds."""
@@ -168,6 +176,9 @@ async def test_refused_messages_before_others(gateway: Gateway, provider: Provid
     assert ["sent"] == await statuses(gateway, gateway.b)
     later = "gateway.queue WHERE lease_id IS NULL AND run_at > now() + interval '100 s'"
     assert 3 == await gateway.count(later)
+    assert "a rule of the database refuses it" in await why_of(gateway, "old")
+    await run(gateway, "UPDATE gateway.senders SET rate = 5")
+    assert "waits for its turn" in await why_of(gateway, "old")
     await run(gateway, "UPDATE gateway.queue SET run_at = now()")
     assert [] == await quarantine.claim(1, [])
     await send(gateway, gateway.a)

@@ -45,9 +45,10 @@ def test_planned_for_somebody_who_must_not_be_written_to() -> None:
 
 
 def test_in_the_queue() -> None:
-    """Due, waiting for its sender's turn, waiting for too long, not in the queue at all."""
+    """Due, waiting for its sender's turn, put back, waiting for too long, not in the queue."""
     due, by_worker = said(**about(queued=queued()))
-    paced, _ = said(**about(queued=queued(run_at=ago(minutes=-2))))
+    paced, _ = said(**about(queued=queued(run_at=ago(minutes=-2), is_paced=True)))
+    put_back, whose = said(**about(queued=queued(run_at=ago(minutes=-2))))
     stuck, no_worker = said(**about(queued=queued(run_at=ago(minutes=7))))
     lost, again = said()
 
@@ -55,6 +56,11 @@ def test_in_the_queue() -> None:
     assert "gateway worker" in str(by_worker)
     assert "waits for its turn: its sender only sends so many messages a second" in paced
     assert "It is due on 26 Nov 2026, 14:02 UTC." in paced
+    assert (
+        f"{TO} could not be taken up and is tried again on 26 Nov 2026, 14:02 UTC: another program "
+        "has it locked, or a rule of the database refuses it."
+    ) == put_back
+    assert "tell an administrator" in str(whose)
     assert f"{TO} has waited to be sent for 7 minutes: nobody takes it up." == stuck
     assert "gateway worker" in str(no_worker)
     assert "it is not in the queue: it will not be sent" in lost
@@ -87,6 +93,21 @@ def test_given_back(status: str) -> None:
     ) == later
     assert "it goes on by itself" in str(advice)
     assert now.endswith("It is tried again at once.")
+
+
+def test_an_account_that_does_not_open() -> None:
+    """What waits for a key of ours needs an administrator; a provider's word of that name, none."""
+    place = queued(run_at=ago(seconds=-90), attempts=1, refusals=1)
+    refusals = [
+        event("refused_for_now", source=source, error_code="credentials")
+        for source in ("worker", "twilio")
+    ]
+    ours, theirs = (
+        said(status="sending", **about(queued=place, events=(each,)))[1] for each in refusals
+    )
+
+    assert "GATEWAY_SECRET_KEYS" in str(ours)
+    assert "Nothing has to be done" in str(theirs)
 
 
 def test_given_back_by_whom_nobody_remembers() -> None:
