@@ -28,7 +28,7 @@ from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
-from gateway.metrics import Metrics
+from gateway.metrics import of_process
 from gateway.nudge import Nudge
 from gateway.problems import (
     FieldError,
@@ -102,7 +102,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
     async def run(app: web.Application) -> AsyncIterator[None]:
         database = await Database.connect(dsn, pooled=settings.is_pooled)
         vault = Vault(settings.gateway_secret_keys)
-        metrics = Metrics(metrics_folder())
+        metrics = of_process(metrics_folder())
         store = open_store(settings.gateway_media_url, settings.gateway_data)
         media_links = MediaLinks(vault, settings.base_url)
         app[SERVING] = Serving(database=database, store=store, links=media_links)

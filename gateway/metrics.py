@@ -152,6 +152,17 @@ class Metrics:
         return generate_latest(registry) + generate_latest(queue)
 
 
+def of_process(folder: Path | None) -> Metrics:
+    """The counters of web, or of a worker; where one process is both (`gateway demo`), of both."""
+    return Metrics() if folder is None else _in_files(folder)
+
+
+# Cached, because there is one file for each process: two would each overwrite the other's numbers.
+@cache
+def _in_files(folder: Path) -> Metrics:
+    return Metrics(folder)
+
+
 # Cached, because the library looks a child up under a lock each time; there are few label values.
 @cache
 def _counter(counter: Counter, *labels: str) -> Counter:

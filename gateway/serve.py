@@ -28,7 +28,7 @@ from gateway.logs import configure, logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
-from gateway.metrics import Metrics
+from gateway.metrics import of_process
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
@@ -154,7 +154,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             Downloader() as downloader,
             Poster(settings.gateway_subscription_origins) as poster,
         ):
-            vault, metrics = Vault(settings.gateway_secret_keys), Metrics(metrics_folder())
+            vault, metrics = Vault(settings.gateway_secret_keys), of_process(metrics_folder())
             store = open_store(settings.gateway_media_url, settings.gateway_data)
             media_links = MediaLinks(vault, settings.base_url)
             files = Files(database, store, media_links, downloader)

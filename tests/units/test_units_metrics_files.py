@@ -24,6 +24,21 @@ assert [float(n) for n in range(2000)] == [value for _, value, _ in numbers.read
 """
 
 
+# A process that is both web and a worker: both count.
+BOTH = """
+import os, sys
+from pathlib import Path
+from channels.model import Channel
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+from gateway import config, metrics
+folder = config.metrics_folder()
+web, worker = metrics.of_process(folder), metrics.of_process(folder)
+for each in (web, worker, web):
+    each.received(Channel.SMS, "twilio")
+print(worker.page([]).decode())
+"""
+
+
 class Number:
     """A number in a file."""
 
@@ -104,3 +119,11 @@ def test_a_disk_without_room(tmp_path: Path) -> None:
         subprocess.run(words, check=True, timeout=30, capture_output=True)
         assert (size > 0) == path.exists()
     assert 0 < len(read(path)) < 2000
+
+
+def test_web_and_worker_in_one_process(tmp_path: Path) -> None:
+    """What both count is counted: neither overwrites the numbers of the other."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BOTH, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert 'gateway_messages_received_total{channel="sms",provider="twilio"} 3.0' in ran.stdout
