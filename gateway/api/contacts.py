@@ -72,8 +72,6 @@ def _get(kind: Kind) -> Handler:
 def _change(kind: Kind) -> Handler:
     async def change(call: Call) -> web.Response:
         columns: dict[str, Any] = call.body.model_dump(mode="json", exclude_unset=True)
-        if kind == "client" and columns.get("email", "") is None:
-            raise invalid([FieldError("email", "cannot be null")])
         try:
             async with call.services.database.as_caller(call.caller) as db:
                 if not await contacts.update(db, kind, call.organization_id, call.id, columns):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway import placing
+from gateway import addresses, placing
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
 from gateway.accept.recalling import Replayed
@@ -19,7 +19,7 @@ from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
 from gateway.shapes.shown import shown, shown_conversation
-from gateway.store import conversations
+from gateway.store import contacts, conversations
 from gateway.store import messages as stored
 from gateway.store.conversations import ConversationFilter, Row
 from gateway.store.database import Connection, Staff
@@ -152,7 +152,10 @@ async def unlink(call: Call) -> web.Response:
     """Move an address that is somebody else's into a conversation of its own."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await _known(call, db)
-    new = await placing.set_apart(call.services.database, call.caller, row["id"], call.body.address)
+        address = call.body.address
+        if address not in row["addresses"]:
+            address = addresses.sought(address, await contacts.country(db, call.organization_id))
+    new = await placing.set_apart(call.services.database, call.caller, row["id"], address)
     if new is None:
         raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from gateway import addresses
 from gateway.shapes.messages import MessageFilters
-from gateway.store import contacts
+from gateway.store import contacts, conversations
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter
 
@@ -14,9 +14,13 @@ from gateway.store.messages import MessageFilter
 async def message_filter(
     db: Connection, organization_id: UUID, given: MessageFilters
 ) -> MessageFilter:
-    """The filters as the store takes them: an address however it is written."""
+    """The filters as the store takes them: an address however it is written, and a conversation
+    under an id that was merged into another's."""
     filters = given.model_dump(include=set(MessageFilters.model_fields))
     if given.address is not None:
         country = await contacts.country(db, organization_id)
         filters["address"] = addresses.sought(given.address, country)
+    if given.conversation_id is not None:
+        current = await conversations.current(db, organization_id, given.conversation_id)
+        filters["conversation_id"] = current or given.conversation_id
     return MessageFilter(**filters)

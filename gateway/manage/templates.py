@@ -81,13 +81,6 @@ async def change(
 ) -> Row:
     """Change a template; its variables follow its source, whoever else changes it meanwhile."""
     columns = wanted.model_dump(mode="json", exclude_unset=True)
-    nulls = [
-        name
-        for name in ("name", "type", "content", "is_active", "tags")
-        if name in columns and columns[name] is None
-    ]
-    if nulls:
-        raise invalid([FieldError(name, "cannot be null") for name in nulls])
     for _ in range(_TRIES):
         old = await get(services, caller, template_id)
         new = old | columns

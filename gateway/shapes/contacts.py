@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.shapes.base import (
     Answer,
+    Given,
     Integer,
     JsonObject,
     Number,
@@ -79,7 +80,7 @@ class ClientPatch(Shape):
 
     first_name: Short | None = None
     last_name: Short | None = None
-    email: Short | None = None
+    email: Given[Short] = None
     phone: Short | None = None
     is_active: bool | None = None
     date_of_birth: date | None = None

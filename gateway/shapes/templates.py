@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from channels.model import Channel
 from gateway.shapes.base import (
     Answer,
+    Given,
     JsonObject,
     Line,
     Name,
@@ -27,13 +28,15 @@ _OPTIONS = (
     "confirm, detect_machine, timeout; e-mail: unsubscribe, reply_to"
 )
 
+Source = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)]
+
 
 class TemplateIn(Shape):
     """A template; `variables` are read from its source."""
 
     name: Name
     type: Channel
-    content: Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)]
+    content: Source
     subject: Line | None = None
     description: Text | None = None
     category: Line | None = None
@@ -45,16 +48,14 @@ class TemplateIn(Shape):
 class TemplatePatch(Shape):
     """What is to be changed."""
 
-    name: Name | None = None
-    type: Channel | None = None
-    content: (
-        Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)] | None
-    ) = None
+    name: Given[Name] = None
+    type: Given[Channel] = None
+    content: Given[Source] = None
     subject: Line | None = None
     description: Text | None = None
     category: Line | None = None
-    is_active: bool | None = None
-    tags: list[Short] | None = Field(None, max_length=100)
+    is_active: Given[bool] = None
+    tags: Given[Annotated[list[Short], Field(max_length=100)]] = None
     options: JsonObject | None = Field(None, description=_OPTIONS)
 
 

@@ -144,6 +144,12 @@ async def search(
     return Page(listed, found.next_cursor)
 
 
+async def current(db: Connection, organization_id: UUID, conversation_id: UUID) -> UUID | None:
+    """The id that it has now: another one where it was merged; None where there is none."""
+    found: UUID | None = await db.fetchval(_SQL["current"], organization_id, conversation_id)
+    return found
+
+
 async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> Row | None:
     """One conversation with its last message, also by an id that was merged into it."""
     row = await db.fetchrow(_SQL["get"], organization_id, conversation_id)

@@ -39,6 +39,10 @@ SELECT a.written FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1
   AND a.address IN (SELECT gateway.address_key(each) FROM unnest($2::text[]) AS each);
 
+-- name: current
+-- Under which id a conversation is found that may have been merged into another one.
+SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
+
 -- name: get
 -- One conversation, under its own id or under one that was merged into it.
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,

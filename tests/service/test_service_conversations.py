@@ -318,6 +318,10 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     assert 2 == merged.body["unread_count"]
     moved = await ask("GET", f"/v1/conversations/{second['id']}")
     assert found["id"] == moved.body["id"]
+    for of in (f"conversation_id={each['id']}" for each in (found, second)):
+        assert 2 == len((await ask("GET", f"/v1/messages?{of}")).body["data"])
+        exported = await ask("GET", f"/v1/messages/export?format=jsonl&{of}")
+        assert 2 == len(exported.body.splitlines())
     for body, text in (
         ({"conversation_id": second["id"]}, "is this conversation itself"),
         ({"conversation_id": str(uuid4())}, "there is none with that id in your organization"),
@@ -325,7 +329,8 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
         wrong = await ask("POST", f"{path}/merge", body)
         assert {"conversation_id": text} == wrong.fields()
 
-    apart = await ask("POST", f"{path}/unlink", {"address": "+447700900999"}, key=gateway.a.member)
+    written = {"address": "+44 (7700) 900-999"}
+    apart = await ask("POST", f"{path}/unlink", written, key=gateway.a.member)
     assert (201, ["+447700900999"]) == (apart.status, apart.body["contact"]["addresses"])
     assert apart.body["id"] not in (found["id"], second["id"])
     assert {1} == {each["unread_count"] for each in await listed(ask)}

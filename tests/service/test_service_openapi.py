@@ -109,7 +109,7 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
     """Of a change, the description allows null for what can be taken away, and for nothing else;
     null is no default either: who sends it changes something."""
     schemas = document["components"]["schemas"]
-    shapes = ("AccountPatch", "SenderPatch", "ConversationPatch", "SubscriptionPatch")
+    shapes = [name for name in schemas if name.endswith("Patch")]
     refused = {
         (shape, name)
         for shape in shapes
@@ -121,6 +121,7 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
         ("AccountPatch", "name"),
         ("AccountPatch", "is_active"),
         ("AccountPatch", "credentials"),
+        ("ClientPatch", "email"),
         ("SenderPatch", "is_default"),
         ("SenderPatch", "is_active"),
         ("ConversationPatch", "status"),
@@ -129,6 +130,11 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
         ("SubscriptionPatch", "events"),
         ("SubscriptionPatch", "secret"),
         ("SubscriptionPatch", "is_active"),
+        ("TemplatePatch", "name"),
+        ("TemplatePatch", "type"),
+        ("TemplatePatch", "content"),
+        ("TemplatePatch", "is_active"),
+        ("TemplatePatch", "tags"),
     } == refused
     assert not any("default" in schemas[shape]["properties"][name] for shape, name in refused)
 

@@ -43,7 +43,7 @@ CALLERS = {
     *(("desk", name) for name in queries("desk") if name != "staff"),
     *(
         ("conversations", name)
-        for name in ("get", "list", "last_messages", "last_lines", "reply", "change")
+        for name in ("current", "get", "list", "last_messages", "last_lines", "reply", "change")
     ),
 }
 
