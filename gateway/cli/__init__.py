@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -62,6 +63,10 @@ def _is_mendable(error: Exception) -> bool:
 
 def run() -> int:
     """Run the command line; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's encoding lacks is shown escaped, rather than nothing at all.
+            stream.reconfigure(errors="backslashreplace")
     if any(not _is_text(argument) for argument in sys.argv):
         err.print("gateway: an argument is not valid UTF-8")
         return 1

@@ -70,6 +70,16 @@ async def ask(clerk: Clerk, *words: str, **variables: str) -> Done:
 
 
 @pytest.mark.usefixtures("rows")
+async def test_a_terminal_without_unicode(shell: Shell) -> None:
+    """What a terminal's encoding lacks is escaped, and the rest is there."""
+    done = await shell.run("why", FAILED, COLUMNS="80", PYTHONIOENCODING="ascii")
+
+    assert (0, "") == (done.code, done.err)
+    assert f"sms outbound \\xb7 failed \\xb7 {FAILED}" in done.out
+    assert "What to do: Try once more" in done.out
+
+
+@pytest.mark.usefixtures("rows")
 async def test_one_message(shell: Shell) -> None:
     """State, advice and timeline of a message, in 80 columns; what a stranger wrote does nothing to
     the terminal."""
