@@ -49,7 +49,7 @@ REQUIRED = ("access_key_id", "secret_access_key", "region")
 RETRYABLE = frozenset(
     {
         "LimitExceeded", "RequestLimitExceeded", "RequestThrottled", "Throttling",
-        "TooManyRequests",
+        "TooManyRequests", "ServiceUnavailable",
     }
 )  # fmt: skip
 
@@ -107,7 +107,8 @@ def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedFor
     words = payload.get("message", payload.get("Message"))
     message = " ".join(words.split())[:500] if isinstance(words, str) else ""
     message = message or REASONS.get(code or "") or f"SES answered with HTTP status {status}."
-    if status == 429 or (code in RETRYABLE and status < 500):
+    # SES's own word that it did nothing: another 5xx may come from what is in between.
+    if status == 429 or (code in RETRYABLE and (status < 500 or status == 503)):
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if status >= 500 or status == 408:
         return AnswerLost(message, code=code or f"http-{status}")

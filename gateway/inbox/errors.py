@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from aiohttp import web
+from yarl import URL
 
 from gateway.inbox import kept
 from gateway.inbox.visit import Visit
@@ -23,7 +24,7 @@ _TITLES = {
     405: "That is not possible here",
     409: "Somebody was quicker",
     413: "That is too large",
-    422: "Something is missing",
+    422: "Something is not right",
     429: "Too many tries",
     500: "The gateway made a mistake",
     503: "Not available just now",
@@ -48,7 +49,24 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
         problem = Problem(problem.status, _TOO_LARGE)
     typed = await kept.beside_error(visit)
     response = visit.page(
-        template, status=problem.status, title=title, problem=problem, typed=typed
+        template,
+        status=problem.status,
+        title=title,
+        problem=problem,
+        typed=typed,
+        back=_came_from(request),
     )
     response.headers.update(problem.headers)
     return response
+
+
+def _came_from(request: web.Request) -> str | None:
+    """The page of the inbox on which a form was sent that failed."""
+    try:
+        page = URL(request.headers.get("Referer", ""))
+    except ValueError:
+        return None
+    starts = request.app.get(STARTS, ())
+    is_ours = any(page.raw_path.startswith(f"{start}/") for start in starts)
+    # Of whichever host: only its path is used.
+    return page.raw_path_qs if is_ours and request.method == "POST" else None

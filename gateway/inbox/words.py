@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gateway import standing
+
 CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
 REASONS = {
     "stop": "They said stop",
@@ -24,9 +26,11 @@ _NAMES = {
 
 def sentence(text: str) -> str:
     """A finding that follows a field's name ("is required") as a sentence of its own."""
-    text = text.strip()
+    text = text.strip().removesuffix("; see /v1/suppressions")
     if not text:
         return text
+    if text in standing.REASONS.values():
+        return f"This address {text}."
     if text.startswith(("is ", "must ", "cannot ", "belongs ", "has ", "contains ")):
         text = f"This {text}"
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

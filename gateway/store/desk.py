@@ -49,6 +49,14 @@ async def retries(
     return {row["retry_of"]: row["statuses"] for row in rows}
 
 
+async def followed(
+    db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
+) -> frozenset[UUID]:
+    """Those of the messages in whose place something else was sent (`fallback`)."""
+    rows = await db.fetch(_SQL["followed"], organization_id, message_ids)
+    return frozenset(row["message_id"] for row in rows)
+
+
 async def providers(
     db: Connection, organization_id: UUID, message_ids: Sequence[UUID]
 ) -> dict[UUID, str]:

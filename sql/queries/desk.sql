@@ -36,6 +36,11 @@ WHERE organization_id = $1 AND retry_of = ANY ($2::uuid[])
   AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
 GROUP BY retry_of;
 
+-- name: followed
+-- Those of the messages $2 in whose place something else was sent.
+SELECT DISTINCT message_id FROM gateway.message_events
+WHERE organization_id = $1 AND message_id = ANY ($2::uuid[]) AND type = 'fallback';
+
 -- name: providers
 -- The provider whose failure each of the messages $2 shows: the one that its earliest failed event names,
 -- because the row has that event's code; if none does, the account's that now has the sender's address.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.inbox.conftest import Browser, Inbox
+from tests.inbox.conftest import ORIGIN, Browser, Inbox
 from tests.inbox.talking import ANN, MEMBER, send
 from tests.service.conftest import Ask
 
@@ -97,11 +97,43 @@ async def test_what_was_refused_can_be_tried_again(inbox: Inbox, ask: Ask) -> No
     message = await failed(inbox, ask)
     browser = await inbox.signed_in(MEMBER)
     stop = (await ask("POST", "/v1/suppressions", {"channel": "sms", "address": ANN})).body
+    thread = f"/c/{message['conversation_id']}"
     for _ in range(2):
-        refused = await browser.post(f"/m/{message['id']}/retry")
+        refused = await browser.post(f"/m/{message['id']}/retry", Referer=f"{ORIGIN}/inbox{thread}")
         assert 422 == refused.status
+        assert "This address was put on the list of addresses not to write to." in refused.words
+        assert f'href="/inbox{thread}"' in refused.text
         assert [] == await retries(ask, message["id"])
         assert await can_retry(browser, message)
     await ask("DELETE", f"/v1/suppressions/{stop['id']}")
     answer = await browser.post(f"/m/{message['id']}/retry")
     assert (303, 1) == (answer.status, len(await retries(ask, message["id"])))
+
+
+async def test_what_was_followed_has_no_button(inbox: Inbox, ask: Ask) -> None:
+    """Where something else was sent instead, the thread says so, and offers no second one."""
+    message = await failed(inbox, ask)
+    browser = await inbox.signed_in(MEMBER)
+    await inbox.change(
+        "INSERT INTO gateway.message_events"
+        " (organization_id, message_id, id, type, occurred_at, source)"
+        " SELECT organization_id, id, gen_random_uuid(), 'fallback', now(), 'worker' FROM messages"
+        " WHERE id = $1",
+        message["id"],
+    )
+    assert not await can_retry(browser, message)
+    shown = await browser.get(f"/m/{message['id']}", HX_Request="true")
+    assert "Something else was sent instead" in shown.words
+
+
+async def test_of_a_test_key(inbox: Inbox, ask: Ask) -> None:
+    """What a test key sent is shown as such: nobody got it."""
+    message = await send(ask)
+    await inbox.change(
+        "UPDATE messages SET status = 'delivered', metadata = jsonb_build_object('provider',"
+        " jsonb_build_object('test', true)) WHERE id = $1",
+        message["id"],
+    )
+    browser = await inbox.signed_in(MEMBER)
+    shown = await browser.get(f"/m/{message['id']}", HX_Request="true")
+    assert "Test: delivered to nobody" in shown.words

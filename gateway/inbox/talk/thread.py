@@ -65,6 +65,7 @@ async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown
     organization_id = visit.staff.organization_id
     failed = [row["id"] for row in rows if row["status"] == "failed"]
     again = await desk.retries(db, organization_id, failed) if failed else {}
+    followed = await desk.followed(db, organization_id, failed) if failed else frozenset()
     carried = await desk.providers(db, organization_id, failed) if failed else {}
     return [
         view.shown(
@@ -72,6 +73,7 @@ async def shown(visit: Visit, db: Connection, rows: Sequence[Row]) -> list[Shown
             visit.clock.now,
             states,
             retries=again.get(row["id"], ()),
+            is_followed=row["id"] in followed,
             carried_by=carried.get(row["id"]),
         )
         for row in rows

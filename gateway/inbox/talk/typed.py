@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from multidict import MultiMapping
 from gateway.problems import FieldError, invalid
 
 _VARIABLE = "variables."
+# A browser's time has no seconds, and a form takes a while.
+_THIS_MINUTE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Typed:
         )
 
     def as_json(self, zone: tzinfo) -> dict[str, Any]:
-        """The request, without its files; raises `Problem` 422 for an unreadable time."""
+        """The request, without its files; raises `Problem` 422 for a wrong `send_at`."""
         said: dict[str, Any] = {
             "channel": self.channel or None,
             "from": self.from_ or None,
@@ -90,10 +92,12 @@ class Typed:
             return None
         try:
             local = datetime.fromisoformat(self.send_at)
-            at = local.replace(tzinfo=zone) if local.tzinfo is None else local
-            return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            at = (local.replace(tzinfo=zone) if local.tzinfo is None else local).astimezone(UTC)
         except (ValueError, OverflowError):
             raise invalid([FieldError("send_at", "is not a valid time")]) from None
+        if at < datetime.now(UTC) - _THIS_MINUTE:  # a mistyped year cannot be taken back
+            raise invalid([FieldError("send_at", "has passed already")])
+        return at.isoformat().replace("+00:00", "Z")
 
 
 def _files(given: Mapping[str, Any] | MultiMapping[Any]) -> list[Upload]:

@@ -51,7 +51,7 @@ class Shown:
 
     `folded` is the part of a long text behind "Show all", `is_cut` if even that is not all;
     `quoted` what an e-mail quotes; `details` are further lines (a place, a digit that was pressed).
-    `send_at` is set while the message waits for it.
+    `send_at` is set while the message waits for it. `is_followed`: something else was sent instead.
     """
 
     id: UUID
@@ -73,6 +73,7 @@ class Shown:
     send_at: datetime | None
     is_retry: bool
     is_sent_again: bool
+    is_followed: bool
     can_cancel: bool
     can_retry: bool
 
@@ -83,6 +84,7 @@ def shown(
     media: Mapping[UUID, Row],
     *,
     retries: Sequence[str] = (),
+    is_followed: bool = False,
     carried_by: str | None = None,
 ) -> Shown:
     """A message; `media` are the states of its files by their ids.
@@ -118,8 +120,9 @@ def shown(
         send_at=send_at if send_at and send_at > now else None,
         is_retry=row["retry_of"] is not None,
         is_sent_again=is_sent_again(retries),
+        is_followed=is_followed,
         can_cancel=is_ours and state == "pending",
-        can_retry=is_ours and state == "failed" and not is_sent_again(retries),
+        can_retry=is_ours and state == "failed" and not (is_followed or is_sent_again(retries)),
     )
 
 
@@ -135,6 +138,8 @@ def status(row: Row, now: datetime) -> Status:
         return Status(word="Scheduled", kind="", sign="◷")
     known = (_CALL if row["channel"] == "call" else {}).get(state) or _STATUS.get(state)
     word, kind, sign = known or (state.capitalize(), "", "")
+    if provider(row).get("test") is True:
+        return Status(word=f"Test: {word.lower()} to nobody", kind="", sign="")
     return Status(word=word, kind=kind, sign=sign)
 
 
