@@ -14,7 +14,7 @@ from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
@@ -104,7 +104,8 @@ async def change(call: Call) -> web.Response:
     try:
         async with call.services.database.as_caller(call.caller) as db:
             row = await _known(call, db)
-            await conversations.change(db, call.organization_id, row["id"], changes)
+            if not await conversations.change(db, call.organization_id, row["id"], changes):
+                raise changed_meanwhile()
             row = await _known(call, db)
     except ConflictError:
         text = "is not a member of staff of your organization"
@@ -122,7 +123,8 @@ async def link(call: Call) -> web.Response:
         row = await _known(call, db)
     try:
         async with database.as_service(on_behalf=call.caller) as db:
-            await conversations.link(db, call.organization_id, row["id"], changes)
+            if not await conversations.link(db, call.organization_id, row["id"], changes):
+                raise changed_meanwhile()
     except ConflictError as conflict:
         raise await _not_linked(call, conflict, changes) from None
     async with database.as_caller(call.caller) as db:

@@ -286,13 +286,36 @@ async def test_a_lead_that_goes_while_a_message_to_it_is_sent_again(gateway: Gat
     assert (lead["id"], 202, None) == (sent["lead_id"], answer.status, answer.body["lead_id"])
 
 
-async def test_a_reply_while_its_conversation_is_merged(gateway: Gateway) -> None:
-    """It is in the conversation that there is now: it was written to whom it goes to."""
+async def two_conversations(gateway: Gateway) -> tuple[UUID, UUID]:
+    """Those with two people."""
     for to in ("+447700900111", "+447700900112"):
         message = {"channel": "sms", "to": to, "body": "Hello"}
         await gateway.ask("POST", "/v1/messages", message)
     listed = (await gateway.ask("GET", "/v1/conversations")).body["data"]
-    kept, merged = (UUID(each["id"]) for each in listed)
+    one, two = (UUID(each["id"]) for each in listed)
+    return one, two
+
+
+async def test_a_change_while_its_conversation_is_merged(gateway: Gateway) -> None:
+    """What is said of a conversation is said of the one that it went into."""
+    kept, merged = await two_conversations(gateway)
+    lead = (await gateway.ask("POST", "/v1/leads", {"first_name": "Zoe"})).body["id"]
+    path = f"/v1/conversations/{merged}"
+
+    async with asyncio.TaskGroup() as together, another(gateway) as db:
+        await conversations.merge(db, gateway.a.organization_id, merged=merged, kept=kept)
+        closed = together.create_task(gateway.ask("PATCH", path, {"status": "closed"}))
+        linked = together.create_task(gateway.ask("POST", f"{path}/link", {"lead_id": lead}))
+
+    now = (await gateway.ask("GET", f"/v1/conversations/{kept}")).body
+    answers = [asked.result() for asked in (closed, linked)]
+    assert [(200, str(kept))] * 2 == [(answer.status, answer.body["id"]) for answer in answers]
+    assert ("closed", lead) == (now["status"], now["contact"]["lead_id"])
+
+
+async def test_a_reply_while_its_conversation_is_merged(gateway: Gateway) -> None:
+    """It is in the conversation that there is now: it was written to whom it goes to."""
+    kept, merged = await two_conversations(gateway)
 
     async with asyncio.TaskGroup() as together, another(gateway) as db:
         await conversations.merge(db, gateway.a.organization_id, merged=merged, kept=kept)
