@@ -187,7 +187,7 @@ async def change(
 
     Raises `ConflictError` for an assignee who is not staff of the organization.
     """
-    return await _written(db, "change", organization_id, conversation_id, as_json(changes))
+    return await _written(db, _SQL["change"], organization_id, conversation_id, as_json(changes))
 
 
 async def link(
@@ -199,20 +199,18 @@ async def link(
     """
     lead_id, client_id = changes.get("lead_id"), changes.get("client_id")
     given = (lead_id, client_id, "lead_id" in changes, "client_id" in changes)
-    return await _written(db, "link", organization_id, conversation_id, *given)
+    return await _written(db, _SQL["link"], organization_id, conversation_id, *given)
 
 
 async def _written(
     db: Connection, query: str, organization_id: UUID, conversation_id: UUID, *values: object
 ) -> bool:
     note(db, [organization_id])
-    if await db.fetchval(_SQL[query], organization_id, conversation_id, *values) is not None:
+    if await db.fetchval(query, organization_id, conversation_id, *values) is not None:
         return True
     # It may have been merged while this waited for it: what was said goes where it went.
     now = await current(db, organization_id, conversation_id)
-    return now is not None and (
-        await db.fetchval(_SQL[query], organization_id, now, *values) is not None
-    )
+    return now is not None and (await db.fetchval(query, organization_id, now, *values) is not None)
 
 
 async def of_contact(

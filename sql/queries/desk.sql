@@ -22,7 +22,9 @@ ORDER BY s.channel, s.is_default DESC, s.address LIMIT 500;
 
 -- name: templates
 -- The templates of a channel, by name.
-SELECT id, name, subject, content, variables FROM message_templates
+SELECT id, name, subject, content,
+  ARRAY(SELECT each FROM unnest(variables) AS each WHERE each IS NOT NULL) AS variables
+FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
 
 -- name: message

@@ -3,7 +3,9 @@
 
 -- name: list
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
-  t.variables, t.options, t.is_active, t.tags,
+  ARRAY(SELECT each FROM unnest(t.variables) AS each WHERE each IS NOT NULL) AS variables,
+  t.options, t.is_active,
+  ARRAY(SELECT each FROM unnest(t.tags) AS each WHERE each IS NOT NULL) AS tags,
   least(coalesce(t.usage_count, 0) + coalesce(u.uses, 0), 2147483647)::integer AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t
@@ -21,7 +23,9 @@ ORDER BY t.created_at DESC, t.id DESC LIMIT $7;
 
 -- name: get
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
-  t.variables, t.options, t.is_active, t.tags,
+  ARRAY(SELECT each FROM unnest(t.variables) AS each WHERE each IS NOT NULL) AS variables,
+  t.options, t.is_active,
+  ARRAY(SELECT each FROM unnest(t.tags) AS each WHERE each IS NOT NULL) AS tags,
   least(coalesce(t.usage_count, 0) + coalesce(u.uses, 0), 2147483647)::integer AS usage_count,
   greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
 FROM message_templates t

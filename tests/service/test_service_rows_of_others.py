@@ -88,6 +88,26 @@ async def test_odd_options_are_refused_when_they_are_sent_with(
     assert any(each["field"].startswith("options") for each in refused["problem"]["errors"])
 
 
+async def test_names_in_a_table(gateway: Gateway, ask: Ask) -> None:
+    """A template's variables and tags are a list of texts, also where they were stored as a table,
+    or are none."""
+    staff = {"Authorization": f"Bearer {gateway.a.owner}"}
+    async with gateway.http.post("/inbox/session", headers=staff) as begun:
+        cookies = {name: cookie.value for name, cookie in begun.cookies.items()}
+    made = (await ask("POST", "/v1/templates", {"name": "a", "type": "sms", "content": "Hi"})).body
+    change = "UPDATE message_templates SET tags = $1::text::text[], variables = $1::text::text[]"
+    for stored, shown in (("{{a},{b}}", ["a", "b"]), ("{a,NULL}", ["a"]), (None, [])):
+        await run(gateway, change, stored)
+        (listed,) = (await ask("GET", "/v1/templates")).body["data"]
+        one = (await ask("GET", f"/v1/templates/{made['id']}")).body
+        assert [shown] * 4 == [
+            each[name] for each in (listed, one) for name in ("tags", "variables")
+        ]
+        path = f"/inbox/templates/{made['id']}"
+        async with gateway.http.get(path, cookies=cookies) as page:
+            assert 200 == page.status
+
+
 async def test_a_template_that_is_neither_on_nor_off(gateway: Gateway, ask: Ask) -> None:
     """A template that does not say whether it is active is not: it is shown as it is treated."""
     made = await ask("POST", "/v1/templates", {"name": "greeting", "type": "sms", "content": "Hi"})
