@@ -18,6 +18,8 @@ else:
     Base = asyncpg.Connection
 
 _PAUSE = 0.05
+# Seconds for what the transaction was for: who waits for an answer gets it first.
+_FIRST = 0.005
 
 
 class Noting(Base):
@@ -54,6 +56,7 @@ class Telling:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
+        await asyncio.sleep(_FIRST)
         while self._waiting:
             told, self._waiting = self._waiting, set()
             await self._tell(told)
