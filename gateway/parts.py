@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +30,8 @@ class Parts:
     """What `messages.parts` says.
 
     `outside` is the template to send instead of the text once WhatsApp's window, which was open
-    until `window_until` when the message was accepted, has closed. `sign_in` is the link that
+    until `window_until` when the message was accepted, has closed, and `outside_text` what that
+    template says, None where an earlier gateway did not keep it. `sign_in` is the link that
     replaces `SIGN_IN` in the text when the message is sent.
     """
 
@@ -40,6 +41,7 @@ class Parts:
     quotes: str | None = None
     window_until: AwareDatetime | None = None
     outside: ProviderTemplate | None = None
+    outside_text: str | None = None
     sign_in: UUID | None = None
 
     def as_json(self) -> dict[str, Any] | None:
@@ -51,6 +53,7 @@ class Parts:
             "quotes": self.quotes,
             "window_until": self.window_until.isoformat() if self.window_until else None,
             "outside": _template(self.outside),
+            "outside_text": self.outside_text,
             "sign_in": str(self.sign_in) if self.sign_in else None,
         }
         return {name: value for name, value in said.items() if value is not None} or None
@@ -74,9 +77,21 @@ def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None
 
 
-def of_content(content: Content, outside: ProviderTemplate | None = None) -> Parts:
-    """The parts of a composed content."""
-    return Parts(template=content.template, call=content.call, outside=outside)
+def of_content(content: Content, outside: Content | None = None) -> Parts:
+    """The parts of a composed content; `outside` is that of the template for later."""
+    return Parts(
+        template=content.template,
+        call=content.call,
+        outside=outside.template if outside else None,
+        outside_text=outside.body if outside else None,
+    )
+
+
+def outside_of_window(body: str, said: Parts) -> tuple[str, Parts]:
+    """Text and parts of a message whose template leaves in place of its `body`."""
+    text = body if said.outside_text is None else said.outside_text
+    parts = replace(said, template=said.outside, outside=None, outside_text=None, window_until=None)
+    return text, parts
 
 
 class OddPartsError(ValueError):

@@ -143,8 +143,9 @@ class Accepting:
             # The thread of the failed mail, without that mail itself, which never arrived.
             draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
         row = await self._rows.one(caller, request, draft)
-        # As stored: of files that were fetched for the failed message the size is known, too.
-        row |= {"attachments": old["attachments"] or []}
+        if row["attachments"]:  # none where a template leaves in place of the text
+            # As stored: of files that were fetched for the failed message the size is known, too.
+            row |= {"attachments": old["attachments"]}
         row |= {"retry_of": old["id"], "template_id": old["template_id"]}
         return await self._keep(caller, [row], idempotency)
 

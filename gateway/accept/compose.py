@@ -100,16 +100,6 @@ async def compose_template(
     )
 
 
-async def render_options(
-    renderer: Renderer, channel: Channel, options: Mapping[str, Any], variables: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The options of a request with their sources rendered; raises `ComposeError`."""
-    rendering = _Rendering(renderer, variables)
-    rendered = await rendering.options(channel, options)
-    rendering.raise_errors()
-    return rendered
-
-
 async def compose_aside(
     renderer: Renderer, channel: Channel, said: Said, *, body_field: str = "body"
 ) -> Content:

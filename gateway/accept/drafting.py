@@ -7,49 +7,28 @@ a request is found, not only the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
-from channels import email, whatsapp
-from channels.errors import ContentError
-from channels.model import Attachment, Channel, Content, ProviderTemplate
+from channels import email
+from channels.model import Channel
 from channels.render import Renderer
 from gateway import addresses, registry
-from gateway.accept import attachments, judging, recipients, steps, well_formed
-from gateway.accept.compose import (
-    ComposeError,
-    Said,
-    Template,
-    compose_aside,
-    compose_template,
-    provider_template,
-    render_options,
-)
+from gateway.accept import judging, recipients, saying, steps, well_formed
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
 from gateway.accept.pausing import Pauses
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
-from gateway.shapes import options
 from gateway.shapes.messages import SendRequest
 from gateway.store.database import Caller, Database
 
 # For all templates of one call that need a child process.
 RENDERING_SECONDS = 60.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Composed:
-    content: Content | None = None
-    template_id: UUID | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    outside: ProviderTemplate | None = None
-    errors: Sequence[FieldError] = ()
 
 
 class Drafting:
@@ -77,7 +56,12 @@ class Drafting:
         for request in requests:
             draft = await self._read(request, known, now, renderer)
             if repeats is not None:
-                said = replace(draft.parts, quotes=repeats.quotes, outside=repeats.outside)
+                said = replace(
+                    draft.parts,
+                    quotes=repeats.quotes,
+                    outside=repeats.outside,
+                    outside_text=repeats.outside_text,
+                )
                 draft = replace(draft, parts=said)
             read.append(request)
             drafts.append(draft)
@@ -109,10 +93,11 @@ class Drafting:
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
         characters = registry.characters(provider, request.channel)
-        composed = await _compose(renderer, request, known, characters)
+        composed = await saying.compose(renderer, request, known, characters)
         lead_id, client_id = recipients.links(request, to_address, known)
-        kept = composed.outside or (composed.content.template if composed.content else None)
-        errors += [FieldError(*each) for each in registry.unnamed(provider, kept)]
+        kept = composed.outside or composed.content
+        named = kept.template if kept else None
+        errors += [FieldError(*each) for each in registry.unnamed(provider, named)]
         parts, answer_errors = _answering(request, composed, known)
         return Draft(
             errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
@@ -139,125 +124,8 @@ async def _sought(requests: Sequence[SendRequest], pauses: Pauses) -> list[SendR
     return sought
 
 
-async def _compose(
-    renderer: Renderer, request: SendRequest, known: Known, characters: int | None
-) -> _Composed:
-    """What a request says, or everything that is wrong with that."""
-    errors: list[FieldError] = []
-    template: Template | None = None
-    if request.template is not None:
-        found = _template(request, known)
-        if isinstance(found, FieldError):
-            errors.append(found)
-        else:
-            template = found
-    given = {**(template.options if template else {}), **(request.options or {})}
-    has_text = request.body is not None or request.html_body is not None
-    if wrong := options.check(request.channel, given):
-        errors += wrong
-        given = {}
-        if template is not None:
-            template = None if has_text else replace(template, options={})
-    files: tuple[Attachment, ...] = ()
-    try:
-        files = attachments.read(request)
-    except ComposeError as error:
-        errors += error.errors
-    # What is wrong is left out, so that what else is wrong is found, too; but for a blank text,
-    # in place of which it may have been given.
-    composed = _Composed()
-    text = request.body if has_text else template and template.source
-    may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
-    is_known = has_text or request.template is None or template is not None
-    if is_known and not (may_lack_text and not (text or "").strip()):
-        try:
-            composed = await _said(renderer, request, template, given, files, characters)
-        except ComposeError as error:
-            errors += error.errors
-    if not errors:
-        return composed
-    is_meant = not wrong and (template is not None or request.template is None)
-    return replace(
-        composed,
-        content=composed.content if is_meant else None,
-        options=given,
-        errors=errors,
-    )
-
-
-async def _said(
-    renderer: Renderer,
-    request: SendRequest,
-    template: Template | None,
-    given: Mapping[str, Any],
-    files: tuple[Attachment, ...],
-    characters: int | None,
-) -> _Composed:
-    if request.body is not None or request.html_body is not None or template is None:
-        # A text; on WhatsApp perhaps with a template for when the window is closed.
-        if request.body is None and request.html_body is None and not (files or given):
-            return _Composed()
-        outside = None
-        if template is not None and request.channel is Channel.WHATSAPP:
-            rendered = await render_options(renderer, request.channel, given, request.variables)
-            outside, given = _named_template(rendered), {}
-        said = Said(
-            text=request.body,
-            subject=request.subject,
-            html_body=request.html_body,
-            attachments=files,
-            options=given,
-            characters=characters,
-        )
-        return _Composed(
-            content=await compose_aside(renderer, request.channel, said),
-            template_id=template.id if template else None,
-            options=given,
-            outside=outside,
-        )
-    if request.options or request.subject is not None:
-        subject = template.subject if request.subject is None else request.subject
-        template = replace(template, options=given, subject=subject)
-    content = await compose_template(renderer, template, request.variables, files, characters)
-    return _Composed(content=content, template_id=template.id, options=given)
-
-
-def _template(request: SendRequest, known: Known) -> Template | FieldError:
-    wanted = request.template or ""
-    rows = known.templates(wanted)
-    if not rows:
-        return FieldError("template", "there is no active template with that name or id")
-    row = next((row for row in rows if row["type"] == request.channel), None)
-    if row is None:
-        types = " and ".join(sorted({row["type"] for row in rows}))
-        text = f"is of type {types}: there is no active one of type {request.channel}"
-        return FieldError("template", text)
-    if not row["is_active"]:
-        return FieldError("template", "is not active")
-    return Template(
-        id=row["id"],
-        channel=request.channel,
-        subject=row["subject"],
-        source=row["content"],
-        options=options.as_object(row["options"]),
-    )
-
-
-def _named_template(rendered: Mapping[str, Any]) -> ProviderTemplate:
-    try:
-        named = provider_template(rendered)
-        # Judged as if it were sent: outside of the window there is nobody to tell.
-        whatsapp.compose(None, (), named)
-    except ContentError as error:
-        raise ComposeError(FieldError(error.field, error.message)) from None
-    if named is None:
-        text = "names no template of the provider (options), so it cannot replace the body"
-        raise ComposeError(FieldError("template", text))
-    return named
-
-
 def _answering(
-    request: SendRequest, composed: _Composed, known: Known
+    request: SendRequest, composed: saying.Composed, known: Known
 ) -> tuple[Parts, list[FieldError]]:
     """The parts of a message, with what it answers."""
     errors: list[FieldError] = []

@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from channels import email, whatsapp
-from channels.model import Channel
+from channels.model import Channel, Content
 from gateway import addresses
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
+from gateway.parts import outside_of_window
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
 from gateway.standing import REASONS
@@ -67,8 +68,9 @@ def _in_window(request: SendRequest, draft: Draft, standing: Standing, now: date
     if until is not None and leaves < until:
         return replace(draft, parts=replace(draft.parts, window_until=until))
     if draft.parts.outside is not None:
-        content = replace(draft.content, template=draft.parts.outside)
-        parts = replace(draft.parts, template=draft.parts.outside, outside=None)
+        # From here on it is the template: nobody is to be shown a text that does not leave.
+        body, parts = outside_of_window(draft.content.body, draft.parts)
+        content = Content(body=body, template=parts.template)
         return replace(draft, content=content, parts=parts)
     since = f"they last wrote at {last:%Y-%m-%d %H:%M} UTC" if last else "they have not written yet"
     text = (

@@ -36,6 +36,7 @@ from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
 from gateway.dispatch.turns import Turn, Turns, is_taken, may_be_taken, may_have_left
+from gateway.dispatch.window import NotNowError
 from gateway.ids import new_id
 from gateway.logs import logger
 from gateway.media.files import Files
@@ -77,7 +78,7 @@ class Dispatching:
         self._metrics = metrics
         self._base_url = base_url
         self._api_urls = dict(api_urls)
-        self._outbounds = Outbounds(database, vault, files, base_url)
+        self._outbounds = Outbounds(database, vault, files, base_url, self.lease_id)
         self._pace = pace or Pace()
         self._room = Room(self._pace.most_bytes)
         self._claiming = Claiming(database, self.lease_id, self._pace.lease)
@@ -220,6 +221,8 @@ class Dispatching:
         try:
             async with asyncio.timeout(_FILES) if claimed.attachments else nullcontext():
                 return await self._outbounds.make(claimed, account)
+        except NotNowError:
+            await self._not_begun(claimed)
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from channels import email, phone, whatsapp
+from channels import email
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
 from gateway import links, parts, sign_in_mail
+from gateway.dispatch import window
 from gateway.dispatch.events import ids
 from gateway.logs import logger
 from gateway.media.files import Files
-from gateway.parts import Parts, Thread
-from gateway.store import sessions, suppressions
+from gateway.parts import Thread
+from gateway.store import sessions
 from gateway.store.database import Database
 from gateway.store.queue import Claimed
-from gateway.store.suppressions import Pair
 from gateway.vault import Vault
 
 _log = logger(__name__)
@@ -31,16 +29,19 @@ _MAIL_ID = re.compile(r"(?=.{3,250}$)[!-;=?-~]+@[!-;=?-~]+")
 class Outbounds:
     """Makes the message to send from what is stored."""
 
-    def __init__(self, database: Database, vault: Vault, files: Files, base_url: str) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, files: Files, base_url: str, lease_id: UUID
+    ) -> None:
         self._database = database
         self._vault = vault
         self._files = files
         self._base_url = base_url
+        self._lease_id = lease_id
 
     async def make(
         self, claimed: Claimed, account: Account, *, with_files: bool = True
     ) -> Outbound:
-        """The message as its provider gets it; raises a `SendError`."""
+        """The message as its provider gets it; raises a `SendError`, or `NotNowError`."""
         channel = Channel(claimed.channel)
         try:
             said = parts.read(claimed.parts)
@@ -51,7 +52,8 @@ class Outbounds:
         if said.sign_in is not None and with_files:
             return await self._sign_in(claimed, account, said.sign_in)
         if channel is Channel.WHATSAPP and with_files:
-            said = await self._as_we_stand(claimed, said)
+            claimed, said = await window.as_it_stands(self._database, claimed, said, self._lease_id)
+            stored = stored if claimed.attachments else ()
         files = await self._attached(claimed, channel, stored) if with_files else ()
         return Outbound(
             message_id=claimed.message_id,
@@ -130,28 +132,6 @@ class Outbounds:
         if mailbox is None:
             _log.warning("email.reply_domain is no domain", **ids(claimed))
         return mailbox
-
-    async def _as_we_stand(self, claimed: Claimed, said: Parts) -> Parts:
-        """Adapt to WhatsApp's window, which may have closed or reopened since the message was
-        accepted."""
-        if said.window_until is None or datetime.now(UTC) < said.window_until:
-            return said
-        pair = Pair(
-            channel=claimed.channel,
-            addresses=phone.variants(claimed.to_address),
-            our_address=phone.canonical(claimed.from_address),
-        )
-        async with self._database.as_service() as db:
-            (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
-        last = found.last_inbound_at
-        if last is not None and datetime.now(UTC) < last + whatsapp.WINDOW:
-            return said
-        if said.outside is not None:
-            return replace(said, template=said.outside)
-        raise Refused(
-            "More than 24 hours since the recipient last wrote: only a template can be sent.",
-            code="window_closed",
-        )
 
 
 def _attachments(stored: Sequence[dict[str, Any]]) -> tuple[Attachment, ...]:

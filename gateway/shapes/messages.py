@@ -76,7 +76,12 @@ class SendRequest(Shape):
     from_: Line | None = Field(
         None, alias="from", description="a sender's address; default: the channel's default sender"
     )
-    template: Line | None = Field(None, description="name or id of an active template")
+    template: Line | None = Field(
+        None,
+        description="name or id of an active template; on WhatsApp also beside a `body`, in place "
+        "of which it leaves where more than 24 hours have passed since they last wrote: the "
+        "message then has the template's text as its `body`, and no `attachments`",
+    )
     variables: dict[str, Any] = Field(default_factory=dict)
     body: Text | None = None
     subject: Text | None = None
@@ -173,7 +178,8 @@ class CheckAnswer(Answer):
     from_: str | None = Field(alias="from")
     to: str | None
     parts: dict[str, Any] | None = Field(
-        description="the rendered parts: `body`, for e-mail `subject` and `html_body`"
+        description="the rendered parts: `body`, for e-mail `subject` and `html_body`; on "
+        "WhatsApp, outside of the 24 hours, those of the `template` beside a `body`"
     )
     encoding: Literal["GSM-7", "UCS-2"] | None
     segments: int | None

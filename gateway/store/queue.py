@@ -10,6 +10,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
+from gateway.store.values import as_json
 
 _SQL = queries("queue")
 
@@ -171,6 +172,24 @@ async def extend(
         _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds, is_begun
     )
     return kept is not None
+
+
+async def say_instead(
+    db: Connection, claimed: Claimed, lease_id: UUID, body: str, parts: dict[str, Any] | None
+) -> bool:
+    """Let a message that is about to leave say something else, without its files.
+
+    False, with nothing changed, when the lease was lost, or what it said was sent after all.
+    """
+    changed = await db.fetchval(
+        _SQL["say_instead"],
+        claimed.organization_id,
+        claimed.message_id,
+        lease_id,
+        body,
+        as_json(parts) if parts is not None else None,
+    )
+    return changed is not None
 
 
 async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:

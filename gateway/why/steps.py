@@ -181,6 +181,13 @@ def _later(story: Story, event: Row, zone: tzinfo) -> str:
     return text
 
 
+def _window_closed(_story: Story, _event: Row, _zone: tzinfo) -> str:
+    return (
+        "More than 24 hours had passed since they last wrote, so its template is sent in place of "
+        "the text."
+    )
+
+
 def _lost(story: Story, event: Row, _zone: tzinfo) -> str:
     cause = sentence(clean(event["detail"].get("error_message") or "No answer came"))
     return f"Whether {name_of(provider_of(story, event))} took it is not known. {cause}"
@@ -233,6 +240,7 @@ _OWN: Final[Mapping[str, Any]] = {
     "found_at_provider": _found,
     "failed": _failed,
     "refused_for_now": _later,
+    "window_closed": _window_closed,
     "answer_lost": _lost,
     "cannot_be_asked": _cannot_be_asked,
     "not_found_at_provider": _not_there,

@@ -218,6 +218,22 @@ UPDATE gateway.queue SET
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND lease_until > clock_timestamp()
 RETURNING message_id;
 
+-- name: say_instead
+-- A message says from now on what is about to leave in place of it: text $4, parts $5, and no files.
+-- Only for lease $3 while it holds, and not if a report has told meanwhile that the message was sent, or
+-- failed. The entry is locked first, as by a claim, so that nobody else takes it up before this is stored.
+WITH held AS MATERIALIZED (
+  SELECT organization_id, message_id FROM gateway.queue
+  WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
+    AND lease_until > clock_timestamp()
+  FOR NO KEY UPDATE
+)
+UPDATE messages m SET body = $4, attachments = '[]', parts = $5
+FROM held h
+WHERE m.organization_id = h.organization_id AND m.id = h.message_id AND m.external_id IS NULL
+  AND coalesce(gateway.status_rank(m.status), 0) < gateway.status_rank('sent')
+RETURNING m.id;
+
 -- name: drop
 DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
 

@@ -56,6 +56,13 @@ def text(type_: str, status: str | None = None, *, channel: str = "sms",
             ("asked_by_sending",),
             "Twilio is asked by the same request again: that makes no second message.",
         ),
+        (
+            ("window_closed",),
+            (
+                "More than 24 hours had passed since they last wrote, so its template is sent in "
+                "place of the text."
+            ),
+        ),
         (("canceled",), "It was canceled before it was sent."),
         (("delivered",), "It counts as delivered: it was a test."),
         (("something new",), 'Twilio reported something that changes nothing ("something new").'),

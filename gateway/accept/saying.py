@@ -1,0 +1,169 @@
+"""Saying: what a request says, its text or its template, or everything that is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from channels.model import Attachment, Channel, Content
+from channels.render import Renderer
+from gateway.accept import attachments
+from gateway.accept.compose import (
+    ComposeError,
+    Said,
+    Template,
+    compose_aside,
+    compose_template,
+)
+from gateway.accept.known import Known
+from gateway.problems import FieldError
+from gateway.shapes import options
+from gateway.shapes.messages import SendRequest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composed:
+    """What a request says; `outside` is what leaves instead once WhatsApp's window has closed."""
+
+    content: Content | None = None
+    template_id: UUID | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    outside: Content | None = None
+    errors: Sequence[FieldError] = ()
+
+
+async def compose(
+    renderer: Renderer, request: SendRequest, known: Known, characters: int | None
+) -> Composed:
+    """What a request says, or everything that is wrong with that."""
+    errors: list[FieldError] = []
+    template: Template | None = None
+    if request.template is not None:
+        found = _template(request, known)
+        if isinstance(found, FieldError):
+            errors.append(found)
+        else:
+            template = found
+    given = {**(template.options if template else {}), **(request.options or {})}
+    has_text = request.body is not None or request.html_body is not None
+    if wrong := options.check(request.channel, given):
+        errors += wrong
+        given = {}
+        template = replace(template, options={}) if template is not None else None
+    elif has_text and template is not None and request.channel is Channel.WHATSAPP and not given:
+        says = "names no template of the provider (options), so it cannot replace the body"
+        errors.append(FieldError("template", says))
+    files: tuple[Attachment, ...] = ()
+    try:
+        files = attachments.read(request)
+    except ComposeError as error:
+        errors += error.errors
+    # What is wrong is left out, so that what else is wrong is found, too; but for a blank text,
+    # in place of which it may have been given.
+    composed = Composed()
+    text = request.body if has_text else template and template.source
+    may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
+    is_known = has_text or request.template is None or template is not None
+    if is_known and not (may_lack_text and not (text or "").strip()):
+        try:
+            composed = await _said(renderer, request, template, given, files, characters)
+        except ComposeError as error:
+            errors += error.errors
+    if not errors:
+        return composed
+    is_meant = not wrong and (template is not None or request.template is None)
+    return replace(
+        composed,
+        content=composed.content if is_meant else None,
+        options=given,
+        errors=errors,
+    )
+
+
+async def _said(
+    renderer: Renderer,
+    request: SendRequest,
+    template: Template | None,
+    given: Mapping[str, Any],
+    files: tuple[Attachment, ...],
+    characters: int | None,
+) -> Composed:
+    has_text = request.body is not None or request.html_body is not None
+    if has_text or (template is None and (files or given)):
+        return await _text(renderer, request, template, given, files, characters)
+    if template is None:
+        return Composed()
+    if request.options or request.subject is not None:
+        subject = template.subject if request.subject is None else request.subject
+        template = replace(template, options=given, subject=subject)
+    content = await compose_template(renderer, template, request.variables, files, characters)
+    return Composed(content=content, template_id=template.id, options=given)
+
+
+async def _text(
+    renderer: Renderer,
+    request: SendRequest,
+    template: Template | None,
+    given: Mapping[str, Any],
+    files: tuple[Attachment, ...],
+    characters: int | None,
+) -> Composed:
+    """A text; on WhatsApp perhaps with a template for when the window is closed.
+
+    That is judged as if it were sent now: later there is nobody to tell.
+    """
+    outside: Content | None = None
+    errors: list[FieldError] = []
+    if template is not None and request.channel is Channel.WHATSAPP:
+        instead, given = replace(template, options=given), {}
+        if instead.options or instead.source.strip():
+            try:
+                outside = await compose_template(
+                    renderer, instead, request.variables, characters=characters
+                )
+            except ComposeError as error:
+                errors += error.errors
+    said = Said(
+        text=request.body,
+        subject=request.subject,
+        html_body=request.html_body,
+        attachments=files,
+        options=given,
+        characters=characters,
+    )
+    content = None
+    try:
+        content = await compose_aside(renderer, request.channel, said)
+    except ComposeError as error:
+        errors += error.errors
+    if errors:
+        raise ComposeError(*errors)
+    return Composed(
+        content=content,
+        template_id=template.id if template else None,
+        options=given,
+        outside=outside,
+    )
+
+
+def _template(request: SendRequest, known: Known) -> Template | FieldError:
+    wanted = request.template or ""
+    rows = known.templates(wanted)
+    if not rows:
+        return FieldError("template", "there is no active template with that name or id")
+    row = next((row for row in rows if row["type"] == request.channel), None)
+    if row is None:
+        types = " and ".join(sorted({row["type"] for row in rows}))
+        text = f"is of type {types}: there is no active one of type {request.channel}"
+        return FieldError("template", text)
+    if not row["is_active"]:
+        return FieldError("template", "is not active")
+    return Template(
+        id=row["id"],
+        channel=request.channel,
+        subject=row["subject"],
+        source=row["content"],
+        options=options.as_object(row["options"]),
+    )

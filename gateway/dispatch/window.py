@@ -1,0 +1,82 @@
+"""WhatsApp's window, looked at once more before a message leaves: it may have closed since then.
+
+Where a template leaves in place of the text, the row says so before it does: whatever happens then,
+a lost answer, another attempt, somebody who reads it, it is about what was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from channels import phone, whatsapp
+from channels.errors import Refused, RefusedForNow
+from gateway.dispatch.events import event_of, ids
+from gateway.logs import logger
+from gateway.parts import Parts, outside_of_window
+from gateway.store import queue, reports, suppressions
+from gateway.store.database import Connection, Database
+from gateway.store.errors import HeldError, RefusedError, RolledBackError
+from gateway.store.queue import Claimed
+from gateway.store.suppressions import Pair
+
+_log = logger(__name__)
+
+# Seconds to wait for a row that another program has locked.
+_PATIENCE = 1
+
+
+class NotNowError(Exception):
+    """The entry is another worker's by now, or its row another program's: nothing may leave."""
+
+
+async def as_it_stands(
+    database: Database, claimed: Claimed, said: Parts, lease_id: UUID
+) -> tuple[Claimed, Parts]:
+    """The message as it may leave now, a text or its template; raises `NotNowError`.
+
+    Raises `Refused` where neither may.
+    """
+    if said.window_until is None or datetime.now(UTC) < said.window_until:
+        return claimed, said
+    try:
+        async with database.as_service(patience=_PATIENCE) as db:
+            if await _is_open(db, claimed):
+                return claimed, said
+            if said.outside is None:
+                raise Refused(
+                    "More than 24 hours since the recipient last wrote: only a template can be "
+                    "sent.",
+                    code="window_closed",
+                )
+            return await _switched(db, claimed, said, lease_id)
+    except (HeldError, RolledBackError) as error:
+        raise NotNowError("another program holds its row") from error
+    except RefusedError as error:
+        _log.error("the database refuses a row", **error.rule, **ids(claimed))
+        text = "Another program does not let its template take the place of its text."
+        raise RefusedForNow(text, code="form") from error
+
+
+async def _is_open(db: Connection, claimed: Claimed) -> bool:
+    pair = Pair(
+        channel=claimed.channel,
+        addresses=phone.variants(claimed.to_address),
+        our_address=phone.canonical(claimed.from_address),
+    )
+    (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
+    last = found.last_inbound_at
+    return last is not None and datetime.now(UTC) < last + whatsapp.WINDOW
+
+
+async def _switched(
+    db: Connection, claimed: Claimed, said: Parts, lease_id: UUID
+) -> tuple[Claimed, Parts]:
+    """The template, in the row, too, with an event that tells why it is not the text."""
+    body, said = outside_of_window(claimed.body, said)
+    stored = said.as_json()
+    if not await queue.say_instead(db, claimed, lease_id, body, stored):
+        raise NotNowError("it is another worker's, or was sent")
+    await reports.record(db, [event_of(claimed, "window_closed", "window_closed", None)])
+    return replace(claimed, body=body, attachments=[], parts=stored), said
