@@ -62,6 +62,7 @@ REASONS: Final = {
     "MessageRejected": "SES rejected the mail.",
     "NotFound": "SES does not know the configuration set.",
     "SendingPaused": "Sending is paused for this SES account or configuration set.",
+    "ServiceUnavailable": "SES is not available for a moment.",
     "Throttling": "SES asks to send more slowly.",
     "TooManyRequests": "SES asks to send more slowly.",
     "UnrecognizedClient": "AWS does not know the account's access_key_id.",

@@ -71,6 +71,10 @@ _LATER = Reason(
     text="The recipient's mail server asked to wait for so long that delivery was given up.",
     advice="Send it again later. If it comes back once more, reach the person another way.",
 )
+_AWAY = Reason(
+    text="The provider was not available for a while.",
+    advice="Send it again later. If it happens again, tell an administrator.",
+)
 _SENDER = Reason(
     text="The address that the mail was to be sent from is not accepted.",
     advice=f"{ADMIN}: the sender's address or domain has to be verified at the provider. {_AGAIN}",
@@ -207,6 +211,7 @@ _WORDS: Final = {
     "messagerejected": _REJECTED,
     "notfound": _ACCESS,
     "badrequest": _INVALID,
+    "serviceunavailable": _AWAY,
     **dict.fromkeys(
         ("limitexceeded", "requestlimitexceeded", "requestthrottled", "throttling",
          "toomanyrequests"),
