@@ -26,7 +26,7 @@ import aiohttp
 from channels.errors import CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound
 from channels.moment import Moment
-from gateway import standing
+from gateway.dispatch import refusals
 from gateway.dispatch.asking import Asking
 from gateway.dispatch.claiming import Claiming
 from gateway.dispatch.events import ids
@@ -113,24 +113,32 @@ class Dispatching:
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
-        elif claimed.attempts > 1 and await self._is_followed(claimed):
-            await self._outcomes.overtaken(claimed)
+        elif claimed.attempts > 1 and await self._is_off(claimed):
+            return
         elif claimed.is_expired:
-            await self._outcomes.given_up(claimed, _expired())
+            await self._outcomes.given_up(claimed, refusals.expired())
         elif claimed.suppressed is not None:
-            text = f"The recipient {standing.REASONS[claimed.suppressed]}."
-            await self._outcomes.given_up(claimed, Refused(text, code="suppressed"))
+            await self._outcomes.given_up(claimed, refusals.suppressed(claimed.suppressed))
         elif claimed.provider is None or not claimed.is_active:
-            text = "Its sender or provider account was removed or turned off."
-            await self._outcomes.given_up(claimed, Refused(text, code="no_sender"))
+            await self._outcomes.given_up(claimed, refusals.no_sender())
         elif claimed.is_test:
             await self._outcomes.pretended(claimed)
         else:
             await self._send(turn)
 
-    async def _is_followed(self, claimed: Claimed) -> bool:
+    async def _is_off(self, claimed: Claimed) -> bool:
+        """Whether, as things stand now, it must not leave any more, which is then recorded."""
         async with self._database.as_service() as db:
-            return await queue.is_followed(db, claimed.organization_id, claimed.message_id)
+            now = await queue.as_it_is(db, claimed)
+        if now.is_followed:
+            await self._outcomes.overtaken(claimed)
+        elif now.suppressed is not None:
+            await self._outcomes.given_up(claimed, refusals.suppressed(now.suppressed))
+        elif not now.is_active:
+            await self._outcomes.given_up(claimed, refusals.no_sender())
+        else:
+            return False
+        return True
 
     async def give_back(self, turns: Sequence[Turn]) -> None:
         """Return entries that were not begun."""
@@ -205,11 +213,10 @@ class Dispatching:
             # found that the provider does not have the message.
             await self._outcomes.not_begun([claimed])
             return None
-        if turn.since.age() > _SOON and await self._is_followed(claimed):
-            await self._outcomes.overtaken(claimed)
+        if turn.since.age() > _SOON and await self._is_off(claimed):
             return None
         if (left := turn.left) == 0:
-            await self._outcomes.given_up(claimed, _expired())
+            await self._outcomes.given_up(claimed, refusals.expired())
             return None
         is_asked_later = PROVIDERS[account.provider].can_be_asked
         if is_asked_later or await self._hold(claimed, lease, is_begun=True):
@@ -291,7 +298,3 @@ class Dispatching:
             api_url=self._api_urls.get(claimed.provider),
             settings=as_object(claimed.settings),
         )
-
-
-def _expired() -> Refused:
-    return Refused("It was not sent before its expires_at.", code="expired")

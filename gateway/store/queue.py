@@ -240,10 +240,30 @@ async def lost_since(db: Connection, organization_id: UUID, message_id: UUID) ->
     return found
 
 
-async def is_followed(db: Connection, organization_id: UUID, message_id: UUID) -> bool:
-    """Whether something else was sent instead of a message."""
-    found: bool = await db.fetchval(_SQL["is_followed"], organization_id, message_id)
-    return found
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsItIs:
+    """What may have changed about a claimed entry; its fields are those of `Claimed`.
+
+    `is_followed`: something else was sent instead.
+    """
+
+    is_followed: bool
+    suppressed: str | None
+    is_active: bool
+
+
+async def as_it_is(db: Connection, claimed: Claimed) -> AsItIs:
+    """How things stand now with an entry that was claimed a while ago."""
+    row = await db.fetchrow(
+        _SQL["as_it_is"],
+        claimed.organization_id,
+        claimed.message_id,
+        claimed.sender_id,
+        claimed.channel,
+        claimed.to_address,
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return AsItIs(**row)
 
 
 async def wake(database: Database) -> None:

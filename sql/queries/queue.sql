@@ -283,12 +283,22 @@ WHERE external_id = ANY ($1::text[]) AND direction = 'outbound';
 SELECT min(occurred_at) FROM gateway.message_events
 WHERE organization_id = $1 AND message_id = $2 AND type = 'answer_lost';
 
--- name: is_followed
--- Whether the next step of a message's fallback was taken.
+-- name: as_it_is
+-- What `claim` found of message $2 from sender $3 to address $5 on channel $4, as it is now.
 SELECT EXISTS (
-  SELECT FROM gateway.message_events
-  WHERE organization_id = $1 AND message_id = $2 AND type = 'fallback'
-);
+    SELECT FROM gateway.message_events
+    WHERE organization_id = $1 AND message_id = $2 AND type = 'fallback'
+  ) AS is_followed,
+  (SELECT min(x.reason) FROM gateway.suppressions x
+    WHERE x.organization_id = $1 AND x.channel = $4
+      AND x.address = ANY (gateway.address_forms($5))
+  ) AS suppressed,
+  EXISTS (
+    SELECT FROM gateway.senders s
+    JOIN gateway.provider_accounts a
+      ON a.organization_id = s.organization_id AND a.id = s.account_id
+    WHERE s.organization_id = $1 AND s.id = $3 AND s.is_active AND a.is_active
+  ) AS is_active;
 
 -- name: wake
 -- Tells the workers that something is due. Not part of accept's transaction: PostgreSQL commits

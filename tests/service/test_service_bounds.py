@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+import pytest
 import time_machine
 from aiohttp import web
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from tests.service.wires import Api
 
 
+STOP = """
+INSERT INTO gateway.suppressions (organization_id, id, channel, address, reason, source)
+SELECT organization_id, gen_random_uuid(), channel, to_address, 'stop', 'api' FROM messages
+"""
 WAITS = "SELECT phase = 'send' AND lease_id IS NULL FROM gateway.queue"
 
 
@@ -69,6 +74,32 @@ async def test_a_message_that_is_over_by_the_time_it_would_leave(
 
     row = await row_of(ask, sent)
     assert (("failed", "expired"), []) == ((row["status"], row["error_code"]), api.asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (STOP, "suppressed"),
+        ("UPDATE gateway.provider_accounts SET is_active = false", "no_sender"),
+        ("UPDATE gateway.senders SET is_active = false", "no_sender"),
+        ("DELETE FROM gateway.senders", "no_sender"),
+    ],
+)
+async def test_what_was_said_while_a_message_waited(
+    gateway: Gateway, ask: Ask, api: Api, change: str, code: str
+) -> None:
+    """An opt-out, or an account turned off, that comes while a message waits here holds for it."""
+    api.says(201, {"sid": "SM" + "1" * 32})
+    sent = await send(ask, "sms", "+447700900123", body="Hi")
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    async with gateway.database.as_service() as db:
+        await db.execute(change)
+    await asyncio.sleep(1.1)
+    await worker.work(turn)
+
+    row = await row_of(ask, sent)
+    assert (("failed", code), []) == ((row["status"], row["error_code"]), api.asked)
 
 
 async def test_a_message_may_wait_at_twilio_as_long_as_it_is_wanted(
