@@ -41,8 +41,8 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
                 await asyncio.sleep(0.2)
                 try:
                     message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
-                except AwayError:  # it was accepted: an error here would make people send it again
-                    status.update("The gateway does not answer ...")
+                except ApiError as error:  # accepted: as our error, people would send it again
+                    status.update(f"{error} ...")
                 else:
                     status.update(f"It is {message['status']} ...")
     return message

@@ -106,7 +106,7 @@ async def test_answers_that_are_lost(lone_shell: Shell) -> None:
         nonlocal looks
         looks += 1
         if looks < 3:
-            return web.json_response({"detail": "Try again."}, status=503)
+            return web.json_response({"detail": "Try again."}, status=(503, 500)[looks - 1])
         return web.json_response(message | {"status": "delivered"})
 
     app = web.Application()
