@@ -38,6 +38,11 @@ class Vault:
         # Of the same sealed bytes nothing else ever comes, and every message asks for them.
         self._opened = lru_cache(maxsize=1024)(self._unseal)
 
+    @property
+    def key_id(self) -> bytes:
+        """How a value begins that the first key sealed."""
+        return self._first
+
     def sign(self, purpose: str, data: bytes, size: int = 16) -> bytes:
         """`size` bytes that only this gateway can make for `data`, different for each purpose."""
         return _mac(self._keys[0], purpose, data)[:size]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from gateway.cli import database, organization, replay, sending, serving, why
+from gateway.cli import database, organization, replay, resealing, sending, serving, why
 from gateway.cli.output import err
 
 # Errors that the user can fix: one line, no traceback. Listed by name, so that a command imports
@@ -44,6 +44,7 @@ _commands: list[Callable[[typer.Typer], None]] = [
     sending.add_to,
     why.add_to,
     replay.add_to,
+    resealing.add_to,
 ]
 for _add in _commands:
     _add(app)

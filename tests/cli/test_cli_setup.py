@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.vault import Vault
-from tests.cli.shell import ROOT, Clerk, Done, Shell
+from tests.cli.shell import ROOT, SECRET_KEY, Clerk, Done, Shell
 
 SID = "AC" + "0" * 32
 TOKEN = "f" * 32
@@ -108,6 +110,13 @@ async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:
     sender = await clerk.run(*adding, "+1 555 123 0001", "--default", "--rate", "2.5", "--json")
     taken = await clerk.run(*adding, "+15551230001")
 
+    old, new = SECRET_KEY, base64.b64encode(bytes(32)).decode()
+    resealed = await clerk.run("reseal", "--json", GATEWAY_SECRET_KEYS=f"{new},{old}")
+    closed = await clerk.run("reseal", "--json")
+    back = await clerk.run("reseal", "--json", GATEWAY_SECRET_KEYS=f"{old},{new}")
+    assert {"accounts": 1, "subscriptions": 0, "closed": []} == resealed.json == back.json
+    assert (1, [account_id]) == (closed.code, json.loads(closed.out)["closed"])
+    assert "put the key that sealed them back" in closed.err
     base = f"https://msg.example.org/gw/webhooks/twilio/{account_id}"
     assert {
         event: f"{base}/{event}#rc=5&rp=all"

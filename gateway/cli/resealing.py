@@ -1,0 +1,55 @@
+"""`gateway reseal`: before a key of GATEWAY_SECRET_KEYS is taken away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from gateway.cli.output import Json, err, show
+
+if TYPE_CHECKING:
+    from gateway.resealing import Resealed
+
+
+def reseal(as_json: Json = False) -> None:
+    """Seal all credentials and secrets with the first key of GATEWAY_SECRET_KEYS.
+
+    For when the keys are changed. It may run beside everything else, and again.
+
+    Exit code 1: some are sealed with a key that is not there.
+    """
+    result = asyncio.run(_reseal())
+    closed = [str(each) for each in result.closed]
+    show(
+        {"accounts": result.accounts, "subscriptions": result.subscriptions, "closed": closed},
+        as_json=as_json,
+    )
+    if closed:
+        err.print(
+            f"gateway: {len(closed)} cannot be opened: put the key that sealed them back behind "
+            "the others, or write their credentials anew.",
+            markup=False,
+        )
+        raise typer.Exit(1)
+
+
+async def _reseal() -> Resealed:
+    from gateway.config import read_settings
+    from gateway.resealing import reseal
+    from gateway.runtime import database_of
+    from gateway.store.database import Database
+    from gateway.vault import Vault
+
+    async with database_of(read_settings(), needs_keys=True) as ready:
+        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
+        try:
+            return await reseal(database, Vault(ready.gateway_secret_keys))
+        finally:
+            await database.close()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(reseal)
