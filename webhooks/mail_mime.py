@@ -1,19 +1,13 @@
 """A MIME message (RFC 5322, 2045-2049, 2231) as plain values, however broken it is.
 
 The library's older policy is used on purpose: its newer one parses headers by grammar, and fails
-or lingers on those that no grammar allows. Bounded in lines, depth, parts; nothing raises.
+or lingers on those that no grammar allows. `mail_parts` bounds what it costs; nothing raises.
 """
 
 from __future__ import annotations
 
-import email.errors
-import email.message
-import email.parser
-import email.policy
 import hashlib
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,40 +16,11 @@ from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
 from webhooks.mail_charsets import decode, of_page
 from webhooks.mail_headers import HEADER_BYTES, decoded, filename, unfolded
+from webhooks.mail_parts import ERRORS, Part, encoding_of, tree
 from webhooks.values import stored
 
-Part = email.message.Message
-
-PARTS, DEPTH, HEADERS, WRITTEN_HEADERS = 200, 20, 300, 500
-# Lines that may part it, which are parts to the library, and lines of its own headers.
-MARKED_LINES, HEAD_LINES = 20_000, 20_000
-LINES, LINES_TIMES_BOUNDARIES = 1_000_000, 20_000_000
-PARAMETER_BYTES, BOUNDARIES = 2048, 60
-LONG = re.compile(
-    # The library ends lines at a lone CR, too.
-    rb"(?<![^\r\n])content-(?:type|disposition|transfer-encoding)[ \t]*:"
-    rb"[^\r\n]*(?:(?:\r\n|\r|\n)[ \t][^\r\n]*)*",
-    re.IGNORECASE,
-)
-HEAD_END = re.compile(rb"\r?\n\r?\n")
-REPORT = re.compile(rb"message/delivery-status", re.IGNORECASE)
-BLANK, BLANKS = re.compile(rb"(?>\r\n|\r|\n)[ \t]*+(?=[\r\n])"), 10_000
-BOUNDARY = re.compile(rb"boundary\s*+\*?\d?\s*+=|message/(?:rfc822|global)", re.IGNORECASE)
-ENCODING = re.compile(r"\s*([\w-]+)")
-ERRORS = (
-    ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
-    email.errors.MessageError,
-)  # fmt: skip
-
-
-class _AsTheyCame(email.policy.Compat32):
-    """Headers written as they were read: the library folds them, and takes \x1c for a new line."""
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        return f"{name}: {value}{self.linesep}".encode("ascii", "surrogateescape")
-
-
-CRLF: Final = _AsTheyCame(linesep="\r\n")
+PARTS, HEADERS = 200, 300
+CUT: Final = "The mail was too deep or too long to be read in whole."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,10 +56,9 @@ def parse(raw: bytes) -> Message:
         raw = raw.partition(b"\n")[2]
     digest = hashlib.sha256(raw).hexdigest()[:40]
     detail: dict[str, Any] = {}
-    root = _tree(raw)
-    if root is None:
-        detail["left_out"] = "The mail was too deep or too long to be read in whole."
-        root = _tree(raw[:TEXT_BYTES]) or _headers_only(raw[:HEADER_BYTES])
+    root, is_whole = tree(raw)
+    if not is_whole:
+        detail["left_out"] = CUT
     texts: list[str] = []
     pages: list[str] = []
     files: list[Attachment] = []
@@ -128,36 +92,6 @@ def parse(raw: bytes) -> Message:
     )
 
 
-def _tree(raw: bytes) -> Part | None:
-    """The tree of parts; None for a mail that is built to be slow."""
-    raw = LONG.sub(_shortened, raw)
-    lines = raw.count(b"\n") + raw.count(b"\r")
-    if lines > 2 * LINES or raw.count(b"\n--") > MARKED_LINES:
-        return None
-    end = HEAD_END.search(raw)
-    if raw.count(b"\n", 0, end.start() if end else len(raw)) > HEAD_LINES:
-        return None
-    if REPORT.search(raw) and len(BLANK.findall(raw)) > BLANKS:
-        return None  # each block of a report is a message to the library
-    boundaries = len(BOUNDARY.findall(raw))
-    if boundaries > BOUNDARIES or lines * (1 + boundaries) > LINES_TIMES_BOUNDARIES:
-        return None
-    try:
-        return email.parser.BytesParser(policy=email.policy.compat32).parsebytes(raw)
-    except ERRORS:
-        return None
-
-
-def _shortened(header: re.Match[bytes]) -> bytes:
-    """A header whose parameters the library reads in quadratic time, cut to what mails need."""
-    return header[0][:PARAMETER_BYTES]
-
-
-def _headers_only(raw: bytes) -> Part:
-    head = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[0]
-    return email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(head)
-
-
 def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple[Part, bool]]:
     """The parts that hold something, in order; an attached message is one, and not looked into.
 
@@ -165,8 +99,7 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
     """
     # Of any other part the library would read the text here, and raise where it cannot.
     children: Any = part.get_payload() if part.is_multipart() else depth == 0 and _packed(part)
-    is_message = part.get_content_maintype() == "message"
-    if not isinstance(children, list) or is_message or depth >= DEPTH:
+    if not isinstance(children, list):
         yield part, is_all
         return
     for child in children:
@@ -177,13 +110,11 @@ def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple
 def _packed(part: Part) -> object:
     """The parts of a mail that came as Base64 as a whole, as SAP's servers send it; None if it is
     no such thing (https://github.com/zbateson/mail-mime-parser/issues/202)."""
-    named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
-    is_packed = named is not None and named[1].lower() == "base64"
-    if not is_packed or part.get_content_maintype() != "multipart":
+    if encoding_of(part) != "base64" or part.get_content_maintype() != "multipart":
         return None
     kind = f"Content-Type: {part.get('content-type')}\r\n\r\n".encode(errors="replace")
-    inside = _tree(kind + content_of(part))
-    return inside.get_payload() if inside is not None and inside.is_multipart() else None
+    inside, _ = tree(kind + content_of(part))
+    return inside.get_payload() if inside.is_multipart() else None
 
 
 def headers(part: Part) -> Iterator[tuple[str, str]]:
@@ -205,38 +136,14 @@ def text_of(part: Part) -> str:
 
 
 def content_of(part: Part) -> bytes:
-    """The bytes of a part without their transfer encoding; an attached message as it was.
-
-    Of the blocks of a report the first ones, and none with more fields than anybody writes.
-    """
-    # Whatever stands behind the word: the library knows the bare one alone.
-    named = ENCODING.match(str(part.get("content-transfer-encoding", "")))
-    if named:
-        part.replace_header("content-transfer-encoding", named[1])
+    """The bytes of a part without their transfer encoding."""
+    if encoding := encoding_of(part):  # the library knows the bare word alone
+        part.replace_header("content-transfer-encoding", encoding)
     try:
-        if part.is_multipart():
-            whole: Any = part.get_payload()
-            joined = b"\r\n".join(
-                each.as_bytes(policy=CRLF)
-                for each in whole[:PARTS]
-                if isinstance(each, Part) and len(each) <= WRITTEN_HEADERS
-            )
-            return _unpacked(joined) if named and named[1].lower() == "base64" else joined
         content = part.get_payload(decode=True)
     except ERRORS:
         return b""
     return content if isinstance(content, bytes) else b""
-
-
-def _unpacked(content: bytes) -> bytes:
-    """A message that came as Base64: forbidden, written all the same, and read past by the library.
-
-    https://www.rfc-editor.org/rfc/rfc2046#section-5.2.1
-    """
-    try:
-        return b64decode(b"".join(content.split()), validate=True)
-    except Base64Error:
-        return content  # it only says that it is
 
 
 def _attachment(part: Part, kind: str, name: str | None) -> Attachment:

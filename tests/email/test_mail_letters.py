@@ -226,7 +226,7 @@ def test_recipients(raw: bytes, expected: Any) -> None:
         ({"Content_Type": "text/plain; charset=iso-8859-9"}, "it\x92s \xfe", "it’s ş"),
         ({"Content_Type": "text/plain; charset=tis-620"}, "\x93\xa1\x94", "“ก”"),
         ({"Content_Type": "text/plain; charset*=a\0b'en'x"}, "x", "x"),
-        ({"Content_Type": "multipart/mixed; boundary*=a\0b'en'x"}, "x", ""),
+        ({"Content_Type": "multipart/mixed; boundary*=a\0b'en'x"}, "x", "x"),
         ({"Content_Type": "multipart/mixed; charset=undefined"}, "Gr\xc3\xbc", "Grü"),
         ({"Content_Type": 'multipart/mixed; boundary=b; charset="a\0b"'}, "Gr\xc3\xbc", "Grü"),
         ({}, "Gr\xc3\xbc", "Grü"),
