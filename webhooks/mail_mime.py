@@ -10,13 +10,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
 from webhooks.mail_charsets import decode, of_page
-from webhooks.mail_headers import HEADER_BYTES, decoded, filename, unfolded
+from webhooks.mail_headers import HEADER_BYTES, decoded, unfolded
+from webhooks.mail_names import name_of
 from webhooks.mail_parts import ERRORS, Part, encoding_of, tree
+from webhooks.mail_written import Written
 from webhooks.values import stored
 
 PARTS, HEADERS = 200, 300
@@ -59,52 +62,66 @@ def parse(raw: bytes) -> Message:
     root, is_whole = tree(raw)
     if not is_whole:
         detail["left_out"] = CUT
-    texts: list[str] = []
-    pages: list[str] = []
+    found = list(islice(leaves(root), PARTS + 1))
+    if len(found) > PARTS:
+        detail["left_out"] = f"The mail has more than {PARTS} parts."
+    charset = next(filter(None, (charset_of(leaf.part) for leaf in found)), None)
+    written = Written()
     files: list[Attachment] = []
-    for number, (part, is_all) in enumerate(leaves(root)):
-        if number >= PARTS:
-            detail["left_out"] = f"The mail has more than {PARTS} parts."
-            break
-        kind, name = _kind(part), filename(_filename(part))
+    for number, leaf in enumerate(found[:PARTS]):
+        part, kind, name = leaf.part, _kind(leaf.part), name_of(leaf.part, charset)
         is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
         # Some programs give the text itself a name, too, though not in its disposition.
         is_first = (
             number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
         )
-        is_written = is_text and (is_all or is_first or name is None)
-        written, most = (pages, HTML_BYTES) if kind == "text/html" else (texts, TEXT_BYTES)
+        is_written = is_text and (leaf.is_all or is_first or name is None)
+        is_page = kind == "text/html"
         # Text that would not be kept is not decoded: some charsets are slow.
-        if is_written and sum(map(len, written)) <= most:
-            written.append(text_of(part))
+        if is_written and written.has_room(is_page=is_page):
+            written.add(text_of(part), leaf.form_of, is_page=is_page)
         # What has a file's name, and would not be kept in whole, is both.
+        most = HTML_BYTES if is_page else TEXT_BYTES
         if not is_written or (name is not None and len(content_of(part)) > most):
             files.append(_attachment(part, kind, name))
     return Message(
         root=root,
         digest=digest,
-        headers=tuple(headers(root)),
-        # One more than is kept, so that it can be told that there was more.
-        text=_joined(texts, "\n", TEXT_BYTES + 1),
-        html=_joined(pages, "\n", HTML_BYTES + 1),
+        headers=tuple(headers(root, charset)),
+        text=written.text(),
+        html=written.html(),
         attachments=tuple(files),
         detail=detail,
     )
 
 
-def leaves(part: Part, depth: int = 0, *, is_all: bool = True) -> Iterator[tuple[Part, bool]]:
-    """The parts that hold something, in order; an attached message is one, and not looked into.
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A part that holds something; whether it is the whole mail, or one form of what is written.
 
-    With each whether it is the whole mail, or one form of what is written.
+    `form_of` is the part, outside of all others, whose children are forms of the same.
     """
+
+    part: Part
+    is_all: bool = True
+    form_of: Part | None = None
+
+
+def leaves(part: Part, depth: int = 0) -> Iterator[Leaf]:
+    """The parts that hold something, in order; an attached message is one, and not looked into."""
     # Of any other part the library would read the text here, and raise where it cannot.
     children: Any = part.get_payload() if part.is_multipart() else depth == 0 and _packed(part)
     if not isinstance(children, list):
-        yield part, is_all
+        yield Leaf(part)
         return
+    is_form = part.get_content_subtype() == "alternative"
     for child in children:
-        is_form = part.get_content_subtype() == "alternative"
-        yield from leaves(child, depth + 1, is_all=is_form)
+        for leaf in leaves(child, depth + 1):
+            yield Leaf(
+                leaf.part,
+                is_form if leaf.part is child else leaf.is_all,
+                part if is_form else leaf.form_of,
+            )
 
 
 def _packed(part: Part) -> object:
@@ -117,22 +134,31 @@ def _packed(part: Part) -> object:
     return inside.get_payload() if inside.is_multipart() else None
 
 
-def headers(part: Part) -> Iterator[tuple[str, str]]:
-    """The headers of a part in order, decoded, bounded in number and length."""
+def headers(part: Part, charset: str | None) -> Iterator[tuple[str, str]]:
+    """The headers of a part in order, decoded, bounded in number and length.
+
+    `charset` is that of its text, for the subject: there is no structure in it.
+    """
     for name, value in list(part.raw_items())[:HEADERS]:
-        yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES])
+        named = charset if str(name).lower() == "subject" else None
+        yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES], named)
 
 
 def text_of(part: Part) -> str:
     """The text of a part, in its charset."""
     content = content_of(part)[: 2 * HTML_BYTES]
-    try:
-        charset = part.get_content_charset()
-    except ERRORS:
-        charset = None
+    charset = charset_of(part)
     if charset is None and part.get_content_subtype() == "html":
         charset = of_page(content)
-    return stored(decode(content, charset))
+    return stored(decode(content, charset)).removeprefix("\ufeff")
+
+
+def charset_of(part: Part) -> str | None:
+    """The charset that a part names."""
+    try:
+        return part.get_content_charset()
+    except ERRORS:
+        return None
 
 
 def content_of(part: Part) -> bytes:
@@ -168,15 +194,3 @@ def _kind(part: Part) -> str:
 
 def _is_file(part: Part) -> bool:
     return part.get_content_disposition() == "attachment"
-
-
-def _filename(part: Part) -> str | None:
-    try:
-        name = part.get_filename()
-    except ERRORS:
-        return None
-    return decoded(name) if name else None
-
-
-def _joined(texts: list[str], between: str, limit: int) -> str | None:
-    return between.join(texts)[:limit] if texts else None
