@@ -16,6 +16,7 @@ from typing import Any, Final
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
 from webhooks.mail_charsets import decode, of_page
+from webhooks.mail_flowed import is_broken, unbroken
 from webhooks.mail_headers import HEADER_BYTES, decoded, unfolded
 from webhooks.mail_names import name_of
 from webhooks.mail_parts import ERRORS, Part, encoding_of, tree
@@ -150,7 +151,8 @@ def text_of(part: Part) -> str:
     charset = charset_of(part)
     if charset is None and part.get_content_subtype() == "html":
         charset = of_page(content)
-    return stored(decode(content, charset)).removeprefix("\ufeff")
+    text = stored(decode(content, charset)).removeprefix("\ufeff")
+    return unbroken(text) if is_broken(part) else text
 
 
 def charset_of(part: Part) -> str | None:

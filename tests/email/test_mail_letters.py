@@ -155,9 +155,10 @@ def test_where_answers_are_wanted(header: str, expected: str | None) -> None:
 
 def test_no_sender() -> None:
     """A mail from nobody is kept, and is no message; the envelope's sender will do."""
-    assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp") == [
-        Unknown(word="no-sender", detail={"subject": "x"})
-    ]
+    for sender in (None, "", "<>"):
+        assert mail.events(b"Subject: x\r\n\r\ny", provider="smtp", sender=sender) == [
+            Unknown(word="no-sender", detail={"subject": "x"})
+        ]
     for head in ("", "From: Scanner\r\n", "From: Undisclosed:;\r\n"):
         found = read(f"{head}Subject: x\r\n\r\ny", sender="<a@b.example>")
         assert found.from_address == "a@b.example"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from webhooks import mail
+from tests.costs import cpu_seconds
+from webhooks import mail, mail_flowed, mail_mime
 from webhooks.model import Inbound
 
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
@@ -59,3 +60,37 @@ def test_parts_of_a_letter(parts: str, body: str) -> None:
     assert body == "\n".join(
         filter(None, [found.body, str(found.detail.get("quoted_text", "")).strip()])
     )
+
+
+FLOWED = (
+    "See https://example.com/aa \n bb?x=1  \nnow\n From here\n\n日本 \n語 \nです \n\n"
+    "end \n> quoted \n> more \nafter \n-- \nAnn"
+)
+BROKEN = (
+    "See https://example.com/aabb?x=1 now\nFrom here\n\n日本語です \n\nend \n> quoted \n> more"
+    " \nafter \n-- \nAnn"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("format=flowed; delsp=yes", BROKEN),
+        ("Format=Flowed; DelSp=Yes", BROKEN),
+        ("format=flowed; delsp=no", FLOWED),
+        ("format=flowed", FLOWED),
+        ("name*=a''b; name*1=c; delsp=yes", FLOWED),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_that_were_broken(kind: str, text: str, end: str) -> None:
+    """Words and addresses that were broken into lines are whole again; quoted lines stay."""
+    raw = f"{HEAD}Content-Type: text/plain; charset=utf-8; {kind}\n\n{FLOWED}"
+    assert text == (mail_mime.parse(raw.replace("\n", end).encode()).text or "").replace(end, "\n")
+
+
+def test_the_cost_of_broken_lines() -> None:
+    """Very many are put together within a moment."""
+    for line in ("x \n", " \n", "x", " ", "> \n"):
+        given = line * (10**6 // len(line))
+        assert cpu_seconds(lambda: mail_flowed.unbroken(given), runs=1) < 0.5  # noqa: B023
