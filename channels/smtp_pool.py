@@ -17,13 +17,37 @@ from aiosmtplib import SMTP, SMTPStatus
 from aiosmtplib.errors import SMTPException, SMTPHeloError, SMTPResponseException
 
 from channels.errors import RefusedForNow
-from channels.http import Limits
 from channels.model import Account
 from channels.names import OwnThreads
 from channels.smtp_replies import cannot_connect
 
-PORT = 587
+# https://www.rfc-editor.org/rfc/rfc8314#section-7.3 and rfc6409#section-3.1
+PORT, TLS_PORT = 587, 465
 IDLE_SECONDS, GOODBYE_SECONDS, CONNECTIONS = 30.0, 2.0, 8
+KEEP_ALIVE_SECONDS = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmtpLimits:
+    """Seconds of each phase: a server may scan a mail for minutes before it says what became of it
+    (RFC 5321 §4.5.3.2). Before the content leaves, giving up costs no more than another attempt.
+
+    `connect`: for a free connection, for name and TCP, for an idle one to answer; `greeting`: with
+    TLS and EHLO; `command`: for each answer; `begin`: for all of these together. `content`: for a
+    small mail to leave (a large one has longer); `answer`: to say what became of it.
+    """
+
+    connect: float = 5.0
+    greeting: float = 30.0
+    command: float = 60.0
+    begin: float = 120.0
+    content: float = 60.0
+    answer: float = 600.0
+
+    @property
+    def total(self) -> float:
+        """How long a small mail may take in all."""
+        return self.begin + self.content + self.answer
 
 
 @dataclass(slots=True)
@@ -58,7 +82,7 @@ class Pool:
 class Connections:
     """The connections of all accounts; `close` when no more is sent."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: SmtpLimits = field(default_factory=SmtpLimits)
     tls_context: ssl.SSLContext | None = None
     pools: dict[tuple[asyncio.AbstractEventLoop, str], Pool] = field(
         default_factory=dict, repr=False
@@ -136,12 +160,14 @@ class Connections:
             use_tls=tls == "tls",
             start_tls=tls == "starttls",
             tls_context=self.tls_context,
-            timeout=self.limits.total,
+            timeout=self.limits.command,
             local_hostname=_own_name(),
         )
         try:
             async with asyncio.timeout(self.limits.connect):
-                reached = await self._reach(held.get("host", ""), int(held.get("port", PORT)))
+                port = held.get("port", TLS_PORT if tls == "tls" else PORT)
+                reached = await self._reach(held.get("host", ""), int(port))
+            async with asyncio.timeout(self.limits.greeting):
                 await client.connect(sock=reached)
                 await _greet(client)
             if held.get("username"):
@@ -170,6 +196,7 @@ class Connections:
             one = socket.socket(family, kind, protocol)
             try:
                 one.settimeout(0)
+                _keep_alive(one)
                 await loop.sock_connect(one, address)
             except OSError as error:
                 one.close()
@@ -192,6 +219,15 @@ class Connections:
                 await _part(client)
         if here in self.names:
             await self.names.pop(here).close()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Let it say now and then that it is there: routers forget what is silent for minutes, as it is
+    while a server scans a mail, and of a server that is gone nothing else would tell."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_SECONDS)
 
 
 async def _greet(client: SMTP) -> None:

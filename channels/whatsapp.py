@@ -15,6 +15,7 @@ from typing import Final
 
 from channels import phone
 from channels.errors import ContentError
+from channels.kinds import bare_type
 from channels.model import Attachment, Content, ProviderTemplate
 from channels.text import is_sendable, units
 
@@ -92,8 +93,7 @@ def is_user_id(address: str) -> bool:
 
 def kind(attachment: Attachment) -> Kind:
     """What WhatsApp shows a file as: by its type, or where it has none by its name."""
-    content_type = (attachment.content_type or "").partition(";")[0].strip().lower()
-    if content_type:
+    if content_type := bare_type(attachment.content_type):
         return _KINDS.get(content_type, Kind.DOCUMENT)
     name = attachment.filename or attachment.url.partition("?")[0].partition("#")[0]
     return _ENDINGS.get(name.rpartition(".")[2].lower(), Kind.DOCUMENT)

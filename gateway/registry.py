@@ -59,8 +59,10 @@ class Provider:
     - `characters`: its own limits for a text.
     - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: that only sending
       the same request again, under its key, tells.
-    - `file_url`: reads the URL of a file, where the provider answers for it with JSON; `authorize`:
-      the headers to fetch a URL with, with credentials only for the provider's own hosts.
+    - `more_seconds`: how much longer than others it may take to answer a send.
+    - `file_url`: reads the URL of a file from the provider's answer for another URL: "" where it
+      names none, None where that answer is the file; `authorize`: the headers to fetch a URL with,
+      with credentials only for the provider's own hosts.
     - `sender_credential`: its own id of the account's sender. Events about another sender belong to
       another account of the organization, or are not ours; `app_secrets` are what its requests are
       signed with, for all senders of one app.
@@ -81,7 +83,8 @@ class Provider:
     characters: Mapping[Channel, int] = field(default_factory=dict)
     can_be_asked: bool = True
     is_asked_by_sending: bool = False
-    file_url: Callable[[bytes], str | None] | None = None
+    more_seconds: float = 0.0
+    file_url: Callable[[str, bytes], str | None] | None = None
     sender_credential: str | None = None
     app_secrets: tuple[str, ...] = ()
     template_names: tuple[str, ...] = ()
@@ -189,6 +192,7 @@ PROVIDERS: dict[str, Provider] = {
         carries=(Channel.EMAIL,),
         send=smtp.half,
         can_be_asked=False,
+        more_seconds=smtp.MORE_SECONDS,
         webhook=webhooks.smtp,
         check_credentials=smtp.validate_credentials,
         events=("inbound",),

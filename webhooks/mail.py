@@ -41,7 +41,7 @@ def events(
     letter = letter_of(
         message, provider=provider, recipients=recipients, sender=sender, detail=detail or {}
     )
-    if not (letter.from_address or letter.sender):
+    if not (letter.from_address or letter.sender.strip("<> ")):
         return [Unknown(word="no-sender", detail={"subject": (letter.subject or "")[:200]})]
     return [inbound(letter)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -16,7 +17,15 @@ GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"
 WINDOWS: Final = {
     **dict.fromkeys(("iso88599", "latin5"), "cp1254"),
     **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
+    # Names that Python has not (https://encoding.spec.whatwg.org/#names-and-labels has most).
+    "windows936": "gb18030",
+    "xbig5": "big5hkscs",
+    "xmacroman": "mac_roman",
+    **dict.fromkeys(("xmaccyrillic", "xmacukrainian"), "mac_cyrillic"),
+    **dict.fromkeys(("xmacce", "xmaccentraleurroman"), "mac_latin2"),
+    **{f"xmac{each}": f"mac_{each}" for each in ("greek", "turkish", "croatian", "romanian")},
 }
+CODE_PAGE: Final = re.compile(r"x?(?:cp|windows)([0-9]{3,5})")
 LARGER: Final = {
     **dict.fromkeys(("gb2312", "gbk", "xgbk", "euccn", "csgb2312"), "gb18030"),
     **dict.fromkeys(("shiftjis", "sjis", "xsjis", "mskanji", "windows31j"), "cp932"),
@@ -54,12 +63,30 @@ def decode(data: bytes, charset: str | None) -> str:
     is_own = re.fullmatch(r"[\w.:-]{1,40}", named, re.ASCII) and name not in NOT_CHARSETS
     if is_own and name not in GUESSED:
         with suppress(LookupError, ValueError):
-            return data.decode(WINDOWS.get(name, named))
+            return data.decode(_codec(name, named, WINDOWS))
         if not _is_utf_8(data):
             if name in EUC_JP:
                 return mail_japanese.euc_jp(data)
             with suppress(LookupError):
-                return data.decode((WINDOWS | LARGER).get(name, named), "replace")
+                return data.decode(_codec(name, named, WINDOWS | LARGER), "replace")
+    return _guessed(data)
+
+
+def _codec(name: str, named: str, known: Mapping[str, str]) -> str:
+    page = CODE_PAGE.fullmatch(name)
+    return known.get(name) or (f"cp{page[1]}" if page else named)
+
+
+def unlabelled(data: bytes, charset: str | None) -> str:
+    """Bytes beside a text whose charset is known, as of a file's name: UTF-8, or that one."""
+    name = re.sub(r"[^a-z0-9]", "", (charset or "").lower())
+    if data.isascii() or name in GUESSED or name in NOT_CHARSETS or _is_utf_8(data):
+        return _guessed(data)
+    # Windows writes names in the last one, whatever it writes mails in.
+    japanese = ("cp932",) if name.startswith("iso2022jp") or name in EUC_JP else ()
+    for each in (_codec(name, charset or "", WINDOWS | LARGER), *japanese):
+        with suppress(LookupError, ValueError):
+            return data.decode(each)
     return _guessed(data)
 
 

@@ -7,7 +7,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 
-from webhooks.mail_charsets import decode
+from webhooks.mail_charsets import decode, unlabelled
 from webhooks.values import stored
 
 HEADER_BYTES = 64 * 2**10
@@ -16,12 +16,13 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202f\u2066-\
 WORD = re.compile(r"=\?([^?\s]{1,60})\?([bq])\?([^?]*)\?=", re.IGNORECASE)
 
 
-def decoded(raw: str) -> str:
+def decoded(raw: str, charset: str | None = None) -> str:
     """A header's text: lines unfolded, encoded words (RFC 2047) and plain 8-bit bytes read.
 
     Neighbouring words of one charset are read together: some programs cut characters in two.
+    `charset` is that of the text beside it, for a header without structure.
     """
-    text = shifted(unfolded(raw))
+    text = shifted(unfolded(raw, charset))
     done: list[str] = []
     charset, pending, at = "", b"", 0
     for match in WORD.finditer(text):
@@ -36,13 +37,13 @@ def decoded(raw: str) -> str:
     return stored("".join([*done, decode(pending, charset), text[at:]]))
 
 
-def unfolded(raw: str) -> str:
+def unfolded(raw: str, charset: str | None = None) -> str:
     """A header's text on one line, with plain 8-bit bytes, which the parser kept as surrogates.
 
-    Each ASCII character stays what it is: structure is told by them.
+    Without a charset each ASCII character stays what it is: structure is told by them.
     """
     text = re.sub(r"[\r\n]+[ \t]*", " ", raw[:HEADER_BYTES]).strip()
-    return text if text.isascii() else decode(text.encode(errors="surrogateescape"), None)
+    return text if text.isascii() else unlabelled(text.encode(errors="surrogateescape"), charset)
 
 
 def shifted(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Connections are kept for a short while and shared by the messages of an account. The external id
 is our own Message-ID, which bounces bring back; the reply's queue id is only a hint. Until all of
-the content has left nothing was sent; after that a lost connection leaves it unknown.
+the content has left nothing was sent; after that a lost connection leaves it unknown, and a server
+has ten minutes to say what became of it.
 STARTTLS that is wanted and not offered is a refusal, never plain text. With a key, mails are
 signed (DKIM, RFC 6376; the extra [dkim]). There is no way to ask a server what it took.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -35,10 +37,11 @@ from channels.errors import (
     RefusedForNow,
     SendError,
 )
+from channels.http import Limits
 from channels.leaving import PIECE, built, cut, seconds_more, waiting
 from channels.model import Account, Outbound, Sent
 from channels.moment import Moment
-from channels.smtp_pool import Connections
+from channels.smtp_pool import Connections, SmtpLimits
 from channels.smtp_replies import one_line, refusal
 
 if TYPE_CHECKING:
@@ -156,12 +159,12 @@ class Smtp:
         if outbound.mail is None:
             raise Refused("An e-mail has no Message-ID.", code="content")
         raw = await built(_raw, account, outbound)
+        limits = self.connections.limits
         phase = Phase()
-        seconds = self.connections.limits.total + seconds_more(len(raw))
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(limits.begin) as timer:
                 async with self.connections.connection(account) as client:
-                    said = await _transact(client, outbound, raw, phase, seconds)
+                    said = await _transact(client, outbound, raw, phase, limits, timer)
         except SMTPResponseException as error:
             if 400 <= error.code < 600:
                 is_to_rcpt = isinstance(error, SMTPRecipientRefused)
@@ -199,9 +202,14 @@ def _raw(account: Account, outbound: Outbound) -> bytes:
 
 
 async def _transact(
-    client: SMTP, outbound: Outbound, raw: bytes, phase: Phase, seconds: float
+    client: SMTP,
+    outbound: Outbound,
+    raw: bytes,
+    phase: Phase,
+    limits: SmtpLimits,
+    timer: asyncio.Timeout,
 ) -> str:
-    """MAIL, RCPT, DATA and the content; the server's last words."""
+    """MAIL, RCPT, DATA and the content; the server's last words. `timer` ends each phase."""
     options = []
     if client.supports_extension("size"):
         options.append(f"SIZE={len(raw)}")
@@ -211,8 +219,10 @@ async def _transact(
             raise Refused("The mail server takes no addresses beyond ASCII.", code="smtputf8")
         options.append("SMTPUTF8")
         encoding = "utf-8"
-    await client.mail(outbound.from_address, options=options, encoding=encoding)
-    await client.rcpt(outbound.to_address, encoding=encoding)
+    with _taken():
+        await client.mail(outbound.from_address, options=options, encoding=encoding)
+    with _taken():
+        await client.rcpt(outbound.to_address, encoding=encoding)
     # Not the library's `data`: it does not tell whether the content had begun to leave.
     answer = await client.execute_command(b"DATA")
     if answer.code != SMTPStatus.start_input:
@@ -220,16 +230,21 @@ async def _transact(
     if client.protocol is None:
         raise SMTPServerDisconnected("The connection went before the content.")
     content = DOT.sub(b"..", raw) + b".\r\n"
-    if phase.began.age() > seconds:  # the machine stood still, and with it the clock of time-outs
+    if (
+        phase.began.age() > limits.begin
+    ):  # the machine stood still, and with it the clock of time-outs
         raise TimeoutError
     transport = client.protocol.transport
+    leaving = limits.content + seconds_more(len(raw))
+    _allow(timer, leaving)
     # Listened for from the first piece on: a server may refuse in the middle.
-    answering = asyncio.create_task(client.protocol.read_response(timeout=seconds))
+    answering = asyncio.create_task(client.protocol.read_response(leaving + limits.answer))
     try:
         # What comes before it listens is dropped by the library, and uvloop may read an answer
         # before it begins a new task.
         await asyncio.sleep(0)
         await _leave(client.protocol, content, answering, phase)
+        _allow(timer, limits.answer)
         answer = await answering
     except BaseException:
         if waiting(transport):
@@ -241,6 +256,24 @@ async def _transact(
     if not 200 <= answer.code < 300:
         raise SMTPDataError(answer.code, answer.message)
     return one_line(answer.message)
+
+
+def _allow(timer: asyncio.Timeout, seconds: float) -> None:
+    """Let the next phase take so long."""
+    timer.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    """Read any 2yz as a yes, as 252 to RCPT is: the library knows a few of them.
+
+    https://www.rfc-editor.org/rfc/rfc5321#section-4.3.2
+    """
+    try:
+        yield
+    except SMTPResponseException as error:
+        if not 200 <= error.code < 300:
+            raise
 
 
 async def _leave(
@@ -264,3 +297,5 @@ async def _leave(
 
 
 half = Smtp()
+MORE_SECONDS: Final = half.connections.limits.total - Limits().total
+"""How much longer than a request over HTTP a mail may take."""

@@ -177,13 +177,13 @@ class Dispatching:
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
+        provider = PROVIDERS[account.provider]
         started = time.perf_counter()
-        limit = asyncio.timeout(self._pace.longest_send + slow_seconds(outbound))
+        seconds = self._pace.longest_send + slow_seconds(outbound) + provider.more_seconds
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                sent = await PROVIDERS[account.provider].send.send(
-                    account, outbound, self._session, callback
-                )
+                sent = await provider.send.send(account, outbound, self._session, callback)
         except (SendError, TimeoutError) as error:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             if isinstance(error, CutOff) and not limit.expired():
@@ -201,8 +201,10 @@ class Dispatching:
         if outbound is None:
             return None
         share.shrink_to(file_bytes(outbound))
-        lease = self._pace.lease + slow_seconds(outbound)
-        if claimed.attachments or lease > self._pace.lease:
+        provider = PROVIDERS[account.provider]
+        lease = self._pace.lease + slow_seconds(outbound) + provider.more_seconds
+        # Where nobody can be asked later, it is extended in any case before a request leaves.
+        if claimed.attachments or (provider.can_be_asked and lease > self._pace.lease):
             since = Moment.now()
             if not await self._hold(claimed, lease):
                 return None
@@ -218,8 +220,7 @@ class Dispatching:
         if (left := turn.left) == 0:
             await self._outcomes.given_up(claimed, refusals.expired())
             return None
-        is_asked_later = PROVIDERS[account.provider].can_be_asked
-        if is_asked_later or await self._hold(claimed, lease, is_begun=True):
+        if provider.can_be_asked or await self._hold(claimed, lease, is_begun=True):
             return outbound if left is None else replace(outbound, valid_for=left)
         return None
 

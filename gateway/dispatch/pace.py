@@ -18,11 +18,12 @@ class Pace:
 
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
     is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
-    are longer for a large mail (`sizes`). `sure_after` the claim a provider that does not list the
-    message surely does not have it: by then the request has arrived, and its list has caught up;
-    until then it is asked every `ask_every`. An outcome that a defect of ours keeps from being
-    stored is tried `most_defects` times, which takes six minutes. Files of `most_bytes` are under
-    way at once; what has no room for its own within `longest_wait` is another's turn.
+    are longer for a large mail (`sizes`), and for a mail server (`more_seconds` of `Provider`).
+    `sure_after` the claim a provider that does not list the message surely does not have it: by
+    then the request has arrived, and its list has caught up; until then it is asked every
+    `ask_every`. An outcome that a defect of ours keeps from being stored is tried `most_defects`
+    times, which takes six minutes. Files of `most_bytes` are under way at once; what has no room
+    for its own within `longest_wait` is another's turn.
     """
 
     lease: float = 30

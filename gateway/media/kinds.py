@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from channels.kinds import bare_type
+
 UNKNOWN = "application/octet-stream"
 
 # Types that browsers show or play without running anything in them.
@@ -64,26 +66,13 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
 # Types without a signature of their own; none of them can run.
 _PLAIN = frozenset({"text/plain", "text/csv", "text/vcard", "text/calendar", "audio/aac"})
 _ALLOWED = _PLAIN.union(*(types for _, _, types in _SIGNS))
-_ALIASES = {
-    "image/jpg": "image/jpeg",
-    "audio/mp3": "audio/mpeg",
-    "audio/x-wav": "audio/wav",
-    "audio/wave": "audio/wav",
-    "audio/vnd.wave": "audio/wav",
-    "audio/x-m4a": "audio/mp4",
-    "audio/opus": "audio/ogg",
-    "application/ogg": "audio/ogg",
-    "text/x-vcard": "text/vcard",
-    "text/directory": "text/vcard",
-}
 _HARMFUL = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u0080-\u009f]')
 _LONGEST_NAME = 150
 
 
 def plain_type(said: str | None) -> str:
     """A type as it is known here, without parameters; `UNKNOWN` for one that is not."""
-    bare = (said or "").partition(";")[0].strip().lower()
-    bare = _ALIASES.get(bare, bare)
+    bare = bare_type(said)
     return bare if bare in _ALLOWED else UNKNOWN
 
 

@@ -58,10 +58,10 @@ class Fetching:
         """
         file = await self._get(account, self._at(account, url))
         file_url = self._providers[account.provider].file_url
-        if file_url is None or file.content_type != "application/json":
-            return file
-        told = file_url(file.content)
+        told = file_url(url, file.content) if file_url else None
         if told is None:
+            return file
+        if not told:
             raise DownloadRefused("The provider's answer names no URL of the file.")
         return await self._get(account, self._at(account, told))
 

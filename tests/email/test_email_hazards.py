@@ -144,12 +144,10 @@ def test_odd_times() -> None:
     assert "2023-12-31 10:01:00+00:00" == str(iso_time("2024-01-01T10:00:00+23:59"))
 
 
-def test_an_attached_message_that_has_no_bytes() -> None:
-    """An attached message that cannot be written down again is empty, and stops nothing."""
-    inner, part = Message(), Message()
-    inner["Subject"] = "\ud800"
-    part["Content-Type"] = "message/rfc822"
-    part.set_payload([inner])
+def test_a_part_that_has_no_bytes() -> None:
+    """A part whose text cannot be bytes is empty, and stops nothing."""
+    part = Message()
+    part.set_payload("\ud800")
 
     assert b"" == mail_mime.content_of(part)
 

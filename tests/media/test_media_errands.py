@@ -240,6 +240,25 @@ async def test_meta(stage: Stage, errands: Errands, files: FileServer) -> None:
     assert [False] == ["Authorization" in a.headers for a in files.asked if a.path == "/file"]
 
 
+@pytest.mark.parametrize("kind", ["text/javascript; charset=UTF-8", "text/plain", "image/jpeg", ""])
+async def test_what_meta_calls_its_answer(
+    stage: Stage, errands: Errands, files: FileServer, kind: str
+) -> None:
+    """Where a file is, is never taken for the file, and JSON that somebody sent is the file."""
+    headers = {"Content-Type": kind} if kind else {}
+    sent = b'{"url": "http://cdn.example.com/other"}'
+    files.has("/v23.0/1", b'{"url": "http://cdn.example.com/file"}', headers=headers)
+    files.has("/v23.0/2", b"<html>later</html>", headers=headers)
+    files.has("/file", sent, headers={"Content-Type": "application/json"})
+    await stage.add(*(f"http://graph.facebook.com/v23.0/{n}" for n in (1, 2)))
+    await run_due(errands)
+
+    none = ("failed", "The provider's answer names no URL of the file.")
+    assert [("stored", None), none] == await stage.states()
+    assert ["/file", "/v23.0/1", "/v23.0/2"] == sorted(one.path for one in files.asked)
+    assert len(sent) == (await stage.rows())[0].size
+
+
 async def test_another_address(stage: Stage, make_errands: MakeErrands, files: FileServer) -> None:
     """With another base address the provider's own URLs go there, others where they lead."""
     files.has("/base/v1/a", JPEG)

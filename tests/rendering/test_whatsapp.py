@@ -65,6 +65,10 @@ def test_any_address_is_read(text: str) -> None:
     [
         (Attachment(content_type="image/png"), Kind.IMAGE),
         (Attachment(content_type="Image/JPEG; x=y"), Kind.IMAGE),
+        (Attachment(content_type="image/jpg"), Kind.IMAGE),
+        (Attachment(content_type="Audio/MP3"), Kind.AUDIO),
+        (Attachment(content_type="audio/x-m4a"), Kind.AUDIO),
+        (Attachment(content_type="audio/opus"), Kind.AUDIO),
         (Attachment(content_type="image/gif"), Kind.DOCUMENT),
         (Attachment(content_type="image/webp"), Kind.STICKER),
         (Attachment(content_type="audio/ogg; codecs=opus"), Kind.AUDIO),

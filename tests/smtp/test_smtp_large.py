@@ -16,19 +16,18 @@ import aiohttp
 import pytest
 
 from channels.errors import Refused, RefusedForNow
-from channels.http import Limits
 from channels.mime import as_bytes
 from channels.model import Attachment, Outbound
 from channels.providers.smtp import Smtp
 from channels.smtp_pool import Connections
 from tests.smtp.test_smtp_round_trip import certificate
-from tests.smtp.values import Server, account, outbound
+from tests.smtp.values import Server, account, outbound, within
 
 
 @pytest.fixture
 async def half() -> AsyncIterator[Smtp]:
     """A send half of its own, with the patience that a busy machine needs."""
-    one = Smtp(connections=Connections(limits=Limits(connect=20, total=40)))
+    one = Smtp(connections=Connections(limits=within(20, 40)))
     yield one
     await one.close()
 

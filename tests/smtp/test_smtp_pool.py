@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from channels.errors import RefusedForNow
-from channels.http import Limits
 from channels.names import OwnThreads
 from channels.smtp_pool import Connections
-from tests.smtp.values import Server, account
+from tests.smtp.values import Server, account, within
 
 
 async def test_a_connection_that_was_waited_for_in_vain_is_closed() -> None:
     """The time of a send may be over while a kept connection is asked whether it still answers."""
-    connections = Connections(limits=Limits(connect=20, total=40))
+    connections = Connections(limits=within(20, 40))
     async with Server(answers={"RSET": None}) as server:
         held = account(server.port)
         async with connections.connection(held) as client:
@@ -44,7 +43,7 @@ def test_names_of_mail_servers_wait_for_no_thread_of_the_loop() -> None:
     """A mail server is reached by its name while the loop can look up nothing."""
 
     async def reach() -> list[str]:
-        connections = Connections(limits=Limits(connect=5, total=10))
+        connections = Connections(limits=within(5, 10))
         async with Server() as server:
             held = account(server.port, host="localhost")
             async with connections.connection(held) as client:
@@ -58,7 +57,7 @@ def test_names_of_mail_servers_wait_for_no_thread_of_the_loop() -> None:
 
 async def test_a_name_that_is_none() -> None:
     """A host that no name can be is not reached, and nothing is said of its login."""
-    connections = Connections(limits=Limits(connect=5, total=10))
+    connections = Connections(limits=within(5, 10))
     for host in ("mail..example.com", "m" * 64 + ".example.com"):
         with pytest.raises(RefusedForNow) as raised:
             async with connections.connection(account(587, host=host)):
@@ -74,7 +73,7 @@ async def test_a_server_whose_first_address_is_not_reached() -> None:
         stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [(*stream, (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
 
-    connections = Connections(limits=Limits(connect=20, total=40))
+    connections = Connections(limits=within(20, 40))
     connections.names[asyncio.get_running_loop()] = OwnThreads(1, look_up)
     async with Server() as server:
         async with connections.connection(account(server.port, host="mail.example")):

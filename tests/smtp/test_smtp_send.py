@@ -21,18 +21,17 @@ from channels.errors import (
     SendError,
     Unreachable,
 )
-from channels.http import Limits
 from channels.model import Account, Outbound, Sent
 from channels.providers import smtp
 from channels.providers.smtp import Smtp
 from channels.smtp_pool import Connections
-from tests.smtp.values import MESSAGE_ID, Server, account, outbound
+from tests.smtp.values import MESSAGE_ID, Server, account, outbound, within
 
 
 @pytest.fixture
 async def half() -> AsyncIterator[Smtp]:
     """A send half of its own, with the patience that a busy machine needs."""
-    one = Smtp(connections=Connections(limits=Limits(connect=20, total=40)))
+    one = Smtp(connections=Connections(limits=within(20, 40)))
     yield one
     await one.close()
 
@@ -40,7 +39,7 @@ async def half() -> AsyncIterator[Smtp]:
 @pytest.fixture
 async def hasty() -> AsyncIterator[Smtp]:
     """One that does not wait for long, where nothing comes."""
-    one = Smtp(connections=Connections(limits=Limits(connect=0.5, total=1.0)))
+    one = Smtp(connections=Connections(limits=within(0.5, 1.0)))
     yield one
     await one.close()
 
@@ -141,7 +140,7 @@ async def test_idle_connections_end(half: Smtp) -> None:
 
 def test_event_loops_that_have_ended(unused_tcp_port: int) -> None:
     """A pool goes with its event loop."""
-    half = Smtp(connections=Connections(limits=Limits(connect=0.5, total=1.0)))
+    half = Smtp(connections=Connections(limits=within(0.5, 1.0)))
 
     async def send() -> None:
         async with aiohttp.ClientSession() as session:
@@ -369,7 +368,7 @@ class Busy(Server):
 async def test_a_mail_that_waited_has_its_time(session: aiohttp.ClientSession) -> None:
     """Mails share a few connections: one that has waited long for its own goes later, and is not
     cut off in the middle of its content, when nobody knows whether it was taken."""
-    half = Smtp(connections=Connections(limits=Limits(connect=0.4, total=1.25)))
+    half = Smtp(connections=Connections(limits=within(0.4, 1.25)))
     async with Busy() as server:
         came = await asyncio.gather(
             *(half.send(account(server.port), outbound(), session, "") for _ in range(40)),

@@ -6,9 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from channels.smtp_pool import SmtpLimits
 
 ID = UUID("0192f0c1-2345-7000-8000-000000000001")
 MESSAGE_ID = f"{ID}@example.com"
+
+
+def within(connect: float, total: float) -> SmtpLimits:
+    """Limits of which none is longer than `total`."""
+    return SmtpLimits(
+        connect=connect, greeting=connect, command=total, begin=total, content=total, answer=total
+    )
 
 
 def account(port: int, **credentials: str) -> Account:

@@ -33,6 +33,7 @@ API: Final = "https://graph.facebook.com"
 # Until July 2028: https://developers.facebook.com/docs/graph-api/changelog
 VERSION: Final = "v25.0"
 # Where an id of a file is looked up, and where the file then is.
+_LOOKED_UP: Final = re.compile(r"https?://graph\.facebook\.com/")
 MEDIA_HOSTS: Final = re.compile(r"graph\.facebook\.com|lookaside\.fbsbx\.com")
 
 CREDENTIALS: Final = {
@@ -202,13 +203,17 @@ class Meta:
         raise CannotAsk("Meta cannot be asked which messages it took.", code="cannot-ask")
 
 
-def file_url(answer: bytes) -> str | None:
-    """Where a file is: what Meta answers for its id is JSON that names the URL.
+def file_url(asked: str, answer: bytes) -> str | None:
+    """Where a file is: what Meta answers for its id is JSON that names the URL, whatever type it is
+    said to be (the Graph API's is text/javascript at times). "" where it names none; None where a
+    file itself was asked for.
 
     https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#get-media-url
     """
+    if _LOOKED_UP.match(asked) is None:
+        return None
     url = json_object(answer).get("url")
-    return url if isinstance(url, str) else None
+    return url if isinstance(url, str) else ""
 
 
 half = Meta()

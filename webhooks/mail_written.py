@@ -1,0 +1,64 @@
+"""What is written in a mail, as text and as HTML, of the parts that hold any."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from channels.html import HTML_BYTES, TEXT_BYTES
+from webhooks.mail_text import derived
+
+NO_LETTER: Final = re.compile(r"[\W_]+")
+
+
+class Piece(NamedTuple):
+    """One part's text; `form_of` is what it is one form of, if anything."""
+
+    text: str
+    form_of: object
+    is_page: bool
+
+
+@dataclass(slots=True)
+class Written:
+    """The parts of a mail that are its text, in order."""
+
+    pieces: list[Piece] = field(default_factory=list)
+
+    def has_room(self, *, is_page: bool) -> bool:
+        """Whether more of it would be kept."""
+        most = HTML_BYTES if is_page else TEXT_BYTES
+        return sum(len(each.text) for each in self.pieces if each.is_page == is_page) <= most
+
+    def add(self, text: str, form_of: object, *, is_page: bool) -> None:
+        """One more."""
+        self.pieces.append(Piece(text, form_of, is_page))
+
+    def html(self) -> str | None:
+        """What came as HTML; a character more than is kept, to tell that there was more."""
+        pages = [each.text for each in self.pieces if each.is_page]
+        return "\n".join(pages)[: HTML_BYTES + 1] if pages else None
+
+    def text(self) -> str | None:
+        """The same of all that was written, in order: where something came as HTML alone beside
+        plain text, as a letter with a mailing list's footer does, its words. None of HTML alone.
+        """
+        plain = [each for each in self.pieces if not each.is_page]
+        said = _letters("".join(each.text for each in plain))
+        if not said or len(plain) == len(self.pieces):
+            return "\n".join(each.text for each in plain)[: TEXT_BYTES + 1] if plain else None
+        told = [each.form_of for each in plain if each.text.strip()]
+        texts: list[str] = []
+        for each in self.pieces:
+            if not each.is_page:
+                texts += [each.text] if each.text.strip() else []
+            elif each.form_of is None or all(each.form_of is not form for form in told):
+                text = derived(each.text)
+                # Some programs write both forms of a text one behind the other.
+                texts += [text] if _letters(text) not in said else []
+        return "\n".join(texts)[: TEXT_BYTES + 1]
+
+
+def _letters(text: str) -> str:
+    return NO_LETTER.sub("", text)
