@@ -230,9 +230,8 @@ async def _transact(
     if client.protocol is None:
         raise SMTPServerDisconnected("The connection went before the content.")
     content = DOT.sub(b"..", raw) + b".\r\n"
-    if (
-        phase.began.age() > limits.begin
-    ):  # the machine stood still, and with it the clock of time-outs
+    # The machine stood still, and with it the clock of time-outs.
+    if phase.began.age() > limits.begin:
         raise TimeoutError
     transport = client.protocol.transport
     leaving = limits.content + seconds_more(len(raw))

@@ -180,9 +180,8 @@ class Dispatching:
         provider = PROVIDERS[account.provider]
         started = time.perf_counter()
         seconds = self._pace.longest_send + slow_seconds(outbound) + provider.more_seconds
-        limit = asyncio.timeout(seconds)
         try:
-            async with limit:
+            async with asyncio.timeout(seconds) as limit:
                 sent = await provider.send.send(account, outbound, self._session, callback)
         except (SendError, TimeoutError) as error:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
