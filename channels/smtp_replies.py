@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPResponseException
@@ -54,6 +56,19 @@ def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | Refu
     words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."
     kind = Unreachable if is_to_rcpt and NO_MAILBOX.match(said) else Refused
     return kind(f"{words} ({said})" if said else words, code=named)
+
+
+@contextmanager
+def any_yes() -> Iterator[None]:
+    """Read any 2yz as a yes, as 252 to RCPT is: the library knows a few of them.
+
+    https://www.rfc-editor.org/rfc/rfc5321#section-4.3.2
+    """
+    try:
+        yield
+    except SMTPResponseException as error:
+        if not 200 <= error.code < 300:
+            raise
 
 
 def one_line(text: str) -> str:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -42,7 +41,7 @@ from channels.leaving import PIECE, built, cut, seconds_more, waiting
 from channels.model import Account, Outbound, Sent
 from channels.moment import Moment
 from channels.smtp_pool import Connections, SmtpLimits
-from channels.smtp_replies import one_line, refusal
+from channels.smtp_replies import any_yes, one_line, refusal
 
 if TYPE_CHECKING:
     import aiohttp
@@ -219,9 +218,9 @@ async def _transact(
             raise Refused("The mail server takes no addresses beyond ASCII.", code="smtputf8")
         options.append("SMTPUTF8")
         encoding = "utf-8"
-    with _taken():
+    with any_yes():
         await client.mail(outbound.from_address, options=options, encoding=encoding)
-    with _taken():
+    with any_yes():
         await client.rcpt(outbound.to_address, encoding=encoding)
     # Not the library's `data`: it does not tell whether the content had begun to leave.
     answer = await client.execute_command(b"DATA")
@@ -260,19 +259,6 @@ async def _transact(
 def _allow(timer: asyncio.Timeout, seconds: float) -> None:
     """Let the next phase take so long."""
     timer.reschedule(asyncio.get_running_loop().time() + seconds)
-
-
-@contextmanager
-def _taken() -> Iterator[None]:
-    """Read any 2yz as a yes, as 252 to RCPT is: the library knows a few of them.
-
-    https://www.rfc-editor.org/rfc/rfc5321#section-4.3.2
-    """
-    try:
-        yield
-    except SMTPResponseException as error:
-        if not 200 <= error.code < 300:
-            raise
 
 
 async def _leave(
