@@ -46,6 +46,7 @@ from gateway.store.errors import (
     DatabaseAwayError,
     HeldError,
     RefusedError,
+    SlowError,
 )
 from gateway.store.listener import Listener
 from gateway.store.searching import SearchError
@@ -237,6 +238,8 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         text = "The database does not answer: try again."
         if isinstance(error, HeldError):
             text = "Another program is changing what this is about, and takes long: try again."
+        elif isinstance(error, SlowError):
+            text = "The database takes too long for this: try again."
         return Problem(503, text, headers={"Retry-After": "1"})
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)

@@ -5,8 +5,9 @@ a single caller waits for nobody, and under load one commit serves hundreds.
 
 - No caller gets an answer before the flush that did its item has returned.
 - An item that fails, fails alone: its batch is tried again in halves.
-- An item that waits for another program's lock (`held`) delays its owner alone: the other owners'
-  are done apart, and that owner's later items go their own way until one of them succeeds.
+- An item that waits for another program's lock, or is slow (`held`), delays its owner alone: the
+  other owners' are done apart, and that owner's other items go their own way until one of them
+  succeeds.
 - An error that concerns everybody (the database went away) fails each item, with an error of its
   own, and without another attempt: nobody knows what was done. Where certainly nothing was (a
   deadlock, which PostgreSQL ended), the batch is done once more.
@@ -21,10 +22,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from channels.turns import Lines
 
@@ -110,6 +111,7 @@ class Batching(Generic[T, R]):
         self._waiting: Lines[_Wish[T, R]] = Lines()
         self._doing_size = 0
         self._flushing: set[asyncio.Task[None]] = set()
+        self._passed_on: set[asyncio.Task[R]] = set()
         # Few, because the others need connections, too. Two semaphores, so that batches known to be
         # held take no place from those that only may be.
         self._few_held, self._few = asyncio.Semaphore(_FEW), asyncio.Semaphore(_FEW)
@@ -123,13 +125,7 @@ class Batching(Generic[T, R]):
         """The answer of `do` for this item; raises its error, or `FullError` with nothing done."""
         owner = self._owner(item)
         if self._held and (apart := self._apart.of(owner)) is not None:
-            try:
-                answer = await apart(item, size=size)
-            except self._held:
-                self._apart.add(owner)
-                raise
-            self._apart.remove(owner)
-            return answer
+            return await self._do_apart(owner, apart, item, size)
         if self._waiting and not self._waiting.has_room(owner, size, self._room):
             raise FullError("too much waits to be stored")
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
@@ -138,6 +134,15 @@ class Batching(Generic[T, R]):
         if not self._flushing or (has_lane and self._is_full_enough()):
             self._flushing.add(asyncio.create_task(self._flush()))
         return await wish.answer
+
+    async def _do_apart(self, owner: Hashable, apart: Batching[T, R], item: T, size: int) -> R:
+        try:
+            answer = await apart(item, size=size)
+        except self._held:
+            self._apart.add(owner)
+            raise
+        self._apart.remove(owner)
+        return answer
 
     async def _do_held(self, items: Sequence[T]) -> Sequence[R]:
         async with self._few_held:
@@ -169,10 +174,23 @@ class Batching(Generic[T, R]):
         batch: list[_Wish[T, R]] = []
         size = 0
         while wish := self._waiting.take(self._most - size if batch else None):
-            if not wish.answer.done():  # its caller has not gone away
-                batch.append(wish)
-                size += wish.size
+            if wish.answer.done():  # its caller has gone away
+                continue
+            owner = self._owner(wish.item)
+            if self._held and (apart := self._apart.of(owner)) is not None:
+                self._pass_on(wish, self._do_apart(owner, apart, wish.item, wish.size))
+                continue
+            batch.append(wish)
+            size += wish.size
         return batch
+
+    def _pass_on(self, wish: _Wish[T, R], doing: Coroutine[Any, Any, R]) -> None:
+        """What came before its owner was held goes its own way, too."""
+        task = asyncio.create_task(doing)
+        wish.answer.add_done_callback(lambda _: task.cancel())
+        self._passed_on.add(task)
+        task.add_done_callback(self._passed_on.discard)
+        task.add_done_callback(lambda done: _answer_as(wish, done))
 
     async def _answers(self, items: Sequence[T]) -> Sequence[R]:
         return await once_more(lambda: self._do(items), self._undone)
@@ -224,6 +242,15 @@ async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception
     return await do()
 
 
+def _answer_as(wish: _Wish[T, R], done: asyncio.Task[R]) -> None:
+    if done.cancelled():
+        wish.answer.cancel()
+    elif (error := done.exception()) is not None:
+        _fail(wish, error)
+    else:
+        _answer(wish, done.result())
+
+
 def _answer(wish: _Wish[T, R], answer: R) -> None:
     if not wish.answer.done():
         wish.answer.set_result(answer)
@@ -236,6 +263,6 @@ def _fail_all(batch: Sequence[_Wish[T, R]], error: Exception) -> None:
         _fail(wish, own)
 
 
-def _fail(wish: _Wish[T, R], error: Exception) -> None:
+def _fail(wish: _Wish[T, R], error: BaseException) -> None:
     if not wish.answer.done():
         wish.answer.set_exception(error)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
 from gateway.store.errors import HeldError
 
@@ -21,10 +22,12 @@ _REMEMBERED = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Whether to wait for locked rows that could be left out, and how many seconds for any lock."""
+    """Whether to wait for locked rows that could be left out, how many seconds for any lock, and
+    how many a statement may take, where that is less than such statements may."""
 
     for_rows: bool
-    seconds: int
+    seconds: float
+    most: float | None = None
 
 
 # Our own transactions end within the first wait. A lock that lasts longer will not end soon, so
@@ -49,3 +52,20 @@ class Around:
             except HeldError:
                 self._until = time.monotonic() + _REMEMBERED
         return await do(_GO_AROUND)
+
+
+class Lately:
+    """Organizations that met something a while ago, and meet it again if they are tried."""
+
+    def __init__(self) -> None:
+        self._until: dict[UUID, float] = {}
+
+    def add(self, organization_id: UUID) -> None:
+        """It met it just now."""
+        now = time.monotonic()
+        self._until = {each: until for each, until in self._until.items() if until > now}
+        self._until[organization_id] = now + _REMEMBERED
+
+    def __contains__(self, organization_id: UUID) -> bool:
+        """Whether that was in the last half minute."""
+        return self._until.get(organization_id, 0.0) > time.monotonic()

@@ -12,13 +12,13 @@ from uuid import UUID
 from gateway.logs import logger
 from gateway.store import upkeep
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError, HeldError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
 # Seconds until a template that could not be written to is tried again, and one that needed what
-# somebody held; how long to wait for that.
-_AGAIN, _HELD, _PATIENCE = 600.0, 60.0, 2
+# somebody held, or took long; how long to wait for that, and for one template.
+_AGAIN, _HELD, _PATIENCE, _LONGEST = 600.0, 60.0, 2, 3
 
 
 class TemplateUses:
@@ -37,7 +37,7 @@ class TemplateUses:
             async with self._database.as_service(patience=_PATIENCE) as db:
                 await upkeep.fold_template_uses(db, without=list(self._out))
         except Exception as error:
-            if isinstance(error, DatabaseAwayError) and not isinstance(error, HeldError):
+            if isinstance(error, DatabaseAwayError) and not isinstance(error, OF_ITS_ROWS):
                 raise
             await self._fold_each()
 
@@ -48,9 +48,9 @@ class TemplateUses:
             if template in self._out:
                 continue
             try:
-                async with self._database.as_service(patience=_PATIENCE) as db:
+                async with self._database.as_service(patience=_PATIENCE, seconds=_LONGEST) as db:
                     await upkeep.fold_template_uses(db, only=[template])
-            except HeldError:
+            except OF_ITS_ROWS:
                 self._out[template] = time.monotonic() + _HELD
             except DatabaseAwayError:
                 raise

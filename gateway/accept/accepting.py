@@ -14,12 +14,13 @@ from uuid import UUID
 
 from gateway import parts
 from gateway.accept import repeating
+from gateway.accept.accepted import Accepted, Idempotency
 from gateway.accept.drafting import Drafting
 from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
-from gateway.accept.storing import Accepted, Idempotency, Storing
+from gateway.accept.storing import Storing
 from gateway.batching import FullError, once_more
 from gateway.logs import info_each, logger
 from gateway.media.files import Files

@@ -11,16 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from gateway.held import Lately
 from gateway.logs import logger
 from gateway.store import messages
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds between two attempts, and for the last one; how many leads may wait, and how long (a
-# deleted one is never free). What is dropped is set with the next message to that lead.
-_AGAIN, _AT_END = 1.0, 2.0
+# Seconds between two attempts, to wait for a lock, and for the last one; how many leads may wait,
+# and how long (a deleted one is never free). What is dropped is set with the next message to that
+# lead.
+_AGAIN, _PATIENCE, _AT_END = 1.0, 1.0, 2.0
 _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
@@ -32,6 +34,7 @@ class LastContacts:
         self._database = database
         self._waiting: dict[tuple[UUID, UUID], datetime] = {}
         self._noting: asyncio.Task[None] | None = None
+        self._hindered = Lately()
 
     def __call__(self, organization_id: UUID, leads: Collection[UUID]) -> None:
         """A message to each of these was stored just now."""
@@ -70,12 +73,20 @@ class LastContacts:
         oldest = datetime.now(UTC) - _LONGEST
         self._waiting = {lead: at for lead, at in self._waiting.items() if at > oldest}
         for organization_id in {organization for organization, _ in self._waiting}:
+            if organization_id in self._hindered:
+                continue
             wanted = {
                 lead: at
                 for (organization, lead), at in self._waiting.items()
                 if organization == organization_id
             }
-            for lead in await self._note_or_drop(organization_id, wanted):
+            try:
+                done = await self._note_or_drop(organization_id, wanted)
+            except OF_ITS_ROWS as error:  # a trigger of the CRM's waits, say: the others are noted
+                _log.warning("leads wait for a note of their last message", error=str(error))
+                self._hindered.add(organization_id)
+                continue
+            for lead in done:
                 if self._waiting[organization_id, lead] == wanted[lead]:
                     del self._waiting[organization_id, lead]
 
@@ -103,7 +114,7 @@ class LastContacts:
     async def _note_now(
         self, organization_id: UUID, wanted: Mapping[UUID, datetime]
     ) -> Sequence[UUID]:
-        async with self._database.as_service() as db:
+        async with self._database.as_service(patience=_PATIENCE) as db:
             return await messages.touch_leads(
                 db, organization_id, list(wanted), max(wanted.values())
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from gateway.accept.storing import Idempotency
+from gateway.accept.accepted import Idempotency
 from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages

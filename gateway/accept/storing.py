@@ -11,8 +11,8 @@ from uuid import UUID
 
 from gateway import placing
 from gateway.accept import repeating
+from gateway.accept.accepted import Accepted, Claim
 from gateway.accept.keeping import (
-    Alone,
     Keep,
     NoneKeptError,
     Outcomes,
@@ -23,17 +23,17 @@ from gateway.accept.keeping import (
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
 from gateway.growth import Growth
-from gateway.held import Around, Wait
+from gateway.held import Around, Lately, Wait
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.conversations import Placed
-from gateway.store.database import Caller, Connection, Database
+from gateway.store.database import Connection, Database
 from gateway.store.errors import (
+    OF_ITS_ROWS,
     UNDONE,
     ConflictError,
     DatabaseAwayError,
-    HeldError,
     RefusedError,
     RolledBackError,
 )
@@ -47,60 +47,12 @@ _MOST = 200
 _TURN = 5.0
 
 
-# An organization and an idempotency key of it.
-Claim = tuple[UUID, str]
-
-
 class _OthersError(Exception):
     """Other requests claimed these keys first: with nothing of theirs the batch can be stored."""
 
     def __init__(self, claims: set[Claim]) -> None:
         super().__init__("another request was first")
         self.claims = claims
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Idempotency:
-    """An Idempotency-Key, the digest of its request, and how the results become the answer.
-
-    `before` is the answer that it has, where the results are those of the messages that lack one.
-    """
-
-    key: str
-    digest: bytes
-    answer: Callable[[Sequence[Result]], bytes]
-    before: bytes | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """One request: what became of each of its messages, rows that are to be stored or problems.
-
-    Errors of `alone` fail one of its messages, others all of them.
-    """
-
-    caller: Caller
-    results: Sequence[Result]
-    idempotency: Idempotency | None
-    alone: Alone
-
-    @property
-    def rows(self) -> list[Row]:
-        """Those that are to be stored."""
-        return [result for result in self.results if not isinstance(result, Problem)]
-
-    @property
-    def is_new(self) -> bool:
-        """Whether there is anything to store: rows, or another answer than its key has."""
-        key = self.idempotency
-        if self.rows or key is None or key.before is None:
-            return bool(self.rows)
-        return key.answer(self.results) != key.before
-
-    @property
-    def claim(self) -> Claim | None:
-        """What it claims with its key: the answer to it is its own."""
-        return (self.caller.organization_id, self.idempotency.key) if self.idempotency else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +71,14 @@ class Storing:
         self._grew = Growth(database)
         self._around = Around()
         self._last_contacts = LastContacts(database)
+        # Organizations whose leads cannot be noted in time: they are noted later.
+        self._noted_later = Lately()
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
             self._store,
             shared=(DatabaseAwayError,),
             undone=UNDONE,
-            held=(HeldError,),
+            held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,
             most=_MOST,
             lanes=2,
@@ -152,15 +106,23 @@ class Storing:
     async def _store(self, batch: Sequence[Accepted]) -> list[tuple[Stored, list[Placed]]]:
         try:
             return await self._around(lambda wait: self._store_now(batch, wait))
-        except (DatabaseAwayError, ConflictError, Problem):
-            raise
-        except Exception as error:
-            if not any(row["lead_id"] for accepted in batch for row in accepted.rows):
+        except (DatabaseAwayError, ConflictError, Problem) as error:
+            # Of several organizations each is tried alone first: most of them do not meet it.
+            owners = {accepted.caller.organization_id for accepted in batch}
+            if not isinstance(error, OF_ITS_ROWS) or len(owners) > 1:
                 raise
-            # A trigger of the CRM's, or a constraint, may refuse every change of a lead: that is
-            # no reason not to write to it.
-            _log.warning("stored without a note in its lead, if it can be", exc_info=error)
-        return await self._around(lambda wait: self._store_now(batch, wait, notes=False))
+            failed: Exception = error
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed = error
+        if not any(row["lead_id"] for accepted in batch for row in accepted.rows):
+            raise failed
+        # A trigger of the CRM's, or a constraint, may refuse every change of a lead: that is no
+        # reason not to write to it.
+        _log.warning("stored without a note in its lead, if it can be", exc_info=failed)
+        stored = await self._around(lambda wait: self._store_now(batch, wait, notes=False))
+        if isinstance(failed, OF_ITS_ROWS):
+            self._noted_later.add(batch[0].caller.organization_id)
+        return stored
 
     async def _store_each(
         self, accepted: Accepted, error: RefusedError | ConflictError
@@ -229,10 +191,9 @@ class Storing:
             for organization_id in sorted(rows):  # one order for everybody
                 of_one = rows[organization_id]
                 leads = {row["lead_id"] for row in of_one if row["lead_id"]}
+                noted = list(leads) if notes and organization_id not in self._noted_later else []
                 # first of all, in one order for everybody, too
-                held = await messages.hold_leads(
-                    db, organization_id, list(leads) if notes else [], waits=wait.for_rows
-                )
+                held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
                 await keep(db, organization_id, of_one, held, stored, placed)
                 written_to = {row["lead_id"] for row in of_one if row["id"] in placed}

@@ -11,10 +11,10 @@ import pydantic_core
 from aiohttp import web
 
 from gateway.accept import canceling
+from gateway.accept.accepted import Idempotency
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.preview import preview
 from gateway.accept.recalling import Replayed
-from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.finding import message_filter
 from gateway.api.reading import read_request

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from gateway.accept.accepted import Idempotency
 from gateway.accept.keeping import Result
 from gateway.accept.recalling import Replayed, digest_of
-from gateway.accept.storing import Idempotency
 from gateway.api.endpoint import Call
 from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.shown import shown

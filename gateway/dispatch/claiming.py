@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,8 +15,8 @@ from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
-from gateway.store.errors import DatabaseAwayError, RefusedError
-from gateway.store.halves import in_halves
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, RefusedError, plainly
+from gateway.store.halves import in_halves, judge_now
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance
 
@@ -31,6 +32,13 @@ _HELD, _REFUSED = 2.0, 120.0
 # many would keep those that come after them from ever being looked at. Together those of so many
 # seconds, because each time a claim fails.
 _APART, _TOGETHER = 2.0, 60.0
+# A claim takes milliseconds. A brief one waits so many seconds for a lock, for a statement, and to
+# find the messages that it leaves out: the others leave soon enough after they were claimed.
+_BRIEFLY, _WHICH = Wait(for_rows=False, seconds=0.5, most=1.0), 4.0
+
+
+class _Undone(Exception):
+    """Rolls back what was only a trial."""
 
 
 class Claiming:
@@ -52,16 +60,42 @@ class Claiming:
         senders: Sequence[UUID] = (),
         *,
         leaves_out: bool = False,
+        is_brief: bool = False,
+        is_trial: bool = False,
     ) -> Turns:
         """Up to `limit` due entries; those about to be sent are `sending` from now on.
 
         Organizations in `without` are left out, and `senders`. So are messages that another program
         has locked for long: the other messages do not wait for them. With `leaves_out` so are those
-        that a rule of the database refuses, which are due again later.
+        that a rule of the database refuses, which are due again later. One that `is_brief` raises
+        `HeldError` and `SlowError` soon; with `leaves_out` only where nothing else can be claimed.
+        One that `is_trial` is brief, too, and leaves what it could claim.
         """
+        if is_trial:
+            return await self._try(limit, without, senders)
+        if is_brief:
+            return await self._claim(limit, without, senders, _BRIEFLY, leaves_out)
         return await self._around(
             lambda wait: self._claim(limit, without, senders, wait, leaves_out)
         )
+
+    async def _try(self, limit: int, without: Sequence[UUID], senders: Sequence[UUID]) -> Turns:
+        turns = Turns()
+        since = Moment.now()
+        with suppress(_Undone):
+            async with self._database.as_service(
+                planned_once=True, patience=_BRIEFLY.seconds, seconds=_BRIEFLY.most
+            ) as db:
+                claimed = await queue.claim(
+                    db, limit, self._lease_id, self._lease, without, senders=senders
+                )
+                new = [entry for entry in claimed if is_new_attempt(entry)]
+                advances, _ = await _note(db, new, _BRIEFLY)
+                await judge_now(db)  # of what is noted already, too
+                noted = {advance.message_id for advance in advances}
+                turns += [Turn(entry, 0.0, since) for entry in new if entry.message_id in noted]
+                raise _Undone
+        return turns
 
     async def _claim(
         self,
@@ -73,7 +107,9 @@ class Claiming:
     ) -> Turns:
         since = Moment.now()
         reach = max(1, _DEEP // limit) if senders else self._reach.times
-        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
+        async with self._database.as_service(
+            planned_once=True, patience=wait.seconds, seconds=wait.most
+        ) as db:
             claimed = await queue.claim(
                 db, limit, self._lease_id, self._lease, without, senders=senders, reach=reach
             )
@@ -138,15 +174,30 @@ async def _note_each(
     """Note those that no rule refuses, found in halves; and which it does."""
     advances: list[Advance] = []
     refused: set[UUID] = set()
+    waited: list[Exception] = []
 
     async def note(some: Sequence[Claimed]) -> None:
-        advances.extend((await _note(db, some, wait))[0])
+        try:
+            with plainly():
+                advances.extend((await _note(db, some, wait))[0])
+        except OF_ITS_ROWS as error:
+            waited.append(error)
+            raise
 
-    def refuse(entry: Claimed, error: RefusedError) -> None:
+    def refuse(entry: Claimed, error: Exception) -> None:
         refused.add(entry.message_id)
-        _log.error("the database refuses a row", **error.rule, **ids(entry))
+        if isinstance(error, RefusedError):
+            _log.error("the database refuses a row", **error.rule, **ids(entry))
+        else:
+            _log.warning("a message cannot be claimed for now", error=str(error), **ids(entry))
 
-    await in_halves(db, entries, note, (RefusedError,), refuse)
+    if wait is not _BRIEFLY:
+        await in_halves(db, entries, note, (RefusedError,), refuse)
+        return advances, refused
+    alone = (RefusedError, *OF_ITS_ROWS)
+    await in_halves(db, entries, note, alone, refuse, seconds=_WHICH)
+    if waited and not advances:
+        raise waited[-1]  # it is not one message
     return advances, refused
 
 

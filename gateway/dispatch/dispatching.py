@@ -94,13 +94,14 @@ class Dispatching:
         senders: Sequence[UUID] = (),
         *,
         leaves_out: bool = False,
+        is_brief: bool = False,
+        is_trial: bool = False,
     ) -> Turns:
         """Up to `limit` due entries, leased and in turn, none of organizations in `without` or of
-        `senders`.
-
-        `leaves_out`: messages that a rule of another program's refuses, too.
+        `senders`; for the rest see `Claiming`.
         """
-        return await self._claiming.claim(limit, without, senders, leaves_out=leaves_out)
+        how = {"leaves_out": leaves_out, "is_brief": is_brief, "is_trial": is_trial}
+        return await self._claiming.claim(limit, without, senders, **how)
 
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""

@@ -2,20 +2,27 @@
 
 A claim is one transaction for all organizations. A trigger or constraint of another program that
 refuses one tenant's row would fail every claim, and nobody's messages would be sent.
+
+So would a trigger that takes long, or waits for what that program holds. Whose rows that is about
+is found out by trials; from then on it is claimed for apart from the others (`Hindered`). A
+database that is slow does the same to everybody: then nobody is left out.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 from uuid import UUID
 
+from gateway.dispatch.hindered import Hindered
 from gateway.dispatch.turns import Turns
+from gateway.dispatch.whose import whose
 from gateway.logs import logger
 from gateway.store import queue
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
@@ -24,6 +31,12 @@ _log = logger(__name__)
 _SECONDS = 60.0
 # So many of these may come before others, which are claimed all the same.
 _REFUSED = 20
+# Where it was nobody's in particular that claims wait, so many seconds until that is looked at
+# again.
+_NOT_AGAIN = 30.0
+# An organization that is claimed for apart has one of so many places; until that goes well, so many
+# entries are tried: few, because each half of them may take a second.
+_ITS_SHARE, _FEW = 4, 4
 
 
 class Claim(Protocol):
@@ -36,6 +49,8 @@ class Claim(Protocol):
         senders: Sequence[UUID],
         *,
         leaves_out: bool = False,
+        is_brief: bool = False,
+        is_trial: bool = False,
     ) -> Awaitable[Turns]:
         """Due entries."""
         ...
@@ -44,25 +59,119 @@ class Claim(Protocol):
 class Quarantine:
     """Claims entries of all organizations except those whose entries cannot be claimed."""
 
-    def __init__(self, database: Database, claim: Claim) -> None:
+    def __init__(
+        self, database: Database, claim: Claim, *, hindered: Hindered | None = None
+    ) -> None:
         self._database = database
         self._claim = claim
         self._until: dict[UUID, float] = {}
+        self._hindered = hindered or Hindered()
+        self._look_at = 0.0
+        self._is_its_turn = False
 
     async def claim(self, limit: int, senders: Sequence[UUID] = ()) -> Turns:
         """What is due, up to `limit`, but for that of `senders`; raises `DatabaseAwayError`."""
         now = time.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
-        out = list(self._until)
+        turns = Turns()
+        # Every other time, where there is only one place.
+        self._is_its_turn = limit > 1 or not self._is_its_turn
+        one = self._hindered.next(now) if self._is_its_turn else None
+        if one is not None:
+            # First, because it may take seconds: what was claimed before would wait as long.
+            share = max(_FEW, limit // _ITS_SHARE)
+            turns = await self._of_hindered(one, min(limit, share), senders)
+        if len(turns) == limit:
+            return turns
+        try:
+            return _joined(turns, await self._together(limit - len(turns), senders))
+        except DatabaseAwayError:
+            if not turns:
+                raise
+            return turns  # what was claimed is sent
+
+    async def _together(self, limit: int, senders: Sequence[UUID]) -> Turns:
+        """What is due of those for whom one claim is enough."""
+        out = [*self._until, *self._hindered]
         try:
             return await self._claim(limit, out, senders)
+        except OF_ITS_ROWS as error:
+            if time.monotonic() < self._look_at:
+                raise
+            _log.warning("entries could not be claimed", error=str(error))
+            return await self._but_those(limit, out, senders, error)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - one entry's defect must not stop all
             _log.exception("entries could not be claimed")
+        waiting = await self._waiting(out)
+        # In another order each time: for those that come last no place may be left.
+        random.shuffle(waiting)
+        return await self._apart(limit, waiting, out, senders)
+
+    async def _waiting(self, out: Sequence[UUID] = ()) -> list[UUID]:
         async with self._database.as_service() as db:
-            waiting = set(await queue.waiting_organizations(db)) - set(out)
-        return await self._apart(limit, sorted(waiting), out, senders)
+            return sorted(set(await queue.waiting_organizations(db)) - set(out))
+
+    async def _but_those(
+        self, limit: int, out: Sequence[UUID], senders: Sequence[UUID], error: DatabaseAwayError
+    ) -> Turns:
+        """What is due of those whom no claim has to wait for; raises the error if it is of all."""
+        waiting = await self._waiting(out)
+        random.shuffle(waiting)  # each time others are found, if the time is not enough for all
+
+        async def tried(group: Sequence[UUID]) -> bool:
+            without = [*out, *set(waiting).difference(group)]
+            return bool(await self._claim(max(limit, len(group)), without, senders, is_trial=True))
+
+        found = await whose(waiting, tried)
+        if found is not None:
+            self._claim_apart(found, error)
+            return await self._claim(limit, [*out, *found], senders, is_brief=True)
+        if len(waiting) > 1:
+            self._look_at = time.monotonic() + _NOT_AGAIN
+            raise error
+        # There is nobody to compare it with; perhaps it is one of its messages.
+        few = min(limit, _FEW)
+        turns = await self._claim(few, out, senders, leaves_out=True, is_brief=True)
+        if turns.refused:
+            self._claim_apart(waiting, error)
+        return turns
+
+    def _claim_apart(self, organizations: Sequence[UUID], error: DatabaseAwayError) -> None:
+        for each in organizations:
+            self._hindered.hindered(each)
+            _log.warning(
+                "an organization's entries are claimed apart",
+                organization_id=str(each),
+                error=str(error),
+            )
+
+    async def _of_hindered(
+        self, organization_id: UUID, limit: int, senders: Sequence[UUID]
+    ) -> Turns:
+        """What is due of an organization that others do not wait for."""
+        turns = Turns()
+        waiting = await self._waiting()
+        if organization_id in waiting and organization_id not in self._until:
+            limit = limit if self._hindered.is_over(organization_id) else min(limit, _FEW)
+            others = [each for each in waiting if each != organization_id]
+            try:
+                turns = await self._of_one(limit, organization_id, others, senders, is_brief=True)
+            except OF_ITS_ROWS as error:
+                seconds = self._hindered.failed(organization_id)
+                _log.warning(
+                    "an organization's entries wait",
+                    organization_id=str(organization_id),
+                    seconds=seconds,
+                    error=str(error),
+                )
+                return turns
+        if turns.refused:
+            self._hindered.hindered(organization_id)
+        else:
+            self._hindered.went_well(organization_id, found=bool(turns))
+        return turns
 
     async def _apart(
         self, limit: int, group: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
@@ -72,28 +181,40 @@ class Quarantine:
             return await self._of_one(limit, group[0], out, senders)
         turns = Turns()
         middle = len(group) // 2
+        away: DatabaseAwayError | None = None
         for half, rest in ((group[:middle], group[middle:]), (group[middle:], group[:middle])):
             if not half or len(turns) >= limit:
                 continue
             left = limit - len(turns)
             try:
                 found = await self._claim(left, [*out, *rest], senders)
-            except DatabaseAwayError:
-                if not turns:
-                    raise
+            except OF_ITS_ROWS as error:
+                away = error  # another's rows: these are looked for once the rest can be claimed
+                continue
+            except DatabaseAwayError as error:
+                away = error
                 break  # what was claimed is sent
             except Exception:  # noqa: BLE001 - halved, and logged in the end
                 found = await self._apart(left, half, [*out, *rest], senders)
-            turns = Turns([*turns, *found], has_more=turns.has_more or found.has_more)
+            turns = _joined(turns, found)
+        if away is not None and not turns:
+            raise away
         return turns
 
     async def _of_one(
-        self, limit: int, organization_id: UUID, out: Sequence[UUID], senders: Sequence[UUID]
+        self,
+        limit: int,
+        organization_id: UUID,
+        out: Sequence[UUID],
+        senders: Sequence[UUID],
+        *,
+        is_brief: bool = False,
     ) -> Turns:
         refused = 0
+        how = {"is_brief": True} if is_brief else {}
         try:
-            for _ in range(1 + _REFUSED // limit):
-                found = await self._claim(limit, out, senders, leaves_out=True)
+            for _ in range(1 if is_brief else 1 + _REFUSED // limit):
+                found = await self._claim(limit, out, senders, leaves_out=True, **how)
                 refused += found.refused
                 if found or not found.refused:
                     break
@@ -108,3 +229,7 @@ class Quarantine:
         if refused and not found:
             self._until[organization_id] = time.monotonic() + min(_SECONDS, refused)
         return found
+
+
+def _joined(one: Turns, other: Turns) -> Turns:
+    return Turns([*one, *other], has_more=one.has_more or other.has_more)

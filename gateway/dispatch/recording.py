@@ -23,7 +23,7 @@ from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database
-from gateway.store.errors import DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, HeldError, RolledBackError
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 
@@ -49,7 +49,12 @@ class Recording:
         self._around = Around()
         self._few = asyncio.Semaphore(_FEW)
         self._taking = Batching(
-            self._take_all, shared=(DatabaseAwayError,), undone=(RolledBackError,), room=_ROOM
+            self._take_all,
+            shared=(DatabaseAwayError,),
+            undone=(RolledBackError,),
+            held=OF_ITS_ROWS,
+            owner=lambda taken: taken[0].organization_id,
+            room=_ROOM,
         )
 
     async def take(self, claimed: Claimed, sent: Sent) -> None:
@@ -86,7 +91,7 @@ class Recording:
                     # A short wait: it is tried again, and others have its connection meanwhile.
                     async with self._database.as_service(patience=_PATIENCE) as db:
                         await change(db)
-                except HeldError:
+                except OF_ITS_ROWS:
                     is_held = True
                     raise
 

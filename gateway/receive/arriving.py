@@ -20,7 +20,7 @@ from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
-from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
+from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
 from gateway.store.media import NewMedia
 from gateway.store.suppressions import Answered
 from gateway.vault import Vault
@@ -76,7 +76,7 @@ class Arriving:
             self._store,
             shared=(DatabaseAwayError,),
             undone=UNDONE,
-            held=(HeldError,),
+            held=OF_ITS_ROWS,
             owner=lambda brought: brought[0].account.organization_id,
             most=_MOST,
             lanes=2,

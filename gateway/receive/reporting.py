@@ -10,7 +10,7 @@ from uuid import UUID
 from channels.model import Account
 from gateway import early_consent
 from gateway.batching import Batching
-from gateway.held import Around, Wait
+from gateway.held import Around, Lately, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
@@ -18,7 +18,13 @@ from gateway.registry import CARRIED
 from gateway.reported import report_event
 from gateway.store import reports, requests
 from gateway.store.database import Connection, Database
-from gateway.store.errors import ConflictError, DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.errors import (
+    OF_ITS_ROWS,
+    ConflictError,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+)
 from gateway.store.reports import Advance
 from gateway.store.requests import RawRequest
 from webhooks.model import ConsentChange, StatusReport
@@ -27,6 +33,8 @@ _log = logger(__name__)
 
 # Reports in one statement: `record` searches all of them for each message, so not thousands.
 _AT_ONCE = 300
+# Seconds to wait for what is locked, where reports are only kept.
+_PATIENCE = 4
 
 # A report, whose account told it, when its request came (see `Received`), and its message.
 _Said = tuple[Account, StatusReport, datetime | None, UUID]
@@ -61,18 +69,40 @@ class Reporting:
             self._store,
             shared=(DatabaseAwayError,),
             undone=(RolledBackError,),
-            held=(HeldError,),
+            held=OF_ITS_ROWS,
             owner=lambda received: received.account.organization_id,
             most=_AT_ONCE,
             lanes=2,
         )
+        self._aside = Batching(
+            self._put_aside,
+            shared=(DatabaseAwayError,),
+            undone=(RolledBackError,),
+            held=OF_ITS_ROWS,
+            owner=lambda received: received.account.organization_id,
+            most=_AT_ONCE,
+        )
+        # Organizations whose reports could not be applied in time: a worker applies them.
+        self._late = Lately()
 
     async def store(self, received: Received) -> None:
         """Store a request that holds nothing but reports.
 
         Raises `DatabaseAwayError`, or `FullError` where too much waits.
         """
-        await self._batching(received, size=max(1, len(received.told)))
+        size = max(1, len(received.told))
+        organization_id = received.account.organization_id
+        if organization_id in self._late:
+            await self._aside(received, size=size)
+            return
+        try:
+            await self._batching(received, size=size)
+        except OF_ITS_ROWS as error:
+            # A trigger of another program's waits for something, say, or is slow. The provider
+            # waits for seconds, and may not come again.
+            await self._aside(received, size=size)
+            _log.warning("reports are applied later", error=str(error), **_of(received))
+            self._late.add(organization_id)
 
     async def _store(self, batch: Sequence[Received]) -> list[None]:
         try:
@@ -86,7 +116,7 @@ class Reporting:
             # that is mended, so the reports are kept, and a worker tries until they can be applied.
             _log.exception("reports could not be applied")
             told = []
-            await self._around(lambda wait: self._put_aside(batch, wait))
+            await self._put_aside(batch)
         self.count(told)
         return [None] * len(batch)
 
@@ -95,10 +125,11 @@ class Reporting:
             await requests.keep(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
 
-    async def _put_aside(self, batch: Sequence[Received], wait: Wait) -> None:
-        async with self._database.as_service(patience=wait.seconds) as db:
+    async def _put_aside(self, batch: Sequence[Received]) -> list[None]:
+        async with self._database.as_service(patience=_PATIENCE) as db:
             await requests.keep(db, [received.request for received in batch])
             await record(db, batch, applies=False)
+        return [None] * len(batch)
 
     def count(self, told: Sequence[Told]) -> None:
         """Metrics and log lines, once it is stored: a failed transaction is tried again."""
@@ -106,6 +137,13 @@ class Reporting:
         for each in told:
             self._metrics.advanced(each.advance, each.provider, now)
         info_each(_log, "reported", map(_line, told))
+
+
+def _of(received: Received) -> dict[str, str]:
+    return {
+        "organization_id": str(received.account.organization_id),
+        "provider": received.account.provider,
+    }
 
 
 def _line(told: Told) -> dict[str, str]:

@@ -16,7 +16,7 @@ from gateway.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 from gateway.store.halves import judge_now
 from gateway.store.reports import Event
 
@@ -31,6 +31,9 @@ _STEPS = 10
 # of an organization, it is all of its reports.
 _AGAIN = 60.0
 _FEW = 10
+# Seconds to wait for what others hold; for a statement that only shows whether it ends; to look
+# whose reports cannot be recorded, and until those that were not looked at are.
+_PATIENCE, _BRIEFLY, _LOOK, _SOON = 1, 3, 10.0, 1.0
 
 
 class _Undone(Exception):
@@ -84,22 +87,28 @@ class UnmatchedReports:
         found: list[Event] = []
         try:
             return await self._apply(before, found)
+        except OF_ITS_ROWS as error:
+            _log.warning("reports are applied later", error=str(error))
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - a trigger of another program's, say
             _log.exception("reports could not be applied")
+        until = time.monotonic() + _LOOK
         for organization_id in {event.organization_id for event in found}:
+            if time.monotonic() >= until:
+                self._out[organization_id] = until + _SOON
+                continue
             own = [event for event in found if event.organization_id == organization_id]
             if await self._can_be_recorded(own):
                 continue
-            refused = await self._refused(own)
+            refused = await self._refused(own, until)
             # None where it is only together that they cannot be.
             out = refused if 0 < len(refused) <= _FEW else [organization_id]
-            self._out |= dict.fromkeys(out, now + _AGAIN)
+            self._out |= dict.fromkeys(out, time.monotonic() + _AGAIN)
         return await self._apply(before, [])
 
     async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
-        async with self._database.as_service(planned_once=True) as db:
+        async with self._database.as_service(planned_once=True, patience=_PATIENCE) as db:
             look = await reports.take_missed(
                 db,
                 self._since,
@@ -113,11 +122,16 @@ class UnmatchedReports:
             await early_consent.store(db, early_consent.read(look.missed))
         return look
 
-    async def _refused(self, events: Sequence[Event]) -> list[UUID]:
-        """The messages whose reports cannot be recorded, found in halves: some more than a few."""
+    async def _refused(self, events: Sequence[Event], until: float) -> list[UUID]:
+        """The messages whose reports cannot be recorded, found in halves: some more than a few.
+
+        None where they were not found in time.
+        """
         refused: list[UUID] = []
         left = [sorted({event.message_id for event in events})]
         while left and len(refused) <= _FEW:
+            if time.monotonic() >= until:
+                return []
             half = left.pop()
             if await self._can_be_recorded([e for e in events if e.message_id in half]):
                 continue
@@ -129,13 +143,15 @@ class UnmatchedReports:
 
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
         try:
-            async with self._database.as_service() as db:
+            async with self._database.as_service(patience=_PATIENCE, seconds=_BRIEFLY) as db:
                 await reports.record(db, events)
                 await early_consent.store(db, early_consent.read(events))
                 await judge_now(db)  # of what is recorded already, too
                 raise _Undone
         except _Undone:
             return True
+        except OF_ITS_ROWS:
+            return False
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - that is the question

@@ -65,7 +65,19 @@ _AGAINST_A_RULE_IN_WORDS = (
     asyncpg.exceptions.StringDataRightTruncationError,  # our own columns are as long as they need
 )
 _CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
-_FUNCTION = re.compile(r"PL/pgSQL function (\S+)")
+# Where the server itself says these, they are what they say in another program's function, too;
+# that function may only say so, or pass on what another server said.
+_OF_THE_SERVER = (
+    *_ENDED_FOR_ANOTHER,
+    asyncpg.exceptions.LockNotAvailableError,
+    asyncpg.exceptions.QueryCanceledError,
+    asyncpg.exceptions.DiskFullError,
+    asyncpg.exceptions.OutOfMemoryError,
+    asyncpg.exceptions.PostgresSystemError,
+)
+_SAYS_SO = ("exec_stmt_raise", "dblink_res_error", "pgfdw_report_error")
+# Functions under way, the innermost first; our own have a schema of their own.
+_FUNCTION = re.compile(r"PL/\w+ function \"?(?!gateway\.)([^\s\"]+)")
 
 
 class DatabaseAwayError(Exception):
@@ -119,14 +131,17 @@ class RefusedError(Exception):
 # After these certainly nothing is stored, and the transaction that was in the way has ended.
 UNDONE = (RolledBackError, ConflictError)
 # After these, too, though what was in the way may still be there.
-NOT_STORED = (*UNDONE, RefusedError, HeldError, BusyError)
+NOT_STORED = (*UNDONE, RefusedError, HeldError, SlowError, BusyError)
+
+# These a row may cause that another program holds, or whose trigger waits or is slow.
+OF_ITS_ROWS = (HeldError, SlowError)
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
     """Raise asyncpg's many errors as the classes of this module; our own mistakes as they are."""
     try:
-        with _triggers_of_others():
+        with _functions_of_others():
             yield
     except (*_AGAINST_A_RULE, *_AGAINST_A_RULE_IN_WORDS) as error:
         raise _refused(error) from error
@@ -156,13 +171,15 @@ def plainly() -> Iterator[None]:
 
 
 @contextmanager
-def _triggers_of_others() -> Iterator[None]:
+def _functions_of_others() -> Iterator[None]:
+    """What ended in another program's trigger is that program's rule, whatever its class says."""
     try:
         yield
-    except (*_NOT_MIGRATED, asyncpg.exceptions.DataError) as error:
-        # One that is broken; our own functions have a schema of their own.
-        function = _FUNCTION.search(error.context or "")
-        if function is None or function[1].startswith("gateway."):
+    except asyncpg.PostgresError as error:
+        # Else the server ended the connection, and all that was under way on it.
+        is_of_a_statement = getattr(error, "severity_en", None) == "ERROR"
+        is_servers = isinstance(error, _OF_THE_SERVER) and not _is_said(error)
+        if is_servers or not is_of_a_statement or _function(error) is None:
             raise
         raise _refused(error) from error
 
@@ -170,12 +187,11 @@ def _triggers_of_others() -> Iterator[None]:
 def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
     if isinstance(error, _CONFLICTS) and not _is_of_another_program(error):
         return ConflictError(error.constraint_name or "")
-    function = _FUNCTION.search(error.context or "")
     named = {
         "table": error.table_name,
         "column": error.column_name,
         "constraint": error.constraint_name,
-        "function": function[1] if function else None,
+        "function": _function(error),
         "sqlstate": error.sqlstate,
         "says": str(error.args[0]) if _says_no_value(error) else None,
     }
@@ -184,8 +200,17 @@ def _refused(error: asyncpg.PostgresError) -> ConflictError | RefusedError:
 
 def _says_no_value(error: asyncpg.PostgresError) -> bool:
     # A trigger may raise with any code, in words of its own that quote what they like.
-    is_raised = error.server_source_function == "exec_stmt_raise"
-    return isinstance(error, _AGAINST_A_RULE_IN_WORDS) and not is_raised
+    return isinstance(error, _AGAINST_A_RULE_IN_WORDS) and not _is_said(error)
+
+
+def _is_said(error: asyncpg.PostgresError) -> bool:
+    return error.server_source_function in _SAYS_SO
+
+
+def _function(error: asyncpg.PostgresError) -> str | None:
+    """The function of another program's in which it happened."""
+    found = _FUNCTION.search(error.context or "")
+    return found[1] if found else None
 
 
 def _is_of_another_program(error: asyncpg.PostgresError) -> bool:

@@ -18,7 +18,7 @@ from gateway.metrics import Metrics
 from gateway.store import deliveries
 from gateway.store.database import Database, Transaction
 from gateway.store.deliveries import Delivery
-from gateway.store.errors import UNDONE, DatabaseAwayError, HeldError
+from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError, HeldError
 from gateway.subscriptions.signing import headers
 from gateway.vault import Vault, VaultError
 
@@ -88,7 +88,7 @@ class Sending:
             self._store_delivered,
             shared=(DatabaseAwayError,),
             undone=UNDONE,
-            held=(HeldError,),
+            held=OF_ITS_ROWS,
             owner=lambda delivery: delivery.organization_id,
         )
 

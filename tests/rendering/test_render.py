@@ -201,9 +201,7 @@ async def test_many_sources_are_forgotten_in_turn(renderer: Renderer) -> None:
     patient = renderer.within(60)
     for round_ in range(2):
         sources = [f"{number} {{{{ n }}}}" for number in range(600)]
-        texts = await asyncio.gather(
-            *(patient.render(source, {"n": round_}) for source in sources)
-        )
+        texts = await asyncio.gather(*(patient.render(source, {"n": round_}) for source in sources))
         assert texts == [f"{number} {round_}" for number in range(600)]
 
 

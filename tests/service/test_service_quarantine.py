@@ -95,10 +95,10 @@ async def test_a_trigger_that_refuses_one_tenant(gateway: Gateway, provider: Pro
     asked: list[int] = []
 
     async def claim(
-        limit: int, without: Sequence[UUID], senders: Sequence[UUID], *, leaves_out: bool = False
+        limit: int, without: Sequence[UUID], senders: Sequence[UUID], **how: bool
     ) -> Turns:
         asked.append(limit)
-        return await worker.claim(limit, without, senders, leaves_out=leaves_out)
+        return await worker.claim(limit, without, senders, **how)
 
     async def step(quarantine: Quarantine) -> int:
         asked.clear()

@@ -22,17 +22,18 @@ from gateway.store.requests import RawRequest
 from webhooks.model import ConsentChange, Reason, StatusReport
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Gateway
+    from tests.service.conftest import Gateway, Tenant
 
 # More than one statement takes.
 MANY = 700
 
 
-def received(gateway: Gateway, told: list[StatusReport]) -> Received:
-    """A verified request of A's account that holds these reports."""
+def received(gateway: Gateway, told: list[StatusReport], tenant: Tenant | None = None) -> Received:
+    """A verified request of A's account, or another's, that holds these reports."""
+    tenant = tenant or gateway.a
     account = Account(
-        id=gateway.a.account_id,
-        organization_id=gateway.a.organization_id,
+        id=tenant.account_id,
+        organization_id=tenant.organization_id,
         provider="twilio",
         credentials={},
     )

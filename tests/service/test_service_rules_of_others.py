@@ -3,12 +3,16 @@ can mend it, and what was refused comes again."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from tests.service.test_service_held import until
 from tests.service.wires import from_twilio
 
 if TYPE_CHECKING:
@@ -51,6 +55,27 @@ RULES = {
         NO_TRIGGER,
         {"function": "crm_guard()", "sqlstate": "42501"},
     ),
+    **{
+        f"refusal with the code {code}, as of an outage": (
+            TRIGGER.format(f"RAISE EXCEPTION 'not %', NEW.body USING ERRCODE = '{code}';"),
+            NO_TRIGGER,
+            {"function": "crm_guard()", "sqlstate": code},
+        )
+        for code in ("08001", "28000", "40001", "53400", "55P03", "57014", "58030", "XX000")
+    },
+    "trigger that reads a sequence too early": (
+        "CREATE SEQUENCE crm_numbers; GRANT ALL ON SEQUENCE crm_numbers TO PUBLIC;"
+        + TRIGGER.format("PERFORM currval('public.crm_numbers');"),
+        NO_TRIGGER + "; DROP SEQUENCE crm_numbers",
+        {"function": "crm_guard()", "sqlstate": "55000"},
+    ),
+    "trigger that has no end": (
+        "CREATE FUNCTION public.crm_loops() RETURNS void LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM public.crm_loops(); END $$;"
+        + TRIGGER.format("PERFORM public.crm_loops();"),
+        NO_TRIGGER + "; DROP FUNCTION public.crm_loops",
+        {"function": "crm_loops()", "sqlstate": "54001"},
+    ),
     "right": (
         LOG + TRIGGER.format("TRUNCATE crm_log;"),
         NO_TRIGGER,
@@ -81,6 +106,37 @@ RULES = {
         },
     ),
 }
+
+
+# A trigger that waits for what the CRM holds, which waits for what the trigger has taken.
+CROSSES = "PERFORM pg_advisory_xact_lock(1); PERFORM pg_advisory_xact_lock(2);"
+PLAIN, QUICK = "plpgsql AS", "plpgsql SECURITY DEFINER SET deadlock_timeout = '300ms' AS"
+IS_TAKEN = """
+SELECT EXISTS (
+  SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+
+
+@asynccontextmanager
+async def crossing(gateway: Gateway) -> AsyncIterator[None]:
+    """A transaction of the CRM's that meets `CROSSES` in a deadlock, and is not the one to end."""
+    crm = await asyncpg.connect(str(gateway.settings.database_url))
+    await crm.execute("SET deadlock_timeout = '60 s'; BEGIN; SELECT pg_advisory_xact_lock(2)")
+
+    async def cross() -> None:
+        await until(lambda: crm.fetchval(IS_TAKEN))
+        await crm.execute("SELECT pg_advisory_xact_lock(1); COMMIT")
+
+    crossed = asyncio.create_task(cross())
+    try:
+        yield
+        assert crossed.done()
+    finally:
+        crossed.cancel()
+        await asyncio.gather(crossed, return_exceptions=True)
+        await crm.close()
 
 
 async def as_crm(gateway: Gateway, statement: str) -> None:
@@ -203,14 +259,15 @@ async def test_a_rule_and_a_deadlock(gateway: Gateway, ask: Ask) -> None:
         gateway,
         # The first two are stored with the bad one, and the third time alone.
         "CREATE SEQUENCE crm_count; GRANT USAGE ON SEQUENCE crm_count TO PUBLIC;"
-        + TRIGGER.format(
+        + TRIGGER.replace(PLAIN, QUICK).format(
             "IF NEW.body = 'bad' THEN RAISE EXCEPTION 'no'; END IF;"
-            "IF nextval('public.crm_count') = 3 THEN"
-            " RAISE EXCEPTION 'ended' USING ERRCODE = 'deadlock_detected'; END IF;"
+            f"IF nextval('public.crm_count') = 3 THEN {CROSSES} END IF;"
         ),
     )
 
-    answer = await ask("POST", "/v1/messages/batch", {"messages": [SMS, SMS | {"body": "bad"}]})
+    async with crossing(gateway):
+        items = {"messages": [SMS, SMS | {"body": "bad"}]}
+        answer = await ask("POST", "/v1/messages/batch", items)
 
     assert (207, [202, 503]) == (answer.status, [item["status"] for item in answer.body["data"]])
     assert 1 == await gateway.count("messages")
@@ -244,14 +301,14 @@ async def test_a_merge_that_gives_way(gateway: Gateway, ask: Ask) -> None:
     await as_crm(
         gateway,
         "CREATE SEQUENCE crm_count; GRANT USAGE ON SEQUENCE crm_count TO PUBLIC;"
-        + TRIGGER.replace("INSERT", "UPDATE").format(
-            "IF nextval('public.crm_count') = 1 THEN"
-            " RAISE EXCEPTION 'ended' USING ERRCODE = 'deadlock_detected'; END IF;"
-        ),
+        + TRIGGER.replace("INSERT", "UPDATE")
+        .replace(PLAIN, QUICK)
+        .format(f"IF nextval('public.crm_count') = 1 THEN {CROSSES} END IF;"),
     )
 
-    other = {"conversation_id": paths[1].rpartition("/")[2]}
-    merged = await ask("POST", f"{paths[0]}/merge", other)
+    async with crossing(gateway):
+        other = {"conversation_id": paths[1].rpartition("/")[2]}
+        merged = await ask("POST", f"{paths[0]}/merge", other)
 
     assert 200 == merged.status
     assert 2 == len(merged.body["contact"]["addresses"])

@@ -299,6 +299,31 @@ async def test_others_do_not_wait_for_what_is_held_up() -> None:
             await again
 
 
+async def test_what_came_before_it_was_held_up_keeps_no_other_waiting() -> None:
+    """What waits for a batch of an owner who turns out to be held up goes its own way, too; whoever
+    no longer wants it takes it back."""
+    holding = Holding()
+    first = asyncio.create_task(holding.batching("a1"))
+    async with asyncio.timeout(5):
+        await holding.tried.wait()
+        a2, a3, b1 = (asyncio.create_task(holding.batching(item)) for item in ("a2", "a3", "b1"))
+        await asyncio.sleep(0)
+        holding.gave_up.set()
+        with pytest.raises(HeldUpError):
+            await first
+        holding.gave_up.clear()
+        holding.tried.clear()
+        assert "B1" == await b1
+        await holding.tried.wait()
+        assert ["a1", "a2a3", "b1"] == sorted(holding.batches)
+        a2.cancel()
+        holding.gave_up.set()
+        with pytest.raises(asyncio.CancelledError):
+            await a2
+        with pytest.raises(HeldUpError):
+            await a3
+
+
 async def test_what_is_free_again_is_done_with_the_others() -> None:
     """Once something of that owner was done, all of it is done with what comes at once."""
     holding = Holding()

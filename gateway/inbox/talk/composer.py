@@ -16,9 +16,9 @@ from channels import sms, whatsapp
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept import replying
+from gateway.accept.accepted import Idempotency
 from gateway.accept.preview import preview
 from gateway.accept.recalling import digest_of
-from gateway.accept.storing import Idempotency
 from gateway.api.sending import one as sent_answer
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
