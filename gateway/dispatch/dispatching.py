@@ -97,9 +97,7 @@ class Dispatching:
         is_brief: bool = False,
         is_trial: bool = False,
     ) -> Turns:
-        """Up to `limit` due entries, leased and in turn, none of organizations in `without` or of
-        `senders`; for the rest see `Claiming`.
-        """
+        """Up to `limit` due entries, leased and in turn; for the rest see `Claiming`."""
         how = {"leaves_out": leaves_out, "is_brief": is_brief, "is_trial": is_trial}
         return await self._claiming.claim(limit, without, senders, **how)
 
