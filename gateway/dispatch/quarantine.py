@@ -125,17 +125,18 @@ class Quarantine:
             return bool(await self._claim(max(limit, len(group)), without, senders, is_trial=True))
 
         found = await whose(waiting, tried)
-        if found is not None:
-            self._claim_apart(found, error)
-            return await self._claim(limit, [*out, *found], senders, is_brief=True)
-        if len(waiting) > 1:
+        those = found.organizations
+        if found.is_any_free:
+            self._claim_apart(those, error)
+            return await self._claim(limit, [*out, *those], senders, is_brief=True)
+        if not found.is_one:
             self._look_at = time.monotonic() + _NOT_AGAIN
             raise error
         # There is nobody to compare it with; perhaps it is one of its messages.
         few = min(limit, _FEW)
         turns = await self._claim(few, out, senders, leaves_out=True, is_brief=True)
         if turns.refused:
-            self._claim_apart(waiting, error)
+            self._claim_apart(those, error)
         return turns
 
     def _claim_apart(self, organizations: Sequence[UUID], error: DatabaseAwayError) -> None:
@@ -185,21 +186,28 @@ class Quarantine:
         for half, rest in ((group[:middle], group[middle:]), (group[middle:], group[:middle])):
             if not half or len(turns) >= limit:
                 continue
-            left = limit - len(turns)
             try:
-                found = await self._claim(left, [*out, *rest], senders)
+                found = await self._of_half(limit - len(turns), half, [*out, *rest], senders)
             except OF_ITS_ROWS as error:
-                away = error  # another's rows: these are looked for once the rest can be claimed
-                continue
+                away = error  # these are looked for once everything else can be claimed
             except DatabaseAwayError as error:
                 away = error
                 break  # what was claimed is sent
-            except Exception:  # noqa: BLE001 - halved, and logged in the end
-                found = await self._apart(left, half, [*out, *rest], senders)
-            turns = _joined(turns, found)
+            else:
+                turns = _joined(turns, found)
         if away is not None and not turns:
             raise away
         return turns
+
+    async def _of_half(
+        self, limit: int, half: Sequence[UUID], out: Sequence[UUID], senders: Sequence[UUID]
+    ) -> Turns:
+        try:
+            return await self._claim(limit, out, senders)
+        except DatabaseAwayError:
+            raise
+        except Exception:  # noqa: BLE001 - halved, and logged in the end
+            return await self._apart(limit, half, out, senders)
 
     async def _of_one(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.logs import logger
@@ -15,10 +16,20 @@ _log = logger(__name__)
 _LOOK = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """For whom claims wait; whether something could be claimed for another, else it may be the
+    database; and whether it is one alone, beside whom perhaps nobody has anything to claim."""
+
+    organizations: list[UUID]
+    is_any_free: bool
+    is_one: bool
+
+
 async def whose(
     organizations: Sequence[UUID], tried: Callable[[Sequence[UUID]], Awaitable[bool]]
-) -> list[UUID] | None:
-    """Some of those for whom a claim waits; None where it may be all of them.
+) -> Found:
+    """Those for whom a claim waits, as many as are found in time.
 
     `tried` tells whether anything of a group could be claimed; raises `HeldError` or `SlowError`
     where that waits. Raises other errors that say that the database is away.
@@ -41,4 +52,4 @@ async def whose(
                 raise
             except Exception:  # noqa: BLE001 - whom a rule refuses is found out elsewhere
                 _log.exception("entries could not be claimed")
-    return found if is_any_free else None
+    return Found(found, is_any_free=is_any_free, is_one=len(found) == 1 and not left)

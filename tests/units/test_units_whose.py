@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.dispatch.whose import whose
+from gateway.dispatch.whose import Found, whose
 from gateway.store.errors import DatabaseAwayError, HeldError, SlowError
 
 ALL = [UUID(int=n) for n in range(100)]
@@ -33,20 +33,25 @@ class Trials:
 async def test_those_for_whom_a_claim_waits() -> None:
     """One of a hundred is found in seven trials that wait; several are found, too."""
     trials = Trials(held=[41], refused=[3])
-    assert [UUID(int=41)] == await whose(ALL, trials)
+    one = Found([UUID(int=41)], is_any_free=True, is_one=True)
+    assert one == await whose(ALL, trials)
     assert trials.waited <= 7
     found = await whose(ALL, Trials(held=[41], slow=[7, 8, 99]))
-    assert {7, 8, 41, 99} == {each.int for each in found or ()}
+    assert {7, 8, 41, 99} == {each.int for each in found.organizations}
 
 
-async def test_nobody_is_found_where_it_may_be_everybody() -> None:
-    """Where nothing can be claimed for anybody, it may be the database; where nobody waits any
-    more, it is over."""
-    assert None is await whose(ALL[:4], Trials(slow=range(4)))
-    assert None is await whose(ALL[:4], Trials(slow=[0], idle=[1, 2, 3]))
-    assert None is await whose(ALL[:1], Trials(slow=[0]))
-    assert None is await whose([], Trials())
-    assert [] == await whose(ALL[:4], Trials())
+async def test_where_it_may_be_the_database() -> None:
+    """Where nothing can be claimed for anybody, nobody is free; one that nobody can be compared
+    with is told apart."""
+    everybody = await whose(ALL[:4], Trials(slow=range(4)))
+    assert (False, False) == (everybody.is_any_free, everybody.is_one)
+    for organizations, trials in (
+        (ALL[:4], Trials(slow=[0], idle=[1, 2, 3])),
+        (ALL[:1], Trials(slow=[0])),
+    ):
+        assert Found(ALL[:1], is_any_free=False, is_one=True) == await whose(organizations, trials)
+    assert Found([], is_any_free=True, is_one=False) == await whose(ALL[:4], Trials())
+    assert Found([], is_any_free=False, is_one=False) == await whose([], Trials())
 
 
 async def test_a_database_that_is_away() -> None:
