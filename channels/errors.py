@@ -6,7 +6,8 @@ SendError
 │   ├── Unreachable  ... because nothing is to be sent to the recipient's address
 │   └── NotLookedAt  ... before it looked at the message: tells nothing about an earlier request
 ├── RefusedForNow    the provider did not take it, and says (or implies) to come back later
-│   └── CutOff       ... because its task was cancelled before all of it had left
+│   ├── CutOff       ... because its task was cancelled before all of it had left
+│   └── Busy         ... because our own connections to it are busy: it was not asked
 ├── AnswerLost       the provider may have taken it, but its answer was lost: never resend blindly
 └── CannotAsk        the provider cannot be asked what it took
 """
@@ -76,6 +77,10 @@ class CutOff(RefusedForNow):
 
     def __init__(self) -> None:
         super().__init__("It was cut off before all of the message had left.", code="cut")
+
+
+class Busy(RefusedForNow):
+    """Our own connections are busy with other messages: no refusal of the provider's either."""
 
 
 class AnswerLost(SendError):

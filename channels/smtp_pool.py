@@ -16,7 +16,7 @@ from functools import cache
 from aiosmtplib import SMTP, SMTPStatus
 from aiosmtplib.errors import SMTPException, SMTPHeloError, SMTPResponseException
 
-from channels.errors import RefusedForNow
+from channels.errors import Busy
 from channels.model import Account
 from channels.names import OwnThreads
 from channels.smtp_replies import cannot_connect
@@ -119,7 +119,7 @@ class Connections:
                 await pool.slots.acquire()
         except TimeoutError as error:
             text = "All connections to the mail server are busy with other mails."
-            raise RefusedForNow(text, code="busy_server") from error
+            raise Busy(text, code="busy_server") from error
         try:
             yield
         finally:

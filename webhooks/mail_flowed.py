@@ -22,7 +22,8 @@ def is_broken(part: Part) -> bool:
         given = (part.get_param("format"), part.get_param("delsp"))
     except ERRORS:
         return False
-    return tuple(str(each).lower() for each in given) == ("flowed", "yes")
+    is_said = tuple(str(each).lower() for each in given) == ("flowed", "yes")
+    return is_said and part.get_content_type() == "text/plain"
 
 
 def unbroken(text: str) -> str:

@@ -16,6 +16,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 Part = email.message.Message
@@ -25,6 +26,7 @@ DEPTH: Final = 20
 CANDIDATES, PARTS = 20_000, 500
 # Of the mail's own head, and of each of its parts'.
 HEAD_LINES, PART_HEAD_LINES = 20_000, 250
+_SAYING: Final = 6
 PARAMETER_BYTES: Final = 2048
 ERRORS: Final = (
     ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError,
@@ -103,8 +105,11 @@ def _head(reading: _Reading, start: int, end: int, most: int) -> tuple[Part, int
     first, whole = (each.match(reading.raw, start, end) for each in (_FIRST[most], _HEAD))
     assert first is not None and whole is not None  # noqa: PT018, S101 - they match nothing, too
     reading.is_cut |= first.end() < whole.end()
+    # Of what is left out, those that say what the part is.
+    rest = islice(_LONG.finditer(reading.raw, first.end(), whole.end()), _SAYING)
+    kept = first[0] + b"".join(header[0] + b"\n" for header in rest)
     # What has very many parameters is read in quadratic time.
-    given = _LONG.sub(lambda header: header[0][:PARAMETER_BYTES], first[0])
+    given = _LONG.sub(lambda header: header[0][:PARAMETER_BYTES], kept)
     blank = _LINE_END.match(reading.raw, whole.end(), end)
     return _READER.parsebytes(given), blank.end() if blank else whole.end()
 

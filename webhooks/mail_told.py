@@ -155,7 +155,8 @@ def _has_report(root: Part) -> bool:
 
 def head_of(part: Attachment) -> str:
     """The beginning of a part as text."""
-    return (part.content or b"")[:SCANNED].decode(errors="replace").replace("\r\n", "\n")
+    text = (part.content or b"")[:SCANNED].decode(errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _kind(part: Attachment) -> str:

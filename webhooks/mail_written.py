@@ -10,6 +10,8 @@ from channels.html import HTML_BYTES, TEXT_BYTES
 from webhooks.mail_text import derived
 
 NO_LETTER: Final = re.compile(r"[\W_]+")
+# Letters of a text that is surely no other's part.
+_LONG = 40
 
 
 class Piece(NamedTuple):
@@ -45,9 +47,9 @@ class Written:
         plain text, as a letter with a mailing list's footer does, its words. None of HTML alone.
         """
         plain = [each for each in self.pieces if not each.is_page]
-        said = _letters("".join(each.text for each in plain))
-        if not said or len(plain) == len(self.pieces):
-            return "\n".join(each.text for each in plain)[: TEXT_BYTES + 1] if plain else None
+        said = "\n".join(each.text for each in plain)
+        if not _essence(said) or len(plain) == len(self.pieces):
+            return said[: TEXT_BYTES + 1] if plain else None
         told = [each.form_of for each in plain if each.text.strip()]
         texts: list[str] = []
         for each in self.pieces:
@@ -55,10 +57,22 @@ class Written:
                 texts += [each.text] if each.text.strip() else []
             elif each.form_of is None or all(each.form_of is not form for form in told):
                 text = derived(each.text)
-                # Some programs write both forms of a text one behind the other.
-                texts += [text] if _letters(text) not in said else []
+                texts += [] if _is_said(text, said) else [text]
         return "\n".join(texts)[: TEXT_BYTES + 1]
 
 
-def _letters(text: str) -> str:
-    return NO_LETTER.sub("", text)
+def _is_said(text: str, plain: str) -> bool:
+    """Whether plain text says it already: some programs write both forms one behind the other.
+
+    A short one may be within another word: each of its lines must be one there.
+    """
+    letters = _essence(text)
+    if len(letters) >= _LONG and letters in _essence(plain):
+        return True
+    lines = set(map(_essence, plain.splitlines()))
+    return all(line in lines for line in map(_essence, text.splitlines()) if line)
+
+
+def _essence(text: str) -> str:
+    """What two forms of one text have in common: its letters; of one without any, all of it."""
+    return NO_LETTER.sub("", text) or "".join(text.split())

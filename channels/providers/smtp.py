@@ -159,9 +159,10 @@ class Smtp:
             raise Refused("An e-mail has no Message-ID.", code="content")
         raw = await built(_raw, account, outbound)
         limits = self.connections.limits
+        left = outbound.valid_for  # after that it must not leave any more
         phase = Phase()
         try:
-            async with asyncio.timeout(limits.begin) as timer:
+            async with asyncio.timeout(min(limits.begin, left or limits.begin)) as timer:
                 async with self.connections.connection(account) as client:
                     said = await _transact(client, outbound, raw, phase, limits, timer)
         except SMTPResponseException as error:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import aiohttp
 import orjson
+from rich.markup import escape
 
 from gateway.cli.output import err
 
@@ -42,7 +43,7 @@ async def send(url: str, key: str, request: dict[str, Any], patience: float) -> 
                 try:
                     message = await _ask(session, "GET", f"{url}/v1/messages/{message['id']}")
                 except ApiError as error:  # accepted: as our error, people would send it again
-                    status.update(f"{error} ...")
+                    status.update(f"{escape(str(error))} ...")
                 else:
                     status.update(f"It is {message['status']} ...")
     return message

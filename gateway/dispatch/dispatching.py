@@ -23,7 +23,7 @@ from uuid import UUID
 
 import aiohttp
 
-from channels.errors import CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
+from channels.errors import Busy, CannotAsk, CutOff, NotLookedAt, Refused, RefusedForNow, SendError
 from channels.model import Account, Outbound
 from channels.moment import Moment
 from gateway.dispatch import refusals
@@ -176,8 +176,7 @@ class Dispatching:
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
-        provider = PROVIDERS[account.provider]
-        started = time.perf_counter()
+        provider, started = PROVIDERS[account.provider], time.perf_counter()
         seconds = self._pace.longest_send + slow_seconds(outbound) + provider.more_seconds
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -277,6 +276,8 @@ class Dispatching:
             await self._outcomes.refused_for_now(claimed, later)
         elif isinstance(error, Refused):
             await self._outcomes.refused(claimed, error)
+        elif isinstance(error, Busy):
+            await self._outcomes.busy(claimed, error)
         elif isinstance(error, RefusedForNow):
             await self._outcomes.refused_for_now(claimed, error)
         elif isinstance(error, CannotAsk):

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from channels.errors import CannotAsk, CutOff, OptedOut, Refused, RefusedForNow, Unreachable
+from channels.errors import (
+    Busy,
+    CannotAsk,
+    CutOff,
+    OptedOut,
+    Refused,
+    RefusedForNow,
+    Unreachable,
+)
 from channels.model import Sent, Status
 from gateway.dispatch.events import event_of, ids, not_to_be_written_to
-from gateway.dispatch.pace import Pace, wait_after
+from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.turns import may_be_taken
 from gateway.logs import logger
@@ -103,6 +111,10 @@ class Outcomes:
     async def cut_off(self, claimed: Claimed, error: CutOff) -> None:
         """This worker stops: it is another one's at once, and the provider has refused nothing."""
         await self._later(claimed, error, 0.0, claimed.refusals)
+
+    async def busy(self, claimed: Claimed, error: Busy) -> None:
+        """It waits for its turn, longer each time, and the provider has refused nothing."""
+        await self._later(claimed, error, wait_for_turn(claimed.attempts), claimed.refusals)
 
     async def _later(
         self, claimed: Claimed, error: RefusedForNow, seconds: float, refusals: int

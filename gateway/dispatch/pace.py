@@ -9,6 +9,8 @@ import tenacity
 
 # Refusals for which the provider's own wish counts alone, however short it is.
 _AS_ASKED = 3
+# Seconds, for each attempt and at most, until a message finds room on our connections.
+_TURN, _LONGEST_TURN = 15.0, 300.0
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=3600, exp_base=2, jitter=1)
 
 
@@ -52,3 +54,9 @@ def wait_after(refusal: int, retry_after: float | None) -> float:
         return longer
     asked = max(0.0, retry_after) + random.uniform(0, 0.3)  # noqa: S311 - spreads load only
     return asked if refusal <= _AS_ASKED else max(asked, longer)
+
+
+def wait_for_turn(attempt: int) -> float:
+    """Seconds until a message is tried again that found all of our connections busy."""
+    longest = min(_LONGEST_TURN, _TURN * attempt)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads load only

@@ -104,6 +104,13 @@ def test_more_parts_than_anybody_writes() -> None:
         assert told in found.detail["left_out"]
 
 
+def test_a_type_far_down_in_a_head() -> None:
+    """What a part is counts wherever its head says so."""
+    head = "X-A: b\n" * 300 + "Content-Type: application/pdf; name=a.pdf\n"
+    found = read(f"{MIXED}--T\n{head}Content-Transfer-Encoding: base64\n\nUERG\n--T--\n")
+    assert [("a.pdf", b"PDF")] == [(each.filename, each.content) for each in found.attachments]
+
+
 def test_a_digest_and_lines_of_a_mailbox_file() -> None:
     """What is in a digest is mails; "From " between headers is neither a header nor text."""
     raw = (

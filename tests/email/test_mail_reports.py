@@ -37,6 +37,12 @@ def dsn(
     ).encode()
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_however_its_lines_end(end: str) -> None:
+    """A bounce is one with any line ends."""
+    assert events(dsn(FAILED)) == events(dsn(FAILED).replace(b"\n", end.encode()))
+
+
 def test_a_bounce() -> None:
     """A permanent failure of an address fails the message and suppresses its address."""
     detail = {

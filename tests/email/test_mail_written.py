@@ -10,6 +10,7 @@ from webhooks.model import Inbound
 
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
 PDF = "Content-Type: application/pdf; name=a.pdf\n\n%PDF"
+LONG = "We would like to come on Tuesday\nat ten, if that is possible."
 AB = "<p>One &amp; <b>two</b></p>"
 
 
@@ -51,6 +52,14 @@ def of(kind: str, *parts: str) -> str:
         (of("alternative", plain(" \n"), page("<p>Letter")), "Letter"),
         (of("mixed", page("<p>Letter"), PDF, page("<p>more")), "Letter\n\nmore"),
         (of("mixed", PDF), ""),
+        # what is short is within many a text
+        (of("mixed", page("<p>Yes"), plain("Yesterday the terms changed.")),
+         "Yes\nYesterday the terms changed."),
+        (of("mixed", plain("Call 555"), page("<p>5")), "Call 555\n5"),
+        (of("mixed", page("<p>👍"), plain("Footer")), "👍\nFooter"),
+        (of("mixed", plain("👍"), page("<p>Please call me")), "👍\nPlease call me"),
+        (of("mixed", plain(f"{LONG}\nFooter"), page("<p>" + " ".join(LONG.split()))),
+         f"{LONG}\nFooter"),
     ],
 )  # fmt: skip
 def test_parts_of_a_letter(parts: str, body: str) -> None:
@@ -87,6 +96,12 @@ def test_lines_that_were_broken(kind: str, text: str, end: str) -> None:
     """Words and addresses that were broken into lines are whole again; quoted lines stay."""
     raw = f"{HEAD}Content-Type: text/plain; charset=utf-8; {kind}\n\n{FLOWED}"
     assert text == (mail_mime.parse(raw.replace("\n", end).encode()).text or "").replace(end, "\n")
+
+
+def test_html_has_no_broken_lines() -> None:
+    """Lines of HTML are as they are, whatever its type says of them: in some, spaces count."""
+    raw = f"{HEAD}Content-Type: text/html; format=flowed; delsp=yes\n\n<p>Hello \nworld</p>"
+    assert "<p>Hello \nworld</p>" == mail_mime.parse(raw.encode()).html
 
 
 def test_the_cost_of_broken_lines() -> None:

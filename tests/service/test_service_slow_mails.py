@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from channels.model import Channel
+from channels.providers.smtp import Smtp
+from channels.smtp_pool import CONNECTIONS, Connections, SmtpLimits
+from gateway.registry import PROVIDERS
 from tests.service.wires import connect, row_of, send, step
 from tests.smtp.values import Server
 
@@ -13,6 +19,9 @@ if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
+PLACES = (
+    "SELECT refusals, run_at > now() + interval '5 s' FROM gateway.queue WHERE lease_id IS NULL"
+)
 LEFT = """SELECT extract(epoch FROM lease_until - now()) FROM gateway.queue
     WHERE begun_at IS NOT NULL"""
 
@@ -47,3 +56,39 @@ async def test_a_server_that_takes_its_time(gateway: Gateway, ask: Ask, api: Api
         await sending
     assert "sent" == (await row_of(ask, sent))["status"]
     assert 1 == len(server.mails)
+
+
+async def test_who_finds_all_connections_busy(
+    gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mail that found no connection waits for its turn, however often: nobody has refused it."""
+    half = Smtp(connections=Connections(limits=replace(SmtpLimits(), connect=0.3)))
+    row = replace(PROVIDERS["smtp"], send=half)
+    monkeypatch.setitem(PROVIDERS, "smtp", row)
+    server = Scanning()
+    async with server:
+        port = str(server.port)
+        await connect(gateway, "smtp", Channel.EMAIL, port=port, username="", password="")
+        for n in range(CONNECTIONS + 1):
+            await send(ask, "email", f"p{n}@customer.example", subject="Hi", body="Hello")
+        worker = api.worker(gateway)
+        sending = [asyncio.create_task(worker.work(turn)) for turn in await worker.claim(100)]
+        _, [one] = await first_ended(sending)
+        await one
+        async with gateway.database.as_service() as db:
+            assert [(0, True)] == [tuple(place) for place in await db.fetch(PLACES)]
+            await db.execute("UPDATE gateway.queue SET attempts = 40, run_at = now()")
+        server.done.set()
+        await asyncio.gather(*sending)
+        await step(worker)
+        await half.close()
+    rows = (await ask("GET", "/v1/messages")).body["data"]
+    assert [("sent", None)] * (CONNECTIONS + 1) == [
+        (each["status"], each["error_code"]) for each in rows
+    ]
+
+
+async def first_ended(tasks: list[asyncio.Task[None]]) -> tuple[set[Any], set[Any]]:
+    """Those that go on, and the first one that ended."""
+    ended, others = await asyncio.wait(tasks, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    return others, ended

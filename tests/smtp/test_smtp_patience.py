@@ -50,6 +50,16 @@ async def test_a_slow_answer(session: aiohttp.ClientSession, slow_at: str) -> No
     assert {"reply": "2.0.0 queued as ABC"} == sent.detail
 
 
+async def test_what_is_over_before_it_leaves(session: aiohttp.ClientSession) -> None:
+    """A mail whose time passes while the server takes its own does not leave any more."""
+    half = Smtp(connections=Connections(limits=QUICK))
+    async with Slow(slow_at="RCPT", seconds=2) as server:
+        with pytest.raises(RefusedForNow):
+            await half.send(account(server.port), replace(outbound(), valid_for=0.5), session, "")
+        await half.close()
+    assert [] == server.mails
+
+
 async def test_a_slow_refusal(session: aiohttp.ClientSession) -> None:
     """A server that has looked into a mail for long and does not want it has refused it."""
     half = Smtp(connections=Connections(limits=QUICK))

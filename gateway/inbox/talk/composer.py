@@ -190,7 +190,8 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         known = await services.accepting.recall(visit.staff, key)
     except Problem:
         raise _UsedError from None
-    if known is None:
+    if known is None:  # else it was sent in time
+        typed.must_be_to_come(visit.clock.zone)
         async with services.database.as_caller(visit.staff) as db:
             sending = await replying.complete(db, visit.staff.organization_id, row, request)
         results = await services.accepting.accept(
@@ -211,6 +212,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
 
 async def _checked(visit: Visit, typed: Typed) -> Mapping[str, Any]:
     row, request, _ = await _request(visit, typed)
+    typed.must_be_to_come(visit.clock.zone)
     async with visit.services.database.as_caller(visit.staff) as db:
         sending = await replying.complete(db, visit.staff.organization_id, row, request)
     (draft,) = await visit.services.drafting.read(visit.staff, [sending])

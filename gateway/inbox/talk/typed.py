@@ -87,6 +87,12 @@ class Typed:
             said["subject"] = self.subject
         return {name: value for name, value in said.items() if value is not None}
 
+    def must_be_to_come(self, zone: tzinfo) -> None:
+        """Raise `Problem` 422 for a time that has passed: a mistyped year cannot be taken back."""
+        said = self._moment(zone)
+        if said and datetime.fromisoformat(said) < datetime.now(UTC) - _THIS_MINUTE:
+            raise invalid([FieldError("send_at", "has passed already")])
+
     def _moment(self, zone: tzinfo) -> str | None:
         if not self.send_at:
             return None
@@ -95,8 +101,6 @@ class Typed:
             at = (local.replace(tzinfo=zone) if local.tzinfo is None else local).astimezone(UTC)
         except (ValueError, OverflowError):
             raise invalid([FieldError("send_at", "is not a valid time")]) from None
-        if at < datetime.now(UTC) - _THIS_MINUTE:  # a mistyped year cannot be taken back
-            raise invalid([FieldError("send_at", "has passed already")])
         return at.isoformat().replace("+00:00", "Z")
 
 
