@@ -18,6 +18,9 @@ R = TypeVar("R")
 
 # Seconds for which a lock that was met is remembered.
 _REMEMBERED = 30.0
+# Seconds for a statement that callers or providers wait for, who go away after 15: what is slow
+# for one of them is found out before.
+ANSWERED = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 from channels.model import Account
 from gateway import early_consent
 from gateway.batching import Batching
-from gateway.held import Around, Lately, Wait
+from gateway.held import ANSWERED, Around, Lately, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
@@ -93,8 +94,9 @@ class Reporting:
         size = max(1, len(received.told))
         organization_id = received.account.organization_id
         if organization_id in self._late:
-            await self._aside(received, size=size)
-            return
+            with suppress(HeldError):  # a report by our own id alone cannot be kept for later
+                await self._aside(received, size=size)
+                return
         try:
             await self._batching(received, size=size)
         except OF_ITS_ROWS as error:
@@ -121,12 +123,14 @@ class Reporting:
         return [None] * len(batch)
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
-        async with self._database.as_service(planned_once=True, patience=wait.seconds) as db:
+        async with self._database.as_service(
+            planned_once=True, patience=wait.seconds, seconds=ANSWERED
+        ) as db:
             await requests.keep(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
 
     async def _put_aside(self, batch: Sequence[Received]) -> list[None]:
-        async with self._database.as_service(patience=_PATIENCE) as db:
+        async with self._database.as_service(patience=_PATIENCE, seconds=ANSWERED) as db:
             await requests.keep(db, [received.request for received in batch])
             await record(db, batch, applies=False)
         return [None] * len(batch)

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 else:  # asyncpg's classes take no parameters at run time
     Connection = Pool = Direct = Any
 
-# The second is for what is done for many: callers and providers wait for it, and what is slow for
-# one of them is to be found out before they go away.
-_STATEMENT_SECONDS, _SECONDS_OF_MANY = 20, 10
+_STATEMENT_SECONDS = 20
 # jit: no statement of ours runs long enough to be worth compiling. By the estimates for a long
 # queue the claim would be, and takes twenty times as long (where there is a JIT, as in Debian's).
 # idle_in_transaction_session_timeout: the server hears nothing for hours of a machine that vanished
@@ -155,13 +153,13 @@ class Database:
         nobody is named.
         `planned_once`: for statements whose planning takes longer than their work, and that have
         one right plan, which looks everything up by an index. `patience`: seconds to wait for what
-        others hold, where a wait would hold up more than this; then no statement may take long, or
-        more than `seconds`.
+        others hold, where a wait would hold up more than this. `seconds`: the most for a statement.
         """
         opening = f"{_SERVICE}; {PLANNED_ONCE}" if planned_once else _SERVICE
         if patience is not None:
             opening += f"; SET LOCAL lock_timeout = {patience * 1000:.0f}"
-            opening += f"; SET LOCAL statement_timeout = {(seconds or _SECONDS_OF_MANY) * 1000:.0f}"
+        if seconds is not None:
+            opening += f"; SET LOCAL statement_timeout = {seconds * 1000:.0f}"
         if isinstance(on_behalf, Staff):
             opening = f"{opening}; {_claims(on_behalf.auth_id)}"
         return self._transaction(opening, on_behalf.organization_id if on_behalf else share_of)

@@ -217,7 +217,7 @@ async def test_a_report_by_our_id_alone(gateway: Gateway, external_id: str | Non
         )
     reporting = Reporting(gateway.database, Metrics())
     async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
-        told = [report(UUID(first.body["id"]), external_id)]  # type: ignore[arg-type]
+        told = [report(UUID(first.body["id"]), external_id)]
         with pytest.raises(HeldError):
             await reporting.store(received(gateway, told))
     assert 0 == await gateway.count("gateway.webhook_requests")

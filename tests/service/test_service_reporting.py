@@ -53,7 +53,7 @@ def received(gateway: Gateway, told: list[StatusReport], tenant: Tenant | None =
 
 def report(
     message_id: UUID | None,
-    external_id: str,
+    external_id: str | None,
     status: Status = Status.DELIVERED,
     occurred_at: datetime | None = None,
 ) -> StatusReport:
@@ -145,6 +145,17 @@ async def test_what_says_nothing_new_writes_no_row(gateway: Gateway) -> None:
     earlier = sent_at - timedelta(seconds=5)
     await reporting.store(received(gateway, [report(message_id, "SM1", Status.SENT, earlier)]))
     assert ("sent", earlier) == (await version())[1:]
+
+
+async def test_a_report_that_cannot_be_kept_for_later(gateway: Gateway) -> None:
+    """Where an organization's reports are kept for later just now, one that names its message by
+    our id alone, and so cannot be kept, is applied at once."""
+    async with gateway.database.as_service() as db:
+        one = await insert(db, gateway, "SM1")
+    reporting = Reporting(gateway.database, Metrics())
+    reporting._late.add(gateway.a.organization_id)
+    await reporting.store(received(gateway, [report(one, None)]))
+    assert 1 == await gateway.count("messages WHERE status = 'delivered'")
 
 
 async def test_a_clock_that_is_ahead_of_ours(gateway: Gateway) -> None:
