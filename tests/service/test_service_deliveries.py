@@ -47,8 +47,8 @@ async def pending(gateway: Gateway) -> Any:
 
 
 async def test_the_life_of_a_message(gateway: Gateway, receiver: Receiver) -> None:
-    """Each thing that happens after it subscribed is told in order, signed, with the message as it
-    is; what happened before is not."""
+    """Each thing that happens after it subscribed is told, signed, with when it happened and the
+    message as it is; what happened before is not."""
     await send(gateway, "before")
     made = await subscribe(gateway)
     (sent,) = await send(gateway, "Grüße")
@@ -60,10 +60,10 @@ async def test_the_life_of_a_message(gateway: Gateway, receiver: Receiver) -> No
         told = await receiver.has(4)
         after = await settled(gateway, made, pending=0)
 
-    assert ["message.accepted", "message.sent"] == [each.event["type"] for each in told[:2]]
-    assert {"message.link_clicked_", "message.delivered"} == {
-        each.event["type"] for each in told[2:]
-    }
+    told.sort(key=lambda each: each.event["timestamp"])  # they are sent side by side
+    assert ["message.accepted", "message.sent", "message.link_clicked_", "message.delivered"] == [
+        each.event["type"] for each in told
+    ]
     for each in told:
         each.verify(made.body["secret"])
         assert {"type", "timestamp", "data"} == each.event.keys()
@@ -175,8 +175,9 @@ async def test_410_ends_a_subscription(gateway: Gateway, receiver: Receiver) -> 
     async with telling(gateway):
         told = await receiver.has(3)
     assert (True, None) == (on.body["is_active"], on.body["disabled_reason"])
-    assert ["one", "one", "two"] == [each.body for each in told]
-    assert told[0].id == told[1].id
+    assert "one" == told[0].body
+    assert ["one", "two"] == sorted(each.body for each in told[1:])
+    assert [told[0].id] == [each.id for each in told[1:] if each.body == "one"]
 
 
 async def test_who_asks_to_wait_is_left_alone(gateway: Gateway, receiver: Receiver) -> None:
