@@ -1,60 +1,31 @@
-"""Who must not be written to: said by people, by providers, or by hand; and taken back by whom."""
+"""Who must not be written to: said by people or by hand; and taken back by whom."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import pytest
 
 from channels.model import Channel
-from gateway import consenting
 from gateway.ids import new_id
-from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import suppressions
-from gateway.store.reports import CONSENT
 from gateway.store.suppressions import Statement
+from tests.service.opting_out import ADA, SMS, meta_says, writes
 from tests.service.wires import (
-    SECRET,
     connect,
-    from_meta,
-    from_sendgrid,
-    from_twilio,
-    hook,
     row_of,
     send,
     step,
     suppressed,
-    whatsapp_post,
-    whatsapp_text,
-    whatsapp_value,
 )
-from tests.smtp.values import Server
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
-
-ADA = "+447700900123"
-SMS = {"channel": "sms", "to": ADA, "body": "Hello"}
-
-
-async def writes(gateway: Gateway, body: str, number: int = 1, **more: str) -> None:
-    """Somebody sends us an SMS."""
-    fields = {
-        "MessageSid": f"SM{number:032x}",
-        "AccountSid": "AC" + "a" * 32,
-        "From": ADA,
-        "To": gateway.a.sender,
-        "Body": body,
-    }
-    assert 200 == (await from_twilio(gateway, "message", fields | more)).status
 
 
 async def test_stop_and_start(gateway: Gateway, ask: Ask, api: Api) -> None:
@@ -129,187 +100,6 @@ async def test_again_is_once(gateway: Gateway, ask: Ask) -> None:
     assert 2 == await gateway.count("gateway.consent_events")
 
 
-@pytest.mark.parametrize("how", ["answer", "report"])
-async def test_opted_out_at_the_provider(gateway: Gateway, ask: Ask, api: Api, how: str) -> None:
-    """What Twilio refuses with 21610 is on our list from then on, with the message as evidence."""
-    error = {"code": 21610, "message": "Attempt to send to unsubscribed recipient"}
-    sid = "SM" + "3" * 32
-    api.says(*((400, error) if how == "answer" else (201, {"sid": sid})))
-    sent = await send(ask, **SMS)
-    await step(api.worker(gateway))
-    if how == "report":
-        fields = {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "To": ADA,
-                  "MessageStatus": "undelivered", "ErrorCode": "21610"}  # fmt: skip
-        await from_twilio(gateway, "status", fields)
-    row = await row_of(ask, sent)
-
-    assert ("failed", "21610") == (row["status"], row["error_code"])
-    assert {("sms", ADA, "stop")} == await suppressed(ask)
-    assert {"to"} == set((await ask("POST", "/v1/messages", SMS)).fields())
-
-
-NAMELESS = {"MessageSid": "SM" + "4" * 32, "AccountSid": "AC" + "a" * 32,
-            "MessageStatus": "undelivered", "ErrorCode": "21610"}  # fmt: skip
-
-
-@pytest.mark.parametrize("is_missed", [True, False])
-async def test_opted_out_before_the_answer(
-    gateway: Gateway, ask: Ask, api: Api, *, is_missed: bool
-) -> None:
-    """A report that names nobody, and comes before the answer to the send does, stops whoever the
-    message turns out to have gone to, once; also where a worker only finds it later."""
-    api.says(201, {"sid": NAMELESS["MessageSid"]})
-    if not is_missed:
-        await from_twilio(gateway, "status", NAMELESS)
-        assert set() == await suppressed(ask)
-    sent = await send(ask, **SMS)
-    if is_missed:  # neither transaction saw the other
-        await from_twilio(gateway, "status", NAMELESS)
-        async with gateway.database.as_service() as db:
-            await db.execute(
-                "UPDATE messages SET external_id = $1 WHERE id = $2::uuid",
-                NAMELESS["MessageSid"],
-                UUID(sent["id"]),
-            )
-        await UnmatchedReports(gateway.database).apply()
-    else:
-        await step(api.worker(gateway))
-
-    assert "failed" == (await row_of(ask, sent))["status"]
-    assert {("sms", ADA, "stop")} == await suppressed(ask)
-    await from_twilio(gateway, "status", NAMELESS)
-    assert 1 == await gateway.count("gateway.consent_events")
-    failed = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
-    assert "consent" not in str(failed)
-
-
-@pytest.mark.parametrize("is_missed", [True, False])
-async def test_a_parameter_that_is_called_as_our_own_note(
-    gateway: Gateway, ask: Ask, api: Api, *, is_missed: bool
-) -> None:
-    """What a provider tells under the name of our note is no note, and keeps no report back."""
-    odd = {
-        "MessageSid": "SM" + "4" * 32,
-        "AccountSid": "AC" + "a" * 32,
-        "MessageStatus": "delivered",
-        CONSENT: "x",
-    }
-    api.says(201, {"sid": odd["MessageSid"]})
-    if not is_missed:
-        await from_twilio(gateway, "status", odd)
-    sent = await send(ask, **SMS)
-    if is_missed:
-        await from_twilio(gateway, "status", odd)
-        async with gateway.database.as_service() as db:
-            # as a version before this one has kept it
-            await db.execute(
-                "UPDATE gateway.unmatched_reports"
-                " SET detail = jsonb_set(detail, ARRAY[$1::text], '[\"x\"]')",
-                CONSENT,
-            )
-            await db.execute("UPDATE messages SET external_id = $1", odd["MessageSid"])
-        await UnmatchedReports(gateway.database).apply()
-    else:
-        await step(api.worker(gateway))
-
-    assert "delivered" == (await row_of(ask, sent))["status"]
-
-
-async def test_what_cannot_be_stored_of_one_report(
-    gateway: Gateway, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A kept report whose opt-out is refused, by a rule of another program's, say, stays kept, and
-    holds up no other."""
-    sids = (NAMELESS["MessageSid"], "SM" + "5" * 32)
-    for sid in sids:
-        sent = await send(ask, **SMS)
-        await from_twilio(
-            gateway,
-            "status",
-            NAMELESS
-            if sid == sids[0]
-            else {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "MessageStatus": "delivered"},
-        )
-        async with gateway.database.as_service() as db:
-            await db.execute(
-                "UPDATE messages SET external_id = $1 WHERE id = $2::uuid", sid, UUID(sent["id"])
-            )
-
-    async def refuse(*_: object, **__: object) -> int:
-        raise ValueError("refused")
-
-    monkeypatch.setattr(consenting, "store", refuse)
-    await UnmatchedReports(gateway.database).apply()
-    assert "delivered" == (await row_of(ask, sent))["status"]
-    assert 1 == await gateway.count("gateway.unmatched_reports")
-
-    monkeypatch.undo()
-    await UnmatchedReports(gateway.database).apply()
-    assert {("sms", ADA, "stop")} == await suppressed(ask)
-
-
-async def test_wants_it_again_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """A START that comes after such a report outlasts it."""
-    api.says(201, {"sid": NAMELESS["MessageSid"]})
-    await from_twilio(gateway, "status", NAMELESS)
-    await writes(gateway, "START")
-    await send(ask, **SMS)
-    await step(api.worker(gateway))
-
-    assert set() == await suppressed(ask)
-    assert 2 == await gateway.count("gateway.consent_events")
-
-
-async def test_opted_out_at_meta_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """Meta's report may come before its answer, too, and say neither who nor which message."""
-    account = await connect(gateway, "meta", Channel.WHATSAPP)
-    await meta_says(gateway, account, "Hello", 1, time.time() - 100)
-    stopped = {"id": "wamid.7", "status": "failed", "timestamp": str(int(time.time()) - 10),
-               "errors": [{"code": 131050, "title": "stopped"}]}  # fmt: skip
-    await from_meta(gateway, account, whatsapp_post(whatsapp_value(statuses=[stopped])))
-    assert 1 == await gateway.count("gateway.unmatched_reports")
-    assert set() == await suppressed(ask)
-    api.says(200, {"messages": [{"id": "wamid.7"}]})
-    await send(ask, "whatsapp", ADA, body="Hello")
-    await step(api.worker(gateway))
-
-    assert {("whatsapp", ADA, "unsubscribe")} == await suppressed(ask)
-
-
-async def test_no_such_mailbox_while_sending(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """What a mail server says of a mailbox while it is written to holds as if a bounce said it."""
-    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
-    rcpt = "550 5.1.1 no such user"
-    async with Server({"RCPT": rcpt}, extensions=("AUTH PLAIN",)) as server:
-        await connect(gateway, "smtp", Channel.EMAIL, port=str(server.port))
-        sent = await send(ask, **mail)
-        await step(api.worker(gateway))
-    row = await row_of(ask, sent)
-
-    assert ("failed", "5.1.1") == (row["status"], row["error_code"])
-    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
-    (found,) = (await ask("GET", "/v1/suppressions")).body["data"]
-    assert ("smtp", "5.1.1") == (found["source"], found["evidence"]["code"])
-    assert {"to"} == set((await ask("POST", "/v1/messages", mail)).fields())
-
-
-async def test_inactive_at_postmark(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """To whom Postmark sends no more is on our list, until it is reactivated there."""
-    account = await connect(gateway, "postmark", Channel.EMAIL)
-    mail = {"channel": "email", "to": MAIL, "subject": "Hello", "body": "Hello"}
-    api.says(422, {"ErrorCode": 406, "Message": "You tried to send to an inactive recipient."})
-    sent = await send(ask, **mail)
-    await step(api.worker(gateway))
-    row = await row_of(ask, sent)
-
-    assert ("failed", "406") == (row["status"], row["error_code"])
-    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
-    now = {"ChangedAt": datetime.now(UTC).isoformat()}
-    body = json.dumps(RECORDS["reactivated"] | now).encode()
-    await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
-    assert set() == await suppressed(ask)
-
-
 @pytest.mark.parametrize(
     ("reason", "key", "member", "owner"),
     [
@@ -370,14 +160,6 @@ async def test_by_hand(ask: Ask) -> None:
         assert (422, {field}) == (refused.status, set(refused.fields()))
     found = await ask("GET", "/v1/suppressions?address=ADA@customer.example")
     assert 1 == len(found.body["data"])
-
-
-async def meta_says(gateway: Gateway, account: UUID, word: str, number: int, at: float) -> None:
-    """STOP or START on WhatsApp, said at a time."""
-    wamid = f"wamid.{number}"
-    text = whatsapp_text(word, wamid=wamid, sender=ADA[1:], at=at)
-    answer = await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))
-    assert 200 == answer.status
 
 
 @pytest.mark.parametrize("last", ["STOP", "START"])
@@ -460,117 +242,3 @@ async def test_national_numbers(ask: Ask) -> None:
 
     assert (201, "+447700900123") == (made.status, made.body["address"])
     assert [made.body] == found.body["data"]
-
-
-MAIL = "ada@customer.example"
-RECORDS: dict[str, dict[str, Any]] = {
-    "bounce": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 1, "Inactive": True,
-               "MessageID": "m-1", "BouncedAt": "2026-01-01T10:00:00Z", "Email": MAIL},
-    "complaint": {"RecordType": "SpamComplaint", "ID": 2, "MessageID": "m-1", "Email": MAIL,
-                  "BouncedAt": "2026-01-01T11:00:00Z"},
-    "by staff": {"RecordType": "SubscriptionChange", "MessageID": None, "Origin": "Customer",
-                 "SuppressSending": True, "SuppressionReason": "ManualSuppression",
-                 "ChangedAt": "2026-01-01T12:00:00Z", "Recipient": MAIL},
-    "reactivated": {"RecordType": "SubscriptionChange", "MessageID": None, "Origin": "Customer",
-                    "SuppressSending": False, "SuppressionReason": None, "Metadata": {},
-                    "ChangedAt": "2026-01-02T10:00:00Z", "Recipient": MAIL},
-    "again": {"RecordType": "Bounce", "Type": "HardBounce", "ID": 3, "Inactive": True,
-              "MessageID": "m-2", "BouncedAt": "2026-01-03T10:00:00Z", "Email": MAIL},
-}  # fmt: skip
-
-
-async def postmark_says(gateway: Gateway, account: UUID, *names: str) -> None:
-    """Records of Postmark about one address, one after the other."""
-    for name in names:
-        body = json.dumps(RECORDS[name]).encode()
-        answer = await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
-        assert 200 == answer.status
-
-
-@pytest.mark.parametrize(
-    "order", [each for each in itertools.permutations(RECORDS) if each[0] != "again"][::19]
-)
-async def test_reactivated_at_postmark(gateway: Gateway, ask: Ask, order: tuple[str, ...]) -> None:
-    """What Postmark takes off its own list is off ours, in whatever order it tells; what it says
-    later holds."""
-    account = await connect(gateway, "postmark", Channel.EMAIL)
-    await postmark_says(gateway, account, *order, *order)
-    assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
-    assert 4 + 4 == await gateway.count("gateway.consent_events")
-
-
-@pytest.mark.parametrize("is_late", [True, False])
-async def test_what_others_said_outlasts_a_reactivation(
-    gateway: Gateway, ask: Ask, *, is_late: bool
-) -> None:
-    """Postmark takes back its own words, not another provider's complaint, the recipient's
-    unsubscription, or what staff put on our list."""
-    account = await connect(gateway, "postmark", Channel.EMAIL)
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    said = [
-        Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason=reason,
-                  is_lifted=False, source=source, occurred_at=at)
-        for reason, source in
-        [("complaint", "sendgrid"), ("unsubscribe", "one-click"), ("manual", "api")]
-    ]  # fmt: skip
-    if is_late:
-        await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
-    async with gateway.database.as_service() as db:
-        await suppressions.change(db, gateway.a.organization_id, said)
-    if not is_late:
-        await postmark_says(gateway, account, "bounce", "complaint", "by staff", "reactivated")
-    outlast = {("email", MAIL, each.reason) for each in said}
-    assert outlast == await suppressed(ask)
-
-
-SAID = {
-    "group 5": {"event": "group_unsubscribe", "asm_group_id": 5},
-    "group 6": {"event": "group_unsubscribe", "asm_group_id": 6},
-    # with an argument of its sender's own that is called as our note of a group is
-    "all": {"event": "unsubscribe", "asm_group_id": 5, "of_group": "5"},
-    "group 5 again": {"event": "group_resubscribe", "asm_group_id": 5},
-}
-
-
-async def sendgrid_says(gateway: Gateway, account: UUID, *names: str) -> None:
-    """Events of SendGrid about one address, one after the other; each has the same time always."""
-    for name in names:
-        at = 1767261600 + list(SAID).index(name)
-        item = SAID[name] | {"email": MAIL, "timestamp": at}
-        assert 200 == (await from_sendgrid(gateway, account, [item])).status
-
-
-@pytest.mark.parametrize("is_late", [True, False])
-@pytest.mark.parametrize(
-    ("said", "is_left"),
-    [
-        (["group 5"], False),
-        (["group 5", "group 6"], True),
-        (["all"], True),
-        (["group 5", "all"], True),
-    ],
-)
-async def test_resubscribed_to_a_group(
-    gateway: Gateway, ask: Ask, said: list[str], *, is_left: bool, is_late: bool
-) -> None:
-    """Who wants the mails of one group of SendGrid's again takes back what they said of that group,
-    whichever comes first, and nothing else."""
-    account = await connect(gateway, "sendgrid", Channel.EMAIL)
-    order = ["group 5 again", *said] if is_late else [*said, "group 5 again"]
-    await sendgrid_says(gateway, account, *order)
-    assert ({("email", MAIL, "unsubscribe")} if is_left else set()) == await suppressed(ask)
-
-
-@pytest.mark.parametrize("source", ["one-click", "api"])
-async def test_what_others_said_outlasts_a_resubscription(
-    gateway: Gateway, ask: Ask, source: str
-) -> None:
-    """Our own one-click unsubscription, and what staff put on our list, is no group's."""
-    account = await connect(gateway, "sendgrid", Channel.EMAIL)
-    at = datetime(2025, 1, 1, tzinfo=UTC)
-    said = Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason="unsubscribe",
-                     is_lifted=False, source=source, occurred_at=at)  # fmt: skip
-    async with gateway.database.as_service() as db:
-        await suppressions.change(db, gateway.a.organization_id, [said])
-    await sendgrid_says(gateway, account, "group 5", "group 5 again")
-    assert {("email", MAIL, "unsubscribe")} == await suppressed(ask)
