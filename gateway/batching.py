@@ -167,6 +167,10 @@ class Batching(Generic[T, R]):
         self._doing_size += size
         try:
             await self._settle(batch)
+        except asyncio.CancelledError:
+            for wish in batch:  # nobody will do what is left of it
+                wish.answer.cancel()
+            raise
         finally:
             self._doing_size -= size
 
@@ -198,10 +202,6 @@ class Batching(Generic[T, R]):
     async def _settle(self, batch: Sequence[_Wish[T, R]]) -> None:
         try:
             answers = await self._answers([wish.item for wish in batch])
-        except asyncio.CancelledError:
-            for wish in batch:
-                wish.answer.cancel()
-            raise
         except self._held as error:
             await self._settle_apart(batch, error)
         except self._shared as error:
