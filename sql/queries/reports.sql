@@ -98,7 +98,8 @@ WITH incoming AS MATERIALIZED (
   SELECT organization_id, id FROM target
   WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
   UNION
-  SELECT organization_id, id FROM advanced
+  -- also where another program's trigger keeps the row as it was
+  SELECT organization_id, message_id FROM folded
   WHERE gateway.status_rank(status) >= gateway.status_rank('sent')
 ), settled AS (
   DELETE FROM gateway.queue WHERE (organization_id, message_id) IN (

@@ -67,6 +67,7 @@ CREDENTIALS: dict[str, dict[str, str]] = {
         "tls": "none",
         "webhook_secret": SECRET,
     },
+    "resend": {"api_key": "re_key", "webhook_secret": "whsec_" + "c2VjcmV0" * 4},
     "meta": {
         "access_token": "EAAB",
         "phone_number_id": "109876",
