@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
@@ -32,7 +32,8 @@ class Parts:
     `outside` is the template to send instead of the text once WhatsApp's window, which was open
     until `window_until` when the message was accepted, has closed, and `outside_text` what that
     template says, None where an earlier gateway did not keep it. `sign_in` is the link that
-    replaces `SIGN_IN` in the text when the message is sent.
+    replaces `SIGN_IN` in the text when the message is sent. `priority` is what it was asked to have
+    other than a normal one, for when it is sent again: its entry in the queue is gone by then.
     """
 
     template: ProviderTemplate | None = None
@@ -43,6 +44,7 @@ class Parts:
     outside: ProviderTemplate | None = None
     outside_text: str | None = None
     sign_in: UUID | None = None
+    priority: Literal["high", "bulk"] | None = None
 
     def as_json(self) -> dict[str, Any] | None:
         """The parts that are set; None for an ordinary message."""
@@ -55,6 +57,7 @@ class Parts:
             "outside": _template(self.outside),
             "outside_text": self.outside_text,
             "sign_in": str(self.sign_in) if self.sign_in else None,
+            "priority": self.priority,
         }
         return {name: value for name, value in said.items() if value is not None} or None
 

@@ -99,6 +99,8 @@ class Drafting:
         named = kept.template if kept else None
         errors += [FieldError(*each) for each in registry.unnamed(provider, named)]
         parts, answer_errors = _answering(request, composed, known)
+        if request.priority != "normal":
+            parts = replace(parts, priority=request.priority)
         return Draft(
             errors=(*errors, *contact_errors, *sender_errors, *composed.errors, *answer_errors),
             from_address=sender["address"] if sender else None,

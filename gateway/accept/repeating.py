@@ -36,6 +36,7 @@ def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
         client_id=old["client_id"],
         reference=old["reference"],
         metadata=callers_own(old["metadata"]),
+        priority=parts.read(said).priority or "normal",
     )
 
 

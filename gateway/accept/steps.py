@@ -70,6 +70,7 @@ def _request(
         template=step.template,
         variables=request.variables if step.template is not None else {},
         body=body,
+        priority=request.priority,
         send_at=request.send_at,  # not earlier than that, which may be after WhatsApp's window
         # Their own address is not meant where the first message goes to somebody else's.
         lead_id=request.lead_id if to is not None else None,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.service import falling
+from tests.service.falling import run
 from tests.service.wires import step
 
 if TYPE_CHECKING:
@@ -78,6 +80,33 @@ async def test_retry_of_a_retry(gateway: Gateway, ask: Ask) -> None:
 
     for refused in (await ask("POST", path), await ask("POST", f"/v1/messages/{second}/retry")):
         assert (409, True) == (refused.status, third in refused.body["detail"])
+
+
+@pytest.mark.parametrize(("priority", "stored"), [("high", 0), ("normal", 1), ("bulk", 2)])
+async def test_retry_has_the_priority_of_the_first(
+    gateway: Gateway, ask: Ask, priority: str, stored: int
+) -> None:
+    """What was not urgent is not urgent when it is sent again, and once more."""
+    again = (await ask("POST", "/v1/messages", SMS | {"priority": priority})).body
+    for _ in range(2):
+        await run(gateway, "DELETE FROM gateway.queue")
+        await become(gateway, again["id"], "failed")
+        again = (await ask("POST", f"/v1/messages/{again['id']}/retry")).body
+        assert stored == await run(gateway, "SELECT priority FROM gateway.queue")
+
+
+async def test_retry_of_a_next_step(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A fallback's message is sent again with the priority of its request."""
+    await falling.known(gateway, ask, api)
+    await ask("POST", "/v1/messages", SMS | falling.SMS | {"priority": "bulk"})
+    falling.refuse_sms(api)
+    await step(api.worker(gateway))
+    await falling.follow(gateway)
+    (_, mail) = await falling.outbound(ask)
+    await run(gateway, "DELETE FROM gateway.queue")
+    await become(gateway, mail["id"], "failed")
+    assert 202 == (await ask("POST", f"/v1/messages/{mail['id']}/retry")).status
+    assert 2 == await run(gateway, "SELECT priority FROM gateway.queue")
 
 
 async def test_retry_by_a_test_key(gateway: Gateway, ask: Ask, api: Api) -> None:
