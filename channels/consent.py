@@ -9,7 +9,6 @@ else count. Only a whole message is such a word: "STOP PLEASE" is an ordinary an
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -52,29 +51,21 @@ HELPS: Final = {Channel.SMS: frozenset({"help", "info"})}
 # People copy the quotation marks of "reply STOP" with the word, end it as a sentence, or make it
 # bold as WhatsApp does.
 _AROUND = "\"'`´‘’‚“”„«»‹›()[]<>*_~.…!,;: \t\r\n"
-_NONE: Final[frozenset[str]] = frozenset()
 
 
-def read(
-    text: str,
-    channel: Channel,
-    *,
-    more_stops: frozenset[str] = _NONE,
-    more_starts: frozenset[str] = _NONE,
-) -> Consent | None:
+def read(text: str, channel: Channel) -> Consent | None:
     """What a message says about consent, None for every ordinary one.
 
     Punctuation around a word is overlooked in a stop alone: one that is missed writes to somebody
-    who said no, and so does a start that was none. `more_stops` and `more_starts` are the
-    organization's own words, in any case.
+    who said no, and so does a start that was none.
     """
     if channel not in STOPS or len(text) > LONGEST:
         return None
     exact = _plain(text)
     word = _plain(exact.strip(_AROUND))
-    if exact in STARTS[channel] or exact in _all(more_starts):
+    if exact in STARTS[channel]:
         return Consent.START
-    if word in STOPS[channel] or word in _all(more_stops):
+    if word in STOPS[channel]:
         return Consent.STOP
     return Consent.HELP if exact in HELPS.get(channel, ()) else None
 
@@ -84,7 +75,3 @@ def _plain(text: str) -> str:
     (keyboards put in what says where a line may break, or which way it runs)."""
     seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     return " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
-
-
-def _all(words: Iterable[str]) -> frozenset[str]:
-    return frozenset(_plain(word) for word in words) - {""}

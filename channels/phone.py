@@ -134,7 +134,7 @@ def is_former(number: str) -> bool:
     return _FORMER.fullmatch(number) is not None
 
 
-def sms_sender(text: str, country: str | None) -> str | None:
+def sms_sender(text: str) -> str | None:
     """The address an SMS may be sent from: E.164, a short code (3 to 8 digits), or a name.
 
     A name has at most 11 characters and at least one letter. None where it is none of them.
@@ -142,7 +142,7 @@ def sms_sender(text: str, country: str | None) -> str | None:
     text = text.strip()
     if _SHORT_CODE.fullmatch(text) or _ALPHANUMERIC.fullmatch(text):
         return text
-    return to_e164(text, country)
+    return to_e164(text, None)
 
 
 def _digits(text: str) -> str:

@@ -104,13 +104,12 @@ def compose(
     attachments: Sequence[Attachment] = (),
     template: ProviderTemplate | None = None,
     *,
-    variables: int | None = None,
     characters: int = CHARACTERS,
 ) -> Content:
     """The content of a WhatsApp message; raises `ContentError` for one that cannot be sent.
 
-    With a `template` the text is only what our own log shows. `variables` is how many values the
-    template has in its body, where that is known; `characters` a provider's own, lower limit.
+    With a `template` the text is only what our own log shows. `characters` is a provider's own,
+    lower limit.
     """
     body = text or ""
     if template is not None and attachments:
@@ -132,11 +131,11 @@ def compose(
                 "body", f"WhatsApp shows no text with a file of the kind {shown}; send it apart."
             )
     if template is not None:
-        _check_template(template, variables)
+        _check_template(template)
     return Content(body=body, attachments=tuple(attachments), template=template)
 
 
-def _check_template(template: ProviderTemplate, declared: int | None) -> None:
+def _check_template(template: ProviderTemplate) -> None:
     if template.content_sid is None and template.name is None:
         raise ContentError("template", "The template names neither a content_sid nor a name.")
     if template.content_sid is not None and not _CONTENT_SID.fullmatch(template.content_sid):
@@ -148,7 +147,7 @@ def _check_template(template: ProviderTemplate, declared: int | None) -> None:
             )
         if template.language is None or not _LANGUAGE.fullmatch(template.language):
             raise ContentError("template", "The template's language is not one as en or en_US.")
-    _check_variables(template.variables, declared)
+    _check_variables(template.variables)
     for component in template.components:
         what = component.get("type")
         if not isinstance(what, str) or not what:
@@ -159,15 +158,11 @@ def _check_template(template: ProviderTemplate, declared: int | None) -> None:
             )
 
 
-def _check_variables(variables: Mapping[str, str], declared: int | None) -> None:
+def _check_variables(variables: Mapping[str, str]) -> None:
     numbered = {str(number) for number in range(1, len(variables) + 1)}
     if variables.keys() != numbered and not all(_VARIABLE.fullmatch(name) for name in variables):
         raise ContentError(
             "variables", 'The template\'s variables are neither "1", "2", ... nor all names.'
-        )
-    if declared is not None and declared != len(variables):
-        raise ContentError(
-            "variables", f"The template has {declared} variables; {len(variables)} are given."
         )
     for name, value in variables.items():
         if not value.strip():

@@ -34,7 +34,7 @@ def _other_form(text: str) -> str | None:
 def sender(channel: Channel, text: str) -> str | None:
     """An address to send from in its stored form, or None where it is none on this channel."""
     if channel is Channel.SMS:
-        return phone.sms_sender(text, None)
+        return phone.sms_sender(text)
     return read(channel, text, None)
 
 
@@ -46,7 +46,7 @@ def sought(text: str, country: str | None) -> str:
     text = text.strip()
     if "@" in text:
         return email.to_mailbox(text) or text
-    if phone.sms_sender(text, None) == text:
+    if phone.sms_sender(text) == text:
         return text
     return phone.to_e164(text.removeprefix(whatsapp.PREFIX), country) or text
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from channels.download import Downloader, DownloadError
 from channels.render import Renderer
+from channels.turns import FullError
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api import docs
@@ -18,7 +19,6 @@ from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS
-from gateway.batching import FullError
 from gateway.config import Settings, metrics_folder
 from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox

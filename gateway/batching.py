@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from channels.turns import Lines
+from channels.turns import FullError, Lines
 
 # Seconds for which a held owner is remembered; how many held batches are tried at the same time.
 _REMEMBERED = 30.0
@@ -37,10 +37,6 @@ _PAUSE = 0.1
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class FullError(Exception):
-    """Too much waits already: the caller has to try again."""
 
 
 @dataclass(frozen=True, slots=True)

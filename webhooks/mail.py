@@ -24,7 +24,6 @@ def events(
     raw: bytes,
     *,
     provider: str,
-    key: str | None = None,
     recipients: Sequence[str] = (),
     sender: str | None = None,
     detail: Mapping[str, Any] | None = None,
@@ -32,10 +31,10 @@ def events(
     """What a complete MIME message tells: one `Inbound`, or the reports of a DSN or ARF.
 
     `recipients` and `sender` are those of the envelope, where the provider tells them ("" is the
-    empty sender of bounces); `key` names a report where the provider has a stable id for it.
+    empty sender of bounces).
     """
     message = parse(raw)
-    found = reports(mail_told.of_message(message, sender), provider=provider, key=key)
+    found = reports(mail_told.of_message(message, sender), provider=provider)
     if found:
         return found
     letter = letter_of(

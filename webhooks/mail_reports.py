@@ -53,28 +53,28 @@ class Notice:
         return our_id(self.external_id)
 
 
-def reports(told: Told, *, provider: str, key: str | None = None) -> list[WebhookEvent]:
+def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
     """The reports that a mail is made of; none where it is a letter."""
     if told.is_microsofts_complaint:
         notice = Notice(
             provider=provider,
             external_id=_as_sent(told.original),
-            name=key or told.name,
+            name=told.name,
             told=told,
         )
         return _complaint(notice, {"feedback-type": "abuse"})
     if not (told.is_report or told.is_from_daemon):
-        return _old_form(told, provider=provider, key=key)
+        return _old_form(told, provider=provider)
     # Of some mails a provider brings the parts by URL alone: there the words must do.
     statuses = [part for part in told.of_kind("delivery-status") if part.content]
     complaints = [part for part in told.of_kind("feedback-report") if part.content]
     if not (statuses or complaints):
-        return _old_form(told, provider=provider, key=key)
+        return _old_form(told, provider=provider)
     blocks = [block for part in statuses[:STATUSES] for block in _blocks(part)]
     notice = Notice(
         provider=provider,
         external_id=_as_sent(told.original or _named(told, blocks)),
-        name=key or told.name,
+        name=told.name,
         told=told,
     )
     if complaints:
@@ -222,7 +222,7 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
     return [*found, _consent(notice, reason, word, key, detail)]
 
 
-def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEvent]:
+def _old_form(told: Told, *, provider: str) -> list[WebhookEvent]:
     """A bounce in words alone; none where it is a letter."""
     said = mail_words.read(told)
     if said is None:
@@ -230,7 +230,7 @@ def _old_form(told: Told, *, provider: str, key: str | None) -> list[WebhookEven
     notice = Notice(
         provider=provider,
         external_id=_as_sent(said.copied or _named(told, ())),
-        name=key or told.name,
+        name=told.name,
         told=told,
     )
     word, status = ACTIONS[said.action]

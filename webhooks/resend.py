@@ -36,7 +36,6 @@ from webhooks.resend_mail import texts_of
 from webhooks.times import iso_time
 from webhooks.values import detail, members, our_id, read_object, word
 
-EVENTS: Final = ("events", "fetched", "unfetched")
 TOLERANCE: Final = 300.0
 MOST_TAGS = 100
 

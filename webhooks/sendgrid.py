@@ -41,7 +41,6 @@ from webhooks.model import (
 from webhooks.secrets import verify_secret
 from webhooks.values import detail, members, moment, our_id, read_json, word
 
-EVENTS: Final = ("events", "inbound")
 # SendGrid collects for half a minute, and sends some thousands at most.
 MOST_EVENTS: Final = 10_000
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"

@@ -223,4 +223,3 @@ class Postmark:
 
 
 half = Postmark()
-send, find = half.send, half.find

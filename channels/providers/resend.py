@@ -201,4 +201,3 @@ class Resend:
 
 
 half = Resend()
-send, find = half.send, half.find

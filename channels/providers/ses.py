@@ -178,4 +178,3 @@ class Ses:
 
 
 half = Ses()
-send, find = half.send, half.find

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
+from channels.turns import FullError
 from gateway import parts
 from gateway.accept import repeating
 from gateway.accept.accepted import Accepted, Idempotency
@@ -21,7 +22,7 @@ from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
 from gateway.accept.storing import Storing
-from gateway.batching import FullError, once_more
+from gateway.batching import once_more
 from gateway.logs import info_each, logger
 from gateway.media.files import Files
 from gateway.metrics import Metrics

@@ -219,10 +219,9 @@ class Quarantine:
         is_brief: bool = False,
     ) -> Turns:
         refused = 0
-        how = {"is_brief": True} if is_brief else {}
         try:
             for _ in range(1 if is_brief else 1 + _REFUSED // limit):
-                found = await self._claim(limit, out, senders, leaves_out=True, **how)
+                found = await self._claim(limit, out, senders, leaves_out=True, is_brief=is_brief)
                 refused += found.refused
                 if found or not found.refused:
                     break

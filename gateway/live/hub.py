@@ -108,7 +108,9 @@ class Live:
     def stop(self) -> None:
         """End every stream and admit none."""
         self._stopping = True
-        self._end_all("the server is about to stop")
+        for feed in self._feeds.values():
+            for subscription in feed.subscribers:
+                subscription.end("the server is about to stop")
 
     async def run(self) -> None:
         """Wake the feeds, and look after those who read."""
@@ -213,11 +215,6 @@ class Live:
     def _wake_all(self) -> None:
         for feed in self._feeds.values():
             feed.wake()
-
-    def _end_all(self, reason: str) -> None:
-        for feed in self._feeds.values():
-            for subscription in feed.subscribers:
-                subscription.end(reason)
 
 
 def _busy(detail: str) -> Problem:

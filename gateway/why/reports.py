@@ -107,7 +107,7 @@ def reported(story: Story, event: Row, who: str) -> str:
             who=who,
             opened=_opened(event),
             answered=answered_by(story) or _ANSWERED["unknown"],
-            duration=_after(story, "duration"),
+            duration=_after(story),
             digits=_digits(story),
             price=_price(story),
         )
@@ -128,8 +128,8 @@ def _opened(event: Row) -> str:
     return "A program opened it and loaded its images: that need not have been a person."
 
 
-def _after(story: Story, name: str) -> str:
-    seconds = how_long_seconds(story.told.get(name))
+def _after(story: Story) -> str:
+    seconds = how_long_seconds(story.told.get("duration"))
     return f" after {seconds}" if seconds else ""
 
 

@@ -162,7 +162,7 @@ async def test_the_whole_way(postmark_api: FakeApi, session: aiohttp.ClientSessi
     """A mail goes out as one POST with the account's token."""
     postmark_api.text = json.dumps(TAKEN)
     held = account(postmark_api.url + "/")
-    sent = await postmark.send(held, outbound(), session, "")
+    sent = await postmark.half.send(held, outbound(), session, "")
     assert EXTERNAL_ID == sent.external_id
     [(asked, body)] = postmark_api.asked
     assert ("POST", "/email") == (asked.method, asked.path_qs)
@@ -175,14 +175,14 @@ async def test_the_whole_way(postmark_api: FakeApi, session: aiohttp.ClientSessi
 async def test_no_token(session: aiohttp.ClientSession) -> None:
     """Without a token nobody is asked."""
     with pytest.raises(Refused) as raised:
-        await postmark.send(account(server_token=""), outbound(), session, "")
+        await postmark.half.send(account(server_token=""), outbound(), session, "")
     assert "credentials" == raised.value.code
 
 
 async def test_nobody_there(session: aiohttp.ClientSession) -> None:
     """What cannot have gone out may go again."""
     with pytest.raises(RefusedForNow):
-        await postmark.send(account("http://127.0.0.1:1"), outbound(), session, "")
+        await postmark.half.send(account("http://127.0.0.1:1"), outbound(), session, "")
 
 
 def record(external_id: object, message_id: str = str(ID)) -> dict[str, object]:
@@ -202,10 +202,10 @@ async def test_what_it_has(postmark_api: FakeApi, session: aiohttp.ClientSession
     postmark_api.text = json.dumps({"TotalCount": 7, "Messages": listed})
     detail = {"ReceivedAt": "2026-01-02T03:04:05-05:00", "Status": "Sent"}
     expected = [Sent(external_id="a", detail=detail), Sent(external_id="b", detail=detail)]
-    found = await postmark.find(account(postmark_api.url), outbound(), session, SINCE)
+    found = await postmark.half.find(account(postmark_api.url), outbound(), session, SINCE)
     assert expected == found
     held = account(postmark_api.url, message_stream="news")
-    assert expected == await postmark.find(held, outbound(), session, SINCE)
+    assert expected == await postmark.half.find(held, outbound(), session, SINCE)
     query = f"count=500&offset=0&metadata_message_id={ID}"
     assert [
         ("GET", f"/messages/outbound?{query}"),

@@ -69,26 +69,6 @@ def test_other_channels(channel: Channel) -> None:
     assert read("STOP", channel) is None
 
 
-@pytest.mark.parametrize("channel", BOTH)
-def test_words_of_an_organization(channel: Channel) -> None:
-    """An organization's own words count beside the usual ones, in any case."""
-    stops, starts = frozenset({"Abmelden", ""}), frozenset({" Weiter  bitte"})
-    given_words = ["abmelden!", "WEITER bitte", "stop", "start", "", "weiter"]
-    assert [read(word, channel, more_stops=stops, more_starts=starts) for word in given_words] == [
-        Consent.STOP,
-        Consent.START,
-        Consent.STOP,
-        Consent.START,
-        None,
-        None,
-    ]
-
-
-def test_an_organization_may_take_a_stop_word_back() -> None:
-    """A word that the organization declares a start is one, also where carriers stop by it."""
-    assert read("END", Channel.SMS, more_starts=frozenset({"end"})) is Consent.START
-
-
 @given(st.text(max_size=80), st.sampled_from(Channel))
 def test_any_text_is_read(text: str, channel: Channel) -> None:
     """No text makes the reading fail, and what is read depends on no case of its letters."""

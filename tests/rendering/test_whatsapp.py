@@ -150,8 +150,7 @@ def test_a_providers_lower_limit() -> None:
 )
 def test_templates(given_template: ProviderTemplate) -> None:
     """Numbers without a gap or names, values on one line, components as Meta takes them."""
-    count = len(given_template.variables)
-    assert compose(None, template=given_template, variables=count).template == given_template
+    assert compose(None, template=given_template).template == given_template
 
 
 @pytest.mark.parametrize(
@@ -185,9 +184,3 @@ def test_templates_that_are_refused(
     at, reason = refused(None, template=given_template)
     assert at == field
     assert words in reason
-
-
-def test_a_wrong_number_of_variables() -> None:
-    """Where the number is known, one too many or too few is told before the provider says it."""
-    expected = ("variables", "The template has 2 variables; 1 are given.")
-    assert refused(None, template=template(variables={"1": "a"}), variables=2) == expected

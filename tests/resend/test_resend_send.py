@@ -139,7 +139,7 @@ def test_how_long_to_wait() -> None:
 
 async def test_the_request(resend_api: FakeResend, session: aiohttp.ClientSession) -> None:
     """One POST, with the account's key and our id as the key of the request."""
-    sent = await resend.send(account(resend_api.url), outbound(), session, "")
+    sent = await resend.half.send(account(resend_api.url), outbound(), session, "")
     assert Sent(external_id="mail-0") == sent
     [(asked, body)] = resend_api.asked
     assert ("POST", "/emails") == (asked.method, asked.path_qs)
@@ -153,7 +153,7 @@ async def test_the_request(resend_api: FakeResend, session: aiohttp.ClientSessio
 async def test_an_account_without_a_key(session: aiohttp.ClientSession) -> None:
     """Without a key nobody is asked."""
     with pytest.raises(Refused):
-        await resend.send(account(api_key=""), outbound(), session, "")
+        await resend.half.send(account(api_key=""), outbound(), session, "")
 
 
 async def test_a_lost_answer(resend_api: FakeResend, session: aiohttp.ClientSession) -> None:
@@ -162,11 +162,11 @@ async def test_a_lost_answer(resend_api: FakeResend, session: aiohttp.ClientSess
     mail = outbound(attachments=[Attachment(filename="a.txt", content=b"x")])
     resend_api.is_silent = True
     with pytest.raises(AnswerLost):
-        await resend.send(held, mail, session, "")
+        await resend.half.send(held, mail, session, "")
     resend_api.is_silent = False
     with time_machine.travel(NOW, tick=True):
-        assert [] == await resend.find(held, outbound(), session, NOW - timedelta(hours=19))
-    assert Sent(external_id="mail-0") == await resend.send(held, mail, session, "")
+        assert [] == await resend.half.find(held, outbound(), session, NOW - timedelta(hours=19))
+    assert Sent(external_id="mail-0") == await resend.half.send(held, mail, session, "")
     assert 1 == len(resend_api.taken)
 
 
@@ -175,13 +175,13 @@ async def test_another_form_of_a_mail(
 ) -> None:
     """What changed between two attempts is no second mail, and has not failed either."""
     held = account(resend_api.url)
-    await resend.send(held, outbound(), session, "")
+    await resend.half.send(held, outbound(), session, "")
     with pytest.raises(CannotAsk):
-        await resend.send(held, outbound(html=None), session, "")
+        await resend.half.send(held, outbound(html=None), session, "")
     assert 1 == len(resend_api.taken)
 
 
 async def test_a_key_that_may_be_forgotten(session: aiohttp.ClientSession) -> None:
     """After the better part of a day the mail is not sent again: it could be a second one."""
     with time_machine.travel(NOW, tick=True), pytest.raises(CannotAsk):
-        await resend.find(account(), outbound(), session, NOW - timedelta(hours=21))
+        await resend.half.find(account(), outbound(), session, NOW - timedelta(hours=21))

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from aiohttp.test_utils import make_mocked_request
 
+from channels.turns import FullError
 from gateway import app
-from gateway.batching import FullError
 from gateway.store.values import as_stored
 from tests.service.conftest import Answer, Ask, Gateway
 from tests.service.wires import from_twilio

@@ -131,7 +131,7 @@ async def test_the_whole_way(ses_api: FakeApi, session: aiohttp.ClientSession, t
     """A mail goes out as one POST, signed for SES in the account's region."""
     ses_api.text = json.dumps({"MessageId": EXTERNAL_ID})
     held = account(ses_api.url + "/", session_token=token)
-    sent = await ses.send(held, outbound(), session, "")
+    sent = await ses.half.send(held, outbound(), session, "")
     assert EXTERNAL_ID == sent.external_id
     [(asked, body)] = ses_api.asked
     assert ("POST", "/v2/email/outbound-emails") == (asked.method, asked.path_qs)
@@ -158,14 +158,14 @@ async def test_the_whole_way(ses_api: FakeApi, session: aiohttp.ClientSession, t
 async def test_no_credentials(session: aiohttp.ClientSession, name: str) -> None:
     """Without credentials nobody is asked."""
     with pytest.raises(Refused) as raised:
-        await ses.send(account(**{name: ""}), outbound(), session, "")
+        await ses.half.send(account(**{name: ""}), outbound(), session, "")
     assert "credentials" == raised.value.code
 
 
 async def test_nobody_can_be_asked(session: aiohttp.ClientSession) -> None:
     """SES has no list of what it took."""
     with pytest.raises(CannotAsk):
-        await ses.find(account(), outbound(), session, SINCE)
+        await ses.half.find(account(), outbound(), session, SINCE)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batching import Batching, FullError
+from channels.turns import FullError
+from gateway.batching import Batching
 
 
 class LostError(Exception):

@@ -25,8 +25,8 @@ from channels.providers.meta.reasons import OPTED_OUT, RETRYABLE, explain, read_
 from channels.whatsapp import Kind
 
 __all__ = (
-    "API", "MEDIA_HOSTS", "VERSION", "Meta", "authorize", "build", "explain", "file_url", "find",
-    "half", "read", "send", "validate_credentials",
+    "API", "MEDIA_HOSTS", "VERSION", "Meta", "authorize", "build", "explain", "file_url",
+    "half", "read", "validate_credentials",
 )  # fmt: skip
 
 API: Final = "https://graph.facebook.com"
@@ -217,4 +217,3 @@ def file_url(asked: str, answer: bytes) -> str | None:
 
 
 half = Meta()
-send, find = half.send, half.find

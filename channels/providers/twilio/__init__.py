@@ -30,7 +30,7 @@ from channels.providers.twilio.transport import API, PAGES, authorize, client, p
 
 __all__ = (
     "API", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build", "explain",
-    "find", "half", "read", "send", "sibling", "validate_credentials",
+    "half", "read", "sibling", "validate_credentials",
 )  # fmt: skip
 
 # Twilio retries a 5xx only when the URL's fragment says so
@@ -106,4 +106,3 @@ class Twilio:
 
 
 half = Twilio()
-send, find = half.send, half.find
