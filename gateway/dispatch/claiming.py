@@ -10,12 +10,12 @@ from uuid import UUID
 
 from channels.moment import Moment
 from gateway.dispatch.events import attempt, ids
-from gateway.dispatch.turns import TAKEN, Reach, Turn, Turns, in_turn, is_new_attempt
+from gateway.dispatch.turns import SETTLED, Reach, Turn, Turns, in_turn, is_new_attempt
 from gateway.held import Around, Wait
 from gateway.logs import logger
 from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
-from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, RefusedError, plainly
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, RefusedError, TrialError, plainly
 from gateway.store.halves import in_halves, judge_now
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance
@@ -28,17 +28,13 @@ _DEEP = 10_000
 # refuses: longer than its organization is left out where that is all it has (`quarantine`), so that
 # others of it are looked at in between.
 _HELD, _REFUSED = 2.0, 120.0
-# So many seconds apart they are tried again: half as many as are looked at (`quarantine`), else
-# many would keep those that come after them from ever being looked at. Together those of so many
-# seconds, because each time a claim fails.
+# Seconds. What is refused is due again at whole `_TOGETHER`s, because each time a shared claim
+# fails; of one organization one for each `_APART`, half of what `quarantine` looks at meanwhile, so
+# that what has not been tried yet has its turn, too.
 _APART, _TOGETHER = 2.0, 60.0
 # A claim takes milliseconds. A brief one waits so many seconds for a lock, for a statement, and to
 # find the messages that it leaves out: the others leave soon enough after they were claimed.
 _BRIEFLY, _WHICH = Wait(for_rows=False, seconds=0.5, most=1.0), 4.0
-
-
-class _Undone(Exception):
-    """Rolls back what was only a trial."""
 
 
 class Claiming:
@@ -82,7 +78,7 @@ class Claiming:
     async def _try(self, limit: int, without: Sequence[UUID], senders: Sequence[UUID]) -> Turns:
         turns = Turns()
         since = Moment.now()
-        with suppress(_Undone):
+        with suppress(TrialError):
             async with self._database.as_service(
                 planned_once=True, patience=_BRIEFLY.seconds, seconds=_BRIEFLY.most
             ) as db:
@@ -94,7 +90,7 @@ class Claiming:
                 await judge_now(db)  # of what is noted already, too
                 noted = {advance.message_id for advance in advances}
                 turns += [Turn(entry, 0.0, since) for entry in new if entry.message_id in noted]
-                raise _Undone
+                raise TrialError
         return turns
 
     async def _claim(
@@ -131,7 +127,7 @@ class Claiming:
         if not senders:
             self._reach.claimed(claimed)
         # A report may have been stored while this claim was made: then its row has a newer status.
-        newer = {a.message_id: a.old_status for a in advances if a.old_status in TAKEN}
+        newer = {a.message_id: a.old_status for a in advances if a.old_status in SETTLED}
         return Turns(
             (_with_status(turn, newer) for turn in turns if turn.claimed.message_id not in held),
             # Entries given back for their sender's rate are no reason to claim again at once.

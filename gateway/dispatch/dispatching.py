@@ -19,7 +19,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from uuid import UUID
 
 import aiohttp
 
@@ -35,7 +34,7 @@ from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
-from gateway.dispatch.turns import Turn, Turns, is_taken, may_be_taken, may_have_left
+from gateway.dispatch.turns import Turn, is_settled, may_have_left, only_sending_tells
 from gateway.dispatch.window import NotNowError
 from gateway.ids import new_id
 from gateway.logs import logger
@@ -81,30 +80,16 @@ class Dispatching:
         self._outbounds = Outbounds(database, vault, files, base_url, self.lease_id)
         self._pace = pace or Pace()
         self._room = Room(self._pace.most_bytes)
-        self._claiming = Claiming(database, self.lease_id, self._pace.lease)
+        self.claim = Claiming(database, self.lease_id, self._pace.lease).claim
         self._outcomes = Outcomes(database, metrics, self.lease_id, self._pace)
         self._asking = Asking(
             database, session, self._outbounds, self._outcomes, self._pace, self._account
         )
 
-    async def claim(
-        self,
-        limit: int,
-        without: Sequence[UUID] = (),
-        senders: Sequence[UUID] = (),
-        *,
-        leaves_out: bool = False,
-        is_brief: bool = False,
-        is_trial: bool = False,
-    ) -> Turns:
-        """Up to `limit` due entries, leased and in turn; for the rest see `Claiming`."""
-        how = {"leaves_out": leaves_out, "is_brief": is_brief, "is_trial": is_trial}
-        return await self._claiming.claim(limit, without, senders, **how)
-
     async def work(self, turn: Turn) -> None:
         """Bring one entry one step further, and record what came of it."""
         claimed = turn.claimed
-        if is_taken(claimed):
+        if is_settled(claimed):
             await self._outcomes.settled(claimed)
         elif claimed.is_test and (claimed.phase == "ask" or claimed.was_leased):
             await self._outcomes.pretended(claimed)  # whatever became of its first attempt
@@ -244,7 +229,7 @@ class Dispatching:
 
         The entry may have waited since then for a refusal's pause, or while no worker ran.
         """
-        if not may_be_taken(claimed):
+        if not only_sending_tells(claimed):
             return False
         async with self._database.as_service() as db:
             since = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
@@ -270,7 +255,7 @@ class Dispatching:
             await self._outcomes.not_begun([claimed])
 
     async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
-        if isinstance(error, NotLookedAt) and may_be_taken(claimed):
+        if isinstance(error, NotLookedAt) and only_sending_tells(claimed):
             # The account may be put right while the provider can still tell what it has.
             later = RefusedForNow(error.message, code=error.code)
             await self._outcomes.refused_for_now(claimed, later)

@@ -18,7 +18,7 @@ from channels.model import Sent, Status
 from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
-from gateway.dispatch.turns import may_be_taken
+from gateway.dispatch.turns import only_sending_tells
 from gateway.logs import logger
 from gateway.metrics import Metrics
 from gateway.store import queue, suppressions
@@ -82,7 +82,7 @@ class Outcomes:
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
         """No more attempts: it has failed, unless an earlier request may have been taken."""
-        if may_be_taken(claimed):
+        if only_sending_tells(claimed):
             await self.cannot_ask(claimed, CannotAsk(error.message, code=error.code))
         else:
             await self.refused(claimed, error)
@@ -185,7 +185,7 @@ class Outcomes:
     async def not_there(self, claimed: Claimed) -> None:
         """It is sent again, with growing pauses: the provider certainly does not have it, or will
         tell by that very request whether it has."""
-        by_sending = may_be_taken(claimed)
+        by_sending = only_sending_tells(claimed)
         if claimed.refusals >= self._pace.most_refusals:
             text = "." if by_sending else ", and does not have it."
             error = Refused(f"The provider never answered{text}", code="answer_lost")

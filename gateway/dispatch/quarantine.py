@@ -40,7 +40,7 @@ _ITS_SHARE, _FEW = 4, 4
 
 
 class Claim(Protocol):
-    """As `Dispatching.claim`."""
+    """As `Claiming.claim`."""
 
     def __call__(
         self,

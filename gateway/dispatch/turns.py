@@ -25,7 +25,7 @@ _AMONG = 2000
 # looks so many times as far: through 10,000 entries of one organization, in some 20 ms.
 _CHANCE, _FAR = 3, 100
 
-TAKEN = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
+SETTLED = (Status.SENT, Status.CANCELED, Status.FAILED, Status.DELIVERED, Status.READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ async def in_turn(db: Connection, claimed: Sequence[Claimed], since: Moment) -> 
     return InTurn(turns, later, has_more)
 
 
-def is_taken(claimed: Claimed) -> bool:
+def is_settled(claimed: Claimed) -> bool:
     """Whether its message is known to have been sent, or will never be."""
-    return claimed.external_id is not None or claimed.status in TAKEN
+    return claimed.external_id is not None or claimed.status in SETTLED
 
 
-def may_be_taken(claimed: Claimed) -> bool:
+def only_sending_tells(claimed: Claimed) -> bool:
     """Whether an earlier request may have been taken, where only another request can tell."""
     provider = PROVIDERS.get(claimed.provider or "")
     return (
@@ -138,7 +138,7 @@ def may_be_taken(claimed: Claimed) -> bool:
 
 def is_new_attempt(claimed: Claimed) -> bool:
     """Whether it is about to be sent: no earlier attempt was left open by a dead worker."""
-    return claimed.phase == "send" and not claimed.was_leased and not is_taken(claimed)
+    return claimed.phase == "send" and not claimed.was_leased and not is_settled(claimed)
 
 
 def leaves(claimed: Claimed) -> bool:

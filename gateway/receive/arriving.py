@@ -165,7 +165,7 @@ class Arriving:
             | {"conversation_id": where[n].conversation_id}
             for n, each in enumerate(arrived)
         ]
-        fresh = {row["id"] for row in await messages.receive(db, organization_id, rows)}
+        fresh = await messages.receive(db, organization_id, rows)
         new = {n: each for n, each in enumerate(arrived) if each.id in fresh}
         for n, each in new.items():
             if each.at is not None:

@@ -82,7 +82,7 @@ class Receiving:
         if row.sender_credential:
             request = replace(request, sender_id=account.credentials.get(row.sender_credential))
         await self.verify(account, request)
-        events = await _aside(request, half.parse, request)
+        events = await _in_thread(request, half.parse, request)
         await self._store(account, request, events)
         if siblings and (
             others := {each.sender_id for each in events_of(events, Unknown)} - {None}
@@ -98,24 +98,23 @@ class Receiving:
         """Return when the account's provider signed the request; raises `InvalidSignature`."""
         half = PROVIDERS[account.provider].webhook
         try:
-            await _aside(request, half.verify, request, account)
+            await _in_thread(request, half.verify, request, account)
         except NeedsCertificate as needed:
             certificates = {needed.url: await self._certificate(needed.url)}
             half.verify(replace(request, certificates=certificates), account)
 
     async def _store_as(self, account: Account, request: WebhookRequest) -> None:
         """Store the events about this account's sender, if the request verifies for it, too."""
-        half = PROVIDERS[account.provider].webhook
         try:
-            await _aside(request, half.verify, request, account)
+            await self.verify(account, request)
         except InvalidSignature:
             return  # another app's request, whatever it says
-        await self._store(account, request, await _aside(request, half.parse, request))
+        await self.fetched(account, request)
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""
         parse = PROVIDERS[account.provider].webhook.parse
-        events = await _aside(request, parse, request)
+        events = await _in_thread(request, parse, request)
         await self._store(account, request, events)
 
     async def _store(
@@ -128,7 +127,7 @@ class Receiving:
             await self._reporting.store(received)
             return
         # The ids are digests of the files, too: computed in a thread where these are large.
-        inbound = await _aside(request, incoming.by_id, account, events_of(events, Inbound))
+        inbound = await _in_thread(request, incoming.by_id, account, events_of(events, Inbound))
         arrived = [
             Arrived(
                 account,
@@ -174,7 +173,9 @@ class Receiving:
         return known
 
 
-async def _aside(request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+async def _in_thread(
+    request: WebhookRequest, do: Callable[P, T], *args: P.args, **more: P.kwargs
+) -> T:
     """Call `do`; in a thread where the request is large or a mail, of which a short one may take
     long to read, so that it does not block the others."""
     if len(request.body) < _LARGE and request.event not in _MAILS:

@@ -30,7 +30,7 @@ from gateway.receive.reporting import Received, Reporting
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import requests
 from gateway.store.database import Database
-from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, RefusedError
+from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, RefusedError, TrialError
 from gateway.store.requests import Kept, RawRequest
 from gateway.vault import Vault, VaultError
 from webhooks.model import (
@@ -81,8 +81,7 @@ class Replayed:
     """What became of the requests, and of the events in them.
 
     `new` events were not stored before, `known` ones were; `unmatched` ones are reports about
-    messages that are not stored, `unknown` ones are nothing that
-    the gateway knows. `reached` is
+    messages that are not stored, `unknown` ones are nothing that the gateway knows. `reached` is
     when the last request was received that was looked at.
     """
 
@@ -95,10 +94,6 @@ class Replayed:
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     reached: datetime | None = None
-
-
-class _Undone(Exception):
-    """Rolls back what was only a trial."""
 
 
 class Replaying:
@@ -230,7 +225,7 @@ class Replaying:
         ]
 
         async def store(wait: Wait) -> tuple[Applied, int]:
-            with suppress(_Undone):
+            with suppress(TrialError):
                 async with self._database.as_service(patience=wait.seconds) as db:
                     left = await lost.matched(
                         db, account, events_of(events, StatusReport), additions, at
@@ -241,7 +236,7 @@ class Replaying:
                         db, received, more, arrived, waits=wait.for_rows
                     )
                     if is_trial:
-                        raise _Undone
+                        raise TrialError
             return applied, left.unmatched
 
         applied, unmatched = await once_more(lambda: self._around(store), UNDONE)

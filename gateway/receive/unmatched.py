@@ -16,7 +16,7 @@ from gateway.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Database
-from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, TrialError
 from gateway.store.halves import judge_now
 from gateway.store.reports import Event
 
@@ -34,10 +34,6 @@ _FEW = 10
 # Seconds to wait for what others hold; for a statement that only shows whether it ends; to look
 # whose reports cannot be recorded, and until those that were not looked at are.
 _PATIENCE, _BRIEFLY, _LOOK, _SOON = 1, 3, 10.0, 1.0
-
-
-class _Undone(Exception):
-    """Rolls back what was only a trial."""
 
 
 class UnmatchedReports:
@@ -102,7 +98,7 @@ class UnmatchedReports:
             if await self._can_be_recorded(own):
                 continue
             refused = await self._refused(own, until)
-            # None where it is only together that they cannot be.
+            # Empty where only all of them together are refused.
             out = refused if 0 < len(refused) <= _FEW else [organization_id]
             self._out |= dict.fromkeys(out, time.monotonic() + _AGAIN)
         return await self._apply(before, [])
@@ -123,9 +119,9 @@ class UnmatchedReports:
         return look
 
     async def _refused(self, events: Sequence[Event], until: float) -> list[UUID]:
-        """The messages whose reports cannot be recorded, found in halves: some more than a few.
+        """The messages whose reports cannot be recorded, found in halves until there are too many.
 
-        None where they were not found in time.
+        Empty where they were not found in time.
         """
         refused: list[UUID] = []
         left = [sorted({event.message_id for event in events})]
@@ -147,8 +143,8 @@ class UnmatchedReports:
                 await reports.record(db, events)
                 await early_consent.store(db, early_consent.read(events))
                 await judge_now(db)  # of what is recorded already, too
-                raise _Undone
-        except _Undone:
+                raise TrialError
+        except TrialError:
             return True
         except OF_ITS_ROWS:
             return False

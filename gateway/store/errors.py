@@ -100,6 +100,10 @@ class SlowError(DatabaseAwayError):
     """A statement took longer than it may, and was ended: nothing is stored."""
 
 
+class TrialError(Exception):
+    """Raised by ourselves: it rolls back what was only a trial."""
+
+
 class BusyError(DatabaseAwayError):
     """Other requests of the same organization use up its share of the connections: try again."""
 

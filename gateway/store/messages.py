@@ -130,11 +130,11 @@ def _utc(at: datetime | None) -> datetime | None:
     return at.astimezone(UTC) if at else None
 
 
-async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> list[Row]:
-    """Store inbound messages; the answer names (id, channel) of those that were new."""
+async def receive(db: Connection, organization_id: UUID, messages: Sequence[Row]) -> set[UUID]:
+    """Store inbound messages; the ids of those that were new."""
     rows = await db.fetch(_SQL["receive"], as_stored(list(messages)), organization_id)
     note(db, [organization_id])
-    return [dict(row) for row in rows]
+    return {row["id"] for row in rows}
 
 
 async def known(

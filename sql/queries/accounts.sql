@@ -6,7 +6,7 @@ ON CONFLICT (slug) DO NOTHING RETURNING id;
 
 -- name: insert_staff
 INSERT INTO auth_users (id, auth_id, email, full_name, organization_id, role)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, auth_id;
+VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: staff_by_email
 -- The schema lets two rows hold one mailbox in different spellings: the exact spelling comes first.
@@ -29,7 +29,7 @@ WHERE auth_id = $1 AND is_active AND organization_id IS NOT NULL;
 
 -- name: insert_api_key
 INSERT INTO gateway.api_keys (id, organization_id, name, prefix, hash, is_test)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING id;
+VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: api_keys_by_prefix
 SELECT id, organization_id, prefix, hash, is_test FROM gateway.api_keys
@@ -50,7 +50,7 @@ WHERE organization_id = $1 AND id = $2 RETURNING id;
 
 -- name: insert_account
 INSERT INTO gateway.provider_accounts (id, organization_id, provider, name, credentials)
-VALUES ($1, $2, $3, $4, $5) RETURNING id;
+VALUES ($1, $2, $3, $4, $5);
 
 -- name: list_accounts
 SELECT id, organization_id, provider, name, is_active, created_at, updated_at
@@ -120,7 +120,7 @@ WHERE organization_id = $1 AND channel = $2 AND is_default;
 
 -- name: insert_sender
 INSERT INTO gateway.senders (id, organization_id, account_id, channel, address, is_default, rate)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id;
+VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: list_senders
 SELECT id, organization_id, account_id, channel, address, is_default, rate, is_active, created_at,

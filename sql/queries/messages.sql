@@ -131,7 +131,7 @@ WITH incoming AS MATERIALIZED (
   ) s
   WHERE c.organization_id = $2 AND c.id = s.conversation_id
 )
-SELECT id, channel FROM stored;
+SELECT id FROM stored;
 
 -- name: known
 -- Inbound messages that have one of the ids $2, or are mails with one of the Message-IDs $3; whether each

@@ -2,7 +2,7 @@
 
 -- name: insert_session
 INSERT INTO gateway.staff_sessions (organization_id, id, auth_id, digest, method, expires_at)
-VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) RETURNING id;
+VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6));
 
 -- name: find_session
 -- $2: seconds without a request after which a session has ended. The time of the last request is written
@@ -25,7 +25,7 @@ DELETE FROM gateway.staff_sessions WHERE organization_id = $1 AND auth_id = $2;
 
 -- name: insert_link
 INSERT INTO gateway.staff_links (organization_id, id, auth_id, expires_at)
-VALUES ($1, $2, $3, now() + make_interval(secs => $4)) RETURNING id;
+VALUES ($1, $2, $3, now() + make_interval(secs => $4));
 
 -- name: find_link
 -- Whom a link that is still valid signs in.

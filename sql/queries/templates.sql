@@ -42,8 +42,7 @@ INSERT INTO message_templates (
 )
 SELECT $2, $1, name, description, type, category, subject, content, coalesce(variables, '{}'),
   coalesce(is_active, true), coalesce(tags, '{}'), options
-FROM jsonb_populate_record(NULL::message_templates, $3::jsonb)
-RETURNING id;
+FROM jsonb_populate_record(NULL::message_templates, $3::jsonb);
 
 -- name: update
 -- Columns that $3 does not name keep their value. Only if the template was last changed at $4, because the

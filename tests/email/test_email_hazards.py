@@ -145,11 +145,12 @@ def test_odd_times() -> None:
 
 
 def test_a_part_that_has_no_bytes() -> None:
-    """A part whose text cannot be bytes is empty, and stops nothing."""
+    """A part whose text cannot be bytes is empty, or, to newer versions of Python, its escape; it
+    stops nothing."""
     part = Message()
     part.set_payload("\ud800")
 
-    assert b"" == mail_mime.content_of(part)
+    assert mail_mime.content_of(part) in (b"", rb"\ud800")
 
 
 @pytest.mark.parametrize(
