@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
-from channels.errors import ContentError
+from channels.errors import ContentError, Refused
 from channels.html import HTML_BYTES, TEXT_BYTES, from_text, looks_like_html, to_text
-from channels.model import Attachment, Content
+from channels.model import Attachment, Content, Mail
 from channels.styles import TooComplex, inline_styles
 from channels.text import is_sendable
 
@@ -90,6 +90,33 @@ def _read(text: str) -> ValidatedEmail | None:
         )
     except EmailNotValidError:
         return None
+
+
+def headers(mail: Mail, most_references: int | None = None) -> dict[str, str]:
+    """The headers that place a mail in its thread and let its reader unsubscribe.
+
+    Of a long thread the first of the references is kept, which says where it began, and so many of
+    the last ones, which say where it is.
+    """
+    named = {"Message-ID": f"<{mail.message_id}>"}
+    if mail.in_reply_to:
+        named["In-Reply-To"] = f"<{mail.in_reply_to}>"
+    if kept := mail.references:
+        if most_references is not None:
+            kept = tuple(dict.fromkeys([*kept[:1], *kept[-most_references:]]))
+        named["References"] = " ".join(f"<{each}>" for each in kept)
+    if mail.unsubscribe_url:
+        named["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        named["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
+    return {name: " ".join(value.split()) for name, value in named.items()}
+
+
+def bytes_of(attachment: Attachment) -> bytes:
+    """What a mail's file contains; raises `Refused` where a worker has not fetched it."""
+    if attachment.content is None:
+        raise Refused("An attachment of this mail was not fetched.", code="attachment")
+    return attachment.content
 
 
 def key(mailbox: str) -> str:

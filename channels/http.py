@@ -62,6 +62,11 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else {}
 
 
+def words_of(value: object) -> str:
+    """A provider's own words on one line, of 500 characters at most; empty where it has none."""
+    return " ".join(value.split())[:500] if isinstance(value, str) else ""
+
+
 def form_body(form: Mapping[str, object]) -> bytes:
     """A form as `application/x-www-form-urlencoded`; a list is the same field several times."""
     return "&".join(

@@ -17,6 +17,7 @@ from email.policy import EmailPolicy
 from email.utils import format_datetime
 from typing import Final
 
+from channels.email import bytes_of
 from channels.errors import Refused
 from channels.model import Attachment, Outbound
 
@@ -126,8 +127,6 @@ def _is_inline(attachment: Attachment, html: str | None) -> bool:
 
 
 def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = False) -> None:
-    if attachment.content is None:
-        raise Refused("An attachment's content is not at hand.", code="attachment")
     base, _, rest = (attachment.content_type or "").partition(";")
     kind, _, subtype = base.strip().lower().partition("/")
     if not re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", f"{kind}/{subtype}", re.ASCII) or kind in {
@@ -138,7 +137,7 @@ def _attach(message: MIMEPart, attachment: Attachment, *, is_inline: bool = Fals
     charset = re.search(r"charset\s*=\s*\"?([\w.:-]{1,40})", rest, re.ASCII | re.IGNORECASE)
     add = message.add_related if is_inline else message.add_attachment
     add(
-        attachment.content,
+        bytes_of(attachment),
         maintype=kind,
         subtype=subtype,
         disposition="inline" if is_inline else "attachment",

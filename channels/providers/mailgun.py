@@ -21,9 +21,9 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
-from channels import credentials
+from channels import credentials, email
 from channels.errors import AnswerLost, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
+from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after, words_of
 from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent, Told
 
@@ -119,8 +119,6 @@ def message_id(outbound: Outbound) -> str:
 
 
 def _file(attachment: Attachment) -> tuple[str, bytes]:
-    if attachment.content is None:
-        raise Refused("An attachment of this mail was not fetched.", code="attachment")
     kind, name = "attachment", attachment.filename or "attachment"
     if attachment.content_id:
         kind, name = "inline", attachment.content_id
@@ -129,7 +127,7 @@ def _file(attachment: Attachment) -> tuple[str, bytes]:
         name = name.replace(mark, escaped)
     content_type = " ".join((attachment.content_type or "application/octet-stream").split())
     head = f'name="{kind}"; filename="{name}"\r\nContent-Type: {content_type}'
-    return head, attachment.content
+    return head, email.bytes_of(attachment)
 
 
 def _multipart(parts: list[tuple[str, bytes]]) -> Body:
@@ -163,9 +161,8 @@ def read(answer: Answer) -> Sent:
 
 
 def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedForNow | AnswerLost:
-    words = payload.get("message")
-    own = " ".join(words.split())[:500] if isinstance(words, str) else ""
-    message, code = own or _meaning(answer.status), f"http-{answer.status}"
+    message = words_of(payload.get("message")) or _meaning(answer.status)
+    code = f"http-{answer.status}"
     if answer.status == 429:
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if answer.status >= 500 or answer.status == 408:

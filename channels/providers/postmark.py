@@ -20,9 +20,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from channels import credentials
+from channels import credentials, email
 from channels.errors import AnswerLost, Refused, RefusedForNow, Unreachable
-from channels.http import Answer, Limits, ask, json_object, retry_after
+from channels.http import Answer, Limits, ask, json_object, retry_after, words_of
 from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
@@ -86,25 +86,14 @@ def build(account: Account, outbound: Outbound) -> bytes:
 
 
 def _headers(mail: Mail) -> list[dict[str, str]]:
-    headers = {"Message-ID": f"<{mail.message_id}>", "X-PM-KeepID": "true"}
-    if mail.in_reply_to:
-        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
-    if mail.references:
-        # The first says where the thread began, the last ones where it is.
-        kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
-        headers["References"] = " ".join(f"<{each}>" for each in kept)
-    if mail.unsubscribe_url:
-        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return [{"Name": name, "Value": value} for name, value in headers.items()]
+    named = email.headers(mail, REFERENCES) | {"X-PM-KeepID": "true"}
+    return [{"Name": name, "Value": value} for name, value in named.items()]
 
 
 def _attachment(attachment: Attachment) -> dict[str, str]:
-    if attachment.content is None:
-        raise Refused("An attachment is not at hand.", code="attachment")
     part = {
         "Name": attachment.filename or "attachment",
-        "Content": b64encode(attachment.content).decode(),
+        "Content": b64encode(email.bytes_of(attachment)).decode(),
         "ContentType": attachment.content_type or "application/octet-stream",
     }
     if attachment.content_id:
@@ -130,9 +119,8 @@ def _sent(external_id: str, payload: Record, *names: str) -> Sent:
 
 def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | AnswerLost:
     status, code = answer.status, _code(payload)
-    words = payload.get("Message")
-    message = " ".join(words.split())[:500] if isinstance(words, str) else ""
-    message = message or REASONS.get(code or "") or f"Postmark answered with HTTP status {status}."
+    message = words_of(payload.get("Message")) or REASONS.get(code or "")
+    message = message or f"Postmark answered with HTTP status {status}."
     if status == 429 or code in RETRYABLE or (status == 503 and code is not None):
         return RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))
     if status >= 500 or status == 408:

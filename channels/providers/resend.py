@@ -21,11 +21,11 @@ from typing import Any, Final
 
 import aiohttp
 
-from channels import credentials
+from channels import credentials, email
 from channels.errors import AnswerLost, CannotAsk, NotLookedAt, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after
+from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after, words_of
 from channels.leaving import built
-from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+from channels.model import Account, Attachment, Channel, Outbound, Sent
 
 API: Final = "https://api.resend.com"
 HOST: Final = re.compile(r"api\.resend\.com")
@@ -92,34 +92,17 @@ def build(outbound: Outbound) -> bytes:
         "text": content.body,
         "html": content.html_body,
         "reply_to": mail.reply_to if mail else None,
-        "headers": _headers(mail) if mail else None,
+        "headers": email.headers(mail, REFERENCES) if mail else None,
         "attachments": [_attachment(each) for each in content.attachments],
         "tags": [{"name": TAG, "value": str(outbound.message_id)}],
     }
     return json.dumps({name: value for name, value in message.items() if value}).encode()
 
 
-def _headers(mail: Mail) -> dict[str, str]:
-    headers = {"Message-ID": f"<{mail.message_id}>"}
-    if mail.in_reply_to:
-        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
-    if mail.references:
-        # The first says where the thread began, the last ones where it is.
-        kept = dict.fromkeys([*mail.references[:1], *mail.references[-REFERENCES:]])
-        headers["References"] = " ".join(f"<{each}>" for each in kept)
-    if mail.unsubscribe_url:
-        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
-    return {name: " ".join(value.split()) for name, value in headers.items()}
-
-
 def _attachment(attachment: Attachment) -> dict[str, str]:
-    if attachment.content is None:
-        raise Refused("An attachment is not at hand.", code="attachment")
     part = {
         "filename": attachment.filename or "attachment",
-        "content": b64encode(attachment.content).decode(),
+        "content": b64encode(email.bytes_of(attachment)).decode(),
         "content_type": attachment.content_type or "application/octet-stream",
     }
     return part | ({"content_id": attachment.content_id} if attachment.content_id else {})
@@ -133,10 +116,9 @@ def read(answer: Answer) -> Sent:
         if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,64}", external_id):
             raise AnswerLost("Resend's answer names no mail.", code="unreadable")
         return Sent(external_id=external_id)
-    name, words = payload.get("name"), payload.get("message")
+    name, said = payload.get("name"), words_of(payload.get("message"))
     is_name = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
     code = str(name) if is_name else f"http-{answer.status}"
-    said = " ".join(words.split())[:500] if isinstance(words, str) else ""
     message = REASONS.get(code) or said or f"Resend answered with HTTP status {answer.status}."
     if answer.status == 429:
         raise RefusedForNow(message, code=code, retry_after=retry_after(answer.headers))

@@ -24,11 +24,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from channels import credentials
+from channels import credentials, email
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
-from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after
+from channels.http import LONGEST_WAIT, Answer, Limits, ask, parse_date, retry_after, words_of
 from channels.leaving import built
-from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
+from channels.model import Account, Attachment, Channel, Outbound, Sent
 
 API: Final = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
 CREDENTIALS: Final = {
@@ -111,36 +111,21 @@ def build(outbound: Outbound) -> dict[str, Any]:
     if content.attachments:
         body["attachments"] = [_attachment(each) for each in content.attachments]
     if outbound.mail:
-        body["headers"] = _headers(outbound.mail)
+        body["headers"] = email.headers(outbound.mail)
         if outbound.mail.reply_to:
             body["reply_to"] = {"email": outbound.mail.reply_to}
     return body
 
 
 def _attachment(attachment: Attachment) -> dict[str, str]:
-    if attachment.content is None:
-        raise Refused("An attachment of this mail was not fetched.", code="attachment")
     kind, _, _ = (attachment.content_type or "").partition(";")
     given = {
-        "content": b64encode(attachment.content).decode(),
+        "content": b64encode(email.bytes_of(attachment)).decode(),
         "type": kind.strip() or "application/octet-stream",
         "filename": attachment.filename or "attachment",
         "disposition": "inline" if attachment.content_id else "attachment",
     }
     return given | ({"content_id": attachment.content_id} if attachment.content_id else {})
-
-
-def _headers(mail: Mail) -> dict[str, str]:
-    headers = {"Message-ID": f"<{mail.message_id}>"}
-    if mail.in_reply_to:
-        headers["In-Reply-To"] = f"<{mail.in_reply_to}>"
-    if mail.references:
-        headers["References"] = " ".join(f"<{each}>" for each in mail.references)
-    if mail.unsubscribe_url:
-        headers["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
-    return {name: " ".join(value.split()) for name, value in headers.items()}
 
 
 def read(answer: Answer, outbound: Outbound) -> Sent:
@@ -170,9 +155,8 @@ def _words(text: str) -> str | None:
         return None
     errors = payload.get("errors") if isinstance(payload, dict) else None
     for error in errors if isinstance(errors, list) else []:
-        words = error.get("message") if isinstance(error, dict) else None
-        if isinstance(words, str) and words.strip():
-            return " ".join(words.split())[:500]
+        if isinstance(error, dict) and (words := words_of(error.get("message"))):
+            return words
     return None
 
 

@@ -22,7 +22,7 @@ import aiohttp
 from channels import credentials, mime
 from channels.aws import Signer
 from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
-from channels.http import Answer, Limits, ask, json_object, retry_after
+from channels.http import Answer, Limits, ask, json_object, retry_after, words_of
 from channels.leaving import built
 from channels.model import Account, Channel, Outbound, Sent
 
@@ -105,8 +105,7 @@ def read(answer: Answer, region: str) -> Sent:
 
 def _refusal(answer: Answer, payload: Mapping[str, Any]) -> Refused | RefusedForNow | AnswerLost:
     status, code = answer.status, _code(answer, payload)
-    words = payload.get("message", payload.get("Message"))
-    message = " ".join(words.split())[:500] if isinstance(words, str) else ""
+    message = words_of(payload.get("message", payload.get("Message")))
     message = message or REASONS.get(code or "") or f"SES answered with HTTP status {status}."
     # SES's own word that it did nothing: another 5xx may come from what is in between.
     if status == 429 or (code in RETRYABLE and (status < 500 or status == 503)):

@@ -43,11 +43,11 @@ def test_a_mail() -> None:
         "ReplyTo": "reply+token@example.com",
         "Headers": [
             {"Name": "Message-ID", "Value": f"<{ID}@example.com>"},
-            {"Name": "X-PM-KeepID", "Value": "true"},
             {"Name": "In-Reply-To", "Value": "<b@example.net>"},
             {"Name": "References", "Value": "<a@example.net> <b@example.net>"},
             {"Name": "List-Unsubscribe", "Value": f"<{MAIL.unsubscribe_url}>"},
             {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
+            {"Name": "X-PM-KeepID", "Value": "true"},
         ],
         "Attachments": [
             {"Name": "a.txt", "Content": "AP8=", "ContentType": "text/plain"},

@@ -12,7 +12,7 @@ from typing import Final
 from twilio.http.response import Response
 
 from channels.errors import AnswerLost, OptedOut, Refused, RefusedForNow
-from channels.http import parse_date, retry_after
+from channels.http import parse_date, retry_after, words_of
 from channels.model import Sent, Told
 from channels.providers.twilio.reasons import OPT_OUTS, RETRYABLE, explain
 
@@ -152,5 +152,4 @@ def _error(payload: object) -> tuple[str | None, str | None]:
     code, words = payload.get("code"), payload.get("message", payload.get("title"))
     if isinstance(code, bool) or not re.fullmatch(r"\d{3,6}", str(code)):
         code = None
-    words = " ".join(words.split())[:500] if isinstance(words, str) else None
-    return (None if code is None else str(code)), words or None
+    return (None if code is None else str(code)), words_of(words) or None
