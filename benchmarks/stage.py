@@ -23,8 +23,8 @@ from benchmarks.postgres import Postgres
 from benchmarks.processes import ROOT, Child, free_port
 from benchmarks.traffic import SOURCE, TEMPLATE, Known, number
 from channels.model import Channel
-from gateway import setup
 from gateway.ids import new_id
+from gateway.manage import setup
 from gateway.store.database import Database
 from gateway.vault import Vault
 

@@ -14,6 +14,7 @@ from channels.render import Renderer
 from channels.turns import FullError
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
+from gateway.accept.nudge import Nudge
 from gateway.api import docs
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
@@ -29,7 +30,6 @@ from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
 from gateway.metrics import of_process
-from gateway.nudge import Nudge
 from gateway.problems import (
     FieldError,
     Problem,

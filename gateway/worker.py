@@ -14,6 +14,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from gateway.accept.falling_back import FallingBack
+from gateway.accept.template_uses import TemplateUses
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
@@ -25,7 +26,6 @@ from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import listen
 from gateway.subscriptions.delivering import Deliveries
-from gateway.template_uses import TemplateUses
 
 _log = logger(__name__)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from gateway import placing
 from gateway.accept import repeating
 from gateway.accept.accepted import Accepted, Claim
+from gateway.accept.growth import Growth
 from gateway.accept.keeping import (
     Keep,
     NoneKeptError,
@@ -22,7 +23,6 @@ from gateway.accept.keeping import (
 )
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
-from gateway.growth import Growth
 from gateway.held import ANSWERED, Around, Lately, Wait
 from gateway.logs import logger
 from gateway.problems import Problem

@@ -23,7 +23,7 @@ MENDABLE = frozenset(
         "gateway.embedded.files.EmbeddedError",
         "gateway.dbmate.MigrationError",
         "gateway.serve.PortTakenError",
-        "gateway.setup.SetupError",
+        "gateway.manage.setup.SetupError",
         "gateway.store.errors.DatabaseAwayError",
         "gateway.store.errors.RefusedError",
         "gateway.vault.VaultError",

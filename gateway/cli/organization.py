@@ -39,7 +39,7 @@ def create_organization(
     as_json: Json = False,
 ) -> None:
     """Create an organization; names may repeat."""
-    from gateway import setup
+    from gateway.manage import setup
 
     async def do() -> UUID:
         async with _database() as (_, database):
@@ -63,7 +63,7 @@ def create_staff(
     as_json: Json = False,
 ) -> None:
     """Create a member of staff."""
-    from gateway import setup
+    from gateway.manage import setup
 
     async def do() -> tuple[UUID, UUID]:
         async with _database() as (_, database):
@@ -85,7 +85,7 @@ def create_token(
     import jwt
 
     from gateway.config import SettingsError, read_settings
-    from gateway.setup import SetupError
+    from gateway.manage.setup import SetupError
     from gateway.store import accounts
 
     settings = read_settings()
@@ -124,7 +124,7 @@ def create_link(
     as_json: Json = False,
 ) -> None:
     """Print a link that signs a member of staff in to the inbox, once, within 15 minutes."""
-    from gateway import setup
+    from gateway.manage import setup
     from gateway.sign_in_mail import LINK_SECONDS
     from gateway.vault import Vault
 
@@ -153,7 +153,7 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Create an API key; it is shown only once."""
-    from gateway import setup
+    from gateway.manage import setup
 
     async def do() -> setup.NewKey:
         async with _database() as (_, database):
@@ -185,7 +185,8 @@ def add_account(
     as_json: Json = False,
 ) -> None:
     """Store credentials for a provider; prints the webhook URLs to paste there."""
-    from gateway import registry, setup
+    from gateway import registry
+    from gateway.manage import setup
     from gateway.vault import Vault
 
     credentials = dict(_value(text) for text in [*(values or []), *(more or [])])
@@ -222,7 +223,7 @@ def add_sender(
     as_json: Json = False,
 ) -> None:
     """Add an address to send from."""
-    from gateway import setup
+    from gateway.manage import setup
 
     async def do() -> UUID:
         async with _database() as (_, database):
@@ -248,7 +249,7 @@ async def _database(*, needs_keys: bool = False) -> AsyncIterator[tuple[Settings
 
 
 def _value(text: str) -> tuple[str, str]:
-    from gateway.setup import SetupError
+    from gateway.manage.setup import SetupError
 
     name, equals, value = text.partition("=")
     if not equals or not name:

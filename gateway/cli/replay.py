@@ -117,13 +117,13 @@ async def _replay(
     from channels.download import Downloader
     from gateway.config import read_settings
     from gateway.logs import configure
+    from gateway.manage.setup import SetupError
     from gateway.media.files import Files
     from gateway.media.links import MediaLinks
     from gateway.media.store import open_store
     from gateway.receive.hook_accounts import HookAccounts
     from gateway.receive.replaying import Replaying, Wanted
     from gateway.runtime import database_of
-    from gateway.setup import SetupError
     from gateway.store import accounts
     from gateway.store.database import Database
     from gateway.vault import Vault

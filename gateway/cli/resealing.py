@@ -10,7 +10,7 @@ import typer
 from gateway.cli.output import Json, err, show
 
 if TYPE_CHECKING:
-    from gateway.resealing import Resealed
+    from gateway.manage.resealing import Resealed
 
 
 def reseal(as_json: Json = False) -> None:
@@ -37,7 +37,7 @@ def reseal(as_json: Json = False) -> None:
 
 async def _reseal() -> Resealed:
     from gateway.config import read_settings
-    from gateway.resealing import reseal
+    from gateway.manage.resealing import reseal
     from gateway.runtime import database_of
     from gateway.store.database import Database
     from gateway.vault import Vault

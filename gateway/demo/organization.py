@@ -11,10 +11,10 @@ from uuid import UUID
 import aiohttp
 
 from channels.model import Channel
-from gateway import setup
 from gateway.config import Settings
 from gateway.demo.story import MAILBOX, NUMBER, WHATSAPP, NotAsPlannedError, ask
 from gateway.ids import new_id
+from gateway.manage import setup
 from gateway.registry import webhook_urls
 from gateway.store import accounts
 from gateway.store.database import Database

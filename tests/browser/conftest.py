@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from gateway import links, setup
+from gateway import links
 from gateway.config import Settings
+from gateway.manage import setup
 from gateway.serve import bind, serve_web
 from gateway.store import accounts
 from gateway.store.database import Database

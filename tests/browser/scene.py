@@ -8,8 +8,8 @@ from uuid import UUID
 
 from channels.download import Downloader
 from channels.model import Channel
-from gateway import setup
 from gateway.ids import new_id
+from gateway.manage import setup
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
-from gateway import setup
+from gateway.manage import setup
 from gateway.store.database import Database
 from gateway.vault import Vault
 from tests.cli.shell import Shell, free_port, get, until

@@ -22,9 +22,9 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 
 from channels.model import Channel
-from gateway import setup
 from gateway.config import Settings
 from gateway.dispatch.pace import Pace
+from gateway.manage import setup
 from gateway.registry import webhook_urls
 from gateway.serve import bind, serve_web, serve_worker
 from gateway.simulator import build_simulator

@@ -15,8 +15,9 @@ import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from gateway import links, setup
+from gateway import links
 from gateway.config import Settings
+from gateway.manage import setup
 from gateway.vault import Vault
 from tests.service.conftest import Gateway, api, ask, database, gateway, settings, tenants
 

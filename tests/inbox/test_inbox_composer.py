@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from channels.model import Channel
-from gateway import setup
+from gateway.manage import setup
 from tests.inbox.conftest import ORIGIN, Inbox
 from tests.inbox.talking import ANN, MEMBER, hidden, reply, send, stored
 from tests.service.conftest import Ask

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Account
-from gateway import setup
 from gateway.ids import new_id
+from gateway.manage import setup
 from gateway.media.links import MediaLinks
 from gateway.receive.errands import Errands, Patience
 from gateway.registry import PROVIDERS, Provider

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from gateway import setup
+from gateway.manage import setup
 from gateway.receive.errands import Errands
 from gateway.store import media
 from gateway.store.database import Database

@@ -12,7 +12,7 @@ import time_machine
 
 from channels.download import Downloader
 from channels.model import Channel
-from gateway import setup
+from gateway.manage import setup
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.metrics import Metrics

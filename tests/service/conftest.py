@@ -21,10 +21,10 @@ from aiohttp.test_utils import TestServer
 
 from channels.download import Downloader
 from channels.model import Channel
-from gateway import setup
 from gateway.api.openapi import describe
 from gateway.app import build_app
 from gateway.config import Settings
+from gateway.manage import setup
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from channels.model import Channel
-from gateway import setup
+from gateway.manage import setup
 from gateway.store import queue
 from tests.service.wires import by_smtp, connect, from_twilio, row_of, send, step
 

@@ -15,7 +15,7 @@ from gateway.web.services import SERVICES
 if TYPE_CHECKING:
     import pytest
 
-    from gateway.nudge import Nudge
+    from gateway.accept.nudge import Nudge
     from gateway.store.database import Database
     from tests.service.conftest import Gateway
 

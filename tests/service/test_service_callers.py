@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.config import Settings
+from gateway.manage.setup import create_organization, create_staff
 from gateway.problems import Problem
-from gateway.setup import create_organization, create_staff
 from gateway.store.database import Database, Staff
 from gateway.store.listener import Listener
 from tests.service.conftest import SECRET, token

@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from channels.model import Channel
-from gateway import setup
-from gateway.setup import SetupError
+from gateway.manage import setup
+from gateway.manage.setup import SetupError
 from gateway.store import accounts, conversations
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 from channels.model import Sent
 from gateway.accept.falling_back import FallingBack
 from gateway.accept.last_contacts import LastContacts
+from gateway.accept.template_uses import TemplateUses
 from gateway.dispatch.hindered import Hindered
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
@@ -23,7 +24,6 @@ from gateway.metrics import Metrics
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.errors import HeldError, SlowError
-from gateway.template_uses import TemplateUses
 from tests.service.test_service_dispatch import Provider, provider
 from tests.service.test_service_held import until
 from tests.service.test_service_quarantine import SMS, keep_reports, run, send, statuses

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.api import keyring as module
 from gateway.api.keyring import Keyring
-from gateway.setup import create_key, create_organization
+from gateway.manage.setup import create_key, create_organization
 from gateway.store import accounts
 from gateway.store.database import ApiKey, Connection, Database
 from gateway.store.errors import DatabaseAwayError

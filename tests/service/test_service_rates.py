@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels.model import Channel
-from gateway import setup
 from gateway.dispatch.turns import Turn
+from gateway.manage import setup
 from tests.service.test_service_dispatch import Provider, provider, step
 
 __all__ = ["provider"]  # a fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from gateway.ids import new_id
-from gateway.resealing import Resealed, reseal
+from gateway.manage.resealing import Resealed, reseal
 from gateway.vault import Vault
 from tests.service.conftest import KEYS
 

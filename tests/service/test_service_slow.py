@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from channels.model import Channel
-from gateway import setup
 from gateway.accept.falling_back import FallingBack
 from gateway.ids import new_id
+from gateway.manage import setup
 from gateway.metrics import Metrics
 from gateway.worker import Worker
 from tests.servers import FakeApi, serving

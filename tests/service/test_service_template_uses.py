@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from gateway.template_uses import TemplateUses
+from gateway.accept.template_uses import TemplateUses
 from tests.service.test_service_held import held
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from twilio.request_validator import RequestValidator
 
 from channels.download import Downloader
 from channels.model import Channel
-from gateway import setup
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
+from gateway.manage import setup
 from gateway.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.replaying import Replayed, Replaying, Wanted
