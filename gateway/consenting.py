@@ -21,7 +21,7 @@ from gateway.registry import CARRIED
 from gateway.store import reports, suppressions
 from gateway.store.database import Connection
 from gateway.store.suppressions import Statement
-from webhooks.mail_letter import mailboxes
+from webhooks.mail.letter import mailboxes
 from webhooks.model import ConsentChange, Renamed
 
 # What we note in the evidence ourselves, and read again: nobody else's words may stand there.

@@ -21,7 +21,7 @@ from channels.model import Account, Attachment, Channel, Status
 from channels.providers.postmark import METADATA
 from webhooks import mail
 from webhooks.mail import Letter
-from webhooks.mail_letter import ATTACHMENTS
+from webhooks.mail.letter import ATTACHMENTS
 from webhooks.model import (
     ConsentChange,
     Reason,

@@ -21,7 +21,7 @@ from typing import Any, Final
 from channels.model import Account, Channel, Status
 from channels.providers.resend import TAG, secret_key
 from webhooks import resend_mail
-from webhooks.mail_letter import mailboxes
+from webhooks.mail.letter import mailboxes
 from webhooks.model import (
     ConsentChange,
     InvalidSignature,

@@ -14,7 +14,7 @@ from channels.model import Attachment
 from channels.providers.resend import API
 from webhooks import mail
 from webhooks.mail import Letter
-from webhooks.mail_letter import MORE_FILES
+from webhooks.mail.letter import MORE_FILES
 from webhooks.model import (
     Addition,
     Fetch,

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from channels.model import Attachment
-from webhooks import mail, mail_charsets, mail_mime
+from webhooks import mail
 from webhooks.forms import Form
-from webhooks.mail_letter import written_by
+from webhooks.mail import mime
+from webhooks.mail.charsets import decode
+from webhooks.mail.letter import written_by
 from webhooks.model import Unreadable, WebhookEvent
 from webhooks.values import members, stored, word
 
@@ -36,13 +38,13 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         )
     charsets = members(form.json("charsets"))
     texts = {
-        name: stored(mail_charsets.decode(value, word(charsets.get(name), 40)))
+        name: stored(decode(value, word(charsets.get(name), 40)))
         for name, value in reversed(form.fields)
         if name in PARSED
     }
     if not texts:
         raise Unreadable("The form holds no mail.")
-    message = mail_mime.parse((form.first("headers") or b"") + b"\r\n\r\n")
+    message = mime.parse((form.first("headers") or b"") + b"\r\n\r\n")
     name, address = written_by(message)
     told |= {"from_name": name} if name else {}
     letter = mail.Letter(

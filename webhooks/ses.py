@@ -18,7 +18,7 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.ses import TAG
 from webhooks import ses_mail, sns
-from webhooks.mail_letter import mailboxes
+from webhooks.mail.letter import mailboxes
 from webhooks.model import (
     ConsentChange,
     Fetch,

@@ -10,7 +10,9 @@ import pytest
 from channels import html, styles
 from channels.http import parse_date
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_mime, mail_text
+from webhooks import mail
+from webhooks.mail import mime
+from webhooks.mail.text import sanitised
 from webhooks.model import Inbound
 from webhooks.times import iso_time
 
@@ -80,13 +82,13 @@ def test_too_deep_to_be_styled(page: str) -> None:
 )  # fmt: skip
 def test_too_dense_to_be_made_harmless(page: str) -> None:
     """Text full of what its parser takes a long time for is not parsed."""
-    assert mail_text.sanitised(page) is None
+    assert sanitised(page) is None
 
 
 def test_long_pages_are_made_harmless() -> None:
     """An ordinary page may be as long as any, with spaces and quotation marks as people have."""
     page = "<p class=a>«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;</p>\n" * 9900
-    made = mail_text.sanitised(page) or ""
+    made = sanitised(page) or ""
     assert 9900 == made.count("«&nbsp;Où&nbsp;?&nbsp;» A &amp; B &lt;b&gt;")
 
 
@@ -101,8 +103,8 @@ def test_long_pages_are_made_harmless() -> None:
 )
 def test_characters_by_their_names_are_made_harmless(page: str) -> None:
     """A log or a table has as many of them as it has cells and arrows."""
-    assert cpu_seconds(lambda: mail_text.sanitised(page), runs=1) < 1
-    assert mail_text.sanitised(page) is not None
+    assert cpu_seconds(lambda: sanitised(page), runs=1) < 1
+    assert sanitised(page) is not None
 
 
 def test_ordinary_pages_are_styled() -> None:
@@ -150,7 +152,7 @@ def test_a_part_that_has_no_bytes() -> None:
     part = Message()
     part.set_payload("\ud800")
 
-    assert mail_mime.content_of(part) in (b"", rb"\ud800")
+    assert mime.content_of(part) in (b"", rb"\ud800")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from channels import mime
 from channels.errors import Refused
 from channels.model import Attachment, Outbound
 from tests.smtp.values import MESSAGE_ID, outbound
-from webhooks import mail_mime
+from webhooks.mail.mime import parse
 
 DATE = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SUBJECTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1)
@@ -54,14 +54,14 @@ def test_every_subject_survives(subject: str) -> None:
     raw = mime.as_bytes(outbound(subject=subject))
     head, _, _ = raw.partition(b"\r\n\r\n")
     assert max(map(len, head.split(b"\r\n"))) <= 98
-    parsed = mail_mime.parse(raw).first("subject") or ""
+    parsed = parse(raw).first("subject") or ""
     assert parsed.strip() == subject.strip()
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0")))
 def test_every_text_survives(text: str) -> None:
     """Texts come back as they were, but for the end of the last line."""
-    found = mail_mime.parse(mime.as_bytes(outbound(body=text))).text or ""
+    found = parse(mime.as_bytes(outbound(body=text))).text or ""
     assert found.replace("\r\n", "\n").removesuffix("\n") == text.removesuffix("\n")
 
 

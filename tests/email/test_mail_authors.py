@@ -7,8 +7,8 @@ import pytest
 from tests.costs import cpu_seconds
 from tests.sendgrid.values import multipart, posted
 from webhooks import mail, sendgrid
-from webhooks.mail_author import author
-from webhooks.mail_letter import Letter, inbound
+from webhooks.mail.author import author
+from webhooks.mail.letter import Letter, inbound
 from webhooks.model import Inbound, Unknown
 
 THEM = "eve@evil.example"

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from channels.model import Attachment, Channel
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_headers, mail_text
+from webhooks import mail
 from webhooks.mail import Letter, inbound
-from webhooks.mail_letter import mailboxes
+from webhooks.mail.headers import decoded, filename
+from webhooks.mail.letter import mailboxes
+from webhooks.mail.text import new_text, sanitised
 from webhooks.model import Inbound, Unknown
 
 HEAD = (
@@ -270,7 +272,7 @@ def test_charsets(headers: dict[str, str], text: str, expected: str) -> None:
 )  # fmt: skip
 def test_headers(raw: str, expected: str) -> None:
     """Encoded words and plain bytes are read, also where programs got them wrong."""
-    assert mail_headers.decoded(raw) == expected
+    assert decoded(raw) == expected
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_headers(raw: str, expected: str) -> None:
 )  # fmt: skip
 def test_file_names(given_name: str | None, expected: str | None) -> None:
     """Names have no path, nothing unseen, and an end."""
-    assert mail_headers.filename(given_name) == expected
+    assert filename(given_name) == expected
 
 
 def test_parts() -> None:
@@ -420,7 +422,7 @@ def test_any_bytes(raw: bytes) -> None:
 )  # fmt: skip
 def test_quotations(text: str, new: str, quoted: str) -> None:
     """New text stands apart from the quotation that ends a letter; no other text is lost."""
-    assert mail_text.new_text(text) == (new, quoted)
+    assert new_text(text) == (new, quoted)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +444,7 @@ def test_quotations(text: str, new: str, quoted: str) -> None:
 )  # fmt: skip
 def test_sanitising(source: str, expected: str | None) -> None:
     """HTML of strangers can neither run, nor post, nor cover the page."""
-    assert mail_text.sanitised(source) == expected
+    assert sanitised(source) == expected
 
 
 def test_base64_of_everything() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_charsets
+from webhooks import mail
+from webhooks.mail import charsets
 from webhooks.model import Inbound
 
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
@@ -104,7 +105,7 @@ def test_the_cost_of_names(bad: str) -> None:
 )  # fmt: skip
 def test_odd_labels(charset: str, data: bytes, text: str) -> None:
     """Charsets under the names that some programs give them."""
-    assert text == mail_charsets.decode(data, charset)
+    assert text == charsets.decode(data, charset)
 
 
 def test_a_mark_before_the_text() -> None:

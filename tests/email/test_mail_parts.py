@@ -7,8 +7,9 @@ import base64
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_parts
-from webhooks.mail_mime import CUT
+from webhooks import mail
+from webhooks.mail import parts
+from webhooks.mail.mime import CUT
 from webhooks.model import Inbound
 
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
@@ -154,4 +155,4 @@ SLOW = {
 def test_the_cost_of_parts(raw: str) -> None:
     """Megabytes that are made to be slow to part are parted within a moment."""
     data = raw.encode()
-    assert cpu_seconds(lambda: mail_parts.tree(data), runs=1) < 0.5
+    assert cpu_seconds(lambda: parts.tree(data), runs=1) < 0.5

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.mail_mime import content_of, leaves
-from webhooks.mail_parts import tree
+from webhooks.mail.mime import content_of, leaves
+from webhooks.mail.parts import tree
 
 LINES = st.lists(
     st.sampled_from(

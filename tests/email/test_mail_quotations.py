@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_text
+from webhooks import mail
+from webhooks.mail.text import new_text
 from webhooks.model import Inbound
 
 PASSED_ON = (
@@ -24,14 +25,14 @@ PASSED_ON = (
 )
 def test_passed_on(text: str) -> None:
     """What somebody passes on is what they want to say: it is no quotation."""
-    assert (text, "") == mail_text.new_text(text)
+    assert (text, "") == new_text(text)
 
 
 def test_words_about_what_was_passed_on() -> None:
     """Whoever answers what somebody has passed on may say so."""
     quoted = "On 1 Jan 2026 at 10:00, Shop <shop@example.com> wrote:\n> a"
     new = "I got the forwarded message."
-    assert (new, quoted) == mail_text.new_text(f"{new}\n\n{quoted}")
+    assert (new, quoted) == new_text(f"{new}\n\n{quoted}")
 
 
 @pytest.mark.parametrize(
@@ -59,14 +60,14 @@ def test_passed_on_by_outlook(subject: str, *, is_whole: bool) -> None:
 def test_words_like_those_before_a_quotation(text: str) -> None:
     """Words that mail programs write before a quotation are a person's where they name neither an
     address nor a time, and nothing quoted follows."""
-    assert (text, "") == mail_text.new_text(text)
+    assert (text, "") == new_text(text)
 
 
 def test_such_words_before_a_quotation() -> None:
     """A person's own such words do not hide the introduction of what is quoted below."""
     new = "On Monday your colleague wrote:\nIt is paid.\n\nIs that so?"
     quoted = "On 1 Jan 2026 at 10:00, Shop <shop@example.com> wrote:\n> a"
-    assert (new, quoted) == mail_text.new_text(f"{new}\n\n{quoted}")
+    assert (new, quoted) == new_text(f"{new}\n\n{quoted}")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_such_words_before_a_quotation() -> None:
 def test_introductions(introduction: str) -> None:
     """What stands above a quotation in whatever language belongs to it, if it says when and who."""
     quoted = f"{introduction}\n> old"
-    assert ("Sí.", quoted) == mail_text.new_text(f"Sí.\n\n{quoted}")
+    assert ("Sí.", quoted) == new_text(f"Sí.\n\n{quoted}")
 
 
 @pytest.mark.parametrize(
@@ -100,14 +101,14 @@ def test_introductions(introduction: str) -> None:
 )
 def test_no_introductions(above: str, below: str) -> None:
     """A person's own words above a quotation are theirs."""
-    assert (above, below) == mail_text.new_text(f"{above}\n{below}")
+    assert (above, below) == new_text(f"{above}\n{below}")
 
 
 def test_rules_above_introductions() -> None:
     """The line that Outlook draws above what it quotes is no text of the person's."""
     mail_of = "Von: Shop\nGesendet: Montag\nAn: Ann\nBetreff: Hallo\n\nold"
     for rule in ("_" * 32, "-----Ursprüngliche Nachricht-----"):
-        assert ("Ja.", f"{rule}\n{mail_of}") == mail_text.new_text(f"Ja.\n\n{rule}\n{mail_of}")
+        assert ("Ja.", f"{rule}\n{mail_of}") == new_text(f"Ja.\n\n{rule}\n{mail_of}")
 
 
 @pytest.mark.parametrize(
@@ -200,4 +201,4 @@ def test_an_introduction_wherever_it_stands(lines: int) -> None:
         "On Mon, Nov 2, 2026 at 10:00 AM Ann <ann@x.example>\nwrote:\n\n> Hello",
         "From: Ann <ann@x.example>\nSent: Monday 10:00\nTo: Ben\nSubject: Visit\n\nHello",
     ):
-        assert new == mail_text.new_text(f"{new}\n\n{said}")[0]
+        assert new == new_text(f"{new}\n\n{said}")[0]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks import mail, mail_flowed, mail_mime
+from webhooks import mail
+from webhooks.mail import flowed, mime
 from webhooks.model import Inbound
 
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
@@ -95,17 +96,17 @@ BROKEN = (
 def test_lines_that_were_broken(kind: str, text: str, end: str) -> None:
     """Words and addresses that were broken into lines are whole again; quoted lines stay."""
     raw = f"{HEAD}Content-Type: text/plain; charset=utf-8; {kind}\n\n{FLOWED}"
-    assert text == (mail_mime.parse(raw.replace("\n", end).encode()).text or "").replace(end, "\n")
+    assert text == (mime.parse(raw.replace("\n", end).encode()).text or "").replace(end, "\n")
 
 
 def test_html_has_no_broken_lines() -> None:
     """Lines of HTML are as they are, whatever its type says of them: in some, spaces count."""
     raw = f"{HEAD}Content-Type: text/html; format=flowed; delsp=yes\n\n<p>Hello \nworld</p>"
-    assert "<p>Hello \nworld</p>" == mail_mime.parse(raw.encode()).html
+    assert "<p>Hello \nworld</p>" == mime.parse(raw.encode()).html
 
 
 def test_the_cost_of_broken_lines() -> None:
     """Very many are put together within a moment."""
     for line in ("x \n", " \n", "x", " ", "> \n"):
         given = line * (10**6 // len(line))
-        assert cpu_seconds(lambda: mail_flowed.unbroken(given), runs=1) < 0.5  # noqa: B023
+        assert cpu_seconds(lambda: flowed.unbroken(given), runs=1) < 0.5  # noqa: B023

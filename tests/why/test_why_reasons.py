@@ -22,7 +22,7 @@ from channels.providers.twilio import reasons as twilio
 from gateway.registry import PROVIDERS
 from gateway.why import Reason, failure, own_reasons
 from gateway.why.twilio_reasons import CALLS
-from webhooks import mail_codes
+from webhooks.mail import codes
 
 ROOT = Path(__file__).resolve().parents[2]
 # What `webhooks.postmark.STATUSES` calls failed, by its number.
@@ -76,10 +76,10 @@ KNOWN: list[tuple[str, str, set[str]]] = [
     (
         "email",
         "smtp",
-        {*smtp_replies.REASONS, *mail_codes.REASONS, *mail_codes.BAD_ADDRESS,
-         *mail_codes.UNSPECIFIC},
+        {*smtp_replies.REASONS, *codes.REASONS, *codes.BAD_ADDRESS,
+         *codes.UNSPECIFIC},
     ),
-    ("email", "smtp", {code.replace("5.", "4.", 1) for code in mail_codes.REASONS}),
+    ("email", "smtp", {code.replace("5.", "4.", 1) for code in codes.REASONS}),
 ]  # fmt: skip
 
 

@@ -19,10 +19,10 @@ from uuid import UUID
 
 from channels.model import Account, Channel, Status
 from channels.providers.meta.reasons import OPTED_OUT, read_error
-from webhooks import meta_messages
-from webhooks.meta_people import by_id, for_each, updated
-from webhooks.meta_values import ID_CHARACTERS, Given, address, filled, items, moment, obj
-from webhooks.meta_values import text as _text
+from webhooks.meta import messages
+from webhooks.meta.people import by_id, for_each, updated
+from webhooks.meta.values import ID_CHARACTERS, Given, address, filled, items, moment, obj
+from webhooks.meta.values import text as _text
 from webhooks.model import (
     UNNAMED,
     ConsentChange,
@@ -240,7 +240,7 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
 
 # What a change holds, by its field and then by its own name.
 READERS: Final[dict[str, dict[str, Callable[[Given, Given], list[WebhookEvent]]]]] = {
-    "messages": {"messages": meta_messages.read, "statuses": _status, "errors": _error},
+    "messages": {"messages": messages.read, "statuses": _status, "errors": _error},
     "user_preferences": {"user_preferences": _preference},
     "user_id_update": {"user_id_update": updated},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from channels.html import HTML_BYTES, TEXT_BYTES
-from webhooks.mail_text import derived
+from webhooks.mail.text import derived
 
 NO_LETTER: Final = re.compile(r"[\W_]+")
 # Letters of a text that is surely no other's part.

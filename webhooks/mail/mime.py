@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
-from webhooks.mail_charsets import decode, of_page
-from webhooks.mail_flowed import is_broken, unbroken
-from webhooks.mail_headers import HEADER_BYTES, decoded, unfolded
-from webhooks.mail_names import name_of
-from webhooks.mail_parts import ERRORS, Part, encoding_of, tree
-from webhooks.mail_written import Written
+from webhooks.mail.charsets import decode, of_page
+from webhooks.mail.flowed import is_broken, unbroken
+from webhooks.mail.headers import HEADER_BYTES, decoded, unfolded
+from webhooks.mail.names import name_of
+from webhooks.mail.parts import ERRORS, Part, encoding_of, tree
+from webhooks.mail.written import Written
 from webhooks.values import stored
 
 PARTS, HEADERS = 200, 300

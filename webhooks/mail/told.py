@@ -9,10 +9,10 @@ from typing import Final
 from uuid import UUID
 
 from channels.model import Attachment
-from webhooks.mail_author import author
-from webhooks.mail_letter import Letter, external_id, written_by
-from webhooks.mail_mime import Message
-from webhooks.mail_parts import Part
+from webhooks.mail.author import author
+from webhooks.mail.letter import Letter, external_id, written_by
+from webhooks.mail.mime import Message
+from webhooks.mail.parts import Part
 from webhooks.values import stored
 
 PARTS, SCANNED = 50, 64 * 2**10

@@ -9,9 +9,9 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from webhooks.mail_charsets import decode, unlabelled
-from webhooks.mail_headers import decoded, filename
-from webhooks.mail_parts import Part
+from webhooks.mail.charsets import decode, unlabelled
+from webhooks.mail.headers import decoded, filename
+from webhooks.mail.parts import Part
 
 PARAMETER: Final = re.compile(
     r";\s*+([^\s;=*]++)(?:\*([0-9]{1,3}))?(\*)?\s*+=\s*+"

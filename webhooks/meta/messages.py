@@ -13,8 +13,8 @@ from urllib.parse import quote
 from channels.model import Attachment, Channel
 from channels.providers.meta import API, VERSION
 from channels.providers.meta.reasons import read_error
-from webhooks import meta_people
-from webhooks.meta_values import (
+from webhooks.meta import people
+from webhooks.meta.values import (
     ID_CHARACTERS,
     Given,
     address,
@@ -57,7 +57,7 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
     system = obj(message.get("system"))
     named = (
         message.get("from"), message.get("from_user_id"), system.get("previous_user_id"),
-        meta_people.told_before(system),
+        people.told_before(system),
     )  # fmt: skip
     sender = next((each for name in named if (each := address(name))), "")
     if not sender:
@@ -77,8 +77,8 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=moment(message.get("timestamp")),
         detail=_detail(message, kind, value),
     )
-    told = meta_people.wishes(received, message, value) if kind in SAID else []
-    news = meta_people.renamed(external_id, message) if kind == "system" else []
+    told = people.wishes(received, message, value) if kind in SAID else []
+    news = people.renamed(external_id, message) if kind == "system" else []
     return [received, *told, *news]
 
 
@@ -136,7 +136,7 @@ def _quotes(message: Given, kind: str) -> str | None:
 
 
 def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
-    part, contact = obj(message.get(kind)), meta_people.contact(message, value)
+    part, contact = obj(message.get(kind)), people.contact(message, value)
     reply = _reply(part) if kind == "interactive" else {}
     system = part if kind == "system" else {}
     code, words = read_error(next(iter(items(message.get("errors"))), None))
@@ -147,7 +147,7 @@ def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
         ProfileName=obj(contact.get("profile")).get("name"),
         username=obj(contact.get("profile")).get("username") or contact.get("username"),
         # Who has another number or user id now goes on in the same conversation.
-        new_address=meta_people.new_address(message) if kind == "system" else None,
+        new_address=people.new_address(message) if kind == "system" else None,
         user_id=message.get("from_user_id") or contact.get("user_id") or system.get("user_id"),
         wa_id=contact.get("wa_id"),
         button_payload=part.get("payload") if kind == "button" else reply.get("id"),

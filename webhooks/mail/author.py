@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from channels.email import to_mailbox
-from webhooks.mail_headers import WORD, decoded, shifted
+from webhooks.mail.headers import WORD, decoded, shifted
 
 CHARACTERS: Final = 4 * 2**10
 _ATOM: Final = r'[^\x00-\x20\x7f\s@<>()\[\]",;:.\\]+'

@@ -7,7 +7,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_qp
 
-from webhooks.mail_charsets import decode, unlabelled
+from webhooks.mail.charsets import decode, unlabelled
 from webhooks.values import stored
 
 HEADER_BYTES = 64 * 2**10

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from webhooks import mail_told
-from webhooks.mail_letter import Letter, inbound, letter_of
-from webhooks.mail_mime import parse
-from webhooks.mail_reports import reports
+from webhooks.mail.letter import Letter, inbound, letter_of
+from webhooks.mail.mime import parse
+from webhooks.mail.reports import reports
+from webhooks.mail.told import of_letter, of_message
 from webhooks.model import Unknown, WebhookEvent
 
 __all__ = ["Letter", "events", "inbound", "taken_apart"]
@@ -34,7 +34,7 @@ def events(
     empty sender of bounces).
     """
     message = parse(raw)
-    found = reports(mail_told.of_message(message, sender), provider=provider)
+    found = reports(of_message(message, sender), provider=provider)
     if found:
         return found
     letter = letter_of(
@@ -51,7 +51,7 @@ def taken_apart(letter: Letter, *, provider: str, sender: str | None) -> list[We
     A provider may leave out what names the message of a report: without it, it is a letter, which
     somebody may read.
     """
-    found = reports(mail_told.of_letter(letter, sender), provider=provider)
+    found = reports(of_letter(letter, sender), provider=provider)
     if any(not isinstance(event, Unknown) for event in found):
         return found
     is_null = sender is not None and sender.strip() in {"", "<>"}

@@ -15,9 +15,9 @@ from uuid import UUID
 
 from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
-from webhooks import mail_words
-from webhooks.mail_codes import ENHANCED, explanation, is_bad_address
-from webhooks.mail_told import Told, head_of, our_id
+from webhooks.mail import words
+from webhooks.mail.codes import ENHANCED, explanation, is_bad_address
+from webhooks.mail.told import Told, head_of, our_id
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
 from webhooks.values import stored
 
@@ -224,7 +224,7 @@ def _complaint(notice: Notice, fields: Fields) -> list[WebhookEvent]:
 
 def _old_form(told: Told, *, provider: str) -> list[WebhookEvent]:
     """A bounce in words alone; none where it is a letter."""
-    said = mail_words.read(told)
+    said = words.read(told)
     if said is None:
         return []
     notice = Notice(

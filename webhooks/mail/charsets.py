@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from webhooks import mail_japanese
+from webhooks.mail import japanese
 
 # Codecs that a mail may name and that are none for text, or cost more than they decode.
 NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
@@ -66,7 +66,7 @@ def decode(data: bytes, charset: str | None) -> str:
             return data.decode(_codec(name, named, WINDOWS))
         if not _is_utf_8(data):
             if name in EUC_JP:
-                return mail_japanese.euc_jp(data)
+                return japanese.euc_jp(data)
             with suppress(LookupError):
                 return data.decode(_codec(name, named, WINDOWS | LARGER), "replace")
     return _guessed(data)
@@ -92,8 +92,8 @@ def unlabelled(data: bytes, charset: str | None) -> str:
 
 def _guessed(data: bytes) -> str:
     """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
-    if data.isascii() and mail_japanese.is_iso_2022_jp(data):
-        return mail_japanese.iso_2022_jp(data)
+    if data.isascii() and japanese.is_iso_2022_jp(data):
+        return japanese.iso_2022_jp(data)
     text = data.decode(errors="replace")
     lost = text.count("\ufffd")
     read = len(text) - len(text.encode("ascii", "ignore")) - lost

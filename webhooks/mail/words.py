@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from webhooks.mail_codes import ENHANCED
-from webhooks.mail_told import MESSAGE_ID, SCANNED, Told, our_id
+from webhooks.mail.codes import ENHANCED
+from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
 from webhooks.values import stored
 
 BOUNCE_SUBJECT = re.compile(

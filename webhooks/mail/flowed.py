@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from webhooks.mail_parts import ERRORS, Part
+from webhooks.mail.parts import ERRORS, Part
 
 # An end of a line that is none, where neither it nor the next one is quoted or a signature's mark.
 SOFT: Final = re.compile(r"^(?!>|-- $)(.*) \n(?!>|-- $|$)", re.MULTILINE)

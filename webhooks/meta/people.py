@@ -12,7 +12,7 @@ from typing import Final
 from channels import consent, phone
 from channels.consent import Consent
 from channels.model import Channel
-from webhooks.meta_values import (
+from webhooks.meta.values import (
     DETAIL_CHARACTERS,
     ID_CHARACTERS,
     Given,

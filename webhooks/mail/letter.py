@@ -14,10 +14,10 @@ from channels.email import to_mailbox
 from channels.html import HTML_BYTES
 from channels.http import parse_date
 from channels.model import Attachment, Channel
-from webhooks.mail_author import author
-from webhooks.mail_headers import decoded, filename
-from webhooks.mail_mime import Message
-from webhooks.mail_text import derived, new_text, sanitised
+from webhooks.mail.author import author
+from webhooks.mail.headers import decoded, filename
+from webhooks.mail.mime import Message
+from webhooks.mail.text import derived, new_text, sanitised
 from webhooks.model import Inbound
 from webhooks.values import stored
 
@@ -54,7 +54,7 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Letter:
-    """A mail that somebody wrote to us, as its provider or `webhooks.mail_mime` read it.
+    """A mail that somebody wrote to us, as its provider or `webhooks.mail.mime` read it.
 
     `external_id` is the Message-ID ("" where it has none), addresses may still have names and
     <>; `sender` is that of the envelope, which counts where `from_address` holds no address;
