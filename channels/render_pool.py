@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from channels.turns import FullError, Places
+from channels.lines import FullError, Places
 
 # By its path: `-I` keeps the environment and the working folder out of its imports.
 COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("sandbox_child.py")))

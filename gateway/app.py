@@ -10,8 +10,8 @@ import aiohttp
 from aiohttp import web
 
 from channels.download import Downloader, DownloadError
+from channels.lines import FullError
 from channels.render import Renderer
-from channels.turns import FullError
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge

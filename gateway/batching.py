@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from channels.turns import FullError, Lines
+from channels.lines import FullError, Lines
 
 # Seconds for which a held owner is remembered; how many held batches are tried at the same time.
 _REMEMBERED = 30.0

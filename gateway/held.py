@@ -20,7 +20,7 @@ R = TypeVar("R")
 _REMEMBERED = 30.0
 # Seconds for a statement that callers or providers wait for, who go away after 15: what is slow
 # for one of them is found out before.
-ANSWERED = 10.0
+ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Around:
 
 
 class Lately:
-    """Organizations that met something a while ago, and meet it again if they are tried."""
+    """Organizations whose rows were locked or slow a while ago, and are again if they are tried."""
 
     def __init__(self) -> None:
         self._until: dict[UUID, float] = {}
 
     def add(self, organization_id: UUID) -> None:
-        """It met it just now."""
+        """Its rows were locked or slow just now."""
         now = time.monotonic()
         self._until = {each: until for each, until in self._until.items() if until > now}
         self._until[organization_id] = now + _REMEMBERED

@@ -82,7 +82,7 @@ async def adopt(
 async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]) -> list[Placed]:
     """Who has another address is in their conversation under that, too, if there is one.
 
-    A place for each further address: of those that have one of their own, each is to be joined.
+    A place for each further address, because each may have a conversation of its own to join.
     """
     places = []
     for each in news:

@@ -17,7 +17,7 @@ from pathlib import Path
 from gateway import migrate
 from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
 from gateway.embedded.server import EmbeddedServer
-from gateway.store.address import fault_of
+from gateway.store.dsn import fault_of
 
 
 @asynccontextmanager

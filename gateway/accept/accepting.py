@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
-from channels.turns import FullError
+from channels.lines import FullError
 from gateway import parts
 from gateway.accept import repeating
 from gateway.accept.accepted import Accepted, Idempotency

@@ -47,13 +47,18 @@ _log = logger(__name__)
 
 # No provider has a message of these that waits in the queue: no answer of it was ever lost.
 _NOT_LEFT = {Status.PENDING, Status.SENDING}
-# In one transaction, because each may have a MiB of steps; and one by one, before it is looked
-# again whether they can be followed together.
-_AT_ONCE, _EACH = 20, 100
-# Seconds to wait for what another program holds; until that is tried again, what else there is of
-# the same organization, and what a rule of the database refuses.
+# Followed in one transaction: each may have a MiB of steps.
+_AT_ONCE = 20
+# Followed one by one, before they are tried together again.
+_EACH = 100
+# Seconds to wait for what another program holds.
 _PATIENCE = 1
-_HELD, _BESIDE, _REFUSED = 10.0, 3.0, 60.0
+# Seconds until what another program held is tried again.
+_HELD = 10.0
+# The same for what else there is of that organization, which was not tried.
+_BESIDE = 3.0
+# The same for what a rule of the database refuses.
+_REFUSED = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,8 +121,10 @@ class FallingBack:
         return len(done.due), len(done.rows)
 
     async def _one_by_one(self) -> tuple[int, int]:
-        """What cannot be followed now is postponed; after one that was waited for the rest of its
-        organization's is, too, for less: each would be."""
+        """Follow each by itself, and postpone what fails.
+
+        Once one was waited for, the rest of its organization is postponed untried, for less long.
+        """
         async with self._database.as_service(planned_once=True) as db:
             keys = await fallbacks.due(db, _EACH)
         stored = 0

@@ -19,16 +19,20 @@ from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds between two attempts, to wait for a lock, and for the last one; how many leads may wait,
-# and how long (a deleted one is never free). What is dropped is set with the next message to that
-# lead.
-_AGAIN, _PATIENCE, _AT_END = 1.0, 1.0, 2.0
+# Seconds between two attempts.
+_AGAIN = 1.0
+# Seconds to wait for a lock.
+_PATIENCE = 1.0
+# Seconds for the last attempt, when the process ends.
+_AT_END = 2.0
+# So many leads may wait, and so long (a deleted one is never free): what is dropped is set with the
+# next message to that lead.
 _MOST = 10_000
 _LONGEST = timedelta(hours=1)
 
 
 class LastContacts:
-    """Sets it later."""
+    """Sets `last_contacted_at` once the lead is free."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -21,6 +21,6 @@ class Pauses:
         return time.monotonic() - self._since > _AT_ONCE
 
     async def take(self) -> None:
-        """Let them."""
+        """Let others have their turn, and begin to count anew."""
         await asyncio.sleep(0)
         self._since = time.monotonic()

@@ -23,7 +23,7 @@ from gateway.accept.keeping import (
 )
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
-from gateway.held import ANSWERED, Around, Lately, Wait
+from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
@@ -180,7 +180,7 @@ class Storing:
     ) -> list[tuple[Stored, list[Placed]]]:
         """Raises `_OthersError`, with nothing stored, for more claims that are others'."""
         left: dict[UUID, list[UUID]] = {}
-        async with self._database.as_service(patience=wait.seconds, seconds=ANSWERED) as db:
+        async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             firsts = await _firsts(db, batch, others)
             rows: dict[UUID, list[Row]] = defaultdict(list)
             for accepted in firsts:

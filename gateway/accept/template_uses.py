@@ -16,9 +16,14 @@ from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError
 
 _log = logger(__name__)
 
-# Seconds until a template that could not be written to is tried again, and one that needed what
-# somebody held, or took long; how long to wait for that, and for one template.
-_AGAIN, _HELD, _PATIENCE, _LONGEST = 600.0, 60.0, 2, 3
+# Seconds until a template is tried again that could not be written to.
+_AGAIN = 600.0
+# The same where somebody held what it needed, or it took long.
+_HELD = 60.0
+# Seconds to wait for what somebody holds.
+_PATIENCE = 2
+# Seconds that one template may take.
+_LONGEST = 3
 
 
 class TemplateUses:

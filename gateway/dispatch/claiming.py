@@ -32,9 +32,11 @@ _HELD, _REFUSED = 2.0, 120.0
 # fails; of one organization one for each `_APART`, half of what `quarantine` looks at meanwhile, so
 # that what has not been tried yet has its turn, too.
 _APART, _TOGETHER = 2.0, 60.0
-# A claim takes milliseconds. A brief one waits so many seconds for a lock, for a statement, and to
-# find the messages that it leaves out: the others leave soon enough after they were claimed.
-_BRIEFLY, _WHICH = Wait(for_rows=False, seconds=0.5, most=1.0), 4.0
+# A claim takes milliseconds; a brief one gives up after these.
+_BRIEFLY = Wait(for_rows=False, seconds=0.5, most=1.0)
+# Seconds in which a brief one finds the messages that it leaves out: the others leave soon enough
+# after they were claimed.
+_WHICH = 4.0
 
 
 class Claiming:

@@ -23,7 +23,8 @@ class Pace:
     are longer for a large mail (`sizes`), and for a mail server (`more_seconds` of `Provider`).
     `sure_after` the claim a provider that does not list the message surely does not have it: by
     then the request has arrived, and its list has caught up; until then it is asked every
-    `ask_every`. An outcome that a defect of ours keeps from being stored is tried `most_defects`
+    `ask_every`, or `twin_wait` later while an equal message is under way. A message fails with the
+    refusal after `most_refusals`, and stays unknown after `most_questions`. An outcome that a defect of ours keeps from being stored is tried `most_defects`
     times, which takes six minutes. Files of `most_bytes` are under way at once; what has no room
     for its own within `longest_wait` is another's turn.
     """

@@ -34,9 +34,10 @@ _REFUSED = 20
 # Where it was nobody's in particular that claims wait, so many seconds until that is looked at
 # again.
 _NOT_AGAIN = 30.0
-# An organization that is claimed for apart has one of so many places; until that goes well, so many
-# entries are tried: few, because each half of them may take a second.
-_ITS_SHARE, _FEW = 4, 4
+# An organization that is claimed for apart has one of so many places.
+_ITS_SHARE = 4
+# So many of its entries are tried until that goes well: each half of them may take a second.
+_FEW = 4
 
 
 class Claim(Protocol):

@@ -15,9 +15,9 @@ from typing import Any
 
 from channels.model import Sent
 from gateway.batching import Batching
+from gateway.dispatch.answer_reports import ToldByAnswers
 from gateway.dispatch.enduring import until_stored
 from gateway.dispatch.events import ids, renamed, taken
-from gateway.dispatch.told import ToldByAnswers
 from gateway.held import Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
-from channels.turns import Places
+from channels.lines import Places
 from gateway.live.events import Render
 from gateway.live.feed import Feed, Read, ReadAgain
 from gateway.live.subscription import Missed, Subscription

@@ -12,7 +12,7 @@ from channels import email, phone
 from channels.model import Account, Attachment
 from gateway import links, placing
 from gateway.batching import Batching
-from gateway.held import ANSWERED, Around, Wait
+from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
@@ -106,7 +106,7 @@ class Arriving:
                 by_organization[received.account.organization_id].setdefault(each.id, each)
         new: list[Arrived] = []
         placed: dict[UUID, Placed] = {}
-        async with self._database.as_service(patience=wait.seconds, seconds=ANSWERED) as db:
+        async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             await requests.keep(db, [received.request for received, _ in batch])
             for organization_id in sorted(by_organization):  # one order for everybody
                 kept = await self.keep(

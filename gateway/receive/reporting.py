@@ -11,7 +11,7 @@ from uuid import UUID
 from channels.model import Account
 from gateway import early_consent
 from gateway.batching import Batching
-from gateway.held import ANSWERED, Around, Lately, Wait
+from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
 from gateway.logs import info_each, logger
 from gateway.metrics import Metrics
 from gateway.receive import incoming
@@ -124,13 +124,13 @@ class Reporting:
 
     async def _store_now(self, batch: Sequence[Received], wait: Wait) -> list[Told]:
         async with self._database.as_service(
-            planned_once=True, patience=wait.seconds, seconds=ANSWERED
+            planned_once=True, patience=wait.seconds, seconds=ANSWER_SECONDS
         ) as db:
             await requests.keep(db, [received.request for received in batch])
             return await record(db, batch, waits=wait.for_rows)
 
     async def _put_aside(self, batch: Sequence[Received]) -> list[None]:
-        async with self._database.as_service(patience=_PATIENCE, seconds=ANSWERED) as db:
+        async with self._database.as_service(patience=_PATIENCE, seconds=ANSWER_SECONDS) as db:
             await requests.keep(db, [received.request for received in batch])
             await record(db, batch, applies=False)
         return [None] * len(batch)

@@ -31,9 +31,13 @@ _STEPS = 10
 # of an organization, it is all of its reports.
 _AGAIN = 60.0
 _FEW = 10
-# Seconds to wait for what others hold; for a statement that only shows whether it ends; to look
-# whose reports cannot be recorded, and until those that were not looked at are.
-_PATIENCE, _BRIEFLY, _LOOK, _SOON = 1, 3, 10.0, 1.0
+# Seconds to wait for what others hold.
+_PATIENCE = 1
+# Seconds for a statement that only shows whether it ends.
+_BRIEFLY = 3
+# Seconds to look whose reports cannot be recorded, and until it is looked at those that it was not
+# looked at by then.
+_LOOK, _SOON = 10.0, 1.0
 
 
 class UnmatchedReports:

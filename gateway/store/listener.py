@@ -16,9 +16,10 @@ from gateway.store.listening import hear
 
 _log = logger(__name__)
 
-# Seconds until it connects again: at first, at most where it heard nothing, and where a pooler is
-# in between, which an operator has to change.
-_AGAIN, _MOST, _LONG = 1.0, 8.0, 300.0
+# Seconds until it connects again: at first, and at most, as long as it hears nothing.
+_AGAIN, _MOST = 1.0, 8.0
+# The same where a pooler is in between, which an operator has to change.
+_LONG = 300.0
 
 
 class Listener:

@@ -183,7 +183,10 @@ async def get(db: Connection, organization_id: UUID, message_id: UUID) -> Row | 
 
 
 async def sent_again(db: Connection, organization_id: UUID, ids: Sequence[UUID]) -> UUID | None:
-    """A message in place of one of these that has not failed, too; nobody adds one meanwhile."""
+    """A message that was sent again in place of one of these, and has not failed.
+
+    Nobody else sends one of them again until this transaction ends.
+    """
     await db.execute(_SQL["hold_retries"], list(ids))
     found: UUID | None = await db.fetchval(_SQL["in_place_of"], organization_id, list(ids))
     return found

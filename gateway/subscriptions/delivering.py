@@ -28,18 +28,25 @@ from gateway.vault import Vault
 
 _log = logger(__name__)
 
-# Deliveries under way at the same time: in all, of one organization, of one subscription; and, in
-# all, those to receivers that have failed several times in a row, which have one each.
-_PLACES, _OF_ORGANIZATION, _OF_SUBSCRIPTION, _OF_FAILING = 128, 32, 16, 32
+# Deliveries under way at the same time.
+_PLACES = 128
+_OF_ORGANIZATION = 32
+_OF_SUBSCRIPTION = 16
+# To receivers that have failed several times in a row: one each, and so many together.
+_OF_FAILING = 32
 # Deliveries that may wait for one subscription: no more are planned until there are fewer.
 _MOST_WAITING = 5000
-# One of so many places is never taken by organizations whose deliveries were slow in the last so
-# many seconds: whoever comes finds one free.
-_KEPT, _LATELY = 4, 60.0
-# What has more bytes of text is large: of an organization one such is in memory at a time, of all
-# together so many. The others are 32 MiB at most, each as a row and as a body.
-_LARGE, _OF_LARGE = 2**18, 16
-# What ends together in so many seconds is replaced together.
+# One of so many places is kept from organizations whose deliveries were slow: whoever comes finds
+# one free.
+_KEPT = 4
+# Seconds for which having been slow counts.
+_LATELY = 60.0
+# Bytes of text from which on an event is large: of an organization one such is in memory at a time.
+# The others are 32 MiB at most, each as a row and as a body.
+_LARGE = 2**18
+# Large events that all organizations together have in memory.
+_OF_LARGE = 16
+# Seconds: deliveries that end within them are replaced together.
 _GATHER = 0.01
 
 

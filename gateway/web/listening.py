@@ -15,8 +15,10 @@ from gateway.web.connections import Connection, Patience, Room
 
 BACKLOG = 1024
 # Descriptors that clients' connections leave for the database and files: so many, or one in so many
-# if that is more; and how many clients are let in, however few descriptors there are.
-_KEPT, _KEPT_OF, _FEWEST = 64, 8, 16
+# if that is more.
+_KEPT, _KEPT_OF = 64, 8
+# Clients that are let in, however few descriptors there are.
+_FEWEST = 16
 
 
 def most_connections(descriptors: int) -> int:

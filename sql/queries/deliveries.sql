@@ -4,8 +4,9 @@
 
 -- name: look
 -- Active subscriptions with something to do: a delivery is due, or events have happened that are not
--- planned, and fewer than $1 deliveries wait; and, active or not, those with another cluster's place. What a snapshot does not see are its running transactions,
--- and those from its xmax on: asked like this, nothing is read of what it sees. OFFSET 0: each is asked once.
+-- planned, and fewer than $1 deliveries wait; and, active or not, those with another cluster's place. A
+-- snapshot does not see the transactions that ran when it was taken (xip), nor those from its xmax on: only
+-- these are looked up, so that no event is read that has been told. OFFSET 0: each is asked once.
 SELECT s.organization_id, s.id, s.is_active AND n.is_due AS is_due,
   s.is_active AND n.is_behind OR n.is_foreign AS is_behind
 FROM gateway.subscriptions s

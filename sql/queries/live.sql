@@ -4,7 +4,8 @@
 -- Events that were not visible in snapshot $2 and are now (or, with $6, were in that later one), in the
 -- order of the transactions. Of transactions $3, which the position cuts in the middle, only what follows
 -- $4. Nothing that was recorded before $5: a restored database has events whose transaction numbers are yet
--- to come. If nothing happened, one row without an event says where the stream is.
+-- to come. $7: the most events; $8: the xmin of $2, where the index is entered. If nothing happened, one row
+-- without an event says where the stream is.
 WITH here AS MATERIALIZED (
   SELECT pg_current_snapshot() AS snapshot, now() AS at
 ), told AS (

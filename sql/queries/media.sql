@@ -39,7 +39,8 @@ SELECT organization_id, id, message_id, position, filename, content_type, size, 
 FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: set_stored
--- The bytes are stored under $6: records that, shows the file in its message at $7, and ends the errand. $3: name, $4: type, $5: size.
+-- The bytes are stored under $6: records that, shows the file in its message at $7, and ends the errand.
+-- $3: name, $4: type, $5: size.
 WITH kept AS (
   UPDATE gateway.media SET
     filename = coalesce(filename, $3), content_type = $4, size = $5, storage_key = $6,

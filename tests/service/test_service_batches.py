@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp.test_utils import make_mocked_request
 
-from channels.turns import FullError
+from channels.lines import FullError
 from gateway import app
 from gateway.store.values import as_stored
 from tests.service.conftest import Answer, Ask, Gateway

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.turns import FullError
+from channels.lines import FullError
 from gateway.batching import Batching
 
 

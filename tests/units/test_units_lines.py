@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from channels.turns import FullError, Places
+from channels.lines import FullError, Places
 
 
 async def test_who_has_gone_away_takes_no_room() -> None:
