@@ -22,11 +22,12 @@ class Pace:
     is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
     are longer for a large mail (`sizes`), and for a mail server (`more_seconds` of `Provider`).
     `sure_after` the claim a provider that does not list the message surely does not have it: by
-    then the request has arrived, and its list has caught up; until then it is asked every
-    `ask_every`, or `twin_wait` later while an equal message is under way. A message fails with the
-    refusal after `most_refusals`, and stays unknown after `most_questions`. An outcome that a defect of ours keeps from being stored is tried `most_defects`
-    times, which takes six minutes. Files of `most_bytes` are under way at once; what has no room
-    for its own within `longest_wait` is another's turn.
+    then the request has arrived, and its list has caught up. Until then it is asked every
+    `ask_every`, `twin_wait` later while an equal message is under way. A message fails with the
+    refusal after `most_refusals`, and stays unknown after `most_questions`. An outcome that a
+    defect of ours keeps from being stored is tried `most_defects` times, which takes six minutes.
+    Files of `most_bytes` are under way at once; what has no room for its own within `longest_wait`
+    is another's turn.
     """
 
     lease: float = 30
