@@ -90,6 +90,12 @@ def _add_api(app: web.Application, start: str) -> None:
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
             app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
+        if endpoint.streams:  # else HEAD would find `export` among the ids of messages
+            app.router.add_route("HEAD", start + endpoint.path, _no_head)
+
+
+async def _no_head(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPMethodNotAllowed(request.method, ["GET"])
 
 
 def _lazily(bind: Callable[[Services], Handler]) -> Handler:

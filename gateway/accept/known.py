@@ -57,12 +57,13 @@ class Known:
         return self._answered.get(str(message_id))
 
     def templates(self, name: str) -> Sequence[Row]:
-        """The template of an id, or the active ones of a name, the newest first."""
+        """The template of an id, or the active ones of a name, the newest first.
+
+        A name may look like an id.
+        """
         wanted = as_uuid(name)
-        if wanted is None:
-            return self._templates.get(name, ())
-        found = self._by_id.get(str(wanted))
-        return [found] if found else ()
+        found = self._by_id.get(str(wanted)) if wanted else None
+        return [found] if found else self._templates.get(name, ())
 
     def default_sender(self, channel: Channel) -> Row | None:
         """The sender that a channel's messages go from unless they say another."""

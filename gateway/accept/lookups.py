@@ -129,7 +129,7 @@ def _wanted(requests: Sequence[SendRequest]) -> contacts.Wanted:
         lead_ids=list({r.lead_id for r in requests if r.lead_id}),
         client_ids=list({r.client_id for r in requests if r.client_id}),
         template_ids=[found for found in ids.values() if found],
-        template_names=[name for name, found in ids.items() if not found],
+        template_names=list(ids),
         channels=[str(channel) for channel in {r.channel for r in requests}],
         senders=[*froms, *(text.lower() for text in froms)],
         sender_tails=list({tail for text in froms if (tail := phone.tail(text))}),

@@ -105,7 +105,10 @@ class Files:
         """Attachments with URLs that a provider can fetch; those of other servers as they are."""
         own = await self._own(organization_id, stored)
         return tuple(
-            replace(one, url=self._links.public(organization_id, found.id, _LINK_SECONDS))
+            replace(
+                _described(one, found),
+                url=self._links.public(organization_id, found.id, _LINK_SECONDS),
+            )
             if (found := _of(one, own))
             else one
             for one in stored
@@ -140,7 +143,8 @@ class Files:
         if kept is not None:
             if kept.storage_key is None:
                 raise MissingFileError("a file was never stored")
-            return replace(attachment, content=await self._store.get(kept.storage_key))
+            content = await self._store.get(kept.storage_key)
+            return replace(_described(attachment, kept), content=content)
         file = await self.fetch_url(attachment.url, max_bytes=max(left, 1))
         named = attachment.filename or file.filename or file.url.partition("?")[0]
         said = attachment.content_type or file.content_type
@@ -164,3 +168,12 @@ def as_rows(files: Sequence[Attachment]) -> list[dict[str, object]]:
         {"url": f.url, "filename": f.filename, "content_type": f.content_type, "size": f.size}
         for f in files
     ]
+
+
+def _described(attachment: Attachment, kept: Media) -> Attachment:
+    """The attachment, which has its file's name and type where it has none of its own."""
+    return replace(
+        attachment,
+        filename=attachment.filename or kept.filename,
+        content_type=attachment.content_type or kept.content_type,
+    )

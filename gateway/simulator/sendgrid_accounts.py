@@ -57,11 +57,13 @@ class SendGridAccount(SimAccount):
     """An account as `POST /_sim/accounts` gives it.
 
     `addresses` are mailboxes or `@domains` that it receives for and may send from (default: any).
-    Without `private_key` it makes a key pair of its own.
+    Without `private_key` it makes a key pair of its own. `inbound_secret` is known from the URL of
+    its webhook: it is taken because it is one of the credentials that the gateway has.
     """
 
     api_key: str = Field(min_length=1, repr=False)
     private_key: Annotated[str, AfterValidator(_key)] = Field(default_factory=_new_key, repr=False)
+    inbound_secret: str | None = Field(default=None, repr=False)
     addresses: tuple[str, ...] = ()
 
     @property

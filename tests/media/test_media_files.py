@@ -181,6 +181,20 @@ async def test_linked(stage: Stage, kept: Files) -> None:
     assert (stage.organization_id, UUID(int=7)) == LINKS.read(token)
 
 
+async def test_own_file_by_its_url_alone(stage: Stage, kept: Files) -> None:
+    """A file of ours that is named by nothing but its URL leaves with the name and type that it was
+    stored with; others that the message gives it win."""
+    own = await stored(stage, kept)
+    bare = replace(own, filename=None, content_type=None)
+    for given, expected in (
+        (bare, ("a.png", "image/png")),
+        (replace(bare, filename="b.png", content_type="image/x"), ("b.png", "image/x")),
+    ):
+        (link,) = await kept.linked(stage.organization_id, [given])
+        (loaded,) = await kept.load(stage.organization_id, [given], max_bytes=1000)
+        assert [expected] * 2 == [(each.filename, each.content_type) for each in (link, loaded)]
+
+
 async def test_certificate(kept: Files, files: FileServer, names: Names) -> None:
     """A certificate is fetched like a file, and is small."""
     names.to("cdn.example.com", files)

@@ -24,7 +24,9 @@ async def test_head(ask: Ask) -> None:
         assert whole.headers["Content-Length"] == head.headers["Content-Length"]
     assert 404 == (await ask("HEAD", f"/v1/messages/{UUID(int=7)}")).status
     assert 401 == (await ask("HEAD", "/v1/messages", key="gw_no")).status
-    assert 405 == (await ask("HEAD", "/v1/events")).status
+    for stream in ("/v1/events", "/v1/messages/export"):
+        refused = await ask("HEAD", stream)
+        assert (405, "GET") == (refused.status, refused.headers["Allow"])
 
 
 @pytest.mark.parametrize(

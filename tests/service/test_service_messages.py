@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -204,6 +204,18 @@ async def test_national_number_and_template(ask: Ask) -> None:
     )
 
     assert ("+447700900123", "Hi O'Ne<l") == (sent.body["to_address"], sent.body["body"])
+
+
+@pytest.mark.parametrize(
+    "name", [str(UUID(int=7)), UUID(int=8).hex, f"urn:uuid:{UUID(int=9)}", "plain"]
+)
+async def test_a_template_whose_name_looks_like_an_id(ask: Ask, name: str) -> None:
+    """It is sent with by its name, as by its id."""
+    template = {"name": name, "type": "sms", "content": "Hi"}
+    made = (await ask("POST", "/v1/templates", template)).body
+    for named in (name, made["id"], UUID(made["id"]).hex):
+        sms = {"channel": "sms", "to": "+447700900123", "template": named}
+        assert "Hi" == (await ask("POST", "/v1/messages", sms)).body["body"]
 
 
 async def test_missing_variables_are_all_named(ask: Ask) -> None:

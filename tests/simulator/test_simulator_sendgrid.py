@@ -439,3 +439,10 @@ async def test_a_key_that_is_none_is_refused(bare_sim: Sim, key: str) -> None:
     )
 
     assert (status, answer["errors"][0]["field"]) == (422, "private_key")
+
+
+async def test_all_credentials_of_an_account(bare_sim: Sim) -> None:
+    """An account may be given as the gateway has it, with the secret of its inbound URL."""
+    given = {"provider": "sendgrid", "api_key": KEY, "inbound_secret": "s3cret"}
+    status, _ = await bare_sim.ask("POST", "/_sim/accounts", json=given)
+    assert 201 == status
