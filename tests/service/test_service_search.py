@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -56,6 +57,30 @@ async def test_words_find_messages(ask: Ask, gateway: Gateway) -> None:
             "qui": [],
         }.items():
             assert expected == await found(ask, q, key=key), q
+
+
+async def test_accents_in_both_forms(ask: Ask) -> None:
+    """É as one letter and as two is the same in words, phrases, beginnings, exclusions and names."""
+    lait = await said(ask, unicodedata.normalize("NFD", "Un café au lait"))
+    noir = await said(ask, unicodedata.normalize("NFC", "Le café noir"))
+    ids = [noir, lait]
+    for form in ("NFC", "NFD"):
+        for q, expected in {
+            "café": ids,
+            "CAFÉ noir": [noir],
+            '"café au"': [lait],
+            "caf*": ids,
+            "café*": ids,
+            "lait -café": [],
+            "noir or café": ids,
+        }.items():
+            assert expected == await found(ask, unicodedata.normalize(form, q)), (form, q)
+    lead = {"first_name": unicodedata.normalize("NFD", "José"), "phone": "+447700900009"}
+    await ask("POST", "/v1/leads", lead)
+    jose = await said(ask, "Hola", to="+447700900009")
+    for form in ("NFC", "NFD"):
+        assert [jose] == await found(ask, unicodedata.normalize(form, "josé"))
+        assert 1 == len(await conversations(ask, unicodedata.normalize(form, "josé")))
 
 
 async def test_contacts_find_messages_and_conversations(ask: Ask, gateway: Gateway) -> None:
