@@ -60,7 +60,7 @@ async def test_words_find_messages(ask: Ask, gateway: Gateway) -> None:
 
 
 async def test_accents_in_both_forms(ask: Ask) -> None:
-    """É as one letter and as two is the same in words, phrases, beginnings, exclusions and names."""
+    """É as one letter or as two is the same: in words, phrases, beginnings, exclusions, names."""
     lait = await said(ask, unicodedata.normalize("NFD", "Un café au lait"))
     noir = await said(ask, unicodedata.normalize("NFC", "Le café noir"))
     ids = [noir, lait]
