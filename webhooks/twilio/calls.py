@@ -8,13 +8,14 @@ SequenceNumber tells.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from channels import phone
 from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
-from channels.providers.twilio import RETRIES, explain, sibling
+from channels.providers.twilio import PREFIX, RETRIES, explain, sibling
 from webhooks.model import (
     UNNAMED,
     Addition,
@@ -37,6 +38,11 @@ from webhooks.twilio.parameters import (
     sid,
 )
 from webhooks.twilio.prices import price_question
+
+# WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
+WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
+# A caller who hides (https://datatracker.ietf.org/doc/html/rfc3323).
+ANONYMOUS: Final = re.compile(r"sips?:([^@]*@)?anonymous\.invalid([:;?].*)?", re.IGNORECASE)
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -87,12 +93,13 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
+    caller = _address(given, "From", "Caller")
     return [
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address=phone.with_plus(bare(first(given, "From", "Caller"))) or "anonymous",
-            to_address=phone.with_plus(bare(first(given, "To", "Called"))),
+            from_address="anonymous" if not caller or ANONYMOUS.fullmatch(caller) else caller,
+            to_address=_address(given, "To", "Called"),
             body="",
             detail=detail(given, leave_out=CALL_READ),
         )
@@ -247,6 +254,10 @@ def _known(given: Given, leave_out: frozenset[str], *, is_there: bool = True) ->
         told.pop("answered_by", None)
     untold = {name for name, ours in TOLD.items() if ours not in told}
     return {"detail": detail(given, leave_out=leave_out - untold), "provider": told}
+
+
+def _address(given: Given, *names: str) -> str:
+    return phone.with_plus(bare(first(given, *names), WHATSAPP))
 
 
 def _word(given: Given, name: str) -> str:
