@@ -63,6 +63,17 @@ class Settings(BaseSettings):
     def _http_url(cls, value: str | None) -> str | None:
         return None if value is None else check_url(value)
 
+    @field_validator("public_url")
+    @classmethod
+    def _callable(cls, value: str | None) -> str | None:
+        # https://www.twilio.com/docs/api/errors/21609
+        if value is not None and "_" in (urlsplit(value).hostname or ""):
+            raise ValueError(
+                "must have no _ in its host: no certificate authority issues for such a name, "
+                "and Twilio refuses callbacks there (21609)"
+            )
+        return value
+
     @field_validator("supabase_jwt_secret")
     @classmethod
     def _long_enough(cls, value: str | None) -> str | None:

@@ -229,6 +229,11 @@ def _error_code(given: Mapping[str, Any], name: str) -> str:
     return status or words or name
 
 
+def _is_soft(given: Mapping[str, Any], name: str) -> bool:
+    """Whether the address may be good: the mail server never refused it for good."""
+    return _error_code(given, name).startswith("4")
+
+
 def _error_message(given: Mapping[str, Any], name: str) -> str:
     reason = word(given.get("reason"))
     if name == "dropped":
@@ -236,6 +241,8 @@ def _error_message(given: Mapping[str, Any], name: str) -> str:
         return known or f"SendGrid did not send it: {reason or 'it gave no reason'}."
     if word(given.get("type")).lower() == "blocked":
         said = "The recipient's mail server blocked this mail, the address may be good"
+    elif _is_soft(given, name):
+        said = "The recipient's mail server could not take the mail, the address may be good"
     else:
         said = "The recipient's mail server refused the address for good"
     return f"{said}: {reason}" if reason else f"{said}."
@@ -253,8 +260,7 @@ def _reason(given: Mapping[str, Any], name: str, group: str | None) -> Reason | 
         return DROPPED.get(word(given.get("reason")).lower())
     if name == "bounce":
         is_block = word(given.get("type")).lower() not in ("bounce", "")
-        is_soft = _error_code(given, name).startswith("4")
-        return None if is_block or is_soft else Reason.HARD_BOUNCE
+        return None if is_block or _is_soft(given, name) else Reason.HARD_BOUNCE
     return CONSENT.get(name)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from channels.errors import CannotAsk, SendError
+from channels.errors import CannotAsk, RefusedForNow, SendError
 from channels.model import Account
 from gateway.dispatch.events import ids
 from gateway.dispatch.outbound import Outbounds
@@ -67,6 +67,8 @@ class Asking:
         except (SendError, VaultError) as error:
             _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
             wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
+            if isinstance(error, RefusedForNow):
+                wait = max(wait, error.retry_after or 0.0)
             await self._outcomes.ask_again(claimed, wait)
             return
         # After the list was read: whoever sent a message on it had claimed it before.

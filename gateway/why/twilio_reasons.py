@@ -33,11 +33,14 @@ _SLOWER = (
 _REGISTER = f"{ADMIN}: the sender has to be registered with the carriers through Twilio. {_AGAIN}"
 _TRIAL = f"{ADMIN}: verify the number in the Twilio console, or upgrade the account. {_AGAIN}"
 
-# Codes whose words among the provider's reasons are plain enough: only what to do.
 _ADVICE: Final = {
+    "10004": _SLOWER,
+    "14107": _SLOWER,
     "20003": _CREDENTIALS,
     "20404": f"{ADMIN}: the account's settings name something that Twilio does not have. {_AGAIN}",
     "20429": _SLOWER,
+    "20500": _LATER,
+    "20503": _LATER,
     "21210": _SENDER,
     "21211": _CHECK,
     "21212": _SENDER,
@@ -46,6 +49,7 @@ _ADVICE: Final = {
     "21215": f"{ADMIN}: allow calls to this country in the Twilio console (Geo Permissions). "
     f"{_AGAIN}",
     "21216": f"{ADMIN}: Twilio support can say why. {_OTHER_WAY}",
+    "21217": _CHECK,
     "21219": _TRIAL,
     "21408": f"{ADMIN}: allow this country in the Twilio console (Messaging Geo Permissions). "
     f"{_AGAIN}",
@@ -58,7 +62,14 @@ _ADVICE: Final = {
     "21612": f"{_OTHER_WAY} {ADMIN}, too: this sender cannot reach that country or network.",
     "21614": _OTHER_WAY,
     "21617": "Shorten the text, or send it in parts.",
+    "21620": "Attach the file anew, as an upload, and send the message again.",
+    "21623": "Send fewer files at once.",
     "21635": _OTHER_WAY,
+    "21654": _TEMPLATE,
+    "21655": _TEMPLATE,
+    "21656": _TEMPLATE,
+    "21701": _SENDER,
+    "21703": _SENDER,
     "21711": f"{ADMIN}: add the sender to the messaging service at Twilio, or take the service out "
     f"of the account here. {_AGAIN}",
     "21730": _LATER,
@@ -73,12 +84,16 @@ _ADVICE: Final = {
     "who writes. If that happens often, tell an administrator: the sender may need a registration.",
     "30008": f"Try once more in some minutes. If it fails again: {_OTHER_WAY[0].lower()}"
     f"{_OTHER_WAY[1:]}",
+    "30009": _LATER,
+    "30010": f"{ADMIN}. {_OTHER_WAY}",
+    "30011": "Send the text without the file.",
     "30017": _LATER,
     "30018": _REGISTER,
     "30019": "Send a smaller file, or the text without it.",
     "30022": _SLOWER,
     "30023": "Send it again tomorrow, or from another sender.",
     "30024": _SENDER,
+    "30027": "Send it again tomorrow.",
     "30032": _REGISTER,
     "30033": _REGISTER,
     "30034": _REGISTER,
@@ -96,10 +111,16 @@ _ADVICE: Final = {
     "30453": f"{ADMIN}: Twilio support can say why. {_OTHER_WAY}",
     "30454": "Send it again tomorrow.",
     "30500": _LATER,
+    "60005": _LATER,
     "63001": f"{ADMIN}: the WhatsApp sender has to be set up anew at Twilio. {_AGAIN}",
     "63003": f"Check the number. {_OTHER_WAY}",
+    "63005": _TEMPLATE,
     "63007": f"{ADMIN}: register the WhatsApp sender in the Twilio console. {_AGAIN}",
+    "63008": _SENDER,
+    "63009": _LATER,
+    "63010": _LATER,
     "63012": _LATER,
+    "63013": "Write it differently, or use another channel.",
     "63014": _OTHER_WAY,
     "63015": "The person has to send the sandbox's join word to the number first. This is for "
     "tests only; an administrator can set up a real WhatsApp sender.",
@@ -107,10 +128,13 @@ _ADVICE: Final = {
     "63017": _SLOWER,
     "63018": _SLOWER,
     "63019": "Attach the file anew, as an upload, and send the message again.",
+    "63020": _SENDER,
+    "63021": _TEMPLATE,
     "63024": f"Check that the number is on WhatsApp. {_OTHER_WAY}",
     "63026": f"{ADMIN}: the sender's quality at WhatsApp is low. {_OTHER_WAY}",
     "63027": _TEMPLATE,
     "63028": _TEMPLATE,
+    "63030": _TEMPLATE,
     "63032": f"WhatsApp decides this, for example to limit advertising. {_OTHER_WAY}",
     "63033": _STOPPED_ADVERTISING,
     "63034": "Send a smaller file.",
@@ -129,8 +153,8 @@ _ADVICE: Final = {
     "63112": f"{ADMIN}: Meta's Business Support can say why. {_OTHER_WAY}",
 }
 
-# Codes of which support staff would not understand the provider's words, or that have none there.
-_PLAINER: Final[dict[str, str | tuple[str, str]]] = {
+# Codes of which support staff would not understand the provider's words.
+_PLAINER: Final = {
     "20003": "Twilio does not accept the gateway's access to the account.",
     "21213": "The call has no number to call from.",
     "30022": "Too many messages went to US phones in a short time.",
@@ -138,45 +162,17 @@ _PLAINER: Final[dict[str, str | tuple[str, str]]] = {
     "30410": "A network on the way did not answer Twilio in time.",
     "63028": "The values do not fit the WhatsApp template.",
     "20404": "The account at Twilio is not set up correctly.",
-    "20500": ("Twilio had an internal error.", _LATER),
-    "20503": ("Twilio was not available for a moment.", _LATER),
-    "14107": ("Twilio was asked too often in a short time.", _SLOWER),
-    "21217": ("The recipient's number is not valid.", _CHECK),
-    "21620": (
-        "Twilio could not use the file's address.",
-        "Attach the file anew, as an upload, and send the message again.",
-    ),
-    "21623": ("The message has more files than Twilio takes.", "Send fewer files at once."),
-    "21654": ("The provider's template is not right for this message.", _TEMPLATE),
-    "21655": ("Twilio does not know the template.", _TEMPLATE),
-    "21656": ("The values do not fit the template.", _TEMPLATE),
-    "21701": ("The Twilio messaging service does not exist.", _SENDER),
-    "21703": ("The Twilio messaging service has no number to send from.", _SENDER),
-    "30009": ("A part of the message was lost on the way.", _LATER),
-    "30010": ("The message would cost more than the account allows.", f"{ADMIN}. {_OTHER_WAY}"),
-    "30011": ("The recipient's network does not carry files.", "Send the text without the file."),
     "30018": "The recipient's network only takes messages from registered senders.",
     "30024": "The sender's number was set up too recently to send already.",
     "30032": "The sender's toll-free number is not verified yet, so networks refuse it.",
     "30034": "The sender's number is not registered for messages to US phones.",
-    "30027": ("The sender's messages for today are used up.", "Send it again tomorrow."),
-    "60005": ("The recipient's network had a disturbance.", _LATER),
     "63001": "WhatsApp no longer accepts the sender's registration.",
-    "63005": ("WhatsApp did not accept the content.", _TEMPLATE),
-    "63008": ("The WhatsApp sender is not set up correctly.", _SENDER),
-    "63013": (
-        "WhatsApp says that the message breaks one of its policies.",
-        "Write it differently, or use another channel.",
-    ),
+    "63005": "WhatsApp did not accept the content.",
+    "63013": "WhatsApp says that the message breaks one of its policies.",
     "63016": "More than 24 hours have passed since the person last wrote, and WhatsApp then takes "
     "prepared templates only.",
-    "63020": ("The WhatsApp business account is not set up completely.", _SENDER),
-    "63021": ("WhatsApp did not accept the content.", _TEMPLATE),
-    "63030": ("A part of the message is not valid for WhatsApp.", _TEMPLATE),
+    "63021": "WhatsApp did not accept the content.",
     "63032": "WhatsApp chose not to deliver this message to this person.",
-    "10004": ("Too many calls were made at once.", _SLOWER),
-    "63009": ("The channel's provider had an internal error.", _LATER),
-    "63010": ("Twilio had an internal error.", _LATER),
 }
 
 _CALL_AGAIN = "Call again at another time, or write to the person."
@@ -214,12 +210,7 @@ CALLS: Final = {
     },
 }
 
-
-def _reason(code: str) -> Reason:
-    given = _PLAINER.get(code)
-    if isinstance(given, tuple):
-        return Reason(text=given[0], advice=given[1])
-    return Reason(text=given or REASONS[code], advice=_ADVICE[code])
-
-
-TWILIO: Final = {code: _reason(code) for code in (*_ADVICE, *_PLAINER)}
+TWILIO: Final = {
+    code: Reason(text=_PLAINER.get(code, REASONS[code]), advice=advice)
+    for code, advice in _ADVICE.items()
+}

@@ -41,7 +41,9 @@ WITH incoming AS MATERIALIZED (
     min(at) FILTER (WHERE status = 'sent') AS sent_at,
     min(at) FILTER (WHERE status = 'delivered') AS delivered_at,
     min(at) FILTER (WHERE status = 'read') AS read_at,
-    min(external_id) AS external_id
+    -- the provider's own before our Message-ID, which is all that other mail servers know
+    coalesce(min(external_id) FILTER (WHERE external_id NOT ILIKE message_id || '%'),
+      min(external_id)) AS external_id
   FROM fresh GROUP BY organization_id, message_id
 ), failure AS (
   -- Of several failures the earliest counts; at one instant the order of their texts decides,
@@ -71,7 +73,9 @@ WITH incoming AS MATERIALIZED (
     failed_at = x.failed_at,
     error_code = CASE WHEN x.failed_at IS NULL THEN m.error_code ELSE x.error_code END,
     error_message = CASE WHEN x.failed_at IS NULL THEN m.error_message ELSE x.error_message END,
-    external_id = coalesce(m.external_id, f.external_id),
+    external_id = CASE
+      WHEN m.external_id ILIKE m.id || '%' AND f.external_id NOT ILIKE m.id || '%' THEN f.external_id
+      ELSE coalesce(m.external_id, f.external_id) END,
     metadata = CASE WHEN t.provider IS NULL THEN m.metadata
       ELSE coalesce(m.metadata, '{}') || jsonb_build_object(
         'provider', gateway.merge_provider_pair(m.metadata -> 'provider', t.provider)) END
@@ -92,6 +96,7 @@ WITH incoming AS MATERIALIZED (
       OR x.failed_at IS NOT NULL AND (x.failed_at, x.error_code, x.error_message)
         IS DISTINCT FROM (m.failed_at, m.error_code, m.error_message)
       OR m.external_id IS NULL AND f.external_id IS NOT NULL
+      OR m.external_id ILIKE m.id || '%' AND f.external_id NOT ILIKE m.id || '%'
       OR t.provider IS NOT NULL)
   RETURNING m.organization_id, m.id, m.status, m.sent_at, m.delivered_at, m.failed_at
 ), done AS MATERIALIZED (

@@ -122,6 +122,12 @@ def test_every_word(word: str, fields: dict[str, Any], status: Status | None) ->
         ),
         (
             "bounce",
+            {"type": "bounce", "status": "4.2.2", "reason": "452"},
+            "4.2.2",
+            "The recipient's mail server could not take the mail, the address may be good: 452",
+        ),
+        (
+            "bounce",
             {"type": "blocked", "reason": "no mx info"},
             "blocked",
             "The recipient's mail server blocked this mail, the address may be good: no mx info",

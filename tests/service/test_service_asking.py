@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -179,3 +179,19 @@ async def fate(ask: Ask, sent: dict[str, Any]) -> tuple[str, str | None]:
     """What became of a message, and the provider's id of it."""
     row = await row_of(ask, sent)
     return row["status"], row["external_id"]
+
+
+async def test_a_provider_that_is_asked_too_often(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """The next question waits as long as the answer to the last one says."""
+    worker = api.worker(gateway)
+    await send(ask, **SMS)
+    api.says(502)
+    await step(worker)
+    api.says(429, {"code": 20429, "message": "Too many"}, **{"Retry-After": "600"})
+    await hurry(gateway)
+    await step(worker)
+
+    assert ["POST", "GET"] == [request.method for request, _ in api.asked]
+    async with gateway.database.as_service() as db:
+        wait = await db.fetchval("SELECT run_at - now() FROM gateway.queue")
+    assert timedelta(seconds=590) < wait < timedelta(seconds=610)

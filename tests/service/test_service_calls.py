@@ -229,6 +229,30 @@ async def test_told_before_the_call(gateway: Gateway, ask: Ask, account: UUID) -
     assert 0 == await gateway.count("gateway.unmatched_reports")
 
 
+async def test_a_call_on_whatsapp(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """Who calls us on WhatsApp does so in their one conversation, as the lead that they are."""
+    lead = {"first_name": "Ada", "phone": ADA}
+    lead_id = (await ask("POST", "/v1/leads", lead)).body["id"]
+    sent = await send(ask, "sms", ADA, body="Hello")
+    await tell(gateway, account, "call", From=f"whatsapp:{ADA}", To="whatsapp:+15551230008",
+               Direction="inbound", CallStatus="ringing")  # fmt: skip
+    (row,) = await inbound_of(ask)
+
+    assert (ADA, "+15551230008") == (row["from_address"], row["to_address"])
+    assert (sent["conversation_id"], lead_id) == (row["conversation_id"], row["lead_id"])
+
+
+async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """Two that hide who calls, also as RFC 3323 has it, share no conversation."""
+    for sid in ("CA1", "CA2"):
+        await tell(gateway, account, "call", CallSid=sid, From="sip:anonymous@anonymous.invalid",
+                   To="+15551230008", Direction="inbound", CallStatus="ringing")  # fmt: skip
+    first, second = await inbound_of(ask)
+
+    assert "anonymous" == first["from_address"] == second["from_address"]
+    assert first["conversation_id"] != second["conversation_id"]
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

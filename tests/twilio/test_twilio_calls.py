@@ -151,6 +151,11 @@ def test_the_status_of_a_call_that_came_in() -> None:
         ({"From": "15550002222", "To": "15550001111"}, "+15550002222", "+15550001111"),
         ({"From": "3125550100", "To": "384387"}, "3125550100", "384387"),
         ({"From": "sip:ann@a.org", "Direction": "inbound"}, "sip:ann@a.org", ""),
+        ({"From": "whatsapp:+15550002222", "To": "whatsapp:384387"}, "+15550002222", "384387"),
+        ({"From": "sip:anonymous@anonymous.invalid"}, "anonymous", ""),
+        ({"From": "SIPS:c8Oqz@Anonymous.Invalid:5061;transport=tls?a=b"}, "anonymous", ""),
+        ({"From": "sip:anonymous.invalid"}, "anonymous", ""),
+        ({"From": "sip:ann@anonymous.invalid.org"}, "sip:ann@anonymous.invalid.org", ""),
         ({}, "anonymous", ""),
     ],
 )

@@ -120,7 +120,7 @@ async def test_media_are_repeated_on_the_wire(
         (500, {"code": 20500, "message": "Oops."}, RefusedForNow, "20500", "Oops."),
         (503, {"code": 20503, "message": "Away."}, RefusedForNow, "20503", "Away."),
         (500, "", AnswerLost, "http-500", "Twilio answered with HTTP status 500."),
-        (500, {"code": 20500}, AnswerLost, "20500", "Twilio answered with HTTP status 500."),
+        (500, {"code": 20500}, AnswerLost, "20500", "Twilio had an internal error."),
         (503, {"message": "Away."}, AnswerLost, "http-503", "Away."),
         (502, {"code": 30410, "message": "Late."}, AnswerLost, "30410", "Late."),
         (504, "<html>", AnswerLost, "http-504", "Twilio answered with HTTP status 504."),

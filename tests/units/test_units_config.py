@@ -124,6 +124,17 @@ def test_the_error_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value
     assert 1 == len(str(caught.value).splitlines())
 
 
+def test_a_public_name_that_providers_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No provider calls a host with _ in its name; other servers may have one, and paths, too."""
+    monkeypatch.setenv("PUBLIC_URL", "https://gw.example.org/a_b")
+    monkeypatch.setenv("SUPABASE_URL", "http://supabase_kong:8000")
+    assert "https://gw.example.org/a_b" == read_settings().base_url
+
+    monkeypatch.setenv("PUBLIC_URL", "https://msg_gw.example.org")
+    with pytest.raises(SettingsError, match=r"^PUBLIC_URL: .*certificate.*21609"):
+        read_settings()
+
+
 def test_secrets_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line about a wrong secret or password does not hold it."""
     for name, value in {

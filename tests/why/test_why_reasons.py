@@ -21,7 +21,7 @@ from channels.providers.meta import reasons as meta
 from channels.providers.twilio import reasons as twilio
 from gateway.registry import PROVIDERS
 from gateway.why import Reason, failure, own_reasons
-from gateway.why.twilio_reasons import CALLS
+from gateway.why.twilio_reasons import CALLS, TWILIO
 from webhooks.mail import codes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,14 @@ def test_every_known_code_has_words_and_advice() -> None:
 
     assert len(codes) > 300
     assert [] == [code for code in codes if not is_complete(failure(*code, None))]
+
+
+def test_twilios_codes_have_words_in_the_row() -> None:
+    """A row says in words, too, what is known of any code of Twilio's: advice alone is added."""
+    explained = TWILIO.keys()
+
+    assert {"30009", "30010", "63008", "63020", "63030"} <= explained
+    assert set() == {code for code in explained if twilio.explain(code) is None}
 
 
 def test_every_code_of_our_own_has_words_and_advice() -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from channels.model import Account, Channel
 from webhooks.model import Inbound, Reply, Unknown, WebhookEvent, WebhookRequest
-from webhooks.twilio import calls, messages
+from webhooks.twilio import calls, messages, prices
 from webhooks.twilio.parameters import Given, first, read_parameters
 from webhooks.twilio.signature import verify
 
@@ -49,7 +49,7 @@ EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
     """The events of a verified request; raises `Unreadable`."""
     if request.event == "fetched":
-        return calls.fetched(request)
+        return prices.fetched(request)
     if request.event not in EVENTS:
         return [Unknown(word=request.event)]
     given = read_parameters(request)

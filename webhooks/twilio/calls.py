@@ -3,24 +3,22 @@
 Docs: https://www.twilio.com/docs/voice/twiml#request-parameters, for statuses
 /docs/voice/api/call-resource#statuscallback, for the rest /docs/voice/twiml/record and /gather.
 Oddities: the event `answered` has CallStatus in-progress; callbacks come out of order, as
-SequenceNumber tells; a call's price is known some time after its end, and only by asking.
+SequenceNumber tells.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from channels import phone
 from channels.call import goodbye, greeting
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
-from channels.providers.twilio import API, RETRIES, explain, sibling
+from channels.providers.twilio import PREFIX, RETRIES, explain, sibling
 from webhooks.model import (
     UNNAMED,
     Addition,
-    Fetch,
     Inbound,
     StatusReport,
     Unknown,
@@ -39,7 +37,12 @@ from webhooks.twilio.parameters import (
     message_id,
     sid,
 )
-from webhooks.values import read_object, stored
+from webhooks.twilio.prices import price_question
+
+# WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
+WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
+# A caller who hides (https://datatracker.ietf.org/doc/html/rfc3323).
+ANONYMOUS: Final = re.compile(r"sips?:([^@]*@)?anonymous\.invalid([:;?].*)?", re.IGNORECASE)
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -74,8 +77,6 @@ TOLD: Final = {
     "MachineDetectionDuration": "machine_detection_duration",
 }
 ENDED: Final = frozenset(word for word, status in STATUSES.items() if status is not Status.SENT)
-PRICE_WAITS: Final = (30.0, 120.0, 300.0)
-"""Seconds before each question for a call's price; after the last it stays unknown."""
 
 
 def comes_in(given: Given, *, otherwise: bool) -> bool:
@@ -92,12 +93,13 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
+    caller = _address(given, "From", "Caller")
     return [
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address=phone.with_plus(bare(first(given, "From", "Caller"))) or "anonymous",
-            to_address=phone.with_plus(bare(first(given, "To", "Called"))),
+            from_address="anonymous" if not caller or ANONYMOUS.fullmatch(caller) else caller,
+            to_address=_address(given, "To", "Called"),
             body="",
             detail=detail(given, leave_out=CALL_READ),
         )
@@ -118,7 +120,7 @@ def call_status(given: Given, url: str) -> list[WebhookEvent]:
         error=(status, code, message),
     )
     if word == "completed" and isinstance(event, StatusReport):
-        return [event, *_price_question(given)]
+        return [event, *price_question(given)]
     return [event]
 
 
@@ -170,42 +172,6 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
     """Who answered: a person or a machine."""
     key = f"answered_by:{_word(given, 'AnsweredBy')}"
     return [_told(given, url, word="answered_by", key=key, leave_out=MORE_READ)]
-
-
-def fetched(request: WebhookRequest) -> list[WebhookEvent]:
-    """A call's record, asked for because of its price; raises `Unreadable`."""
-    record = read_object(request.body)
-    external_id = record.get("sid")
-    if not isinstance(external_id, str) or not 0 < len(external_id) <= 64:
-        raise Unreadable("The answer is no call.")
-    url, _, asked = request.url.partition("#")
-    turn = int(asked) if re.fullmatch(r"[1-9]", asked) else 1
-    if record.get("price") is None and turn < len(PRICE_WAITS):
-        return [_question(url, external_id, turn + 1)]
-    told = {name: record.get(name) for name in ("price", "price_unit", "duration")}
-    cost = {name: stored(str(value))[:64] for name, value in told.items() if value is not None}
-    return [
-        StatusReport(
-            external_id=stored(external_id),
-            status=None,
-            word="cost",
-            key=f"twilio:{stored(external_id)}:cost:{cost.get('price', '')}",
-            provider=cost,
-        )
-    ]
-
-
-def _price_question(given: Given) -> Iterator[Fetch]:
-    account, external_id = given.get("AccountSid", ""), given.get("CallSid", "")
-    if all(re.fullmatch(r"[A-Za-z0-9]{1,64}", part) for part in (account, external_id)):
-        url = f"{API}/2010-04-01/Accounts/{account}/Calls/{external_id}.json"
-        yield _question(url, external_id, 1)
-
-
-def _question(url: str, external_id: str, turn: int) -> Fetch:
-    """The turn rides in the fragment, which is not sent."""
-    key = f"twilio:{stored(external_id)}:price:{turn}"
-    return Fetch(url=f"{url}#{turn}", key=key, after=PRICE_WAITS[turn - 1])
 
 
 def reply(request: WebhookRequest, account: Account) -> str:
@@ -288,6 +254,10 @@ def _known(given: Given, leave_out: frozenset[str], *, is_there: bool = True) ->
         told.pop("answered_by", None)
     untold = {name for name, ours in TOLD.items() if ours not in told}
     return {"detail": detail(given, leave_out=leave_out - untold), "provider": told}
+
+
+def _address(given: Given, *names: str) -> str:
+    return phone.with_plus(bare(first(given, *names), WHATSAPP))
 
 
 def _word(given: Given, name: str) -> str:
