@@ -32,8 +32,7 @@ from gateway.embedded.server import EmbeddedServer
 # Nothing of a test run has to survive a power cut.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 PREFIX = "gateway-tests-"
-# Measurements of time, and what goes ways that other tests go step by step.
-NOT_MEASURED = ("tests/benchmarks/", "tests/browser/", "tests/faults/", "tests/pooler/")
+pytest_plugins = ("tests.measured",)
 # No example is wrong because the machine had something else to do; all else is as the default is,
 # which in CI has the same examples each time.
 hypothesis.settings.register_profile(
@@ -79,24 +78,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests on the event loop that web and worker run on: what it does first differs."""
     return {"uvloop": uvloop.new_event_loop}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take out of the measurement of coverage what runs once more what other tests have run.
-
-    To measure takes as long again as what Python does without it. Left out are examples that are
-    made up, measurements of time, what goes the whole way once more, and of a test on a database
-    with many cases all but the first. They run all the same; what only they would run counts as not
-    covered.
-    """
-    measured: set[str] = set()
-    for item in items:
-        name = item.nodeid.partition("[")[0]
-        is_again = name in measured and "server_dsn" in getattr(item, "fixturenames", ())
-        is_made_up = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
-        if is_again or is_made_up or item.nodeid.startswith(NOT_MEASURED):
-            item.add_marker("no_cover")
-        measured.add(name)
 
 
 def pytest_collection_finish() -> None:
