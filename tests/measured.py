@@ -15,6 +15,7 @@ import pytest
 # Measurements of time, and what goes ways that other tests go step by step.
 NOT_MEASURED = ("tests/benchmarks/", "tests/browser/", "tests/faults/", "tests/pooler/")
 _WHOLE = pytest.StashKey[bool]()
+_FIRST = "gw0"  # as xdist names its workers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,25 +39,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """All workers import the same: in the first it is measured."""
+    worker = getattr(session.config, "workerinput", {}).get("workerid", _FIRST)
+    with _paused(session.config, unless=worker == _FIRST):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Fixtures make the same for each test of a file: for the first they are measured."""
-    with _paused(item):
+    with _paused(item.config, unless=item.stash.get(_WHOLE, False)):
         yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """And take it down again."""
-    with _paused(item):
+    with _paused(item.config, unless=item.stash.get(_WHOLE, False)):
         yield
 
 
 @contextmanager
-def _paused(item: pytest.Item) -> Iterator[None]:
-    """Nothing is measured meanwhile, unless all of this test is."""
-    plugin = item.config.pluginmanager.get_plugin("_cov")
-    control = getattr(plugin, "cov_controller", None)
-    if control is None or item.stash.get(_WHOLE, False):
+def _paused(config: pytest.Config, *, unless: bool) -> Iterator[None]:
+    """Nothing is measured meanwhile."""
+    control = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    if control is None or unless:
         yield
         return
     control.pause()
