@@ -33,6 +33,8 @@ from gateway.embedded.server import EmbeddedServer
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 PREFIX = "gateway-tests-"
 pytest_plugins = ("tests.measured",)
+# Minutes of waiting for what others hold, in which the processors are free.
+WAITING = ("tests/service/test_service_hindrances.py", "tests/service/test_service_held.py")
 # No example is wrong because the machine had something else to do; all else is as the default is,
 # which in CI has the same examples each time.
 hypothesis.settings.register_profile(
@@ -78,6 +80,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests on the event loop that web and worker run on: what it does first differs."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits, so that others have work meanwhile: in the end all would wait."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
 
 
 def pytest_collection_finish() -> None:
