@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from benchmarks.processes import NotMeasuredError
 from benchmarks.stage import Stage
@@ -39,7 +39,7 @@ SELECT organization_id, id, id, 'accepted', 'pending', now(), 'bench' FROM store
 """
 _CONTACT = "\\set contact random(1000, 9999)\n"
 _REPORT = f"""
-\\set start random(1, 40000)
+\\set start random(1, {{most}})
 WITH told AS (
   UPDATE public.messages SET status = 'delivered', delivered_at = now()
   WHERE organization_id = :org::uuid AND external_id = ANY (ARRAY(
@@ -77,17 +77,29 @@ _KNOWN: LiteralString = """
 INSERT INTO public.messages (organization_id, channel, direction, from_address, to_address, body,
   status, external_id)
 SELECT %s, 'sms', 'outbound', '+15551230001', '+12025550100', 'Hello', 'sent', 'floor' || n
-FROM generate_series(1, 41000) AS s (n)
+FROM generate_series(1, %s) AS s (n)
 """
+_KNOWN_ROWS = 41_000
+_FEW = 5  # transactions of a client, where no seconds are given: it runs, and no more
+_SAID = re.compile(
+    r"^number of transactions actually processed: (\d+).*^tps = ([\d.]+)", re.MULTILINE | re.DOTALL
+)
+
+
+class Ran(NamedTuple):
+    """How many transactions pgbench has done, and how many a second."""
+
+    transactions: int
+    rate: float
 
 
 def accept_floor(stage: Stage, seconds: int) -> dict[str, float]:
-    """Rows a second, one and a hundred per statement."""
+    """Rows a second, one and a hundred per statement; 0 seconds: of a few statements."""
     found = {}
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 4)):
         stage.postgres.clear()
         script = _CONTACT + _ACCEPT.format(rows=rows)
-        found[name] = rows * _pgbench(stage, script, clients, seconds)
+        found[name] = rows * _pgbench(stage, script, clients, seconds).rate
     return found
 
 
@@ -95,32 +107,33 @@ def dispatch_floor(stage: Stage, seconds: int) -> dict[str, float]:
     """Entries claimed and finished a second, a hundred at a time."""
     stage.postgres.clear()
     script = _CONTACT + _ACCEPT.format(rows=1000)
-    _pgbench(stage, script, 2, None, transactions=20 * seconds)
+    _pgbench(stage, script, 2, 0, transactions=20 * seconds or 1)
     stage.postgres.db.execute("ANALYZE")
-    _pgbench(stage, _DISPATCH.format(rows=ROWS), 2, seconds)
+    run = _pgbench(stage, _DISPATCH.format(rows=ROWS), 2, seconds)
     done = stage.postgres.count("SELECT count(*) FROM public.messages WHERE status = 'sent'")
-    return {"many": done / seconds}
+    return {"many": done / run.transactions * run.rate}
 
 
 def receive_floor(stage: Stage, seconds: int) -> dict[str, float]:
     """Reports a second, one and a hundred per statement."""
-    found = {}
+    found, known = {}, _KNOWN_ROWS if seconds else 2 * ROWS
     for name, rows, clients in (("one", 1, 16), ("many", ROWS, 2)):
         stage.postgres.clear()
         with stage.postgres.plain():
-            stage.postgres.db.execute(_KNOWN, (stage.tenant.organization_id,))
+            stage.postgres.db.execute(_KNOWN, (stage.tenant.organization_id, known))
         stage.postgres.db.execute("VACUUM ANALYZE public.messages")
-        found[name] = rows * _pgbench(stage, _REPORT.format(rows=rows), clients, seconds)
+        script = _REPORT.format(rows=rows, most=known - ROWS)
+        found[name] = rows * _pgbench(stage, script, clients, seconds).rate
     return found
 
 
 def _pgbench(
-    stage: Stage, script: str, clients: int, seconds: int | None, *, transactions: int = 0
-) -> float:
-    """Transactions a second."""
+    stage: Stage, script: str, clients: int, seconds: int, *, transactions: int = _FEW
+) -> Ran:
+    """For so many seconds; 0: so many transactions of each client."""
     path = stage.folder / "floor.sql"
     path.write_text(script)
-    length = ["-t", str(transactions)] if seconds is None else ["-T", str(seconds)]
+    length = ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
     with stage.postgres.plain():
         done = subprocess.run(
         [
@@ -131,10 +144,10 @@ def _pgbench(
         text=True,
         check=False,
     )  # fmt: skip
-    found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
+    found = _SAID.search(done.stdout)
     if found is None or done.returncode:
         raise NotMeasuredError(f"pgbench failed: {done.stderr[-500:]}")
-    return float(found[1])
+    return Ran(int(found[1]), float(found[2]))
 
 
 def _program() -> str:

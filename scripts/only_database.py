@@ -3,8 +3,9 @@
 For a second run on another server. The rule: a test stays that has a database, and of a test with
 many cases the first, which runs the same statements as the others. All cases stay where they differ
 in what they ask of PostgreSQL itself: its schema, its plans, its odd values, the order of rows.
-Left out is what starts programs (processes of the gateway, a browser, benchmarks): they run the
-statements that the tests in one process run.
+Left out is what starts programs (processes of the gateway, a browser, benchmarks), and what is
+about HTTP, documents, pages and providers rather than rows: they run the statements that the tests
+of rows run, in one process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,25 @@ PROGRAMS = (
     "tests/browser/",
     "tests/cli/",
     "tests/faults/test_faults_processes.py",
+)
+# Of the gateway's own statements none is run by these alone.
+ABOUT_OTHER_THINGS = (
+    "tests/faults/test_faults_provider.py",
+    "tests/inbox/test_inbox_hostile_forms.py",
+    "tests/inbox/test_inbox_kept.py",
+    "tests/inbox/test_inbox_pages.py",
+    "tests/inbox/test_inbox_password.py",
+    "tests/inbox/test_inbox_replies.py",
+    "tests/inbox/test_inbox_strangers.py",
+    "tests/inbox/test_inbox_templates.py",
+    "tests/media/test_media_serving.py",
+    "tests/service/test_service_background.py",
+    "tests/service/test_service_bodies.py",
+    "tests/service/test_service_connections.py",
+    "tests/service/test_service_http.py",
+    "tests/service/test_service_openapi.py::test_document_is_valid",
+    "tests/service/test_service_refusals.py",
+    "tests/service/test_service_rendering.py",
 )
 ALL_CASES = (
     "tests/database/",
@@ -40,7 +60,7 @@ def kept(items: Iterable[pytest.Item]) -> list[pytest.Item]:
             continue
         test = item.nodeid.partition("[")[0]
         is_new = test not in known or item.nodeid.startswith(ALL_CASES)
-        if is_new and not item.nodeid.startswith(PROGRAMS):
+        if is_new and not item.nodeid.startswith((*PROGRAMS, *ABOUT_OTHER_THINGS)):
             found.append(item)
         known.add(test)
     return found

@@ -32,8 +32,9 @@ from gateway.embedded.server import EmbeddedServer
 # Nothing of a test run has to survive a power cut.
 SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 PREFIX = "gateway-tests-"
-# Measurements of time, and what goes ways that other tests go step by step.
-NOT_MEASURED = ("tests/benchmarks/", "tests/browser/", "tests/faults/", "tests/pooler/")
+pytest_plugins = ("tests.measured",)
+# Minutes of waiting for what others hold, in which the processors are free.
+WAITING = ("tests/service/test_service_hindrances.py", "tests/service/test_service_held.py")
 # No example is wrong because the machine had something else to do; all else is as the default is,
 # which in CI has the same examples each time.
 hypothesis.settings.register_profile(
@@ -81,22 +82,10 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take out of the measurement of coverage what runs once more what other tests have run.
-
-    To measure takes as long again as what Python does without it. Left out are examples that are
-    made up, measurements of time, what goes the whole way once more, and of a test on a database
-    with many cases all but the first. They run all the same; what only they would run counts as not
-    covered.
-    """
-    measured: set[str] = set()
-    for item in items:
-        name = item.nodeid.partition("[")[0]
-        is_again = name in measured and "server_dsn" in getattr(item, "fixturenames", ())
-        is_made_up = hypothesis.is_hypothesis_test(getattr(item, "obj", None))
-        if is_again or is_made_up or item.nodeid.startswith(NOT_MEASURED):
-            item.add_marker("no_cover")
-        measured.add(name)
+    """Begin with what waits, so that others have work meanwhile: in the end all would wait."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WAITING))
 
 
 def pytest_collection_finish() -> None:

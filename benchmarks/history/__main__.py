@@ -20,6 +20,8 @@ from gateway.store.database import Database
 _AGAIN = 2
 _GROWTH = 4 / 3
 _NOISE = 0.5  # milliseconds: less than this is no growth
+# With as many before: from the sixth on PostgreSQL may keep one plan for all values.
+_RUNS_OF_QUICK = 5
 
 
 async def run(sizes: Sequence[int], runs: int, *, is_quick: bool) -> dict[int, list[Measured]]:
@@ -101,7 +103,7 @@ def main() -> int:
     sizes = [15_000, 20_000] if options.quick else [200_000, 2_000_000]
     if options.sizes:
         sizes = sorted(int(size) for size in options.sizes.split(","))
-    runs = 20 if options.quick else 300
+    runs = _RUNS_OF_QUICK if options.quick else 300
     results = asyncio.run(run(sizes, runs, is_quick=options.quick))
     options.json.write_text(
         json.dumps({size: [asdict(each) for each in found] for size, found in results.items()})

@@ -50,12 +50,13 @@ async def measure(asked: Sequence[Asked], runs: int) -> list[Measured]:
     """
     times: list[list[float]] = [[] for _ in asked]
     counts: list[set[int]] = [set() for _ in asked]
-    for n in range(_WARM + runs):
+    warm = min(_WARM, runs)
+    for n in range(warm + runs):
         for each, spent, found in zip(asked, times, counts, strict=True):
             began = time.perf_counter()
             async with each.database.as_caller(each.question.caller) as db:
                 found.add(await each.question.ask(db))
-            if n >= _WARM:
+            if n >= warm:
                 spent.append((time.perf_counter() - began) * 1000)
     return [await _judged(*each) for each in zip(asked, times, counts, strict=True)]
 

@@ -51,6 +51,7 @@ FLAGS = (
 PHONE: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 PATIENCE = 30_000  # milliseconds: a browser beside other tests, on two processors
+ONE_LOOP = pytest.mark.asyncio(loop_scope="session")
 OWNER = "owner@alpha.example.com"
 MEMBER = "member@alpha.example.com"
 
@@ -135,11 +136,18 @@ Axe = Callable[["Page"], Awaitable[None]]
 Shot = Callable[["Page", str], Awaitable[None]]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say it before pytest-asyncio makes the loop's factory a parameter of the test, in the scope
+    that is known by then: with one for each test, everything on the loop ends with it."""
+    metafunc.definition.add_marker(ONE_LOOP, append=False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One event loop for all tests here: the browser's connection belongs to it."""
     for item in items:
         if item.path.is_relative_to(HERE) and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            item.add_marker(ONE_LOOP, append=False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -262,14 +262,14 @@ async def test_a_file_over_a_slow_network(visitors: Visitors) -> None:
     await scene.senders()
     said = await scene.said("sms", ADA[0], "Hello")
     page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
-    await page.evaluate("htmx.config.timeout = 200")
+    await page.evaluate("htmx.config.timeout = 1500")
     go_on = await slow(page, "**/reply")
     await page.get_by_label("Your message").fill("With a file.")
     await page.get_by_label("Attach").set_input_files(
         {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"Monday: walk"}
     )
     await page.get_by_role("button", name="Send", exact=True).click()
-    await page.evaluate("new Promise((done) => setTimeout(done, 1000))")
+    await page.evaluate("new Promise((done) => setTimeout(done, 3000))")
     go_on.set()
     await api.expect(page.locator("#messages")).to_contain_text("With a file.")
     await api.expect(page.get_by_role("alert")).to_be_empty()

@@ -291,12 +291,11 @@ async def test_what_staff_change_is_audited(two: Connection) -> None:
     assert str(other.conversation_id) in {new.get("merged_into") for _, new in told}
 
 
-async def test_messages_from_before(empty_database: str, connect: Connect) -> None:
+async def test_messages_from_before(database: str, connect: Connect) -> None:
     """Rows that were there before conversations are filled in, by address; nothing else changes."""
-    db = await connect(empty_database)
-    await migrate.up(empty_database)
-    await migrate.down(empty_database, "20261126000006")
-    await migrate.down(empty_database)
+    db = await connect(database)
+    await migrate.down(database, "20261126000006")
+    await migrate.down(database)
     await db.execute("INSERT INTO organizations (id, name) VALUES ($1, 'Acme'), ($2, 'B')", A, B)
     ann = await lead(db, "(555) 123-0001", "Ann@Example.com")
     rows = [
@@ -317,7 +316,7 @@ async def test_messages_from_before(empty_database: str, connect: Connect) -> No
         )
     before = await db.fetch("SELECT id, updated_at FROM messages ORDER BY id")
 
-    await migrate.up(empty_database)
+    await migrate.up(database)
 
     assert before == await db.fetch("SELECT id, updated_at FROM messages ORDER BY id")
     assert 0 == await db.fetchval("SELECT count(*) FROM messages WHERE conversation_id IS NULL")
@@ -339,7 +338,7 @@ async def test_messages_from_before(empty_database: str, connect: Connect) -> No
         (B, ["sms", "sms"], None, True, 0),
         (B, ["whatsapp", "whatsapp"], None, True, 0),
     ] == [tuple(row) for row in found]
-    await migrate.down(empty_database, "20261126000006")
-    await migrate.down(empty_database)
-    await migrate.up(empty_database)
+    await migrate.down(database, "20261126000006")
+    await migrate.down(database)
+    await migrate.up(database)
     assert 0 == await db.fetchval("SELECT count(*) FROM messages WHERE conversation_id IS NULL")

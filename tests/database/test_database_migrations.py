@@ -15,6 +15,7 @@ import pytest
 
 from gateway import migrate
 from gateway.embedded.server import EmbeddedServer
+from tests.conftest import SETTINGS, MakeShared
 from tests.database import document
 from tests.database.test_database_statistics import SOME
 
@@ -130,17 +131,29 @@ async def test_step_by_step(database: str, dump: Dump) -> None:
     assert tuple(VERSIONS[:2]) == (await migrate.status(database)).applied
 
 
+CATALOGUE = """
+SELECT kind || ' ' || identity || ' ' || CASE WHEN kind = 'index' THEN '' ELSE definition END
+FROM gateway.catalogue()
+WHERE kind NOT IN ('grant', 'schema', 'extension', 'function', 'option')
+  AND identity NOT LIKE '%log_leads%' AND identity NOT LIKE '%audit_leads%'
+"""
+
+
 @pytest.mark.parametrize("kind", MADE)
 async def test_what_was_there(
-    empty_database: str, connect: Connect, dump: Dump, tmp_path: Path, kind: str
+    empty_database: str, database: str, connect: Connect, dump: Dump, tmp_path: Path, kind: str
 ) -> None:
-    """Of a database that was there, down gives back schema and rows as they were, also when every
-    file has run twice."""
+    """Whatever was there, tables, columns, indexes, keys, policies and triggers are the same; down
+    gives back schema and rows as they were, also when every file has run twice."""
     connection = await connect(empty_database)
     await MADE[kind](connection)
     schema = sorted_grants(await dump(empty_database, "-s", "-N", "gateway"))
     rows = await dump(empty_database, "-a", "--inserts", "-n", "public")
     assert await migrate.up(empty_database) == VERSIONS
+    assert {row[0] for row in await (await connect(database)).fetch(CATALOGUE)} == {
+        re.sub(r"\bextensions\.(?=uuid_)", "public.", row[0])
+        for row in await connection.fetch(CATALOGUE)
+    }
     up = await dump(empty_database, "-s")
     await run_once_more(connection, tmp_path)
     assert up == await dump(empty_database, "-s")
@@ -151,30 +164,22 @@ async def test_what_was_there(
     assert sorted_grants(up) == sorted_grants(await dump(empty_database, "-s"))
 
 
-@pytest.mark.parametrize("kind", MADE)
-async def test_the_same_schema_everywhere(
-    empty_database: str, database: str, connect: Connect, kind: str
-) -> None:
-    """Tables, columns, indexes, keys, policies and triggers are the same whatever was there."""
-    connection = await connect(empty_database)
-    await MADE[kind](connection)
-    await migrate.up(empty_database)
-    ask = """
-      SELECT kind || ' ' || identity || ' ' || CASE WHEN kind = 'index' THEN '' ELSE definition END
-      FROM gateway.catalogue()
-      WHERE kind NOT IN ('grant', 'schema', 'extension', 'function', 'option')
-        AND identity NOT LIKE '%log_leads%' AND identity NOT LIKE '%audit_leads%'
-    """
-    assert {r[0] for r in await (await connect(database)).fetch(ask)} == {
-        re.sub(r"\bextensions\.(?=uuid_)", "public.", r[0]) for r in await connection.fetch(ask)
-    }
+@pytest.fixture
+def customers(make_shared: MakeShared, make_database: Callable[..., str]) -> str:
+    """The DSN of the customer's database after up, which is made once for the whole run."""
+
+    async def made(dsn: str) -> str:
+        connection = await asyncpg.connect(dsn)
+        await document_made(connection)
+        await connection.close()
+        return " ".join(await migrate.up(dsn))
+
+    return make_database(make_shared("customers", "template0", made).name)
 
 
-async def test_rows_of_before_are_served(empty_database: str, connect: Connect) -> None:
+async def test_rows_of_before_are_served(customers: str, connect: Connect) -> None:
     """On the customer's own database staff see their rows, and the recursion is gone."""
-    connection = await connect(empty_database)
-    await document_made(connection)
-    await migrate.up(empty_database)
+    connection = await connect(customers)
     async with connection.transaction():
         await connection.execute(
             "SELECT set_config('request.jwt.claims',"
@@ -255,17 +260,15 @@ async def test_what_came_later_stays(database: str, connect: Connect) -> None:
     assert await connection.fetchval("SELECT count(*) FROM public.later") == 2
 
 
-async def test_templates_for_calls_survive(empty_database: str, connect: Connect) -> None:
+async def test_templates_for_calls_survive(customers: str, connect: Connect) -> None:
     """Where templates for calls were written, down keeps them and the old rule for new rows."""
-    connection = await connect(empty_database)
-    await document_made(connection)
-    await migrate.up(empty_database)
+    connection = await connect(customers)
     insert = (
         "INSERT INTO message_templates (organization_id, name, type, content)"
         " VALUES ($1, 'ring', 'call', 'Hello')"
     )
     await connection.execute(insert, ACME)
-    await migrate.down(empty_database, "0")
+    await migrate.down(customers, "0")
     assert (
         await connection.fetchval("SELECT count(*) FROM message_templates WHERE type = 'call'") == 1
     )
@@ -363,15 +366,14 @@ async def test_a_bypassing_login_may(empty_database: str, login: str, connect: C
     await admin.execute(f'ALTER DATABASE "{name}" OWNER TO CURRENT_USER')
 
 
-async def test_status_for_any_service(empty_database: str, login: str, connect: Connect) -> None:
+async def test_status_for_any_service(database: str, login: str, connect: Connect) -> None:
     """A login that may only become service_role reads what is applied: `/readyz` needs it. One that
     may not even that is told so in one line."""
-    await migrate.up(empty_database)
     with pytest.raises(migrate.MigrationError, match="grant service_role to it"):
-        await migrate.status(as_login(empty_database, login))
-    admin = await connect(empty_database)
+        await migrate.status(as_login(database, login))
+    admin = await connect(database)
     await admin.execute(f"GRANT service_role TO {login}")
-    assert tuple(VERSIONS) == (await migrate.status(as_login(empty_database, login))).applied
+    assert tuple(VERSIONS) == (await migrate.status(as_login(database, login))).applied
 
 
 async def test_errors_keep_the_password(tmp_path: Path) -> None:
@@ -388,7 +390,9 @@ async def test_errors_keep_the_password(tmp_path: Path) -> None:
 @pytest.fixture
 def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DSN of a cluster of its own, which has none of the roles yet."""
-    with EmbeddedServer(tmp_path_factory.mktemp("cluster")) as server:
+    server = EmbeddedServer(tmp_path_factory.mktemp("cluster"))
+    server._settings = SETTINGS
+    with server:
         yield server.dsn
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from scripts.coverage_gate import COMPLETE, shortfalls
-from scripts.only_database import ALL_CASES, PROGRAMS, kept
+from scripts.only_database import ABOUT_OTHER_THINGS, ALL_CASES, PROGRAMS, kept
 
 _FILES = (
     "webhooks/model.py",
@@ -77,7 +77,7 @@ def test_an_unknown_step_is_refused(root: Path) -> None:
 
 
 def test_what_runs_once_more_on_another_server(root: Path) -> None:
-    """What has a database, its first case or all of them, and starts no program."""
+    """What has a database, its first case or all of them, starts no program and is about rows."""
     asked = {
         "tests/service/test_service_hooks.py::test_a[1]": True,
         "tests/service/test_service_hooks.py::test_a[2]": False,
@@ -85,6 +85,7 @@ def test_what_runs_once_more_on_another_server(root: Path) -> None:
         "tests/database/test_database_audit.py::test_a[1]": True,
         "tests/database/test_database_audit.py::test_a[2]": True,
         "tests/cli/test_cli_why.py::test_a": False,
+        "tests/service/test_service_http.py::test_a": False,
     }
     items: Any = [SimpleNamespace(nodeid=name, fixturenames=["server_dsn"]) for name in asked]
     without: Any = SimpleNamespace(nodeid="tests/units/test_units_ids.py::test_a", fixturenames=[])
@@ -92,4 +93,5 @@ def test_what_runs_once_more_on_another_server(root: Path) -> None:
     assert [name for name, stays in asked.items() if stays] == [
         item.nodeid for item in kept([without, *items])
     ]
-    assert [] == [name for name in (*PROGRAMS, *ALL_CASES) if not (root / name).exists()]
+    named = (name.partition("::")[0] for name in (*PROGRAMS, *ABOUT_OTHER_THINGS, *ALL_CASES))
+    assert [] == [name for name in named if not (root / name).exists()]

@@ -213,6 +213,7 @@ SELECT organization_id, id, id, 'accepted', 'pending', now(), 'api' FROM said
 """
 
 
+@pytest.mark.no_cover  # it measures time
 async def test_a_herd_comes_back(inbox: Inbox, ask: Ask) -> None:
     """Two hundred pages that were cut together are all told what they missed, a hundred long mails,
     while who listens already hears what is new; next time they come at times of their own."""

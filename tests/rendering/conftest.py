@@ -10,13 +10,22 @@ from channels.render import Renderer
 from channels.render_pool import ChildPool, PoolLimits
 
 HERE = Path(__file__).resolve().parent
+ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say it before pytest-asyncio makes the loop's factory a parameter of the test, in the scope
+    that is known by then: with one for each test, the renderer would end with it."""
+    if "renderer" in metafunc.fixturenames:
+        metafunc.definition.add_marker(ONE_LOOP, append=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with the module's renderer run in its event loop."""
     for item in items:
         if item.path.is_relative_to(HERE) and "renderer" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+            item.add_marker(ONE_LOOP, append=False)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.api.table import ENDPOINTS
@@ -45,6 +46,7 @@ SEND_FIELDS = {
 }
 
 
+@pytest.mark.no_cover  # the validator takes seconds, which measuring doubles
 async def test_document_is_valid(ask: Ask, document: dict[str, Any]) -> None:
     """What is served is the description, needs no credentials, and is valid OpenAPI 3.1."""
     served = await ask("GET", "/openapi.json", key="")
