@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import pytest
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
-NFC: Final = "NFC"
-NFD: Final = "NFD"
+FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
 
 
 async def said(ask: Ask, body: str, key: str | None = None, **more: Any) -> str:
@@ -63,10 +62,10 @@ async def test_words_find_messages(ask: Ask, gateway: Gateway) -> None:
 
 async def test_accents_in_both_forms(ask: Ask) -> None:
     """É as one letter or as two is the same: in words, phrases, beginnings, exclusions, names."""
-    lait = await said(ask, unicodedata.normalize(NFD, "Un café au lait"))
-    noir = await said(ask, unicodedata.normalize(NFC, "Le café noir"))
+    lait = await said(ask, unicodedata.normalize("NFD", "Un café au lait"))
+    noir = await said(ask, unicodedata.normalize("NFC", "Le café noir"))
     ids = [noir, lait]
-    for form in (NFC, NFD):
+    for form in FORMS:
         for q, expected in {
             "café": ids,
             "CAFÉ noir": [noir],
@@ -77,10 +76,10 @@ async def test_accents_in_both_forms(ask: Ask) -> None:
             "noir or café": ids,
         }.items():
             assert expected == await found(ask, unicodedata.normalize(form, q)), (form, q)
-    lead = {"first_name": unicodedata.normalize(NFD, "José"), "phone": "+447700900009"}
+    lead = {"first_name": unicodedata.normalize("NFD", "José"), "phone": "+447700900009"}
     await ask("POST", "/v1/leads", lead)
     jose = await said(ask, "Hola", to="+447700900009")
-    for form in (NFC, NFD):
+    for form in FORMS:
         assert [jose] == await found(ask, unicodedata.normalize(form, "josé"))
         assert 1 == len(await conversations(ask, unicodedata.normalize(form, "josé")))
 
