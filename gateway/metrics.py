@@ -117,8 +117,9 @@ class Metrics:
             _counter(self._failed, *labels).inc()
         if advance.is_delivered:
             _counter(self._delivered, *labels).inc()
-            age = (now - advance.created_at).total_seconds()
-            _histogram(self._callback_delay, *labels).observe(age)
+            if advance.created_at is not None:  # staff may write it, and the column allows it
+                age = (now - advance.created_at).total_seconds()
+                _histogram(self._callback_delay, *labels).observe(age)
 
     def received(self, channel: Channel, provider: str) -> None:
         """An inbound message was stored."""

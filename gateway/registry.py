@@ -209,8 +209,13 @@ CARRIED: Mapping[str, Sequence[str]] = {name: row.carries for name, row in PROVI
 def webhook_urls(
     base_url: str, provider: str, account_id: UUID, credentials: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The URLs to paste at the provider, by event; complete where the credentials are at hand."""
-    row = PROVIDERS[provider]
+    """The URLs to paste at the provider, by event; complete where the credentials are at hand.
+
+    None for a provider that only another version of the gateway has.
+    """
+    row = PROVIDERS.get(provider)
+    if row is None:
+        return {}
     urls = {}
     for event in row.events:
         secret = (credentials or {}).get(row.url_secrets.get(event, ""))

@@ -275,6 +275,8 @@ class Dispatching:
     def _account(self, claimed: Claimed) -> Account:
         if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:
             raise VaultError("its provider account was removed")
+        if claimed.provider not in PROVIDERS:
+            raise VaultError(f"this version of the gateway has no provider {claimed.provider}")
         return Account(
             id=claimed.account_id,
             organization_id=claimed.organization_id,

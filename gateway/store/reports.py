@@ -75,7 +75,7 @@ class Advance:
     organization_id: UUID
     message_id: UUID
     channel: str
-    created_at: datetime
+    created_at: datetime | None
     old_status: str
     status: str
     is_sent: bool

@@ -260,6 +260,24 @@ async def test_messages_of_others_are_placed(two: Connection) -> None:
     assert (ann, got["id"], ["sms"]) == tuple(row or ())
 
 
+@pytest.mark.parametrize("then", ["NOTHING", "UPDATE SET body = excluded.body"])
+@pytest.mark.parametrize("theirs", [ANN, BEN, "+15551230003"])
+async def test_a_message_that_is_there_is_no_news(two: Connection, then: str, theirs: str) -> None:
+    """What the CRM upserts moves nobody's conversation up, and makes none."""
+    insert = (
+        "INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address,"
+        " body) VALUES ($1, $2, 'sms', 'inbound', $3, '+1999', $4)"
+    )
+    first = uuid.uuid4()
+    for message_id, address in ((first, ANN), (uuid.uuid4(), ANN), (uuid.uuid4(), BEN)):
+        await two.execute(insert, message_id, A, address, "x")
+    shown = "SELECT * FROM gateway.conversations ORDER BY id"
+    before = await two.fetch(shown)
+    await two.execute(f"{insert} ON CONFLICT (id) DO {then}", first, A, theirs, "y")
+    assert before == await two.fetch(shown)
+    assert 1 == await two.fetchval("SELECT count(*) FROM messages WHERE id = $1", first)
+
+
 async def test_a_message_without_a_time(two: Connection) -> None:
     """What the CRM stores with a null for its time is taken, with that of its arrival."""
     stored = await two.fetchrow(

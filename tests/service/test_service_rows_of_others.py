@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 
 from gateway.store import accounts
+from tests.service.wires import from_twilio, row_of, step
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
 
 ANN = "+447700900123"
 BY_TEMPLATE = {"channel": "sms", "to": ANN, "template": "greeting"}
@@ -223,6 +225,23 @@ async def test_one_mailbox_in_two_organizations(gateway: Gateway) -> None:
         exact["organization_id"],
         other["organization_id"],
     )
+
+
+async def test_messages_without_a_time(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Staff may take a message's time away: what becomes of it is recorded all the same."""
+    sid = "SM" + "5" * 32
+    api.says(201, {"sid": sid})
+    sms = {"channel": "sms", "to": ANN, "body": "Hello"}
+    keys = (gateway.a.key, gateway.a.test_key)
+    sent, tried = [(await ask("POST", "/v1/messages", sms, key=key)).body for key in keys]
+    await run(gateway, "UPDATE messages SET created_at = NULL")
+    await step(api.worker(gateway))
+    told = {"MessageSid": sid, "AccountSid": "AC" + "a" * 32, "MessageStatus": "delivered"}
+    assert 200 == (await from_twilio(gateway, "status", told)).status
+
+    for row in (sent, tried):
+        assert "delivered" == (await row_of(ask, row))["status"]
+    assert 0 == await gateway.count("gateway.queue")
 
 
 async def failed(gateway: Gateway, *, attachments: Any = (), metadata: Any = None) -> UUID:
