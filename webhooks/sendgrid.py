@@ -226,7 +226,8 @@ def _error_code(given: Mapping[str, Any], name: str) -> str:
     if not status and (match := re.match(r"[45]\d\d\b", word(given.get("reason")))):
         status = match[0]
     words = word(given.get("reason" if name == "dropped" else "type"), 64).lower()
-    return status or words or name
+    # What SendGrid drops itself has the status 5.0.0, whatever the reason.
+    return (words or status if name == "dropped" else status or words) or name
 
 
 def _is_soft(given: Mapping[str, Any], name: str) -> bool:

@@ -81,6 +81,8 @@ def _not_reported(story: Story, what: str, since: str, age: timedelta) -> Said:
 
 
 def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
+    if advice := _complained(story):
+        return f"{what} was handed to {story.who} {since}, and arrived.", advice
     deferral = last_event(story, *_DEFERRALS)
     if deferral is not None and deferral["status"] is None:
         text = (

@@ -154,7 +154,11 @@ _ENHANCED: Final = {
     "4.7": _LATER,
     "4.310": _NO_DOMAIN,
     "7.1": _POLICY,
+    "7.3": _ACCESS,
     "7.8": _ACCESS,
+    "7.57": _ACCESS,
+    "7.60": _SENDER,
+    "7.139": _ACCESS,
     **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26"), UNTRUSTED),
 }
 # By the middle digit, where the whole is not known.
@@ -236,6 +240,11 @@ _WORDS: Final = {
 
 _CODE = re.compile(r"[245]\.(\d{1,3})\.(\d{1,3})")
 _REPLY = re.compile(r"[45]\d\d")
+
+
+def asks_to_wait(code: str) -> bool:
+    """Whether a mail server says no more than that it may take the mail another time."""
+    return re.fullmatch(r"4\.\d{1,3}\.\d{1,3}|4\d\d", code) is not None and find(code) is not _FULL
 
 
 def find(code: str) -> Reason | None:

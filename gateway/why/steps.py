@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
 from gateway.registry import PROVIDERS
+from gateway.why.mail_reasons import asks_to_wait
 from gateway.why.model import Other, Row, Step, Story, named_in
 from gateway.why.reasons import failure
 from gateway.why.reports import reported
@@ -38,6 +39,9 @@ def reason_of(story: Story, event: Row) -> str:
     given = (event["detail"].get(name) for name in ("error_code", "error_message"))
     # What a provider tells beside may have the same name and any form.
     code, said = (value if isinstance(value, str) else None for value in given)
+    is_later = event["type"] == "refused_for_now" and story.channel == "email"
+    if is_later and asks_to_wait(code or ""):  # the same code of a bounce says why it was given up
+        return "The mail server asks to try again later."
     return failure(story.channel, provider_of(story, event), code, said).text
 
 

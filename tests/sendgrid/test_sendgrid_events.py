@@ -138,6 +138,12 @@ def test_every_word(word: str, fields: dict[str, Any], status: Status | None) ->
             "bounced address",
             "SendGrid did not send it: an earlier mail to this address bounced.",
         ),
+        (
+            "dropped",
+            {"reason": "Spam Reporting Address", "status": "5.0.0"},
+            "spam reporting address",
+            "SendGrid did not send it: this address has reported spam before.",
+        ),
         ("dropped", {"reason": "New"}, "new", "SendGrid did not send it: New."),
         ("dropped", {}, "dropped", "SendGrid did not send it: it gave no reason."),
     ],
