@@ -7,7 +7,7 @@ SELECT gateway.remember();
 
 -- What somebody typed, as a query: words, "phrases", beginnings*, -not, or. Anything may be typed; what
 -- cannot be searched for is refused with SQLSTATE 22023 and a text that completes "q ...". What was
--- indexed stays as it came, so each word is looked for in both of Unicode's forms.
+-- indexed stays as it came, so each word is looked for in both of Unicode's forms beside its own.
 CREATE OR REPLACE FUNCTION gateway.words_query(q text) RETURNS tsquery
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
   SET client_min_messages = warning -- words that are none are no news
@@ -34,7 +34,8 @@ BEGIN
     form := coalesce(part[2], part[3]);
     forms := ARRAY[form];
     IF getdatabaseencoding() = 'UTF8' THEN -- in others there is only one
-      forms := ARRAY(SELECT DISTINCT unnest(ARRAY[normalize(form, NFC), normalize(form, NFD)]));
+      -- As it was typed, too: some keyboards write neither.
+      forms := ARRAY(SELECT DISTINCT unnest(ARRAY[form, normalize(form, NFC), normalize(form, NFD)]));
     END IF;
     term := '';
     FOREACH form IN ARRAY forms LOOP

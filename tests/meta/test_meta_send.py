@@ -102,12 +102,16 @@ async def test_meta_cannot_be_asked(session: aiohttp.ClientSession) -> None:
             {"type": "video", "video": {"link": "https://x/a.mp4"}},
         ),
         (
-            outbound("no caption", Attachment(url="https://x/a", content_type="audio/ogg")),
+            outbound("", Attachment(url="https://x/a", content_type="audio/ogg")),
             {"type": "audio", "audio": {"link": "https://x/a"}},
         ),
         (
-            outbound("no caption", Attachment(url="https://x/a", content_type="image/webp")),
+            outbound("", Attachment(url="https://x/a", content_type="image/webp")),
             {"type": "sticker", "sticker": {"link": "https://x/a"}},
+        ),
+        (
+            outbound("Two a day", Attachment(url="https://x/a", content_type="audio/ogg")),
+            {"type": "document", "document": {"link": "https://x/a", "caption": "Two a day"}},
         ),
         (
             outbound("Bill", Attachment(url="http://x/1", filename="bill.pdf")),

@@ -110,3 +110,21 @@ async def test_it_goes_before_our_message_id(
 
     assert ("read", "its-own", "5.2.2") == (now["status"], now["external_id"], now["error_code"])
     assert now["delivered_at"]
+
+
+@pytest.mark.parametrize("form", ["{}", "{{{}}}@evil.example", "{}@evil.example"])
+@pytest.mark.parametrize("has_dashes", [True, False])
+async def test_a_bounce_that_writes_our_id_otherwise(
+    gateway: Gateway, ask: Ask, api: Api, form: str, *, has_dashes: bool
+) -> None:
+    """It takes not the place of the provider's id, whichever comes first."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    row = await send(ask, "email", ADA, subject="Hello", body="Hello")
+    api.answers = lambda _: web.Response(status=502)
+    await step(api.worker(gateway))
+    ours = row["id"] if has_dashes else row["id"].replace("-", "")
+    for _ in range(2):
+        await bounce(gateway, "postmark", account, f"<{form.format(ours)}>")
+        await tell(gateway, "postmark", account, "open", "its-own", message_id=row["id"])
+
+    assert "its-own" == (await row_of(ask, row))["external_id"]

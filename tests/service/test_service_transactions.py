@@ -17,7 +17,7 @@ from gateway.store.database import ApiKey, Database
 from gateway.store.errors import UNDONE, DatabaseAwayError
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Gateway
+    from tests.service.conftest import Answer, Gateway
 
 NOW = "SELECT current_user::text, current_setting('jit'), current_setting('statement_timeout')"
 
@@ -87,15 +87,18 @@ async def test_one_statement_that_fails(gateway: Gateway) -> None:
 async def test_a_table_that_the_crm_changes(gateway: Gateway) -> None:
     """Whoever meets a column's new type first is asked to come again, not told of a mistake."""
     await gateway.ask("POST", "/v1/leads", {"notes": "Likes tea."})
-    for _ in range(2):
-        assert 200 == (await gateway.ask("GET", "/v1/leads")).status
+    # Many at once: others are at work, too, and of several connections some are the same ones.
+    assert {200} == {answer.status for answer in await leads(gateway)}
     async with gateway.database.as_service() as db:
         await db.execute("RESET ROLE; ALTER TABLE leads ALTER COLUMN notes TYPE varchar(5000)")
-    # The first ones may get a connection that never read it: who else is at work takes turns.
-    answers = [await gateway.ask("GET", "/v1/leads") for _ in range(20)]
-    met = [answer for answer in answers if answer.status != 200]
-    assert [(503, "1")] == [(each.status, each.headers.get("Retry-After")) for each in met]
-    assert ["Likes tea."] == [lead["notes"] for lead in answers[-1].body["data"]]
+    met = [answer for answer in await leads(gateway) if answer.status != 200]
+    assert {(503, "1")} == {(each.status, each.headers.get("Retry-After")) for each in met}
+    assert {200} == {answer.status for answer in await leads(gateway)}
+
+
+async def leads(gateway: Gateway) -> list[Answer]:
+    """Leads, read by many at once."""
+    return await asyncio.gather(*(gateway.ask("GET", "/v1/leads") for _ in range(16)))
 
 
 async def test_a_batch_that_meets_a_changed_table(gateway: Gateway) -> None:

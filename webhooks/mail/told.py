@@ -134,10 +134,13 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
 
 def our_id(mail_id: str | None) -> UUID | None:
     """Our id of a mail: the local part of the Message-IDs that we give; None of somebody else's."""
+    local = (mail_id or "").partition("@")[0]
     try:
-        return UUID((mail_id or "").partition("@")[0])
+        found = UUID(local)
     except ValueError:
         return None
+    # Written otherwise (without dashes, in braces) it is not what we gave.
+    return found if str(found) == local.lower() else None
 
 
 def _said(name: str, text: str | None) -> list[tuple[str, str]]:

@@ -93,7 +93,10 @@ def _media(attachment: Attachment, caption: str) -> tuple[str, dict[str, str]]:
         raise Refused("Meta fetches files by their address; this one has none.", code="attachments")
     kind = whatsapp.kind(attachment)
     part = {"link": attachment.url}
-    if caption and kind not in {Kind.AUDIO, Kind.STICKER}:
+    if caption and kind in {Kind.AUDIO, Kind.STICKER}:
+        # It was accepted as a file of no known type: these show no text, which must not be lost.
+        kind = Kind.DOCUMENT
+    if caption:
         part["caption"] = caption
     if kind is Kind.DOCUMENT and attachment.filename:
         part["filename"] = attachment.filename
