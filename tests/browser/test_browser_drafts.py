@@ -96,6 +96,68 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     visitors.complaints.clear()  # a tab whose session has ended may measure a text once more
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_draft_in_a_conversation_that_is_merged(
+    visitors: Visitors, *, is_open: bool
+) -> None:
+    """What was written in either of two that a colleague makes one is there, whichever is open."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    gone = await scene.conversation(await scene.said("sms", ADA[0], "From my phone"))
+    stays = await scene.conversation(await scene.said("sms", BEN, "From another"))
+    page, colleague = await visitors.open(path=f"/c/{stays}"), await visitors.open(MEMBER)
+    text = page.get_by_label("Your message")
+    await text.fill("Dear Ben")
+    await page.goto(f"/inbox/c/{gone}")
+    await text.fill("Dear Ada" if is_open else "")
+    await colleague.goto(f"/inbox/c/{stays}/merge?other={gone}")
+    await colleague.get_by_role("button", name="They are one person").click()
+
+    await api.expect(page.locator("#messages")).to_contain_text("From another")
+    both = "Dear Ben\n\nDear Ada" if is_open else "Dear Ben"
+    await api.expect(text).to_have_value(both)
+    for each in (gone, stays):
+        await page.goto(f"/inbox/c/{each}")
+        await api.expect(text).to_have_value(both)
+
+
+async def test_a_draft_that_is_found_after_a_merge(visitors: Visitors) -> None:
+    """Who was elsewhere meanwhile finds it at the address where they left it."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    gone = await scene.conversation(await scene.said("sms", ADA[0], "From my phone"))
+    stays = await scene.conversation(await scene.said("sms", BEN, "From another"))
+    page, colleague = await visitors.open(path=f"/c/{gone}"), await visitors.open(MEMBER)
+    await page.get_by_label("Your message").fill("Dear Ada")
+    await page.goto("about:blank")
+    await colleague.goto(f"/inbox/c/{stays}/merge?other={gone}")
+    await colleague.get_by_role("button", name="They are one person").click()
+    await api.expect(colleague.locator("#messages")).to_contain_text("From my phone")
+
+    await page.goto(f"/inbox/c/{gone}")
+    await api.expect(page.get_by_label("Your message")).to_have_value("Dear Ada")
+
+
+async def test_a_notice_is_not_of_the_next_one(visitors: Visitors) -> None:
+    """That a message is on its way is not said of the next one, which was not sent."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    text, notice = page.get_by_label("Your message"), page.locator("#composer > .notice")
+    await text.fill("One")
+    await text.press("Control+Enter")
+    await api.expect(notice).to_have_text("Your message is on its way.")
+    await text.fill("Two")
+    await page.context.set_offline(True)
+    await text.press("Control+Enter")
+    await api.expect(page.locator("#problem")).not_to_be_empty()
+    await api.expect(notice).to_have_count(0)
+    await api.expect(text).to_have_value("Two")
+    await page.context.set_offline(False)
+    visitors.complaints.clear()  # the browser writes down that it was offline
+
+
 async def test_files_are_not_left_behind(visitors: Visitors) -> None:
     """Who leaves a conversation with files chosen is asked first: a browser gives no files back."""
     scene = Scene(visitors.stage)

@@ -90,12 +90,12 @@ async def test_two_become_one(browser: Browser, talk: Talk, inbox: Inbox) -> Non
 
     done = await browser.post(f"/c/{other}/merge", {"other": where})
 
-    assert (303, f"/gw/inbox/c/{other}?done=merged") == (done.status, done.location)
+    assert (303, f"/gw/inbox/c/{other}?done=merged&was={where}") == (done.status, done.location)
     shown = await browser.get(f"/c/{other}")
     assert "of the garden" in shown.words
     assert "of the kitchen" in shown.words
     moved = await browser.get(f"/c/{where}")
-    assert (303, f"/gw/inbox/c/{other}") == (moved.status, moved.location)
+    assert (303, f"/gw/inbox/c/{other}?was={where}") == (moved.status, moved.location)
     assert 409 == (await browser.post(f"/c/{other}/merge", {"other": where})).status
 
     apart = await browser.post(f"/c/{other}/unlink", {"address": ANN})

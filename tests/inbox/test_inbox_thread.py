@@ -96,10 +96,11 @@ async def test_a_merged_conversation_leads_on(inbox: Inbox, ask: Ask) -> None:
     assert "Are these one person?" in asked.words
 
     merged = await browser.post(f"{path}/merge", {"other": other["conversation_id"]})
-    assert merged.location.endswith(f"{path}?done=merged")
+    was = f"was={other['conversation_id']}"  # where a draft may wait
+    assert merged.location.endswith(f"{path}?done=merged&{was}")
     assert "Both are one conversation now" in (await browser.get(f"{path}?done=merged")).words
     led = await browser.get(f"/c/{other['conversation_id']}")
-    assert (303, True) == (led.status, led.location.endswith(path))
+    assert (303, True) == (led.status, led.location.endswith(f"{path}?{was}"))
     for wrong in (one["conversation_id"], str(uuid4()), "x"):
         assert 404 == (await browser.get(f"{path}/merge?other={wrong}")).status
     assert 404 == (await browser.post(f"{path}/merge", {"other": str(uuid4())})).status

@@ -20,9 +20,26 @@
   });
   window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
 
+  // A conversation was merged into another one: what waited in either waits there.
+  const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
+  function moved(was, now) {
+    const [theirs, ours] = [was, now].map((one) => JSON.parse(sessionStorage.getItem(draftOf(one))));
+    if (!theirs) return;
+    const both = ours ? { ...ours, body: [ours.body, theirs.body].filter(Boolean).join("\n\n") } : theirs;
+    try {
+      sessionStorage.setItem(draftOf(now), JSON.stringify(both));
+      sessionStorage.removeItem(draftOf(was));
+    } catch { /* there is no room: each stays where it is */ }
+  }
+  document.addEventListener("told", ({ detail: { was, conversation } }) => {
+    if (!was) return;
+    moved(was, conversation);
+    if ([was, conversation].includes(middle?.dataset.conversation)) showKept(conversation);
+  });
+
   const middle = document.querySelector("[data-conversation]");
   if (!middle) return;
-  const draft = () => `${DRAFTS}${who} ${middle.dataset.conversation}`;
+  const draft = () => draftOf(middle.dataset.conversation);
   const composer = () => document.getElementById("composer");
   const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
   const isWritten = () => fields().some(({ name, value }) => /^(body$|variables\.)/.test(name) && value.trim());
@@ -51,8 +68,14 @@
     if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });
   }
 
-  const kept = sessionStorage.getItem(draft());
-  if (kept && !isWritten()) giveBack(JSON.parse(kept));
+  function showKept(conversation) {
+    const kept = sessionStorage.getItem(draftOf(conversation));
+    if (kept) giveBack(JSON.parse(kept));
+  }
+
+  const was = new URLSearchParams(location.search).get("was");
+  if (was) moved(was, middle.dataset.conversation);
+  if (!isWritten()) showKept(middle.dataset.conversation);
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }

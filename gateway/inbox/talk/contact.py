@@ -152,7 +152,7 @@ async def merge(visit: Visit) -> web.StreamResponse:
         visit.services.database, visit.staff, merged=merged["id"], kept=row["id"]
     ):
         raise Problem(409, "Somebody has merged one of them in the meantime.")
-    return visit.redirect(f"/c/{row['id']}", done="merged")
+    return visit.redirect(f"/c/{row['id']}", done="merged", was=str(merged["id"]))
 
 
 async def lift(visit: Visit) -> web.StreamResponse:

@@ -37,7 +37,7 @@ async def show(visit: Visit) -> web.StreamResponse:
             said = await thread.context(visit, db, row)
             return visit.page("talk/days.html", row=row, **said)
     if row["id"] != visit.id:
-        return visit.redirect(f"/c/{row['id']}")  # it was merged
+        return visit.redirect(f"/c/{row['id']}", was=str(visit.id))  # it was merged
     return await whole(visit)
 
 
