@@ -153,7 +153,8 @@ async def _to_sign_in(visit: Visit) -> web.StreamResponse:
     """Lead to the sign-in page, and from there back to the page that was asked for.
 
     If only a fragment was asked for, the page stays, with what is written on it; if a form was
-    sent, what was written is given back.
+    sent, what was written is given back. The cookie stays: this answer may be late, and the browser
+    may have a new one by then, of somebody who has signed in again.
     """
     request = visit.request
     response: web.Response
@@ -166,8 +167,6 @@ async def _to_sign_in(visit: Visit) -> web.StreamResponse:
         if request.query_string:
             wanted += f"?{request.query_string}"
         response = visit.redirect("/sign-in", **({"next": wanted} if wanted else {}))
-    if visit.cookie.token(request) is not None:
-        visit.cookie.clear(response)
     return response
 
 

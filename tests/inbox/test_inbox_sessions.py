@@ -100,9 +100,26 @@ async def test_signing_out_ends_the_session(inbox: Inbox) -> None:
     assert (303, "/gw/inbox/sign-in?bye=1") == (out.status, out.location)
     assert {} == browser.cookies
     assert (303, "/gw/inbox/sign-in") == (after.status, after.location)
-    assert {} == thief.cookies
     assert "You are signed out." in (await browser.get("/sign-in?bye=1")).words
     assert 303 == (await inbox.browser().post("/sign-out")).status
+
+
+async def test_a_late_refusal_leaves_the_new_session(inbox: Inbox) -> None:
+    """What was asked while nobody was signed in takes no cookie back: when its answer comes, the
+    browser may have the one of a new session."""
+    browser = await inbox.signed_in(MEMBER)
+    await inbox.change("DELETE FROM gateway.staff_sessions")
+
+    refused = [
+        await browser.get(""),
+        await browser.get("", HX_Request="true", X_By_Itself="1"),
+        await browser.get("/live?after="),
+        await browser.post("/templates/new"),
+        await browser.get("/nowhere"),
+    ]
+
+    assert [303, 401, 303, 303, 303] == [each.status for each in refused]
+    assert all("Set-Cookie" not in each.headers for each in refused)
 
 
 async def test_signing_out_everywhere(inbox: Inbox) -> None:

@@ -95,11 +95,13 @@
   });
 
   function sayDeaf() {
+    const problem = document.getElementById("problem");
+    if (problem.querySelector("[data-signed-out]")) return;  // that is why, and renew() waits for it
     const notice = document.createElement("p");
     notice.id = "deaf";
     notice.className = "notice warn";
     notice.textContent = "New messages are not arriving just now; trying again. If this stays, reload the page.";
-    document.getElementById("problem").replaceChildren(notice);
+    problem.replaceChildren(notice);
   }
   if (document.hidden) rest(); else hear();
 })();
