@@ -42,6 +42,7 @@ async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Stor
         contact_kind=around["contact_kind"],
         queued=_queued(around),
         suppressions=tuple(around["suppressions"]),
+        can_leave=around["can_leave"],
         files=tuple(File(filename=f.filename, state=f.state, reason=f.reason) for f in files),
         retries=tuple(Other(**retry) for retry in retries),
         next=Other(id=around["next_id"], created_at=around["next_at"])

@@ -50,10 +50,11 @@ class File:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Other:
-    """Another message that belongs to this one: a retry, or what was written next."""
+    """Another message that belongs to this one: a retry with its status, or what came next."""
 
     id: UUID
     created_at: datetime
+    status: str | None = None
 
 
 def named_in(event: Row) -> str | None:
@@ -70,7 +71,8 @@ class Story:
     (with `is_cut` the oldest are missing). `now` is the database's. `provider` is whose the sender
     is by now: whom an event names counts before that. `contact` is the name of the other side,
     `contact_kind` is `lead` or `client` where it is one. `suppressions` are the reasons why the
-    other side must not be written to on this channel. `next` is the first message in the other
+    other side must not be written to on this channel. `can_leave`: our address and its account are
+    there, and on. `next` is the first message in the other
     direction after this one, `is_answer` where it says so itself.
     """
 
@@ -83,6 +85,7 @@ class Story:
     contact_kind: str | None = None
     queued: Queued | None = None
     suppressions: Sequence[str] = ()
+    can_leave: bool = True
     files: Sequence[File] = ()
     retries: Sequence[Other] = ()
     next: Other | None = None

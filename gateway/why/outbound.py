@@ -79,7 +79,7 @@ def _pending(story: Story, zone: tzinfo) -> Said:
         if send_at is not None and send_at > story.now:
             return (
                 f"{what(story)} is planned for {when(send_at, zone)}, and waits until then.",
-                _held_back(story) or "Nothing has to be done. Until then it can be canceled.",
+                _will_fail(story) or "Nothing has to be done. Until then it can be canceled.",
             )
         if queued.run_at > story.now + _SOON and not queued.is_paced:
             return (
@@ -99,16 +99,21 @@ def _pending(story: Story, zone: tzinfo) -> Said:
                     f"{what(story)} waits for its turn: its sender only sends so many messages a "
                     f"second. It is due on {when(queued.run_at, zone)}."
                 ),
-                _BY_ITSELF,
+                _will_fail(story) or _BY_ITSELF,
             )
     return _under_way(story, queued, zone)
 
 
-def _held_back(story: Story) -> str | None:
-    """What keeps a planned message from being sent, as things stand."""
-    if not story.suppressions:
+def _will_fail(story: Story) -> str | None:
+    """What keeps a message that waits from being sent, as things stand."""
+    if story.suppressions:
+        return "As things stand it will fail then. Cancel it, or have the suppression lifted."
+    if story.can_leave:
         return None
-    return "As things stand it will fail then. Cancel it, or have the suppression lifted."
+    return (
+        "As things stand it will fail then: the address it is to be sent from, or its account, was "
+        "removed or turned off. Tell an administrator, or cancel it."
+    )
 
 
 def _sending(story: Story, zone: tzinfo) -> Said:
@@ -144,7 +149,10 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
 def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -> Said:
     text = f"{what(story)} was not taken for now. {reason_of(story, refusal)}"
     is_locked = refusal["detail"].get("error_code") == "credentials"
-    advice = _LOCKED if is_locked and refusal["source"] not in PROVIDERS else _BY_ITSELF
+    if is_locked and refusal["source"] not in PROVIDERS:
+        advice = _LOCKED
+    else:
+        advice = _will_fail(story) or _BY_ITSELF
     if queued.run_at <= story.now + _SOON:
         return f"{text} It is tried again at once.", advice
     in_ = how_long(queued.run_at - story.now)
@@ -216,7 +224,7 @@ def _failed(story: Story, zone: tzinfo) -> Said:
     at = f" on {when(failed_at, zone)}" if failed_at else ""
     verb = "was not connected" if story.channel == "call" else "was not delivered"
     text = f"{what(story)} failed{at} and {verb}. {reason.text}"
-    if story.retries:
+    if any(retry.status != "canceled" for retry in story.retries):
         return text, "It was sent again already: look at the new message, named below."
     if row["error_code"] == "suppressed" and not story.suppressions:
         return text, "They may be written to again by now: send it anew."

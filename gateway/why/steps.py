@@ -14,6 +14,10 @@ from gateway.why.reports import reported
 from gateway.why.words import clean, how_long, name_of, noun, opening, sentence, when
 
 _MOST_DETAILS = 12
+_AGAIN: Final = {
+    "canceled": "It was to be sent again, as a new message, which was canceled.",
+    "failed": "It was sent again, as a new message, which failed, too.",
+}
 # A provider's time in whole seconds may be any moment of that second.
 _SECOND = timedelta(seconds=1) - timedelta.resolution
 
@@ -105,7 +109,9 @@ def _before(story: Story, steps: list[Step]) -> Iterator[Step]:
 
 def _after(story: Story) -> Iterator[Step]:
     for retry in story.retries:
-        yield _pointer(retry, "It was sent again, as a new message.")
+        yield _pointer(
+            retry, _AGAIN.get(retry.status or "", "It was sent again, as a new message.")
+        )
     if story.next is not None:
         is_inbound = story.message["direction"] == "inbound"
         text = "We wrote to them after this." if is_inbound else "They wrote to us after this."

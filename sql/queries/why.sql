@@ -11,6 +11,13 @@ SELECT now() AS now,
   ) AS provider,
   (SELECT s.rate FROM gateway.senders s
     WHERE s.organization_id = $1 AND s.channel = m.channel AND s.address = m.from_address) AS rate,
+  EXISTS (
+    SELECT FROM gateway.senders s
+    JOIN gateway.provider_accounts a
+      ON a.organization_id = s.organization_id AND a.id = s.account_id
+    WHERE s.organization_id = $1 AND s.channel = m.channel AND s.address = m.from_address
+      AND s.is_active AND a.is_active
+  ) AS can_leave,
   coalesce(nullif(nullif(btrim(l.name), ''), 'Unknown'), nullif(nullif(btrim(k.name), ''), 'Unknown'),
     c.name) AS contact,
   CASE WHEN l.id IS NOT NULL THEN 'lead' WHEN k.id IS NOT NULL THEN 'client' END AS contact_kind,
@@ -47,7 +54,7 @@ LEFT JOIN LATERAL (
 WHERE m.organization_id = $1 AND m.id = $2;
 
 -- name: retries
-SELECT id, created_at FROM messages
+SELECT id, created_at, coalesce(status, 'pending') AS status FROM messages
 WHERE organization_id = $1 AND retry_of = $2 ORDER BY created_at, id LIMIT 20;
 
 -- name: by_id

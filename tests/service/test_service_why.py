@@ -100,14 +100,19 @@ async def test_a_sender_that_has_moved(gateway: Gateway, ask: Ask, api: Api) -> 
     assert "postmark" == said[0]["timeline"][-1]["detail"]["provider"]
 
 
-async def test_scheduled_and_canceled(ask: Ask) -> None:
+async def test_scheduled_and_canceled(gateway: Gateway, ask: Ask) -> None:
     """A message for later says when; canceled, that it was."""
     at = datetime.now(UTC) + timedelta(days=1)
     sent = await send(ask, "sms", PHONE, body="Hello", send_at=at.isoformat())
     planned = await why_of(ask, sent)
     await ask("POST", f"/v1/messages/{sent['id']}/cancel")
     canceled = await why_of(ask, sent)
+    sent = await send(ask, "sms", PHONE, body="Hello", send_at=at.isoformat())
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.provider_accounts SET is_active = false")
+    off = await why_of(ask, sent)
 
+    assert "its account, was removed or turned off" in off["advice"]
     assert f"is planned for {at.day} " in planned["summary"]
     assert "can be canceled" in planned["advice"]
     assert "was canceled before it was sent" in canceled["summary"]

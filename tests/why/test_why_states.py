@@ -44,6 +44,24 @@ def test_planned_for_somebody_who_must_not_be_written_to() -> None:
     assert "they asked for no more messages (STOP)" in advice
 
 
+def test_what_waits_and_cannot_leave() -> None:
+    """Planned, waiting for its turn or refused for now: that its sender is off is said before."""
+    later = {"run_at": ago(minutes=-2)}
+    refusal = event("refused_for_now", error_code="20429")
+    waiting = (
+        said(send_at=ago(minutes=-2), **about(queued=queued(**later), can_leave=False)),
+        said(**about(queued=queued(**later, is_paced=True), can_leave=False)),
+        said(
+            **about(
+                queued=queued(**later, attempts=1, refusals=1), can_leave=False, events=(refusal,)
+            )
+        ),
+    )
+
+    for _, advice in waiting:
+        assert "was removed or turned off. Tell an administrator" in str(advice)
+
+
 def test_in_the_queue() -> None:
     """Due, waiting for its sender's turn, put back, waiting for too long, not in the queue."""
     due, by_worker = said(**about(queued=queued()))
@@ -422,6 +440,14 @@ def test_failed_and_sent_again() -> None:
     _, advice = said(status="failed", error_code="30003", **about(retries=retries))
 
     assert "It was sent again already: look at the new message, named below." == advice
+
+
+def test_failed_and_a_retry_that_was_canceled() -> None:
+    """A retry that was taken back does not count as sent: the failure's own advice stands."""
+    retries = (Other(id=OTHER, created_at=NOW, status="canceled"),)
+    _, advice = said(status="failed", error_code="30003", **about(retries=retries))
+
+    assert "Try again in a few hours" in str(advice)
 
 
 def test_failed_as_suppressed() -> None:

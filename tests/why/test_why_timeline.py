@@ -310,6 +310,11 @@ def test_messages_that_belong_together() -> None:
         ("It was sent again, as a new message.", {"message_id": str(OTHER)}),
         ("They answered it.", {"message_id": str(OTHER)}),
     ] == [(step.text, step.detail) for step in found]
+    again = [Other(id=OTHER, created_at=NOW, status=status) for status in ("canceled", "failed")]
+    assert [
+        "It was to be sent again, as a new message, which was canceled.",
+        "It was sent again, as a new message, which failed, too.",
+    ] == [step.text for step in steps(about={"retries": again})]
     (wrote,) = steps(about={"next": other})
     assert "They wrote to us after this." == wrote.text
 
