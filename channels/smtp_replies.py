@@ -19,6 +19,7 @@ ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 # No such mailbox, or a domain that takes no mail, where a reply begins with it (RFC 2034 §4). Every
 # other code may be about a policy, the sender or the moment.
 NO_MAILBOX = re.compile(r"5\.1\.10?(?![\d.]*\d)")
+_NO_ACCESS = 530
 REASONS: Final = {
     "5.1.1": "The recipient's mailbox does not exist.",
     "5.1.2": "The domain of the recipient's address does not exist.",
@@ -50,7 +51,8 @@ def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | Refu
     """
     said = one_line(text)
     found = ENHANCED.search(said)
-    named = found[1] if found else str(code)
+    # 530 speaks of our access (RFC 4954 §6); its enhanced status is often that of a policy.
+    named = found[1] if found and code != _NO_ACCESS else str(code)
     if not 500 <= code < 600:
         return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
     words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."

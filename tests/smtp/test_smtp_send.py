@@ -188,7 +188,7 @@ async def test_many_at_once(half: Smtp, session: aiohttp.ClientSession) -> None:
         ({"content": "550 5.1.1 no such user"}, Refused, "5.1.1"),
         ({"RCPT": "550 no"}, Refused, "550"),
         ({"RCPT": "451 4.7.1 greylisted"}, RefusedForNow, "4.7.1"),
-        ({"MAIL": "530 5.7.0 must authenticate"}, Refused, "5.7.0"),
+        ({"MAIL": "530 5.7.0 must authenticate"}, Refused, "530"),
         ({"MAIL": "421 too many"}, RefusedForNow, "421"),
         ({"DATA": "554 no"}, Refused, "554"),
         ({"DATA": "451 later"}, RefusedForNow, "451"),
