@@ -101,6 +101,11 @@ async def test_a_merged_conversation_leads_on(inbox: Inbox, ask: Ask) -> None:
     assert "Both are one conversation now" in (await browser.get(f"{path}?done=merged")).words
     led = await browser.get(f"/c/{other['conversation_id']}")
     assert (303, True) == (led.status, led.location.endswith(f"{path}?{was}"))
+    moved = await browser.get(f"{path}?{was}")
+    assert f'data-was="{other["conversation_id"]}"' in moved.text
+    apart = await send(ask, "+447700900125")
+    for wrong in (apart["conversation_id"], one["conversation_id"], str(uuid4()), "x"):
+        assert "data-was" not in (await browser.get(f"{path}?was={wrong}")).text
     for wrong in (one["conversation_id"], str(uuid4()), "x"):
         assert 404 == (await browser.get(f"{path}/merge?other={wrong}")).status
     assert 404 == (await browser.post(f"{path}/merge", {"other": str(uuid4())})).status

@@ -73,7 +73,7 @@
     if (kept) giveBack(JSON.parse(kept));
   }
 
-  const was = new URLSearchParams(location.search).get("was");
+  const { was } = middle.dataset;
   if (was) moved(was, middle.dataset.conversation);
   if (!isWritten()) showKept(middle.dataset.conversation);
   for (const kind of ["input", "change"]) {

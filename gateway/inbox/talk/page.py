@@ -52,12 +52,14 @@ async def whole(
         said = await thread.context(visit, db, row)
         who = await contact.context(visit, db, row)
         composing = compose or await composer.begin(visit, db, row)
+        was = await thread.merged(visit, db, row)
     return visit.page(
         "talk/conversation.html",
         status=status,
         row=row,
         name=listing.name_of(row),
         composing=composing,
+        was=was,
         done=_DONE.get(visit.request.query.get("done", "")),
         **(listed | said | who),
     )

@@ -29,6 +29,19 @@ async def known(visit: Visit, db: Connection) -> Row:
     return row
 
 
+async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
+    """The conversation that the query says was merged into this one, if that is so.
+
+    A draft of it moves over; a link that anybody wrote must not move that of another conversation.
+    """
+    try:
+        was = UUID(visit.request.query.get("was", ""))
+    except ValueError:
+        return None
+    now = await conversations.current(db, visit.staff.organization_id, was)
+    return was if now == row["id"] != was else None
+
+
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     """A page of the thread: the latest messages, or those before a cursor (`older`)."""
     page = await messages.search(
