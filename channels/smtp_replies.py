@@ -14,6 +14,7 @@ from typing import Final
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPResponseException
 
 from channels.errors import Refused, RefusedForNow, SendError, Unreachable
+from channels.server_words import is_about_recipient
 
 ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 # No such mailbox, or a domain that takes no mail, where a reply begins with it (RFC 2034 §4). Every
@@ -55,6 +56,8 @@ def refusal(code: int, text: str, *, is_to_rcpt: bool = False) -> Refused | Refu
     named = found[1] if found and code != _NO_ACCESS else str(code)
     if not 500 <= code < 600:
         return RefusedForNow(f"The mail server asks to come back later: {said}", code=named)
+    if not is_about_recipient(said):
+        return Refused(f"The mail server refuses the mail. ({said})", code=named)
     words = REASONS.get(named) or REASONS.get(str(code)) or "The mail server refuses the mail."
     kind = Unreachable if is_to_rcpt and NO_MAILBOX.match(said) else Refused
     return kind(f"{words} ({said})" if said else words, code=named)

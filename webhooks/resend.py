@@ -66,6 +66,7 @@ ORIGINS: Final = {
 # answer to a mail that arrived. https://resend.com/docs/dashboard/emails/email-bounces
 SOFT: Final = frozenset({"transient", "undetermined"})
 OPEN: Final = frozenset({"general", "undetermined", ""})
+ON_A_LIST: Final = frozenset({"suppressed", "onaccountsuppressionlist"})
 WORDS: Final = {
     "email.bounced": "The recipient's mail server refused the mail for good",
     "soft": "The recipient's mail server did not take the mail, and Resend tries no more",
@@ -136,7 +137,9 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
     is_soft = name == "email.bounced" and word(cause.get("type")).lower() in SOFT
     is_open = is_soft and word(cause.get("subType")).lower() in OPEN
     status = None if is_open else STATUSES.get(name)
-    failure = "soft" if is_soft else name
+    # Resend is built on Amazon SES, and tells of its lists in SES's words.
+    is_listed = word(cause.get("subType")).lower() in ON_A_LIST
+    failure = "soft" if is_soft else "email.suppressed" if is_listed else name
     code, message = _error(failure, cause) if status is Status.FAILED else (None, None)
     report = StatusReport(
         external_id=email_id or None,

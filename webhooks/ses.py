@@ -55,17 +55,21 @@ RECIPIENTS: Final = {
     "Delivery": "recipients",
     "DeliveryDelay": "delayedRecipients",
 }
+# What SES's own check of an address says (Auto Validation).
+NOT_VALID: Final = "emailvalidationsuppressed"
 # Permanent bounces after which the address is no good, or its owner wants nothing.
 BOUNCES: Final = {
     "general": Reason.HARD_BOUNCE,
     "noemail": Reason.HARD_BOUNCE,
     "suppressed": Reason.HARD_BOUNCE,
     "onaccountsuppressionlist": Reason.HARD_BOUNCE,
+    "ontenantsuppressionlist": Reason.HARD_BOUNCE,
+    NOT_VALID: Reason.HARD_BOUNCE,
     "unsubscribedrecipient": Reason.UNSUBSCRIBE,
 }
 # What the recipient's mailbox provider reports of itself is nobody's complaint.
 NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
-SUPPRESSED: Final = "onaccountsuppressionlist"
+SUPPRESSED: Final = frozenset({"onaccountsuppressionlist", "ontenantsuppressionlist"})
 READ: Final = frozenset({*RECIPIENTS.values(), "headers"})
 
 
@@ -195,7 +199,7 @@ def _status(name: str, told: Mapping[str, Any], about: Mapping[str, Any]) -> Sta
     if name == "Bounce":
         return Status.FAILED if _has_given_up(told, about) else None
     if name == "Complaint":  # SES held back what it has a complaint about from before
-        is_old = word(told.get("complaintSubType")).lower() == SUPPRESSED
+        is_old = word(told.get("complaintSubType")).lower() in SUPPRESSED
         return Status.FAILED if is_old else None
     return STATUSES.get(name)
 
@@ -216,8 +220,10 @@ def _error(
     name: str, told: Mapping[str, Any], about: Mapping[str, Any]
 ) -> tuple[str | None, str | None]:
     kind = word(told.get("bounceSubType") or told.get("complaintSubType"), 64)
-    if kind.lower() in {"suppressed", SUPPRESSED}:
+    if kind.lower() in {"suppressed", *SUPPRESSED}:
         return kind, "SES did not send it: the address bounced or complained before."
+    if kind.lower() == NOT_VALID:
+        return kind, "SES did not send it: it found the address not to be one that takes mails."
     if name == "Bounce":
         said = "The recipient's mail server refused it for good"
         if told.get("bounceType") != "Permanent":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from channels.server_words import SENDER_REFUSED, TOO_MUCH_MAIL
 from gateway.why.model import Reason
 from gateway.why.own_reasons import ADMIN
 
@@ -78,6 +79,14 @@ _AWAY = Reason(
 _SENDER = Reason(
     text="The address that the mail was to be sent from is not accepted.",
     advice=f"{ADMIN}: the sender's address or domain has to be verified at the provider. {_AGAIN}",
+)
+_OUR_ADDRESS = Reason(
+    text="The recipient's mail server does not accept the address that the mail was sent from.",
+    advice=f"{ADMIN}: that address has to exist, and its domain to take mails. {_AGAIN}",
+)
+_TOO_MUCH = Reason(
+    text="The recipient's mailbox got more mail than it takes at a time.",
+    advice="Send it again later, or reach the person another way.",
 )
 _ACCESS = Reason(
     text="The gateway's access to the mail provider was not accepted.",
@@ -196,8 +205,10 @@ _WORDS: Final = {
     # SES, and Resend, which is built on it
     "general": REFUSED,
     "noemail": GONE,
-    "suppressed": _BOUNCED_BEFORE,
-    "onaccountsuppressionlist": _BOUNCED_BEFORE,
+    **dict.fromkeys(
+        ("suppressed", "onaccountsuppressionlist", "ontenantsuppressionlist"), _BOUNCED_BEFORE
+    ),
+    "emailvalidationsuppressed": GONE,
     "unsubscribedrecipient": STOPPED,
     "mailboxfull": _FULL,
     "messagetoolarge": _TOO_LARGE,
@@ -245,6 +256,13 @@ _REPLY = re.compile(r"[45]\d\d")
 def asks_to_wait(code: str) -> bool:
     """Whether a mail server says no more than that it may take the mail another time."""
     return re.fullmatch(r"4\.\d{1,3}\.\d{1,3}|4\d\d", code) is not None and find(code) is not _FULL
+
+
+def of_words(said: str) -> Reason | None:
+    """What a mail server's own words say, where its code says something else."""
+    if SENDER_REFUSED.search(said):
+        return _OUR_ADDRESS
+    return _TOO_MUCH if TOO_MUCH_MAIL.search(said) else None
 
 
 def find(code: str) -> Reason | None:

@@ -24,19 +24,19 @@ def failure(
     said = clean(error_message or "")
     return (
         own_reasons.find(code, said)
-        or _known(channel, provider, code)
+        or _known(channel, provider, code, said)
         or own_reasons.of_http(code, name_of(provider))
         or _unknown(provider, code, said)
     )
 
 
-def _known(channel: str, provider: str | None, code: str) -> Reason | None:
+def _known(channel: str, provider: str | None, code: str, said: str) -> Reason | None:
     if provider in _TABLES and (found := _TABLES[provider].get(code)):
         return found
     if channel == "call":
         return CALLS.get(code) or TWILIO.get(code)
     if channel == "email":
-        return mail_reasons.find(code)
+        return mail_reasons.of_words(said) or mail_reasons.find(code)
     if provider is None:
         # Whoever carries this channel: their numbers do not overlap.
         return TWILIO.get(code) or (META.get(code) if channel == "whatsapp" else None)

@@ -175,3 +175,41 @@ def test_a_warning_in_words() -> None:
     head = DAEMON + "Subject: Warning: message 1vOaBc-0001 delayed 24 hours"
     found = report(f"{head}\n\n{said}Message-ID: <{OURS}>\n".encode())
     assert (found.word, found.status) == ("delayed", None)
+
+
+EXIM = (
+    "From: Mail Delivery System <mailer-daemon@mx.example.org>\n"
+    "Subject: Mail delivery failed: returning message to sender\n\n"
+    "A message that you sent could not be delivered to one or more of its\n"
+    "recipients. This is a permanent error. The following address(es) failed:\n\n"
+    "  bob@example.org\n    host mx2.example.org [192.0.2.222]\n"
+    "    SMTP error from remote mail server after RCPT TO:<bob@example.org>:\n    {0}\n\n"
+    "------ This is a copy of the message, including all the headers. ------\n\n"
+    f"Message-Id: <{OURS}>\nSubject: Hi\n\nHello\n"
+)
+
+
+def test_an_address_without_brackets() -> None:
+    """What the other server answered is told, and counts, where the address has no brackets."""
+    found, change = events(EXIM.format("550 No such user here").encode())
+    assert isinstance(found, StatusReport)
+    assert (Status.FAILED, None) == (found.status, found.error_code)
+    assert "(550 No such user here)" in str(found.error_message)
+    assert isinstance(change, ConsentChange)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        EXIM.format("451 4.7.1 Greylisted, mail delayed, please try later: retry timeout exceeded"),
+        "From: MAILER-DAEMON@example.org\nSubject: failure notice\n\n"
+        + QMAIL.replace(
+            "Sorry, no mailbox here by that name. User unknown. (#5.1.1)",
+            "Remote host said: 451 4.3.0 Message delayed by content filter\n"
+            "I'm not going to try again; this message has been in the queue too long.",
+        ),
+    ],
+)
+def test_who_has_given_up_tries_no_more(raw: str) -> None:
+    """A last reply that speaks of a delay does not make the end of it one."""
+    assert Status.FAILED is report(raw.encode()).status

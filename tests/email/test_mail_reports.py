@@ -113,6 +113,10 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.4.1", "smtp;550 5.4.1 Recipient address rejected: Access denied. [x.y]", True),
         ("5.4.310", "smtp;550 5.4.310 DNS domain b.example does not exist", True),
         ("5.7.1", "smtp; 554 5.7.1 Recipient address rejected: Access denied", False),
+        ("5.1.0", "smtp; 550 5.1.0 <a@b.c>: Sender address rejected: User unknown in t", False),
+        ("5.1.1", "smtp; 550 5.1.1 <a@b.c>: Sender address rejected: User unknown", False),
+        ("5.0.0", "smtp; 550-Verification failed for <a@b.c> 550-No Such User Here", False),
+        ("5.2.1", "smtp; 550-5.2.1 The user is receiving mail at a rate that prevents", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
@@ -120,6 +124,32 @@ def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  #
     block = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: {status}\n"
     found = events(dsn(f"{block}Diagnostic-Code: {diagnostic}\n"))
     assert any(isinstance(each, ConsentChange) for each in found) is expected
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "words"),
+    [
+        ("550 5.1.1 <shop@example.com>: Sender address rejected", "does not accept our address"),
+        ("550-5.2.1 The user is receiving mail at a rate that", "more mail than it takes"),
+    ],
+)
+def test_what_the_code_does_not_say(diagnostic: str, words: str) -> None:
+    """A refusal of our own address, or of too much mail, is not told as a bad address."""
+    block = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: {diagnostic[4:9]}\n"
+    found = report(dsn(f"{block}Diagnostic-Code: smtp; {diagnostic}\n"))
+    assert words in str(found.error_message)
+
+
+@pytest.mark.parametrize("blank", ["\n", " \n\n"])
+def test_a_status_without_content(blank: str) -> None:
+    """Google sends one of blank lines alone: then what is said in words counts."""
+    head = HEAD.replace("mx.example.org", "googlemail.com")
+    raw = dsn(head=head, original=f"Message-ID: <{OURS}>\n").decode()
+    before, _, after = raw.partition("Reporting-MTA: dns; mx.example.org\n\n")
+    found = report(
+        (before + blank + after.lstrip("\n")).replace("Sorry.", "Undeliverable").encode()
+    )
+    assert (OURS, Status.FAILED) == (found.external_id, found.status)
 
 
 def test_several_recipients() -> None:

@@ -119,6 +119,8 @@ def test_every_word(
          "Resend could not send the mail: reached_daily_quota"),
         ("email.bounced", {"bounce": {"type": "Transient", "subType": "MailboxFull"}},
          "MailboxFull", f"{resend.WORDS['soft']}."),
+        ("email.bounced", {"bounce": {"type": "Permanent", "subType": "Suppressed"}},
+         "Suppressed", f"{resend.WORDS['email.suppressed']}."),
         ("email.suppressed", {"suppressed": {"type": "OnAccountSuppressionList"}},
          "OnAccountSuppressionList", f"{resend.WORDS['email.suppressed']}."),
     ],

@@ -177,6 +177,7 @@ async def test_many_at_once(half: Smtp, session: aiohttp.ClientSession) -> None:
     ("answers", "kind", "code"),
     [
         ({"RCPT": "550 5.1.1 no such user"}, Unreachable, "5.1.1"),
+        ({"RCPT": "550 5.1.1 Sender address rejected: User unknown"}, Refused, "5.1.1"),
         ({"RCPT": "556 5.1.10 it takes no mail"}, Unreachable, "5.1.10"),
         ({"RCPT": "450 5.1.1 no such user"}, RefusedForNow, "5.1.1"),
         ({"RCPT": "550 5.1.8 no such sender"}, Refused, "5.1.8"),

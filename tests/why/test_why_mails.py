@@ -58,3 +58,15 @@ def test_suppressed_then(reasons: tuple[str, ...], *, may_be: bool) -> None:
     _, advice = mail(status="failed", error_code="suppressed", about={"suppressions": reasons})
 
     assert may_be == ("They may be written to again by now: send it anew." == advice)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "text"),
+    [
+        ("5.1.1", "550 5.1.1 <a@b.c>: Sender address rejected: User unknown", "was sent from"),
+        ("5.2.1", "The user you are trying to contact is receiving mail at a rate", "more mail"),
+    ],
+)
+def test_what_the_code_does_not_say(code: str, said: str, text: str) -> None:
+    """Where a server's words say whose fault it is, they count more than its code."""
+    assert text in failure("email", "smtp", code, f"It came back. ({said})").text

@@ -59,7 +59,7 @@ KNOWN: list[tuple[str, str, set[str]]] = [
         "email",
         "ses",
         {*ses.REASONS, *ses.RETRYABLE, *failing(webhooks.ses.STATUSES), *webhooks.ses.BOUNCES,
-         webhooks.ses.SUPPRESSED, "Bounce"},
+         *webhooks.ses.SUPPRESSED, "Bounce"},
     ),
     ("email", "resend", {*resend.REASONS, *failing(webhooks.resend.STATUSES)}),
     (
@@ -184,6 +184,7 @@ def test_no_text_says_two_things() -> None:
         ("email", "postmark", "406", "no more to this recipient", "another way"),
         ("email", "mailgun", "605", "earlier mail", "list"),
         ("email", "ses", "OnAccountSuppressionList", "earlier mail", "list"),
+        ("email", "ses", "OnTenantSuppressionList", "earlier mail", "list"),
         ("email", "resend", "MailboxFull", "full", "some days"),
         ("call", "twilio", "busy", "busy", "minutes"),
         ("call", "twilio", "no-answer", "Nobody answered", "another time"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from channels.server_words import SENDER_REFUSED, TOO_MUCH_MAIL, is_about_recipient
+
 # The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
 # https://www.iana.org/assignments/smtp-enhanced-status-codes
 BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.310"})
@@ -43,6 +45,8 @@ NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECA
 
 def is_bad_address(code: str | None, diagnostic: str) -> bool:
     """Whether no mail will ever arrive there, whoever sends it."""
+    if not is_about_recipient(diagnostic):
+        return False
     if code in BAD_ADDRESS:
         return True
     if code == "5.4.1":
@@ -53,7 +57,12 @@ def is_bad_address(code: str | None, diagnostic: str) -> bool:
 
 def explanation(code: str | None, diagnostic: str) -> str:
     """Plain words, and the server's own behind them."""
-    words = REASONS.get(code or "") or REASONS.get("5" + (code or "")[1:])
+    if SENDER_REFUSED.search(diagnostic):
+        words: str | None = "The recipient's mail server does not accept our address."
+    elif TOO_MUCH_MAIL.search(diagnostic):
+        words = "The mailbox got more mail than it takes at a time."
+    else:
+        words = REASONS.get(code or "") or REASONS.get("5" + (code or "")[1:])
     said = re.sub(r"^[\w-]+\s*;\s*", "", diagnostic)[:500].strip()
     words = words or "The mail could not be delivered."
     return f"{words} ({said})" if said else words

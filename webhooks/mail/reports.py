@@ -66,7 +66,7 @@ def reports(told: Told, *, provider: str) -> list[WebhookEvent]:
     if not (told.is_report or told.is_from_daemon):
         return _old_form(told, provider=provider)
     # Of some mails a provider brings the parts by URL alone: there the words must do.
-    statuses = [part for part in told.of_kind("delivery-status") if part.content]
+    statuses = [part for part in told.of_kind("delivery-status") if (part.content or b"").strip()]
     complaints = [part for part in told.of_kind("feedback-report") if part.content]
     if not (statuses or complaints):
         return _old_form(told, provider=provider)

@@ -32,6 +32,10 @@ DELAY = re.compile(
     r"|warning message only",
     re.IGNORECASE,
 )
+# Who says so tries no more, whatever the last reply was.
+GIVEN_UP = re.compile(
+    r"not going to try again|retry timeout exceeded|is a permanent error", re.IGNORECASE
+)
 SUBJECT_LINE = re.compile(r"^[ \t>]*subject[ \t]*:[^\n]*", re.IGNORECASE | re.MULTILINE)
 # A subject may end with that of the mail itself.
 DELAY_SUBJECT = re.compile(
@@ -45,6 +49,8 @@ COPY = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
+# What the other server answered, where the address has no <> (Exim, GMX).
+REPLY = re.compile(r"^[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE)
 # Beside a reply of SMTP's: in text there are versions and sections that look the same.
 REFUSED = re.compile(r"(?<![\d.])5\d\d[ -]{1,3}#?(5\.\d{1,3}\.\d{1,3})(?![\d.])")
 
@@ -69,17 +75,19 @@ def read(told: Told) -> Said | None:
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
     subject = told.first("subject") or ""
     recipient, match = FAILED_TO.search(head), MESSAGE_ID.search(text)
-    diagnostic = " ".join(head[recipient.start() :].split())[:300] if recipient else ""
+    begins = recipient or REPLY.search(head)
+    diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
     copied = told.original or (stored(match[1]) if match else None)
     is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
     codes = ENHANCED.search(head)
     if not is_known:
-        codes = REFUSED.search(head) or ENHANCED.search(diagnostic)
+        codes = REFUSED.search(head) or (ENHANCED.search(diagnostic) if recipient else None)
     is_final = codes is not None and codes[1].startswith("5")
     if not is_known and not (is_final and our_id(copied) and told.is_no_persons):
         return None
     # Who still tries was not refused for good.
-    is_delay = not is_final and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
+    is_over = is_final or GIVEN_UP.search(head)
+    is_delay = not is_over and (DELAY_SUBJECT.search(subject) or DELAY.search(head))
     return Said(
         action="delayed" if is_delay else "failed",
         code=codes[1] if codes else None,
