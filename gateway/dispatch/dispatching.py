@@ -44,6 +44,7 @@ from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.store.queue import Claimed
 from gateway.vault import Vault, VaultError
 
@@ -155,7 +156,8 @@ class Dispatching:
             outbound = await self._prepared(turn, account, share)
             if outbound is None or await self._is_too_late_to_ask(claimed, account, outbound):
                 return
-        except asyncio.CancelledError:  # perhaps just when it was noted that it begins
+        except (asyncio.CancelledError, DatabaseAwayError):
+            # Perhaps just when it was noted that it begins: nothing of it has left.
             await self._not_begun(claimed)
             raise
         callback = status_url(

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from tests.service.wires import connect, from_sendgrid
 __all__ = ["provider"]  # a fixture
 
 if TYPE_CHECKING:
+    from gateway.receive.reporting import Received
     from tests.service.conftest import Answer, Gateway
 
 THEIRS, OTHER = "+447700900123", "+447700900124"
@@ -224,6 +226,29 @@ async def test_a_report_by_our_id_alone(gateway: Gateway, external_id: str | Non
     assert "pending" == (await row_of(gateway, second, key=gateway.b.key))["status"]
     await reporting.store(received(gateway, told))
     assert "delivered" == (await row_of(gateway, first))["status"]
+
+
+@pytest.mark.parametrize("provider", ["twilio", "meta"])
+async def test_a_report_of_a_message_whose_answer_is_lost(gateway: Gateway, provider: str) -> None:
+    """A report that brings the id which the lost answer would have told is kept where the provider
+    can be asked for that id; where it cannot, nobody would find it, and it is to come again."""
+    sent = await send(gateway)
+    about = UUID(sent.body["id"])
+    async with gateway.database.as_service() as db:  # which both of them carry
+        await db.execute("UPDATE messages SET channel = 'whatsapp' WHERE id = $1", about)
+
+    def told() -> Received:
+        its = received(gateway, [report(about, "x")])
+        return replace(its, account=replace(its.account, provider=provider))
+
+    reporting = Reporting(gateway.database, Metrics())
+    async with held(gateway, CHANGE_MESSAGE, sent.body["id"]):
+        refused = pytest.raises(HeldError) if provider == "meta" else nullcontext()
+        with refused:
+            await reporting.store(told())
+    assert (provider == "twilio") == await gateway.count("gateway.unmatched_reports")
+    await reporting.store(told())
+    assert "delivered" == (await row_of(gateway, sent))["status"]
 
 
 async def test_a_report_that_waits_long_is_found(gateway: Gateway) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels.model import Channel
+from gateway.store import queue
+from gateway.store.errors import DatabaseAwayError
 from tests.service.test_service_changes_at_once import WAITS
 from tests.service.wires import connect, row_of, send, step
 from tests.smtp.values import Server
@@ -119,6 +121,31 @@ async def test_cut_while_it_is_noted_that_it_begins(
     assert (await entry(gateway))["begun_at"] is None
     await step(api.worker(gateway))
     assert ("sent", 1) == ((await row_of(ask, mail))["status"], len(api.asked))
+
+
+async def test_the_answer_that_it_begins_is_lost(
+    gateway: Gateway,
+    ask: Ask,
+    api: Api,
+    mail: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it was noted that a mail begins to leave, and that answer was lost, nothing had left:
+    the mail is sent, and not given up because nobody can be asked."""
+    extend = queue.extend
+
+    async def and_lost(*given: Any, **more: Any) -> bool:
+        await extend(*given, **more)
+        raise DatabaseAwayError("the connection was reset")
+
+    worker = api.worker(gateway)
+    monkeypatch.setattr(queue, "extend", and_lost)
+    with pytest.raises(DatabaseAwayError):
+        await step(worker)
+    assert [] == api.asked
+    monkeypatch.setattr(queue, "extend", extend)
+    assert 1 == await step(worker)
+    assert "sent" == (await row_of(ask, mail))["status"]
 
 
 async def test_an_answer_is_stored(
