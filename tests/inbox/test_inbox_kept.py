@@ -25,6 +25,7 @@ def kept(shown: Shown) -> dict[str, str]:
 async def test_a_reply_after_the_session_ended(inbox: Inbox) -> None:
     """Who is signed out while writing reads that nothing was sent, and has the text to copy."""
     browser = await inbox.signed_in(MEMBER)
+    cookies = dict(browser.cookies)
     await inbox.change("DELETE FROM gateway.staff_sessions")
 
     shown = await browser.post(f"/c/{uuid4()}/reply", REPLY)
@@ -34,6 +35,7 @@ async def test_a_reply_after_the_session_ended(inbox: Inbox) -> None:
     assert "nothing of it was stored or sent" in shown.words
     assert 'href="/gw/inbox/sign-in" target="_blank"' in shown.text
     assert "<b>see you</b>" not in shown.text
+    assert cookies == browser.cookies  # by then it may be that of a newer session
 
 
 async def test_a_template_from_a_page_of_another_session(inbox: Inbox) -> None:
