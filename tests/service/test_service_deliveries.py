@@ -213,15 +213,17 @@ async def test_nobody_takes_anything_for_days(gateway: Gateway, receiver: Receiv
 async def test_a_late_failure_at_the_former_url(gateway: Gateway, receiver: Receiver) -> None:
     """It says nothing of the URL that the subscription has been led to meanwhile."""
     receiver.hanging.add("/old")
+    receiver.answer = lambda told: web.Response(status=500 if told.path == "/old" else 204)
     made = await subscribe(gateway, "/old", events=["message.accepted"])
     await send(gateway, "Hello")
-    async with telling(gateway, replace(QUICK, seconds=0.4, waits=())):
+    async with telling(gateway, replace(QUICK, seconds=20, waits=(), last=10)):
         await receiver.has(1)
         url = receiver.url + "/new"
         await gateway.ask("PATCH", f"/v1/subscriptions/{made.body['id']}", {"url": url})
         await receiver.has(1, "/new")
-        await asyncio.sleep(0.5)
-        after = await settled(gateway, made, pending=0)
+        await settled(gateway, made, pending=0)
+        receiver.go_on.release()
+    after = await subscription(gateway, made)  # what was under way has ended
     assert (True, None, None) == (after["is_active"], after["last_error"], after["last_failure_at"])
 
 
@@ -340,13 +342,17 @@ async def test_what_is_gone_is_not_told(gateway: Gateway, receiver: Receiver) ->
     other = await subscribe(gateway, "/other", events=["message.accepted"])
     receiver.hanging.update(["/", "/other"])
     await send(gateway, "one", "two")
-    patience = replace(QUICK, seconds=0.2, waits=(0.5,) * 9)
-    async with telling(gateway, patience):
-        await receiver.has(4)
+    async with telling(gateway, replace(QUICK, seconds=20)):
+        first = await receiver.has(4)
+        receiver.answer = lambda told: web.Response(
+            status=500 if any(told is each for each in first) else 204
+        )
         async with gateway.database.as_service() as db:
             await db.execute("DELETE FROM messages WHERE body = 'one'")
         gone = await gateway.ask("DELETE", f"/v1/subscriptions/{other.body['id']}")
         receiver.hanging.clear()
+        for _ in first:
+            receiver.go_on.release()
         await settled(gateway, made, pending=0)
     assert (204, 0) == (gone.status, await pending(gateway))
     assert ["two"] == [each.body for each in receiver.told[4:]]
