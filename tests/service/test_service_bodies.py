@@ -70,8 +70,9 @@ async def test_who_does_not_read_the_answer() -> None:
     app.router.add_post("/", answer)
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     large = post % (3 * LARGE) + b"x" * (3 * LARGE)
+    patience = Patience(answer=QUICK.answer, look=QUICK.look)
     async with (
-        serving(app, QUICK, bodies=4 * LARGE) as line,
+        serving(app, patience, bodies=4 * LARGE) as line,
         line.open() as (first, one),
         line.open() as (second, two),
         asyncio.timeout(10),

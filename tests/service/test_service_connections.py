@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -134,6 +134,13 @@ async def serving(
 @pytest.fixture
 async def line(settings: Settings) -> AsyncIterator[Line]:
     """Where to send raw bytes."""
+    async with serving(settings, Patience()) as made:
+        yield made
+
+
+@pytest.fixture
+async def quick_line(settings: Settings) -> AsyncIterator[Line]:
+    """Where to send raw bytes, and be waited for a moment."""
     async with serving(settings, QUICK) as made:
         yield made
 
@@ -248,11 +255,11 @@ async def test_what_is_long_but_not_too_long(line: Line) -> None:
     assert (200, {"status": "ok"}) == (heard.status, heard.body)
 
 
-async def test_a_head_that_is_never_whole(line: Line) -> None:
+async def test_a_head_that_is_never_whole(quick_line: Line) -> None:
     """Half a head is answered with 408 after its time, also when more of it comes bit by bit."""
     half = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-    silent = await line.say(half)
-    slow = await line.drip(half, b"X-More: x\r\n")
+    silent = await quick_line.say(half)
+    slow = await quick_line.drip(half, b"X-More: x\r\n")
 
     for heard in (silent, slow):
         assert (408, PROBLEM, "gateway") == (
@@ -262,21 +269,22 @@ async def test_a_head_that_is_never_whole(line: Line) -> None:
         )
 
 
-async def test_who_asks_nothing(line: Line) -> None:
+async def test_who_asks_nothing(quick_line: Line) -> None:
     """A connection that sends nothing is closed after its time, without an answer to nothing."""
-    async with line.open() as (reader, _):
+    async with quick_line.open() as (reader, _):
         assert await closes(reader)
 
 
-async def test_a_body_that_never_ends(line: Line) -> None:
+async def test_a_body_that_never_ends(quick_line: Line, settings: Settings) -> None:
     """A body of which nothing comes, or too little for too long, is answered with 408."""
     post = FORM + b"Content-Length: 9000\r\n\r\nemail="
     loop = asyncio.get_running_loop()
-    silent = await line.say(post)
-    begun = loop.time()
-    slow = await line.drip(post, b"x")
+    silent = await quick_line.say(post)
+    async with serving(settings, replace(QUICK, silence=20)) as line:
+        begun = loop.time()
+        slow = await line.drip(post, b"x")
+        assert QUICK.body <= loop.time() - begun
 
-    assert QUICK.body <= loop.time() - begun
     for heard in (silent, slow):
         assert (408, "close") == (heard.status, heard.headers["Connection"])
 
@@ -298,15 +306,20 @@ async def test_who_says_that_no_more_comes(line: Line) -> None:
             assert await closes(reader)
 
 
-async def test_who_is_waited_for(line: Line) -> None:
+async def test_who_is_waited_for(settings: Settings) -> None:
     """A connection that has been answered may stay, and a body that keeps coming is taken."""
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with line.open() as (reader, writer):
-        writer.write(FORM + b"Content-Length: 10\r\n\r\nemail")
-        for part in (b"=", b"a@b", b"."):
-            await asyncio.sleep(0.6 * QUICK.silence)
-            writer.write(part)
+    # Far longer than the pauses: a busy machine makes each of them longer.
+    patience = replace(QUICK, silence=1.5, body=60)
+    async with serving(settings, patience) as line, line.open() as (reader, writer):
+        body = b"email=%b@b." % (b"a" * 30)
+        writer.write(FORM + b"Content-Length: %d\r\n\r\n" % len(body))
+        begun = asyncio.get_running_loop().time()
+        for n in range(len(body)):
+            await asyncio.sleep(0.05)
+            writer.write(body[n : n + 1])
         assert 200 == (await listen(reader)).status
+        assert patience.silence < asyncio.get_running_loop().time() - begun
         for _ in range(2):
             writer.write(ask)
             assert 200 == (await listen(reader)).status
@@ -319,7 +332,7 @@ async def test_more_connections_than_there_is_room_for(settings: Settings) -> No
     """One that is too many is closed at once, and there is room again when another has gone: the
     database's connections, and files, need descriptors that clients must not take."""
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with serving(settings, QUICK, most=2) as line, line.open() as (first, writer):
+    async with serving(settings, Patience(), most=2) as line, line.open() as (first, writer):
         async with line.open() as (second, other):
             for each in (writer, other):
                 each.write(head)
