@@ -62,7 +62,7 @@ async def test_who_finds_all_connections_busy(
     gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mail that found no connection waits for its turn, however often: nobody has refused it."""
-    half = Smtp(connections=Connections(limits=replace(SmtpLimits(), connect=0.3)))
+    half = Smtp(connections=Connections(limits=replace(SmtpLimits(), connect=1.5)))
     row = replace(PROVIDERS["smtp"], send=half)
     monkeypatch.setitem(PROVIDERS, "smtp", row)
     server = Scanning()
