@@ -18,7 +18,7 @@ from channels.smtp_pool import Connections, SmtpLimits
 from gateway.dispatch.pace import Pace
 from tests.smtp.values import Server, account, outbound
 
-QUICK = SmtpLimits(connect=0.3, greeting=20, command=20, begin=20, content=0.3, answer=20)
+QUICK = SmtpLimits(connect=1, greeting=20, command=20, begin=20, content=1, answer=20)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Slow(Server):
     """A mail server that takes its time before one of its answers."""
 
     slow_at: str = "content"
-    seconds: float = 1.0
+    seconds: float = 1.25
 
     async def _say(self, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
         await asyncio.sleep(self.seconds if verb == self.slow_at else 0)

@@ -5,6 +5,7 @@ import email
 import email.policy
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,12 +38,8 @@ async def half() -> AsyncIterator[Smtp]:
     await one.close()
 
 
-@pytest.fixture
-async def hasty() -> AsyncIterator[Smtp]:
-    """One that does not wait for long, where nothing comes."""
-    one = Smtp(connections=Connections(limits=within(0.5, 1.0)))
-    yield one
-    await one.close()
+# Who does not wait for long where nothing comes, and for as long as ever for the rest.
+HASTY = {"greeting": {"greeting": 0.5}, "MAIL": {"command": 1.0}, "content": {"answer": 0.5}}
 
 
 @pytest.fixture
@@ -64,7 +61,7 @@ async def test_a_mail_is_taken(half: Smtp, session: aiohttp.ClientSession) -> No
 
 
 async def test_a_prompt_answer(
-    hasty: Smtp, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    half: Smtp, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that is there as soon as the content has left is heard."""
     write = SMTPProtocol.write
@@ -76,7 +73,7 @@ async def test_a_prompt_answer(
 
     monkeypatch.setattr(SMTPProtocol, "write", answered)
     async with Server(answers={"content": None}) as server:
-        sent = await hasty.send(account(server.port), outbound(), session, "")
+        sent = await half.send(account(server.port), outbound(), session, "")
     assert sent == Sent(external_id=MESSAGE_ID, detail={"reply": "2.0.0 queued at once"})
 
 
@@ -211,18 +208,19 @@ async def test_many_at_once(half: Smtp, session: aiohttp.ClientSession) -> None:
     ],
 )
 async def test_outcomes(
-    half: Smtp,
-    hasty: Smtp,
     session: aiohttp.ClientSession,
     answers: dict[str, str | None],
     kind: type[SendError],
     code: str,
 ) -> None:
     """What is final, what is for now, and, once the content has left, what nobody knows."""
-    asked = hasty if None in answers.values() else half
+    [(verb, said), *_] = answers.items()
+    limits = replace(within(20, 40), **(HASTY[verb] if said is None else {}))
+    half = Smtp(connections=Connections(limits=limits))
     async with Server(answers=answers) as server:
         with pytest.raises(SendError) as caught:
-            await asked.send(account(server.port), outbound(), session, "")
+            await half.send(account(server.port), outbound(), session, "")
+    await half.close()
     assert (type(caught.value), caught.value.code) == (kind, code)
 
 
@@ -363,14 +361,14 @@ class Thinking(Server):
 
     async def _say(self, writer: asyncio.StreamWriter, verb: str, usual: str) -> bool:
         if verb == "content":
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.25)
         return await super()._say(writer, verb, usual)
 
 
 async def test_a_mail_that_waited_has_its_time(session: aiohttp.ClientSession) -> None:
     """Mails share a few connections: one that has waited long for its own goes later, and is not
     cut off in the middle of its content, when nobody knows whether it was taken."""
-    half = Smtp(connections=Connections(limits=within(0.4, 1.25)))
+    half = Smtp(connections=Connections(limits=within(1, 3)))
     async with Thinking() as server:
         came = await asyncio.gather(
             *(half.send(account(server.port), outbound(), session, "") for _ in range(40)),
