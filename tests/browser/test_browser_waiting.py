@@ -256,6 +256,48 @@ async def test_a_session_that_ends_while_one_writes(visitors: Visitors) -> None:
     visitors.complaints.clear()  # htmx writes down that it was refused
 
 
+LOOK = """document.dispatchEvent(new CustomEvent("told", { detail: { type: "look" } }))"""
+
+
+async def test_a_refusal_that_comes_after_signing_in_again(visitors: Visitors) -> None:
+    """What a page asked by itself while nobody was signed in does not say so once somebody is: it
+    is asked again."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    problem, held, go_on = page.get_by_role("alert"), asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        if answer.status == 401:
+            held.set()
+            await go_on.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/inbox?*", hold)
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    await page.evaluate(LOOK)
+    await asyncio.wait_for(held.wait(), 30)
+    await page.get_by_label("Your message").fill("Half an hour's work.")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(problem).to_contain_text("Your session has ended")
+    other = await page.context.new_page()
+    await other.goto(await stage.link(OWNER))
+    await other.get_by_role("button", name="Sign in").click()
+    await other.wait_for_url("**/inbox")
+    await other.close()
+    await page.evaluate("window.dispatchEvent(new Event('focus'))")
+    await api.expect(problem).to_be_empty()
+    async with page.expect_response(lambda answer: 200 == answer.status and "?" in answer.url):
+        go_on.set()
+
+    await api.expect(problem).to_be_empty()
+    visitors.complaints.clear()  # htmx writes down that it was refused
+
+
 async def test_a_file_over_a_slow_network(visitors: Visitors) -> None:
     """A reply may take as long as its files need, and longer than what else is asked for."""
     scene = Scene(visitors.stage)

@@ -128,9 +128,10 @@
   async function ask(url) {
     try {
       const headers = { "HX-Request": "true", "X-By-Itself": "1" };
-      const signal = AbortSignal.timeout(20000);
-      const answer = await fetch(url, { headers, credentials: "same-origin", signal });
+      const session = document.body.getAttribute("hx-headers");  // another once somebody has signed in again
+      const answer = await fetch(url, { headers, credentials: "same-origin", signal: AbortSignal.timeout(20000) });
       if (answer.status === 200) return await answer.text();
+      if (answer.status === 401 && session !== document.body.getAttribute("hx-headers")) return undefined;
       if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
       return answer.status < 500 ? null : undefined;
     } catch {
