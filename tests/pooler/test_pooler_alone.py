@@ -42,7 +42,10 @@ async def test_statements_are_not_prepared(
     """The pooler is found out: no statement is lost, or run in another's place; and what is not set
     is said once, where it is not set."""
     ways = (False, False, True)
-    found = [await Database.connect(bouncer.dsn(database), size=4, pooled=way) for way in ways]
+    found = [
+        await Database.connect(bouncer.dsn(database), size=4, patience=60, pooled=way)
+        for way in ways
+    ]
     try:
         await asyncio.gather(*(sums(each) for each in found))
     finally:
