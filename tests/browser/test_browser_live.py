@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.browser.conftest import MEMBER, Visitors
+from tests.browser.conftest import MEMBER, PATIENCE, Visitors
 from tests.browser.people import ADA
 from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
@@ -223,7 +223,8 @@ async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:
     async with visitors.stage.database.as_service() as db:
         await db.execute("UPDATE messages SET body = 'Changed'")
     await page.evaluate(TELL, [said, place])
-    await api.expect(page.locator("#messages .text").filter(has_text="Changed")).to_have_count(40)
+    changed = page.locator("#messages .text").filter(has_text="Changed")
+    await api.expect(changed).to_have_count(40, timeout=4 * PATIENCE)  # sixty answers in two lanes
     assert refused
     assert most[0] <= 2
 
