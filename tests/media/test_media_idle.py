@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -32,12 +33,13 @@ async def test_one_look_is_enough_for_all_lanes(errands: Errands) -> None:
     """Where nothing is due the table is looked at once a second, not once a second and lane."""
     counted = Counted(errands._database)
     errands._database = cast("Database", counted)
+    began = time.monotonic()
     running = asyncio.create_task(errands.run())
     await asyncio.sleep(2.5)
     running.cancel()
     await asyncio.wait({running})
 
-    assert 0 < counted.count <= 3
+    assert 0 < counted.count <= 1 + (time.monotonic() - began)
 
 
 async def test_all_lanes_set_out_together(

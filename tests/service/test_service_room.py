@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -21,15 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Narrow(FakeApi):
-    """A provider that takes its time; how many requests it had at most at the same time."""
+    """A provider that takes its time; how many requests it had at most at the same time.
+
+    The first ones wait for each other, until there are `together`.
+    """
 
     under_way: int = 0
     most: int = 0
+    together: int = 1
+    are_there: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Note how many there are, and answer after a moment."""
         self.under_way += 1
         self.most = max(self.most, self.under_way)
+        if self.most >= self.together:
+            self.are_there.set()
+        async with asyncio.timeout(20):
+            await self.are_there.wait()
         await asyncio.sleep(0.5)
         self.under_way -= 1
         self.asked.append((request, await request.read()))
@@ -42,7 +51,7 @@ async def test_files_have_room(gateway: Gateway, ask: Ask, api: Api) -> None:
     await connect(gateway, "sendgrid", Channel.EMAIL)
     kept = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
     files = [inline(PDF), {"url": kept["attachments"][0]["url"]}]
-    async with serving(Narrow()) as narrow:
+    async with serving(Narrow(together=3)) as narrow:
         to_narrow = replace(api, url=narrow.url)
         await step(api.worker(gateway))
         for file in (*files, None, None):
