@@ -58,7 +58,7 @@ class Outcomes:
             ),
             event_of(claimed, "delivered", "delivered", Status.DELIVERED),
         ]
-        await self._recording.save(lambda db: self._recording.record(db, claimed, events))
+        await self._recording.note(claimed, events)
 
     async def refused(self, claimed: Claimed, error: Refused) -> None:
         """It will never be taken: it has failed."""
@@ -71,13 +71,12 @@ class Outcomes:
             error_message=error.message,
         )
 
-        async def save(db: Connection) -> None:
-            await self._recording.record(db, claimed, [event])
+        async def suppress(db: Connection) -> None:
             if isinstance(error, OptedOut | Unreachable):
                 said = not_to_be_written_to(claimed, error)
                 await suppressions.change(db, claimed.organization_id, [said])
 
-        await self._recording.save(save)
+        await self._recording.note(claimed, [event], suppress)
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
@@ -97,7 +96,7 @@ class Outcomes:
         canceled = event_of(
             claimed, "canceled", "canceled", Status.CANCELED, detail={"reason": "fallback"}
         )
-        await self._recording.save(lambda db: self._recording.record(db, claimed, [canceled]))
+        await self._recording.note(claimed, [canceled])
 
     async def refused_for_now(self, claimed: Claimed, error: RefusedForNow) -> None:
         """It waits as long as the provider says, else longer each time, and fails in the end."""
@@ -175,11 +174,9 @@ class Outcomes:
             detail={"attempt": claimed.attempts},
         )
 
-        async def save(db: Connection) -> None:
-            await self._recording.record(db, claimed, [event])
-            await queue.drop(db, claimed.organization_id, claimed.message_id)
-
-        await self._recording.save(save)
+        await self._recording.note(
+            claimed, [event], lambda db: queue.drop(db, claimed.organization_id, claimed.message_id)
+        )
         _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
@@ -223,9 +220,10 @@ class Outcomes:
     async def _postpone(
         self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
     ) -> None:
-        async def save(db: Connection) -> None:
-            await self._recording.record(db, claimed, [event])
-            await queue.postpone(
+        await self._recording.note(
+            claimed,
+            [event],
+            lambda db: queue.postpone(
                 db,
                 claimed,
                 self._lease_id,
@@ -233,6 +231,5 @@ class Outcomes:
                 phase=phase,
                 refusals=refusals,
                 asked=0,
-            )
-
-        await self._recording.save(save)
+            ),
+        )

@@ -97,10 +97,23 @@ class Recording:
 
         await self._until_stored(store)
 
-    async def record(self, db: Connection, claimed: Claimed, events: Sequence[Event]) -> None:
-        """Append events of an entry and advance its row."""
+    async def note(
+        self,
+        claimed: Claimed,
+        events: Sequence[Event],
+        then: Callable[[Connection], Awaitable[Any]] | None = None,
+    ) -> None:
+        """Append events of an entry and advance its row, and do `then` in the same transaction."""
+        advances: list[Advance] = []
+
+        async def change(db: Connection) -> None:
+            advances[:] = await reports.record(db, events)
+            if then is not None:
+                await then(db)
+
+        await self.save(change)
         now = datetime.now(UTC)
-        for advance in await reports.record(db, events):
+        for advance in advances:  # counted once it is stored: until then it may be tried again
             self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels.errors import Unreachable
 from channels.model import Channel
-from gateway.store import queue
-from gateway.store.errors import DatabaseAwayError
+from gateway.store import queue, suppressions
+from gateway.store.errors import DatabaseAwayError, RolledBackError
 from tests.service.test_service_changes_at_once import WAITS
 from tests.service.wires import connect, row_of, send, step
 from tests.smtp.values import Server
@@ -187,3 +188,24 @@ async def test_who_is_cut_again_ends(
             working.cancel()
             assert {working} == (await asyncio.wait([working], timeout=10))[0]
         await asyncio.gather(working, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("mail")
+async def test_what_is_stored_at_the_second_try_counts_once(
+    gateway: Gateway, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outcome whose transaction was undone is stored again, and counted when it is stored."""
+    change = suppressions.change
+    tries = []
+
+    async def at_the_second(*given: Any) -> Any:
+        tries.append(await change(*given))
+        if len(tries) == 1:
+            raise RolledBackError("ended for another transaction")
+
+    monkeypatch.setattr(suppressions, "change", at_the_second)
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await worker._outcomes.refused(turn.claimed, Unreachable("no such mailbox", code="5.1.1"))
+    counted = 'gateway_messages_failed_total{channel="email",provider="sendgrid"} 1.0'
+    assert (2, True) == (len(tries), counted in worker._metrics.page(None).decode())
