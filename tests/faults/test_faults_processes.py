@@ -169,6 +169,7 @@ async def test_sigterm_of_web(stage: Stage, tenant: Tenant, tmp_path: Path) -> N
     async def all_wait() -> bool:
         waiting: int = await stage.pool.fetchval(
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         return waiting == 3
 

@@ -110,7 +110,10 @@ async def test_what_must_be_direct(stage: Stage, bouncer: Bouncer, database: str
             await waiting
 
     async def let_go() -> bool:  # by connections that have been closed a moment ago
-        return not await stage.pool.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory'")
+        return not await stage.pool.fetch(  # not those of other tests' workers
+            "SELECT FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
 
     await until(let_go, 30)
 
