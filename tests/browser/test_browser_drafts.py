@@ -18,11 +18,12 @@ api = pytest.importorskip("playwright.async_api")
 BEN = "+447700900701"
 
 
+KEPT = "Object.keys(sessionStorage).filter((name) => name.startsWith('gateway'))"
+
+
 async def kept(page: Page) -> list[str]:
     """What waits in a tab."""
-    found: list[str] = await page.evaluate(
-        "Object.keys(sessionStorage).filter((name) => name.startsWith('gateway'))"
-    )
+    found: list[str] = await page.evaluate(KEPT)
     return found
 
 
@@ -75,6 +76,7 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     await page.context.clear_cookies()  # their session has ended
     await page.goto(await visitors.stage.link("owner@alpha.example.com"))
     await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/inbox")
     await page.goto(f"/inbox/c/{ada}")
     await api.expect(page.get_by_label("Your message")).to_have_value("A secret")
 
@@ -82,10 +84,11 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     await page.get_by_role("button", name="Sign out", exact=True).click()
     await api.expect(page.get_by_text("You are signed out.")).to_be_visible()
     assert [] == await kept(page)
-    assert [] == await kept(other)
+    await other.wait_for_function(f"{KEPT}.length === 0")  # a tab is told a moment later
 
     await page.goto(await visitors.stage.link("owner@alpha.example.com"))
     await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url("**/inbox")
     await page.goto(f"/inbox/c/{ada}")
     await page.get_by_label("Your message").fill("Another")
     await page.context.clear_cookies()
@@ -174,7 +177,8 @@ async def test_files_are_not_left_behind(visitors: Visitors) -> None:
     page.on("dialog", stay)
     files = page.get_by_label("Attach")
     await files.set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"by bus"})
-    await page.locator(f"#to-{ben}").click()
+    async with page.expect_event("dialog"):
+        await page.locator(f"#to-{ben}").click()
     await page.wait_for_timeout(50)
     assert (["beforeunload"], True) == (asked, page.url.endswith(str(ada)))
     await files.set_input_files([])
