@@ -139,7 +139,7 @@ async def test_an_account_can_be_replaced(sim: Sim) -> None:
 
 async def test_delete_forgets_everything(sim: Sim, hook: Hook) -> None:
     """Accounts, plans, requests, messages and callbacks under way are gone; ids stay unique."""
-    await sim.plan(match=None, delay_ms=500, outcome="failed")
+    await sim.plan(match=None, delay_ms=1500, outcome="failed")
     _, before = await sim.send()
 
     status, _ = await sim.ask("DELETE", "/_sim")
@@ -147,7 +147,7 @@ async def test_delete_forgets_everything(sim: Sim, hook: Hook) -> None:
     assert status == 204
     assert (await sim.data("requests"), await sim.data("messages")) == ([], [])
     assert (await sim.send())[0] == 401
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.6)
     assert hook.received == []
     await sim.ask("POST", "/_sim/accounts", json=ACCOUNT)
     _, after = await sim.send()
