@@ -97,6 +97,7 @@ class Pipe(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.usefixtures("lines")
 def test_lines_do_not_mix() -> None:
     """Many lines at once are written in pieces that a pipe takes whole, and none is cut."""
     pipe = Pipe()
