@@ -52,6 +52,15 @@
     sessionStorage.removeItem(draft());
   }
 
+  // What was left as it was offered may be something else by now.
+  function chosen(kept) {
+    for (const name of ["to", "from"]) {
+      if (kept[name] === kept[`offered.${name}`]) delete kept[name];
+      delete kept[`offered.${name}`];
+    }
+    return kept;
+  }
+
   // With its key: a message whose answer was lost is not sent twice.
   function giveBack(kept) {
     const form = composer();
@@ -63,14 +72,14 @@
       const isThere = !field.options || [...field.options].some((option) => option.value === value);
       if (value !== undefined && isThere) field.value = value;
     }
-    form.querySelector(".more-fields").open = Boolean(kept.send_at);
+    form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
     const where = form.action.replace(/reply$/, "compose");
     if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });
   }
 
   function showKept(conversation) {
     const kept = sessionStorage.getItem(draftOf(conversation));
-    if (kept) giveBack(JSON.parse(kept));
+    if (kept) giveBack(chosen(JSON.parse(kept)));
   }
 
   const { was } = middle.dataset;

@@ -75,6 +75,29 @@
     before = null;
   });
 
+  // They are answered where they wrote from last, whatever is being written.
+  let turns = 0;
+  document.addEventListener("told", async ({ detail: { type, conversation } }) => {
+    const form = document.getElementById("composer");
+    const more = () => form.querySelector(".more-fields");
+    const isOpen = form?.closest("[data-conversation]").dataset.conversation === conversation;
+    if (type !== "message.received" || !isOpen || !more()) return;
+    const turn = ++turns;
+    const body = new FormData(form);
+    body.delete("attachments");
+    const headers = { "HX-Request": "true", "X-By-Itself": "1" };
+    const answer = await fetch(form.action.replace(/reply$/, "compose"), { method: "POST", body, headers })
+      .catch(() => null);
+    const holder = document.createElement("template");
+    holder.innerHTML = answer?.ok ? await answer.text() : "";
+    if (turn !== turns) return;  // the answer to a later request counts
+    const now = holder.content.querySelector(".more-fields");
+    if (!now || more().contains(document.activeElement)) return;
+    now.open ||= more().open;
+    more().replaceWith(now);
+    htmx.process(now);
+  });
+
   // ------------------------------------------------------------- keys
 
   const isField = (element) => element?.matches?.("input, textarea, select, [contenteditable]");

@@ -72,6 +72,11 @@ class Composing:
     checked: Mapping[str, Any] | None = None
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes another way than their last message came: that must be seen."""
+        return self.typed.to in self.their_addresses[1:] or self.typed.from_ in self.senders[1:]
+
+    @property
     def needs_template(self) -> bool:
         """Whether WhatsApp accepts only a template now."""
         return self.channel == Channel.WHATSAPP and self.window_until is None
@@ -99,18 +104,19 @@ async def begin(
     organization_id = visit.staff.organization_id
     senders = await desk.senders(db, organization_id)
     possible = _possible(row, senders)
-    typed = typed or Typed.of(visit.request.query)
+    typed = (typed or Typed.of(visit.request.query)).chosen
     last = await conversations.reply(db, organization_id, row["id"], None)
     channel = typed.channel if typed.channel in possible else ""
     channel = channel or _default(possible, last)
     templates = await desk.templates(db, organization_id, channel) if channel else []
     here = await conversations.reply(db, organization_id, row["id"], channel) if channel else None
+    way = here or last
     theirs = possible.get(channel, [])
-    if here and here["their_address"] in theirs:
-        theirs = _first(theirs, here["their_address"])
+    if way and way["their_address"] in theirs:
+        theirs = _first(theirs, way["their_address"])
     ours = [each["address"] for each in senders if each["channel"] == channel]
-    if here and here["our_address"] in ours:
-        ours = _first(ours, here["our_address"])
+    if way and way["our_address"] in ours:
+        ours = _first(ours, way["our_address"])
     return Composing(
         channels=[(name, CHANNELS[name]) for name in possible],
         channel=channel,
@@ -203,8 +209,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     if not visit.is_fragment:
         return visit.redirect(f"/c/{row['id']}", done=done)
     async with services.database.as_caller(visit.staff) as db:
-        again = Typed(channel=typed.channel, from_=typed.from_, to=typed.to)
-        composing = await begin(visit, db, row, again)
+        composing = await begin(visit, db, row, Typed(channel=typed.channel))
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])
     response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form
     return response

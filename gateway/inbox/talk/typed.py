@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from multidict import MultiMapping
 
 from gateway.problems import FieldError, invalid
 
-_VARIABLE = "variables."
+_VARIABLE, _OFFERED = "variables.", "offered."
 # A browser's time has no seconds, and a form takes a while.
 _THIS_MINUTE = timedelta(minutes=5)
 
@@ -29,7 +29,10 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Typed:
-    """The fields of the form as they stand; `send_at` as a browser writes a local time."""
+    """The fields of the form as they stand; `send_at` as a browser writes a local time.
+
+    `offered` is what the form had in fields that nobody need fill in.
+    """
 
     channel: str = ""
     from_: str = ""
@@ -42,6 +45,7 @@ class Typed:
     key: str = ""
     do: str = ""
     files: Sequence[Upload] = ()
+    offered: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | MultiMapping[Any]) -> Typed:
@@ -56,18 +60,24 @@ class Typed:
             from_=text("from").strip(),
             to=text("to").strip(),
             template=text("template"),
-            variables={
-                name.removeprefix(_VARIABLE): value
-                for name, value in given.items()
-                if name.startswith(_VARIABLE) and isinstance(value, str)
-            },
+            variables=_group(given, _VARIABLE),
             subject=text("subject").strip(),
             body=text("body").replace("\r\n", "\n"),
             send_at=text("send_at").strip(),
             key=_uuid(text("key")),
             do=text("do"),
             files=_files(given),
+            offered=_group(given, _OFFERED),
         )
+
+    @property
+    def chosen(self) -> Typed:
+        """Without what was left as it was offered: by now something else may stand there."""
+
+        def own(name: str, value: str) -> str:
+            return "" if value == self.offered.get(name) else value
+
+        return replace(self, to=own("to", self.to), from_=own("from", self.from_))
 
     def as_json(self, zone: tzinfo) -> dict[str, Any]:
         """The request, without its files; raises `Problem` 422 for a wrong `send_at`."""
@@ -102,6 +112,14 @@ class Typed:
         except (ValueError, OverflowError):
             raise invalid([FieldError("send_at", "is not a valid time")]) from None
         return at.isoformat().replace("+00:00", "Z")
+
+
+def _group(given: Mapping[str, Any] | MultiMapping[Any], prefix: str) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in given.items()
+        if name.startswith(prefix) and isinstance(value, str)
+    }
 
 
 def _files(given: Mapping[str, Any] | MultiMapping[Any]) -> list[Upload]:

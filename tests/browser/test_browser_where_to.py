@@ -1,0 +1,81 @@
+"""An answer goes to the number that they wrote from last, also where the page is open already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Visitors
+from tests.browser.people import ADA
+from tests.browser.scene import OURS, Scene
+from tests.browser.test_browser_talk import hear
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from playwright.async_api import Page
+
+api = pytest.importorskip("playwright.async_api")
+
+BEN = "+447700900701"
+
+
+async def two_numbers(visitors: Visitors) -> tuple[Page, UUID]:
+    """The page of somebody with two numbers, who has written from BEN's last."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    gone = await scene.conversation(await scene.said("sms", ADA[0], "From my phone"))
+    stays = await scene.conversation(await scene.said("sms", BEN, "From another"))
+    page = await visitors.open(path=f"/c/{stays}/merge?other={gone}")
+    await page.get_by_role("button", name="They are one person").click()
+    await api.expect(page.locator("#messages")).to_contain_text("From my phone")
+    return page, stays
+
+
+@pytest.mark.parametrize("written", ["", "Dear Ada"])
+async def test_an_open_page_follows_them(visitors: Visitors, written: str) -> None:
+    """They write from their other number: what is written, or will be, goes there, and what was
+    opened to see where it goes stays open."""
+    page, _ = await two_numbers(visitors)
+    stage, to = visitors.stage, page.locator("select[name=to]")
+    text, more = page.get_by_label("Your message"), page.locator(".more-fields")
+    await text.fill(written)
+    await api.expect(to).to_have_value(BEN)
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "I am at my other number now")
+    await api.expect(to).to_have_value(ADA[0])
+    await api.expect(text).to_have_value(written)
+    await api.expect(more).not_to_have_attribute("open", "")
+
+    await page.locator("#composer summary").click()
+    await text.fill("Good morning")
+    await hear(stage, stage.a, OURS["sms"], BEN, "Back again")
+    await api.expect(to).to_have_value(BEN)
+    await api.expect(more).to_have_attribute("open", "")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    async with stage.database.as_service() as db:
+        sent = await db.fetch("SELECT to_address FROM messages WHERE body = 'Good morning'")
+    assert [BEN] == [row["to_address"] for row in sent]
+
+
+async def test_a_draft_goes_where_they_wrote_from_last(visitors: Visitors) -> None:
+    """A draft that waited goes to the number that they write from by now; one for which another was
+    chosen goes there, in sight."""
+    page, where = await two_numbers(visitors)
+    stage, to = visitors.stage, page.locator("select[name=to]")
+    text, more = page.get_by_label("Your message"), page.locator(".more-fields")
+    await text.fill("Dear Ada")
+    await page.goto("about:blank")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "I am at my other number now")
+    await page.goto(f"/inbox/c/{where}")
+    await api.expect(text).to_have_value("Dear Ada")
+    await api.expect(to).to_have_value(ADA[0])
+    await api.expect(more).not_to_have_attribute("open", "")
+
+    await page.locator("#composer summary").click()
+    await to.select_option(BEN)
+    await page.goto(f"/inbox/c/{where}")
+    await api.expect(text).to_have_value("Dear Ada")
+    await api.expect(to).to_have_value(BEN)
+    await api.expect(more).to_have_attribute("open", "")
