@@ -71,13 +71,14 @@ class Clock:
 def clock(theirs: str | None, of_organization: str | None, now: datetime) -> Clock:
     """The clock of a page: the zone of the viewer's cookie, else the organization's, else UTC."""
     for name, is_theirs in ((theirs, True), (of_organization, False)):
-        zone = _zone(name)
+        zone = zone_of(name)
         if zone is not None and name is not None:
             return Clock(zone=zone, name=name, is_theirs=is_theirs, now=now)
     return Clock(zone=UTC, name="UTC", is_theirs=False, now=now)
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def zone_of(name: str | None) -> ZoneInfo | None:
+    """The zone of this name; None if there is none."""
     if not name or len(name) > _LONGEST:
         return None
     try:

@@ -184,3 +184,25 @@ async def test_files_are_not_left_behind(visitors: Visitors) -> None:
     await files.set_input_files([])
     await page.locator(f"#to-{ben}").click()
     await page.wait_for_url(f"**/c/{ben}")
+
+
+async def test_a_draft_that_travels(visitors: Visitors) -> None:
+    """A draft for later keeps the zone in which its time was typed, and says so; one without a time
+    has the zone where its writer is."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    text, zone = page.get_by_label("Your message"), page.locator("#composer input[name=zone]")
+    for at, expected in (("2090-01-01T20:00", "Europe/London"), ("", "Asia/Tokyo")):
+        if not await page.locator(".more-fields").evaluate("more => more.open"):
+            await page.locator("#composer summary").click()
+        await text.fill("Dear Ada")
+        await page.get_by_label("Send later").fill(at)
+        await page.context.add_cookies(
+            [{"name": "gateway_zone", "value": "Asia/Tokyo", "url": f"{visitors.stage.url}/inbox"}]
+        )
+        await page.reload()
+        await api.expect(text).to_have_value("Dear Ada")
+        await api.expect(zone).to_have_value(expected)
+        await api.expect(page.locator("#composer .zone")).to_have_text(expected)

@@ -52,12 +52,13 @@
     sessionStorage.removeItem(draft());
   }
 
-  // What was left as it was offered may be something else by now.
+  // What was left as it was offered may be something else by now; a time means the zone it was typed in.
   function chosen(kept) {
     for (const name of ["to", "from"]) {
       if (kept[name] === kept[`offered.${name}`]) delete kept[name];
       delete kept[`offered.${name}`];
     }
+    if (!kept.send_at) delete kept.zone;
     return kept;
   }
 
@@ -72,6 +73,7 @@
       const isThere = !field.options || [...field.options].some((option) => option.value === value);
       if (value !== undefined && isThere) field.value = value;
     }
+    form.querySelector(".zone").textContent = form.elements.zone.value;
     form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
     const where = form.action.replace(/reply$/, "compose");
     if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from aiohttp.web import FileField
 from multidict import MultiMapping
 
+from gateway.inbox.clock import zone_of
 from gateway.problems import FieldError, invalid
 
 _VARIABLE, _OFFERED = "variables.", "offered."
@@ -31,7 +33,8 @@ class Upload:
 class Typed:
     """The fields of the form as they stand; `send_at` as a browser writes a local time.
 
-    `offered` is what the form had in fields that nobody need fill in.
+    `zone` is the one that the form names beside it: the viewer's may be another by now. `offered`
+    is what the form had in fields that nobody need fill in.
     """
 
     channel: str = ""
@@ -42,6 +45,7 @@ class Typed:
     subject: str = ""
     body: str = ""
     send_at: str = ""
+    zone: ZoneInfo | None = None
     key: str = ""
     do: str = ""
     files: Sequence[Upload] = ()
@@ -64,6 +68,7 @@ class Typed:
             subject=text("subject").strip(),
             body=text("body").replace("\r\n", "\n"),
             send_at=text("send_at").strip(),
+            zone=zone_of(text("zone")),
             key=_uuid(text("key")),
             do=text("do"),
             files=_files(given),
@@ -80,7 +85,10 @@ class Typed:
         return replace(self, to=own("to", self.to), from_=own("from", self.from_))
 
     def as_json(self, zone: tzinfo) -> dict[str, Any]:
-        """The request, without its files; raises `Problem` 422 for a wrong `send_at`."""
+        """The request, without its files; raises `Problem` 422 for a wrong `send_at`.
+
+        `zone` is the viewer's, for a form that names none.
+        """
         said: dict[str, Any] = {
             "channel": self.channel or None,
             "from": self.from_ or None,
@@ -108,7 +116,8 @@ class Typed:
             return None
         try:
             local = datetime.fromisoformat(self.send_at)
-            at = (local.replace(tzinfo=zone) if local.tzinfo is None else local).astimezone(UTC)
+            here = local.replace(tzinfo=self.zone or zone) if local.tzinfo is None else local
+            at = here.astimezone(UTC)
         except (ValueError, OverflowError):
             raise invalid([FieldError("send_at", "is not a valid time")]) from None
         return at.isoformat().replace("+00:00", "Z")
