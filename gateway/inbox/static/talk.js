@@ -265,6 +265,7 @@
       markRead();
       // Once they write, WhatsApp accepts free text to them again.
       if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
+      document.dispatchEvent(new Event("heard"));
     }
   });
   // ------------------------------------------------------------- older messages keep the place

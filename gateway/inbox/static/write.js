@@ -77,11 +77,10 @@
 
   // They are answered where they wrote from last, whatever is being written.
   let turns = 0;
-  document.addEventListener("told", async ({ detail: { type, conversation } }) => {
+  document.addEventListener("heard", async () => {
     const form = document.getElementById("composer");
     const more = () => form.querySelector(".more-fields");
-    const isOpen = form?.closest("[data-conversation]").dataset.conversation === conversation;
-    if (type !== "message.received" || !isOpen || !more()) return;
+    if (!more()) return;
     const turn = ++turns;
     const body = new FormData(form);
     body.delete("attachments");
