@@ -149,3 +149,14 @@ def test_days_are_the_viewers() -> None:
     assert [1, 2] == [len(day) for day in by_day(said, TOKYO)]
     assert [3] == [len(day) for day in by_day(said, LONDON)]
     assert [] == by_day([], LONDON)
+
+
+def test_what_waits_for_another_form() -> None:
+    """The subject that was written for an e-mail is not that of a template, nor of an SMS."""
+    form = {"channel": "email", "subject": "News", "body": "a", "offered.subject": "Re: Old"}
+    assert "News" == Typed.of(form).as_json(TOKYO)["subject"]
+    assert "News" == Typed.of(form).chosen.subject
+    for other in ({"template": "t"}, {"channel": "sms"}):
+        assert "subject" not in Typed.of(form | other).as_json(TOKYO)
+    left = Typed.of(form | {"subject": "Re: Old"})
+    assert ("Re: Old", "") == (left.as_json(TOKYO)["subject"], left.chosen.subject)

@@ -42,7 +42,10 @@
   const draft = () => draftOf(middle.dataset.conversation);
   const composer = () => document.getElementById("composer");
   const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
-  const isWritten = () => fields().some(({ name, value }) => /^(body$|variables\.)/.test(name) && value.trim());
+  const offered = (name) => composer().elements[`offered.${name}`]?.value;
+  const isWritten = () => fields().some(({ name, value }) => (
+    /^(body$|subject$|variables\.)/.test(name) && value.trim() && value !== offered(name)
+  ));
 
   function keep() {
     const now = Object.fromEntries(fields().map(({ name, value }) => [name, value]));
@@ -54,7 +57,7 @@
 
   // What was left as it was offered may be something else by now; a time means the zone it was typed in.
   function chosen(kept) {
-    for (const name of ["to", "from"]) {
+    for (const name of ["to", "from", "subject"]) {
       if (kept[name] === kept[`offered.${name}`]) delete kept[name];
       delete kept[`offered.${name}`];
     }

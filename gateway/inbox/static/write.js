@@ -28,7 +28,7 @@
     if (!target || target.id === "measure") return;
     const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
     if (isSending) elt.querySelector(".notice.good")?.remove();  // it speaks of the one before
-    const fields = isSending ? [...elt.querySelectorAll("textarea, input:not([type])")] : [];
+    const fields = isSending ? [...elt.querySelectorAll(TYPED)] : [];
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
     place?.setAttribute("aria-busy", "true");
@@ -58,7 +58,8 @@
       key: form.elements.key.value,
       files: form.elements.attachments?.files,
       isOpen: form.querySelector(".more-fields")?.open,
-      typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value })),
+      typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value }))
+        .filter(({ name, value }) => value !== form.elements[`offered.${name}`]?.value),
     };
   });
   document.body.addEventListener("htmx:afterSwap", () => {
@@ -68,8 +69,8 @@
       if (before.files?.length && attachments) attachments.files = before.files;
       if (before.isOpen) form.querySelector(".more-fields").open = true;
       for (const { name, value } of before.typed) {
-        const field = [...form.querySelectorAll(TYPED)].find((each) => each.name === name);
-        if (field && field.value !== value) field.value = value;
+        const fields = [...form.elements].filter((each) => each.name === name);
+        for (const field of fields) if (field.value !== value) field.value = value;
       }
     }
     before = null;

@@ -82,7 +82,8 @@ class Typed:
         def own(name: str, value: str) -> str:
             return "" if value == self.offered.get(name) else value
 
-        return replace(self, to=own("to", self.to), from_=own("from", self.from_))
+        to, from_ = own("to", self.to), own("from", self.from_)
+        return replace(self, to=to, from_=from_, subject=own("subject", self.subject))
 
     def as_json(self, zone: tzinfo) -> dict[str, Any]:
         """The request, without its files; raises `Problem` 422 for a wrong `send_at`.
@@ -99,10 +100,9 @@ class Typed:
             # an empty field means a missing variable
             filled = {name: value for name, value in self.variables.items() if value.strip()}
             said |= {"template": self.template, "variables": filled}
-        elif self.body.strip():
-            said["body"] = self.body
-        if self.subject and self.channel == "email":
-            said["subject"] = self.subject
+        else:
+            said["body"] = self.body if self.body.strip() else None
+            said["subject"] = self.subject if self.subject and self.channel == "email" else None
         return {name: value for name, value in said.items() if value is not None}
 
     def must_be_to_come(self, zone: tzinfo) -> None:
