@@ -77,12 +77,22 @@ async def get(services: Services, caller: Caller, template_id: UUID) -> Row:
 
 
 async def change(
-    services: Services, caller: Caller, template_id: UUID, wanted: TemplatePatch
+    services: Services,
+    caller: Caller,
+    template_id: UUID,
+    wanted: TemplatePatch,
+    *,
+    seen: Row | None = None,
 ) -> Row:
-    """Change a template; its variables follow its source, whoever else changes it meanwhile."""
+    """Change a template; its variables follow its source, whoever else changes it meanwhile.
+
+    Raises `Problem` 409 where it is not as it was `seen` any more.
+    """
     columns = wanted.model_dump(mode="json", exclude_unset=True)
     for _ in range(_TRIES):
         old = await get(services, caller, template_id)
+        if seen is not None and any(old[name] != seen[name] for name in TemplatePatch.model_fields):
+            break
         new = old | columns
         # No connection is held while the source is read, so by then it may be another. Counting its
         # uses looks like a change, too.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from multidict import MultiDict, MultiDictProxy
 
 from channels.model import Channel
 from gateway.inbox import forms
@@ -35,6 +38,7 @@ FIELDS = (
     "options.detect_machine",
     "options.timeout",
 )
+_BOXES = ("is_active", "options.unsubscribe", "options.detect_machine")
 _TEXTS: dict[Channel, tuple[str, ...]] = {
     Channel.EMAIL: ("reply_to",),
     Channel.SMS: (),
@@ -67,7 +71,7 @@ def columns(form: Fields, channel: Channel) -> dict[str, Any]:
 def typed(form: Fields) -> dict[str, Any]:
     """What was typed, as the form shows it again."""
     shown: dict[str, Any] = {name: forms.lines(form, name) for name in FIELDS}
-    for name in ("is_active", "options.unsubscribe", "options.detect_machine"):
+    for name in _BOXES:
         shown[name] = forms.is_set(form, name)
     return shown
 
@@ -97,6 +101,32 @@ def shown(row: Mapping[str, Any] | None) -> dict[str, Any]:
     return found
 
 
+def seen(row: Mapping[str, Any]) -> str:
+    """What the form shows of a stored template, in short: the form sends it back."""
+    return json.dumps({name: _mark(name, value) for name, value in shown(row).items()})
+
+
+def merged(form: Fields, row: Mapping[str, Any]) -> tuple[Fields, dict[str, Any]]:
+    """What was typed, where a field stands as it was shown with what others have saved there since.
+
+    And what they have saved in fields that were changed here, too.
+    """
+    was, here = _marks(form.get("seen", "")), typed(form)
+    both: dict[str, Any] = {}
+    found = MultiDict(form)
+    for name, value in shown(row).items():
+        mark = _mark(name, value)
+        if mark == was.get(name, mark):
+            continue
+        if _mark(name, here[name]) not in (was[name], mark):
+            both[name] = value
+            continue
+        found.popall(name, None)
+        if name not in _BOXES or value:
+            found[name] = "true" if name in _BOXES else str(value)
+    return MultiDictProxy(found), both
+
+
 def values(form: Fields) -> dict[str, Any]:
     """The variables of a preview that were filled in; lists and objects are written as JSON."""
     found: dict[str, Any] = {}
@@ -104,6 +134,19 @@ def values(form: Fields) -> dict[str, Any]:
         if field.startswith("variables.") and text.strip():
             found[field.removeprefix("variables.")] = _value(text)
     return found
+
+
+def _marks(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(name: str, value: object) -> str:
+    text = str(bool(value) if name in _BOXES else value)
+    return hashlib.sha256(text.replace("\r\n", "\n").strip().encode()).hexdigest()[:16]
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 - any JSON

@@ -20,6 +20,7 @@ from gateway.problems import Problem
 from gateway.shapes.templates import TemplateIn, TemplatePatch
 
 _LIMIT = 50
+_SHOWN = 300  # characters of what somebody else has saved
 _DONE = {"saved": "The template is saved.", "deleted": "The template is deleted."}
 # Where the form shows what is wrong with the options as a whole.
 _OPTIONS = {Channel.WHATSAPP: "options.content_sid"}
@@ -85,19 +86,27 @@ async def one(visit: Visit) -> web.StreamResponse:
     """A template as a form."""
     row = await templates.get(visit.services, visit.staff, visit.id)
     done = _DONE.get(visit.request.query.get("done", ""))
-    return _form(visit, Channel(row["type"]), row, template_form.shown(row), done=done)
+    shown, seen = template_form.shown(row), template_form.seen(row)
+    return _form(visit, Channel(row["type"]), row, shown, done=done, seen=seen)
 
 
 async def change(visit: Visit) -> web.StreamResponse:
     """Save the changes, or try them."""
     form = await visit.form()
     row = await templates.get(visit.services, visit.staff, visit.id)
+    channel = Channel(row["type"])
+    if form.get("do") != "try":
+        form, both = template_form.merged(form, row)
+        if both:
+            errors = Findings({name: _meanwhile(value) for name, value in both.items()})
+            shown, seen = template_form.typed(form), template_form.seen(row)
+            return _form(visit, channel, row, shown, errors=errors, seen=seen)
 
     async def save(columns: dict[str, Any]) -> dict[str, Any]:
         wanted = forms.read(TemplatePatch, columns)
-        return await templates.change(visit.services, visit.staff, visit.id, wanted)
+        return await templates.change(visit.services, visit.staff, visit.id, wanted, seen=row)
 
-    return await _save_or_try(visit, form, Channel(row["type"]), row, save)
+    return await _save_or_try(visit, form, channel, row, save)
 
 
 async def ask_delete(visit: Visit) -> web.StreamResponse:
@@ -130,7 +139,8 @@ async def _save_or_try(
     except Problem as problem:
         errors = _findings(problem, channel)
     shown = template_form.typed(form)
-    return _form(visit, channel, row, shown, errors=errors, tried=tried)
+    seen = form.get("seen", "")
+    return _form(visit, channel, row, shown, errors=errors, tried=tried, seen=seen)
 
 
 async def _try(
@@ -145,6 +155,13 @@ async def _try(
     tried.result = await templates.render(
         visit.services, visit.staff, template, template_form.values(form)
     )
+
+
+def _meanwhile(value: object) -> str:
+    """What to do about a field that somebody else has changed as well."""
+    text = ("off", "on")[value] if isinstance(value, bool) else str(value)
+    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN].rstrip()}…"
+    return f"somebody else has saved “{short}” here meanwhile; save again to store yours instead"
 
 
 def _findings(problem: Problem, channel: Channel) -> Findings:
@@ -168,6 +185,7 @@ def _form(
     errors: Findings | None = None,
     tried: _Tried | None = None,
     done: str | None = None,
+    seen: str = "",
 ) -> web.Response:
     tried = tried or _Tried(variables=list(row["variables"]) if row else [])
     has_html = tried.result is not None and tried.result["parts"].get("html_body")
@@ -182,4 +200,5 @@ def _form(
         errors=errors or Findings(),
         tried=tried,
         done=done,
+        seen=seen,
     )
