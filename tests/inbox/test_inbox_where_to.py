@@ -69,6 +69,23 @@ async def test_what_was_left_as_it_was_offered(inbox: Inbox, both: tuple[Browser
     assert (ANN, True) == way(chosen)
 
 
+@pytest.mark.parametrize("channel", ["call", "whatsapp"])
+async def test_the_filter_of_the_list_is_not_the_answers_channel(
+    inbox: Inbox, both: tuple[Browser, str], channel: str
+) -> None:
+    """Who found them among the calls answers in writing; a text that a link brings is there."""
+    browser, path = both
+    await setup.add_sender(
+        inbox.gateway.database, inbox.gateway.a.account_id, Channel(channel), "+15551230001",
+        is_default=True, rate=None,
+    )  # fmt: skip
+    page = await browser.get(f"{path}?channel={channel}&body=begun")
+    form = page.text[page.text.index('id="composer"') :]
+    assert '<option value="sms" selected>' in form
+    assert f'<option value="{channel}">' in form
+    assert ">\nbegun</textarea>" in form
+
+
 async def test_another_channel_goes_where_they_are(inbox: Inbox, both: tuple[Browser, str]) -> None:
     """Where nothing was said on a channel yet, it goes to the number that they wrote from last."""
     browser, path = both

@@ -104,7 +104,8 @@ async def begin(
     organization_id = visit.staff.organization_id
     senders = await desk.senders(db, organization_id)
     possible = _possible(row, senders)
-    typed = (typed or Typed.of(visit.request.query)).chosen
+    # The channel of a page's query is the list's filter.
+    typed = (typed or replace(Typed.of(visit.request.query), channel="")).chosen
     last = await conversations.reply(db, organization_id, row["id"], None)
     channel = typed.channel if typed.channel in possible else ""
     channel = channel or _default(possible, last)
