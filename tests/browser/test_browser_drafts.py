@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,6 +137,35 @@ async def test_a_draft_that_is_found_after_a_merge(visitors: Visitors) -> None:
 
     await page.goto(f"/inbox/c/{gone}")
     await api.expect(page.get_by_label("Your message")).to_have_value("Dear Ada")
+
+
+async def test_a_draft_whose_form_does_not_come(visitors: Visitors) -> None:
+    """Who comes back while the server begins anew is told so, has everything that they wrote, and
+    can send it; what fails after that is told, too."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("sms", "Plan", "Dear {{ name }}", ["name"])
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    problem = page.get_by_role("alert")
+    send = page.get_by_role("button", name="Send", exact=True)
+    await page.get_by_label("Template").select_option(label="Plan")
+    await page.get_by_label("name", exact=True).fill("Ada Lovelace")
+    await page.context.route(
+        re.compile("/compose$|/reply$"), lambda route: route.fulfill(status=503, body="Restarting.")
+    )
+    await page.reload()
+    await api.expect(problem).to_have_text("Restarting.")
+    await problem.evaluate("problem => problem.replaceChildren()")
+    await send.click()
+    await api.expect(problem).to_have_text("Restarting.")
+    await page.reload()
+    await api.expect(problem).to_have_text("Restarting.")
+
+    await page.context.unroute(re.compile("/compose$|/reply$"))
+    await send.click()
+    await api.expect(page.locator("#messages")).to_contain_text("Dear Ada Lovelace")
+    visitors.complaints.clear()  # htmx writes down what was refused
 
 
 async def test_a_notice_is_not_of_the_next_one(visitors: Visitors) -> None:

@@ -64,8 +64,13 @@
       if (value !== undefined && isThere) field.value = value;
     }
     form.querySelector(".more-fields").open = Boolean(kept.send_at);
+    if (!isOther) return;
+    // Its own form is asked for. Should it not come, this one carries what it has no field for.
+    for (const [name, value] of Object.entries(kept)) {
+      if (!form.elements[name]) form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
     const where = form.action.replace(/reply$/, "compose");
-    if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });
+    htmx.ajax("POST", where, { source: "#by-channel", values: kept });
   }
 
   function showKept(conversation) {
