@@ -84,10 +84,6 @@
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
-  // Chosen files cannot be restored.
-  window.addEventListener("beforeunload", (event) => {
-    if (composer().elements.attachments?.files.length) event.preventDefault();
-  });
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });

@@ -41,14 +41,8 @@
     for (const field of fields) field.readOnly = false;
   });
 
-  // Files may take longer than any other request.
-  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
-    const form = detail.elt.closest?.("#composer");
-    if (form?.elements.attachments?.files.length) detail.timeout = 600000;
-  });
-
-  // When the form comes back, with an error or for another channel, it does not know which files were
-  // chosen, or what was typed since.
+  // When the form comes back, with an error or for another channel, it does not know what was typed
+  // since.
   const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
   let before = null;
   document.body.addEventListener("htmx:beforeSwap", (event) => {
@@ -56,7 +50,6 @@
     if (form?.id !== "composer") return;
     before = {
       key: form.elements.key.value,
-      files: form.elements.attachments?.files,
       isOpen: form.querySelector(".more-fields")?.open,
       typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value })),
     };
@@ -64,8 +57,6 @@
   document.body.addEventListener("htmx:afterSwap", () => {
     const form = document.getElementById("composer");
     if (before && form?.elements.key.value === before.key) {
-      const { attachments } = form.elements;
-      if (before.files?.length && attachments) attachments.files = before.files;
       if (before.isOpen) form.querySelector(".more-fields").open = true;
       for (const { name, value } of before.typed) {
         const field = [...form.querySelectorAll(TYPED)].find((each) => each.name === name);
