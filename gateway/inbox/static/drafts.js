@@ -84,6 +84,7 @@
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
+  document.addEventListener("renewed", keep);
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });

@@ -30,9 +30,11 @@
     }
   });
 
-  // Somebody who was signed out signs in in another tab, and continues here.
+  // Somebody who was signed out signs in in another tab, and continues here: when they come back, or,
+  // where they have not been away, when something was refused because the page is older than that.
   async function renew() {
-    if (document.hidden || !problem.querySelector("[data-signed-out]")) return;
+    const older = problem.querySelector("[data-older]");
+    if (document.hidden || !(older || problem.querySelector("[data-signed-out]"))) return;
     const answer = await fetch(base, { credentials: "same-origin" });
     if (!answer.ok || answer.redirected) return;
     const theirs = new DOMParser().parseFromString(await answer.text(), "text/html").body;
@@ -41,10 +43,13 @@
     body.setAttribute("hx-headers", headers);
     const token = JSON.parse(headers)["X-CSRF-Token"];
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
-    problem.replaceChildren();
+    if (older) older.removeAttribute("data-older");  // it says to try again, and now that helps
+    else problem.replaceChildren();
+    document.dispatchEvent(new Event("renewed"));
   }
   window.addEventListener("focus", renew);
   document.addEventListener("visibilitychange", renew);
+  body.addEventListener("htmx:afterSwap", () => { if (problem.querySelector("[data-older]")) renew(); });
 
   // The server was not reached at all, so htmx has nothing to show. The notice stays until everything
   // that failed has been answered: other answers do not mean that what was written is sent.

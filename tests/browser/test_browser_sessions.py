@@ -1,0 +1,73 @@
+"""Tabs of one browser, in which people sign out and in, while a page is open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import Visitors
+from tests.browser.people import ADA
+from tests.browser.scene import Scene
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+api = pytest.importorskip("playwright.async_api")
+
+# A page that does not learn by itself that somebody comes back to it.
+STAY = """() => {
+  for (const kind of ["focus", "visibilitychange"]) {
+    const stop = (event) => { if (event.isTrusted) event.stopImmediatePropagation(); };
+    window.addEventListener(kind, stop, true);
+  }
+}"""
+LOOK = "window.dispatchEvent(new Event('focus'))"
+WAITS = """(is) => is === Object.keys(sessionStorage).some(
+  (name) => name.startsWith("gateway draft"))"""
+
+
+async def sign_out(page: Page) -> None:
+    """Press the button."""
+    await page.get_by_label("Your account").click()
+    await page.get_by_role("button", name="Sign out", exact=True).click(no_wait_after=True)
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_who_signs_out_and_in_again(visitors: Visitors, *, is_noticed: bool) -> None:
+    """What they had written is a draft again as soon as their page is renewed: when they come back
+    to it, or, where they have not left it, when it was refused once."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    await page.evaluate(STAY)
+    text, send = (
+        page.get_by_label("Your message"),
+        page.get_by_role("button", name="Send", exact=True),
+    )
+    await text.fill("Half an hour's work.")
+    await text.blur()  # which is a change, and keeps the draft
+    other = await page.context.new_page()
+    await other.goto("/inbox")
+    await sign_out(other)
+    await api.expect(other.get_by_text("You are signed out.")).to_be_visible()
+    await page.wait_for_function(WAITS, arg=False)
+    if is_noticed:
+        await send.click()
+        await api.expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
+    await stage.enter(other)
+    await other.close()
+    if is_noticed:
+        await page.evaluate(LOOK)
+    else:
+        await send.click()
+        await api.expect(page.get_by_role("alert")).to_contain_text("try again")
+    await page.wait_for_function(WAITS, arg=True)
+    if is_noticed:
+        await page.reload()
+    await api.expect(text).to_have_value("Half an hour's work.")
+    await send.click()
+    await api.expect(page.locator("#messages")).to_contain_text("Half an hour's work.")
+    visitors.complaints.clear()  # htmx writes down that it was refused
