@@ -84,8 +84,10 @@
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;
-    if (form.dataset.sent) event.preventDefault();
+    if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = "1";
-    window.addEventListener("pageshow", () => delete form.dataset.sent, { once: true });
+    const allow = () => delete form.dataset.sent;
+    window.addEventListener("pageshow", allow, { once: true });
+    setTimeout(allow, 5000);  // the page may stay: somebody presses Stop, or is asked and stays
   });
 })();
