@@ -31,16 +31,27 @@
       sessionStorage.removeItem(draftOf(was));
     } catch { /* there is no room: each stays where it is */ }
   }
-  document.addEventListener("told", ({ detail: { was, conversation } }) => {
-    if (!was) return;
-    moved(was, conversation);
-    if ([was, conversation].includes(middle?.dataset.conversation)) showKept(conversation);
+  const middle = document.querySelector("[data-conversation]");
+  const composer = () => document.getElementById("composer");
+  let here = middle?.dataset.conversation;
+  const merges = [];  // into a form that is being sent nothing comes, and none of it is sent
+  function join() {
+    if (composer()?.hasAttribute("aria-busy")) return;
+    for (const { was, conversation } of merges.splice(0)) {
+      moved(was, conversation);
+      if (![was, conversation].includes(here)) continue;
+      here = conversation;
+      showKept(here);
+    }
+  }
+  document.addEventListener("told", ({ detail }) => {
+    if (!detail.was) return;
+    merges.push(detail);
+    join();
   });
 
-  const middle = document.querySelector("[data-conversation]");
   if (!middle) return;
-  const draft = () => draftOf(middle.dataset.conversation);
-  const composer = () => document.getElementById("composer");
+  const draft = () => draftOf(here);
   const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
   const isWritten = () => fields().some(({ name, value }) => /^(body$|variables\.)/.test(name) && value.trim());
 
@@ -79,8 +90,8 @@
   }
 
   const { was } = middle.dataset;
-  if (was) moved(was, middle.dataset.conversation);
-  if (!isWritten()) showKept(middle.dataset.conversation);
+  if (was) moved(was, here);
+  if (!isWritten()) showKept(here);
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
@@ -88,4 +99,5 @@
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });
+  document.body.addEventListener("htmx:afterRequest", () => setTimeout(join));
 })();

@@ -242,8 +242,7 @@
 
   // It was merged into another one, or another one into it: from here on both are shown.
   async function merge(one) {
-    conversation = middle.dataset.conversation = one;
-    document.getElementById("body")?.dispatchEvent(new Event("change", { bubbles: true }));  // takes the draft along
+    conversation = one;
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
     htmx.process(messages);
     toEnd();
