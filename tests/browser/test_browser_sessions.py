@@ -71,3 +71,29 @@ async def test_who_signs_out_and_in_again(visitors: Visitors, *, is_noticed: boo
     await send.click()
     await api.expect(page.locator("#messages")).to_contain_text("Half an hour's work.")
     visitors.complaints.clear()  # htmx writes down that it was refused
+
+
+@pytest.mark.parametrize("why", ["offline", "older"])
+async def test_a_sign_out_that_does_not_happen(visitors: Visitors, why: str) -> None:
+    """Who is still signed in still has what they wrote."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    other = await visitors.open()
+    page = await other.context.new_page()
+    if why == "older":
+        await stage.enter(page)
+    await page.goto(f"/inbox/c/{ada}")
+    await page.get_by_label("Your message").fill("My draft")
+    if why == "older":
+        async with other.expect_response("**/sign-out"):
+            await sign_out(other)
+    else:
+        await other.route("**/sign-out", lambda route: route.abort())
+        async with other.expect_event("requestfailed"):
+            await sign_out(other)
+    await page.goto("/inbox")
+    await page.goto(f"/inbox/c/{ada}")
+    await api.expect(page.get_by_label("Your message")).to_have_value("My draft")
+    visitors.complaints.clear()

@@ -5,6 +5,7 @@
 (() => {
   const { inbox: base, who } = document.body.dataset;
   const DRAFTS = "gateway draft ";
+  const LEAVING = "gateway signing out";
   const LEFT = "gateway signed out";
   function forget(others) {
     for (const name of Object.keys(sessionStorage)) {
@@ -13,11 +14,18 @@
   }
 
   if (who) forget(`${DRAFTS}${who} `);
+  // Only once they are signed out: the server may be away, or refuse it. A link to the page that says
+  // so is not enough.
   document.addEventListener("submit", ({ target }) => {
-    if (!target.matches('[action*="/sign-out"]')) return;
-    forget();
-    localStorage.setItem(LEFT, Date.now());  // tells the other tabs
+    if (target.matches('[action*="/sign-out"]')) sessionStorage.setItem(LEAVING, "1");
   });
+  if (sessionStorage.getItem(LEAVING)) {
+    sessionStorage.removeItem(LEAVING);
+    if (document.querySelector("[data-bye]")) {
+      forget();
+      localStorage.setItem(LEFT, Date.now());  // tells the other tabs
+    }
+  }
   window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
 
   // A conversation was merged into another one: what waited in either waits there.
