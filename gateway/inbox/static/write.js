@@ -32,13 +32,23 @@
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
     place?.setAttribute("aria-busy", "true");
-    waiting.set(xhr, { place, fields });
+    waiting.set(xhr, { place, fields, isSending });
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
     const { place, fields = [] } = waiting.get(xhr) ?? {};
     waiting.delete(xhr);
     place?.removeAttribute("aria-busy");
     for (const field of fields) field.readOnly = false;
+  });
+
+  // One request for the form is under way: the latest, but nothing interrupts a message being sent.
+  document.body.addEventListener("htmx:confirm", (event) => {
+    const { target } = event.detail;
+    if (target?.id !== "composer") return;
+    for (const [xhr, { place, isSending }] of waiting) {
+      if (isSending) event.preventDefault();
+      else if (place === target) xhr.abort();
+    }
   });
 
   // When the form comes back, with an error or for another channel, it does not know what was typed
