@@ -8,10 +8,11 @@ import pytest
 
 from tests.browser.conftest import Visitors
 from tests.browser.people import ADA
-from tests.browser.scene import Scene
+from tests.browser.scene import OURS, Scene
+from tests.browser.test_browser_talk import hear
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Request
 
 api = pytest.importorskip("playwright.async_api")
 
@@ -97,3 +98,29 @@ async def test_a_sign_out_that_does_not_happen(visitors: Visitors, why: str) -> 
     await page.goto(f"/inbox/c/{ada}")
     await api.expect(page.get_by_label("Your message")).to_have_value("My draft")
     visitors.complaints.clear()
+
+
+async def test_an_open_page_does_not_keep_its_session(visitors: Visitors) -> None:
+    """What a page does by itself, such as to mark as read what comes in while it has the focus, is
+    no use of its session."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("whatsapp", ADA[0], "Hello?")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await api.expect(page.get_by_label("Your message")).to_be_disabled()
+    counted: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/live" not in request.url and request.headers.get("x-by-itself") != "1":
+            counted.append(request.url)
+
+    page.on("request", note)
+    async with page.expect_response("**/read"):
+        to, from_ = f"whatsapp:{OURS['whatsapp']}", f"whatsapp:{ADA[0]}"
+        await hear(stage, stage.a, to, from_, "Are you there?")
+    await api.expect(page.locator("#messages")).to_contain_text("Are you there?")
+    await api.expect(page.get_by_label("Your message")).to_be_enabled()
+    await page.evaluate(LOOK)
+
+    assert [] == counted

@@ -30,12 +30,17 @@
     }
   });
 
+  // What a page asks for by itself is no use of its session.
+  body.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (!detail.triggeringEvent?.isTrusted) detail.headers["X-By-Itself"] = "1";
+  });
+
   // Somebody who was signed out signs in in another tab, and continues here: when they come back, or,
   // where they have not been away, when something was refused because the page is older than that.
   async function renew() {
     const older = problem.querySelector("[data-older]");
     if (document.hidden || !(older || problem.querySelector("[data-signed-out]"))) return;
-    const answer = await fetch(base, { credentials: "same-origin" });
+    const answer = await fetch(base, { headers: { "X-By-Itself": "1" }, credentials: "same-origin" });
     if (!answer.ok || answer.redirected) return;
     const theirs = new DOMParser().parseFromString(await answer.text(), "text/html").body;
     if (theirs.dataset.who !== body.dataset.who) return;

@@ -30,7 +30,7 @@
   function markRead() {
     if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
     isMarked = true;
-    htmx.ajax("POST", middle.dataset.read, { swap: "none", values: { do: "read" } });
+    ask(middle.dataset.read, new URLSearchParams({ do: "read" }));
     middle.querySelector("[data-unread-badge]")?.remove();
     const button = middle.querySelector(".mark button");
     button.value = "unread";
@@ -124,13 +124,15 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
-  // The text; null if there is none, undefined if there may be one later.
-  async function ask(url) {
+  // The text; null if it is refused, undefined if there may be one later.
+  async function ask(url, body) {
     try {
-      const headers = { "HX-Request": "true", "X-By-Itself": "1" };
+      const ours = JSON.parse(document.body.getAttribute("hx-headers"));
+      const headers = { ...ours, "HX-Request": "true", "X-By-Itself": "1" };
+      const method = body ? "POST" : "GET";
       const signal = AbortSignal.timeout(20000);
-      const answer = await fetch(url, { headers, credentials: "same-origin", signal });
-      if (answer.status === 200) return await answer.text();
+      const answer = await fetch(url, { method, body, headers, credentials: "same-origin", signal });
+      if (answer.ok) return await answer.text();
       if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
       return answer.status < 500 ? null : undefined;
     } catch {
