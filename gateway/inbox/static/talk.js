@@ -27,10 +27,14 @@
   }
 
   let isMarked = !middle || middle.dataset.unreadHere === "0";
-  function markRead() {
+  async function markRead() {
     if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
     isMarked = true;
-    ask(middle.dataset.read, new URLSearchParams({ do: "read" }));
+    const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read" }));
+    if (typeof answer !== "string") {  // until somebody looks at the page again
+      isMarked = false;
+      return;
+    }
     middle.querySelector("[data-unread-badge]")?.remove();
     const button = middle.querySelector(".mark button");
     button.value = "unread";

@@ -1,4 +1,4 @@
-"""Buttons that are pressed again because the first time led nowhere."""
+"""What is tried again because the first time led nowhere."""
 
 from __future__ import annotations
 
@@ -41,3 +41,27 @@ async def test_after_staying_on_a_page(visitors: Visitors) -> None:
     await page.clock.fast_forward(10_000)
     async with page.expect_request("**/cancel"):
         await cancel.click()
+
+
+async def test_a_conversation_that_could_not_be_marked_as_read(visitors: Visitors) -> None:
+    """While the server refuses it, the page does not say that it is read; it tries again when
+    somebody comes back to it."""
+    scene = Scene(visitors.stage)
+    said = await scene.said("sms", ADA[0], "Hello", unread=True)
+    page = await visitors.open()
+    place = f"/inbox/c/{await scene.conversation(said)}"
+    badge = page.locator("[data-unread-badge]")
+    await page.route("**/read", lambda route: route.fulfill(status=503, body="Restarting."))
+    async with page.expect_response("**/read"):
+        await page.goto(place)
+    await api.expect(page.get_by_role("button", name="Mark as read")).to_be_visible()
+    await api.expect(badge).to_have_text("1 unread")
+    await page.unroute("**/read")
+    await page.wait_for_function(
+        """() => {
+          window.dispatchEvent(new Event("focus"));
+          return document.querySelector(".mark button").value === "unread";
+        }"""
+    )
+    await api.expect(page.get_by_role("button", name="Mark as unread")).to_be_visible()
+    await api.expect(badge).to_have_count(0)
