@@ -124,3 +124,24 @@ async def test_an_open_page_does_not_keep_its_session(visitors: Visitors) -> Non
     await page.evaluate(LOOK)
 
     assert [] == counted
+
+
+async def test_a_page_of_one_organization_shows_no_other(visitors: Visitors) -> None:
+    """Where somebody else signs in in another tab, it says so, and shows nothing of theirs."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await Scene(stage).conversation(said)}")
+    other = await page.context.new_page()
+    await stage.enter(other, "owner@beta.example.com")
+    await hear(stage, stage.b, "+15551230002", "+447700900555", "For Beta alone")
+    await page.evaluate(
+        "document.dispatchEvent(new CustomEvent('told', { detail: { type: 'look' } }))"
+    )
+    await api.expect(page.get_by_role("alert")).to_contain_text("Somebody else has signed in")
+    assert "Beta" not in await page.locator("#rows").inner_text()
+    await api.expect(page.locator("#rows")).to_contain_text("Hello")
+    await stage.enter(other)
+    await other.close()
+    await page.evaluate(LOOK)
+    await api.expect(page.get_by_role("alert")).to_be_empty()
+    visitors.complaints.clear()  # the browser writes down that a stream ended

@@ -77,12 +77,25 @@
         const query = searched();
         const answer = await ask(`${base}?${query}`);
         if (answer === undefined) setTimeout(refreshList, 5000);
-        else if (answer && query === searched()) showList(answer, query);  // otherwise another answer comes
+        else if (answer && query === searched() && isOurs(answer)) showList(answer, query);  // otherwise another answer comes
       }
     } finally {
       isAsking = false;
     }
   }
+
+  // In another tab somebody else may have signed in: nothing of theirs is shown here.
+  function isOurs(answer) {
+    if (answer.includes(`data-who="${document.body.dataset.who}"`)) return true;
+    document.getElementById("problem").innerHTML = '<div class="notice bad" data-signed-out>'
+      + "<strong>Somebody else has signed in</strong><p>That was in another tab. What you have written"
+      + " stays here: sign in again beside this page, and come back to it. Or reload it, and go on as"
+      + " the other person.</p></div>";
+    return false;
+  }
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target === rows && !isOurs(event.detail.serverResponse)) event.preventDefault();
+  });
 
   function showList(answer, query) {
     const place = rows.scrollTop;
