@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page, Request
+    from playwright.async_api import Page, Request, Route
 
 api = pytest.importorskip("playwright.async_api")
 
@@ -145,3 +146,32 @@ async def test_a_page_of_one_organization_shows_no_other(visitors: Visitors) -> 
     await page.evaluate(LOOK)
     await api.expect(page.get_by_role("alert")).to_be_empty()
     visitors.complaints.clear()  # the browser writes down that a stream ended
+
+
+async def test_a_renewed_page_hears_at_once(visitors: Visitors) -> None:
+    """However long it waits before it asks again, once its person has signed in again it asks."""
+    stage = visitors.stage
+    said = await Scene(stage).said("sms", ADA[0], "Hello")
+    page = await visitors.open()
+    await page.clock.install()
+    await page.goto(f"/inbox/c/{await Scene(stage).conversation(said)}")
+    async with stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    refused = asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=401, body="")
+        refused.set()
+
+    await page.context.route("**/inbox/live*", refuse)
+    await asyncio.wait_for(refused.wait(), 30)
+    await api.expect(page.locator("[data-signed-out]")).to_be_visible()
+    await page.clock.pause_at(await page.evaluate("Date.now() + 60_000"))
+    other = await page.context.new_page()
+    await stage.enter(other)
+    await other.close()
+    await page.context.unroute("**/inbox/live*")
+    async with page.expect_request("**/inbox/live*"):
+        await page.evaluate(LOOK)
+    await api.expect(page.get_by_role("alert")).to_be_empty()
+    visitors.complaints.clear()  # the browser writes down what was refused

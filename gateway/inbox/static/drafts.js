@@ -86,7 +86,8 @@
     if (!isOther) return;
     // Its own form is asked for. Should it not come, this one carries what it has no field for.
     for (const [name, value] of Object.entries(kept)) {
-      if (!form.elements[name]) form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+      const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
+      if (!form.elements[name]) form.append(field);
     }
     const where = form.action.replace(/reply$/, "compose");
     htmx.ajax("POST", where, { source: "#by-channel", values: kept });

@@ -82,6 +82,7 @@
     if (document.hidden) away = setTimeout(rest, 5000); else hear();
   });
   window.addEventListener("pagehide", () => hush());
+  document.addEventListener("renewed", () => { pause = 1000; hear(); });
 
   // A page from the browser's back/forward cache comes back as it was left, with what is written on it;
   // but not if nobody, or somebody else, is signed in.
