@@ -59,3 +59,23 @@ async def test_while_a_message_is_being_sent(visitors: Visitors, is_open: str) -
     await page.goto(f"/inbox/c/{stays}")
     await api.expect(text).to_have_value("What waits there")
     assert ["A short answer"] == [row["body"] for row in await visitors.stage.sent()]
+
+
+@pytest.mark.parametrize("is_open", ["gone", "stays"])
+async def test_with_what_a_template_is_filled_with(visitors: Visitors, is_open: str) -> None:
+    """Where one of the two drafts fills a template, what it is filled with stands in the text."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("sms", "Plan", "Dear {{ name }}", ["name"])
+    gone, stays = await two(scene)
+    here, there = (gone, stays) if is_open == "gone" else (stays, gone)
+    page = await visitors.open(path=f"/c/{there}")
+    text = page.get_by_label("Your message")
+    await page.get_by_label("Template").select_option(label="Plan")
+    await page.get_by_label("name", exact=True).fill("Ada Lovelace")
+    await page.goto(f"/inbox/c/{here}")
+    await text.fill("A short answer")
+    await merge(visitors, page, gone, stays)
+
+    both = ["A short answer", "Ada Lovelace"]
+    await api.expect(text).to_have_value("\n\n".join(both if is_open == "stays" else both[::-1]))

@@ -28,12 +28,19 @@
   }
   window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
 
-  // A conversation was merged into another one: what waited in either waits there.
+  const isText = (name) => /^(body$|variables\.)/.test(name);
+  const texts = (draft) =>
+    Object.entries(draft).filter(([name, value]) => isText(name) && value.trim()).map(([, value]) => value);
+
+  // A conversation was merged into another one: what waited in either waits there, as one text that
+  // can be seen. A template that one of them fills can be chosen again.
   const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
   function moved(was, now) {
     const [theirs, ours] = [was, now].map((one) => JSON.parse(sessionStorage.getItem(draftOf(one))));
     if (!theirs) return;
-    const both = ours ? { ...ours, body: [ours.body, theirs.body].filter(Boolean).join("\n\n") } : theirs;
+    const both = ours
+      ? { ...ours, template: "", body: [...texts(ours), ...texts(theirs)].join("\n\n") }
+      : theirs;
     try {
       sessionStorage.setItem(draftOf(now), JSON.stringify(both));
       sessionStorage.removeItem(draftOf(was));
@@ -61,7 +68,7 @@
   if (!middle) return;
   const draft = () => draftOf(here);
   const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
-  const isWritten = () => fields().some(({ name, value }) => /^(body$|variables\.)/.test(name) && value.trim());
+  const isWritten = () => fields().some(({ name, value }) => isText(name) && value.trim());
 
   function keep() {
     const now = Object.fromEntries(fields().map(({ name, value }) => [name, value]));
