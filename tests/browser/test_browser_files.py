@@ -12,13 +12,13 @@ from tests.browser.people import ADA
 from tests.browser.scene import Scene
 
 if TYPE_CHECKING:
-    from playwright.async_api import Dialog, Page, Route
+    from playwright.async_api import Dialog, FilePayload, Page, Route
 
     from tests.browser.conftest import Stage
 
 api = pytest.importorskip("playwright.async_api")
 
-PLAN = {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"Monday: walk"}
+PLAN: FilePayload = {"name": "plan.txt", "mimeType": "text/plain", "buffer": b"Monday: walk"}
 CHOSEN = "(field) => [...field.files].map((file) => file.name)"
 
 
