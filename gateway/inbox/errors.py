@@ -8,7 +8,7 @@ from aiohttp import web
 from yarl import URL
 
 from gateway.inbox import kept
-from gateway.inbox.visit import Visit
+from gateway.inbox.visit import OlderError, Visit
 from gateway.problems import Problem
 from gateway.web.services import SERVICES
 
@@ -53,6 +53,7 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
         status=problem.status,
         title=title,
         problem=problem,
+        is_older=isinstance(problem, OlderError),
         typed=typed,
         back=_came_from(request),
     )

@@ -16,7 +16,7 @@ from gateway.inbox import assets, errors, guard, kept, sign_in, sign_in_link, wo
 from gateway.inbox.admin import senders, suppressions, templates
 from gateway.inbox.session import SignedIn
 from gateway.inbox.talk import actions, composer, contact, files, live, page, why
-from gateway.inbox.visit import HEADERS, Visit, check_form, own_path, recognised
+from gateway.inbox.visit import HEADERS, OlderError, Visit, check_form, own_path, recognised
 from gateway.problems import Problem
 
 Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
@@ -138,8 +138,8 @@ def _bound(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             guard.check_origin(visit.services.settings, request)
             try:
                 await check_form(visit)
-            except Problem as problem:
-                if visit.is_fragment or problem.status != 403:
+            except OlderError as problem:
+                if visit.is_fragment:
                     raise
                 return await kept.older(visit, problem)
         if route.admin and not visit.staff.may_administer:

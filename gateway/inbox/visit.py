@@ -31,7 +31,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# Marks what an open page asks by itself because something has happened (talk.js).
+# Marks what an open page asks by itself (inbox.js, live.js, talk.js).
 _BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -41,6 +41,16 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+class OlderError(Problem):
+    """The page that a form is on was made for another session."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            403,
+            "This page is older than your session: try again, and reload it if that does not help.",
+        )
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ async def recognised(request: web.Request) -> Visit:
 
 
 async def check_form(visit: Visit) -> None:
-    """Raise `Problem` 403 unless the form was made for this very session."""
+    """Raise `OlderError` unless the form was made for this very session."""
     token = visit.cookie.token(visit.request)
     if visit.who is None or token is None:
         return  # nothing that another page could use
@@ -222,4 +232,4 @@ async def check_form(visit: Visit) -> None:
         field = (await visit.posted()).get(guard.FIELD, "")
         given = field if isinstance(field, str) else ""
     if not session.is_form_of(visit.services.vault, token, given):
-        raise Problem(403, "This page is older than your session: reload it and try again.")
+        raise OlderError

@@ -77,6 +77,22 @@ class Stage:
             self.vault, self.settings.base_url, row["organization_id"], link_id
         )
 
+    async def enter(self, page: Page, email: str = OWNER) -> None:
+        """Sign somebody in."""
+        await page.goto(await self.link(email))
+        await page.get_by_role("button", name="Sign in").click()
+        await page.wait_for_url("**/inbox")
+
+    async def sent(self) -> list[dict[str, Any]]:
+        """What A has sent, or is to send."""
+        async with self.database.as_service() as db:
+            rows = await db.fetch(
+                "SELECT channel, to_address, subject, body, attachments::text FROM messages"
+                " WHERE direction = 'outbound' AND organization_id = $1 ORDER BY created_at",
+                self.a.organization_id,
+            )
+        return [dict(row) for row in rows]
+
 
 @dataclass
 class Visitors:
@@ -113,9 +129,7 @@ class Visitors:
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("request", self._request)
         if email is not None:
-            await page.goto(await self.stage.link(email))
-            await page.get_by_role("button", name="Sign in").click()
-            await page.wait_for_url("**/inbox")
+            await self.stage.enter(page, email)
             if path:
                 await page.goto(f"/inbox{path}")
         else:

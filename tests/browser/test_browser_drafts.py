@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,13 +19,11 @@ api = pytest.importorskip("playwright.async_api")
 BEN = "+447700900701"
 
 
-KEPT = "Object.keys(sessionStorage).filter((name) => name.startsWith('gateway'))"
-
-
-async def kept(page: Page) -> list[str]:
-    """What waits in a tab."""
-    found: list[str] = await page.evaluate(KEPT)
-    return found
+async def nothing_waits(page: Page) -> None:
+    """Not in this tab, at the latest when other tabs have told it what happened there."""
+    await page.wait_for_function(
+        "!Object.keys(sessionStorage).some((name) => name.startsWith('gateway'))"
+    )
 
 
 async def test_a_draft_waits_in_its_conversation(visitors: Visitors) -> None:
@@ -59,7 +58,7 @@ async def test_a_draft_waits_in_its_conversation(visitors: Visitors) -> None:
     visitors.complaints.clear()  # htmx writes down that it took a question back for a later one
     await page.reload()
     await api.expect(text).to_have_value("")
-    assert [] == await kept(page)
+    await nothing_waits(page)
 
 
 async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
@@ -83,8 +82,8 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     await page.get_by_label("Your account").click()
     await page.get_by_role("button", name="Sign out", exact=True).click()
     await api.expect(page.get_by_text("You are signed out.")).to_be_visible()
-    assert [] == await kept(page)
-    await other.wait_for_function(f"{KEPT}.length === 0")  # a tab is told a moment later
+    await nothing_waits(page)
+    await nothing_waits(other)
 
     await page.goto(await visitors.stage.link("owner@alpha.example.com"))
     await page.get_by_role("button", name="Sign in").click()
@@ -95,7 +94,7 @@ async def test_a_draft_is_nobody_elses(visitors: Visitors) -> None:
     await page.goto(await visitors.stage.link(MEMBER))
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_url("**/inbox")
-    assert [] == await kept(page)
+    await nothing_waits(page)
     visitors.complaints.clear()  # a tab whose session has ended may measure a text once more
 
 
@@ -139,6 +138,35 @@ async def test_a_draft_that_is_found_after_a_merge(visitors: Visitors) -> None:
 
     await page.goto(f"/inbox/c/{gone}")
     await api.expect(page.get_by_label("Your message")).to_have_value("Dear Ada")
+
+
+async def test_a_draft_whose_form_does_not_come(visitors: Visitors) -> None:
+    """Who comes back while the server begins anew is told so, has everything that they wrote, and
+    can send it; what fails after that is told, too."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("sms", "Plan", "Dear {{ name }}", ["name"])
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    problem = page.get_by_role("alert")
+    send = page.get_by_role("button", name="Send", exact=True)
+    await page.get_by_label("Template").select_option(label="Plan")
+    await page.get_by_label("name", exact=True).fill("Ada Lovelace")
+    await page.context.route(
+        re.compile("/compose$|/reply$"), lambda route: route.fulfill(status=503, body="Restarting.")
+    )
+    await page.reload()
+    await api.expect(problem).to_have_text("Restarting.")
+    await problem.evaluate("problem => problem.replaceChildren()")
+    await send.click()
+    await api.expect(problem).to_have_text("Restarting.")
+    await page.reload()
+    await api.expect(problem).to_have_text("Restarting.")
+
+    await page.context.unroute(re.compile("/compose$|/reply$"))
+    await send.click()
+    await api.expect(page.locator("#messages")).to_contain_text("Dear Ada Lovelace")
+    visitors.complaints.clear()  # htmx writes down what was refused
 
 
 async def test_a_notice_is_not_of_the_next_one(visitors: Visitors) -> None:

@@ -5,6 +5,7 @@
 (() => {
   const { inbox: base, who } = document.body.dataset;
   const DRAFTS = "gateway draft ";
+  const LEAVING = "gateway signing out";
   const LEFT = "gateway signed out";
   function forget(others) {
     for (const name of Object.keys(sessionStorage)) {
@@ -13,38 +14,63 @@
   }
 
   if (who) forget(`${DRAFTS}${who} `);
+  // Only once they are signed out: the server may be away, or refuse it. A link to the page that says
+  // so is not enough.
   document.addEventListener("submit", ({ target }) => {
-    if (!target.matches('[action*="/sign-out"]')) return;
-    forget();
-    localStorage.setItem(LEFT, Date.now());  // tells the other tabs
+    if (target.matches('[action*="/sign-out"]')) sessionStorage.setItem(LEAVING, "1");
   });
+  if (sessionStorage.getItem(LEAVING)) {
+    sessionStorage.removeItem(LEAVING);
+    if (document.querySelector("[data-bye]")) {
+      forget();
+      localStorage.setItem(LEFT, Date.now());  // tells the other tabs
+    }
+  }
   window.addEventListener("storage", ({ key }) => { if (key === LEFT) forget(); });
 
-  // A conversation was merged into another one: what waited in either waits there.
+  const isText = (name) => /^(body$|variables\.)/.test(name);
+  const texts = (draft) =>
+    Object.entries(draft).filter(([name, value]) => isText(name) && value.trim()).map(([, value]) => value);
+
+  // A conversation was merged into another one: what waited in either waits there, as one text that
+  // can be seen. A template that one of them fills can be chosen again.
   const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
   function moved(was, now) {
     const [theirs, ours] = [was, now].map((one) => JSON.parse(sessionStorage.getItem(draftOf(one))));
     if (!theirs) return;
-    const both = ours ? { ...ours, body: [ours.body, theirs.body].filter(Boolean).join("\n\n") } : theirs;
+    const both = ours
+      ? { ...ours, template: "", body: [...texts(ours), ...texts(theirs)].join("\n\n") }
+      : theirs;
     try {
       sessionStorage.setItem(draftOf(now), JSON.stringify(both));
       sessionStorage.removeItem(draftOf(was));
     } catch { /* there is no room: each stays where it is */ }
   }
-  document.addEventListener("told", ({ detail: { was, conversation } }) => {
-    if (!was) return;
-    moved(was, conversation);
-    if ([was, conversation].includes(middle?.dataset.conversation)) showKept(conversation);
+  const middle = document.querySelector("[data-conversation]");
+  const composer = () => document.getElementById("composer");
+  let here = middle?.dataset.conversation;
+  const merges = [];  // into a form that is being sent nothing comes, and none of it is sent
+  function join() {
+    if (composer()?.hasAttribute("aria-busy")) return;
+    for (const { was, conversation } of merges.splice(0)) {
+      moved(was, conversation);
+      if (![was, conversation].includes(here)) continue;
+      here = conversation;
+      showKept(here);
+    }
+  }
+  document.addEventListener("told", ({ detail }) => {
+    if (!detail.was) return;
+    merges.push(detail);
+    join();
   });
 
-  const middle = document.querySelector("[data-conversation]");
   if (!middle) return;
-  const draft = () => draftOf(middle.dataset.conversation);
-  const composer = () => document.getElementById("composer");
+  const draft = () => draftOf(here);
   const fields = () => [...composer().elements].filter(({ name }) => name && !/^(csrf|do|attachments)$/.test(name));
   const offered = (name) => composer().elements[`offered.${name}`]?.value;
   const isWritten = () => fields().some(({ name, value }) => (
-    /^(body$|subject$|variables\.)/.test(name) && value.trim() && value !== offered(name)
+    (isText(name) || name === "subject") && value.trim() && value !== offered(name)
   ));
 
   function keep() {
@@ -78,8 +104,14 @@
     }
     form.querySelector(".zone").textContent = form.elements.zone.value;
     form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
+    if (!isOther) return;
+    // Its own form is asked for. Should it not come, this one carries what it has no field for.
+    for (const [name, value] of Object.entries(kept)) {
+      const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
+      if (!form.elements[name]) form.append(field);
+    }
     const where = form.action.replace(/reply$/, "compose");
-    if (isOther) htmx.ajax("POST", where, { target: "#composer", swap: "outerHTML", values: kept });
+    htmx.ajax("POST", where, { source: "#by-channel", values: kept });
   }
 
   function showKept(conversation) {
@@ -88,16 +120,14 @@
   }
 
   const { was } = middle.dataset;
-  if (was) moved(was, middle.dataset.conversation);
-  if (!isWritten()) showKept(middle.dataset.conversation);
+  if (was) moved(was, here);
+  if (!isWritten()) showKept(here);
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
   }
-  // Chosen files cannot be restored.
-  window.addEventListener("beforeunload", (event) => {
-    if (composer().elements.attachments?.files.length) event.preventDefault();
-  });
+  document.addEventListener("renewed", keep);
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });
+  document.body.addEventListener("htmx:afterRequest", () => setTimeout(join));
 })();

@@ -30,10 +30,17 @@
     }
   });
 
-  // Somebody who was signed out signs in in another tab, and continues here.
+  // What a page asks for by itself is no use of its session.
+  body.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (!detail.triggeringEvent?.isTrusted) detail.headers["X-By-Itself"] = "1";
+  });
+
+  // Somebody who was signed out signs in in another tab, and continues here: when they come back, or,
+  // where they have not been away, when something was refused because the page is older than that.
   async function renew() {
-    if (document.hidden || !problem.querySelector("[data-signed-out]")) return;
-    const answer = await fetch(base, { credentials: "same-origin" });
+    const older = problem.querySelector("[data-older]");
+    if (document.hidden || !(older || problem.querySelector("[data-signed-out]"))) return;
+    const answer = await fetch(base, { headers: { "X-By-Itself": "1" }, credentials: "same-origin" });
     if (!answer.ok || answer.redirected) return;
     const theirs = new DOMParser().parseFromString(await answer.text(), "text/html").body;
     if (theirs.dataset.who !== body.dataset.who) return;
@@ -41,10 +48,13 @@
     body.setAttribute("hx-headers", headers);
     const token = JSON.parse(headers)["X-CSRF-Token"];
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
-    problem.replaceChildren();
+    if (older) older.removeAttribute("data-older");  // it says to try again, and now that helps
+    else problem.replaceChildren();
+    document.dispatchEvent(new Event("renewed"));
   }
   window.addEventListener("focus", renew);
   document.addEventListener("visibilitychange", renew);
+  body.addEventListener("htmx:afterSwap", () => { if (problem.querySelector("[data-older]")) renew(); });
 
   // The server was not reached at all, so htmx has nothing to show. The notice stays until everything
   // that failed has been answered: other answers do not mean that what was written is sent.
@@ -79,8 +89,10 @@
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;
-    if (form.dataset.sent) event.preventDefault();
+    if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = "1";
-    window.addEventListener("pageshow", () => delete form.dataset.sent, { once: true });
+    const allow = () => delete form.dataset.sent;
+    window.addEventListener("pageshow", allow, { once: true });
+    setTimeout(allow, 5000);  // the page may stay: somebody presses Stop, or is asked and stays
   });
 })();

@@ -82,12 +82,14 @@
     if (document.hidden) away = setTimeout(rest, 5000); else hear();
   });
   window.addEventListener("pagehide", () => hush());
+  document.addEventListener("renewed", () => { pause = 1000; hear(); });
 
   // A page from the browser's back/forward cache comes back as it was left, with what is written on it;
   // but not if nobody, or somebody else, is signed in.
   window.addEventListener("pageshow", async (event) => {
     if (!event.persisted) return;
-    const answer = await fetch(base, { credentials: "same-origin" }).catch(() => null);
+    const headers = { "X-By-Itself": "1" };
+    const answer = await fetch(base, { headers, credentials: "same-origin" }).catch(() => null);
     const page = new DOMParser().parseFromString(await answer?.text() ?? "", "text/html").body;
     if (answer?.ok && page.dataset.who !== document.body.dataset.who) return location.reload();
     hear();

@@ -27,10 +27,14 @@
   }
 
   let isMarked = !middle || middle.dataset.unreadHere === "0";
-  function markRead() {
+  async function markRead() {
     if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
     isMarked = true;
-    htmx.ajax("POST", middle.dataset.read, { swap: "none", values: { do: "read" } });
+    const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read" }));
+    if (typeof answer !== "string") {  // until somebody looks at the page again
+      isMarked = false;
+      return;
+    }
     middle.querySelector("[data-unread-badge]")?.remove();
     const button = middle.querySelector(".mark button");
     button.value = "unread";
@@ -73,12 +77,25 @@
         const query = searched();
         const answer = await ask(`${base}?${query}`);
         if (answer === undefined) setTimeout(refreshList, 5000);
-        else if (answer && query === searched()) showList(answer, query);  // otherwise another answer comes
+        else if (answer && query === searched() && isOurs(answer)) showList(answer, query);  // otherwise another answer comes
       }
     } finally {
       isAsking = false;
     }
   }
+
+  // In another tab somebody else may have signed in: nothing of theirs is shown here.
+  function isOurs(answer) {
+    if (answer.includes(`data-who="${document.body.dataset.who}"`)) return true;
+    document.getElementById("problem").innerHTML = '<div class="notice bad" data-signed-out>'
+      + "<strong>Somebody else has signed in</strong><p>That was in another tab. What you have written"
+      + " stays here: sign in again beside this page, and come back to it. Or reload it, and go on as"
+      + " the other person.</p></div>";
+    return false;
+  }
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target === rows && !isOurs(event.detail.serverResponse)) event.preventDefault();
+  });
 
   function showList(answer, query) {
     const place = rows.scrollTop;
@@ -124,13 +141,15 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
-  // The text; null if there is none, undefined if there may be one later.
-  async function ask(url) {
+  // The text; null if it is refused, undefined if there may be one later.
+  async function ask(url, body) {
     try {
-      const headers = { "HX-Request": "true", "X-By-Itself": "1" };
       const session = document.body.getAttribute("hx-headers");  // another once somebody has signed in again
-      const answer = await fetch(url, { headers, credentials: "same-origin", signal: AbortSignal.timeout(20000) });
-      if (answer.status === 200) return await answer.text();
+      const headers = { ...JSON.parse(session), "HX-Request": "true", "X-By-Itself": "1" };
+      const method = body ? "POST" : "GET";
+      const signal = AbortSignal.timeout(20000);
+      const answer = await fetch(url, { method, body, headers, credentials: "same-origin", signal });
+      if (answer.ok) return await answer.text();
       if (answer.status === 401 && session !== document.body.getAttribute("hx-headers")) return undefined;
       if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
       return answer.status < 500 ? null : undefined;
@@ -243,8 +262,7 @@
 
   // It was merged into another one, or another one into it: from here on both are shown.
   async function merge(one) {
-    conversation = middle.dataset.conversation = one;
-    document.getElementById("body")?.dispatchEvent(new Event("change", { bubbles: true }));  // takes the draft along
+    conversation = one;
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
     htmx.process(messages);
     toEnd();

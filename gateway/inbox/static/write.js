@@ -32,7 +32,7 @@
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
     place?.setAttribute("aria-busy", "true");
-    waiting.set(xhr, { place, fields });
+    waiting.set(xhr, { place, fields, isSending });
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
     const { place, fields = [] } = waiting.get(xhr) ?? {};
@@ -41,14 +41,18 @@
     for (const field of fields) field.readOnly = false;
   });
 
-  // Files may take longer than any other request.
-  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
-    const form = detail.elt.closest?.("#composer");
-    if (form?.elements.attachments?.files.length) detail.timeout = 600000;
+  // One request for the form is under way: the latest, but nothing interrupts a message being sent.
+  document.body.addEventListener("htmx:confirm", (event) => {
+    const { target } = event.detail;
+    if (target?.id !== "composer") return;
+    for (const [xhr, { place, isSending }] of waiting) {
+      if (isSending) event.preventDefault();
+      else if (place === target) xhr.abort();
+    }
   });
 
-  // When the form comes back, with an error or for another channel, it does not know which files were
-  // chosen, or what was typed since.
+  // When the form comes back, with an error or for another channel, it does not know what was typed
+  // since.
   const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
   let before = null;
   document.body.addEventListener("htmx:beforeSwap", (event) => {
@@ -56,7 +60,6 @@
     if (form?.id !== "composer") return;
     before = {
       key: form.elements.key.value,
-      files: form.elements.attachments?.files,
       isOpen: form.querySelector(".more-fields")?.open,
       typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value }))
         .filter(({ name, value }) => value !== form.elements[`offered.${name}`]?.value),
@@ -65,8 +68,6 @@
   document.body.addEventListener("htmx:afterSwap", () => {
     const form = document.getElementById("composer");
     if (before && form?.elements.key.value === before.key) {
-      const { attachments } = form.elements;
-      if (before.files?.length && attachments) attachments.files = before.files;
       if (before.isOpen) form.querySelector(".more-fields").open = true;
       for (const { name, value } of before.typed) {
         const fields = [...form.elements].filter((each) => each.name === name);
