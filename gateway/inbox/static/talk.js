@@ -286,34 +286,4 @@
       document.dispatchEvent(new Event("heard"));
     }
   });
-  // ------------------------------------------------------------- older messages keep the place
-
-  document.addEventListener("click", (event) => {
-    if (event.target.closest(".more[hx-get] a")) event.preventDefault();  // htmx asks for them
-  });
-  let isEarlierAsked = false;  // by the link, which the answer replaces
-  document.body.addEventListener("htmx:beforeSwap", (event) => {
-    if (!event.target.closest?.("#messages > .more")) return;
-    scroll.dataset.before = scroll.scrollHeight - scroll.scrollTop;
-    isEarlierAsked = document.activeElement?.id === "earlier";
-  });
-  document.body.addEventListener("htmx:afterSettle", () => {
-    if (!scroll?.dataset.before) return;
-    scroll.scrollTop = scroll.scrollHeight - Number(scroll.dataset.before);
-    delete scroll.dataset.before;
-    if (isEarlierAsked && !document.getElementById("earlier")) scroll.focus({ preventScroll: true });
-    const seen = new Set();  // a day that begins above continues below
-    for (const day of messages.querySelectorAll(".day")) {
-      if (seen.has(day.dataset.day)) day.remove();
-      seen.add(day.dataset.day);
-    }
-  });
-
-  // An e-mail's pictures from elsewhere, in its own frame.
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("[data-remote]");
-    if (!link) return;
-    event.preventDefault();
-    link.closest("details").querySelector("iframe").src = link.href;
-  });
 })();
