@@ -52,6 +52,7 @@ async def test_an_open_page_follows_them(visitors: Visitors, written: str) -> No
     await hear(stage, stage.a, OURS["sms"], BEN, "Back again")
     await api.expect(to).to_have_value(BEN)
     await api.expect(more).to_have_attribute("open", "")
+    await api.expect(page.locator("#messages")).to_contain_text("Back again")
     await page.get_by_role("button", name="Send", exact=True).click()
     await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
     async with stage.database.as_service() as db:
