@@ -27,6 +27,7 @@ from channels.model import Account, Outbound, Sent
 from channels.providers import smtp
 from channels.providers.smtp import Smtp
 from channels.smtp_pool import Connections
+from tests.cli.shell import free_port
 from tests.smtp.values import MESSAGE_ID, Server, account, outbound, within
 
 
@@ -136,14 +137,14 @@ async def test_idle_connections_end(half: Smtp) -> None:
         assert (len(pool.idle), old.is_connected, young.is_connected) == (0, False, False)
 
 
-def test_event_loops_that_have_ended(unused_tcp_port: int) -> None:
+def test_event_loops_that_have_ended() -> None:
     """A pool goes with its event loop."""
     half = Smtp(connections=Connections(limits=within(0.5, 1.0)))
 
     async def send() -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(RefusedForNow):
-                await half.send(account(unused_tcp_port), outbound(), session, "")
+                await half.send(account(free_port()), outbound(), session, "")
 
     asyncio.run(send())
     asyncio.run(send())

@@ -41,11 +41,11 @@ def test_what_goes_on_has_its_turn_at_once() -> None:
 
 def test_after_a_while_it_is_like_the_others() -> None:
     """Once nothing has hindered it for long enough, it is claimed for with the others."""
-    hindered = Hindered(first=0.01, quiet=0.05)
+    hindered = Hindered(first=0.01, quiet=0.5)
     hindered.failed(ONE)
     hindered.went_well(ONE, found=True)
     assert [ONE] == list(hindered)
-    time.sleep(0.06)
+    time.sleep(0.51)
     hindered.went_well(ONE, found=True)
     assert [] == list(hindered)
     assert None is hindered.next(time.monotonic())

@@ -25,6 +25,7 @@ from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
 from gateway.store.listening import hear
 from gateway.store.positions import Position, Snapshot
+from tests.cli.shell import free_port
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 CALLER = ApiKey(id=UUID(int=1), organization_id=UUID(int=2), is_test=False)
@@ -288,9 +289,9 @@ async def test_what_was_missed_in_brief(database: str) -> None:
     assert other == rows["conversation.updated"]["id"]
 
 
-async def test_no_database(unused_tcp_port: int) -> None:
+async def test_no_database() -> None:
     """Without a database there is no stream, and nothing is left of the try."""
-    dsn = f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/x"
+    dsn = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
     async with running(dsn, streams=1, patience=0.2) as live:
         for _ in range(2):
             with pytest.raises(DatabaseAwayError):
