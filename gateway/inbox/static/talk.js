@@ -87,7 +87,9 @@
   // In another tab somebody else may have signed in: nothing of theirs is shown here.
   function isOurs(answer) {
     if (answer.includes(`data-who="${document.body.dataset.who}"`)) return true;
-    document.getElementById("problem").innerHTML = '<div class="notice bad" data-signed-out>'
+    const problem = document.getElementById("problem");
+    if (problem.querySelector("[data-signed-out]")) return false;  // which is still true
+    problem.innerHTML = '<div class="notice bad" data-signed-out>'
       + "<strong>Somebody else has signed in</strong><p>That was in another tab. What you have written"
       + " stays here: sign in again beside this page, and come back to it. Or reload it, and go on as"
       + " the other person.</p></div>";
