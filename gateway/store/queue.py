@@ -25,9 +25,11 @@ class Claimed:
     are due, because others have them locked.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
-    `attempts` counts requests begun, `refusals` answers "not now", `asked` questions since the
-    answer was lost. Account and sender are None when they were deleted meanwhile. Ages, and what
-    is left until its `expires_at`, are in seconds, by the database's clock: workers' may differ.
+    `claims` counts how often it was claimed: what is said late of an earlier claim, after the
+    database was away, changes nothing of a later one. `attempts` counts requests begun, `refusals`
+    answers "not now", `asked` questions since the answer was lost. Account and sender are None when
+    they were deleted meanwhile. Ages, and what is left until its `expires_at`, are in seconds, by
+    the database's clock: workers' may differ.
     """
 
     organization_id: UUID
@@ -35,6 +37,7 @@ class Claimed:
     sender_id: UUID | None
     priority: int
     phase: str
+    claims: int
     attempts: int
     refusals: int
     asked: int
@@ -131,13 +134,13 @@ async def give_back(
     Entries taken over from a dead worker stay leased: whoever claims them next must see that.
     """
     own = [
-        (entry.organization_id, entry.message_id, seconds)
+        (entry.organization_id, entry.message_id, entry.claims, seconds)
         for entry, seconds in entries
         if not entry.was_leased
     ]
     if own:
-        organizations, ids, seconds = map(list, zip(*own, strict=True))
-        await db.execute(_SQL["give_back"], organizations, ids, lease_id, seconds)
+        organizations, ids, claims, seconds = map(list, zip(*own, strict=True))
+        await db.execute(_SQL["give_back"], organizations, ids, lease_id, claims, seconds)
 
 
 async def postpone(
@@ -156,6 +159,7 @@ async def postpone(
         claimed.organization_id,
         claimed.message_id,
         lease_id,
+        claimed.claims,
         seconds,
         phase,
         refusals,
@@ -169,7 +173,13 @@ async def extend(
 ) -> bool:
     """Extend a lease and restart its attempt's clock; False when the lease was lost meanwhile."""
     kept = await db.fetchval(
-        _SQL["extend"], claimed.organization_id, claimed.message_id, lease_id, seconds, is_begun
+        _SQL["extend"],
+        claimed.organization_id,
+        claimed.message_id,
+        lease_id,
+        claimed.claims,
+        seconds,
+        is_begun,
     )
     return kept is not None
 
@@ -186,6 +196,7 @@ async def say_instead(
         claimed.organization_id,
         claimed.message_id,
         lease_id,
+        claimed.claims,
         body,
         as_json(parts) if parts is not None else None,
     )

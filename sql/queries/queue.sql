@@ -64,12 +64,12 @@ WITH RECURSIVE organizations AS (
   -- A row that was changed since this statement began has moved to a ctid that it does not see, and
   -- is left for the next claim.
   UPDATE gateway.queue q SET
-    lease_id = $2, lease_until = now() + make_interval(secs => $3),
+    lease_id = $2, lease_until = now() + make_interval(secs => $3), claims = q.claims + 1,
     attempts = q.attempts + CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN 1 ELSE 0 END,
     attempted_at = CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN now()
       ELSE q.attempted_at END
   FROM chosen c WHERE q.ctid = c.place
-  RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.attempts,
+  RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.claims, q.attempts,
     q.refusals, q.asked, q.begun_at, q.is_test, c.was_leased, q.run_at,
     extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age
 )
@@ -190,45 +190,49 @@ WITH due AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM held) AND EXISTS (SELECT FROM due GROUP BY priority HAVING count(*) = $3);
 
 -- name: give_back
--- Entries that were claimed and not begun, each due again in its number of seconds of $4.
+-- Entries that were claimed and not begun, each due again in its number of seconds of $5, while they
+-- are held by that claim $4 and no later one.
 UPDATE gateway.queue q SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL,
   run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
   attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
-FROM unnest($1::uuid[], $2::uuid[], $4::double precision[])
-  AS g (organization_id, message_id, seconds)
-WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3;
+FROM unnest($1::uuid[], $2::uuid[], $4::integer[], $5::double precision[])
+  AS g (organization_id, message_id, claims, seconds)
+WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3
+  AND q.claims = g.claims;
 
 -- name: postpone
--- Back to the queue for $4 seconds, in phase $5, with $6 refusals and $7 questions counted. A message
--- that would wait beyond its expires_at comes back at that time, to be failed.
+-- Back to the queue for $5 seconds, in phase $6, with $7 refusals and $8 questions counted, while it is
+-- held by claim $4 of lease $3. A message that would wait beyond its expires_at comes back at that
+-- time, to be failed.
 UPDATE gateway.queue SET
-  lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $5, refusals = $6, asked = $7,
-  run_at = least(clock_timestamp() + make_interval(secs => $4), CASE WHEN $5 = 'send' THEN (
+  lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $6, refusals = $7, asked = $8,
+  run_at = least(clock_timestamp() + make_interval(secs => $5), CASE WHEN $6 = 'send' THEN (
     SELECT m.expires_at FROM messages m WHERE m.organization_id = $1 AND m.id = $2) END)
-WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
+WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
 RETURNING message_id;
 
 -- name: extend
--- Extends a lease that is still held to $4 seconds from now; the attempt's age counts from here. $5:
--- the request is about to leave; else none has.
+-- Extends a lease that claim $4 still holds to $5 seconds from now; the attempt's age counts from here.
+-- $6: the request is about to leave; else none has.
 UPDATE gateway.queue SET
-  lease_until = clock_timestamp() + make_interval(secs => $4), attempted_at = clock_timestamp(),
-  begun_at = CASE WHEN $5 THEN clock_timestamp() END
-WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND lease_until > clock_timestamp()
+  lease_until = clock_timestamp() + make_interval(secs => $5), attempted_at = clock_timestamp(),
+  begun_at = CASE WHEN $6 THEN clock_timestamp() END
+WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
+  AND lease_until > clock_timestamp()
 RETURNING message_id;
 
 -- name: say_instead
--- A message says from now on what is about to leave in place of it: text $4, parts $5, and no files.
--- Only for lease $3 while it holds, and not if a report has told meanwhile that the message was sent, or
+-- A message says from now on what is about to leave in place of it: text $5, parts $6, and no files.
+-- Only for claim $4 of lease $3 while it holds, and not if a report has told meanwhile that the message was sent, or
 -- failed. The entry is locked first, as by a claim, so that nobody else takes it up before this is stored.
 WITH held AS MATERIALIZED (
   SELECT organization_id, message_id FROM gateway.queue
-  WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3
+  WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
     AND lease_until > clock_timestamp()
   FOR NO KEY UPDATE
 )
-UPDATE messages m SET body = $4, attachments = '[]', parts = $5
+UPDATE messages m SET body = $5, attachments = '[]', parts = $6
 FROM held h
 WHERE m.organization_id = h.organization_id AND m.id = h.message_id AND m.external_id IS NULL
   AND coalesce(gateway.status_rank(m.status), 0) < gateway.status_rank('sent')

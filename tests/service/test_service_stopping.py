@@ -149,6 +149,40 @@ async def test_the_answer_that_it_begins_is_lost(
     assert "sent" == (await row_of(ask, mail))["status"]
 
 
+async def test_what_waited_for_the_database_speaks_of_its_own_claim(
+    gateway: Gateway, ask: Ask, api: Api, mail: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given back so late that its own worker has claimed it anew stays claimed: it would be
+    sent by a third claim while the second is sending it."""
+    extend, give_back = queue.extend, queue.give_back
+    waits, is_back = asyncio.Event(), asyncio.Event()
+
+    async def away(*_given: Any, **_more: Any) -> bool:
+        raise DatabaseAwayError("it is down")
+
+    async def once_it_is_back(*given: Any) -> None:
+        waits.set()
+        await is_back.wait()
+        await give_back(*given)
+
+    worker = api.worker(gateway)
+    (first,) = await worker.claim(1)
+    monkeypatch.setattr(queue, "extend", away)
+    monkeypatch.setattr(queue, "give_back", once_it_is_back)
+    late = asyncio.create_task(worker.work(first))
+    await asyncio.wait_for(waits.wait(), 10)
+    monkeypatch.setattr(queue, "extend", extend)
+    monkeypatch.setattr(queue, "give_back", give_back)
+    await end_lease(gateway)
+    (second,) = await worker.claim(1)
+    is_back.set()
+    await asyncio.gather(late, return_exceptions=True)
+
+    assert [] == await worker.claim(1)
+    await worker.work(second)
+    assert ("sent", 1) == ((await row_of(ask, mail))["status"], len(api.asked))
+
+
 async def test_an_answer_is_stored(
     gateway: Gateway, ask: Ask, api: Api, mail: dict[str, Any]
 ) -> None:
