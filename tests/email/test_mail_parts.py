@@ -147,6 +147,12 @@ SLOW = {
     "one head": HEAD + "a:\n" * 1_000_000,
     "no heads": MIXED + ("--T\n" + ":" * 8000 + "\n" + "From a\n" * 900) * 300,
     "depth": HEAD + NESTED + "--b9x\n--b1\r" * 400_000,
+    "comments in a type": HEAD + "Content-Type: a/b" + "(" * 4_000_000 + "\n\nHello",
+    "odd types": MIXED
+    + "".join(
+        f"--T\nContent-Type: {text * 1000}\n\nx\n" * 50
+        for text in ("ab", "a ", "(a", "()", '" ', "a/ ", "a/b ", "a/b(", "a/b()", "a/b;")
+    ),
     "dashes": HEAD + NESTED.replace("b1", "-" * 60) + "-" * 4_000_000,
 }
 

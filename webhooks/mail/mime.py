@@ -7,7 +7,6 @@ or lingers on those that no grammar allows. `mail_parts` bounds what it costs; n
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +18,7 @@ from webhooks.mail.charsets import decode, of_page
 from webhooks.mail.flowed import is_broken, unbroken
 from webhooks.mail.headers import HEADER_BYTES, decoded, unfolded
 from webhooks.mail.names import name_of
-from webhooks.mail.parts import ERRORS, Part, encoding_of, tree
+from webhooks.mail.parts import ERRORS, KIND, Part, encoding_of, tree
 from webhooks.mail.written import Written
 from webhooks.values import stored
 
@@ -190,8 +189,7 @@ def _kind(part: Part) -> str:
     kind = part.get_content_type()
     if part.get_content_maintype() == "multipart":
         return "text/plain"  # one whose boundary is missing: all that is left of it is text
-    is_kind = re.fullmatch(r"[\w.+!#$&^-]+/[\w.+!#$&^-]+", kind, re.ASCII)
-    return kind if is_kind else "application/octet-stream"
+    return kind if KIND.fullmatch(kind) else "application/octet-stream"
 
 
 def _is_file(part: Part) -> bool:

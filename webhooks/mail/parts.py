@@ -46,6 +46,14 @@ _LONG = re.compile(
 )
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _REST = re.compile(rb"(--)?[ \t]*+(?:\r\n|\r|\n|\Z)")
+_WORD = r"[\w.+!#$&^-]++"
+KIND = re.compile(rf"{_WORD}/{_WORD}", re.ASCII)
+_PLAIN_KIND = re.compile(rf"\s*+{KIND.pattern}\s*+(?:;|\Z)", re.ASCII)
+# One with comments (https://www.rfc-editor.org/rfc/rfc2045#section-5.1), or without its semicolon.
+_COMMENT = r"\([^()]*+\)"
+_ODD_KIND = re.compile(
+    rf"(?:[\s\"]|{_COMMENT})*+({_WORD})\s*+/\s*+({_WORD})(?:[\s\",:;]|{_COMMENT})*+", re.ASCII
+)
 _ENCODING = re.compile(r"\s*([\w-]+)")
 _READER: Final = email.parser.BytesHeaderParser(policy=email.policy.compat32)
 
@@ -111,7 +119,17 @@ def _head(reading: _Reading, start: int, end: int, most: int) -> tuple[Part, int
     # What has very many parameters is read in quadratic time.
     given = _LONG.sub(lambda header: header[0][:PARAMETER_BYTES], kept)
     blank = _LINE_END.match(reading.raw, whole.end(), end)
-    return _READER.parsebytes(given), blank.end() if blank else whole.end()
+    part = _READER.parsebytes(given)
+    _mend_kind(part)
+    return part, blank.end() if blank else whole.end()
+
+
+def _mend_kind(part: Part) -> None:
+    """Writes its type as the library reads one: up to the first semicolon."""
+    named = (str(value) for name, value in part.raw_items() if str(name).lower() == "content-type")
+    given = next(named, "")
+    if _PLAIN_KIND.match(given) is None and (odd := _ODD_KIND.match(given)):
+        part.replace_header("content-type", f"{odd[1]}/{odd[2]}; {given[odd.end() :]}")
 
 
 def _boundary(part: Part) -> bytes | None:
