@@ -37,7 +37,12 @@ def test_words_about_what_was_passed_on() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "is_whole"),
-    [("FW: Invoice", True), ("Wg: Rechnung", True), ("RE: FW: Invoice", False), ("Fwd", False)],
+    [
+        ("FW: Invoice", True),
+        ("Wg: Rechnung", True),
+        ("RE: FW: Invoice", False),
+        ("Fwd\nIn-Reply-To: <1@b.example>", False),
+    ],
 )
 def test_passed_on_by_outlook(subject: str, *, is_whole: bool) -> None:
     """Outlook marks what is passed on in the subject alone, which an answer has behind its own."""
@@ -109,6 +114,63 @@ def test_rules_above_introductions() -> None:
     mail_of = "Von: Shop\nGesendet: Montag\nAn: Ann\nBetreff: Hallo\n\nold"
     for rule in ("_" * 32, "-----Ursprüngliche Nachricht-----"):
         assert ("Ja.", f"{rule}\n{mail_of}") == new_text(f"Ja.\n\n{rule}\n{mail_of}")
+
+
+FORMS = [
+    f"You have a new submission:\n\n{PASSED_ON}",
+    "Neue Anfrage:\n\nVon: Ann <ann@x.example>\nBetreff: Termin\n\nNachricht: Bitte um Rückruf.",
+    "A car, please:\nFrom: Clinic\nTo: Park 1\nDate: 5 May 2026 10:00\nSubject to change.\n\nAnn",
+    "Hello,\n\nOn 5 May 2026 at 10:00 my doctor wrote:\nTake two pills.\nIs that right?\n\nAnn",
+]
+
+
+def letter(text: str, *head: str) -> Inbound:
+    """The message of a letter with these headers."""
+    raw = "\n".join(["From: a@b.example", *head, "", text])
+    [found] = mail.events(raw.encode(), provider="test")
+    assert isinstance(found, Inbound)
+    return found
+
+
+@pytest.mark.parametrize("subject", ["New message", "Anfrage: Termin", "Lead 5: a car"])
+@pytest.mark.parametrize("text", FORMS)
+def test_letters_that_answer_nothing(text: str, subject: str) -> None:
+    """What a form on a web site sends, or who writes first, quotes nothing in words like those
+    before a quotation: all of it is what they want to say."""
+    found = letter(text, f"Subject: {subject}")
+    assert (found.body, found.detail.get("quoted_text")) == (text, None)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Subject: Invoice\nIn-Reply-To: <1@shop.example>",
+        "Subject: Invoice\nReferences: <1@shop.example>",
+        "Subject: Re: Invoice",
+        "Subject: Réf. : Invoice",
+        "Subject: AW[2]: Invoice",
+        "Subject: 回复：Invoice",
+        "X-Subject: none",
+    ],
+)
+def test_letters_that_answer(head: str) -> None:
+    """They do in an answer: that names the mail, or says so in its subject, if it has one."""
+    for text in FORMS[:3]:
+        assert letter(text, head).body == text.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        f"-----Original Message-----\n{PASSED_ON}",
+        f"{'_' * 32}\n{PASSED_ON}",
+        "On 5 May 2026 at 10:00 Bob <bob@example.org> wrote:\n> 12 EUR",
+    ],
+)
+def test_what_only_mail_programs_write(quoted: str) -> None:
+    """A mail program's rule, and >, begin a quotation in any letter."""
+    found = letter(f"Thanks.\n\n{quoted}", "Subject: Something else")
+    assert (found.body, found.detail["quoted_text"]) == ("Thanks.", quoted)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def inbound(letter: Letter) -> Inbound:
     whole = stored(whole).replace("\r\n", "\n")
     subject = letter.subject if letter.subject is not None else _first(letter.headers, "subject")
     subject = LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS]
-    new, quoted = new_text(whole, subject)
+    answered = tuple(references(letter.headers))
+    new, quoted = new_text(whole, subject, is_answer=bool(answered))
     told: dict[str, Any] = {
         "from_name": " ".join(decoded(named).split())[:200] or None,
         "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
@@ -147,7 +148,7 @@ def inbound(letter: Letter) -> Inbound:
         subject=subject or None,
         html_body=sanitised(letter.html) if letter.html else None,
         attachments=tuple(map(_attachment, letter.attachments[:ATTACHMENTS])),
-        references=tuple(references(letter.headers)),
+        references=answered,
         recipients=recipients,
         occurred_at=letter.occurred_at or parse_date(_first(letter.headers, "date")),
         detail=told,

@@ -41,6 +41,8 @@ PASSES_ON_SUBJECT = re.compile(
     r"\s*(?:fwd?|wg|tr|rv|enc|i|vl|vb|pd|ilt|doorst|továbbítás|转发|轉寄|πρθ)\s*[:：]",
     re.IGNORECASE,
 )
+# Re:, AW:, Réf. :, Re[2]:, 回复：; a form on a web site may well begin its own with a longer word.
+ANSWERS_SUBJECT = re.compile(r"\s*[^\W\d_]{1,4}\.?\s?(?:\[\d{1,3}\]|\(\d{1,3}\))?\s*[:：]")
 
 URL_SCHEMES: Final = frozenset({"http", "https", "mailto", "tel", "cid"})
 DROPPED_WITH_CONTENT: Final = frozenset(
@@ -127,14 +129,15 @@ def _dear(text: str) -> float:
     return len(DEAR.findall(text)) - 0.9 * whole
 
 
-def new_text(whole: str, subject: str = "") -> tuple[str, str]:
+def new_text(whole: str, subject: str = "", *, is_answer: bool = False) -> tuple[str, str]:
     """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
 
     A quotation is left in its place where new text stands between or below its lines. What somebody
-    passes on is none.
+    passes on is none. `is_answer` is whether it names a mail that it answers: not every one does.
     """
     lines = whole.split("\n")
-    start = None if PASSES_ON_SUBJECT.match(subject) else _quotation(lines)
+    is_answer = is_answer or not subject or ANSWERS_SUBJECT.match(subject) is not None
+    start = None if PASSES_ON_SUBJECT.match(subject) else _quotation(lines, is_answer=is_answer)
     if start is None:
         return whole.strip("\n").rstrip(), ""
     new = "\n".join(lines[:start]).strip("\n").rstrip()
@@ -142,9 +145,9 @@ def new_text(whole: str, subject: str = "") -> tuple[str, str]:
     return (new, quoted) if new.strip() else (whole.strip("\n").rstrip(), "")
 
 
-def _quotation(lines: list[str]) -> int | None:
+def _quotation(lines: list[str], *, is_answer: bool) -> int | None:
     """The line with which the quotation begins that ends the letter."""
-    header = _header(lines)
+    header = _header(lines, is_answer=is_answer)
     if header is not None:
         if any(map(_passes_on, lines[: header + 1][-3:])):
             return None
@@ -200,17 +203,23 @@ def _headers() -> re.Pattern[str]:
     return pattern
 
 
-def _header(lines: list[str]) -> int | None:
+def _header(lines: list[str], *, is_answer: bool) -> int | None:
     """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
 
-    People write such words, too: they count if they name a mail, or > stands below them.
+    People and forms on web sites write such words, too: they count where a rule stands, or > below
+    them, and in an answer if they name a mail.
     """
     for start, end, said in _introductions(lines[:LINES]):
         below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
-        is_ruled = start > 0 and RULE.fullmatch(lines[start - 1].strip()) is not None
-        if is_ruled or QUOTED.match(below) or NAMES_MAIL.search(said):
+        is_ruled = start > 0 and _is_rule(lines[start - 1])
+        is_plain = is_ruled or _is_rule(lines[start]) or QUOTED.match(below) is not None
+        if is_plain or (is_answer and NAMES_MAIL.search(said)):
             return start - is_ruled
     return None
+
+
+def _is_rule(line: str) -> bool:
+    return RULE.fullmatch(line.strip()) is not None
 
 
 def _introductions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
