@@ -166,8 +166,11 @@ def test_several_recipients() -> None:
 
 @pytest.mark.parametrize(
     "returned",
-    ["message/rfc822", "text/rfc822-headers", "message/global-headers", "message/partial"],
-)
+    [
+        "message/rfc822", "text/rfc822-headers", "message/rfc822-headers",
+        "message/global-headers", "message/partial",
+    ],
+)  # fmt: skip
 def test_what_is_returned(returned: str) -> None:
     """The message is found by its Message-ID, whichever part brings it back."""
     assert report(dsn(FAILED, returned=returned)).external_id == OURS

@@ -25,7 +25,10 @@ POSTMASTER = re.compile("postmaster@", re.IGNORECASE)
 MESSAGE_ID = re.compile(
     r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
 )
-COPIES: Final = ("message/rfc822", "message/global", "text/rfc822-headers")
+COPIES: Final = (
+    "message/rfc822", "message/global", "text/rfc822-headers",
+    "message/rfc822-headers",  # MailSite's
+)  # fmt: skip
 REPORT: Final = "multipart/report"
 NO_KINDS: Final = ("", "application/octet-stream", "text/plain")
 STATUS = re.compile(
