@@ -126,6 +126,8 @@ def inbound(letter: Letter) -> Inbound:
     subject = LINE_ENDS.sub(" ", stored(subject)).strip()[:SUBJECT_CHARACTERS]
     answered = tuple(references(letter.headers))
     new, quoted = new_text(whole, subject, is_answer=bool(answered))
+    if is_receipt(letter.headers):  # what it says of the mail that was read is all that it says
+        new, quoted = whole.strip(), ""
     told: dict[str, Any] = {
         "from_name": " ".join(decoded(named).split())[:200] or None,
         "quoted_text": quoted[:QUOTED_CHARACTERS] or None,
@@ -223,12 +225,19 @@ def is_automatic(headers: Headers) -> bool:
     submitted = given.get("auto-submitted", "no").partition(";")[0].strip()
     return (
         submitted not in {"", "no"}
+        or is_receipt(headers)
         or given.get("precedence", "") in {"bulk", "junk", "auto_reply"}
         or given.get("return-path") == "<>"
         or any(
             name in given for name in ("x-autoreply", "x-autorespond", "x-auto-response-suppress")
         )
     )
+
+
+def is_receipt(headers: Headers) -> bool:
+    """Whether it is a program's word that a mail was read, or was not (RFC 8098)."""
+    kind = _first(headers, "content-type").strip().lower()
+    return kind.startswith("multipart/report") and "disposition-notification" in kind
 
 
 def _ids(value: str) -> list[str]:
