@@ -23,6 +23,12 @@ from webhooks.mail.written import Written
 from webhooks.values import stored
 
 PARTS, HEADERS = 200, 300
+# Texts for programs; others that nobody knows are read as plain ones, where a letter begins so
+# (https://www.rfc-editor.org/rfc/rfc2046#section-4.1.4).
+FOR_PROGRAMS: Final = frozenset(
+    {"text/calendar", "text/csv", "text/directory", "text/rfc822-headers", "text/vcard",
+     "text/x-vcard", "text/xml"}
+)  # fmt: skip
 CUT: Final = "The mail was too deep or too long to be read in whole."
 
 
@@ -70,7 +76,10 @@ def parse(raw: bytes) -> Message:
     files: list[Attachment] = []
     for number, leaf in enumerate(found[:PARTS]):
         part, kind, name = leaf.part, _kind(leaf.part), name_of(leaf.part, charset)
-        is_text = kind in {"text/plain", "text/html"} and not _is_file(part)
+        begins = number == 0 and leaf.form_of is None and name is None
+        is_text = not _is_file(part) and (
+            kind in {"text/plain", "text/html"} or (begins and _is_other_text(kind))
+        )
         # Some programs give the text itself a name, too, though not in its disposition.
         is_first = (
             number == 0 and "filename" not in str(part.get("content-disposition", "")).lower()
@@ -190,6 +199,10 @@ def _kind(part: Part) -> str:
     if part.get_content_maintype() == "multipart":
         return "text/plain"  # one whose boundary is missing: all that is left of it is text
     return kind if KIND.fullmatch(kind) else "application/octet-stream"
+
+
+def _is_other_text(kind: str) -> bool:
+    return kind.startswith("text/") and kind not in FOR_PROGRAMS
 
 
 def _is_file(part: Part) -> bool:
