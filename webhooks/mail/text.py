@@ -30,6 +30,9 @@ ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.]
 WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
 NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
+# Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
+LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
+MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20)\d\d")
 PASSES_ON = re.compile(
     r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)"
     r"|message (?:transf[ée]r[ée]|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
@@ -147,7 +150,8 @@ def new_text(whole: str, subject: str = "", *, is_answer: bool = False) -> tuple
 
 def _quotation(lines: list[str], *, is_answer: bool) -> int | None:
     """The line with which the quotation begins that ends the letter."""
-    header = _header(lines, is_answer=is_answer)
+    found = [_header(lines, is_answer=is_answer), _outlooks(lines) if is_answer else None]
+    header = min((line for line in found if line is not None), default=None)
     if header is not None:
         if any(map(_passes_on, lines[: header + 1][-3:])):
             return None
@@ -215,6 +219,16 @@ def _header(lines: list[str], *, is_answer: bool) -> int | None:
         is_plain = is_ruled or _is_rule(lines[start]) or QUOTED.match(below) is not None
         if is_plain or (is_answer and NAMES_MAIL.search(said)):
             return start - is_ruled
+    return None
+
+
+def _outlooks(lines: list[str]) -> int | None:
+    """The line of the first header of Outlook's, which it writes in its user's language."""
+    short = [line[:LINE_CHARACTERS].strip() for line in lines[:LINES]]
+    for start, (who, when, whom) in enumerate(zip(short, short[1:], short[2:], strict=False)):
+        is_one = all(map(LABEL.match, (who, when, whom))) and MAILBOX.search(who)
+        if is_one and YEAR.search(when) and TIME.search(when):
+            return start - (start > 0 and _is_rule(short[start - 1]))
     return None
 
 

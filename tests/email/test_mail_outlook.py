@@ -1,0 +1,71 @@
+"""What Outlook quotes stands apart from what is new, whichever language Outlook speaks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.costs import cpu_seconds
+from webhooks.mail.text import new_text
+
+OUTLOOKS = {
+    "English": ("From", "Sent", "Monday, May 5, 2025 10:00 AM", "To", "Subject"),
+    "Spanish": ("De", "Enviado el", "lunes, 5 de mayo de 2025 10:00", "Para", "Asunto"),
+    "Portuguese": ("De", "Enviada em", "segunda-feira, 5 de maio de 2025 10:00", "Para", "Assunto"),
+    "French": ("De ", "Envoyé ", "lundi 5 mai 2025 10:00", "À ", "Objet "),
+    "Russian": ("От", "Отправлено", "5 мая 2025 г. 10:00", "Кому", "Тема"),
+    "Turkish": ("Kimden", "Gönderildi", "5 Mayıs 2025 Pazartesi 10:00", "Kime", "Konu"),
+    "Hungarian": ("Feladó", "Elküldve", "2025. május 5., hétfő 10:00", "Címzett", "Tárgy"),
+    "Finnish": ("Lähettäjä", "Lähetetty", "5. toukokuuta 2025 10.00", "Vastaanottaja", "Aihe"),
+    "Greek": ("Από", "Στάλθηκε", "Δευτέρα, 5 Μαΐου 2025 10:00 πμ", "Προς", "Θέμα"),
+    "Hebrew": ("\u200fמאת", "נשלח", "יום שני 05 מאי 2025 10:00", "אל", "נושא"),
+    "Japanese": ("差出人", "送信日時", "2025年5月5日 10:00", "宛先", "件名"),
+    "Chinese": ("发件人", "发送时间", "2025年5月5日 10:00", "收件人", "主题"),
+}
+WHO = ["Shop <desk@clinic.example>", "Shop [mailto:desk@clinic.example]"]
+RULES = ["", "_" * 32 + "\n", "-----Mensaje original-----\n"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["plain", "line", "words"])
+@pytest.mark.parametrize("language", OUTLOOKS)
+def test_answers_of_outlook(language: str, rule: str) -> None:
+    """The header, and the rule above it, begin what is quoted."""
+    of, sent, when, to, about = OUTLOOKS[language]
+    for who in WHO:
+        quoted = f"{rule}{of}: {who}\n{sent}: {when}\n{to}: Ann\n{about}: x\n\nold"
+        assert new_text(f"Yes.\n\n{quoted}", "RE: x") == ("Yes.", quoted)
+
+
+def test_the_first_header() -> None:
+    """Of headers in several languages the first begins the quotation."""
+    first, second = (
+        f"{of}: Shop <desk@clinic.example>\n{sent}: {when}\n{to}: Ann\n{about}: x\n\nold"
+        for of, sent, when, to, about in (OUTLOOKS["Turkish"], OUTLOOKS["English"])
+    )
+    for quoted in (f"{first}\n\n{second}", f"{second}\n\n{first}"):
+        assert new_text(f"Yes.\n\n{quoted}", "RE: x") == ("Yes.", quoted)
+
+
+HEADER = "Kimden: Shop <desk@clinic.example>\nGönderildi: 5 Mayıs 2025 10:00\nKime: Ann\n\nold"
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Merhaba", HEADER),
+        ("FW: Merhaba", HEADER),
+        ("RE: x", HEADER.replace("<desk@clinic.example>", "desk@clinic.example")),
+        ("RE: x", HEADER.replace("10:00", "")),
+        ("RE: x", HEADER.replace("2025", "")),
+        ("RE: x", HEADER.replace("Kime:", "")),
+        ("RE: x", HEADER.replace("\nGönderildi", "\n\nGönderildi")),
+    ],
+)
+def test_lines_that_are_no_header(subject: str, text: str) -> None:
+    """What is no answer has none; nor are lines one that lack the mailbox, the time or a label."""
+    assert new_text(f"Merhaba:\n\n{text}", subject) == (f"Merhaba:\n\n{text}", "")
+
+
+@pytest.mark.parametrize("line", ["a:" + "<" * 160, "a: " + "[a" * 80, "(" * 160, "a" * 160])
+def test_lines_without_end(line: str) -> None:
+    """Lines that are made to be slow to search for headers are searched within a moment."""
+    assert cpu_seconds(lambda: new_text(f"{line}\n{line[:3]} 2025 10:0\n" * 1000, "RE: x")) < 0.3
