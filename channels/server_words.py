@@ -9,15 +9,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Our own address: it was looked up, and is not there or takes no mail.
-SENDER_REFUSED: Final = re.compile(
-    r"sender (?:address )?(?:rejected|verify failed|verification|unknown|denied)"
-    r"|verification failed for|while verifying",
+# "Recipient verification failed for" is about somebody else.
+_NOT_VERIFIED = r"sender verif\w+ failed|(?<![a-z] )verification failed for"
+# Our own address was looked up, and is not there or takes no mail.
+NO_SUCH_SENDER: Final = re.compile(
+    rf"sender (?:address )?rejected: (?:user unknown|unknown|undeliverable|unverified|domain)"
+    rf"|sender unknown|{_NOT_VERIFIED}",
     re.IGNORECASE,
 )
 TOO_MUCH_MAIL: Final = re.compile(r"receiving e?-?mail at a rate", re.IGNORECASE)
+# Also because it is not ours to use there, or by a policy.
+_SENDER_REFUSED = re.compile(
+    rf"sender (?:address )?(?:rejected|unknown|denied)|{_NOT_VERIFIED}", re.IGNORECASE
+)
 
 
 def is_about_recipient(said: str) -> bool:
     """Whether a refusal may speak of the recipient's address."""
-    return not (SENDER_REFUSED.search(said) or TOO_MUCH_MAIL.search(said))
+    return not (_SENDER_REFUSED.search(said) or TOO_MUCH_MAIL.search(said))

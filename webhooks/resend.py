@@ -66,7 +66,7 @@ ORIGINS: Final = {
 # answer to a mail that arrived. https://resend.com/docs/dashboard/emails/email-bounces
 SOFT: Final = frozenset({"transient", "undetermined"})
 OPEN: Final = frozenset({"general", "undetermined", ""})
-ON_A_LIST: Final = frozenset({"suppressed", "onaccountsuppressionlist"})
+ON_A_LIST: Final = frozenset({"suppressed", "onaccountsuppressionlist", "ontenantsuppressionlist"})
 WORDS: Final = {
     "email.bounced": "The recipient's mail server refused the mail for good",
     "soft": "The recipient's mail server did not take the mail, and Resend tries no more",

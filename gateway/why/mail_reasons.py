@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from channels.server_words import SENDER_REFUSED, TOO_MUCH_MAIL
+from channels.server_words import NO_SUCH_SENDER, TOO_MUCH_MAIL
 from gateway.why.model import Reason
 from gateway.why.own_reasons import ADMIN
 
@@ -205,9 +205,9 @@ _WORDS: Final = {
     # SES, and Resend, which is built on it
     "general": REFUSED,
     "noemail": GONE,
-    **dict.fromkeys(
-        ("suppressed", "onaccountsuppressionlist", "ontenantsuppressionlist"), _BOUNCED_BEFORE
-    ),
+    "suppressed": _BOUNCED_BEFORE,
+    "onaccountsuppressionlist": _BOUNCED_BEFORE,
+    "ontenantsuppressionlist": _BOUNCED_BEFORE,
     "emailvalidationsuppressed": GONE,
     "unsubscribedrecipient": STOPPED,
     "mailboxfull": _FULL,
@@ -260,7 +260,7 @@ def asks_to_wait(code: str) -> bool:
 
 def of_words(said: str) -> Reason | None:
     """What a mail server's own words say, where its code says something else."""
-    if SENDER_REFUSED.search(said):
+    if NO_SUCH_SENDER.search(said):
         return _OUR_ADDRESS
     return _TOO_MUCH if TOO_MUCH_MAIL.search(said) else None
 

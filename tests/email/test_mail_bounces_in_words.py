@@ -199,6 +199,22 @@ def test_an_address_without_brackets() -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "550 5.1.1 <shop@example.com>: Sender address rejected: User unknown",
+        "host mx.example.org [192.0.2.222]: 550 5.1.1 <shop@example.com>: Sender address rejected",
+        "after MAIL FROM:<shop@example.com>: 550 5.1.1 Sender address rejected: User unknown",
+        "host mx.example.org [192.0.2.222]: 550-5.2.1 It is receiving mail at a rate\n    550 that",
+    ],
+)
+def test_whose_fault_it_is_in_words(said: str) -> None:
+    """A refusal of our address, or of too much mail, is not one of the recipient's address."""
+    (found,) = events(EXIM.format(said).encode())
+    assert isinstance(found, StatusReport)
+    assert Status.FAILED is found.status
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         EXIM.format("451 4.7.1 Greylisted, mail delayed, please try later: retry timeout exceeded"),

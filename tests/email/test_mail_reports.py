@@ -117,6 +117,8 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.1.1", "smtp; 550 5.1.1 <a@b.c>: Sender address rejected: User unknown", False),
         ("5.0.0", "smtp; 550-Verification failed for <a@b.c> 550-No Such User Here", False),
         ("5.2.1", "smtp; 550-5.2.1 The user is receiving mail at a rate that prevents", False),
+        ("5.1.1", "smtp; 550 5.1.1 Recipient verification failed for <a@b.example>: unknown", True),
+        ("5.1.1", "smtp; 550 5.1.1 <a@b.c>: Sender address rejected: not owned by user", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
@@ -129,7 +131,10 @@ def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  #
 @pytest.mark.parametrize(
     ("diagnostic", "words"),
     [
-        ("550 5.1.1 <shop@example.com>: Sender address rejected", "does not accept our address"),
+        (
+            "550 5.1.1 <s@example.com>: Sender address rejected: Unknown",
+            "does not accept our address",
+        ),
         ("550-5.2.1 The user is receiving mail at a rate that", "more mail than it takes"),
     ],
 )

@@ -65,6 +65,9 @@ def test_suppressed_then(reasons: tuple[str, ...], *, may_be: bool) -> None:
     [
         ("5.1.1", "550 5.1.1 <a@b.c>: Sender address rejected: User unknown", "was sent from"),
         ("5.2.1", "The user you are trying to contact is receiving mail at a rate", "more mail"),
+        ("5.7.1", "Sender address rejected: not owned by user shop", "by its rules"),
+        ("530", "5.7.0 Sender address rejected: not logged in", "access"),
+        ("5.1.1", "Recipient verification failed for <a@b.c>: user unknown", "does not exist"),
     ],
 )
 def test_what_the_code_does_not_say(code: str, said: str, text: str) -> None:

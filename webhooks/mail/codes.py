@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from channels.server_words import SENDER_REFUSED, TOO_MUCH_MAIL, is_about_recipient
+from channels.server_words import NO_SUCH_SENDER, TOO_MUCH_MAIL, is_about_recipient
 
 # The address itself is wrong; a full mailbox, a policy or the sender's fault says nothing of it.
 # https://www.iana.org/assignments/smtp-enhanced-status-codes
@@ -57,7 +57,7 @@ def is_bad_address(code: str | None, diagnostic: str) -> bool:
 
 def explanation(code: str | None, diagnostic: str) -> str:
     """Plain words, and the server's own behind them."""
-    if SENDER_REFUSED.search(diagnostic):
+    if NO_SUCH_SENDER.search(diagnostic):
         words: str | None = "The recipient's mail server does not accept our address."
     elif TOO_MUCH_MAIL.search(diagnostic):
         words = "The mailbox got more mail than it takes at a time."

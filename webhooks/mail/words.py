@@ -49,8 +49,11 @@ COPY = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:", re.MULTILINE)
-# What the other server answered, where the address has no <> (Exim, GMX).
-REPLY = re.compile(r"^[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE)
+# What the other server answered, where the address has no <> (Exim, GMX): on a line of its own, or
+# behind that server's name.
+REPLY = re.compile(
+    r"^(?:[^\n]{0,200}?:)?[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE
+)
 # Beside a reply of SMTP's: in text there are versions and sections that look the same.
 REFUSED = re.compile(r"(?<![\d.])5\d\d[ -]{1,3}#?(5\.\d{1,3}\.\d{1,3})(?![\d.])")
 
