@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from channels.model import Channel
+from gateway.manage import setup
 from tests.browser.conftest import Visitors
 from tests.browser.people import ADA
 from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
+from tests.browser.test_browser_waiting import slow
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 api = pytest.importorskip("playwright.async_api")
 
 BEN = "+447700900701"
+SECOND = "+15551230002"  # ours
 
 
 async def two_numbers(visitors: Visitors) -> tuple[Page, UUID]:
@@ -80,3 +84,29 @@ async def test_a_draft_goes_where_they_wrote_from_last(visitors: Visitors) -> No
     await api.expect(text).to_have_value("Dear Ada")
     await api.expect(to).to_have_value(BEN)
     await api.expect(more).to_have_attribute("open", "")
+
+
+async def test_what_is_chosen_while_the_page_asks_where_to(visitors: Visitors) -> None:
+    """Another number or a time, chosen while the page asks where they wrote from last, stays; what
+    nobody chose follows them."""
+    page, _ = await two_numbers(visitors)
+    stage, composer = visitors.stage, page.locator("#composer")
+    account = stage.a.account_id
+    await setup.add_sender(
+        stage.database, account, Channel.SMS, SECOND, is_default=False, rate=None
+    )
+    to, own = composer.locator("select[name=to]"), composer.locator("select[name=from]")
+    later, text = composer.locator("input[name=send_at]"), page.get_by_label("Your message")
+    await composer.locator("summary").click()
+    await text.fill("Good morning")
+    go_on = await slow(page, "**/compose")
+    async with page.expect_request("**/compose"):
+        await hear(stage, stage.a, SECOND, BEN, "To your other number")
+    await to.select_option(ADA[0])
+    await later.fill("2027-06-01T09:00")
+    await text.focus()
+    go_on.set()
+
+    await api.expect(own).to_have_value(SECOND)
+    await api.expect(to).to_have_value(ADA[0])
+    await api.expect(later).to_have_value("2027-06-01T09:00")

@@ -143,23 +143,6 @@
     document.getElementById(`c-${conversation}`)?.querySelector("a")?.setAttribute("aria-current", "page");
   }
 
-  // The text; null if it is refused, undefined if there may be one later.
-  async function ask(url, body) {
-    try {
-      const session = document.body.getAttribute("hx-headers");  // another once somebody has signed in again
-      const headers = { ...JSON.parse(session), "HX-Request": "true", "X-By-Itself": "1" };
-      const method = body ? "POST" : "GET";
-      const signal = AbortSignal.timeout(20000);
-      const answer = await fetch(url, { method, body, headers, credentials: "same-origin", signal });
-      if (answer.ok) return await answer.text();
-      if (answer.status === 401 && session !== document.body.getAttribute("hx-headers")) return undefined;
-      if (answer.status === 401) document.getElementById("problem").innerHTML = await answer.text();
-      return answer.status < 500 ? null : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
   const turns = new Map();
   async function showMessage(id, isNew, tries) {
     const turn = (turns.get(id) ?? 0) + 1;

@@ -77,27 +77,39 @@
     before = null;
   });
 
-  // They are answered where they wrote from last, whatever is being written.
+  // They are answered where they wrote from last, whatever is being written, unless its writer chose
+  // another number.
   let turns = 0;
-  document.addEventListener("heard", async () => {
-    const form = document.getElementById("composer");
-    const more = () => form.querySelector(".more-fields");
-    if (!more()) return;
+  async function follow(tries = 0) {
     const turn = ++turns;
-    const body = new FormData(form);
-    body.delete("attachments");
-    const headers = { "HX-Request": "true", "X-By-Itself": "1" };
-    const answer = await fetch(form.action.replace(/reply$/, "compose"), { method: "POST", body, headers })
-      .catch(() => null);
-    const holder = document.createElement("template");
-    holder.innerHTML = answer?.ok ? await answer.text() : "";
+    const select = document.getElementById("by-channel");
+    if (!select) return;
+    const channel = select.value;
+    const answer = await ask(select.getAttribute("hx-post"), new URLSearchParams({ channel }));
     if (turn !== turns) return;  // the answer to a later request counts
-    const now = holder.content.querySelector(".more-fields");
-    if (!now || more().contains(document.activeElement)) return;
-    now.open ||= more().open;
-    more().replaceWith(now);
-    htmx.process(now);
-  });
+    if (answer === undefined && tries < 5) {
+      setTimeout(() => { if (turn === turns) follow(tries + 1); }, 2000 * (tries + 1));
+    }
+    if (!answer) return;
+    const holder = document.createElement("template");
+    holder.innerHTML = answer;
+    const fresh = (name) => holder.content.querySelector(`select[name="${name}"]`);
+    const { elements } = document.getElementById("composer");
+    if (elements.channel?.value !== channel) return follow();  // another was chosen meanwhile
+    if (fresh("channel")?.value !== channel) return;  // they cannot be written to there any more
+    for (const name of ["to", "from"]) {
+      const field = elements[name];
+      const offered = elements[`offered.${name}`];
+      if (field.value === offered.value) {
+        field.replaceChildren(...fresh(name).options);
+        field.selectedIndex = 0;
+        offered.value = field.value;
+      } else if (field.value !== fresh(name).value) {
+        field.closest("details").open = true;
+      }
+    }
+  }
+  document.addEventListener("heard", () => follow());
 
   // ------------------------------------------------------------- keys
 
