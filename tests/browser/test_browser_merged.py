@@ -79,3 +79,30 @@ async def test_with_what_a_template_is_filled_with(visitors: Visitors, is_open: 
 
     both = ["A short answer", "Ada Lovelace"]
     await api.expect(text).to_have_value("\n\n".join(both if is_open == "stays" else both[::-1]))
+
+
+@pytest.mark.parametrize("has_own", [True, False])
+async def test_with_a_subject_and_a_time(visitors: Visitors, *, has_own: bool) -> None:
+    """A subject that somebody wrote, and when it is to leave, come along; beside a subject of the
+    other draft it stands in the text."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    gone, stays = [
+        await scene.conversation(await scene.said("email", theirs, body, subject="Old"))
+        for theirs, body in ((ADA[1], "From my phone"), ("ben@example.com", "From another"))
+    ]
+    page = await visitors.open(path=f"/c/{gone}")
+    text, subject = page.get_by_label("Your message"), page.get_by_label("Subject")
+    later = page.locator("input[name=send_at]")
+    await subject.fill("Offer 4711, accepted")
+    await page.locator("#composer summary").click()
+    await later.fill("2027-06-01T09:00")
+    await page.goto(f"/inbox/c/{stays}")
+    await text.fill("Dear Ada")
+    await subject.fill("A plan" if has_own else "Re: Old")
+    await merge(visitors, page, gone, stays)
+
+    both = "Dear Ada\n\nOffer 4711, accepted" if has_own else "Dear Ada"
+    await api.expect(text).to_have_value(both)
+    await api.expect(subject).to_have_value("A plan" if has_own else "Offer 4711, accepted")
+    await api.expect(later).to_have_value("2027-06-01T09:00")

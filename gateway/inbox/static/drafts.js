@@ -32,17 +32,28 @@
   const texts = (draft) =>
     Object.entries(draft).filter(([name, value]) => isText(name) && value.trim()).map(([, value]) => value);
 
-  // A conversation was merged into another one: what waited in either waits there, as one text that
-  // can be seen. A template that one of them fills can be chosen again.
+  const ownSubject = (draft) =>
+    draft.subject?.trim() && draft.subject !== draft["offered.subject"] ? draft.subject : "";
+
+  // As one text that can be seen: a template that one of them fills can be chosen again. What was to
+  // leave later does not leave at once.
+  function joined(ours, theirs) {
+    const both = { ...ours, template: "" };
+    if (!ours.send_at) Object.assign(both, { send_at: theirs.send_at, zone: theirs.zone });
+    const subject = ownSubject(theirs);
+    const isTaken = ours.channel !== "email" || ownSubject(ours);
+    if (subject && !isTaken) both.subject = subject;
+    const more = subject && isTaken ? [subject] : [];
+    return { ...both, body: [...texts(ours), ...more, ...texts(theirs)].join("\n\n") };
+  }
+
+  // A conversation was merged into another one: what waited in either waits there.
   const draftOf = (conversation) => `${DRAFTS}${who} ${conversation}`;
   function moved(was, now) {
     const [theirs, ours] = [was, now].map((one) => JSON.parse(sessionStorage.getItem(draftOf(one))));
     if (!theirs) return;
-    const both = ours
-      ? { ...ours, template: "", body: [...texts(ours), ...texts(theirs)].join("\n\n") }
-      : theirs;
     try {
-      sessionStorage.setItem(draftOf(now), JSON.stringify(both));
+      sessionStorage.setItem(draftOf(now), JSON.stringify(ours ? joined(ours, theirs) : theirs));
       sessionStorage.removeItem(draftOf(was));
     } catch { /* there is no room: each stays where it is */ }
   }
@@ -87,7 +98,7 @@
       if (kept[name] === kept[`offered.${name}`]) delete kept[name];
       delete kept[`offered.${name}`];
     }
-    if (!kept.send_at) delete kept.zone;
+    if (!kept.send_at) ["send_at", "zone"].forEach((name) => delete kept[name]);
     return kept;
   }
 
