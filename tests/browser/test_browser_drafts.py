@@ -169,6 +169,41 @@ async def test_a_draft_whose_form_does_not_come(visitors: Visitors) -> None:
     visitors.complaints.clear()  # htmx writes down what was refused
 
 
+async def test_a_draft_whose_template_is_of_another_channel(visitors: Visitors) -> None:
+    """Where its form does not come, it still has its template, whatever is typed then."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.template("whatsapp", "Reminder", "Hi {{ name }}, see you.", ["name"])
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    text, name = page.get_by_label("Your message"), page.get_by_label("name", exact=True)
+    await page.get_by_label("Channel").last.select_option(label="WhatsApp")
+    await page.get_by_label("Template").select_option(label="Reminder")
+    await name.fill("Ada")
+    await page.route("**/compose", lambda route: route.fulfill(status=503, body="Restarting."))
+    await page.reload()
+    await api.expect(page.get_by_role("alert")).to_have_text("Restarting.")
+    await text.fill("A word more")
+    await page.unroute("**/compose")
+    await page.reload()
+    await api.expect(name).to_have_value("Ada")
+    visitors.complaints.clear()  # htmx writes down what was refused
+
+
+async def test_who_signs_out_everywhere_after_their_session_has_ended(visitors: Visitors) -> None:
+    """Nothing that they wrote waits in the browser."""
+    scene = Scene(visitors.stage)
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    await page.get_by_label("Your message").fill("A secret")
+    await page.context.clear_cookies()
+    await page.get_by_label("Your account").click()
+    await page.get_by_role("button", name="Sign out everywhere").click()
+    await page.wait_for_url("**/sign-in*")
+    await nothing_waits(page)
+    visitors.complaints.clear()  # a tab whose session has ended may measure a text once more
+
+
 async def test_a_notice_is_not_of_the_next_one(visitors: Visitors) -> None:
     """That a message is on its way is not said of the next one, which was not sent."""
     scene = Scene(visitors.stage)

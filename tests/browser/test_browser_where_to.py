@@ -110,3 +110,57 @@ async def test_what_is_chosen_while_the_page_asks_where_to(visitors: Visitors) -
     await api.expect(own).to_have_value(SECOND)
     await api.expect(to).to_have_value(ADA[0])
     await api.expect(later).to_have_value("2027-06-01T09:00")
+
+
+async def test_the_page_asks_again(visitors: Visitors) -> None:
+    """Where no answer came, and whatever has the focus; a number that was chosen stays, in sight."""
+    page, _ = await two_numbers(visitors)
+    stage, more = visitors.stage, page.locator(".more-fields")
+    to, summary = page.locator("select[name=to]"), page.locator("#composer summary")
+    await summary.focus()
+    await page.route("**/compose", lambda route: route.fulfill(status=503), times=1)
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "I am at my other number now")
+    await api.expect(to).to_have_value(ADA[0])
+
+    await summary.click()
+    await to.select_option(BEN)
+    await summary.click()
+    await api.expect(more).not_to_have_attribute("open", "")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Do you hear me?")
+    await api.expect(more).to_have_attribute("open", "")
+    await api.expect(to).to_have_value(BEN)
+
+
+async def test_a_channel_that_is_over(visitors: Visitors) -> None:
+    """A form for a channel on which nobody can be written to any more gets no other's numbers."""
+    scene, stage = Scene(visitors.stage), visitors.stage
+    await scene.senders()
+    await scene.lead("Ada", "Lovelace", ADA[0], email=ADA[1])
+    await scene.said("sms", ADA[0], "Hello")
+    where = await scene.conversation(await scene.said("email", ADA[1], "Hello", subject="Old"))
+    page = await visitors.open(path=f"/c/{where}")
+    to = page.locator("select[name=to]")
+    await api.expect(to).to_have_value(ADA[1])
+    async with stage.database.as_service() as db:
+        await db.execute("UPDATE gateway.senders SET is_active = false WHERE channel = 'email'")
+    async with page.expect_response("**/compose"):
+        await hear(stage, stage.a, OURS["sms"], ADA[0], "By SMS")
+    await page.evaluate("new Promise((done) => setTimeout(done, 300))")
+    await api.expect(to).to_have_value(ADA[1])
+
+
+async def test_what_is_chosen_while_a_preview_is_on_its_way(visitors: Visitors) -> None:
+    """The number is there when the form comes back, also where it is the one that was offered."""
+    page, _ = await two_numbers(visitors)
+    to, preview = page.locator("select[name=to]"), page.locator("#do-check")
+    await page.locator("#composer summary").click()
+    await page.get_by_label("Your message").fill("Good morning")
+    go_on = await slow(page, "**/reply")
+    for number in (ADA[0], BEN):
+        go_on.clear()
+        await preview.click()
+        await to.select_option(number)
+        go_on.set()
+        await api.expect(page.locator("#composer")).not_to_have_attribute("aria-busy", "true")
+        await api.expect(page.get_by_text("This would be sent")).to_be_visible()
+        await api.expect(to).to_have_value(number)

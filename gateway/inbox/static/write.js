@@ -21,6 +21,10 @@
 
   // ------------------------------------------------------------- while an answer is on its way
 
+  const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
+  const CHOSEN = "select[name=to], select[name=from]";
+  const asked = (form) => form.querySelectorAll(`${TYPED}, ${CHOSEN}`);
+
   // For screen readers; and keeps what somebody goes on writing while a message is being sent, which
   // would be lost over a slow network.
   const waiting = new Map();  // busy elements by request: afterwards they may be gone from the page
@@ -32,7 +36,8 @@
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
     place?.setAttribute("aria-busy", "true");
-    waiting.set(xhr, { place, fields, isSending });
+    const values = place?.id === "composer" ? [...asked(place)].map((field) => [field, field.value]) : [];
+    waiting.set(xhr, { place, fields, isSending, values: new Map(values) });
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
     const { place, fields = [] } = waiting.get(xhr) ?? {};
@@ -52,26 +57,27 @@
   });
 
   // When the form comes back, with an error or for another channel, it does not know what was typed
-  // since.
-  const TYPED = "textarea, input:not([type]), input[type=text], input[type=datetime-local]";
+  // or chosen since.
   let before = null;
   document.body.addEventListener("htmx:beforeSwap", (event) => {
-    const form = event.detail.target;
+    const { target: form, xhr } = event.detail;
     if (form?.id !== "composer") return;
+    const { values } = waiting.get(xhr);
     before = {
       key: form.elements.key.value,
       isOpen: form.querySelector(".more-fields")?.open,
-      typed: [...form.querySelectorAll(TYPED)].map(({ name, value }) => ({ name, value }))
-        .filter(({ name, value }) => value !== form.elements[`offered.${name}`]?.value),
+      late: [...asked(form)].filter((field) => field.value !== values.get(field)),
     };
   });
   document.body.addEventListener("htmx:afterSwap", () => {
     const form = document.getElementById("composer");
     if (before && form?.elements.key.value === before.key) {
       if (before.isOpen) form.querySelector(".more-fields").open = true;
-      for (const { name, value } of before.typed) {
-        const fields = [...form.elements].filter((each) => each.name === name);
-        for (const field of fields) if (field.value !== value) field.value = value;
+      for (const { name, value } of before.late) {
+        for (const field of [...form.elements].filter((each) => each.name === name)) {
+          const isThere = !field.options || [...field.options].some((option) => option.value === value);
+          if (isThere && field.value !== value) field.value = value;
+        }
       }
     }
     before = null;
