@@ -86,7 +86,7 @@ async def change(
 ) -> Row:
     """Change a template; its variables follow its source, whoever else changes it meanwhile.
 
-    Raises `Problem` 409 where it is not as it was `seen` any more.
+    Raises `ChangedError` where it is not as it was `seen` any more.
     """
     columns = wanted.model_dump(mode="json", exclude_unset=True)
     for _ in range(_TRIES):
@@ -111,7 +111,7 @@ async def change(
             raise _taken(new["name"], new["type"]) from None
         if is_changed:
             return _found(row)
-    raise Problem(409, "Others change this template at this moment: try again.")
+    raise ChangedError
 
 
 async def delete(
@@ -210,6 +210,13 @@ async def variables(
 
 def _renderer(services: Services, caller: Caller) -> Renderer:
     return services.renderer.within(RENDERING_SECONDS, caller.organization_id)
+
+
+class ChangedError(Problem):
+    """A template is not as it was seen any more."""
+
+    def __init__(self) -> None:
+        super().__init__(409, "Others change this template at this moment: try again.")
 
 
 def _taken(name: str, channel: str) -> Problem:

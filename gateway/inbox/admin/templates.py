@@ -166,7 +166,8 @@ def _meanwhile(value: object) -> str:
 
 def _findings(problem: Problem, channel: Channel) -> Findings:
     if problem.status == 409:
-        return Findings({"name": problem.detail})
+        at = "all" if isinstance(problem, templates.ChangedError) else "name"
+        return Findings({at: problem.detail})
     if problem.status != 422:
         raise problem
     found = Findings.of(problem.errors, (*template_form.FIELDS, "options", "template"))
