@@ -14,14 +14,13 @@
   }
 
   if (who) forget(`${DRAFTS}${who} `);
-  // Only once they are signed out: the server may be away, or refuse it. A link to the page that says
-  // so is not enough.
+  // Only once they are signed out, and the page to sign in comes: the server may be away, or refuse it.
   document.addEventListener("submit", ({ target }) => {
     if (target.matches('[action*="/sign-out"]')) sessionStorage.setItem(LEAVING, "1");
   });
   if (sessionStorage.getItem(LEAVING)) {
     sessionStorage.removeItem(LEAVING);
-    if (document.querySelector("[data-bye]")) {
+    if (document.querySelector("[data-sign-in]")) {
       forget();
       localStorage.setItem(LEFT, Date.now());  // tells the other tabs
     }
@@ -60,7 +59,7 @@
   const middle = document.querySelector("[data-conversation]");
   const composer = () => document.getElementById("composer");
   let here = middle?.dataset.conversation;
-  const merges = [];  // into a form that is being sent nothing comes, and none of it is sent
+  const merges = [];  // into a form whose answer is on its way nothing comes: it would be lost, or sent
   function join() {
     if (composer()?.hasAttribute("aria-busy")) return;
     for (const { was, conversation } of merges.splice(0)) {
@@ -110,19 +109,22 @@
     const isOther = channel.value !== kept.channel || template.value !== kept.template;
     for (const field of fields()) {
       const value = kept[field.name];
+      if (value === undefined) continue;
       const isThere = !field.options || [...field.options].some((option) => option.value === value);
-      if (value !== undefined && isThere) field.value = value;
+      // Of the channel whose form is asked for: should that not come, this one carries it.
+      const isToCome = field.name === "template" && channel.value === kept.channel;
+      if (!isThere && isToCome) field.add(new Option("The chosen template", value));
+      if (isThere || isToCome) field.value = value;
     }
     form.querySelector(".zone").textContent = form.elements.zone.value;
     form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
     if (!isOther) return;
-    // Its own form is asked for. Should it not come, this one carries what it has no field for.
+    // Its own form is asked for. Meanwhile this one carries what it has no field for.
     for (const [name, value] of Object.entries(kept)) {
       const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
       if (!form.elements[name]) form.append(field);
     }
-    const where = form.action.replace(/reply$/, "compose");
-    htmx.ajax("POST", where, { source: "#by-channel", values: kept });
+    htmx.ajax("POST", channel.getAttribute("hx-post"), { source: "#by-channel", values: kept });
   }
 
   function showKept(conversation) {
