@@ -31,7 +31,7 @@ POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# Marks what an open page asks by itself (inbox.js, live.js, talk.js).
+# Marks what an open page asks by itself (ask.js, inbox.js).
 _BY_ITSELF = "X-By-Itself"
 HEADERS = {
     "Content-Security-Policy": POLICY,

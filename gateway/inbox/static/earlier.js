@@ -1,4 +1,5 @@
-// Earlier messages come in above and leave what is read where it is. Everything works without it.
+// What comes when somebody asks for it: earlier messages, above, which leave what is read where it is,
+// further rows of the list, and an e-mail's pictures. Everything works without it.
 "use strict";
 
 (() => {

@@ -40,10 +40,8 @@
   async function renew() {
     const older = problem.querySelector("[data-older]");
     if (document.hidden || !(older || problem.querySelector("[data-signed-out]"))) return;
-    const answer = await fetch(base, { headers: { "X-By-Itself": "1" }, credentials: "same-origin" });
-    if (!answer.ok || answer.redirected) return;
-    const theirs = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-    if (theirs.dataset.who !== body.dataset.who) return;
+    const theirs = await firstPage();
+    if (!theirs || theirs.dataset.who !== body.dataset.who) return;
     const headers = theirs.getAttribute("hx-headers");
     body.setAttribute("hx-headers", headers);
     const token = JSON.parse(headers)["X-CSRF-Token"];

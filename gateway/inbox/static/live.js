@@ -88,10 +88,8 @@
   // but not if nobody, or somebody else, is signed in.
   window.addEventListener("pageshow", async (event) => {
     if (!event.persisted) return;
-    const headers = { "X-By-Itself": "1" };
-    const answer = await fetch(base, { headers, credentials: "same-origin" }).catch(() => null);
-    const page = new DOMParser().parseFromString(await answer?.text() ?? "", "text/html").body;
-    if (answer?.ok && page.dataset.who !== document.body.dataset.who) return location.reload();
+    const page = await firstPage();
+    if (page && page.dataset.who !== document.body.dataset.who) return location.reload();
     hear();
     tell({ type: "look" });
   });

@@ -73,7 +73,10 @@ class Composing:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it goes another way than their last message came: that must be seen."""
+        """Whether it goes another way than their last message came: that must be seen.
+
+        `begin` has taken out of `typed` what was left as it was offered.
+        """
         return self.typed.to in self.their_addresses[1:] or self.typed.from_ in self.senders[1:]
 
     @property
