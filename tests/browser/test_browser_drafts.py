@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,11 @@ BEN = "+447700900701"
 
 async def nothing_waits(page: Page) -> None:
     """Not in this tab, at the latest when other tabs have told it what happened there."""
-    await page.wait_for_function(
-        "!Object.keys(sessionStorage).some((name) => name.startsWith('gateway'))"
-    )
+    waits = "Object.keys(sessionStorage).some((name) => name.startsWith('gateway'))"
+    async with asyncio.timeout(30):
+        # The page's policy has no eval, so it cannot wait itself.
+        while await page.evaluate(waits):  # noqa: ASYNC110 - the browser's state has no event
+            await asyncio.sleep(0.05)
 
 
 async def test_a_draft_waits_in_its_conversation(visitors: Visitors) -> None:

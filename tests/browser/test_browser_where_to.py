@@ -113,7 +113,7 @@ async def test_what_is_chosen_while_the_page_asks_where_to(visitors: Visitors) -
 
 
 async def test_the_page_asks_again(visitors: Visitors) -> None:
-    """Where no answer came, and whatever has the focus; a number that was chosen stays, in sight."""
+    """Where no answer came, and whatever has the focus; a chosen number stays, in sight."""
     page, _ = await two_numbers(visitors)
     stage, more = visitors.stage, page.locator(".more-fields")
     to, summary = page.locator("select[name=to]"), page.locator("#composer summary")

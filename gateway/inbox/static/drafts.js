@@ -101,6 +101,9 @@
     return kept;
   }
 
+  // The page's later scripts hear of its requests, too.
+  const ready = new Promise((done) => document.addEventListener("DOMContentLoaded", done));
+
   // With its key: a message whose answer was lost is not sent twice.
   function giveBack(kept) {
     const form = composer();
@@ -124,7 +127,8 @@
       const field = Object.assign(document.createElement("input"), { type: "hidden", name, value });
       if (!form.elements[name]) form.append(field);
     }
-    htmx.ajax("POST", channel.getAttribute("hx-post"), { source: "#by-channel", values: kept });
+    const where = channel.getAttribute("hx-post");
+    ready.then(() => htmx.ajax("POST", where, { source: "#by-channel", values: kept }));
   }
 
   function showKept(conversation) {
