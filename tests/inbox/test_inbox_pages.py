@@ -112,7 +112,7 @@ async def test_files_are_kept_for_a_year_by_their_content(inbox: Inbox) -> None:
     """Each file of a page has its type; an old name is asked for anew; nothing else is served."""
     page = await inbox.browser().get("/sign-in")
     paths = re.findall(r'(?:src|href)="/gw/inbox(/static/[^"]+)"', page.text)
-    assert 7 == len(paths)
+    assert 8 == len(paths)
     for path in paths:
         shown = await inbox.browser().get(path)
         assert 200 == shown.status
