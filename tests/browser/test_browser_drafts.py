@@ -271,4 +271,4 @@ async def test_a_draft_that_travels(visitors: Visitors) -> None:
         await page.reload()
         await api.expect(text).to_have_value("Dear Ada")
         await api.expect(zone).to_have_value(expected)
-        await api.expect(page.locator("#composer .zone")).to_have_text(expected)
+        await api.expect(page.locator("#composer .its-zone")).to_have_text(expected)

@@ -119,7 +119,7 @@
       if (!isThere && isToCome) field.add(new Option("The chosen template", value));
       if (isThere || isToCome) field.value = value;
     }
-    form.querySelector(".zone").textContent = form.elements.zone.value;
+    form.querySelector(".its-zone").textContent = form.elements.zone.value;
     form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
     if (!isOther) return;
     // Its own form is asked for. Meanwhile this one carries what it has no field for.

@@ -62,7 +62,7 @@
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const { target: form, xhr } = event.detail;
     if (form?.id !== "composer") return;
-    const { values } = waiting.get(xhr);
+    const values = waiting.get(xhr)?.values ?? new Map();
     before = {
       key: form.elements.key.value,
       isOpen: form.querySelector(".more-fields")?.open,
