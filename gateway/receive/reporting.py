@@ -213,9 +213,12 @@ async def _see_that_they_are_found(db: Connection, held: Sequence[_Said]) -> Non
         db, [(account.organization_id, about) for account, _, _, about in held]
     )
     for account, report, _, about in held:
-        # Who cannot be asked may never tell the id of a message whose answer was lost.
-        yet = report.external_id if PROVIDERS[account.provider].can_be_asked else None
-        if report.external_id is None or known.get(about, yet) != report.external_id:
+        its_id = known.get(about)
+        if its_id is None and PROVIDERS[account.provider].can_be_asked:
+            its_id = (
+                report.external_id
+            )  # it will be known, at the latest when the provider is asked
+        if report.external_id is None or its_id != report.external_id:
             raise HeldError("another transaction holds the message of a report")
 
 

@@ -224,8 +224,9 @@ RETURNING message_id;
 
 -- name: say_instead
 -- A message says from now on what is about to leave in place of it: text $5, parts $6, and no files.
--- Only for claim $4 of lease $3 while it holds, and not if a report has told meanwhile that the message was sent, or
--- failed. The entry is locked first, as by a claim, so that nobody else takes it up before this is stored.
+-- Only for claim $4 of lease $3 while it holds, and not if a report has told meanwhile that the message
+-- was sent, or failed. The entry is locked first, as by a claim, so that nobody else takes it up before
+-- this is stored.
 WITH held AS MATERIALIZED (
   SELECT organization_id, message_id FROM gateway.queue
   WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
