@@ -1,7 +1,8 @@
 """Batching: what concurrent callers want is done together, in one flush or a few at a time.
 
-There is no timer: the first item is done at once, and the next batch is what arrived meanwhile. So
-a single caller waits for nobody, and under load one commit serves hundreds.
+There is no timer: the first item is done at once, and the next batch is what arrived meanwhile, and
+what the event loop brings while it goes round a few times more. So a single caller waits for
+nobody, and under load one commit serves hundreds.
 
 - No caller gets an answer before the flush that did its item has returned.
 - An item that fails, fails alone: its batch is tried again in halves.
@@ -34,6 +35,10 @@ _REMEMBERED = 30.0
 _FEW = 2
 # Seconds before something is done once more.
 _PAUSE = 0.1
+# A batch sets out once this many turns of the event loop in a row have brought nothing, and after
+# so many at the latest. From a socket to here a request takes three of them.
+_QUIET_TURNS = 4
+_TURNS = 40
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -106,6 +111,9 @@ class Batching(Generic[T, R]):
         self._lanes = lanes
         self._waiting: Lines[_Wish[T, R]] = Lines()
         self._doing_size = 0
+        self._is_gathering = False
+        # How many items the newest batch had: one is the sign of a caller that is alone.
+        self._newest = 0
         self._flushing: set[asyncio.Task[None]] = set()
         self._passed_on: set[asyncio.Task[R]] = set()
         # Few, because the others need connections, too. Two semaphores, so that batches known to be
@@ -126,8 +134,7 @@ class Batching(Generic[T, R]):
             raise FullError("too much waits to be stored")
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
         self._waiting.append(owner, wish, size)
-        has_lane = len(self._flushing) < self._lanes
-        if not self._flushing or (has_lane and self._is_full_enough()):
+        if len(self._flushing) < self._lanes and self._may_begin(beside=len(self._flushing)):
             self._flushing.add(asyncio.create_task(self._flush()))
         return await wish.answer
 
@@ -144,19 +151,39 @@ class Batching(Generic[T, R]):
         async with self._few_held:
             return await self._do(items)
 
-    def _is_full_enough(self) -> bool:
-        return self._waiting.size >= self._doing_size
+    def _may_begin(self, *, beside: int) -> bool:
+        """Whether a batch may set out beside the lanes that have one under way."""
+        if self._is_gathering:  # that lane takes whatever there is
+            return False
+        return not beside or self._waiting.size >= self._doing_size
 
     async def _flush(self) -> None:
         try:
-            while self._waiting and (len(self._flushing) == 1 or self._is_full_enough()):
+            while self._waiting and self._may_begin(beside=len(self._flushing) - 1):
+                if self._newest > 1:
+                    await self._gather()
                 if batch := self._next():
+                    self._newest = len(batch)
                     await self._do_now(batch)
         finally:
             self._flushing -= {asyncio.current_task()}
             # Only if the last flush itself was cancelled: nobody will do these any more.
             while not self._flushing and (wish := self._waiting.take()):
                 wish.answer.cancel()
+
+    async def _gather(self) -> None:
+        """Let what is on its way join: under load half as many batches cost a fifth less CPU."""
+        self._is_gathering = True
+        try:
+            quiet = 0
+            for _ in range(_TURNS):
+                before = self._waiting.size
+                await asyncio.sleep(0)
+                quiet = quiet + 1 if self._waiting.size == before else 0
+                if quiet == _QUIET_TURNS or self._waiting.size >= self._most:
+                    return
+        finally:
+            self._is_gathering = False
 
     async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
         size = sum(wish.size for wish in batch)
