@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 from gateway.accept.keeping import Alone, Result
@@ -28,7 +29,7 @@ class Idempotency:
     before: bytes | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Accepted:
     """One request: what became of each of its messages, rows that are to be stored or problems.
 
@@ -40,7 +41,7 @@ class Accepted:
     idempotency: Idempotency | None
     alone: Alone
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         """Those that are to be stored."""
         return [result for result in self.results if not isinstance(result, Problem)]
