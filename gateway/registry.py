@@ -67,6 +67,7 @@ class Provider:
       another account of the organization, or are not ours; `app_secrets` are what its requests are
       signed with, for all senders of one app.
     - `template_names`: the options that name a template kept at the provider.
+    - `can_quote`: whether an id is that of a message of its own; None: it quotes none.
     - `close`: closes the connections that the send half keeps.
     """
 
@@ -88,6 +89,7 @@ class Provider:
     sender_credential: str | None = None
     app_secrets: tuple[str, ...] = ()
     template_names: tuple[str, ...] = ()
+    can_quote: Callable[[str], bool] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
 
@@ -135,6 +137,7 @@ PROVIDERS: dict[str, Provider] = {
         sender_credential="phone_number_id",
         app_secrets=webhooks.meta.SECRETS,
         template_names=("name", "language"),
+        can_quote=meta.is_message_id,
     ),
     "sendgrid": Provider(
         title="SendGrid",

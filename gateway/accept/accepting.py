@@ -148,7 +148,11 @@ class Accepting:
         if row["attachments"]:  # none where a template leaves in place of the text
             # As stored: of files that were fetched for the failed message the size is known, too.
             row |= {"attachments": old["attachments"]}
-        row |= {"retry_of": old["id"], "template_id": old["template_id"]}
+        row |= {
+            "retry_of": old["id"],
+            "template_id": old["template_id"],
+            "expires_at": repeating.until(old),
+        }
         return await self._keep(caller, [row], idempotency)
 
     async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 from channels import email
 from channels.model import Channel
 from channels.render import Renderer
-from gateway import addresses, registry
+from gateway import addresses, quoting, registry
 from gateway.accept import judging, recipients, saying, steps, well_formed
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
@@ -98,7 +98,7 @@ class Drafting:
         kept = composed.outside or composed.content
         named = kept.template if kept else None
         errors += [FieldError(*each) for each in registry.unnamed(provider, named)]
-        parts, answer_errors = _answering(request, composed, known)
+        parts, answer_errors = _answering(request, composed, known, provider)
         if request.priority != "normal":
             parts = replace(parts, priority=request.priority)
         return Draft(
@@ -127,7 +127,7 @@ async def _sought(requests: Sequence[SendRequest], pauses: Pauses) -> list[SendR
 
 
 def _answering(
-    request: SendRequest, composed: saying.Composed, known: Known
+    request: SendRequest, composed: saying.Composed, known: Known, provider: str | None
 ) -> tuple[Parts, list[FieldError]]:
     """The parts of a message, with what it answers."""
     errors: list[FieldError] = []
@@ -151,4 +151,6 @@ def _answering(
         theirs = row["external_id"] if row["direction"] == "inbound" else None
         thread = replace(parts.thread, references=(theirs or own,))
         return replace(parts, thread=thread), errors
+    if problem := quoting.problem(provider, request.channel, row["external_id"]):
+        return parts, [*errors, FieldError("in_reply_to", problem)]
     return replace(parts, quotes=row["external_id"]), errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,13 @@ def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
         metadata=callers_own(old["metadata"]),
         priority=parts.read(said).priority or "normal",
     )
+
+
+def until(old: Row) -> datetime | None:
+    """Not after this, which is `expires_at` of what was stored; None where that is over, too: who
+    asks for it now wants it all the same."""
+    expires_at: datetime | None = old["expires_at"]
+    return expires_at if expires_at and expires_at > datetime.now(UTC) else None
 
 
 def callers_own(metadata: Any) -> Row:  # noqa: ANN401 - any JSON

@@ -34,7 +34,13 @@ from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.room import NoRoomError, Room, Share
 from gateway.dispatch.sizes import file_bytes, most_file_bytes, slow_seconds
-from gateway.dispatch.turns import Turn, is_settled, may_have_left, only_sending_tells
+from gateway.dispatch.turns import (
+    Turn,
+    is_settled,
+    may_have_left,
+    only_sending_tells,
+    was_claimed_before,
+)
 from gateway.dispatch.window import NotNowError
 from gateway.ids import new_id
 from gateway.logs import logger
@@ -98,7 +104,7 @@ class Dispatching:
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
             await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
-        elif claimed.attempts > 1 and await self._is_off(claimed):
+        elif was_claimed_before(claimed) and await self._is_off(claimed):
             return
         elif claimed.is_expired:
             await self._outcomes.given_up(claimed, refusals.expired())

@@ -10,7 +10,7 @@ from uuid import UUID
 from channels import email
 from channels.errors import Refused
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
-from gateway import links, parts, sign_in_mail
+from gateway import links, parts, quoting, sign_in_mail
 from gateway.dispatch import window
 from gateway.dispatch.events import ids
 from gateway.logs import logger
@@ -69,7 +69,7 @@ class Outbounds:
                 call=said.call,
             ),
             mail=self._mail(claimed, said.thread, account) if channel is Channel.EMAIL else None,
-            quotes=said.quotes,
+            quotes=quoting.possible(account.provider, said.quotes),
         )
 
     async def _sign_in(self, claimed: Claimed, account: Account, link_id: UUID) -> Outbound:

@@ -141,6 +141,14 @@ def is_new_attempt(claimed: Claimed) -> bool:
     return claimed.phase == "send" and not claimed.was_leased and not is_settled(claimed)
 
 
+def was_claimed_before(claimed: Claimed) -> bool:
+    """Whether it may have been followed by something else since it was first claimed.
+
+    Workers of an earlier version do not count their claims, but what they took up is not pending.
+    """
+    return claimed.claims > 1 or claimed.status != Status.PENDING
+
+
 def leaves(claimed: Claimed) -> bool:
     """Whether a request will leave for it: one that fails here, or only seems to be sent, takes
     none of its sender's turns."""

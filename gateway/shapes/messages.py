@@ -91,7 +91,9 @@ class SendRequest(Shape):
         None, description="what the channel can be told beyond the text, over the template's own"
     )
     in_reply_to: UUID | None = Field(
-        None, description="the message that this one answers (e-mail) or quotes (WhatsApp)"
+        None,
+        description="the message that this one answers (e-mail) or quotes (WhatsApp through Meta, "
+        "of what Meta carried); 422 where the sender's provider quotes none",
     )
     lead_id: UUID | None = None
     client_id: UUID | None = None

@@ -10,7 +10,8 @@ import pytest
 from channels.moment import Moment
 from gateway.accept.falling_back import FallingBack
 from gateway.metrics import Metrics
-from tests.service.falling import ADA, SMS, event, follow, known, late, outbound, run, shown
+from gateway.store import queue
+from tests.service.falling import ADA, MAIL, SMS, event, follow, known, late, outbound, run, shown
 from tests.service.wires import send, step
 
 if TYPE_CHECKING:
@@ -123,6 +124,46 @@ async def test_what_is_refused_for_now_when_its_time_ends(
     assert [("sms", "canceled"), ("email", "sent")] == await shown(ask)
     assert 1 == len([request for request, _ in api.asked if request.path.startswith("/2010")])
     assert "fallback" == (await event(ask, first, "canceled"))["reason"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen", "dead", "earlier version"])
+async def test_what_was_given_back_when_its_time_ended(
+    gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A message that a worker had taken up, and did not begin, leaves no more once something else
+    was sent instead, whatever became of that worker: nobody gets both."""
+    to_them = {"channel": "sms", "after": 60, "to": ADA}
+    first = await send(ask, "email", MAIL, subject="S", body="Hello", fallback=[to_them])
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await late(gateway)
+    assert 1 == await follow(gateway)
+    if how == "frozen":
+        with monkeypatch.context() as patch:
+            patch.setattr(Moment, "age", lambda _: 600)
+            await worker.work(turn)
+    elif how == "dead":
+        await run(gateway, "UPDATE gateway.queue SET lease_until = now() WHERE lease_id NOTNULL")
+    else:
+        await worker.give_back([turn])
+    if how == "earlier version":
+        await run(gateway, "UPDATE gateway.queue SET claims = 0")
+    while await step(api.worker(gateway)):
+        pass
+
+    assert [("email", "canceled"), ("sms", "sent")] == await shown(ask)
+    assert [] == [request.path for request, _ in api.asked if "2010" not in request.path]
+    assert "fallback" == (await event(ask, first, "canceled"))["reason"]
+
+
+async def test_what_is_claimed_for_the_first_time(
+    gateway: Gateway, ask: Ask, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not looked at once more: nothing can have been sent instead."""
+    monkeypatch.setattr(queue, "as_it_is", None)
+    await send(ask, "sms", ADA, **SMS)
+    await step(api.worker(gateway))
+    assert [("sms", "sent")] == await shown(ask)
 
 
 @pytest.mark.parametrize("age", [0.5, 2])

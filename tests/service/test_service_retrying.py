@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,23 @@ async def test_retry_has_the_priority_of_the_first(
         await become(gateway, again["id"], "failed")
         again = (await ask("POST", f"/v1/messages/{again['id']}/retry")).body
         assert stored == await run(gateway, "SELECT priority FROM gateway.queue")
+
+
+@pytest.mark.parametrize("is_to_come", [True, False])
+async def test_retry_expires_with_the_first(gateway: Gateway, ask: Ask, is_to_come: bool) -> None:  # noqa: FBT001
+    """What is sent again leaves no later than the first might; what has expired has no end."""
+    at = datetime.now(UTC) + timedelta(minutes=10)
+    row = (await ask("POST", "/v1/messages", SMS | {"expires_at": at.isoformat()})).body
+    await become(gateway, row["id"], "failed")
+    if not is_to_come:
+        await run(gateway, "UPDATE messages SET expires_at = now()")
+    for _ in range(2):
+        again = await ask("POST", f"/v1/messages/{row['id']}/retry")
+        stored = await run(
+            gateway, "SELECT expires_at FROM messages WHERE id = $1", again.body["id"]
+        )
+        assert (202, at if is_to_come else None) == (again.status, stored)
+        await become(gateway, again.body["id"], "failed")
 
 
 async def test_retry_of_a_next_step(gateway: Gateway, ask: Ask, api: Api) -> None:

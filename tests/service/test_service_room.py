@@ -11,6 +11,7 @@ from aiohttp import web
 
 from channels.model import Channel
 from tests.servers import FakeApi, serving
+from tests.service import falling
 from tests.service.test_service_attachments import ADA, MAIL, PDF, inline
 from tests.service.wires import connect, row_of, send, step
 
@@ -67,6 +68,30 @@ async def test_files_have_room(gateway: Gateway, ask: Ask, api: Api) -> None:
         assert (5, 1) == (len(narrow.asked), await gateway.count("gateway.queue"))
         assert 1 == await step(worker)
     assert (6, 0) == (len(narrow.asked), await gateway.count("gateway.queue"))
+
+
+async def test_what_has_no_room_until_its_time_is_over(
+    gateway: Gateway, ask: Ask, api: Api
+) -> None:
+    """A mail that waits for room, and is given back, leaves no more once something else was sent
+    instead."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    first = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)])
+    instead = {"channel": "sms", "after": 60, "to": falling.ADA}
+    second = await send(ask, "email", ADA, **MAIL, attachments=[inline(PDF)], fallback=[instead])
+    async with serving(Narrow()) as narrow:
+        to_narrow = replace(api, url=narrow.url)
+        worker = to_narrow.worker(gateway, most_bytes=len(PDF), longest_wait=0.05)
+        turns = await worker.claim(2)
+        await falling.late(gateway)
+        assert 1 == await falling.follow(gateway)
+        turns.sort(key=lambda turn: str(turn.claimed.message_id) != first["id"])
+        await asyncio.gather(*map(worker.work, turns))
+        assert (1, 2) == (len(narrow.asked), await gateway.count("gateway.queue"))
+    await step(api.worker(gateway))
+
+    assert ["sent", "canceled"] == [(await row_of(ask, row))["status"] for row in (first, second)]
+    assert ["/2010"] == [request.path[:5] for request, _ in api.asked]
 
 
 async def test_files_that_are_none(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -266,6 +267,63 @@ async def test_quote(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> Non
     assert sent["id"] == (await inbound_of(ask))[0]["metadata"]["reply_to"]
     wrong = {"channel": "sms", "to": ADA, "body": "x", "in_reply_to": asked["id"]}
     assert {"in_reply_to"} == set((await ask("POST", "/v1/messages", wrong)).fields())
+
+
+@pytest.mark.parametrize("channel", [Channel.SMS, Channel.WHATSAPP, Channel.CALL])
+async def test_who_quotes_nothing(gateway: Gateway, ask: Ask, api: Api, channel: Channel) -> None:
+    """Twilio quotes no messages: a request that wants it to is refused by name, and a reply without
+    it leaves."""
+    if channel is not Channel.SMS:
+        await connect(gateway, "twilio", channel)
+    event = "call" if channel is Channel.CALL else "message"
+    prefix = "whatsapp:" if channel is Channel.WHATSAPP else ""
+    sid = ("CA" if event == "call" else "SM") + "1" * 32
+    fields = {"MessageSid": sid, "CallSid": sid, "Body": "When?", "CallStatus": "ringing"}
+    fields |= {
+        "From": prefix + ADA,
+        "To": prefix + OURS.get(channel, gateway.a.sender),
+        "Direction": "inbound",
+    }
+    assert 200 == (await from_twilio(gateway, event, fields)).status
+    (asked,) = await inbound_of(ask)
+    said = {"channel": channel, "to": ADA, "body": "Monday", "in_reply_to": asked["id"]}
+    reply = f"/v1/conversations/{asked['conversation_id']}/messages"
+    answers = [
+        await ask("POST", "/v1/messages", said),
+        await ask("POST", reply, {"body": "Monday", "in_reply_to": asked["id"]}),
+    ]
+    text = f"is not used: Twilio quotes no messages on {channel}"
+    for refused in answers:
+        assert (422, {"in_reply_to": text}) == (refused.status, refused.fields())
+
+    assert 202 == (await ask("POST", reply, {"body": "Monday"})).status
+    api.says(201, {"sid": sid[:2] + "2" * 32, "status": "queued"})
+    await step(api.worker(gateway))
+    (sent,) = (await ask("GET", "/v1/messages?direction=outbound")).body["data"]
+    assert "sent" == sent["status"]
+
+
+@pytest.mark.parametrize("external_id", ["SM" + "1" * 32, None])
+async def test_what_meta_does_not_have(
+    gateway: Gateway, ask: Ask, api: Api, account: UUID, external_id: str | None
+) -> None:
+    """Meta quotes its own messages: one that another provider carried, or that has not left, is
+    refused by name; where the sender has moved to Meta meanwhile, a message leaves without it."""
+    await they_write(gateway, account)
+    (asked,) = await inbound_of(ask)
+    said = {"channel": "whatsapp", "to": ADA, "body": "Yes", "in_reply_to": asked["id"]}
+    waiting = await send(ask, **said)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET external_id = $1 WHERE id = $2", external_id, asked["id"]
+        )
+        change = "UPDATE messages SET parts = jsonb_set(parts, '{quotes}', $1) WHERE id = $2"
+        await db.execute(change, json.dumps(external_id), waiting["id"])
+    refused = await ask("POST", "/v1/messages", said)
+    await step(api.worker(gateway))
+
+    assert (422, {"in_reply_to"}) == (refused.status, set(refused.fields()))
+    assert ("Yes", False) == (api.last["text"]["body"], "context" in api.last)
 
 
 @pytest.mark.parametrize(

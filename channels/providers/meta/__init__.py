@@ -26,7 +26,7 @@ from channels.whatsapp import Kind
 
 __all__ = (
     "API", "MEDIA_HOSTS", "VERSION", "Meta", "authorize", "build", "explain", "file_url",
-    "half", "read", "validate_credentials",
+    "half", "is_message_id", "read", "validate_credentials",
 )  # fmt: skip
 
 API: Final = "https://graph.facebook.com"
@@ -58,6 +58,11 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
     if not token or not leads_to(url, MEDIA_HOSTS, account.api_url):
         return {}
     return {"Authorization": f"Bearer {token}"}
+
+
+def is_message_id(external_id: str) -> bool:
+    """Whether an id is one of WhatsApp's own, by which alone Meta finds what is quoted."""
+    return external_id.startswith("wamid.")
 
 
 def build(outbound: Outbound) -> dict[str, Any]:
