@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
+from gateway import linking
 from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import logger
@@ -104,7 +105,10 @@ async def merge(
 
     async def attempt() -> bool | None:
         async with database.as_service(on_behalf=caller) as db:
-            return await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
+            done = await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
+            if done:
+                await linking.link_all_in(db, caller.organization_id, kept)
+            return done
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
     is_merged = await _in_steps(lambda: once_more(attempt, UNDONE), seconds)
@@ -196,7 +200,10 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
 
     async def attempt(one: UUID, other: UUID) -> bool | None:
         async with database.as_service(share_of=organization_id) as db:
-            return await conversations.join(db, organization_id, one, other)
+            done = await conversations.join(db, organization_id, one, other)
+            if done:
+                await linking.link_all_in(db, organization_id, one)
+            return done
 
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):
