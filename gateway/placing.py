@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from gateway import linking
+from gateway import addresses, linking
 from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import logger
@@ -20,6 +20,9 @@ from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, Refus
 from webhooks.model import Renamed
 
 _log = logger(__name__)
+
+# Of one person.
+Addresses = tuple[str, ...]
 
 # The last is another program's rule: a message, say, that stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
@@ -92,6 +95,20 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
         others = [*each.former, *each.addresses] if seen else []
         places += [Place(seed=seed, addresses=[seen[0], other]) for other in others]
     return await conversations.place(db, organization_id, places) if places else []
+
+
+async def known_by(
+    db: Connection, organization_id: UUID, people: Sequence[Addresses]
+) -> dict[Addresses, Placed]:
+    """Who has these addresses is in their conversation under each of them, if there is one."""
+    seen = await conversations.seen(db, organization_id, [each for one in people for each in one])
+    known = set(map(addresses.identity, seen))
+    ours = [one for one in people if any(addresses.identity(each) in known for each in one)]
+    places = [
+        Place(seed=derived_id(organization_id, "known by", *one), addresses=one) for one in ours
+    ]
+    placed = await conversations.place(db, organization_id, places) if places else []
+    return dict(zip(ours, placed, strict=True))
 
 
 async def merge(

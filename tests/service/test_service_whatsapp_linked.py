@@ -32,6 +32,7 @@ from tests.service.wires import (
     from_meta,
     from_twilio,
     inbound_of,
+    row_of,
     send,
     step,
     suppressed,
@@ -199,3 +200,58 @@ async def test_a_refusal_of_who_has_a_user_id(
     post["entry"][0]["changes"][0]["field"] = "user_preferences"
     assert 200 == (await from_meta(gateway, account, post)).status
     assert set() == await suppressed(ask)
+
+
+async def reported(
+    gateway: Gateway, account: UUID, word: str, at: float = 0, **named: str | None
+) -> None:
+    """Meta says what became of a message of ours, and to whom it went."""
+    told = {"id": "wamid.out", "status": word, "timestamp": str(int(time.time() + at)),
+            "recipient_id": ADA, "recipient_user_id": BSUID} | named  # fmt: skip
+    post = whatsapp_post(whatsapp_value(statuses=[told]))
+    assert 200 == (await from_meta(gateway, account, post)).status
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_a_user_id_that_a_report_tells(
+    gateway: Gateway, ask: Ask, api: Api, says: Says, account: UUID, *, is_first: bool
+) -> None:
+    """Who was written to at their number, and says STOP under the user id that the report named, is
+    written to at neither, in whichever order that comes; it is one conversation."""
+    api.says(200, {"messages": [{"id": "wamid.out"}]})
+    sent = await send(ask, "whatsapp", PHONE, **TEMPLATE)
+    await step(api.worker(gateway))
+    if is_first:
+        await says("STOP", 1, from_user_id=BSUID)
+    await reported(gateway, account, "sent")
+    await reported(gateway, account, "delivered")
+    if not is_first:
+        await says("STOP", 1, from_user_id=BSUID)
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+    assert [422, 422] == await refusals(ask, PHONE, BSUID)
+    (row,) = await inbound_of(ask)
+    assert (await row_of(ask, sent))["conversation_id"] == row["conversation_id"]
+
+
+async def test_a_report_of_a_stranger(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """To whom another program has written has no conversation for that."""
+    await reported(gateway, account, "sent")
+    assert [] == (await ask("GET", "/v1/conversations")).body["data"]
+
+
+async def test_a_report_while_a_conversation_is_held(
+    gateway: Gateway, ask: Ask, api: Api, says: Says, account: UUID
+) -> None:
+    """A report is stored also where its recipient's conversation is locked: who that is, the next
+    one tells."""
+    api.says(200, {"messages": [{"id": "wamid.out"}]})
+    sent = await send(ask, "whatsapp", PHONE, **TEMPLATE)
+    await step(api.worker(gateway))
+    await says("STOP", 1, from_user_id=BSUID)
+    async with gateway.database.as_service() as db:
+        await db.execute("SELECT FROM gateway.conversations FOR UPDATE")
+        await reported(gateway, account, "delivered")
+        assert "delivered" == (await row_of(ask, sent))["status"]
+    assert stops(BSUID) == await suppressed(ask)
+    await reported(gateway, account, "read", 1)
+    assert stops(PHONE, BSUID) == await suppressed(ask)
