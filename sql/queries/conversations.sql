@@ -12,9 +12,10 @@ SELECT p.n, p.conversation_id, p.joins,
   cardinality(w.addresses) > 1 AND (
     EXISTS (
       SELECT FROM unnest(w.addresses) AS each (address)
-      WHERE NOT EXISTS (
-        SELECT FROM gateway.conversation_addresses a
-        WHERE a.organization_id = $1 AND a.address = gateway.address_key(each.address)))
+      WHERE ( -- as a value: one look-up for each
+        SELECT true FROM gateway.conversation_addresses a
+        WHERE a.organization_id = $1 AND a.address = gateway.address_key(each.address)
+        LIMIT 1) IS NULL)
     OR EXISTS (
       SELECT FROM gateway.suppressions s
       WHERE s.organization_id = $1 AND s.channel = 'whatsapp'
