@@ -15,12 +15,12 @@ from datetime import datetime
 from uuid import UUID
 
 from channels.model import Account, Channel
-from gateway import addresses
+from gateway import addresses, linking
 from gateway.ids import derived_id
 from gateway.registry import CARRIED
 from gateway.store import reports, suppressions
 from gateway.store.database import Connection
-from gateway.store.suppressions import Statement
+from gateway.store.suppressions import Person, Statement
 from webhooks.mail.letter import mailboxes
 from webhooks.model import ConsentChange, Renamed
 
@@ -34,13 +34,15 @@ async def store(
     account: Account,
     changes: Sequence[ConsentChange],
     renamed: Sequence[Renamed] = (),
+    people: Sequence[Person] = (),
     *,
     at: datetime | None = None,
 ) -> int:
     """Store the statements as evidence, and apply them to every address of whoever made them.
 
     `at` is when they came, where that is long ago: what was stored then is left alone, because it
-    would now reach addresses that came up later. Returns how many are new.
+    would now reach addresses that came up later. `people` turned out to have several
+    addresses. Returns how many are new.
     """
     if at is not None:
         changes = await _unknown(db, account, changes)
@@ -62,6 +64,7 @@ async def store(
     ]
     for news in renamed:
         said += await _inherited(db, account, news, at)
+    said += await linking.inherited(db, account.organization_id, people)
     return await suppressions.change(db, account.organization_id, said)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
+from gateway import addresses, linking
 from gateway.batching import once_more
 from gateway.ids import derived_id, new_id
 from gateway.logs import logger
@@ -19,6 +20,9 @@ from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, Refus
 from webhooks.model import Renamed
 
 _log = logger(__name__)
+
+# Of one person.
+Addresses = tuple[str, ...]
 
 # The last is another program's rule: a message, say, that stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
@@ -93,6 +97,20 @@ async def renamed(db: Connection, organization_id: UUID, news: Sequence[Renamed]
     return await conversations.place(db, organization_id, places) if places else []
 
 
+async def known_by(
+    db: Connection, organization_id: UUID, people: Sequence[Addresses]
+) -> dict[Addresses, Placed]:
+    """Who has these addresses is in their conversation under each of them, if there is one."""
+    seen = await conversations.seen(db, organization_id, [each for one in people for each in one])
+    known = set(map(addresses.identity, seen))
+    ours = [one for one in people if any(addresses.identity(each) in known for each in one)]
+    places = [
+        Place(seed=derived_id(organization_id, "known by", *one), addresses=one) for one in ours
+    ]
+    placed = await conversations.place(db, organization_id, places) if places else []
+    return dict(zip(ours, placed, strict=True))
+
+
 async def merge(
     database: Database, caller: Caller, *, merged: UUID, kept: UUID, seconds: float = _MERGING
 ) -> bool:
@@ -104,7 +122,10 @@ async def merge(
 
     async def attempt() -> bool | None:
         async with database.as_service(on_behalf=caller) as db:
-            return await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
+            done = await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
+            if done:
+                await linking.link_all_in(db, caller.organization_id, kept)
+            return done
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
     is_merged = await _in_steps(lambda: once_more(attempt, UNDONE), seconds)
@@ -196,7 +217,10 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
 
     async def attempt(one: UUID, other: UUID) -> bool | None:
         async with database.as_service(share_of=organization_id) as db:
-            return await conversations.join(db, organization_id, one, other)
+            done = await conversations.join(db, organization_id, one, other)
+            if done:
+                await linking.link_all_in(db, organization_id, one)
+            return done
 
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):

@@ -75,7 +75,8 @@ class StatusReport:
     `status` is None for a word that changes nothing; `word` is the provider's own.
     `key` names the report among those of its message: the same key that says the same (status,
     time, error) is the same report, once.
-    `occurred_at` is the provider's time, None where it tells none.
+    `occurred_at` is the provider's time, None where it tells none. `recipient` are the addresses of
+    whoever it went to, where the provider names several.
     """
 
     external_id: str | None
@@ -86,6 +87,7 @@ class StatusReport:
     occurred_at: datetime | None = None
     error_code: str | None = None
     error_message: str | None = None
+    recipient: tuple[str, ...] = ()
     detail: Mapping[str, Any] = field(default_factory=dict)
     provider: Mapping[str, Any] = field(default_factory=dict)
 

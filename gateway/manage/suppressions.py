@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Channel
-from gateway import addresses
+from gateway import addresses, linking
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes.suppressions import SuppressionIn
@@ -15,12 +15,8 @@ from gateway.store.database import ApiKey, Caller, Staff
 from gateway.store.paging import Cursor, Page
 from gateway.store.suppressions import Statement
 from gateway.web.services import Services
-from webhooks.model import Reason
 
 Row = dict[str, Any]
-
-# What people themselves said, or their provider for them: only they, or an owner, take it back.
-_THEIR_WORD = (Reason.STOP, Reason.COMPLAINT, Reason.UNSUBSCRIBE)
 
 
 async def search(
@@ -61,7 +57,8 @@ async def add(services: Services, caller: Caller, wanted: SuppressionIn) -> Row:
     key = addresses.key(wanted.channel, address)
     said = _statement(caller, wanted.channel, key, wanted.reason, {"note": wanted.note})
     async with services.database.as_service(on_behalf=caller) as db:
-        await suppressions.change(db, organization_id, [said], auth_id=_auth_id(caller))
+        theirs = await linking.of_all_theirs(db, organization_id, said)
+        await suppressions.change(db, organization_id, theirs, auth_id=_auth_id(caller))
         row = await suppressions.find(db, organization_id, wanted.channel, key, wanted.reason)
     if row is None:
         raise Problem(409, "This suppression was lifted in the same moment: add it again.")
@@ -78,8 +75,9 @@ async def get(services: Services, caller: Caller, suppression_id: UUID) -> Row:
 
 
 def is_their_word(reason: str) -> bool:
-    """Whether the recipient said so, or their provider for them."""
-    return reason in _THEIR_WORD
+    """Whether the recipient said so, or their provider for them: only they, or an owner or admin,
+    take it back."""
+    return reason in linking.THEIR_WORD
 
 
 def may_lift(caller: Caller, reason: str) -> bool:

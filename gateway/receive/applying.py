@@ -79,7 +79,7 @@ class Applying:
         for addition in events_of(events, Addition):
             advances = await self._add(db, account, addition, received.at)
             told += [Told(account.provider, advance) for advance in advances]
-        said = await consenting.store(db, account, changes, renamed, at=received.at)
+        said = await consenting.store(db, account, changes, renamed, kept.people, at=received.at)
         errands = [_errand(account, fetch) for fetch in events_of(events, Fetch)]
         others = said + await media.add_errands(db, errands)
         return Applied(kept.new, told, others, placed)

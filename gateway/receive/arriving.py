@@ -10,7 +10,7 @@ from uuid import UUID
 
 from channels import email, phone
 from channels.model import Account, Attachment
-from gateway import links, placing
+from gateway import linking, links, placing
 from gateway.batching import Batching
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.logs import info_each, logger
@@ -22,7 +22,7 @@ from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
 from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
 from gateway.store.media import NewMedia
-from gateway.store.suppressions import Answered
+from gateway.store.suppressions import Answered, Person
 from gateway.vault import Vault
 from webhooks.model import Inbound
 
@@ -55,10 +55,12 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Those that are new, and the conversation of every one, by its id."""
+    """Those that are new, the conversation of every one, by its id, and who turned out to have
+    several addresses: what they said is to be linked, once nothing else is to be locked."""
 
     new: list[Arrived]
     placed: dict[UUID, Placed]
+    people: list[Person] = field(default_factory=list)
 
 
 class Arriving:
@@ -106,6 +108,7 @@ class Arriving:
                 by_organization[received.account.organization_id].setdefault(each.id, each)
         new: list[Arrived] = []
         placed: dict[UUID, Placed] = {}
+        people: dict[UUID, list[Person]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             await requests.keep(db, [received.request for received, _ in batch])
             for organization_id in sorted(by_organization):  # one order for everybody
@@ -114,9 +117,12 @@ class Arriving:
                 )
                 new += kept.new
                 placed |= kept.placed
+                people[organization_id] = kept.people
             told = await reporting.record(
                 db, [received for received, _ in batch], waits=wait.for_rows
             )
+            for organization_id, theirs in people.items():
+                await linking.link(db, organization_id, theirs)
         self._reporting.count(told)
         self.count(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]
@@ -180,7 +186,13 @@ class Arriving:
         is_late = any(each.at is not None for each in new.values())
         await suppressions.wrote(db, organization_id, wrote, is_late=is_late)
         placed = {each.id: where[n] for n, each in enumerate(arrived)}
-        return Kept(list(new.values()), placed)
+        people = [
+            one
+            for n, each in enumerate(arrived)
+            if where[n].is_news
+            for one in writers.person(each.message, answered.get(n), each.at)
+        ]
+        return Kept(list(new.values()), placed, people)
 
     async def _answered(
         self, db: Connection, organization_id: UUID, arrived: Sequence[Arrived]

@@ -22,6 +22,7 @@ from gateway.receive import incoming
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving
 from gateway.receive.raw_requests import raw_request
+from gateway.receive.recipients import Recipients
 from gateway.receive.reporting import Received, Reporting
 from gateway.registry import PROVIDERS
 from gateway.store import requests
@@ -68,6 +69,7 @@ class Receiving:
         self._reporting = Reporting(database, metrics)
         self._arriving = Arriving(database, vault, self._reporting, metrics)
         self._applying = Applying(files, self._arriving)
+        self._recipients = Recipients(database)
 
     async def receive(
         self, account: Account, request: WebhookRequest, siblings: Siblings | None = None
@@ -122,6 +124,13 @@ class Receiving:
     ) -> None:
         told = events_of(events, StatusReport)
         received = Received(account, raw_request(account, request), told)
+        await self._store_received(received, request, events)
+        await self._recipients.learn(account.organization_id, told)
+
+    async def _store_received(
+        self, received: Received, request: WebhookRequest, events: Sequence[WebhookEvent]
+    ) -> None:
+        account, told = received.account, received.told
         rest = len(events) - len(told) - len(events_of(events, Unknown))
         if not rest:
             await self._reporting.store(received)

@@ -11,7 +11,7 @@ from channels import email, whatsapp
 from channels.model import Channel, Direction
 from gateway import addresses
 from gateway.store.conversations import Place
-from gateway.store.suppressions import Answered, Written
+from gateway.store.suppressions import Answered, Person, Written
 from webhooks.model import Inbound
 
 # What WhatsApp tells of a person, or of an earlier message: it opens no window, which
@@ -60,6 +60,14 @@ def _own_addresses(message: Inbound, answered: Answered | None) -> list[str]:
     if answered is not None and _hides_number(message, answered):
         known_as.append(answered.to_address)
     return list(dict.fromkeys([message.from_address, *known_as]))
+
+
+def person(message: Inbound, answered: Answered | None, before: datetime | None) -> list[Person]:
+    """The one who wrote, with all their addresses; not where WhatsApp tells of new ones, of which
+    a `Renamed` of its own tells, too."""
+    if message.detail.get("type") == "system":
+        return []
+    return [Person(_own_addresses(message, answered), before)]
 
 
 def _text(told: object) -> str:

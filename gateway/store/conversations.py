@@ -38,10 +38,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placed:
-    """The conversation of a message; `joins` is another one of the same person, to be joined."""
+    """The conversation of a message; `joins` is another one of the same person, to be joined.
+
+    `is_news`: what was said under one of its addresses may not hold for the others yet.
+    """
 
     conversation_id: UUID
     joins: UUID | None
+    is_news: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +72,17 @@ async def place(db: Connection, organization_id: UUID, places: Sequence[Place]) 
         }
         for n, each in enumerate(places)
     ]
-    rows = await db.fetch(_SQL["place"], organization_id, as_stored(wanted))
+    if any(len(each.addresses) > 1 for each in places):
+        rows = await db.fetch(_SQL["place_people"], organization_id, as_stored(wanted))
+    else:
+        rows = await db.fetch(_SQL["place"], organization_id, as_stored(wanted))
     found = {
-        row["n"]: Placed(conversation_id=row["conversation_id"], joins=row["joins"]) for row in rows
+        row["n"]: Placed(
+            conversation_id=row["conversation_id"],
+            joins=row["joins"],
+            is_news=row.get("is_news", False),
+        )
+        for row in rows
     }
     return [found[n] for n in range(len(places))]
 
@@ -142,6 +154,12 @@ async def search(
     is_brief = most_bytes is None
     listed = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
     return Page(listed, found.next_cursor)
+
+
+async def numbers(db: Connection, organization_id: UUID, conversation_id: UUID) -> list[str]:
+    """The numbers and user ids in a conversation, also by an id that was merged into it."""
+    rows = await db.fetch(_SQL["numbers"], organization_id, conversation_id)
+    return [row["written"] for row in rows]
 
 
 async def current(db: Connection, organization_id: UUID, conversation_id: UUID) -> UUID | None:

@@ -44,6 +44,14 @@ class Statement:
     of_source: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """All addresses that somebody has on WhatsApp; `before`: when it said so, where long ago."""
+
+    addresses: Sequence[str]
+    before: datetime | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
     """The recipient of a message and its sender: `addresses` are the forms of the recipient's."""
@@ -132,6 +140,15 @@ async def said_of(
     """(address, another on WhatsApp) that the same words of a person have suppressed."""
     rows = await db.fetch(_SQL["said_of"], organization_id, list(addresses))
     return [(row["said_of"], row["address"]) for row in rows]
+
+
+async def said_elsewhere(
+    db: Connection, organization_id: UUID, people: Sequence[Person]
+) -> list[Row]:
+    """What stands that they said under one of their addresses, and not of another (`also`)."""
+    wanted = [{"n": n, **asdict(each)} for n, each in enumerate(people)]
+    rows = await db.fetch(_SQL["said_elsewhere"], organization_id, as_stored(wanted))
+    return [dict(row) for row in rows]
 
 
 async def held_against(

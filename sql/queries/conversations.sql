@@ -5,6 +5,28 @@
 -- $1: organization, $2: json array; see gateway.place.
 SELECT n, conversation_id, joins FROM gateway.place($1, $2::json);
 
+-- name: place_people
+-- The same where some of them have several addresses, which WhatsApp says are one person's. `is_news`:
+-- one of these had no conversation, or what was said under one of them does not hold for all.
+SELECT p.n, p.conversation_id, p.joins,
+  cardinality(w.addresses) > 1 AND (
+    EXISTS (
+      SELECT FROM unnest(w.addresses) AS each (address)
+      WHERE ( -- as a value: one look-up for each
+        SELECT true FROM gateway.conversation_addresses a
+        WHERE a.organization_id = $1 AND a.address = gateway.address_key(each.address)
+        LIMIT 1) IS NULL)
+    OR EXISTS (
+      SELECT FROM gateway.suppressions s
+      WHERE s.organization_id = $1 AND s.channel = 'whatsapp'
+        AND s.reason IN ('stop', 'complaint', 'unsubscribe')
+        AND s.address = ANY (ARRAY(
+          SELECT gateway.address_key(each.address) FROM unnest(w.addresses) AS each (address)))
+      GROUP BY s.reason HAVING count(*) < cardinality(w.addresses))
+  ) AS is_news
+FROM gateway.place($1, $2::json) p
+JOIN json_to_recordset($2::json) AS w (n integer, addresses text[]) ON w.n = p.n;
+
 -- name: set_name
 -- What whoever is at the other end of conversation $2 called themselves ($3) in a message that came at $4,
 -- long ago, and which is stored right behind that, unless they have written since.
@@ -38,6 +60,14 @@ SELECT gateway.merge_conversations($1, $2, $3);
 SELECT a.written FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1
   AND a.address IN (SELECT gateway.address_key(each) FROM unnest($2::text[]) AS each);
+
+-- name: numbers
+-- The addresses in a conversation, or where it was merged into, that WhatsApp may know somebody by.
+SELECT a.written FROM gateway.conversation_addresses a
+WHERE a.organization_id = $1 AND a.address NOT LIKE '%@%' AND a.conversation_id = (
+  SELECT coalesce(c.merged_into, c.id) FROM gateway.conversations c
+  WHERE c.organization_id = $1 AND c.id = $2)
+ORDER BY a.created_at, a.written LIMIT 50;
 
 -- name: current
 -- Under which id a conversation is found that may have been merged into another one.

@@ -103,6 +103,55 @@ CROSS JOIN LATERAL (
   LIMIT 50
 ) o;
 
+-- name: said_elsewhere
+-- What people said, and what still stands, under one of their WhatsApp addresses and not of another:
+-- $2: json array of {n, addresses, before}, each with the addresses that one person has; where `before`
+-- is given, only what had been said then. As above, it leads from no number to another, nor does what
+-- a number brought to a user id.
+WITH theirs AS MATERIALIZED (
+  SELECT i.n, i.before, each.address
+  FROM json_to_recordset($2::json) AS i (n integer, addresses text[], before timestamptz),
+    unnest(i.addresses) AS each (address)
+)
+SELECT DISTINCT ON (o.address, said.reason) o.address AS also, said.*
+FROM theirs o
+JOIN theirs a ON a.n = o.n AND a.address <> o.address
+  AND NOT (a.address LIKE '+%' AND o.address LIKE '+%')
+CROSS JOIN LATERAL (
+  SELECT s.reason FROM gateway.suppressions s
+  WHERE s.organization_id = $1 AND s.channel = 'whatsapp' AND s.address = a.address
+    AND s.reason IN ('stop', 'complaint', 'unsubscribe')
+    AND NOT EXISTS (
+      SELECT FROM gateway.suppressions known
+      WHERE known.organization_id = $1 AND known.channel = 'whatsapp'
+        AND known.address = o.address AND known.reason = s.reason)
+  LIMIT 3
+) s
+-- one look-up for each, however many the organization has
+CROSS JOIN LATERAL (
+  SELECT e.id, e.address, e.reason, e.source, e.occurred_at, e.detail, names.said_of
+  FROM gateway.consent_events e
+  CROSS JOIN LATERAL (
+    SELECT ARRAY(SELECT jsonb_array_elements_text(
+      CASE WHEN jsonb_typeof(e.detail -> 'said_of') = 'array' THEN e.detail -> 'said_of'
+        ELSE '[]' END)) AS said_of
+  ) names
+  WHERE e.organization_id = $1 AND e.channel = 'whatsapp' AND e.address = a.address
+    AND e.reason = s.reason AND NOT e.is_lifted
+    AND (o.before IS NULL OR e.occurred_at < o.before)
+    AND o.address <> ALL (names.said_of)
+    AND NOT (o.address LIKE '+%' AND EXISTS (
+      SELECT FROM unnest(names.said_of) AS other (address) WHERE other.address LIKE '+%'))
+    AND NOT EXISTS (
+      SELECT FROM gateway.consent_events l
+      WHERE l.organization_id = $1 AND l.channel = 'whatsapp' AND l.address = a.address
+        AND l.reason = s.reason AND l.is_lifted AND l.occurred_at > e.occurred_at
+        AND (l.of_source IS NULL
+          OR l.of_source IN (e.source, e.source || ':' || (e.detail ->> 'of_group'))))
+  ORDER BY e.occurred_at DESC, e.id LIMIT 1
+) said
+ORDER BY o.address, said.reason, said.occurred_at DESC, said.id;
+
 -- name: held_against
 -- Why addresses must not be written to by their owners' wish or ours, leaving out reasons that concern
 -- the mailbox or number itself; where $4 is given, by what had been said before, and held then.

@@ -197,6 +197,25 @@ def test_a_recipient_without_a_number(recipient: dict[str, Any], expected: str |
     assert (stopped.address, stopped.external_id) == (expected, WAMID)
 
 
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"recipient_user_id": "US.1234"}, ("+15550002222", "US.1234")),
+        (
+            {"recipient_user_id": "US.1234", "recipient_type": "individual"},
+            ("+15550002222", "US.1234"),
+        ),
+        ({"recipient_user_id": "US.1234", "recipient_type": "group"}, ()),
+        ({"recipient_user_id": "US.1234", "recipient_id": None}, ()),
+        ({"recipient_user_id": ["US.1234"]}, ()),
+        ({}, ()),
+    ],
+)
+def test_who_a_recipient_is(named: dict[str, Any], expected: tuple[str, ...]) -> None:
+    """A report of what one person got names their number and their user id, or perhaps one."""
+    assert expected == report(word="sent", **named).recipient
+
+
 def test_everything_of_a_batch() -> None:
     """Every entry, change, message, status and error is read, and a bad one loses no other."""
     batch = {

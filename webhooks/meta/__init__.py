@@ -20,7 +20,7 @@ from uuid import UUID
 from channels.model import Account, Channel, Status
 from channels.providers.meta.reasons import OPTED_OUT, read_error
 from webhooks.meta import messages
-from webhooks.meta.people import by_id, for_each, updated
+from webhooks.meta.people import by_id, for_each, recipient, updated
 from webhooks.meta.values import ID_CHARACTERS, Given, address, filled, items, moment, obj
 from webhooks.meta.values import text as _text
 from webhooks.model import (
@@ -162,6 +162,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=moment(status.get("timestamp")),
         error_code=code,
         error_message=words,
+        recipient=recipient(status),
         detail=filled(
             phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
             **{
@@ -185,11 +186,11 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=report.occurred_at,
         detail=filled(errors=status.get("errors")),
     )
-    recipient = [
+    named = [
         status.get(name)
         for name in ("recipient_id", "recipient_user_id", "recipient_parent_user_id")
     ]
-    return [report, *for_each(stopped, *recipient)]
+    return [report, *for_each(stopped, *named)]
 
 
 def _message_id(value: object) -> UUID | None:

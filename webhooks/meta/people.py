@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Final
 
-from channels import consent, phone
+from channels import consent, phone, whatsapp
 from channels.consent import Consent
 from channels.model import Channel
 from webhooks.meta.values import (
@@ -58,6 +58,15 @@ def contact(message: Given, value: Given) -> Given:
     ids = (text(message.get(name)) for name in ("from", "from_user_id"))
     found = [known[each] for each in ids if each in known]
     return min(found, key=itemgetter(0))[1] if found else {}
+
+
+def recipient(status: Given) -> tuple[str, ...]:
+    """The number and the user id of the one who was written to, where both are told."""
+    number, user_id = (address(status.get(name)) for name in ("recipient_id", "recipient_user_id"))
+    is_person = text(status.get("recipient_type"), 64).strip().lower() in {"", "individual"}
+    if is_person and number.startswith("+") and whatsapp.is_user_id(user_id):
+        return number, user_id
+    return ()
 
 
 def renamed(external_id: str, message: Given) -> list[WebhookEvent]:

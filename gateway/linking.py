@@ -1,0 +1,86 @@
+"""Linking: what people said under one of their WhatsApp addresses holds for all of them.
+
+For the addresses that they are known by when they say it, and for those that turn out to be theirs
+later: then it is as if it had been said of these, too, at the time. A START afterwards lifts it for
+all, because each statement names them all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from channels.model import Channel
+from gateway import addresses
+from gateway.ids import derived_id
+from gateway.store import conversations, suppressions
+from gateway.store.database import Connection
+from gateway.store.suppressions import Person, Statement
+from webhooks.model import Reason
+
+# What people themselves said, or their provider for them, wherever they are written to; the others
+# concern one address.
+THEIR_WORD = (Reason.STOP, Reason.COMPLAINT, Reason.UNSUBSCRIBE)
+
+
+async def of_all_theirs(db: Connection, organization_id: UUID, said: Statement) -> list[Statement]:
+    """What was said of one address, of the others that its owner has in its conversation, too."""
+    if said.channel != Channel.WHATSAPP or said.reason not in THEIR_WORD:
+        return [said]
+    known = await suppressions.also_known_as(db, organization_id, [said.address])
+    others = {_key(other) for _, other in known} - {said.address}
+    if not others:
+        return [said]
+    detail = {**said.detail, "said_of": sorted({said.address, *others})}
+    also = [replace(said, id=derived_id(said.id, each), address=each) for each in sorted(others)]
+    return [replace(each, detail=detail) for each in (said, *also)]
+
+
+async def inherited(
+    db: Connection, organization_id: UUID, people: Sequence[Person]
+) -> list[Statement]:
+    """What these said earlier under one of their addresses, as statements about the others."""
+    if not people:
+        return []
+    theirs = [
+        replace(each, addresses=list(dict.fromkeys(map(_key, each.addresses)))) for each in people
+    ]
+    found = await suppressions.said_elsewhere(db, organization_id, theirs)
+    words: dict[UUID, dict[str, Any]] = {}
+    named: dict[UUID, set[str]] = defaultdict(set)
+    for row in found:
+        words[row["id"]] = row
+        named[row["id"]] |= {row["address"], row["also"], *row["said_of"]}
+    return [
+        Statement(
+            id=derived_id(own_id, "linked", *sorted(named[own_id]), address),
+            channel=Channel.WHATSAPP,
+            address=address,
+            reason=word["reason"],
+            is_lifted=False,
+            source=word["source"],
+            occurred_at=word["occurred_at"],
+            detail={**word["detail"], "said_of": sorted(named[own_id])},
+        )
+        for own_id, word in words.items()
+        for address in sorted(named[own_id])
+    ]
+
+
+async def link(db: Connection, organization_id: UUID, people: Sequence[Person]) -> None:
+    """Let all addresses of these inherit what was said under one of them."""
+    said = await inherited(db, organization_id, people)
+    await suppressions.change(db, organization_id, said)
+
+
+async def link_all_in(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
+    """Let all addresses in a conversation inherit, as it may be several that have become one."""
+    together = await conversations.numbers(db, organization_id, conversation_id)
+    await link(db, organization_id, [Person(together)] if len(together) > 1 else [])
+
+
+def _key(address: str) -> str:
+    return addresses.key(Channel.WHATSAPP, address)
