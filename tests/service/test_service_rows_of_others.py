@@ -244,6 +244,32 @@ async def test_messages_without_a_time(gateway: Gateway, ask: Ask, api: Api) -> 
     assert 0 == await gateway.count("gateway.queue")
 
 
+async def test_messages_without_a_status(gateway: Gateway, ask: Ask) -> None:
+    """A message without a status is shown as pending, and found as that: in the list, among those
+    that hold a word, and in the export."""
+    (row,) = await run(
+        gateway,
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        " status) VALUES ($1, 'sms', 'outbound', $2, $3, 'a parcel', NULL) RETURNING id",
+        gateway.a.organization_id,
+        gateway.a.sender,
+        ANN,
+    )
+    sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "a parcel"})
+
+    both = {str(row["id"]), sent.body["id"]}
+    for query in ("status=pending", "status=pending&q=parcel"):
+        found = (await ask("GET", f"/v1/messages?{query}")).body["data"]
+        assert (both, {"pending"}) == (
+            {one["id"] for one in found},
+            {one["status"] for one in found},
+        )
+        lines = (await ask("GET", f"/v1/messages/export?format=jsonl&{query}")).body.splitlines()
+        assert both == {json.loads(line)["id"] for line in lines}
+    for query in ("status=sent", "status=sent&q=parcel"):
+        assert [] == (await ask("GET", f"/v1/messages?{query}")).body["data"]
+
+
 async def failed(gateway: Gateway, *, attachments: Any = (), metadata: Any = None) -> UUID:
     """A message of A's that has failed."""
     (row,) = await run(
