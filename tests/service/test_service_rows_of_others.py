@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -268,6 +269,23 @@ async def test_messages_without_a_status(gateway: Gateway, ask: Ask) -> None:
         assert both == {json.loads(line)["id"] for line in lines}
     for query in ("status=sent", "status=sent&q=parcel"):
         assert [] == (await ask("GET", f"/v1/messages?{query}")).body["data"]
+
+
+@pytest.mark.parametrize("ahead", ["infinity", "294276-12-31 23:59:59.999999", "2999-01-01"])
+async def test_a_time_that_is_far_ahead(gateway: Gateway, ahead: str) -> None:
+    """A message that says it was changed long after now says when it was once it is changed."""
+    await run(
+        gateway,
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        f" updated_at) VALUES ($1, 'sms', 'inbound', $2, $3, 'Hello', '{ahead}')",
+        gateway.a.organization_id,
+        ANN,
+        gateway.a.sender,
+    )
+    change = "UPDATE messages SET body = 'Hi' RETURNING updated_at - now() AS since"
+    (row,) = await run(gateway, change)
+
+    assert timedelta(0) == row["since"]
 
 
 async def failed(gateway: Gateway, *, attachments: Any = (), metadata: Any = None) -> UUID:
