@@ -277,10 +277,11 @@ async def test_a_time_that_is_far_ahead(gateway: Gateway, ahead: str) -> None:
     await run(
         gateway,
         "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
-        f" updated_at) VALUES ($1, 'sms', 'inbound', $2, $3, 'Hello', '{ahead}')",
+        " updated_at) VALUES ($1, 'sms', 'inbound', $2, $3, 'Hello', $4::text::timestamptz)",
         gateway.a.organization_id,
         ANN,
         gateway.a.sender,
+        ahead,
     )
     change = "UPDATE messages SET body = 'Hi' RETURNING updated_at - now() AS since"
     (row,) = await run(gateway, change)
