@@ -139,8 +139,8 @@ class Applying:
     ) -> KeptFiles:
         """Store the files that came with a message; a worker fetches those that are only linked."""
         files = KeptFiles()
-        for position, file in enumerate(given):
-            media_id = derived_id(about, "media", part, str(position))
+        ids = file_ids(about, part, given)
+        for position, (media_id, file) in enumerate(zip(ids, given, strict=True)):
             one = NewMedia(
                 organization_id=account.organization_id,
                 id=media_id,
@@ -168,6 +168,11 @@ class Applying:
 def events_of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
     """The events of one kind."""
     return [event for event in events if isinstance(event, kind)]
+
+
+def file_ids(about: UUID, part: str, given: Sequence[Attachment]) -> list[UUID]:
+    """The ids that files of a message, or of a part that came later, are kept under."""
+    return [derived_id(about, "media", part, str(position)) for position in range(len(given))]
 
 
 def _errand(account: Account, fetch: Fetch) -> NewErrand:

@@ -40,15 +40,17 @@ _OF_ORGANIZATION = CONCURRENCY - 1
 _OF_ACCOUNT = _OF_ORGANIZATION - 1
 # Seconds until a lane looks again when nothing was due.
 _REST = 1.0
-# HTTP statuses that may pass: a file that is not there yet, a key that is being changed.
-_PASSING = (401, 403, 404)
+# HTTP statuses that pass once the account's credentials are right; and those that may pass soon: a
+# file that is not there yet.
+_CREDENTIALS = (401, 403)
+_PASSING = (404,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """How long errands are tried: seconds after each attempt, by the number of the attempt.
 
-    `lease` seconds must outlast one attempt. A refusal that may pass (`_PASSING`) ends an errand
+    `lease` seconds must outlast one attempt. A refusal that may pass soon (`_PASSING`) ends one
     after `passing` attempts, except one of kind `parse`, which may be somebody's message.
     """
 
@@ -176,8 +178,9 @@ class Errands:
         except DownloadLater as error:
             await self._again(errand, error.message, error.retry_after)
         except DownloadRefused as error:
-            may_pass = error.status in _PASSING and (
-                errand.kind == "parse" or errand.attempts < self._patience.passing
+            may_pass = error.status in _CREDENTIALS or (
+                error.status in _PASSING
+                and (errand.kind == "parse" or errand.attempts < self._patience.passing)
             )
             if may_pass:
                 await self._again(errand, error.message, None)

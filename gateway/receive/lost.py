@@ -9,7 +9,7 @@ from uuid import UUID
 
 from channels.model import Account, Channel
 from gateway.receive import incoming
-from gateway.receive.applying import events_of
+from gateway.receive.applying import events_of, file_ids
 from gateway.receive.raw_requests import without_secrets
 from gateway.registry import CARRIED, PROVIDERS
 from gateway.reported import report_event
@@ -49,8 +49,8 @@ async def inbound(
     told: Sequence[Inbound],
     at: datetime,
     read_as: dict[UUID, UUID],
-) -> dict[UUID, Inbound]:
-    """The messages that are not stored, by their ids.
+) -> tuple[dict[UUID, Inbound], list[UUID]]:
+    """The messages that are not stored, by their ids; and the ids of the files of the others.
 
     A mail's id depends on what is read of it, and that may be more, or other, by now. The one that
     has its Message-ID, which is anybody's word, is that mail if it came with the request, and is
@@ -58,11 +58,12 @@ async def inbound(
     """
     by_id = incoming.by_id(account, told)
     if not by_id:
-        return {}
+        return {}, []
     mail_ids = [each.external_id for each in told if each.channel is Channel.EMAIL]
     known = await messages.known(db, account.organization_id, list(by_id), mail_ids, at, account.id)
     stored = {row.id for row in known}
     lost: dict[UUID, Inbound] = {}
+    files: list[UUID] = []
     for own_id, each in by_id.items():
         about = own_id
         if each.channel is Channel.EMAIL:
@@ -70,11 +71,13 @@ async def inbound(
                 same = (row.id for row in known if _is_same(each, own_id, row, read_as))
                 about = next(same, own_id)
             read_as.setdefault(about, own_id)
-        if about not in stored:
+        if about in stored:
+            files += file_ids(about, "", each.attachments)
+        else:
             lost[own_id] = each
     while len(read_as) > _REMEMBERED:
         del read_as[next(iter(read_as))]
-    return lost
+    return lost, files
 
 
 def _is_same(mail: Inbound, own_id: UUID, row: Known, read_as: Mapping[UUID, UUID]) -> bool:
@@ -110,11 +113,13 @@ async def unfetched(
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is to be recorded; `unmatched` of both are about no message."""
+    """What is to be recorded; `unmatched` of both are about no message. `files` are the ids of the
+    files of other additions."""
 
     told: Sequence[StatusReport]
     additions: Sequence[Addition]
     unmatched: int
+    files: Sequence[UUID]
 
 
 async def matched(
@@ -148,7 +153,17 @@ async def matched(
     ]
     lone = [each for each in additions if each.external_id not in known]
     unmatched = len(left) - len(found.keys() - again) + len(lone)
-    return Left(left, await _not_added(db, organization_id, additions, known), unmatched)
+    added = await _added(db, organization_id, additions, known)
+    return Left(
+        left,
+        [each for n, each in enumerate(additions) if n not in added],
+        unmatched,
+        [
+            own_id
+            for n, about in added.items()
+            for own_id in file_ids(about, additions[n].key, additions[n].attachments)
+        ],
+    )
 
 
 def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) -> Event:
@@ -156,21 +171,20 @@ def _as_told(account: Account, report: StatusReport, about: UUID, at: datetime) 
     return event if report.occurred_at else replace(event, occurred_at=None)
 
 
-async def _not_added(
+async def _added(
     db: Connection,
     organization_id: UUID,
     additions: Sequence[Addition],
     known: Mapping[str, Sequence[UUID]],
-) -> list[Addition]:
-    """Those that none of the messages with their external id has got."""
+) -> dict[int, UUID]:
+    """Which of them a message with their external id has got, and which message that is."""
     events = {
-        event_id(about, each.key): (about, n)
+        event_id(about, each.key): (n, about)
         for n, each in enumerate(additions)
         for about in known.get(each.external_id, ())
     }
     if not events:
-        return list(additions)
-    about = {message_id for message_id, _ in events.values()}
+        return {}
+    about = {message_id for _, message_id in events.values()}
     stored = await reports.known(db, organization_id, list(about), list(events))
-    added = {events[own_id][1] for own_id in stored}
-    return [each for n, each in enumerate(additions) if n not in added]
+    return dict(events[own_id] for own_id in stored)

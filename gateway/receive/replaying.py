@@ -28,7 +28,7 @@ from gateway.receive.arriving import Arrived, Arriving
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.reporting import Received, Reporting
 from gateway.registry import PROVIDERS, Provider
-from gateway.store import requests
+from gateway.store import media, requests
 from gateway.store.database import Database
 from gateway.store.errors import UNDONE, ConflictError, DatabaseAwayError, RefusedError, TrialError
 from gateway.store.requests import Kept, RawRequest
@@ -199,13 +199,14 @@ class Replaying:
     ) -> None:
         events = [lost.dated(each, at) for each in events if not isinstance(each, Unknown)]
         inbound: dict[UUID, Inbound] = {}
+        files: list[UUID] = []  # of messages that are stored
         others: list[WebhookEvent] = [
             *events_of(events, Renamed),
             *events_of(events, ConsentChange),
         ]
         if any(isinstance(each, Inbound | Fetch) for each in events):
             async with self._database.as_service() as db:
-                inbound = await lost.inbound(
+                inbound, files = await lost.inbound(
                     db, account, events_of(events, Inbound), at, self._read_as
                 )
                 others += await lost.unfetched(db, raw, at, events_of(events, Fetch))
@@ -235,6 +236,8 @@ class Replaying:
                     applied = await self._applying.apply(
                         db, received, more, arrived, waits=wait.for_rows
                     )
+                    kept_before = [*files, *left.files]
+                    await media.fetch_again(db, account.organization_id, account.id, kept_before)
                     if is_trial:
                         raise TrialError
             return applied, left.unmatched

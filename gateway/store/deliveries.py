@@ -54,7 +54,8 @@ class Planned:
 class Delivery:
     """A due delivery that this worker holds for a while; `attempts` counts this one, too.
 
-    `is_rotating`: the secret before it signs, too.
+    `failures`: those of the attempts that ended, and not because it was taken. `is_rotating`: the
+    secret before it signs, too.
     """
 
     organization_id: UUID
@@ -65,6 +66,7 @@ class Delivery:
     about: UUID
     occurred_at: datetime
     attempts: int
+    failures: int
     url: str = field(repr=False)
     credentials: bytes = field(repr=False)
     is_rotating: bool

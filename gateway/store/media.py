@@ -151,6 +151,14 @@ async def set_failed(db: Connection, errand: Errand, reason: str) -> None:
     await db.execute(_SQL["set_failed"], errand.organization_id, errand.id, storable(reason))
 
 
+async def fetch_again(
+    db: Connection, organization_id: UUID, account_id: UUID, ids: Sequence[UUID]
+) -> None:
+    """Have an account fetch those of its files that were given up, as far as they have a URL."""
+    if ids:
+        await db.execute(_SQL["fetch_again"], organization_id, account_id, list(ids))
+
+
 async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> int:
     """Have things fetched; the same id is the same errand, once. How many are new."""
     return len(await db.fetch(_SQL["add_errands"], as_stored(list(errands)))) if errands else 0

@@ -41,10 +41,11 @@ _MOST_WAITING = 5000
 _KEPT = 4
 # Seconds for which having been slow counts.
 _LATELY = 60.0
-# Bytes of text from which on an event is large: of an organization one such is in memory at a time.
+# Bytes of text from which on an event is large: of a subscription one such is in memory at a time.
 # The others are 32 MiB at most, each as a row and as a body.
 _LARGE = 2**18
-# Large events that all organizations together have in memory.
+# Large events that one organization, and all organizations together, have in memory.
+_LARGE_OF_ORGANIZATION = 2
 _OF_LARGE = 16
 # Seconds: deliveries that end within them are replaced together.
 _GATHER = 0.01
@@ -75,6 +76,7 @@ class Deliveries:
         # What it is, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[Delivery, float]] = {}
         self._large = asyncio.Semaphore(_OF_LARGE)
+        self._large_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         # Organizations whose deliveries were slow, and until when that counts.
         self._slow: dict[UUID, float] = {}
@@ -221,11 +223,13 @@ class Deliveries:
         """
         organization_id = delivery.organization_id
         about = {"kind": delivery.kind, "about": delivery.about}
-        turn = self._turns.setdefault(organization_id, asyncio.Lock())
+        turn = self._turns.setdefault(delivery.subscription_id, asyncio.Lock())
+        own = self._large_of.setdefault(organization_id, asyncio.Semaphore(_LARGE_OF_ORGANIZATION))
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(self._patience.seconds):
                     await turns.enter_async_context(turn)
+                    await turns.enter_async_context(own)
                     await turns.enter_async_context(self._large)
                     async with self._database.as_service(share_of=organization_id) as db:
                         found = await live.rows_about(db, organization_id, [about])

@@ -147,6 +147,8 @@ class Sending:
     async def _failed(self, delivery: Delivery, failure: _Failure) -> None:
         """Have it tried again; or give it up, or the whole subscription."""
         patience = self._patience
+        # Not its attempts: those whose workers died are none of its receiver's.
+        failed = delivery.failures + 1
         reason = None
         async with self._of(delivery) as db:
             noted = await deliveries.note_failure(
@@ -168,14 +170,14 @@ class Sending:
             if reason is not None:
                 if await deliveries.disable(db, delivery, reason):
                     _log.warning("a subscription is disabled", reason=reason, **ids(delivery))
-            elif delivery.attempts >= patience.most:
+            elif failed >= patience.most:
                 await deliveries.forget(db, delivery)
                 _log.warning("a delivery is given up", reason=failure.error, **ids(delivery))
             else:
-                wait = patience.waits[delivery.attempts - 1]
+                wait = patience.waits[failed - 1]
                 wait = max(wait * random.uniform(1, 1 + _JITTER), failure.pause or 0.0)  # noqa: S311
                 await deliveries.postpone(db, delivery, wait, failure.status, failure.error)
-        is_given_up = reason is None and delivery.attempts >= patience.most
+        is_given_up = reason is None and failed >= patience.most
         self._metrics.event_sent("given_up" if is_given_up else "failed")
 
     async def _past_locks(self, store: Callable[[], Awaitable[None]]) -> None:

@@ -70,18 +70,18 @@ WHERE organization_id = $1 AND id = $2;
 -- name: claim
 -- Takes up to $1 due deliveries for $2 seconds. Each subscription has $3 at a time, one whose receiver has
 -- failed $4 times in a row has one; each organization has $5, and all those whose receivers fail have $6
--- together. $7, $8: organization and subscription of those that the caller holds, one entry for each. The
--- organizations $9, whose receivers are slow, get $10 together.
+-- together. $7, $8: organization and subscription of those that the caller holds, one entry for each: each
+-- counts as a turn, or whose receivers are slow would have all places of their organization by and by.
+-- The organizations $9, whose receivers are slow, get $10 together.
 WITH active AS MATERIALIZED (
-  SELECT organization_id, id, failures >= $4 AS is_failing,
-    CASE WHEN failures >= $4 THEN 1 ELSE $3 END
-      - cardinality(array_positions($8::uuid[], id)) AS room,
-    random() AS lot
+  SELECT organization_id, id, failures >= $4 AS is_failing, held,
+    CASE WHEN failures >= $4 THEN 1 ELSE $3 END - held AS room, random() AS lot
   FROM gateway.subscriptions
+  CROSS JOIN LATERAL (SELECT cardinality(array_positions($8::uuid[], id)) AS held) each
   WHERE is_active AND coalesce(paused_until <= now(), true)
 ), due AS MATERIALIZED (
   SELECT a.organization_id, d.place, a.is_failing, a.lot,
-    row_number() OVER (PARTITION BY a.id ORDER BY d.due_at, d.number) AS turn
+    row_number() OVER (PARTITION BY a.id ORDER BY d.due_at, d.number) + a.held AS turn
   FROM active a CROSS JOIN LATERAL (
     SELECT d.ctid AS place, d.due_at, d.number FROM gateway.deliveries d
     WHERE d.organization_id = a.organization_id AND d.subscription_id = a.id AND d.due_at <= now()
@@ -116,7 +116,7 @@ WITH active AS MATERIALIZED (
     due_at = now() + make_interval(secs => $2), attempts = least(d.attempts + 1, 30000)
   FROM chosen c WHERE d.ctid = c.place
   RETURNING d.organization_id, d.subscription_id, d.id, d.number, d.type, d.about, d.occurred_at,
-    d.attempts
+    d.attempts, d.failures
 )
 SELECT t.*, s.url, s.credentials, coalesce(s.former_until > now(), false) AS is_rotating
 FROM taken t CROSS JOIN LATERAL (
@@ -163,8 +163,8 @@ RETURNING failures, extract(epoch FROM now() - failing_since)::double precision 
 -- name: postpone
 -- Tried again in $4 seconds, unless another worker holds it by now: then it has had more than $3 attempts,
 -- or begins anew.
-UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), last_status = $5,
-  last_error = $6
+UPDATE gateway.deliveries SET due_at = now() + make_interval(secs => $4), failures = failures + 1,
+  last_status = $5, last_error = $6
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
 
 -- name: give_back

@@ -68,6 +68,18 @@ WITH failed AS (
 )
 DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
 
+-- name: fetch_again
+-- Those of the files $3 that were given up, and have a URL, wait for errands of account $2.
+WITH again AS (
+  UPDATE gateway.media SET state = 'waiting', reason = NULL
+  WHERE organization_id = $1 AND id = ANY ($3::uuid[]) AND state = 'failed'
+    AND source_url IS NOT NULL
+  RETURNING organization_id, id, source_url
+)
+INSERT INTO gateway.errands (organization_id, id, account_id, kind, url)
+SELECT organization_id, id, $2, 'media', source_url FROM again
+ON CONFLICT (organization_id, id) DO NOTHING;
+
 -- name: add_errands
 -- The same id is the same errand, stored once while it is under way. $1: json array.
 INSERT INTO gateway.errands (organization_id, id, account_id, kind, url, run_at)

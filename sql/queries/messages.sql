@@ -203,7 +203,7 @@ WITH page AS MATERIALIZED (
   WHERE organization_id = $1
     AND ($2::text IS NULL OR channel = $2)
     AND ($3::text IS NULL OR direction = $3)
-    AND ($4::text IS NULL OR status = $4)
+    AND ($4::text IS NULL OR status = $4 OR status IS NULL AND $4 = 'pending') -- as it is shown
     AND ($5::text IS NULL OR from_address = $5 OR to_address = $5
       OR gateway.address_key($5) IN (gateway.address_key(from_address), gateway.address_key(to_address)))
     AND ($6::uuid IS NULL OR lead_id = $6)

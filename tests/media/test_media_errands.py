@@ -175,13 +175,20 @@ async def test_waits(stage: Stage, make_errands: MakeErrands, files: FileServer)
 
 @pytest.mark.parametrize(
     ("status", "kind", "asked"),
-    [(404, "media", 3), (401, "media", 3), (410, "media", 1), (404, "parse", 8), (400, "parse", 1)],
+    [
+        (404, "media", 3),
+        (401, "media", 8),
+        (403, "media", 8),
+        (410, "media", 1),
+        (404, "parse", 8),
+        (400, "parse", 1),
+    ],
 )
 async def test_refusals(
     stage: Stage, errands: Errands, files: FileServer, status: int, kind: str, asked: int
 ) -> None:
-    """An answer that may pass is asked for again, the longest where a message is behind it, whose
-    provider may then have it in another form."""
+    """An answer that may pass is asked for again, the longest where the account's credentials may
+    be wrong, or where a message is behind it, whose provider may then have it in another form."""
     files.has("/a", status=status)
     if kind == "media":
         await stage.add(f"{CDN}/a")

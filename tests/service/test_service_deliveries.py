@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
 
+from gateway.store import reports
+from gateway.store.reports import Event, event_id
 from tests.servers import serving
 from tests.service.receiving import (
     QUICK,
@@ -246,6 +249,61 @@ async def test_one_event_that_is_never_taken(gateway: Gateway, receiver: Receive
 
     assert 10 == [each.body for each in receiver.told].count("poison")
     assert after["is_active"]
+
+
+async def test_workers_that_died_with_it_are_no_attempts(
+    gateway: Gateway, receiver: Receiver
+) -> None:
+    """An event is given up for what its receiver answered ten times, however many workers died
+    while they had it; one that begins anew has all its attempts again."""
+    made = await subscribe(gateway, events=["message.accepted"])
+    path = f"/v1/subscriptions/{made.body['id']}"
+    receiver.answer = lambda _: web.Response(status=410)
+    await send(gateway, "poison")
+    async with telling(gateway):
+        await settled(gateway, made, is_active=False)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.deliveries SET failures = 9")
+    receiver.answer = lambda told: web.Response(status=500 if told.body == "poison" else 200)
+    await gateway.ask("PATCH", path, {"is_active": True})
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.deliveries SET attempts = 12")
+    receiver.told.clear()
+    async with telling(gateway):
+        for n in range(30):
+            await send(gateway, str(n))
+            await asyncio.sleep(0.02)
+            if 10 == [each.body for each in receiver.told].count("poison"):
+                break
+        await settled(gateway, made, pending=0)
+
+    assert 10 == [each.body for each in receiver.told].count("poison")
+
+
+async def test_what_was_begun_first_and_ended_last(gateway: Gateway, receiver: Receiver) -> None:
+    """The state with the newest time is the one that the message is in, also where the change that
+    began first is the last one to be stored."""
+    await subscribe(gateway)
+    (sent,) = await send(gateway, "Hello")
+    event = Event(
+        organization_id=gateway.a.organization_id,
+        message_id=UUID(sent),
+        id=event_id(UUID(sent), "delivered"),
+        type="delivered",
+        status="delivered",
+        source="test",
+    )
+    async with telling(gateway):
+        async with gateway.database.as_service() as db:
+            await report(gateway, sent, "sent")
+            await receiver.has(2)
+            await reports.record(db, [event])
+        told = [each.event["data"] for each in await receiver.has(3)]
+
+    newest = max(told, key=lambda data: str(data["updated_at"]))
+    assert ("delivered", 3) == (newest["status"], len(told))
+    shown = (await gateway.ask("GET", f"/v1/messages/{sent}")).body
+    assert shown["updated_at"] == newest["updated_at"]
 
 
 async def test_both_secrets_sign_after_a_change(gateway: Gateway, receiver: Receiver) -> None:

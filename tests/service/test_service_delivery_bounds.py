@@ -112,6 +112,23 @@ async def test_slow_receivers_that_had_all_places(gateway: Gateway, receiver: Re
         await receiver.has(1, "/other")
 
 
+async def test_a_slow_receiver_leaves_places_to_its_neighbour(
+    gateway: Gateway, receiver: Receiver
+) -> None:
+    """Of an organization's places those that become free go to whichever of its receivers has the
+    fewest: two that hang leave the third all that they do not have yet."""
+    receiver.hanging |= {"/slow1", "/slow2"}
+    made = [
+        await subscribe(gateway, path, events=["message.accepted"])
+        for path in ("/slow1", "/slow2", "/quick")
+    ]
+    await gateway.ask("POST", "/v1/messages/batch", {"messages": [SMS] * 60})
+    a = gateway.a.organization_id
+    await plan(gateway.database, [(a, UUID(each.body["id"])) for each in made])
+    async with telling(gateway, replace(QUICK, seconds=30)):
+        await receiver.has(60, "/quick")
+
+
 async def test_what_cannot_be_planned_is_not_looked_for_again_at_once(
     gateway: Gateway, receiver: Receiver
 ) -> None:
@@ -153,7 +170,7 @@ async def test_an_attempt_that_nobody_made(gateway: Gateway, receiver: Receiver)
 
 
 async def test_large_messages_one_after_the_other(gateway: Gateway, receiver: Receiver) -> None:
-    """Of an organization's large messages one is in memory at a time; small ones do not wait."""
+    """Of a subscription's large messages one is in memory at a time; small ones do not wait."""
     receiver.hanging.add("/")
     made = await subscribe(gateway, events=["message.accepted"])
     await send(gateway, "small", "large", "large", "large")
@@ -169,3 +186,24 @@ async def test_large_messages_one_after_the_other(gateway: Gateway, receiver: Re
         await settled(gateway, made, pending=0)
     assert [5, 300_000] == sorted(first)
     assert 4 == len({each.id for each in receiver.told})
+
+
+async def test_large_messages_of_an_organization(gateway: Gateway, receiver: Receiver) -> None:
+    """A receiver that hangs with a large message holds up no large message for another one of its
+    organization; of three that hang the third has to wait."""
+    receiver.hanging |= {"/slow1", "/slow2", "/slow3"}
+    for path in ("/slow1", "/quick"):
+        await subscribe(gateway, path, events=["message.accepted"])
+    await send(gateway, *["large"] * 4)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE messages SET body = repeat('x', 300000)")
+    async with telling(gateway, replace(QUICK, seconds=20)):
+        await receiver.has(4, "/quick")
+        await receiver.has(1, "/slow1")
+        for path in ("/slow2", "/slow3"):
+            await subscribe(gateway, path, events=["message.canceled"])
+        (first, *_) = (await gateway.ask("GET", "/v1/messages")).body["data"]
+        await gateway.ask("POST", f"/v1/messages/{first['id']}/cancel", {})
+        await receiver.has(6)
+        await asyncio.sleep(0.2)
+        assert 6 == len(receiver.told)

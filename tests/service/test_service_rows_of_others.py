@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -242,6 +243,50 @@ async def test_messages_without_a_time(gateway: Gateway, ask: Ask, api: Api) -> 
     for row in (sent, tried):
         assert "delivered" == (await row_of(ask, row))["status"]
     assert 0 == await gateway.count("gateway.queue")
+
+
+async def test_messages_without_a_status(gateway: Gateway, ask: Ask) -> None:
+    """A message without a status is shown as pending, and found as that: in the list, among those
+    that hold a word, and in the export."""
+    (row,) = await run(
+        gateway,
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        " status) VALUES ($1, 'sms', 'outbound', $2, $3, 'a parcel', NULL) RETURNING id",
+        gateway.a.organization_id,
+        gateway.a.sender,
+        ANN,
+    )
+    sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "a parcel"})
+
+    both = {str(row["id"]), sent.body["id"]}
+    for query in ("status=pending", "status=pending&q=parcel"):
+        found = (await ask("GET", f"/v1/messages?{query}")).body["data"]
+        assert (both, {"pending"}) == (
+            {one["id"] for one in found},
+            {one["status"] for one in found},
+        )
+        lines = (await ask("GET", f"/v1/messages/export?format=jsonl&{query}")).body.splitlines()
+        assert both == {json.loads(line)["id"] for line in lines}
+    for query in ("status=sent", "status=sent&q=parcel"):
+        assert [] == (await ask("GET", f"/v1/messages?{query}")).body["data"]
+
+
+@pytest.mark.parametrize("ahead", ["infinity", "294276-12-31 23:59:59.999999", "2999-01-01"])
+async def test_a_time_that_is_far_ahead(gateway: Gateway, ahead: str) -> None:
+    """A message that says it was changed long after now says when it was once it is changed."""
+    await run(
+        gateway,
+        "INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,"
+        " updated_at) VALUES ($1, 'sms', 'inbound', $2, $3, 'Hello', $4::text::timestamptz)",
+        gateway.a.organization_id,
+        ANN,
+        gateway.a.sender,
+        ahead,
+    )
+    change = "UPDATE messages SET body = 'Hi' RETURNING updated_at - now() AS since"
+    (row,) = await run(gateway, change)
+
+    assert timedelta(0) == row["since"]
 
 
 async def failed(gateway: Gateway, *, attachments: Any = (), metadata: Any = None) -> UUID:
