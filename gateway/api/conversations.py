@@ -64,7 +64,7 @@ async def get(call: Call) -> web.Response:
 
 async def messages(call: Call) -> web.Response:
     """One page of what was said, newest first."""
-    async with call.services.database.as_caller(call.caller) as db:
+    async with call.services.database.as_caller(call.caller, is_still=True) as db:
         row = await _known(call, db)
         page = await stored.search(
             db,

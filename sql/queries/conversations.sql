@@ -43,6 +43,14 @@ WHERE a.organization_id = $1
 -- Under which id a conversation is found that may have been merged into another one.
 SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
+-- name: whereabouts
+-- The same, and whether it is being merged in steps, of which each has a time.
+SELECT c.id, c.merging_into, c.merging_at
+FROM gateway.conversations asked
+JOIN gateway.conversations c ON c.organization_id = asked.organization_id
+  AND c.id = coalesce(asked.merged_into, asked.id)
+WHERE asked.organization_id = $1 AND asked.id = $2;
+
 -- name: get
 -- One conversation, under its own id or under one that was merged into it.
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,
