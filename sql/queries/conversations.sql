@@ -154,7 +154,14 @@ SELECT a.address, a.conversation_id FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2);
 
 -- name: make_apart
-INSERT INTO gateway.conversations (organization_id, id, is_linked) VALUES ($1, $2, true);
+-- What messages come to from conversation $3, until all of them are here.
+INSERT INTO gateway.conversations (organization_id, id, is_linked, coming_from)
+VALUES ($1, $2, true, $3);
+
+-- name: all_here
+-- Also of one that has been merged into it since.
+UPDATE gateway.conversations SET coming_from = NULL
+WHERE organization_id = $1 AND (id = $2 OR merged_into = $2) AND coming_from IS NOT NULL;
 
 -- name: move_address
 UPDATE gateway.conversation_addresses SET conversation_id = $4
