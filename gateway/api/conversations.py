@@ -40,7 +40,9 @@ async def search(call: Call) -> web.Response:
             status=query.status,
             unread=query.unread,
         )
-        among = None if query.q is None else await conversations_matching(db, query.q)
+        among = None
+        if query.q is not None:
+            among = await conversations_matching(db, query.q, wanted, call.cursor)
         page = await conversations.search(
             db,
             call.organization_id,

@@ -1,8 +1,9 @@
 -- What a search looks for besides the words of a message.
 
 -- name: conversations
--- Conversations whose contact has the words, or in which something said recently has them.
-SELECT gateway.search_conversations($1);
+-- Conversations whose contact has the words, or in which something said recently has them: of the former
+-- more than a page of those that pass the filters of a list and come after its cursor.
+SELECT gateway.search_conversations($1, $2, $3, $4, $5, $6, $7, 1000);
 
 -- name: corresponding
 -- The conversation of an address that belongs to a contact: all its messages are there, unless some are in

@@ -183,6 +183,21 @@ async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> 
         assert expected == [str(row["id"]) for row in page.rows]
 
 
+async def test_what_needs_too_many_contacts(ask: Ask, gateway: Gateway) -> None:
+    """Where the messages of more contacts are asked for than can be looked for together, the list
+    and the export are refused; nothing is left out in silence."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO gateway.conversations (organization_id, id, name)"
+            " SELECT $1, gen_random_uuid(), 'Guest' FROM generate_series(1, 20001)",
+            gateway.a.organization_id,
+        )
+    for path in ("/v1/messages?q=guest", "/v1/messages/export?q=guest"):
+        answer = await ask("GET", path)
+        assert 422 == answer.status
+        assert answer.fields()["q"].startswith("finds more than 20,000 contacts: add a word, or")
+
+
 async def by_address(ask: Ask, address: str) -> int:
     """How many messages an address finds."""
     answer = await ask("GET", f"/v1/messages?limit=200&address={quote(address)}")
