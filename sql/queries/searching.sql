@@ -15,8 +15,11 @@ CROSS JOIN LATERAL split_part(a.address, '@', 2) AS domain
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2)
   AND NOT EXISTS (
     SELECT FROM gateway.conversations c
-    WHERE c.organization_id = $1 AND (c.id = a.conversation_id OR c.merged_into = a.conversation_id)
+    WHERE c.organization_id = $1 AND c.id = a.conversation_id
       AND (c.merging_into IS NOT NULL OR c.coming_from IS NOT NULL))
+  AND NOT EXISTS (
+    SELECT FROM gateway.conversations c
+    WHERE c.organization_id = $1 AND c.merged_into = a.conversation_id AND c.coming_from IS NOT NULL)
   AND NOT EXISTS (
     SELECT FROM gateway.senders s
     WHERE s.organization_id = $1 AND (gateway.address_key(s.address) = a.address
