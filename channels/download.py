@@ -265,10 +265,13 @@ def _type(header: str | None) -> str | None:
 
 
 def _filename(header: str | None) -> str | None:
-    """The name in a Content-Disposition (RFC 6266), whatever form it has."""
+    """The name in a Content-Disposition (RFC 6266), whatever form it has; None for no form."""
     if not header:
         return None
     message = Message()
     # As text that can be read: bytes that are no UTF-8 come as lone surrogates.
     message["Content-Disposition"] = header.encode("utf-8", "replace").decode()
-    return message.get_filename()
+    try:
+        return message.get_filename()
+    except (ValueError, TypeError):  # a number of 5,000 digits, parts with and without a number
+        return None

@@ -15,6 +15,10 @@ _ALIASES: Final = {
     "application/ogg": "audio/ogg",
     "text/x-vcard": "text/vcard",
     "text/directory": "text/vcard",
+    "application/vcard": "text/vcard",
+    "application/rtf": "text/rtf",
+    "image/x-ms-bmp": "image/bmp",
+    "audio/amr-nb": "audio/amr",
 }
 
 

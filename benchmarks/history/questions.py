@@ -92,12 +92,13 @@ async def questions(database: Database) -> Sequence[Question]:
 
     def found_conversations(q: str) -> Make:
         async def ask(who: Staff, db: Connection) -> int:
-            among = await searching.conversations_matching(db, q)
+            anything = ConversationFilter()
+            among = await searching.conversations_matching(db, q, anything, None)
             return await _count(
                 conversations.search(
                     db,
                     who.organization_id,
-                    ConversationFilter(),
+                    anything,
                     None,
                     _PAGE,
                     among=among,

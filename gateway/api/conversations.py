@@ -40,7 +40,9 @@ async def search(call: Call) -> web.Response:
             status=query.status,
             unread=query.unread,
         )
-        among = None if query.q is None else await conversations_matching(db, query.q)
+        among = None
+        if query.q is not None:
+            among = await conversations_matching(db, query.q, wanted, call.cursor)
         page = await conversations.search(
             db,
             call.organization_id,
@@ -64,7 +66,7 @@ async def get(call: Call) -> web.Response:
 
 async def messages(call: Call) -> web.Response:
     """One page of what was said, newest first."""
-    async with call.services.database.as_caller(call.caller) as db:
+    async with call.services.database.as_caller(call.caller, is_still=True) as db:
         row = await _known(call, db)
         page = await stored.search(
             db,

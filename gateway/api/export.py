@@ -15,7 +15,7 @@ from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.shapes import messages as shapes
 from gateway.shapes.shown import shown
-from gateway.store import messages
+from gateway.store import conversations, messages
 from gateway.store.callers import still_known
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import MessageFilter
@@ -35,7 +35,8 @@ async def export(call: Call) -> web.StreamResponse:
     """The messages that pass every filter, newest first, as CSV or JSON lines.
 
     Each part is a transaction of its own as the caller, with the limits of any other; none is open
-    while the client reads. What is stored after the request is not in it.
+    while the client reads. What is stored after the request is not in it. It is cut where the
+    messages of the conversation that it is of go to another one meanwhile.
     """
     query: shapes.ExportQuery = call.query
     form = FORMATS[query.format]
@@ -65,12 +66,20 @@ async def _parts(
     cursor: Cursor | None = None
     limit = _FIRST
     wanted: MessageFilter | None = None
+    began: object = None
     while True:
         async with call.services.database.as_service() as db:
             if not await still_known(db, [call.caller]):
                 raise Problem(403, "The caller may not read any more.")
-        async with call.services.database.as_caller(call.caller) as db:
+        async with call.services.database.as_caller(call.caller, is_still=True) as db:
             wanted = wanted or await message_filter(db, call.organization_id, query)
+            where = query.conversation_id and await conversations.whereabouts(
+                db, call.organization_id, query.conversation_id
+            )
+            if cursor is None:
+                began = where
+            elif where != began:
+                raise Problem(409, "The conversation was merged into another one meanwhile.")
             page = await messages.search(
                 db, call.organization_id, wanted, cursor, limit, most_bytes=_BYTES
             )

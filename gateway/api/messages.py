@@ -141,7 +141,7 @@ async def events(call: Call) -> web.Response:
 async def search(call: Call) -> web.Response:
     """One page of messages that pass every filter."""
     query: shapes.MessageQuery = call.query
-    async with call.services.database.as_caller(call.caller) as db:
+    async with call.services.database.as_caller(call.caller, is_still=True) as db:
         wanted = await message_filter(db, call.organization_id, query)
         page = await messages.search(
             db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=MOST_BYTES

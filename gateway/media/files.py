@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import unquote
 from uuid import UUID
 
 from channels.download import Downloader, DownloadLater, DownloadRefused, File
@@ -146,7 +147,7 @@ class Files:
             content = await self._store.get(kept.storage_key)
             return replace(_described(attachment, kept), content=content)
         file = await self.fetch_url(attachment.url, max_bytes=max(left, 1))
-        named = attachment.filename or file.filename or file.url.partition("?")[0]
+        named = attachment.filename or file.filename or _last_of(file.url)
         said = attachment.content_type or file.content_type
         return replace(
             attachment,
@@ -155,6 +156,12 @@ class Files:
             filename=kinds.clean_name(named),
             content_type=said or kinds.type_of(file.content, None),
         )
+
+
+def _last_of(url: str) -> str:
+    """The last part of a URL's path, as it reads."""
+    path = url.partition("?")[0].partition("#")[0]
+    return unquote(path.rpartition("/")[2])
 
 
 def _of(attachment: Attachment, own: Mapping[UUID, Media]) -> Media | None:

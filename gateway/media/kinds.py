@@ -40,11 +40,20 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
     (0, b"fLaC", ("audio/flac",)),
     (0, b"\x1aE\xdf\xa3", ("video/webm", "audio/webm")),
     (4, b"ftypM4A", ("audio/mp4",)),
+    (4, b"ftyp3g2", ("video/3gpp2", "audio/3gpp2")),
     (4, b"ftyp3g", ("video/3gpp", "audio/3gpp")),
     (4, b"ftypqt", ("video/quicktime",)),
-    (4, b"ftyphei", ("image/heic",)),
-    (4, b"ftypavif", ("image/avif",)),
+    # https://www.iana.org/assignments/media-types/image/heic-sequence: by the file's brand
+    (4, b"ftyphei", ("image/heic", "image/heif")),
+    (4, b"ftyphev", ("image/heic-sequence", "image/heif-sequence", "image/heic", "image/heif")),
+    (4, b"ftypmif1", ("image/heif", "image/heic", "image/avif")),
+    (4, b"ftypmsf1", ("image/heif-sequence", "image/heic-sequence", "image/heif", "image/avif")),
+    (4, b"ftypavi", ("image/avif",)),
     (4, b"ftyp", ("video/mp4", "audio/mp4")),
+    (0, b"\x00\x00\x01\xba", ("video/mpeg",)),
+    (0, b"\x00\x00\x01\xb3", ("video/mpeg",)),
+    (0, b".snd", ("audio/basic",)),
+    (0, b"{\\rtf", ("text/rtf",)),
     (
         0,
         b"PK\x03\x04",
@@ -55,6 +64,7 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
             "application/vnd.openxmlformats-officedocument.presentationml.presentation",
             "application/vnd.oasis.opendocument.text",
             "application/vnd.oasis.opendocument.spreadsheet",
+            "application/vnd.apple.pkpass",
         ),
     ),
     (
@@ -65,7 +75,8 @@ _SIGNS: tuple[tuple[int, bytes, tuple[str, ...]], ...] = (
 )
 # Types without a signature of their own; none of them can run.
 _PLAIN = frozenset({"text/plain", "text/csv", "text/vcard", "text/calendar", "audio/aac"})
-_ALLOWED = _PLAIN.union(*(types for _, _, types in _SIGNS))
+_BITMAP = "image/bmp"  # its first two letters alone may be those of a text
+_ALLOWED = _PLAIN.union({_BITMAP}, *(types for _, _, types in _SIGNS))
 _HARMFUL = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\u0080-\u009f]')
 _LONGEST_NAME = 150
 
@@ -92,6 +103,8 @@ def _begins(content: bytes) -> tuple[str, ...]:
     for offset, sign, types in _SIGNS:
         if content.startswith(sign, offset):
             return types
+    if content.startswith(b"BM") and content[6:10] == bytes(4):
+        return (_BITMAP,)
     # Frames without a tag before them: eleven bits set (twelve for AAC), and the layer.
     if content[:1] == b"\xff" and len(content) > 1:
         if content[1] & 0xE6 == 0xE2:

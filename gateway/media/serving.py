@@ -55,18 +55,18 @@ async def answer(
     named = safety(kind, file.filename, any_origin=any_origin)
     named["ETag"] = f'"{file.id.hex}"'
     part = _part(headers, file.size, named["ETag"])
-    if part is None:
+    start, end = part or (0, file.size)
+    if part and start >= end:
         named |= {"Content-Range": f"bytes */{file.size}"}
         return web.Response(status=416, headers=named)
-    start, end = part
-    if end - start < file.size:
+    if part:
         named["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
     pieces = store.stream(file.storage_key, start, end)
     # Read the first piece now: while nothing is sent, a missing file can still be a 404.
     body = _Stream(await anext(pieces, b""), pieces, end - start, kind)
     if is_head:
         await body.close()
-    return web.Response(status=200 if end - start == file.size else 206, headers=named, body=body)
+    return web.Response(status=206 if part else 200, headers=named, body=body)
 
 
 def safety(kind: str, filename: str | None, *, any_origin: bool) -> dict[str, str]:
@@ -93,18 +93,16 @@ def _filename(name: str | None) -> str:
 
 
 def _part(headers: Mapping[str, str], size: int, etag: str) -> tuple[int, int] | None:
-    """(start, end) of the range that is asked for, None if it is empty (RFC 9110 §14).
+    """(start, end) of the range that is asked for, which may be empty (RFC 9110 §14).
 
-    Several ranges at once, or a malformed one, get the whole file.
+    None where there is none, several at once, or a malformed one: these get the whole file.
     """
     asked = _RANGE.fullmatch(headers.get("Range", "").strip())
     if asked is None or asked[1] == asked[2] == "" or headers.get("If-Range", etag) != etag:
-        return 0, size
+        return None
     if asked[1] == "":
-        start, end = max(size - int(asked[2]), 0), size
-    else:
-        start = int(asked[1])
-        end = min(int(asked[2]) + 1, size) if asked[2] else size
-        if asked[2] and int(asked[2]) < start:
-            return 0, size
-    return (start, end) if start < end else None
+        return max(size - int(asked[2]), 0), size
+    start = int(asked[1])
+    if asked[2] and int(asked[2]) < start:
+        return None
+    return start, min(int(asked[2]) + 1, size) if asked[2] else size

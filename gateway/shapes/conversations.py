@@ -60,8 +60,8 @@ class ConversationQuery(PageQuery):
 
     q: Line | None = Field(
         None,
-        description="words of the contact's name or addresses, or of what was said lately, as in "
-        "`GET /v1/messages`",
+        description="words of the contact's name or addresses, or of what was said lately (the "
+        "newest 200 messages that have them), as in `GET /v1/messages`",
     )
     channel: Channel | None = None
     assigned_to: Assignee | None = Field(

@@ -215,7 +215,8 @@ class MessageFilters(Shape):
     q: Line | None = Field(
         None,
         description="words that are all in subject and body, or all in the contact's names and "
-        'addresses: words, "phrases", beginnings*, -words that are not there, choices with `or`',
+        'addresses: words, "phrases", beginnings*, -words that are not there, choices with `or`; '
+        "422 where the messages of more than 20,000 contacts are asked for in this way",
     )
     since: Moment | None = None
     until: Moment | None = None

@@ -168,6 +168,14 @@ async def current(db: Connection, organization_id: UUID, conversation_id: UUID) 
     return found
 
 
+async def whereabouts(
+    db: Connection, organization_id: UUID, conversation_id: UUID
+) -> tuple[Any, ...] | None:
+    """Where its messages are: another value whenever some were merged into another one."""
+    row = await db.fetchrow(_SQL["whereabouts"], organization_id, conversation_id)
+    return tuple(row) if row else None
+
+
 async def get(db: Connection, organization_id: UUID, conversation_id: UUID) -> Row | None:
     """One conversation with its last message, also by an id that was merged into it."""
     row = await db.fetchrow(_SQL["get"], organization_id, conversation_id)

@@ -42,6 +42,8 @@ _LIMITS = (
 )
 # Whoever waited for a lock reads what its holder has stored, whatever the database's default is.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# Who asks in several statements, and is told of one moment.
+_BEGIN_STILL = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 _SERVICE = f"{_BEGIN}; SET LOCAL ROLE service_role; {_LIMITS}"
 # One plan per connection. It must be right for tables of any size, even if it is made while they
 # are empty: only plans that follow an index, in its order, remain.
@@ -173,12 +175,16 @@ class Database:
                 connection.terminate()  # as below
                 raise
 
-    def as_caller(self, caller: Caller, *, is_brief: bool = False) -> Transaction:
+    def as_caller(
+        self, caller: Caller, *, is_brief: bool = False, is_still: bool = False
+    ) -> Transaction:
         """A transaction under Row Level Security as the caller.
 
         `is_brief`: it waits for nothing, and others wait for it, so it counts towards no share.
+        `is_still`: it only reads, and all its statements see the same moment.
         """
-        return self._transaction(_opening(caller), None if is_brief else caller.organization_id)
+        opening = _opening(caller, _BEGIN_STILL if is_still else _BEGIN)
+        return self._transaction(opening, None if is_brief else caller.organization_id)
 
     def as_claims(self, auth_id: UUID) -> Transaction:
         """A transaction as whoever this `auth_users.auth_id` is, before we know who that is."""
@@ -247,18 +253,18 @@ async def _begin(connection: Connection, opening: str) -> None:
         ) from error
 
 
-def _opening(caller: Caller) -> str:
+def _opening(caller: Caller, begin: str) -> str:
     # Only UUIDs and our own words are put into this text, never anything as a caller sent it.
     if isinstance(caller, Staff):
-        return _opening_claims(caller.auth_id)
+        return _opening_claims(caller.auth_id, begin)
     return (
-        f"{_BEGIN}; SET LOCAL ROLE gateway_api; {_LIMITS}; "
+        f"{begin}; SET LOCAL ROLE gateway_api; {_LIMITS}; "
         f"SET LOCAL gateway.organization_id = '{UUID(str(caller.organization_id))}'"
     )
 
 
-def _opening_claims(auth_id: UUID) -> str:
-    return f"{_BEGIN}; SET LOCAL ROLE authenticated; {_LIMITS}; {_claims(auth_id)}"
+def _opening_claims(auth_id: UUID, begin: str = _BEGIN) -> str:
+    return f"{begin}; SET LOCAL ROLE authenticated; {_LIMITS}; {_claims(auth_id)}"
 
 
 def _claims(auth_id: UUID) -> str:

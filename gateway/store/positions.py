@@ -14,7 +14,8 @@ from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LENGTH = 4000
+# As a header may have: of thousands of transactions that run at once.
+_LENGTH = 32_000
 _TEXT = re.compile(
     r"(\d{1,16})/(\d{1,18}):(\d{1,18}):((?:\d{1,18},)*\d{1,18})?((?:/\d{1,18}/[0-9a-f]{32})*)",
     re.ASCII,

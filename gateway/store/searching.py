@@ -8,7 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.store.conversations import ConversationFilter
 from gateway.store.database import Connection
+from gateway.store.paging import Cursor
 from gateway.store.sql import queries
 
 _SQL = queries("searching")
@@ -36,14 +38,25 @@ async def searching(db: Connection) -> AsyncIterator[None]:
         ) from error
 
 
-async def conversations_matching(db: Connection, q: str) -> list[UUID]:
+async def conversations_matching(
+    db: Connection, q: str, wanted: ConversationFilter, cursor: Cursor | None
+) -> list[UUID]:
     """The caller's conversations that words find: by the contact, or by what was said lately.
 
-    By the contact a thousand at most, by what was said those of the newest 200 messages. Raises
-    `SearchError`.
+    By the contact as many as fill a page of what is wanted, by what was said those of the newest
+    200 messages. Raises `SearchError`.
     """
     async with searching(db):
-        rows = await db.fetch(_SQL["conversations"], q)
+        rows = await db.fetch(
+            _SQL["conversations"],
+            q,
+            wanted.channel,
+            wanted.assigned_to,
+            wanted.status,
+            wanted.unread,
+            cursor.at if cursor else None,
+            cursor.id if cursor else None,
+        )
     return [row[0] for row in rows]
 
 

@@ -50,7 +50,7 @@ async def set_apart(
     is_new = home == conversation_id
     if is_new:
         home = new_id
-        await db.execute(_SQL["make_apart"], organization_id, home)
+        await db.execute(_SQL["make_apart"], organization_id, home, conversation_id)
         await db.execute(_SQL["move_address"], organization_id, conversation_id, key, home)
     elif conversation_id in await merging_into(db, organization_id, home):
         return None  # its messages are here because its own conversation is being merged into this
@@ -59,6 +59,8 @@ async def set_apart(
     if not latest["ids"] and not is_new:
         return None
     await _move(db, organization_id, sources, latest["ids"], home)
+    if latest["is_all"]:
+        await db.execute(_SQL["all_here"], organization_id, home)
     if latest["is_all"] and places:
         await db.execute(_SQL["all_apart"], organization_id, conversation_id)
     return Apart(conversation_id=home, is_new=is_new, is_done=latest["is_all"])

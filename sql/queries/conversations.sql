@@ -73,6 +73,14 @@ ORDER BY a.created_at, a.written LIMIT 50;
 -- Under which id a conversation is found that may have been merged into another one.
 SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
+-- name: whereabouts
+-- The same, and whether it is being merged in steps, of which each has a time.
+SELECT c.id, c.merging_into, c.merging_at
+FROM gateway.conversations asked
+JOIN gateway.conversations c ON c.organization_id = asked.organization_id
+  AND c.id = coalesce(asked.merged_into, asked.id)
+WHERE asked.organization_id = $1 AND asked.id = $2;
+
 -- name: get
 -- One conversation, under its own id or under one that was merged into it.
 SELECT c.id, c.organization_id, c.lead_id, c.client_id,
@@ -176,7 +184,14 @@ SELECT a.address, a.conversation_id FROM gateway.conversation_addresses a
 WHERE a.organization_id = $1 AND a.address = gateway.address_key($2);
 
 -- name: make_apart
-INSERT INTO gateway.conversations (organization_id, id, is_linked) VALUES ($1, $2, true);
+-- What messages come to from conversation $3, until all of them are here.
+INSERT INTO gateway.conversations (organization_id, id, is_linked, coming_from)
+VALUES ($1, $2, true, $3);
+
+-- name: all_here
+-- Also of one that has been merged into it since.
+UPDATE gateway.conversations SET coming_from = NULL
+WHERE organization_id = $1 AND (id = $2 OR merged_into = $2) AND coming_from IS NOT NULL;
 
 -- name: move_address
 UPDATE gateway.conversation_addresses SET conversation_id = $4

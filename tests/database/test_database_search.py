@@ -57,6 +57,9 @@ CALL = (
     "SELECT id FROM gateway.search_messages($1, $2, $3, $4, NULL, NULL, $5, NULL, $6, $7,"
     " $8, $9, $10, $11, $12)"
 )
+CONVERSATIONS = (
+    "SELECT gateway.search_conversations($1, NULL, NULL, NULL, NULL, NULL, NULL, 1000) AS id"
+)
 # What reading everything would find; the words as PostgreSQL itself reads them.
 PLAIN = f"""
 SELECT id FROM messages WHERE organization_id = {ORG}
@@ -176,7 +179,7 @@ async def test_contacts_are_found(db: Connection) -> None:
         assert expected == await db.fetch(
             called(CALL, {3: "'sent'", 7: quoted(typed), 12: "60"})
         ), typed
-        found = await db.fetch("SELECT gateway.search_conversations($1) AS id", typed)
+        found = await db.fetch(CONVERSATIONS, typed)
         wanted = await db.fetch(
             "SELECT md5('conversation ' || n)::uuid AS id FROM unnest($1::int[]) n", list(contacts)
         )
@@ -208,16 +211,71 @@ async def test_many_contacts_with_few_on_the_page(db: Connection, wanted: int) -
         assert expected == await db.fetch(called(CALL, {**values, 7: "'yolanda'"})), narrowed
 
 
+MANY_CONTACTS = f"""
+INSERT INTO gateway.conversations (organization_id, id, status, last_message_at)
+  SELECT {ORG}, md5('guest ' || n)::uuid, CASE WHEN n % 600 = 0 THEN 'closed' ELSE 'open' END,
+    timestamptz '2025-01-01' + n * interval '1 minute' FROM generate_series(1, 1300) n;
+INSERT INTO gateway.conversation_addresses (organization_id, address, conversation_id, written)
+  SELECT {ORG}, 'u' || n || '@inn.example', md5('guest ' || n)::uuid, 'u' || n || '@inn.example'
+  FROM generate_series(1, 1300) n;
+INSERT INTO messages (id, organization_id, channel, direction, from_address, to_address, body,
+    status, lead_id, conversation_id, created_at)
+  SELECT md5('stay ' || n)::uuid, {ORG}, 'email', 'inbound', 'u' || n || '@inn.example', '+2',
+    'Stay', 'received', CASE WHEN n = 7 THEN md5('lead 1')::uuid END, md5('guest ' || n)::uuid,
+    timestamptz '2025-01-01' + n * interval '1 minute' FROM generate_series(1, 1300) n;
+"""  # noqa: S608
+
+
+async def test_all_contacts_are_found(db: Connection) -> None:
+    """Of more than a thousand contacts all messages are found, page by page and with any filter;
+    and all conversations that pass the filters of their list."""
+    await db.execute("RESET ROLE")
+    await db.execute(MANY_CONTACTS)
+    await db.execute("SET ROLE authenticated")
+    oldest = "timestamptz '2025-01-01 00:11Z'"
+    for narrowed in (
+        {},
+        {9: oldest},
+        {8: oldest},
+        {10: oldest, 11: "md5('x')::uuid"},
+        {4: "'u3@inn.example'"},
+        {5: "md5('guest 5')::uuid"},
+    ):
+        values = {**narrowed, 12: "1400"}
+        expected = await db.fetch(called(PLAIN, {**values, 7: "'stay'"}))
+        assert expected == await db.fetch(called(CALL, {**values, 7: "'inn.example'"})), narrowed
+    assert 1300 == len(await db.fetch(called(CALL, {7: "'inn.example'", 12: "1400"})))
+    of_lead = CALL.replace("NULL, NULL, $5", "md5('lead 1')::uuid, NULL, $5", 1)
+    found = await db.fetch(called(of_lead, {7: "'inn.example'", 12: "60"}))
+    assert 1 == len(found)
+    closed = CONVERSATIONS.replace("NULL, NULL, NULL, NULL", "NULL, NULL, 'closed', NULL", 1)
+    assert 2 == len(await db.fetch(closed, "inn.example"))
+
+
+async def test_more_contacts_than_can_be_asked(db: Connection) -> None:
+    """Where the messages of too many contacts would have to be looked for, nothing is left out in
+    silence: what the newest of them have is found, and for the rest the search is refused."""
+    await db.execute("RESET ROLE")
+    await db.execute(MANY_CONTACTS.replace("1300", "20100").replace("minute", "second"))
+    await db.execute("SET ROLE authenticated")
+    first = await db.fetch(called(CALL, {7: "'inn.example'", 12: "60"}))
+    assert first == await db.fetch(called(PLAIN, {7: "'stay'", 12: "60"}))
+    with pytest.raises(asyncpg.InvalidParameterValueError, match=r"more than 20,000 contacts: add"):
+        await db.fetch(called(CALL, {7: "'inn.example'", 9: "'2025-01-01 00:01Z'", 12: "60"}))
+    recent = {7: "'inn.example'", 8: "'2025-01-01 05:30Z'", 12: "1400"}
+    assert 301 == len(await db.fetch(called(CALL, recent)))
+
+
 async def test_conversations_by_what_was_said(db: Connection) -> None:
     """A word of a message finds the conversation that it is in."""
-    found = await db.fetch("SELECT gateway.search_conversations('quince') AS id")
+    found = await db.fetch(CONVERSATIONS, "quince")
     wanted = await db.fetch(
         called(PLAIN, {7: "'quince'", 12: "60"})
         .replace("SELECT id", "SELECT DISTINCT conversation_id AS id")
         .replace("ORDER BY created_at DESC, id DESC", "")
     )
     assert {row["id"] for row in wanted} == {row["id"] for row in found}
-    assert 13 == len(await db.fetch("SELECT gateway.search_conversations('parcel')"))
+    assert 13 == len(await db.fetch(CONVERSATIONS, "parcel"))
 
 
 async def test_pages_join(db: Connection) -> None:

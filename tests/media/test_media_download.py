@@ -93,6 +93,10 @@ async def test_a_url_that_is_not_encoded(
         ("attachment; filename=", ""),
         ("attachment; filename*=nonsense''%ff", "ÿ"),
         (";;;=", None),
+        (f"attachment; filename*{'9' * 4301}=a", None),
+        ("attachment; filename*=a; filename*0=b", None),
+        ("attachment; filename*=a%00b''c", None),
+        ("attachment; filename*=idna''%ff", None),
     ],
 )
 async def test_names(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import pytest
@@ -113,6 +114,26 @@ async def test_load(stage: Stage, kept: Files, files: FileServer, names: Names) 
         ),
     ) == await kept.load(stage.organization_id, given)
     assert () == await kept.load(stage.organization_id, ())
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/a/Rechnung%20M%C3%A4rz.pdf?x=/y", "Rechnung März.pdf"),
+        ("/a%2F..%2Fb.pdf", "b.pdf"),
+        ("/a%01%0Db%22.pdf", "a b_.pdf"),
+        ("/100%.pdf", "100%.pdf"),
+    ],
+)
+async def test_names_by_url(
+    stage: Stage, kept: Files, files: FileServer, names: Names, path: str, name: str
+) -> None:
+    """A file that has its name from its URL alone has it as it reads, and harmless."""
+    names.to("cdn.example.com", files)
+    files.has(unquote(path.partition("?")[0]), b"%PDF-1")
+
+    (loaded,) = await kept.load(stage.organization_id, [Attachment(url=f"{CDN}{path}")])
+    assert name == loaded.filename
 
 
 async def test_load_refused(

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from gateway.api.export_formats import COLUMNS, csv_lines
 from gateway.serve import bind
+from gateway.store import conversations
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.streaming import GoneError, Stream
 
@@ -122,17 +123,22 @@ def test_no_cell_is_a_formula(text: str, cell: str) -> None:
     assert csv_lines([row]).count(b'"') - 2 * text.count('"') == 2 * len(COLUMNS)
 
 
-async def test_a_revoked_key_reads_no_further(ask: Ask, gateway: Gateway) -> None:
-    """Who may no longer read is cut off while the file is made, and sees that it has no end."""
-    (one,) = await accepted(ask, 1)
+async def fill(gateway: Gateway, message_id: str, count: int) -> None:
+    """Put that many messages, more than any buffer holds, beside one that is there."""
     async with gateway.database.as_service() as db:
         await db.execute(
             "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
-            " body, conversation_id) SELECT organization_id, channel, direction, from_address,"
-            " to_address, repeat('x', 500000), conversation_id FROM messages,"
-            " generate_series(1, 100) WHERE id = $1",
-            UUID(one),
-        )
+            " body, html_body, conversation_id) SELECT organization_id, channel, direction,"
+            " from_address, to_address, body, repeat('x', 50000000 / $2), conversation_id"
+            " FROM messages, generate_series(1, $2) WHERE id = $1",
+            UUID(message_id), count,
+        )  # fmt: skip
+
+
+async def test_a_revoked_key_reads_no_further(ask: Ask, gateway: Gateway) -> None:
+    """Who may no longer read is cut off while the file is made, and sees that it has no end."""
+    (one,) = await accepted(ask, 1)
+    await fill(gateway, one, 100)
     headers = {"Authorization": f"Bearer {gateway.a.key}"}
     async with gateway.http.get("/v1/messages/export", headers=headers) as response:
         await response.content.readexactly(1000)
@@ -140,6 +146,30 @@ async def test_a_revoked_key_reads_no_further(ask: Ask, gateway: Gateway) -> Non
             await db.execute("UPDATE gateway.api_keys SET revoked_at = now()")
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
+
+
+@pytest.mark.parametrize("messages", [100, 1100], ids=["at once", "in steps"])
+async def test_what_is_merged_meanwhile_is_cut(ask: Ask, gateway: Gateway, messages: int) -> None:
+    """A file of a conversation whose messages go to another one while it is read has no end; the
+    next one has all of them."""
+    (one,), (other,) = await accepted(ask, 1), await accepted(ask, 1, to="+447700900124")
+    await fill(gateway, one, messages)
+    ids = [
+        (await ask("GET", f"/v1/messages/{each}")).body["conversation_id"] for each in (one, other)
+    ]
+    headers = {"Authorization": f"Bearer {gateway.a.key}"}
+    url = f"/v1/messages/export?format=jsonl&conversation_id={ids[0]}"
+    async with gateway.http.get(url, headers=headers) as response:
+        await response.content.readexactly(1000)
+        async with gateway.database.as_service() as db:
+            await conversations.merge(
+                db, gateway.a.organization_id, merged=UUID(ids[0]), kept=UUID(ids[1])
+            )
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+    if messages == 100:
+        again = await ask("GET", url)
+        assert messages + 2 == len(again.body.splitlines())
 
 
 @pytest.mark.parametrize("query", ["", "q=hello"])

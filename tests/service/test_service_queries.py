@@ -43,7 +43,16 @@ CALLERS = {
     *(("desk", name) for name in queries("desk") if name != "staff"),
     *(
         ("conversations", name)
-        for name in ("current", "get", "list", "last_messages", "last_lines", "reply", "change")
+        for name in (
+            "current",
+            "whereabouts",
+            "get",
+            "list",
+            "last_messages",
+            "last_lines",
+            "reply",
+            "change",
+        )
     ),
 }
 

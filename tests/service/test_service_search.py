@@ -6,13 +6,16 @@ import json
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 
 from channels.model import Channel
-from gateway.store import messages
-from gateway.store.database import ApiKey
-from gateway.store.searching import SearchError, searching
+from gateway.store import conversations as stored
+from gateway.store import messages, unlinking
+from gateway.store.database import ApiKey, Connection
+from gateway.store.searching import SearchError, corresponding, searching
+from gateway.store.unlinking import Apart
 from tests.service.wires import connect
 
 if TYPE_CHECKING:
@@ -178,6 +181,107 @@ async def test_an_address_walks_its_conversation(gateway: Gateway, ask: Ask) -> 
                 most_bytes=2**20,
             )
         assert expected == [str(row["id"]) for row in page.rows]
+
+
+async def test_what_needs_too_many_contacts(ask: Ask, gateway: Gateway) -> None:
+    """Where the messages of more contacts are asked for than can be looked for together, the list
+    and the export are refused; nothing is left out in silence."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO gateway.conversations (organization_id, id, name)"
+            " SELECT $1, gen_random_uuid(), 'Guest' FROM generate_series(1, 20001)",
+            gateway.a.organization_id,
+        )
+    for path in ("/v1/messages?q=guest", "/v1/messages/export?q=guest"):
+        answer = await ask("GET", path)
+        assert 422 == answer.status
+        assert answer.fields()["q"].startswith("finds more than 20,000 contacts: add a word, or")
+
+
+async def by_address(ask: Ask, address: str) -> int:
+    """How many messages an address finds."""
+    answer = await ask("GET", f"/v1/messages?limit=200&address={quote(address)}")
+    return len(answer.body["data"])
+
+
+async def long_one(ask: Ask, gateway: Gateway, address: str) -> UUID:
+    """The conversation of an address with 120 messages of long texts."""
+    one = UUID(await said(ask, "Hello", to=address))
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+            " body, conversation_id) SELECT organization_id, channel, direction, from_address,"
+            " to_address, repeat('long ', 4000), conversation_id FROM messages,"
+            " generate_series(1, 119) WHERE id = $1",
+            one,
+        )
+        where: UUID = await db.fetchval("SELECT conversation_id FROM messages WHERE id = $1", one)
+    return where
+
+
+async def test_an_address_amid_a_merge(gateway: Gateway, ask: Ask) -> None:
+    """While its conversation is merged in steps, or it is set apart in steps, an address finds all
+    its messages; afterwards it is looked for in its conversation alone."""
+    address, mine = "+447700900001", gateway.a.organization_id
+    where = await long_one(ask, gateway, address)
+    kept = await long_one(ask, gateway, "+447700900002")
+    async with gateway.database.as_service() as db:
+        assert await stored.merge(db, mine, merged=where, kept=kept) is None
+    assert 120 == await by_address(ask, address)
+    apart = UUID(int=7)
+    async with gateway.database.as_service() as db:
+        step = await unlinking.set_apart(db, mine, where, address, apart)
+    assert step == Apart(conversation_id=apart, is_new=True, is_done=False)
+    assert 120 == await by_address(ask, address)
+    while step and not step.is_done:
+        async with gateway.database.as_service() as db:
+            step = await unlinking.set_apart(db, mine, where, address, UUID(int=8))
+    async with gateway.database.as_service() as db:
+        assert [apart] == [
+            row[0]
+            for row in await db.fetch(
+                "SELECT DISTINCT conversation_id FROM messages WHERE to_address = $1", address
+            )
+        ]
+        assert apart == await of_address(db, gateway, address)
+
+
+async def of_address(db: Connection, gateway: Gateway, address: str) -> UUID | None:
+    """In which one conversation an address is looked for, by A's key."""
+    await db.execute(
+        "SELECT set_config('gateway.organization_id', $1, true)", str(gateway.a.organization_id)
+    )
+    await db.execute("SET LOCAL ROLE gateway_api")
+    return await corresponding(db, gateway.a.organization_id, address)
+
+
+@pytest.mark.parametrize("address", ["info@clinic.example", "+15550001111", "desk@old.example"])
+async def test_an_address_that_is_ours_as_well(gateway: Gateway, ask: Ask, address: str) -> None:
+    """An alias of ours, or what was a sender of ours once, finds all its messages, in whosever
+    conversation, though somebody wrote to it once as to anybody."""
+    await connect(gateway, "sendgrid", Channel.EMAIL, "desk@clinic.example")
+    async with gateway.database.as_service() as db:
+        for former in ("+15550001111", "Desk@Old.example"):
+            await db.execute(
+                "INSERT INTO gateway.senders (organization_id, account_id, channel, address)"
+                " SELECT organization_id, id, $2, $1 FROM gateway.provider_accounts"
+                " WHERE organization_id = $3 LIMIT 1",
+                former, "email" if "@" in former else "sms", gateway.a.organization_id,
+            )  # fmt: skip
+        await db.execute(
+            "DELETE FROM gateway.senders WHERE address IN ('+15550001111', 'Desk@Old.example')"
+        )
+    mail = {"channel": "email", "subject": "Hello"} if "@" in address else {}
+    await said(ask, "a copy", to=address, **mail)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+            " subject, body, status) SELECT $1, $2, 'inbound', $3 || n, $4, 's', 'b', 'received'"
+            " FROM generate_series(1, 3) n",
+            gateway.a.organization_id, "email" if mail else "sms",
+            "someone@x.example" if mail else "+4477009000", address,
+        )  # fmt: skip
+    assert 4 == await by_address(ask, address)
 
 
 async def test_an_address_in_any_form(gateway: Gateway, ask: Ask) -> None:

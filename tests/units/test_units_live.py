@@ -126,6 +126,13 @@ def test_a_place_as_text(
     assert str(place).isprintable()
 
 
+def test_a_place_amid_many_transactions() -> None:
+    """A place that was given while as many transactions run as PostgreSQL may have is taken."""
+    running = tuple(range(1_000_000_000, 1_000_002_000))
+    place = Position(AT, Snapshot(running[0], running[-1] + 1, running), ((5, UUID(int=1)),))
+    assert place == Position.read(str(place))
+
+
 @given(st.text() | st.from_regex(r"\d{1,9}/\d{1,5}:\d{1,5}:(\d{1,3},){0,4}\d{1,3}", fullmatch=True))
 def test_any_text_is_a_place_or_none(text: str) -> None:
     """What is no place is a ValueError; what is one, PostgreSQL takes for a snapshot."""

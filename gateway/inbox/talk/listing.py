@@ -76,7 +76,7 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
     organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
         here = await live.here(db)  # the page is told of whatever happens from here on
-    among, wrong = await _found(visit, wanted)
+    among, wrong = await _found(visit, wanted, cursor)
     async with visit.services.database.as_caller(visit.staff) as db:
         page = await conversations.search(
             db,
@@ -121,12 +121,15 @@ def _row(visit: Visit, row: Row) -> dict[str, Any]:
     }
 
 
-async def _found(visit: Visit, wanted: Wanted) -> tuple[list[UUID] | None, str]:
+async def _found(
+    visit: Visit, wanted: Wanted, cursor: Cursor | None
+) -> tuple[list[UUID] | None, str]:
     """The conversations that the words find (None: all), and what is wrong with the words."""
     if not wanted.q:
         return None, ""
     try:
         async with visit.services.database.as_caller(visit.staff) as db:
-            return await searching.conversations_matching(db, wanted.q), ""
+            chosen = wanted.filter(visit.staff.id)
+            return await searching.conversations_matching(db, wanted.q, chosen, cursor), ""
     except SearchError as error:
         return [], f"What you look for {error}."
