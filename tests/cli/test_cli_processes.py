@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import asyncpg
 import pytest
 
 from gateway.serve import bind
-from tests.cli.shell import Shell, free_port, get, until, users_of
+from tests.cli.shell import ROOT, Shell, free_port, get, until, users_of
 from tests.conftest import dsn_for
 
 
@@ -52,6 +53,38 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert 200 == metrics[0]
     assert 0 == code
     assert [] == [line for line in web.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&-", "<&- >&- 2>&-"])
+async def test_closed_streams(shell: Shell, closed: str) -> None:
+    """Web works where whoever starts it has closed its standard streams, and ends as it should."""
+    port = free_port()
+    web = await asyncio.create_subprocess_shell(
+        f"exec {sys.executable} -m gateway web --host 127.0.0.1 {closed}",
+        env={**shell.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)},
+        cwd=shell.folder,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        await until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 15)
+        web.terminate()
+        _, said = await asyncio.wait_for(web.communicate(), 15)
+    finally:
+        if web.returncode is None:
+            web.kill()
+
+    assert 0 == web.returncode
+    assert ("2>&-" not in closed) == (b"web is ready" in said)
+    assert b"rror" not in said
+
+
+async def answers(url: str) -> bool:
+    """Whether somebody listens there by now."""
+    try:
+        return (await get(url))[0] == 200
+    except aiohttp.ClientConnectionError:
+        return False
 
 
 async def test_two_of_several_processes(shell: Shell) -> None:
@@ -208,14 +241,6 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
     assert "Riverside Clinic" in title
     assert 0 == code
     await until(lambda: not users_of(folder), 15)
-
-
-async def answers(url: str) -> bool:
-    """Whether somebody listens there by now."""
-    try:
-        return (await get(url))[0] == 200
-    except aiohttp.ClientConnectionError:
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
