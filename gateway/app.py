@@ -210,7 +210,10 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
 
 
 def _path(request: web.Request) -> str:
-    """The path for the log, which must hold no link that signs somebody in."""
+    """The path for the log, without the token by which a link of ours opens something."""
+    resource = request.match_info.route.resource
+    if resource is not None and "token" in request.match_info:
+        return resource.canonical.replace("{token}", "***")
     path: str = storable(request.path)
     return path
 

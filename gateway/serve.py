@@ -51,11 +51,12 @@ class PortTakenError(Exception):
     """Another process listens on the port; one line that says what to do."""
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False, told_by: str = "PORT") -> socket.socket:
     """A socket to listen on, alone or `shared` with our other web processes.
 
-    Raises `PortTakenError`. Sharing is for processes of one parent only: two gateways that share a
-    port by accident would each get half of the other's requests.
+    Raises `PortTakenError`, which names what the port was told by. Sharing is for processes of one
+    parent only: two gateways that share a port by accident would each get half of the other's
+    requests.
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,7 +69,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
             bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        raise PortTakenError(f"PORT: cannot listen on {host}:{port}: {error.strerror}") from None
+        text = f"{told_by}: cannot listen on {host}:{port}: {error.strerror}"
+        raise PortTakenError(text) from None
     return bound
 
 

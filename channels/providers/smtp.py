@@ -85,6 +85,8 @@ def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:
 
 def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
     problems = [problem for names in TOGETHER for problem in credentials.together(values, *names)]
+    if ":" in values.get("host", "") and not _is_address(values["host"]):
+        problems.append(("host", "has a colon, and is no IPv6 address: a port is given as port="))
     if "port" in values and not 0 < int(values["port"]) < 65536:
         problems.append(("port", "is not between 1 and 65535"))
     if values.get("tls") == "none" and "password" in values and not _is_loopback(values):
@@ -94,12 +96,19 @@ def _problems(values: Mapping[str, str]) -> list[credentials.Problem]:
     return problems
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_loopback(values: Mapping[str, str]) -> bool:
     host = values.get("host", "")
-    try:
+    if _is_address(host):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+    return host.lower() == "localhost"
 
 
 def sign(raw: bytes, credentials: Mapping[str, str]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -20,8 +21,10 @@ MENDABLE = frozenset(
         "gateway.cli.output.NotShownError",
         "gateway.cli.why.NothingFoundError",
         "gateway.config.SettingsError",
+        "gateway.demo.story.NotAsPlannedError",
         "gateway.embedded.files.EmbeddedError",
         "gateway.dbmate.MigrationError",
+        "gateway.media.store.MediaStoreError",
         "gateway.serve.PortTakenError",
         "gateway.manage.setup.SetupError",
         "gateway.store.errors.DatabaseAwayError",
@@ -48,6 +51,24 @@ _commands: list[Callable[[typer.Typer], None]] = [
 ]
 for _add in _commands:
     _add(app)
+
+
+def _tell_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer's
+    if is_wanted:
+        from importlib.metadata import version  # it takes as long as all of the help
+
+        typer.echo(version("omnichannel-gateway"))
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """Options without a command."""
 
 
 def _is_text(argument: str) -> bool:

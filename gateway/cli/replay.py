@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 
 from gateway.cli.output import Json, err, out, show
+from gateway.cli.serving import store_of
 
 if TYPE_CHECKING:
     from gateway.receive.replaying import Replayed
@@ -120,7 +121,6 @@ async def _replay(
     from gateway.manage.setup import SetupError
     from gateway.media.files import Files
     from gateway.media.links import MediaLinks
-    from gateway.media.store import open_store
     from gateway.receive.hook_accounts import HookAccounts
     from gateway.receive.replaying import Replaying, Wanted
     from gateway.runtime import database_of
@@ -140,12 +140,11 @@ async def _replay(
                 if account is None:
                     raise SetupError(f"There is no account {account_id}.")
             vault = Vault(ready.gateway_secret_keys)
-            store = open_store(ready.gateway_media_url, ready.gateway_data)
             links = MediaLinks(vault, ready.base_url)
             replaying = Replaying(
                 database,
                 vault,
-                Files(database, store, links, downloader),
+                Files(database, store_of(ready), links, downloader),
                 HookAccounts(database, vault, ready.provider_api_urls),
             )
             wanted = Wanted(

@@ -11,6 +11,7 @@ from gateway.cli.output import err, out
 
 if TYPE_CHECKING:
     from gateway.config import Settings
+    from gateway.media.store import MediaStore
 
 SMTP_PORT = 9025
 
@@ -129,19 +130,26 @@ def demo(
 
 
 def _started() -> Settings:
-    from gateway.config import SettingsError, read_settings
+    from gateway.config import read_settings
     from gateway.logs import configure
-    from gateway.media.store import MediaStoreError, open_store
     from gateway.runtime import share_metrics
 
     settings = read_settings()
     share_metrics(settings.gateway_data)
-    try:
-        open_store(settings.gateway_media_url, settings.gateway_data)
-    except MediaStoreError as error:
-        raise SettingsError(f"GATEWAY_MEDIA_URL: {error}") from None
+    store_of(settings)
     configure(settings.log_level, settings.log_format)
     return settings
+
+
+def store_of(settings: Settings) -> MediaStore:
+    """Where files are kept; raises `SettingsError` where none can be."""
+    from gateway.config import SettingsError
+    from gateway.media.store import MediaStoreError, open_store
+
+    try:
+        return open_store(settings.gateway_media_url, settings.gateway_data)
+    except MediaStoreError as error:
+        raise SettingsError(f"GATEWAY_MEDIA_URL: {error}") from None
 
 
 def add_to(app: typer.Typer) -> None:

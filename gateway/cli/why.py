@@ -74,21 +74,28 @@ async def _find(organization_id: UUID | None, ref: str) -> _Found:
                 latest = rows[0] if rows else None
                 story = latest and await stored.story(db, latest["organization_id"], latest["id"])
                 reasons = () if story else await stored.suppressed(db, organization_id, ref)
+                owners = () if story else await stored.own(db, organization_id, ref)
         finally:
             await database.close()
     if not story:
-        raise NothingFoundError(_nothing(reasons))
+        raise NothingFoundError(_nothing(reasons, owners))
     return _Found(rows=rows, explanation=explain(story))
 
 
-def _nothing(reasons: Sequence[Row]) -> str:
+def _nothing(reasons: Sequence[Row], owners: Sequence[Row]) -> str:
     """No message; what is refused because of a suppression becomes none."""
     from gateway.standing import REASONS
 
-    text = (
-        "no message has this id, here or at a provider, and none went to or came from this "
-        "address; write numbers as +15551230001"
+    about = (
+        "and nobody at this address was written to or has written; write numbers as +15551230001"
     )
+    if owners:
+        whose = ", ".join(
+            f"organization {row['organization_id']} sends from it ({', '.join(row['channels'])})"
+            for row in owners
+        )
+        about = f"and the address is our own: {whose}; name a message's id, or somebody's address"
+    text = f"no message has this id, here or at a provider, {about}"
     for row in reasons:
         text += (
             f". Nothing is sent to it by {row['channel']}: it {REASONS[row['reason']]}, "

@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,10 @@ def alone(folder: Path) -> Iterator[None]:
 async def run_demo(
     settings: Settings, *, once: bool, port: int, out: Console, err: Console
 ) -> bool:
-    """Play the conversation, print it, and serve on unless `once`; whether all went well."""
-    stop = stop_on_signals()
+    """Play the conversation, print it, and serve on unless `once`; whether all went well.
+
+    Raises `NotAsPlannedError`, `PortTakenError`, or what keeps web or worker from starting.
+    """
     with err.status("Starting PostgreSQL ...") as status:
         async with _stage(settings, 0 if once else port, status.update) as stage:
             try:
@@ -75,6 +77,8 @@ async def run_demo(
             status.stop()
             print_conversation(conversation, out)
             if not once:
+                # Before, signals end it as they end any program: nothing has to be finished.
+                stop = stop_on_signals()
                 _invite(stage, out)
                 await stop.wait()
     return True
@@ -97,7 +101,7 @@ async def _stage(
             "supabase_anon_key": None,
         }
     )
-    bound = bind("127.0.0.1", port)
+    bound = bind("127.0.0.1", port, told_by="--port")
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     at: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
@@ -113,8 +117,7 @@ async def _stage(
             asyncio.create_task(serve_worker(ready, over)),
         ]
         try:
-            async with asyncio.timeout(_START_S):
-                await up.wait()
+            await _start(up, serving)
             async with aiohttp.ClientSession(at.result()) as sim:
                 settled = await settle(ready, url, sim)
                 headers = {"Authorization": f"Bearer {settled.key}"}
@@ -132,6 +135,19 @@ async def _stage(
             await asyncio.gather(*serving, return_exceptions=True)
             providers.cancel()
             await asyncio.gather(providers, return_exceptions=True)
+
+
+async def _start(up: asyncio.Event, serving: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until web answers; raises what keeps it, or the worker, from starting."""
+    starting = asyncio.create_task(up.wait())
+    done, _ = await asyncio.wait(
+        {starting, *serving}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED
+    )
+    starting.cancel()
+    for task in done:
+        await task
+    if not done:
+        raise NotAsPlannedError(f"web did not start within {_START_S:.0f} s")
 
 
 def _invite(stage: Stage, out: Console) -> None:

@@ -42,7 +42,7 @@ WORK = 900.0  # seconds that a slow disk may take to make a cluster, or to repla
 KEEP = 0.5  # seconds between two looks of `keep`
 BELIEVE = 2.0  # seconds for which `ensure` takes a holder's word that it cannot start
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class EmbeddedServer:
@@ -97,7 +97,7 @@ class EmbeddedServer:
         except OSError as error:
             raise EmbeddedError(why(error, self._layout)) from error
         if started:
-            log.warning("the holder of the embedded PostgreSQL was gone; another was started")
+            _log.warning("the holder of the embedded PostgreSQL was gone; another was started")
 
     async def keep(self) -> None:
         """Call `ensure` for ever: a long-running process has its database back after a kill -9."""
@@ -108,7 +108,7 @@ class EmbeddedServer:
                 await asyncio.to_thread(self.ensure)
             except EmbeddedError as error:
                 if str(error) != said:
-                    log.error("the embedded PostgreSQL does not start: %s", error)
+                    _log.error("the embedded PostgreSQL does not start: %s", error)
                 said = str(error)
 
     def __enter__(self) -> Self:
@@ -158,7 +158,7 @@ class EmbeddedServer:
             if (now := time.monotonic()) > deadline:
                 if now > began + WORK or not self._is_at_work():
                     raise EmbeddedError(self._layout.last_words("PostgreSQL is not ready in time"))
-                log.warning("the embedded PostgreSQL still starts, see %s", self._layout.log)
+                _log.warning("the embedded PostgreSQL still starts, see %s", self._layout.log)
                 deadline = now + timeout
             time.sleep(0.005)
 

@@ -98,6 +98,13 @@ async def suppressed(db: Connection, organization_id: UUID | None, text: str) ->
     return [dict(row) for row in found]
 
 
+async def own(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
+    """Whose sender the address is that somebody means: `organization_id, channels`, at most 20."""
+    meant = await _meant(db, organization_id, text)
+    found = await db.fetch(_SQL["own"], organization_id, list(meant.addresses))
+    return [dict(row) for row in found]
+
+
 async def _meant(db: Connection, organization_id: UUID | None, text: str) -> Reference:
     rows = await db.fetch(_SQL["countries"], organization_id)
     return reference(storable(text), [row["country"] for row in rows])

@@ -135,7 +135,8 @@ def _under_way(story: Story, queued: Queued, zone: tzinfo) -> Said:
         text = f"{what(story)} was being sent when the process that sends it ended."
         return f"{text} Another one looks after it.", _NO_WORKER
     refusal = last_event(story, "refused_for_now")
-    if queued.refusals and refusal is not None:
+    # What waits for its turn at a mail server has been refused by nobody.
+    if refusal is not None and (queued.refusals or queued.run_at > story.now + _SOON):
         return _refused_for_now(story, queued, refusal, zone)
     waited = story.now - queued.run_at
     if waited >= _STUCK:

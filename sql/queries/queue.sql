@@ -339,6 +339,9 @@ WHERE lease_until > now() AND lease_id <> $1
 RETURNING message_id;
 
 -- name: depth
+-- Due is what may be claimed: what a worker holds is being sent, which a mail server may take long for.
 SELECT channel, count(*) AS depth,
-  extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())) AS oldest_seconds
+  extract(epoch FROM now() - min(run_at) FILTER (
+    WHERE run_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+  )) AS oldest_seconds
 FROM gateway.queue GROUP BY channel;

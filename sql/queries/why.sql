@@ -108,6 +108,14 @@ CROSS JOIN LATERAL (
 WHERE $1::uuid IS NULL OR o.id = $1
 ORDER BY x.created_at DESC, x.channel, x.reason LIMIT 20;
 
+-- name: own
+-- Whose senders the addresses $2 are, and on which channels.
+SELECT s.organization_id, array_agg(DISTINCT s.channel ORDER BY s.channel) AS channels
+FROM gateway.senders s
+WHERE ($1::uuid IS NULL OR s.organization_id = $1)
+  AND lower(s.address) = ANY (ARRAY(SELECT lower(each) FROM unnest($2::text[]) AS each))
+GROUP BY s.organization_id ORDER BY s.organization_id LIMIT 20;
+
 -- name: countries
 -- The countries in which national numbers may be read: those of one organization, or of all.
 SELECT DISTINCT settings ->> 'country' AS country FROM organizations

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
 
-from tests.cli.shell import Shell, free_port, get, until, users_of
+from gateway.serve import bind
+from tests.cli.shell import ROOT, Shell, free_port, get, until, users_of
 from tests.conftest import dsn_for
 
 
@@ -50,6 +53,38 @@ async def test_readiness(new_shell: Shell, empty_database: str, server_dsn: str)
     assert 200 == metrics[0]
     assert 0 == code
     assert [] == [line for line in web.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&-", "<&- >&- 2>&-"])
+async def test_closed_streams(shell: Shell, closed: str) -> None:
+    """Web works where whoever starts it has closed its standard streams, and ends as it should."""
+    port = free_port()
+    web = await asyncio.create_subprocess_shell(
+        f"exec {sys.executable} -m gateway web --host 127.0.0.1 {closed}",
+        env={**shell.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)},
+        cwd=shell.folder,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        await until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 15)
+        web.terminate()
+        _, said = await asyncio.wait_for(web.communicate(), 15)
+    finally:
+        if web.returncode is None:
+            web.kill()
+
+    assert 0 == web.returncode
+    assert ("2>&-" not in closed) == (b"web is ready" in said)
+    assert b"rror" not in said
+
+
+async def answers(url: str) -> bool:
+    """Whether somebody listens there by now."""
+    try:
+        return (await get(url))[0] == 200
+    except aiohttp.ClientConnectionError:
+        return False
 
 
 async def test_two_of_several_processes(shell: Shell) -> None:
@@ -206,6 +241,39 @@ async def test_demo_serves_on(lone_shell: Shell, folder: Path) -> None:
     assert "Riverside Clinic" in title
     assert 0 == code
     await until(lambda: not users_of(folder), 15)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_demo_ended_early(lone_shell: Shell, folder: Path, number: signal.Signals) -> None:
+    """Either signal ends the demo before its story is told, and that is no success."""
+    port = free_port()
+    async with lone_shell.start("demo", "--once") as demo:
+        await until((folder / "demo" / "pgdata.new").exists)
+        while_it_starts = await demo.stop(number, 10)
+    async with lone_shell.start("demo", "--port", str(port)) as demo:
+        await until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+        while_it_tells = await demo.stop(number, 10)
+
+    assert 0 not in (while_it_starts, while_it_tells)
+    assert [] == [line for line in demo.lines if "Traceback" in line or "Ada" in line]
+    await until(lambda: not users_of(folder), 15)
+
+
+async def test_demo_that_cannot_start(lone_shell: Shell, folder: Path) -> None:
+    """What keeps web or worker from starting is told at once, in one line; of a port that is taken,
+    which option names another."""
+    (folder / "demo").mkdir()
+    (folder / "demo" / "media").write_text("no folder")
+    began = asyncio.get_running_loop().time()
+    without_files = await lone_shell.run("demo", "--once")
+    took = asyncio.get_running_loop().time() - began
+    with closing(bind("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = await lone_shell.run("demo", "--port", str(port), PORT="1")
+
+    assert f"{folder}/demo/media cannot be written" in without_files.complaint
+    assert took < 25
+    assert f"--port: cannot listen on 127.0.0.1:{port}: Address already in use" == taken.complaint
 
 
 async def test_embedded_web_and_worker(lone_shell: Shell, folder: Path) -> None:

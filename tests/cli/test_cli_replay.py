@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
@@ -145,3 +146,15 @@ async def test_a_database_that_goes_away(shell: Shell, db: Connection) -> None:
 
     assert done.complaint.startswith("the database has not all migrations")
     assert done.complaint.endswith("; continue with --since 2026-11-20T10:00:00+00:00")
+
+
+async def test_files_that_cannot_be_kept(shell: Shell, folder: Path) -> None:
+    """A folder for files that cannot be written is one line that names the setting."""
+    await set_up(shell)
+    (folder / "file").write_text("no folder")
+    clerk = shell.clerk()
+    named = await clerk.run("replay", GATEWAY_MEDIA_URL=str(folder / "file"))
+    own = await clerk.run("replay", GATEWAY_DATA=str(folder / "file"))
+
+    for done, where in ((named, folder / "file"), (own, folder / "file" / "media")):
+        assert done.complaint.startswith(f"GATEWAY_MEDIA_URL: {where} cannot be written: ")

@@ -8,6 +8,7 @@ import json
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -92,6 +93,16 @@ async def test_help_and_usage(lone_shell: Shell) -> None:
         assert (2, "") == (done.code, done.out)
         assert "Error" in done.err
         assert "Traceback" not in done.err
+
+
+def test_the_version() -> None:
+    """`--version` says it, alone; without a command the help is shown."""
+    runner = CliRunner()
+    said, without = runner.invoke(app, ["--version"]), runner.invoke(app, [])
+
+    assert (0, f"{version('omnichannel-gateway')}\n") == (said.exit_code, said.stdout)
+    assert "A messaging gateway" in without.output
+    assert "--version" in without.output
 
 
 async def test_an_organization_is_set_up(shell: Shell, database: str) -> None:

@@ -194,3 +194,35 @@ async def test_nothing_but_a_suppression(shell: Shell, rows: Connection) -> None
         assert "by whatsapp: it has asked for no more messages" in said
         assert f"2026-11-20 (told by: webhook; organization {here};" in said
     assert "Nothing is sent" not in (await ask(clerk, "+5511987654322")).complaint
+
+
+async def test_a_sender_of_ours(shell: Shell, rows: Connection) -> None:
+    """Of an address that messages are sent from it says whose that is, in any form of it, and not
+    that nothing was sent from it."""
+    await rows.execute(
+        """INSERT INTO gateway.provider_accounts (organization_id, id, provider, credentials)
+          SELECT id, id, 'twilio', '' FROM organizations;
+        INSERT INTO gateway.senders (organization_id, account_id, channel, address)
+          SELECT id, id, channel, '+15551230001'
+          FROM organizations, unnest('{whatsapp,sms}'::text[]) AS channel;
+        INSERT INTO gateway.senders (organization_id, account_id, channel, address)
+          SELECT id, id, 'email', 'Desk@clinic.example' FROM organizations ORDER BY id LIMIT 1"""
+    )
+    clerk = shell.clerk()
+    everywhere, one, mail = [
+        (await ask(clerk, *words)).complaint
+        for words in (
+            ("+1 555 123 0001",),
+            ("whatsapp:+15551230001", "--org", OTHER),
+            ("Clinic <desk@CLINIC.example>",),
+        )
+    ]
+
+    assert everywhere == (
+        "no message has this id, here or at a provider, and the address is our own: organization "
+        f"{ORG} sends from it (sms, whatsapp), organization {OTHER} sends from it (sms, whatsapp); "
+        "name a message's id, or somebody's address"
+    )
+    assert ORG not in one
+    assert f"organization {OTHER} sends from it (sms, whatsapp); name" in one
+    assert f"organization {ORG} sends from it (email); name" in mail

@@ -115,7 +115,10 @@ def test_every_log_line_is_explained(operating: str, root: Path) -> None:
     )
     written = re.findall(r'_log\.(info|warning|error|exception)\(\s*"([^"]+)"', source)
     written += [("info", text) for text in re.findall(r'info_each\(\s*_log,\s*"([^"]+)"', source)]
-    levels = {text: "error" if level == "exception" else level for level, text in written}
+    levels = {
+        text.replace("%s", "…"): "error" if level == "exception" else level
+        for level, text in written
+    }
     documented = {
         event: row[1]
         for row in _table(operating, "Logs")

@@ -109,6 +109,24 @@ async def test_the_queue_is_measured(gateway: Gateway, ask: Ask) -> None:
     assert (2, True) == (due[depth], 100 <= due[oldest] < 130)
 
 
+async def test_what_is_being_sent_is_not_due(gateway: Gateway, ask: Ask) -> None:
+    """What a worker holds counts in the depth and makes nothing late, until its lease is over."""
+    await ask("POST", "/v1/messages", SMS)
+    found = []
+    for seconds in (60, -60):
+        async with gateway.database.as_service() as db:
+            await db.execute(
+                "UPDATE gateway.queue SET run_at = now() - interval '600 s',"
+                " lease_id = gen_random_uuid(), lease_until = now() + make_interval(secs => $1)",
+                float(seconds),
+            )
+        found.append(await numbers(ask))
+    depth, oldest = ("gateway_queue_depth", ("sms",)), ("gateway_queue_oldest_seconds", ("sms",))
+
+    assert [1, 1] == [each[depth] for each in found]
+    assert [True, True] == [found[0][oldest] == 0, 600 <= found[1][oldest] < 630]
+
+
 async def test_reports_and_replies_are_counted(gateway: Gateway, ask: Ask) -> None:
     """Each message counts once as sent, failed, delivered, received, however often it is told."""
     ids = [(await ask("POST", "/v1/messages", SMS)).body["id"] for _ in range(2)]

@@ -49,6 +49,16 @@ def test_wrong_ones(given: dict[str, str], wrong: list[str]) -> None:
     assert [name for name, _ in caught.value.problems] == wrong
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9125", "mail.example.com:587", "::1:x", "h:"])
+def test_a_port_in_the_host(host: str) -> None:
+    """A port stands apart from the host, in which only an IPv6 address has colons."""
+    with pytest.raises(InvalidCredentials) as caught:
+        smtp.validate_credentials({"host": host})
+    ((name, problem),) = caught.value.problems
+    assert ("host", True) == (name, "port=" in problem)
+    assert {"host": "2001:db8::25"} == smtp.validate_credentials({"host": "2001:db8::25"})
+
+
 def test_the_url_never_has_the_password() -> None:
     """The URL to paste has the secret that is made for it, or none."""
     held = {"host": "h", "username": "u", "password": "the-mail-password"}

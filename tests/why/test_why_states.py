@@ -113,6 +113,25 @@ def test_given_back(status: str) -> None:
     assert now.endswith("It is tried again at once.")
 
 
+def test_a_turn_that_was_not_had() -> None:
+    """What no connection was free for has been refused by nobody, and is not about to be sent."""
+    busy = event("refused_for_now", error_code="busy_server", next_attempt_after=280.0)
+    later, advice = said(
+        "email",
+        "smtp",
+        status="sending",
+        **about(queued=queued(run_at=ago(seconds=-280), attempts=1), events=(busy,)),
+    )
+    due, _ = said(**about(queued=queued(attempts=1), events=(busy,)))
+    stuck, _ = said(**about(queued=queued(run_at=ago(minutes=7), attempts=1), events=(busy,)))
+
+    assert "was not taken for now. The mail server was busy with other mails" in later
+    assert "It is tried again in 4 minutes, on 26 Nov 2026, 14:04 UTC." in later
+    assert "Nothing has to be done: it goes on by itself." == advice
+    assert "is about to be sent" in due
+    assert "nobody takes it up" in stuck
+
+
 def test_an_account_that_does_not_open() -> None:
     """What waits for a key of ours needs an administrator; a provider's word of that name, none."""
     place = queued(run_at=ago(seconds=-90), attempts=1, refusals=1)
