@@ -282,6 +282,23 @@ async def test_three_at_once(empty_database: str) -> None:
     assert sorted(version for applied in done for version in applied) == VERSIONS
 
 
+async def test_down_at_once(database: str) -> None:
+    """What several take back at once is no more than one of them would; who comes to bring it up
+    meanwhile waits until that is done."""
+    to = VERSIONS[-4]
+    done = await asyncio.gather(*(migrate.down(database, to) for _ in range(2)))
+    assert VERSIONS[:-4:-1] == [version for taken_back in done for version in taken_back]
+    assert to == (await migrate.status(database)).applied[-1]
+
+    down = asyncio.create_task(migrate.down(database, VERSIONS[-6]))
+    up = await migrate.up(database)
+
+    assert (await down, up) in (
+        (VERSIONS[-4:-6:-1], VERSIONS[-5:]),
+        (VERSIONS[:-6:-1], VERSIONS[-3:]),
+    )
+
+
 async def test_two_databases_at_once(make_database: Callable[..., str]) -> None:
     """Databases of one cluster, which share their roles, can be migrated at once."""
     urls = [make_database() for _ in range(2)]
