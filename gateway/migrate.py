@@ -1,12 +1,13 @@
 """Brings a database to the schema in `sql/migrations`, and takes it back, with dbmate.
 
-dbmate sends each half of a file whole and in one transaction, and lets only one run at a time
-(https://github.com/amacneil/dbmate).
+dbmate sends each half of a file whole and in one transaction (https://github.com/amacneil/dbmate).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,8 @@ import asyncpg
 from gateway import dbmate
 from gateway.dbmate import TABLE, MigrationError, Tell
 from gateway.paths import sql_folder
-from gateway.store.pooler import NO_SESSION, is_direct, keeps_session
+from gateway.store import waits
+from gateway.store.pooler import NO_SESSION, can_notice, keeps_session
 
 __all__ = [
     "DatabaseMissingError",
@@ -82,16 +84,12 @@ async def up(
     The database is created where it does not exist. `tell` hears what it waits for. Raises
     MigrationError, also where somebody holds for longer than `held_seconds` what it needs.
     """
-    url = await _checked(owner_url)
-    return _APPLIED.findall(await dbmate.watched(owner_url, url, "migrate", tell, held_seconds))
+    async with _alone(owner_url, tell) as (_, url):
+        return _APPLIED.findall(await dbmate.watched(owner_url, url, "migrate", tell, held_seconds))
 
 
 async def down(
-    owner_url: str,
-    to: str | None = None,
-    tell: Tell = _silent,
-    *,
-    held_seconds: float = HELD_SECONDS,
+    url: str, to: str | None = None, tell: Tell = _silent, *, held_seconds: float = HELD_SECONDS
 ) -> list[str]:
     """Take back the last migration, or all that are later than version `to` ("0": everything).
 
@@ -99,8 +97,23 @@ async def down(
     """
     if to is not None and to not in (*versions(), "0"):
         raise MigrationError(f"{to!r} is no version: 'gateway migrate status' lists them (0: all)")
-    url = await _checked(owner_url)
-    applied = (await status(owner_url)).applied
+    taken_back: list[str] = []
+    async with _alone(url, tell) as (connection, its):
+        while await _later(connection, to):
+            out = await dbmate.watched(url, its, "rollback", tell, held_seconds)
+            taken_back += _TAKEN_BACK.findall(out)
+            if to is None:
+                break
+    return taken_back
+
+
+async def _later(connection: asyncpg.Connection[asyncpg.Record], to: str | None) -> bool:
+    """Whether anything later than version `to` is applied; asked of the one who is alone."""
+    try:
+        async with connection.transaction(readonly=True):
+            applied = sorted(await _applied(connection), key=int)
+    except _UNREACHED as error:
+        raise MigrationError(f"the database has gone: {' '.join(str(error).split())}") from None
     later = applied[-1:] if to is None else [v for v in applied if int(v) > int(to)]
     if unknown := [version for version in later if version not in versions()]:
         # dbmate would take back the last that it knows instead.
@@ -108,11 +121,7 @@ async def down(
             f"another version of the gateway has applied {', '.join(unknown)}: take that back with"
             " the version that brought it"
         )
-    taken_back: list[str] = []
-    for _ in later:
-        out = await dbmate.watched(owner_url, url, "rollback", tell, held_seconds)
-        taken_back += _TAKEN_BACK.findall(out)
-    return taken_back
+    return bool(later)
 
 
 async def status(url: str) -> MigrationStatus:
@@ -233,14 +242,20 @@ async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> set[str]:
     return {row["version"] for row in rows}
 
 
-async def _checked(url: str) -> str:
-    """The URL in dbmate's words, after a look at whether this login may migrate at all."""
+@asynccontextmanager
+async def _alone(
+    url: str, tell: Tell
+) -> AsyncIterator[tuple[asyncpg.Connection[asyncpg.Record], str]]:
+    """The connection by which nobody else migrates this database, and the URL in dbmate's words.
+
+    dbmate's own lock is that of one step. First looks whether this login may migrate at all.
+    """
     try:
         connection = await _connect(url)
     except DatabaseMissingError:
         connection = await _create(url)
     try:
-        # dbmate holds a lock of its session, which a transaction pooler would keep for ever.
+        # Locks of a session: a transaction pooler would keep them for ever.
         if not await keeps_session(connection, url, SESSION_SECONDS):
             raise MigrationError(f"{NO_SESSION}: set DATABASE_OWNER_URL to the server itself")
         found = await connection.fetchrow(
@@ -250,25 +265,21 @@ async def _checked(url: str) -> str:
             FROM pg_roles WHERE rolname = current_user
             """
         )
-        notices = await _can_notice(connection)
+        if found is None or not found["may"]:
+            login = found["login"] if found else "this login"
+            raise MigrationError(
+                f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or"
+                " has BYPASSRLS, because its functions must see past Row Level Security"
+            )
+        notices = await can_notice(connection)
+        wait = await waits.take_turn(
+            connection, url, tell, every=dbmate.LOOK_SECONDS, turn=dbmate.TURN_SECONDS
+        )
+        if wait:
+            raise MigrationError(f"gave up after {wait.seconds:.0f} s: {wait}")
+        yield connection, dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
     finally:
         await connection.close()
-    if found is None or not found["may"]:
-        login = found["login"] if found else "this login"
-        raise MigrationError(
-            f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
-            " BYPASSRLS, because its functions must see past Row Level Security"
-        )
-    return dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
-
-
-async def _can_notice(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-    """Whether its server can look after who has gone; a pooler refuses to be told of it."""
-    try:
-        await connection.execute("SET client_connection_check_interval = '1s'")
-    except asyncpg.PostgresError:  # not on every system
-        return False
-    return await is_direct(connection)
 
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:

@@ -121,7 +121,7 @@ class Rows:
                 conversation_id=conversation_id,
             ),
             "media": media,
-            "steps": steps.rows(message_id, request, draft, _PRIORITIES[request.priority]),
+            "steps": steps.rows(request, draft, _PRIORITIES[request.priority]),
             "written": standing.written(
                 message_id, draft.from_address, draft.to_address, content.subject
             )

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 from channels import email
 from channels.model import Channel
 from gateway.accept import recipients
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
-from gateway.ids import derived_id
+from gateway.ids import new_id
 from gateway.problems import FieldError
 from gateway.shapes.messages import FallbackStep, SendRequest
 from gateway.store.contacts import Row
@@ -122,18 +121,14 @@ def _errors(
         yield FieldError(f"fallback.{n}.{name}", text)
 
 
-def rows(message_id: UUID, request: SendRequest, draft: Draft, priority: int) -> list[Row]:
+def rows(request: SendRequest, draft: Draft, priority: int) -> list[Row]:
     """The messages that steps become, as they are kept until they are due.
 
-    Their ids follow from the first message's, so that none is ever stored twice.
+    Their ids are kept with them, so that none is ever stored twice. They do not follow from the
+    first message's, which its recipient may know: whoever may write `messages` could take them.
     """
     return [
-        {
-            "id": derived_id(message_id, "fallback", n),
-            "number": n,
-            "priority": priority,
-            **_row(step, made),
-        }
+        {"id": new_id(), "number": n, "priority": priority, **_row(step, made)}
         for n, (step, made) in enumerate(zip(request.fallback or (), draft.steps, strict=True))
     ]
 

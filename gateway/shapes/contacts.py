@@ -13,11 +13,11 @@ from gateway.shapes.base import (
     Given,
     Integer,
     JsonObject,
+    Long,
     Number,
     PageQuery,
     Shape,
     Short,
-    Text,
     without_nul,
 )
 
@@ -35,12 +35,12 @@ class LeadPatch(Shape):
     utm_medium: Short | None = None
     utm_campaign: Short | None = None
     status: Literal["new", "contacted", "qualified", "converted", "lost"] | None = None
-    tags: list[Short] | None = None
+    tags: Annotated[list[Short], Field(max_length=1000)] | None = None
     lead_score: Annotated[Integer, Field(ge=-(2**31), lt=2**31)] | None = None
     ai_score: Number | None = None
     assigned_to: UUID | None = None
     custom_fields: JsonObject | None = None
-    notes: Text | None = None
+    notes: Long | None = None
 
 
 class LeadIn(LeadPatch):
@@ -91,7 +91,7 @@ class ClientPatch(Shape):
     membership_start_date: date | None = None
     membership_end_date: date | None = None
     custom_fields: JsonObject | None = None
-    notes: Text | None = None
+    notes: Long | None = None
 
 
 class ClientIn(ClientPatch):

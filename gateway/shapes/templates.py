@@ -14,11 +14,11 @@ from gateway.shapes.base import (
     Given,
     JsonObject,
     Line,
+    Long,
     Name,
     PageQuery,
     Shape,
     Short,
-    Text,
     without_nul,
 )
 
@@ -38,7 +38,7 @@ class TemplateIn(Shape):
     type: Channel
     content: Source
     subject: Line | None = None
-    description: Text | None = None
+    description: Long | None = None
     category: Line | None = None
     is_active: bool = True
     tags: list[Short] = Field(default_factory=list, max_length=100)
@@ -52,7 +52,7 @@ class TemplatePatch(Shape):
     type: Given[Channel] = None
     content: Given[Source] = None
     subject: Line | None = None
-    description: Text | None = None
+    description: Long | None = None
     category: Line | None = None
     is_active: Given[bool] = None
     tags: Given[Annotated[list[Short], Field(max_length=100)]] = None

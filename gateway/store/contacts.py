@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import MOST_BYTES, Cursor, Page, cut_page
 from gateway.store.sql import queries
 from gateway.store.values import as_json
 
@@ -94,7 +94,10 @@ async def search(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """One page of leads or clients, newest first."""
+    """One page of leads or clients, newest first.
+
+    The one with which they come to `MOST_BYTES` is the page's last.
+    """
     rows = await db.fetch(
         _SQL[f"list_{kind}s"],
         organization_id,
@@ -103,8 +106,9 @@ async def search(
         cursor.at if cursor else None,
         cursor.id if cursor else None,
         limit + 1,
+        MOST_BYTES,
     )
-    return page(rows, limit)
+    return cut_page(rows, limit)
 
 
 async def get(db: Connection, kind: Kind, organization_id: UUID, contact_id: UUID) -> Row | None:

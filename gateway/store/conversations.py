@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, cut_page
 from gateway.store.sql import queries
 from gateway.store.telling import note
 from gateway.store.values import as_json, as_stored, storable
@@ -147,10 +147,7 @@ async def search(
         list(among) if among is not None else None,
         most_bytes,
     )
-    is_cut = bool(rows) and len(rows) < rows[0]["found"]
-    found = page(rows, limit, by="last_message_at", is_cut=is_cut)
-    for row in found.rows:
-        del row["found"]
+    found = cut_page(rows, limit, by="last_message_at")
     is_brief = most_bytes is None
     listed = await with_last_messages(db, organization_id, found.rows, is_brief=is_brief)
     return Page(listed, found.next_cursor)

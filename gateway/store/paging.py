@@ -19,7 +19,7 @@ _MICROSECOND = timedelta(microseconds=1)
 # first, and the queries that may meet one know this moment.
 NO_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _SIZE = 8 + 16
-# Of text in one page: 200 messages may have 600 MiB.
+# Of text in one page: 200 messages may have 600 MiB; leads, whatever their CRM has written.
 MOST_BYTES = 16 * 2**20
 
 
@@ -76,3 +76,14 @@ def page(
     if len(rows) <= limit and not is_cut:
         return Page(kept, None)
     return Page(kept, str(Cursor(kept[-1][by] or NO_TIME, kept[-1]["id"])))
+
+
+def cut_page(rows: Sequence[asyncpg.Record], limit: int, *, by: str = "created_at") -> Page:
+    """The same of rows of which the last may be missing, because all were too large together.
+
+    Each says how many there are (`found`), which is of no use to whoever asked.
+    """
+    kept = page(rows, limit, by=by, is_cut=bool(rows) and len(rows) < rows[0]["found"])
+    for row in kept.rows:
+        del row["found"]
+    return kept

@@ -57,6 +57,15 @@ async def keeps_session(connection: Direct, dsn: str, seconds: float) -> bool:
     return True
 
 
+async def can_notice(connection: Direct) -> bool:
+    """Whether its server can look after who has gone; a pooler refuses to be told of it."""
+    try:
+        await connection.execute("SET client_connection_check_interval = '1s'")
+    except asyncpg.PostgresError:  # not on every system
+        return False
+    return await is_direct(connection)
+
+
 class Opener:
     """Opens the connections of a pool; on one that a pooler answers no statement is prepared.
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import uuid4
 
 import asyncpg
 
@@ -42,6 +43,13 @@ WHERE application_name = $1 AND datname = current_database()
 _END = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE application_name = $1 AND datname = current_database()
+"""
+
+
+# Of the session, so that it is free again however the command ends; not dbmate's own lock.
+_BE_NEXT = """
+SET idle_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0;
+SELECT pg_advisory_lock(7045)
 """
 
 
@@ -95,6 +103,34 @@ async def watch(
     finally:
         if connection:
             connection.terminate()
+
+
+async def take_turn(
+    connection: asyncpg.Connection[asyncpg.Record],
+    dsn: str,
+    tell: Callable[[str], None],
+    *,
+    every: float,
+    turn: float,
+) -> Wait | None:
+    """Wait until nobody else migrates this database; nobody does while the connection is open.
+
+    Tells and gives up as `watch` does: the wait that took more than `turn` seconds.
+    """
+    name = f"gateway migrate {uuid4().hex[:12]}"
+    await connection.execute(f"SET application_name = '{name}'")
+    watching = asyncio.create_task(watch(dsn, name, tell, every=every, held=turn, turn=turn))
+    try:
+        await connection.execute(_BE_NEXT, timeout=turn + _CONNECT_SECONDS * 4)
+    except asyncpg.QueryCanceledError:
+        await asyncio.wait({watching}, timeout=_CONNECT_SECONDS)
+        if not watching.done():  # somebody else canceled it
+            raise
+        return watching.result()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    return None
 
 
 async def end(dsn: str, name: str) -> None:

@@ -68,16 +68,34 @@ FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
 ORDER BY c.created_at DESC;
 
 -- name: list_leads
-SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
-  utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
-  custom_fields, notes, last_contacted_at, converted_at, created_at, updated_at
-FROM leads
-WHERE organization_id = $1
-  AND ($2::text IS NULL OR status = $2)
-  AND ($3::text IS NULL OR lower(email) = lower($3))
-  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
-    OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
-ORDER BY created_at DESC, id DESC LIMIT $6;
+-- $7: once the texts of rows have so many bytes together the page ends. A text's size is known without it.
+-- `found` is how many there are without that limit.
+WITH page AS MATERIALIZED (
+  SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
+    utm_source, utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to,
+    custom_fields, notes, last_contacted_at, converted_at, created_at, updated_at
+  FROM leads
+  WHERE organization_id = $1
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR lower(email) = lower($3))
+    AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
+      OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
+  ORDER BY created_at DESC, id DESC LIMIT $6
+)
+SELECT p.*, (SELECT count(*) FROM page) AS found FROM page p
+WHERE p.id IN (
+  SELECT w.id FROM (
+    SELECT id, sum(size) OVER (
+      ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM (
+      SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
+        (first_name), (last_name), (name), (email), (phone), (source), (source_details::text),
+        (utm_source), (utm_medium), (utm_campaign), (tags::text), (custom_fields::text), (notes)
+      ) AS texts (text)) AS size
+      FROM page OFFSET 0
+    ) sizes
+  ) w WHERE coalesce(w.before, 0) < $7::integer)
+ORDER BY p.created_at DESC, p.id DESC;
 
 -- name: get_lead
 SELECT id, organization_id, first_name, last_name, name, email, phone, source, source_details,
@@ -124,17 +142,34 @@ WHERE l.organization_id = $1 AND l.id = $2
 RETURNING l.id;
 
 -- name: list_clients
-SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,
-  date_of_birth, gender, emergency_contact_name, emergency_contact_phone, membership_status,
-  membership_start_date, membership_end_date, invitation_id, custom_fields, notes, last_login_at,
-  created_at, updated_at
-FROM clients
-WHERE organization_id = $1
-  AND ($2::text IS NULL OR membership_status = $2)
-  AND ($3::text IS NULL OR lower(email) = lower($3))
-  AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
-    OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
-ORDER BY created_at DESC, id DESC LIMIT $6;
+-- $7 and `found` as of leads.
+WITH page AS MATERIALIZED (
+  SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,
+    date_of_birth, gender, emergency_contact_name, emergency_contact_phone, membership_status,
+    membership_start_date, membership_end_date, invitation_id, custom_fields, notes, last_login_at,
+    created_at, updated_at
+  FROM clients
+  WHERE organization_id = $1
+    AND ($2::text IS NULL OR membership_status = $2)
+    AND ($3::text IS NULL OR lower(email) = lower($3))
+    AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
+      OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
+  ORDER BY created_at DESC, id DESC LIMIT $6
+)
+SELECT p.*, (SELECT count(*) FROM page) AS found FROM page p
+WHERE p.id IN (
+  SELECT w.id FROM (
+    SELECT id, sum(size) OVER (
+      ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM (
+      SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
+        (first_name), (last_name), (name), (email), (phone), (gender), (emergency_contact_name),
+        (emergency_contact_phone), (membership_status), (custom_fields::text), (notes)
+      ) AS texts (text)) AS size
+      FROM page OFFSET 0
+    ) sizes
+  ) w WHERE coalesce(w.before, 0) < $7::integer)
+ORDER BY p.created_at DESC, p.id DESC;
 
 -- name: get_client
 SELECT id, organization_id, first_name, last_name, name, email, phone, is_active, email_verified,

@@ -2,24 +2,45 @@
 -- into the counters now and then, so that no template's row is a bottleneck; readers add those that wait.
 
 -- name: list
+-- $8: once the texts of rows have so many bytes together the page ends. A text's size is known without it.
+-- `found` is how many there are without that limit.
+WITH page AS MATERIALIZED (
+  SELECT id, organization_id, name, description, type, category, subject, content, variables, options,
+    is_active, tags, usage_count, last_used_at, created_at, updated_at
+  FROM message_templates
+  WHERE organization_id = $1
+    AND ($2::text IS NULL OR type = $2)
+    AND ($3::text IS NULL OR name = $3)
+    AND ($4::boolean IS NULL OR is_active = $4)
+    AND ($5::timestamptz IS NULL OR (created_at, id) < ($5, $6::uuid)
+      OR (created_at IS NULL AND $5 = '9999-01-01 00:00Z' AND id < $6)) -- paging.NO_TIME
+  ORDER BY created_at DESC, id DESC LIMIT $7
+)
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,
   ARRAY(SELECT each FROM unnest(t.variables) AS each WHERE each IS NOT NULL) AS variables,
   t.options, t.is_active,
   ARRAY(SELECT each FROM unnest(t.tags) AS each WHERE each IS NOT NULL) AS tags,
   least(coalesce(t.usage_count, 0) + coalesce(u.uses, 0), 2147483647)::integer AS usage_count,
-  greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at
-FROM message_templates t
+  greatest(t.last_used_at, u.used_at) AS last_used_at, t.created_at, t.updated_at,
+  (SELECT count(*) FROM page) AS found
+FROM page t
 LEFT JOIN LATERAL (
   SELECT sum(w.uses) AS uses, max(w.used_at) AS used_at FROM gateway.template_uses w
   WHERE w.organization_id = t.organization_id AND w.template_id = t.id
 ) u ON true
-WHERE t.organization_id = $1
-  AND ($2::text IS NULL OR t.type = $2)
-  AND ($3::text IS NULL OR t.name = $3)
-  AND ($4::boolean IS NULL OR t.is_active = $4)
-  AND ($5::timestamptz IS NULL OR (t.created_at, t.id) < ($5, $6::uuid)
-    OR (t.created_at IS NULL AND $5 = '9999-01-01 00:00Z' AND t.id < $6)) -- paging.NO_TIME
-ORDER BY t.created_at DESC, t.id DESC LIMIT $7;
+WHERE t.id IN (
+  SELECT w.id FROM (
+    SELECT id, sum(size) OVER (
+      ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM (
+      SELECT id, created_at, (SELECT sum(octet_length(text)) FROM (VALUES
+        (name), (description), (category), (subject), (content), (variables::text),
+        (options::text), (tags::text)
+      ) AS texts (text)) AS size
+      FROM page OFFSET 0
+    ) sizes
+  ) w WHERE coalesce(w.before, 0) < $8::integer)
+ORDER BY t.created_at DESC, t.id DESC;
 
 -- name: get
 SELECT t.id, t.organization_id, t.name, t.description, t.type, t.category, t.subject, t.content,

@@ -228,6 +228,40 @@ async def test_rows_that_cross_organizations(
     assert before == await dump(empty_database, "-s", "-N", "gateway")
 
 
+async def test_a_key_of_the_owner_with_our_name(
+    empty_database: str, connect: Connect, dump: Dump
+) -> None:
+    """It stays; that messages point at their own organization's clients holds beside it."""
+    connection = await connect(empty_database)
+    await document_made(connection)
+    await connection.execute(
+        "ALTER TABLE messages ADD client_id uuid CONSTRAINT messages_client_id_fkey"
+        " REFERENCES clients (id)"
+    )
+    before = await dump(empty_database, "-s", "-N", "gateway")
+    await migrate.up(empty_database)
+    keys = await connection.fetch(
+        "SELECT conname, convalidated, cardinality(conkey) FROM pg_constraint WHERE contype = 'f'"
+        " AND conrelid = 'messages'::regclass AND conname LIKE '%client_id%' ORDER BY 1"
+    )
+    assert [tuple(row) for row in keys] == [
+        ("messages_client_id_fkey", True, 1),
+        ("messages_organization_id_client_id_fkey", True, 2),
+    ]
+    theirs = await connection.fetchval(
+        "INSERT INTO clients (organization_id, email) VALUES ($1, 'x@b.example') RETURNING id",
+        BRAVO,
+    )
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="organization_id_client_id"):
+        await connection.execute(
+            "INSERT INTO messages (organization_id, channel, direction, from_address, to_address,"
+            " body, client_id) VALUES ($1, 'sms', 'inbound', '+1', '+2', 'x', $2)",
+            *(ACME, theirs),
+        )
+    await migrate.down(empty_database, "0")
+    assert before == await dump(empty_database, "-s", "-N", "gateway")
+
+
 async def test_every_name_of_the_document(db: Connection) -> None:
     """Every table, index, function and policy that the document names is there by its name."""
     text = document.DOCUMENT.read_text(encoding="utf-8")
@@ -280,6 +314,23 @@ async def test_three_at_once(empty_database: str) -> None:
     """Of several processes that migrate one database at once one does it, and all end well."""
     done = await asyncio.gather(*(migrate.up(empty_database) for _ in range(3)))
     assert sorted(version for applied in done for version in applied) == VERSIONS
+
+
+async def test_down_at_once(database: str) -> None:
+    """What several take back at once is no more than one of them would; who comes to bring it up
+    meanwhile waits until that is done."""
+    to = VERSIONS[-4]
+    done = await asyncio.gather(*(migrate.down(database, to) for _ in range(2)))
+    assert VERSIONS[:-4:-1] == [version for taken_back in done for version in taken_back]
+    assert to == (await migrate.status(database)).applied[-1]
+
+    down = asyncio.create_task(migrate.down(database, VERSIONS[-6]))
+    up = await migrate.up(database)
+
+    assert (await down, up) in (
+        (VERSIONS[-4:-6:-1], VERSIONS[-5:]),
+        (VERSIONS[:-6:-1], VERSIONS[-3:]),
+    )
 
 
 async def test_two_databases_at_once(make_database: Callable[..., str]) -> None:

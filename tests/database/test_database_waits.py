@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from gateway import migrate
+from gateway.store import waits
 from tests.database import document
 
 if TYPE_CHECKING:
@@ -82,6 +83,23 @@ async def test_it_gives_up(empty_database: str, crm: Connection, connect: Connec
     status = await migrate.status(empty_database)
     await crm.execute("COMMIT")
     assert list(status.pending) == await migrate.up(empty_database)
+
+
+async def test_its_turn(database: str, connect: Connect) -> None:
+    """Who migrates is alone for as long as all of it takes; who waits for that too long is told
+    whose session that is."""
+    first, second = [await connect(database) for _ in range(2)]
+    told: list[str] = []
+    assert await waits.take_turn(first, database, told.append, every=0.1, turn=0.5) is None
+
+    wait = await waits.take_turn(second, database, told.append, every=0.1, turn=0.5)
+
+    text = f"another migration is at work (process {first.get_server_pid()} of "
+    assert wait
+    assert str(wait).startswith(text)
+    assert [f"waiting: {wait}"] == told
+    await first.close()
+    assert await waits.take_turn(second, database, told.append, every=0.1, turn=5) is None
 
 
 async def test_nothing_goes_on_waiting(

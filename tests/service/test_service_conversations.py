@@ -351,6 +351,57 @@ async def test_linking(gateway: Gateway, ask: Ask) -> None:
     assert who >= 2
 
 
+PHONES = {
+    "lead": "UPDATE leads SET phone = $2 WHERE id = $1",
+    "client": "UPDATE clients SET phone = $2 WHERE id = $1",
+}
+DELETED = {
+    "lead": "DELETE FROM leads WHERE id = $1",
+    "client": "DELETE FROM clients WHERE id = $1",
+}
+
+
+@pytest.mark.parametrize("kind", ["lead", "client"])
+async def test_who_was_linked_is_deleted(gateway: Gateway, ask: Ask, kind: str) -> None:
+    """What was said of them is over: the next message is another's who has the number. Whom staff
+    take away stays away."""
+    first, second = [
+        (await ask("POST", f"/v1/{kind}s", {"email": f"{name}@c.example"})).body["id"]
+        for name in ("ann", "eve")
+    ]
+    await by_sms(gateway)
+    (found,) = await listed(ask)
+    path, whose = f"/v1/conversations/{found['id']}", f"{kind}_id"
+    await ask("POST", f"{path}/link", {whose: first})
+    async with gateway.database.as_service() as db:
+        await db.execute("RESET ROLE")
+        await db.execute(PHONES[kind], second, ANN)
+        await db.execute(DELETED[kind], first)
+    await by_sms(gateway)
+    assert [second] == [row["contact"][whose] for row in await listed(ask)]
+
+    await ask("POST", f"{path}/link", {whose: None})
+    await by_sms(gateway)
+    assert [None] == [row["contact"][whose] for row in await listed(ask)]
+
+
+async def test_one_of_two_who_were_linked_is_deleted(gateway: Gateway, ask: Ask) -> None:
+    """The other is still whom staff have named, until they are deleted, too."""
+    lead = (await ask("POST", "/v1/leads", {"first_name": "Ann"})).body["id"]
+    client = (await ask("POST", "/v1/clients", {"email": "ann@c.example"})).body["id"]
+    await by_sms(gateway)
+    (found,) = await listed(ask)
+    named = {"lead_id": lead, "client_id": client}
+    assert 200 == (await ask("POST", f"/v1/conversations/{found['id']}/link", named)).status
+    seen = []
+    for kind, who in (("lead", lead), ("client", client)):
+        async with gateway.database.as_service() as db:
+            await db.execute("RESET ROLE")
+            await db.execute(DELETED[kind], who)
+            seen.append(await db.fetchval("SELECT is_linked FROM gateway.conversations"))
+    assert [True, False] == seen
+
+
 @pytest.mark.parametrize("who", ["key", "owner", "member"])
 async def test_other_organizations(gateway: Gateway, ask: Ask, who: str) -> None:
     """Another organization sees, changes and joins nothing, and is told that there is nothing."""

@@ -9,6 +9,7 @@ import pytest
 
 from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
+from gateway.ids import derived_id
 from gateway.metrics import Metrics
 from tests.service.falling import (
     ADA,
@@ -170,6 +171,20 @@ async def test_two_workers(gateway: Gateway, ask: Ask) -> None:
     assert {("Hello", "canceled"), ("Again", "pending")} == {
         (row["body"], row["status"]) for row in theirs
     }
+
+
+async def test_nobody_can_take_the_id_of_a_step(gateway: Gateway, ask: Ask) -> None:
+    """Who knows a message's id, as its recipient does, does not know that of what follows it."""
+    first = await send(ask, "sms", ADA, **SMS)
+    taken = """INSERT INTO messages (id, organization_id, channel, direction, from_address,
+      to_address, body) VALUES ($1, $2, 'sms', 'inbound', '+1', '+2', 'Taken')"""
+    guessed = derived_id(first["id"], "fallback", 0)
+    await run(gateway, taken, guessed, gateway.b.organization_id)
+    await late(gateway)
+
+    assert 1 == await follow(gateway)
+
+    assert [("sms", "canceled"), ("email", "pending")] == await shown(ask)
 
 
 async def test_a_chain(gateway: Gateway, ask: Ask, api: Api) -> None:

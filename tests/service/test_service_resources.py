@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -185,3 +187,54 @@ async def test_bad_contacts(gateway: Gateway, ask: Ask) -> None:
     # A client of another organization is not told of, beyond that the address cannot be used.
     foreign = await ask("POST", "/v1/clients", client, key=gateway.b.key)
     assert 409 == foreign.status
+
+
+LARGE = """UPDATE leads SET notes = repeat('x', 3 * 1024 * 1024);
+UPDATE clients SET custom_fields = jsonb_build_object('x', repeat('x', 3 * 1024 * 1024));
+UPDATE message_templates SET variables = ARRAY[repeat('x', 3 * 1024 * 1024)];"""
+
+
+@pytest.mark.parametrize("kind", ["leads", "clients", "templates"])
+async def test_pages_of_large_rows(gateway: Gateway, ask: Ask, kind: str) -> None:
+    """A page ends with the row that fills its 16 MiB, whatever a CRM has written; none is lost."""
+    made = []
+    for n in range(8):
+        new = {**TEMPLATE, "name": f"n{n}"} if kind == "templates" else {"email": f"n{n}@x.example"}
+        made.append((await ask("POST", f"/v1/{kind}", new)).body["id"])
+    async with gateway.database.as_service() as db:
+        await db.execute("RESET ROLE")
+        await db.execute(LARGE)
+
+    first = (await ask("GET", f"/v1/{kind}?limit=200")).body
+    second = (await ask("GET", f"/v1/{kind}?limit=2&cursor={first['next_cursor']}")).body
+
+    assert (6, 2, None) == (len(first["data"]), len(second["data"]), second["next_cursor"])
+    assert made[::-1] == [row["id"] for row in first["data"] + second["data"]]
+    assert first["data"][0] == (await ask("GET", f"/v1/{kind}/{made[-1]}")).body
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "most", "too_much"),
+    [
+        ("leads", "notes", "x" * 2**20, "x" * (2**20 + 1)),
+        ("leads", "tags", ["x"] * 1000, ["x"] * 1001),
+        ("clients", "notes", "x" * 2**20, "x" * (2**20 + 1)),
+        ("templates", "description", "x" * 2**20, "x" * (2**20 + 1)),
+    ],
+)
+async def test_how_long_they_may_be(
+    ask: Ask, kind: str, field: str, most: Any, too_much: Any
+) -> None:
+    """What a request says of them has a bound, when they are made and when they are changed."""
+    new = TEMPLATE if kind == "templates" else {"email": "ada@x.example"}
+
+    async def say(method: str, path: str, body: dict[str, Any]) -> Any:
+        return await ask(method, path, data=io.BytesIO(json.dumps(body).encode()))
+
+    made = await say("POST", f"/v1/{kind}", {**new, field: most})
+    refused = await say("POST", f"/v1/{kind}", {**new, field: too_much})
+    unchanged = await say("PATCH", f"/v1/{kind}/{made.body['id']}", {field: too_much})
+
+    assert (201, most) == (made.status, made.body[field])
+    for answer in (refused, unchanged):
+        assert (422, {field}) == (answer.status, set(answer.fields()))
