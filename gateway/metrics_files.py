@@ -15,6 +15,7 @@ from typing import Any
 
 from prometheus_client import mmap_dict, values
 
+from gateway.folders import own
 from gateway.logs import logger
 
 _log = logger(__name__)
@@ -65,6 +66,7 @@ class ReservedFile(mmap_dict.MmapedDict):
 
     def __init__(self, filename: str) -> None:
         with Path(filename).open("ab") as file:
+            own(Path(filename), Path(filename).parent)
             has_place = _reserve(file.fileno(), _FIRST)
         if has_place:
             super().__init__(filename)  # type: ignore[no-untyped-call]
