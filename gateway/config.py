@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,10 @@ from channels import providers
 # Only those of our providers: a variable that ends so may be any other program's.
 _API_URLS = {f"{name}_API_URL".upper(): name for name in providers.NAMES}
 _SECRET = 32
+_POSTGRES = (
+    *("PGPASSWORD", "PGPASSFILE", "PGUSER", "PGDATABASE"),
+    *("PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"),
+)
 
 
 class SettingsError(Exception):
@@ -192,6 +197,17 @@ def read_settings() -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def postgres_environment() -> dict[str, str]:
+    """What asyncpg finds in the environment beside an address, for a program that is to find it.
+
+    HOME has .pgpass; a user without a name may have none.
+    """
+    found = {name: value for name in _POSTGRES if (value := os.environ.get(name))}
+    with suppress(RuntimeError):
+        found["HOME"] = str(Path.home())
+    return found
 
 
 def use_metrics_folder(folder: Path) -> None:

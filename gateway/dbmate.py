@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
+from gateway.config import postgres_environment
 from gateway.embedded.programs import dying_with_us
 from gateway.paths import sql_folder
 from gateway.store import waits
@@ -44,7 +45,8 @@ def url_of(url: str, *, encrypted: bool | None, notices: bool = False) -> str:
         folder, _, port = server.partition(":")
         parts = parts._replace(netloc=login + at)
         query |= {"host": unquote(folder), **({"port": port} if port else {})}
-    if query.get("sslmode", "prefer") in {"allow", "prefer"}:
+    query.setdefault("sslmode", postgres_environment().get("PGSSLMODE", "prefer"))
+    if query["sslmode"] in {"allow", "prefer"}:
         if encrypted is None:
             host = query.get("host") or parts.hostname or ""
             encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
@@ -94,8 +96,8 @@ async def run(url: str, command: str) -> str:
         "--migrations-table", TABLE,
         "--migrations-dir", str(sql_folder() / "migrations"),
         command,
-        # Nothing of our environment, which may hold settings of dbmate's own; HOME has .pgpass.
-        env={"DATABASE_URL": url, "HOME": str(Path.home())},
+        # Nothing else of our environment, which may hold settings of dbmate's own.
+        env={"DATABASE_URL": url, **postgres_environment()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
