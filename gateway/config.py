@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         if value is not None:
             if not value.startswith(("postgres://", "postgresql://")):
                 raise ValueError("must begin with postgresql://")
-            _check_port(value)
+            _check_servers(value)
         return value
 
     @field_validator("public_url", "supabase_url", "gateway_url")
@@ -156,6 +156,22 @@ def _origin(value: str) -> str:
     if url.raw_path != "/" or url.user is not None:
         raise ValueError("each must be an origin, as https://host:port, without path and user")
     return str(url.origin()).lower()
+
+
+def _check_servers(url: str) -> None:
+    """Each of the servers of a database: libpq and asyncpg take several, as host:port,host:port."""
+    _, at, servers = urlsplit(url).netloc.rpartition("@")
+    try:
+        for server in servers.split(","):
+            _check_port(f"//{server}")
+    except ValueError:
+        if at or "@" not in url:
+            raise
+    else:
+        if "#" not in url:
+            return
+    # They end what urlsplit takes for the servers.
+    raise ValueError("a #, / or ? in its password must be written as %23, %2F or %3F")
 
 
 def _check_port(url: str) -> None:

@@ -26,21 +26,31 @@ _NOTICE = {"client_connection_check_interval": "1000"}  # ms
 TURN_SECONDS = 600.0  # for another migration
 
 Tell = Callable[[str], None]
+Server = str | tuple[str, int]
 
 
 class MigrationError(Exception):
     """The database could not be migrated; the message is one line that says what to do."""
 
 
-def url_of(url: str, *, encrypted: bool | None, notices: bool = False) -> str:
+def url_of(
+    url: str, *, encrypted: bool | None, notices: bool = False, reached: Server | None = None
+) -> str:
     """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
 
     `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
-    `notices`: the server is to notice when dbmate is gone, whatever it waits for.
+    `notices`: the server is to notice when dbmate is gone, whatever it waits for. `reached`: the
+    one of its servers that asyncpg chose, as a socket's path or host and port; the driver takes
+    one alone.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     login, at, server = parts.netloc.rpartition("@")
+    if reached is not None:
+        server = _written(reached)
+        parts = parts._replace(netloc=login + at + server)
+        for chosen in ("host", "port", "target_session_attrs"):
+            query.pop(chosen, None)
     if server.startswith(("/", "%2F", "%2f")):  # a socket's folder, which Go takes for no host
         folder, _, port = server.partition(":")
         parts = parts._replace(netloc=login + at)
@@ -111,6 +121,14 @@ async def run(url: str, command: str) -> str:
     if process.returncode:
         raise MigrationError(f"dbmate {command} failed: {one_line(err.decode(), url)}")
     return out.decode()
+
+
+def _written(server: Server) -> str:
+    if isinstance(server, str):
+        folder, _, port = server.rpartition("/.s.PGSQL.")
+        return f"{quote(folder, safe='')}:{port}"
+    host, number = server
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _with(url: str, **settings: str) -> str:

@@ -7,6 +7,7 @@ dbmate sends each half of a file whole and in one transaction, and lets only one
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -198,10 +199,11 @@ def _version(path: Path) -> str:
     return path.name.partition("_")[0]
 
 
-async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+async def _connect(url: str, *, database: str | None = None) -> asyncpg.Connection[asyncpg.Record]:
     try:
         return await asyncpg.connect(
             url,
+            database=database,
             timeout=CONNECT_SECONDS,
             command_timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # a few statements, and perhaps a pooler that forgets them
@@ -250,7 +252,7 @@ async def _checked(url: str) -> str:
             FROM pg_roles WHERE rolname = current_user
             """
         )
-        notices = await _can_notice(connection)
+        notices, reached = await _can_notice(connection), _server_of(connection)
     finally:
         await connection.close()
     if found is None or not found["may"]:
@@ -259,7 +261,12 @@ async def _checked(url: str) -> str:
             f"{login} may not migrate: set DATABASE_OWNER_URL to a login that is superuser or has"
             " BYPASSRLS, because its functions must see past Row Level Security"
         )
-    return dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
+    return dbmate.url_of(url, encrypted=found["ssl"], notices=notices, reached=reached)
+
+
+def _server_of(connection: asyncpg.Connection[asyncpg.Record]) -> dbmate.Server:
+    # asyncpg tells nobody which of several it has reached.
+    return connection._addr  # type: ignore[no-any-return,attr-defined]  # noqa: SLF001
 
 
 async def _can_notice(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
@@ -273,8 +280,13 @@ async def _can_notice(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
 
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:
     """Make the database and connect to it, also when somebody else makes it at this moment."""
+    reached = None
+    with suppress(MigrationError):  # dbmate says why it cannot be had
+        beside = await _connect(url, database="postgres")
+        reached = _server_of(beside)
+        await beside.close()
     try:
-        await dbmate.run(dbmate.url_of(url, encrypted=None), "create")
+        await dbmate.run(dbmate.url_of(url, encrypted=None, reached=reached), "create")
     except MigrationError as error:
         try:
             return await _connect(url)

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 
-from gateway import dbmate
+from gateway import dbmate, migrate
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,35 @@ from gateway import dbmate
 def test_the_same_server(given: str, expected: str) -> None:
     """A socket may stand as the host, as libpq and asyncpg take it; what is encrypted is said."""
     assert expected == dbmate.url_of(given, encrypted=None)
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected"),
+    [
+        (("b", 2), "postgres://me:pw@b:2/x?sslmode=require"),
+        (("::1", 2), "postgres://me:pw@[::1]:2/x?sslmode=require"),
+        ("/run/pg/.s.PGSQL.7", "postgres://me:pw@/x?sslmode=require&host=/run/pg&port=7"),
+    ],
+)
+def test_one_of_several_servers(reached: dbmate.Server, expected: str) -> None:
+    """Of several, dbmate's driver is given the one that asyncpg has reached."""
+    several = "postgresql://me:pw@a:1,b:2/x?sslmode=require&target_session_attrs=primary"
+    assert expected == dbmate.url_of(several, encrypted=True, reached=reached)
+
+
+async def test_several_servers(empty_database: str) -> None:
+    """A database whose first server is away is made and migrated on the next one."""
+    parts = urlsplit(empty_database)
+    query = dict(parse_qsl(parts.query))
+    query |= {"host": f"/nowhere,{query['host']}", "port": f"1,{query.get('port', '5432')}"}
+    several = urlunsplit(parts._replace(path=f"{parts.path}_new", query=urlencode(query)))
+    try:
+        assert list(migrate.versions()) == await migrate.up(several)
+        assert () == (await migrate.status(several)).pending
+    finally:
+        connection = await asyncpg.connect(empty_database)
+        await connection.execute(f'DROP DATABASE IF EXISTS "{parts.path[1:]}_new" WITH (FORCE)')
+        await connection.close()
 
 
 @pytest.mark.parametrize("named", ["PGPASSWORD", "PGPASSFILE", "HOME"])
