@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,10 @@ from channels import providers
 # Only those of our providers: a variable that ends so may be any other program's.
 _API_URLS = {f"{name}_API_URL".upper(): name for name in providers.NAMES}
 _SECRET = 32
+_POSTGRES = (
+    *("PGPASSWORD", "PGPASSFILE", "PGUSER", "PGDATABASE"),
+    *("PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"),
+)
 
 
 class SettingsError(Exception):
@@ -55,7 +60,7 @@ class Settings(BaseSettings):
         if value is not None:
             if not value.startswith(("postgres://", "postgresql://")):
                 raise ValueError("must begin with postgresql://")
-            _check_port(value)
+            _check_servers(value)
         return value
 
     @field_validator("public_url", "supabase_url", "gateway_url")
@@ -153,6 +158,22 @@ def _origin(value: str) -> str:
     return str(url.origin()).lower()
 
 
+def _check_servers(url: str) -> None:
+    """Each of the servers of a database: libpq and asyncpg take several, as host:port,host:port."""
+    _, at, servers = urlsplit(url).netloc.rpartition("@")
+    try:
+        for server in servers.split(","):
+            _check_port(f"//{server}")
+    except ValueError:
+        if at or "@" not in url:
+            raise
+    else:
+        if "#" not in url:
+            return
+    # They end what urlsplit takes for the servers.
+    raise ValueError("a #, / or ? in its password must be written as %23, %2F or %3F")
+
+
 def _check_port(url: str) -> None:
     try:
         _ = urlsplit(url).port
@@ -192,6 +213,17 @@ def read_settings() -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def postgres_environment() -> dict[str, str]:
+    """What asyncpg finds in the environment beside an address, for a program that is to find it.
+
+    HOME has .pgpass; a user without a name may have none.
+    """
+    found = {name: value for name in _POSTGRES if (value := os.environ.get(name))}
+    with suppress(RuntimeError):
+        found["HOME"] = str(Path.home())
+    return found
 
 
 def use_metrics_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
+from gateway.config import postgres_environment
 from gateway.embedded.programs import dying_with_us
 from gateway.paths import sql_folder
 from gateway.store import waits
@@ -25,26 +26,37 @@ _NOTICE = {"client_connection_check_interval": "1000"}  # ms
 TURN_SECONDS = 600.0  # for another migration
 
 Tell = Callable[[str], None]
+Server = str | tuple[str, int]
 
 
 class MigrationError(Exception):
     """The database could not be migrated; the message is one line that says what to do."""
 
 
-def url_of(url: str, *, encrypted: bool | None, notices: bool = False) -> str:
+def url_of(
+    url: str, *, encrypted: bool | None, notices: bool = False, reached: Server | None = None
+) -> str:
     """The same address for dbmate's driver, which knows neither `prefer` nor a default of it.
 
     `encrypted` is what asyncpg agreed on with this server; None where nobody has asked it yet.
-    `notices`: the server is to notice when dbmate is gone, whatever it waits for.
+    `notices`: the server is to notice when dbmate is gone, whatever it waits for. `reached`: the
+    one of its servers that asyncpg chose, as a socket's path or host and port; the driver takes
+    one alone.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     login, at, server = parts.netloc.rpartition("@")
+    if reached is not None:
+        server = _written(reached)
+        parts = parts._replace(netloc=login + at + server)
+        for chosen in ("host", "port", "target_session_attrs"):
+            query.pop(chosen, None)
     if server.startswith(("/", "%2F", "%2f")):  # a socket's folder, which Go takes for no host
         folder, _, port = server.partition(":")
         parts = parts._replace(netloc=login + at)
         query |= {"host": unquote(folder), **({"port": port} if port else {})}
-    if query.get("sslmode", "prefer") in {"allow", "prefer"}:
+    query.setdefault("sslmode", postgres_environment().get("PGSSLMODE", "prefer"))
+    if query["sslmode"] in {"allow", "prefer"}:
         if encrypted is None:
             host = query.get("host") or parts.hostname or ""
             encrypted = not (host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"})
@@ -94,8 +106,8 @@ async def run(url: str, command: str) -> str:
         "--migrations-table", TABLE,
         "--migrations-dir", str(sql_folder() / "migrations"),
         command,
-        # Nothing of our environment, which may hold settings of dbmate's own; HOME has .pgpass.
-        env={"DATABASE_URL": url, "HOME": str(Path.home())},
+        # Nothing else of our environment, which may hold settings of dbmate's own.
+        env={"DATABASE_URL": url, **postgres_environment()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -109,6 +121,14 @@ async def run(url: str, command: str) -> str:
     if process.returncode:
         raise MigrationError(f"dbmate {command} failed: {one_line(err.decode(), url)}")
     return out.decode()
+
+
+def _written(server: Server) -> str:
+    if isinstance(server, str):
+        folder, _, port = server.rpartition("/.s.PGSQL.")
+        return f"{quote(folder, safe='')}:{port}"
+    host, number = server
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _with(url: str, **settings: str) -> str:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from channels.model import Channel
-from gateway.metrics_files import Buffer, use_files
+from gateway.metrics_files import Buffer, Sum, use_files
 from gateway.store.reports import Advance
 
 # Buckets in seconds.
@@ -32,7 +31,7 @@ class Metrics:
         self._folder = folder
         self._buffer = Buffer()
         if folder is not None:
-            use_files(self._buffer)
+            use_files(self._buffer, folder)
         self._registry = registry = CollectorRegistry()
         labels = ("channel", "provider")
         self._accepted = Counter(
@@ -147,7 +146,7 @@ class Metrics:
         if self._folder is not None:
             self.write()
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+            Sum(registry, str(self._folder))  # type: ignore[no-untyped-call]
         queue = CollectorRegistry()
         queue.register(_Queue(None if depth is None else list(depth)))
         return generate_latest(registry) + generate_latest(queue)

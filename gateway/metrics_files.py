@@ -7,14 +7,21 @@ copy into the file, five times for one webhook request. Here it grows in memory 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import mmap
 import os
 import struct
+from collections.abc import Callable, Iterable
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import mmap_dict, values
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
+from gateway.folders import make_file, own
 from gateway.logs import logger
 
 _log = logger(__name__)
@@ -23,6 +30,8 @@ _log = logger(__name__)
 _PAUSE = 0.1
 # Bytes: the first size of a file, and what a number takes beside its name.
 _FIRST, _BESIDE = 2**16, 64
+# What the library says of a file that is none of its own, was cut, or is not ours to read.
+_UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, struct.error)
 
 
 class Buffer:
@@ -65,6 +74,7 @@ class ReservedFile(mmap_dict.MmapedDict):
 
     def __init__(self, filename: str) -> None:
         with Path(filename).open("ab") as file:
+            own(Path(filename), Path(filename).parent)
             has_place = _reserve(file.fileno(), _FIRST)
         if has_place:
             super().__init__(filename)  # type: ignore[no-untyped-call]
@@ -101,12 +111,61 @@ def _reserve(number: int, size: int) -> bool:
     return True
 
 
-def use_files(buffer: Buffer) -> None:
-    """Have the library keep numbers in files from now on, through `buffer`.
+def places(folder: Path) -> Callable[[], str]:
+    """What tells the files of a process from those of others: a place that it holds while it lives.
+
+    The library's pid does not: in each of two containers that share the folder web may be 1. Who
+    starts goes on with the numbers of one that has ended: else its files would never go, nor could
+    they, as a sum for Prometheus must not fall.
+    """
+
+    @cache
+    def place() -> str:
+        for number in count(1):
+            path = folder / f"place{number}.lock"
+            make_file(path)
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            break
+        return f"place{number}"
+
+    os.register_at_fork(after_in_child=place.cache_clear)
+    return place
+
+
+class Sum(MultiProcessCollector):
+    """The numbers of all processes, without those that cannot be read."""
+
+    def collect(self) -> Iterable[Metric]:
+        """One metric for each of the same name."""
+        files = sorted(Path(self._path).glob("*.db"))
+        try:
+            return self._sum(files)
+        except _UNREADABLE:
+            return self._sum([file for file in files if self._can_be_read(file)])
+
+    def _sum(self, files: list[Path]) -> Iterable[Metric]:
+        return self.merge([str(file) for file in files])  # type: ignore[no-untyped-call,no-any-return]
+
+    def _can_be_read(self, file: Path) -> bool:
+        try:
+            self._sum([file])
+        except _UNREADABLE as error:
+            _log.warning("numbers cannot be read", file=str(file), error=str(error))
+            return False
+        return True
+
+
+def use_files(buffer: Buffer, folder: Path) -> None:
+    """Have the library keep numbers in files of a folder from now on, through `buffer`.
 
     It chose where numbers live when it was imported, before the folder was named.
     """
-    in_file: Any = values.get_value_class()  # type: ignore[no-untyped-call]
+    in_file: Any = values.MultiProcessValue(places(folder))  # type: ignore[no-untyped-call]
 
     class Value(in_file):  # type: ignore[misc]
         """A number in a file."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from gateway import dbmate
-from gateway.dbmate import TABLE, MigrationError, Tell
+from gateway.dbmate import MigrationError, Tell
 from gateway.paths import sql_folder
 from gateway.store import waits
 from gateway.store.pooler import NO_SESSION, can_notice, keeps_session
@@ -26,10 +26,10 @@ __all__ = [
     "MigrationStatus",
     "doubts",
     "down",
-    "export_supabase",
     "files",
     "status",
     "up",
+    "version_of",
     "versions",
 ]
 
@@ -46,7 +46,6 @@ _UNREACHED = (
 _FILE = re.compile(r"^(?P<version>\d+)_(?P<name>.+)\.sql$")
 _APPLIED = re.compile(r"^Applied: (\d+)_", re.MULTILINE)
 _TAKEN_BACK = re.compile(r"^Rolled back: (\d+)_", re.MULTILINE)
-_UP, _DOWN = "-- migrate:up", "-- migrate:down"
 
 
 class DatabaseMissingError(MigrationError):
@@ -69,7 +68,7 @@ def files() -> list[Path]:
 @cache
 def versions() -> tuple[str, ...]:
     """The versions of the migration files, oldest first."""
-    return tuple(_version(path) for path in files())
+    return tuple(version_of(path) for path in files())
 
 
 def _silent(_: str) -> None:
@@ -140,7 +139,7 @@ async def status(url: str) -> MigrationStatus:
         ) from None
     finally:
         await connection.close()
-    known = [_version(path) for path in files()]
+    known = [version_of(path) for path in files()]
     return MigrationStatus(
         applied=tuple(sorted(applied, key=int)),
         pending=tuple(version for version in known if version not in applied),
@@ -180,37 +179,16 @@ async def doubts(url: str) -> list[str]:
     return [row["line"] for row in rows]
 
 
-def export_supabase(target: Path) -> list[Path]:
-    """Write the up halves into `target` as the Supabase CLI wants them; the files written.
-
-    It takes `^([0-9]+)_(.*)\\.sql$` in one flat folder and runs the whole file, so the down half
-    may not be there. Each file notes its version where dbmate would, so that `/readyz` and
-    `gateway migrate` know of it (https://supabase.com/docs/guides/deployment/database-migrations).
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    written = []
-    for path in files():
-        note = f"INSERT INTO {TABLE} VALUES ('{_version(path)}') ON CONFLICT DO NOTHING;"  # noqa: S608
-        exported = target / path.name
-        exported.write_text(f"{_up_half(path)}\n\n{note}\n", encoding="utf-8")
-        written.append(exported)
-    return written
-
-
-def _up_half(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    middle = lines.index(_DOWN)
-    return "\n".join(line for line in lines[:middle] if line != _UP).strip()
-
-
-def _version(path: Path) -> str:
+def version_of(path: Path) -> str:
+    """The version that a migration file brings."""
     return path.name.partition("_")[0]
 
 
-async def _connect(url: str) -> asyncpg.Connection[asyncpg.Record]:
+async def _connect(url: str, *, database: str | None = None) -> asyncpg.Connection[asyncpg.Record]:
     try:
         return await asyncpg.connect(
             url,
+            database=database,
             timeout=CONNECT_SECONDS,
             command_timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # a few statements, and perhaps a pooler that forgets them
@@ -277,15 +255,27 @@ async def _alone(
         )
         if wait:
             raise MigrationError(f"gave up after {wait.seconds:.0f} s: {wait}")
-        yield connection, dbmate.url_of(url, encrypted=found["ssl"], notices=notices)
+        reached = _server_of(connection)
+        its = dbmate.url_of(url, encrypted=found["ssl"], notices=notices, reached=reached)
+        yield connection, its
     finally:
         await connection.close()
 
 
+def _server_of(connection: asyncpg.Connection[asyncpg.Record]) -> dbmate.Server:
+    # asyncpg tells nobody which of several it has reached.
+    return connection._addr  # type: ignore[no-any-return,attr-defined]  # noqa: SLF001
+
+
 async def _create(url: str) -> asyncpg.Connection[asyncpg.Record]:
     """Make the database and connect to it, also when somebody else makes it at this moment."""
+    reached = None
+    with suppress(MigrationError):  # dbmate says why it cannot be had
+        beside = await _connect(url, database="postgres")
+        reached = _server_of(beside)
+        await beside.close()
     try:
-        await dbmate.run(dbmate.url_of(url, encrypted=None), "create")
+        await dbmate.run(dbmate.url_of(url, encrypted=None, reached=reached), "create")
     except MigrationError as error:
         try:
             return await _connect(url)

@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway import migrate
 from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
 from gateway.embedded.server import EmbeddedServer
+from gateway.folders import make_file, make_folder, own
 from gateway.store.dsn import fault_of
 
 
@@ -89,6 +90,7 @@ def _make_key(path: Path) -> None:
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
+            own(fresh, path.parent)
             file.write(base64.b64encode(os.urandom(32)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -98,15 +100,19 @@ def _make_key(path: Path) -> None:
         fresh.unlink(missing_ok=True)
 
 
-def share_metrics(folder: Path) -> int:
+def share_metrics(data: Path, *part: str) -> int:
     """Share this process's numbers with the machine's others; call before anything counts.
+
+    They are in the data folder, or in a part of it that is a world of its own.
 
     The descriptor that is returned keeps the folder: the first process of all empties it.
     """
-    shared = folder / "metrics"
+    shared = data.joinpath(*part, "metrics")
     try:
-        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(shared / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(shared)
+        make_file(shared / "lock")
+        descriptor = os.open(shared / "lock", os.O_RDWR)
     except OSError as error:
         raise SettingsError(f"GATEWAY_DATA: {shared} cannot be used: {error.strerror}") from None
     try:

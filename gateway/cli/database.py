@@ -67,10 +67,10 @@ def export_supabase(
     as_json: Json = False,
 ) -> None:
     """Write the migrations for the Supabase CLI (which has no down migrations)."""
-    from gateway import migrate
+    from gateway import migrate, supabase
 
     try:
-        written = [str(path) for path in migrate.export_supabase(target)]
+        written = [str(path) for path in supabase.export_supabase(target)]
     except OSError as error:
         raise migrate.MigrationError(f"{target} cannot be written: {error.strerror}") from None
     if as_json:

@@ -115,7 +115,7 @@ def demo(
 
     settings = read_settings()
     folder = settings.gateway_data / "demo"
-    share_metrics(folder)
+    share_metrics(settings.gateway_data, folder.name)
     configure("error" if once else "warning", "console")
     failed = False
 

@@ -24,6 +24,7 @@ from gateway.config import Settings, SettingsError
 from gateway.demo.organization import PROVIDERS, settle
 from gateway.demo.printing import print_conversation
 from gateway.demo.story import PHONE, NotAsPlannedError, Stage, play
+from gateway.folders import make_file
 from gateway.runtime import database_of
 from gateway.serve import bind, serve_web, serve_worker, stop_on_signals
 
@@ -40,7 +41,8 @@ def alone(folder: Path) -> Iterator[None]:
     which knows nothing of their accounts.
     """
     try:
-        descriptor = os.open(folder / "demo.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        make_file(folder / "demo.lock")
+        descriptor = os.open(folder / "demo.lock", os.O_RDWR)
     except OSError as error:
         raise SettingsError(f"GATEWAY_DATA: {folder} cannot be used: {error.strerror}") from None
     try:

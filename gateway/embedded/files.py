@@ -12,6 +12,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from gateway.folders import make_file, own
+
 LOG_LIMIT = 8 * 2**20  # bytes; then the log is put aside as server.log.1
 FULL = 2**16  # bytes; with less no server starts, and nobody can write down why
 # What a server answers that takes no connections yet, or no more; and one without our database.
@@ -60,17 +62,9 @@ class Layout:
         except FileExistsError:
             self._check_socket_folder()
         else:
-            self.own(self.socket_folder)
+            own(self.socket_folder, self.data)
         for file in (self.users, self.holder, self.server, self.log):
-            if not file.exists():
-                file.touch(mode=0o600)
-                self.own(file)
-
-    def own(self, path: Path) -> None:
-        """Give what root has just made to the owner of the data folder, who could not use it."""
-        if os.geteuid() == 0:
-            owner = self.data.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+            make_file(file)
 
     def _check_socket_folder(self) -> None:
         found = self.socket_folder.lstat()
@@ -82,8 +76,7 @@ class Layout:
         """The log, to be written at its end; put aside first where it has become long."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.log.with_name("server.log.1"))
-            self.log.touch(mode=0o600)
-            self.own(self.log)
+            make_file(self.log)
         return self.log.open("ab")
 
     @property

@@ -40,6 +40,7 @@ from gateway.embedded.programs import (
     runs_on,
     spawn,
 )
+from gateway.folders import own, sync
 
 POLL = 0.1  # seconds between two looks at users and server
 # An orderly end has this long (s), then all is dropped and the next start replays the log: with
@@ -91,7 +92,7 @@ class Holder:
     def _open_door(self) -> None:
         self._layout.door.unlink(missing_ok=True)
         self._door.bind(str(self._layout.door))
-        self._layout.own(self._layout.door)
+        own(self._layout.door, self._layout.data)
         self._door.listen(64)
 
     def _end(self, _signal: int, _frame: FrameType | None) -> None:
@@ -233,7 +234,7 @@ class Holder:
             if half_made.exists():
                 shutil.rmtree(half_made)
             half_made.mkdir(mode=0o700)
-            self._layout.own(half_made)
+            own(half_made, self._layout.data)
             words = initdb_words(half_made, self._settings)
             self._child = spawn(words, self._layout, server_lock)
         finally:
@@ -247,15 +248,6 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def sync(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main(data: str, own_lock: str, *settings: str) -> None:

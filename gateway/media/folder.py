@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from gateway.folders import make_folder, own, sync
 from gateway.media.store import MediaStoreError, MissingFileError, check_key
 
 _PIECE = 2**18
@@ -30,7 +31,7 @@ class FolderStore:
         """
         store = cls(path)
         try:
-            store._make_folder(path)
+            make_folder(path)
             with tempfile.TemporaryFile(dir=path):
                 return store
         except OSError as error:
@@ -77,11 +78,12 @@ class FolderStore:
             raise _away(error) from error
 
     def _put(self, path: Path, content: bytes) -> None:
-        self._make_folder(path.parent)
+        make_folder(path.parent)
         beside = path.with_name(f".{uuid4().hex}")
         try:
             number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(number, "wb") as file:
+                own(beside, path.parent)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -90,24 +92,7 @@ class FolderStore:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
-
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder for this user alone, with those above it that are not there yet."""
-        if folder.is_dir():
-            return
-        if not folder.parent.is_dir():
-            self._make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        sync(path.parent)
 
 
 def _away(error: OSError) -> MediaStoreError:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from gateway import migrate
+from gateway import migrate, supabase
 from gateway.embedded.server import EmbeddedServer
 from tests.conftest import SETTINGS, MakeShared
 from tests.database import document
@@ -92,7 +92,7 @@ def sorted_grants(dump: str) -> str:
 
 async def run_once_more(connection: Connection, folder: Path) -> None:
     """Every up half, in a database that has them."""
-    for path in migrate.export_supabase(folder):
+    for path in supabase.export_supabase(folder):
         await connection.execute(path.read_text(encoding="utf-8"))
 
 
@@ -358,7 +358,7 @@ async def test_export_for_supabase(
 ) -> None:
     """The exported files alone give the schema that dbmate gives, and are known to migrate."""
     exported, migrated = make_database(), make_database()
-    written = migrate.export_supabase(tmp_path / "supabase" / "migrations")
+    written = supabase.export_supabase(tmp_path / "supabase" / "migrations")
     assert [path.name for path in migrate.files()] == [path.name for path in written]
     one, other = await connect(exported), await connect(migrated)
     await supabase_like(one)

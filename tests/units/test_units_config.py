@@ -158,3 +158,35 @@ def test_origins_of_subscriptions_in_capitals(monkeypatch: pytest.MonkeyPatch) -
     origins = read_settings().gateway_subscription_origins
 
     assert ("http://crm.internal:8080", "https://b.internal") == origins
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://u:p@h1:5432,h2:5433/db",
+        "postgresql://u:p@h1,h2/db?target_session_attrs=primary",
+        "postgresql://u:p@[::1]:5432,[::2]:5432/db",
+        "postgresql:///db?host=/a,/b&port=1,1",
+        "postgresql://u@h/db?application_name=a@b",
+        "postgresql://u:p@%2Frun%2Fpg:5432/db",
+    ],
+)
+def test_addresses_of_databases(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """A database may have several servers, as libpq and asyncpg take them."""
+    monkeypatch.setenv("DATABASE_URL", value)
+    assert value == read_settings().database_url
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("postgresql://u:p@h1:5432,h2:x/db", "its port must be a number"),
+        ("postgresql://u:p@h1:99999,h2/db", "its port must be a number"),
+        *((f"postgresql://u:p{sign}x@h:1/db", "must be written as %23") for sign in "#/?"),
+    ],
+)
+def test_addresses_of_no_database(monkeypatch: pytest.MonkeyPatch, value: str, why: str) -> None:
+    """What is wrong is said: the port of one of several, or a sign that a password may not have."""
+    monkeypatch.setenv("DATABASE_URL", value)
+    with pytest.raises(SettingsError, match=why):
+        read_settings()

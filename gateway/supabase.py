@@ -1,0 +1,33 @@
+"""The migrations as files for the Supabase CLI, which applies them without dbmate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.dbmate import TABLE
+from gateway.migrate import files, version_of
+
+_UP, _DOWN = "-- migrate:up", "-- migrate:down"
+
+
+def export_supabase(target: Path) -> list[Path]:
+    """Write the up halves into `target` as the Supabase CLI wants them; the files written.
+
+    It takes `^([0-9]+)_(.*)\\.sql$` in one flat folder and runs the whole file, so the down half
+    may not be there. Each file notes its version where dbmate would, so that `/readyz` and
+    `gateway migrate` know of it (https://supabase.com/docs/guides/deployment/database-migrations).
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in files():
+        note = f"INSERT INTO {TABLE} VALUES ('{version_of(path)}') ON CONFLICT DO NOTHING;"  # noqa: S608
+        exported = target / path.name
+        exported.write_text(f"{_up_half(path)}\n\n{note}\n", encoding="utf-8")
+        written.append(exported)
+    return written
+
+
+def _up_half(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    middle = lines.index(_DOWN)
+    return "\n".join(line for line in lines[:middle] if line != _UP).strip()
