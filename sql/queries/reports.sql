@@ -114,8 +114,9 @@ WITH incoming AS MATERIALIZED (
   )
 )
 -- in the order of the fields of `Advance`
-SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
-  coalesce(a.status, t.status) AS status,
+SELECT t.organization_id, t.id, t.channel, t.created_at,
+  -- cut: another program may have written any text there
+  left(t.status, 100) AS old_status, left(coalesce(a.status, t.status), 100) AS status,
   t.sent_at IS NULL AND a.sent_at IS NOT NULL AS is_sent,
   t.delivered_at IS NULL AND a.delivered_at IS NOT NULL AS is_delivered,
   t.failed_at IS NULL AND a.failed_at IS NOT NULL AS has_failed,
