@@ -228,8 +228,8 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Reports that were kept while their message was being stored: neither transaction saw the other.
 -- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
 -- newest that were received after $1 and before $2, and returns how many these were, and the time of
--- the oldest if there may be more behind it. Those of organizations or messages $4 stay. $5: the
--- channels of each source.
+-- the oldest if there may be more behind it. Those of organizations $4, which are not looked for, or
+-- messages $4 stay. $5: the channels of each source.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at, u.source
   FROM gateway.unmatched_reports u
@@ -237,17 +237,22 @@ WITH seen AS MATERIALIZED (
     AND u.received_at < coalesce($2::timestamptz, 'infinity')
   -- with all of the same moment, because the next step continues before it
   ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
+), asked AS (
+  -- each id once: any number of reports may name one that any number of inbound messages have
+  SELECT organization_id, external_id, source, array_agg(place) AS places FROM seen
+  WHERE organization_id <> ALL ($4::uuid[])
+  GROUP BY organization_id, external_id, source
 ), missed AS MATERIALIZED (
-  SELECT s.place, s.organization_id, m.id AS message_id
-  FROM seen s
+  SELECT unnest(a.places) AS place, a.organization_id, m.id AS message_id
+  FROM asked a
   CROSS JOIN LATERAL (
     SELECT m.id FROM (
       -- by the external id alone: while there are few messages, the planner may prefer any index
       -- that begins with the organization
-      SELECT id, organization_id, direction, channel FROM messages WHERE external_id = s.external_id OFFSET 0
+      SELECT id, organization_id, direction, channel FROM messages WHERE external_id = a.external_id OFFSET 0
     ) m
-    WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
-      AND $5::jsonb -> s.source ? m.channel
+    WHERE m.organization_id = a.organization_id AND m.direction = 'outbound'
+      AND $5::jsonb -> a.source ? m.channel
     LIMIT 1
   ) m
 ), free AS MATERIALIZED (
@@ -257,7 +262,7 @@ WITH seen AS MATERIALIZED (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
     FOR NO KEY UPDATE SKIP LOCKED
   ) locked
-  WHERE x.organization_id <> ALL ($4::uuid[]) AND x.message_id <> ALL ($4::uuid[])
+  WHERE x.message_id <> ALL ($4::uuid[])
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- these rows are only ever deleted, never updated
@@ -266,8 +271,18 @@ WITH seen AS MATERIALIZED (
     u.source, u.detail, u.provider
 )
 SELECT now() AS looked_at, s.looked, s.reached, t.*,
-  (SELECT count(*) FROM missed) > (SELECT count(*) FROM free) AS is_held
+  (SELECT count(*) FROM missed) > (SELECT count(*) FROM free)
+    OR EXISTS (SELECT FROM seen WHERE organization_id = ANY ($4)) AS is_held
 FROM (
   SELECT count(*) AS looked, CASE WHEN count(*) >= $3 THEN min(received_at) END AS reached FROM seen
 ) s
 LEFT JOIN taken t ON true;
+
+-- name: whose_missed
+-- Whose reports `take_missed` looks at.
+SELECT DISTINCT organization_id FROM (
+  SELECT u.organization_id FROM gateway.unmatched_reports u
+  WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
+    AND u.received_at < coalesce($2::timestamptz, 'infinity')
+  ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
+) u;
