@@ -129,25 +129,35 @@ LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t
 -- Which of our messages reports are about. $1: json array of {n, organization_id, source, message_id,
 -- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
 -- and that says nothing of an SMS. Our own id wins over the provider's. One look-up for each: a join
--- could be planned as a scan of all messages of the organization.
-SELECT i.n, coalesce(own.id, known.id) AS message_id
-FROM json_to_recordset($1::json) AS i (
-  n integer, organization_id uuid, source text, message_id uuid, external_id text
+-- could be planned as a scan of all messages of the organization. Each of the provider's ids once: any
+-- number of reports may name one that any number of inbound messages have.
+WITH asked AS MATERIALIZED (
+  SELECT i.*, own.id AS own_id
+  FROM json_to_recordset($1::json) AS i (
+    n integer, organization_id uuid, source text, message_id uuid, external_id text
+  )
+  LEFT JOIN LATERAL (
+    SELECT m.id FROM messages m
+    WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
+      AND $2::jsonb -> i.source ? m.channel
+    LIMIT 1
+  ) own ON true
 )
-LEFT JOIN LATERAL (
+SELECT n, own_id AS message_id FROM asked WHERE own_id IS NOT NULL
+UNION ALL
+SELECT unnest(i.numbers), known.id
+FROM (
+  SELECT organization_id, source, external_id, array_agg(n) AS numbers FROM asked
+  WHERE own_id IS NULL AND external_id IS NOT NULL
+  GROUP BY organization_id, source, external_id
+) i
+CROSS JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
-    AND $2::jsonb -> i.source ? m.channel
-  LIMIT 1
-) own ON true
-LEFT JOIN LATERAL (
-  SELECT m.id FROM messages m
-  WHERE own.id IS NULL AND m.external_id = i.external_id AND m.direction = 'outbound'
+  WHERE m.external_id = i.external_id AND m.direction = 'outbound'
     -- IS TRUE: no index of all that the organization has, however little it had when this was planned
     AND (m.organization_id = i.organization_id) IS TRUE AND $2::jsonb -> i.source ? m.channel
   LIMIT 1
-) known ON true
-WHERE coalesce(own.id, known.id) IS NOT NULL;
+) known;
 
 -- name: resolve_any
 -- Messages of either direction by the provider's id, of several the newest: more of a mail comes

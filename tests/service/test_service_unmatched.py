@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -160,19 +161,22 @@ SET LOCAL session_replication_role = origin
 
 
 async def test_many_reports_of_one_id(gateway: Gateway) -> None:
-    """However many reports name an id that many inbound messages have, those are read once."""
+    """However many reports name an id that many inbound messages have, those are read once: of
+    kept reports, and of such as come together."""
     await keep(gateway, "foreign", 300, minutes=60)
+    told = {"organization_id": str(gateway.a.organization_id), "source": "twilio"}
+    come = json.dumps([told | {"n": n, "external_id": "one"} for n in range(300)])
+    carried = """'{"twilio": ["sms"]}'"""
     async with gateway.database.as_service() as db:
-        await db.execute(f"RESET ROLE; {ONE_ID}; {PLANNED_ONCE}")
-        plan = await db.fetchval(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {queries('reports')['take_missed']}",
-            None,
-            None,
-            1000,
-            [],
-            '{"twilio": ["sms"]}',
-        )
-    assert 600 == rows_read(plan[0]["Plan"]), plan
+        await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
+        await db.execute(ONE_ID)
+        for name in ("resolve", "take_missed"):
+            await db.execute(f"PREPARE {name} AS {queries('reports')[name]}")
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE"
+        resolved = await db.fetchval(f"{explain} resolve ('{come}', {carried})")
+        taken = await db.fetchval(f"{explain} take_missed (NULL, NULL, 1000, '{{}}', {carried})")
+    assert 1 == look_ups(resolved[0]["Plan"]), resolved
+    assert 1 == look_ups(taken[0]["Plan"]), taken
 
 
 SLOW = """
@@ -214,3 +218,9 @@ def rows_read(plan: dict[str, Any]) -> float:
     if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
         own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     return own + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+def look_ups(plan: dict[str, Any]) -> int:
+    """How often a plan looks for messages by the provider's id."""
+    own = plan["Actual Loops"] if plan.get("Index Name") == "idx_messages_external_id" else 0
+    return own + sum(look_ups(part) for part in plan.get("Plans", ()))
