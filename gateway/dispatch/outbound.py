@@ -44,6 +44,8 @@ class Outbounds:
         """The message as its provider gets it; raises a `SendError`, or `NotNowError`."""
         channel = Channel(claimed.channel)
         try:
+            if claimed.is_too_large:
+                raise parts.OddPartsError("it is larger than any message that we accept")
             said = parts.read(claimed.parts)
             stored = _attachments(claimed.attachments or ())
         except (parts.OddPartsError, AttributeError, TypeError) as error:

@@ -6,8 +6,9 @@ kept ones are looked at; most, maybe millions, are about messages that are not o
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from gateway import early_consent
 from gateway.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
-from gateway.store.database import Database
+from gateway.store.database import Connection, Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, TrialError
 from gateway.store.halves import judge_now
 from gateway.store.reports import Event
@@ -47,10 +48,18 @@ class UnmatchedReports:
     reports each: no statement takes long, and new reports never wait for old ones.
     """
 
-    def __init__(self, database: Database, *, at_once: int = _AT_ONCE, steps: int = _STEPS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        at_once: int = _AT_ONCE,
+        steps: int = _STEPS,
+        seconds: float | None = None,
+    ) -> None:
         self._database = database
         self._at_once = at_once
         self._steps = steps
+        self._seconds = seconds
         # How far back this walk goes, and the next one; where it stands, None when it is over.
         self._since: datetime | None = None
         self._next_since: datetime | None = None
@@ -94,6 +103,8 @@ class UnmatchedReports:
         except Exception:  # noqa: BLE001 - a trigger of another program's, say
             _log.exception("reports could not be applied")
         until = time.monotonic() + _LOOK
+        if not found:
+            await self._leave_out_slow(before, until)
         for organization_id in {event.organization_id for event in found}:
             if time.monotonic() >= until:
                 self._out[organization_id] = until + _SOON
@@ -108,19 +119,41 @@ class UnmatchedReports:
         return await self._apply(before, [])
 
     async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
-        async with self._database.as_service(planned_once=True, patience=_PATIENCE) as db:
-            look = await reports.take_missed(
-                db,
-                self._since,
-                before,
-                self._at_once,
-                carried=CARRIED,
-                without=list(self._out),
-            )
+        async with self._database.as_service(
+            planned_once=True, patience=_PATIENCE, seconds=self._seconds
+        ) as db:
+            look = await self._taken(db, before)
             found += look.missed
             await reports.record(db, look.missed)
             await early_consent.store(db, early_consent.read(look.missed))
         return look
+
+    async def _taken(
+        self, db: Connection, before: datetime | None, others: Sequence[UUID] = ()
+    ) -> reports.Look:
+        without = [*self._out, *others]
+        return await reports.take_missed(
+            db, self._since, before, self._at_once, carried=CARRIED, without=without
+        )
+
+    async def _leave_out_slow(self, before: datetime | None, until: float) -> None:
+        """Leave those alone whose messages are not found in time: else nobody's would be."""
+        async with self._database.as_service() as db:
+            whose = await reports.whose_missed(db, self._since, before, self._at_once)
+        waiting = sorted(whose - self._out.keys())
+        random.shuffle(waiting)  # each time others, if the time is not enough for all
+        for one in waiting:
+            if time.monotonic() >= until:
+                self._out[one] = until + _SOON
+            elif not await self._can_be_found(before, [each for each in whose if each != one]):
+                self._out[one] = time.monotonic() + _AGAIN
+                _log.warning("reports are applied later", organization_id=str(one))
+
+    async def _can_be_found(self, before: datetime | None, others: Sequence[UUID]) -> bool:
+        async def find(db: Connection) -> None:
+            await self._taken(db, before, others)
+
+        return await self._goes_well(find)
 
     async def _refused(self, events: Sequence[Event], until: float) -> list[UUID]:
         """The messages whose reports cannot be recorded, found in halves until there are too many.
@@ -142,11 +175,20 @@ class UnmatchedReports:
         return refused
 
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
+        async def record(db: Connection) -> None:
+            await reports.record(db, events)
+            await early_consent.store(db, early_consent.read(events))
+            await judge_now(db)  # of what is recorded already, too
+
+        return await self._goes_well(record)
+
+    async def _goes_well(self, do: Callable[[Connection], Awaitable[None]]) -> bool:
+        """Whether that ends soon, and nothing refuses it; nothing of it stays."""
         try:
-            async with self._database.as_service(patience=_PATIENCE, seconds=_BRIEFLY) as db:
-                await reports.record(db, events)
-                await early_consent.store(db, early_consent.read(events))
-                await judge_now(db)  # of what is recorded already, too
+            async with self._database.as_service(
+                planned_once=True, patience=_PATIENCE, seconds=self._seconds or _BRIEFLY
+            ) as db:
+                await do(db)
                 raise TrialError
         except TrialError:
             return True

@@ -22,7 +22,7 @@ class Claimed:
     `begun_at` is when a request was about to leave, for providers that cannot be asked.
     `suppressed` is the reason why its recipient must not be written to, if there is one now.
     `has_more`: more entries of its organization may be due. `is_hidden`: fewer were claimed than
-    are due, because others have them locked.
+    are due, because others have them locked. One that `is_too_large` is here without its texts.
 
     `was_leased`: another worker held it and is gone; its request may have reached the provider.
     `claims` counts how often it was claimed: what is said late of an earlier claim, after the
@@ -60,6 +60,7 @@ class Claimed:
     external_id: str | None
     status: str
     created_at: datetime
+    is_too_large: bool
     account_id: UUID | None
     rate: float | None
     is_active: bool | None

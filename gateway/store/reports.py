@@ -269,6 +269,14 @@ async def take_missed(
     )
 
 
+async def whose_missed(
+    db: Connection, since: datetime | None, before: datetime | None, limit: int
+) -> set[UUID]:
+    """The organizations whose reports `take_missed` looks at."""
+    rows = await db.fetch(_SQL["whose_missed"], since, before, limit)
+    return {row["organization_id"] for row in rows}
+
+
 def _kept(row: Record) -> Event:
     detail = dict(row["detail"])
     consent = detail.pop(CONSENT, None)

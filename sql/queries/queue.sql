@@ -10,6 +10,11 @@
 -- entries of senders $6.
 -- `has_more`: at least its organization's share was due, so more may be. `is_hidden`: fewer were
 -- claimed than are due, because others have them locked.
+-- Texts and JSON are as large as another program has made them. A message with more than any that we
+-- accept `is_too_large`, and comes without them. Of the others each organization gets one, and then
+-- as many as fit into its share of 32 MiB, with JSON counted as ten times as large, which it is in
+-- Python. Whatever is stored apart is read only then: the length of a text is known without, and of
+-- JSON its compressed size, to a 255th of what it may come to.
 -- The plan is made only once (planning takes three times as long as the work), so each table that
 -- grows is read one row or one share at a time: by LATERAL, by ctid, or in an index's order.
 WITH RECURSIVE organizations AS (
@@ -45,21 +50,48 @@ WITH RECURSIVE organizations AS (
     ORDER BY q.run_at LIMIT (SELECT size FROM share) * $5::integer
   ) AS c
   WHERE (c.sender_id = ANY ($6::uuid[])) IS NOT TRUE
-), chosen AS MATERIALIZED (
-  SELECT locked.* FROM (
-    SELECT organization_id, message_id FROM candidates
-    WHERE turn <= (SELECT size FROM share) * $5
-    -- in random order: if there are more organizations than places, none is always first
-    ORDER BY turn, random()
+), found AS MATERIALIZED (
+  SELECT c.place, c.was_leased, m.*,
+    sum(CASE WHEN m.is_too_large THEN 0 ELSE m.text_bytes + 10 * m.json_bytes END) OVER (
+      PARTITION BY c.organization_id ORDER BY c.turn
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS bytes_before
+  FROM (
+    SELECT locked.*, c.turn FROM (
+      SELECT organization_id, message_id, turn FROM candidates
+      WHERE turn <= (SELECT size FROM share) * $5
+      -- in random order: if there are more organizations than places, none is always first
+      ORDER BY turn, random()
+    ) c
+    CROSS JOIN LATERAL (
+      SELECT q.organization_id, q.message_id, q.ctid AS place, q.lease_until IS NOT NULL AS was_leased
+      FROM gateway.queue q
+      WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
+        -- checked again, on the row as it is once it is locked
+        AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
+      FOR UPDATE SKIP LOCKED
+    ) locked
+    LIMIT $1
   ) c
   CROSS JOIN LATERAL (
-    SELECT q.ctid AS place, q.lease_until IS NOT NULL AS was_leased FROM gateway.queue q
-    WHERE q.organization_id = c.organization_id AND q.message_id = c.message_id
-      -- checked again, on the row as it is once it is locked
-      AND q.run_at <= now() AND (q.lease_until IS NULL OR q.lease_until <= now())
-    FOR UPDATE SKIP LOCKED
-  ) locked
-  LIMIT $1
+    SELECT m.*, m.text_bytes > 4194304 OR m.json_stored > 65536 AS is_too_large,
+      m.json_stored * CASE WHEN m.is_compressed THEN 255 ELSE 1 END AS json_bytes
+    FROM (
+      SELECT m.expires_at, m.channel, m.from_address, m.to_address, m.subject, m.body, m.html_body,
+        m.attachments, m.parts, m.external_id, m.status, m.created_at,
+        octet_length(m.body)::bigint + coalesce(octet_length(m.html_body), 0)
+          + coalesce(octet_length(m.subject), 0) AS text_bytes,
+        coalesce(pg_column_size(m.attachments), 0)::bigint
+          + coalesce(pg_column_size(m.parts), 0) AS json_stored,
+        coalesce(pg_column_compression(m.attachments), pg_column_compression(m.parts))
+          IS NOT NULL AS is_compressed
+      FROM messages m
+      WHERE m.organization_id = c.organization_id AND m.id = c.message_id OFFSET 0
+    ) m OFFSET 0
+  ) m
+), chosen AS MATERIALIZED (
+  SELECT * FROM found
+  WHERE (bytes_before > 33554432 / (SELECT count(*) FROM due)) IS NOT TRUE
 ), taken AS (
   -- A row that was changed since this statement began has moved to a ctid that it does not see, and
   -- is left for the next claim.
@@ -71,31 +103,46 @@ WITH RECURSIVE organizations AS (
   FROM chosen c WHERE q.ctid = c.place
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.claims, q.attempts,
     q.refusals, q.asked, q.begun_at, q.is_test, c.was_leased, q.run_at,
-    extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age
+    extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age,
+    c.expires_at, c.channel, left(c.from_address, 1000) AS from_address,
+    left(c.to_address, 1000) AS to_address, left(c.status, 100) AS status, c.external_id, c.created_at,
+    c.subject, c.body, c.html_body, c.attachments, c.parts,
+    CASE WHEN c.is_too_large OR c.json_bytes <= 262144 THEN c.is_too_large
+      ELSE octet_length(concat(c.attachments, c.parts)) > 262144 END AS is_too_large
+), domains AS MATERIALIZED (
+  -- once for each organization: its settings are as large as somebody has made them
+  SELECT t.organization_id, left(o.settings #>> '{email,reply_domain}', 1000) AS reply_domain
+  FROM (SELECT DISTINCT organization_id FROM taken WHERE channel = 'email') t
+  CROSS JOIN LATERAL (
+    SELECT o.settings FROM public.organizations o WHERE o.id = t.organization_id OFFSET 0
+  ) o
 )
-SELECT t.*, coalesce(m.expires_at <= now(), false) AS is_expired,
+SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.claims, t.attempts,
+  t.refusals, t.asked, t.begun_at, t.is_test, t.was_leased, t.run_at, t.attempt_age,
+  coalesce(t.expires_at <= now(), false) AS is_expired,
   -- two extracts, because before PostgreSQL 17 nothing can be subtracted from infinity
-  (extract(epoch FROM m.expires_at)::double precision
-    - extract(epoch FROM now())::double precision) AS expires_in, m.channel, m.from_address, m.to_address,
-  m.subject, m.body, m.html_body, m.attachments, m.external_id, m.status, m.created_at, m.parts,
+  (extract(epoch FROM t.expires_at)::double precision
+    - extract(epoch FROM now())::double precision) AS expires_in, t.channel, t.from_address,
+  t.to_address, t.external_id, t.status, t.created_at, t.is_too_large,
+  CASE WHEN NOT t.is_too_large THEN t.subject END AS subject,
+  CASE WHEN t.is_too_large THEN '' ELSE t.body END AS body,
+  CASE WHEN NOT t.is_too_large THEN t.html_body END AS html_body,
+  CASE WHEN NOT t.is_too_large THEN t.attachments END AS attachments,
+  CASE WHEN NOT t.is_too_large THEN t.parts END AS parts,
   (SELECT min(x.reason) FROM gateway.suppressions x
-    WHERE x.organization_id = t.organization_id AND x.channel = m.channel
-      AND x.address = ANY (gateway.address_forms(m.to_address))
+    WHERE x.organization_id = t.organization_id AND x.channel = t.channel
+      AND x.address = ANY (gateway.address_forms(t.to_address))
   ) AS suppressed,
   s.account_id, s.rate, s.is_active, s.provider, s.credentials,
-  (SELECT jsonb_build_object('email', o.settings -> 'email') FROM public.organizations o
-    WHERE o.id = t.organization_id) AS settings,
+  (SELECT jsonb_build_object('email', jsonb_build_object('reply_domain', d.reply_domain))
+    FROM domains d WHERE d.organization_id = t.organization_id) AS settings,
   -- Counted before locked entries are left out: there may be more behind them.
   t.organization_id IN (
     SELECT c.organization_id FROM candidates c
     GROUP BY c.organization_id HAVING count(*) >= (SELECT size FROM share)
-  ) AS has_more,
-  (SELECT count(*) FROM chosen) < least($1, (SELECT count(*) FROM candidates)) AS is_hidden
+  ) OR (SELECT count(*) FROM chosen) < (SELECT count(*) FROM found) AS has_more,
+  (SELECT count(*) FROM found) < least($1, (SELECT count(*) FROM candidates)) AS is_hidden
 FROM taken t
-CROSS JOIN LATERAL (
-  SELECT * FROM messages m
-  WHERE m.organization_id = t.organization_id AND m.id = t.message_id OFFSET 0
-) m
 LEFT JOIN LATERAL (
   SELECT s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
   FROM gateway.senders s

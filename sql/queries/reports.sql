@@ -114,8 +114,9 @@ WITH incoming AS MATERIALIZED (
   )
 )
 -- in the order of the fields of `Advance`
-SELECT t.organization_id, t.id, t.channel, t.created_at, t.status AS old_status,
-  coalesce(a.status, t.status) AS status,
+SELECT t.organization_id, t.id, t.channel, t.created_at,
+  -- cut: another program may have written any text there
+  left(t.status, 100) AS old_status, left(coalesce(a.status, t.status), 100) AS status,
   t.sent_at IS NULL AND a.sent_at IS NOT NULL AS is_sent,
   t.delivered_at IS NULL AND a.delivered_at IS NOT NULL AS is_delivered,
   t.failed_at IS NULL AND a.failed_at IS NOT NULL AS has_failed,
@@ -128,25 +129,35 @@ LEFT JOIN folded f ON f.organization_id = t.organization_id AND f.message_id = t
 -- Which of our messages reports are about. $1: json array of {n, organization_id, source, message_id,
 -- external_id}; $2: the channels of each source, because anybody may send a mail that names a message,
 -- and that says nothing of an SMS. Our own id wins over the provider's. One look-up for each: a join
--- could be planned as a scan of all messages of the organization.
-SELECT i.n, coalesce(own.id, known.id) AS message_id
-FROM json_to_recordset($1::json) AS i (
-  n integer, organization_id uuid, source text, message_id uuid, external_id text
+-- could be planned as a scan of all messages of the organization. Each of the provider's ids once: any
+-- number of reports may name one that any number of inbound messages have.
+WITH asked AS MATERIALIZED (
+  SELECT i.*, own.id AS own_id
+  FROM json_to_recordset($1::json) AS i (
+    n integer, organization_id uuid, source text, message_id uuid, external_id text
+  )
+  LEFT JOIN LATERAL (
+    SELECT m.id FROM messages m
+    WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
+      AND $2::jsonb -> i.source ? m.channel
+    LIMIT 1
+  ) own ON true
 )
-LEFT JOIN LATERAL (
+SELECT n, own_id AS message_id FROM asked WHERE own_id IS NOT NULL
+UNION ALL
+SELECT unnest(i.numbers), known.id
+FROM (
+  SELECT organization_id, source, external_id, array_agg(n) AS numbers FROM asked
+  WHERE own_id IS NULL AND external_id IS NOT NULL
+  GROUP BY organization_id, source, external_id
+) i
+CROSS JOIN LATERAL (
   SELECT m.id FROM messages m
-  WHERE m.organization_id = i.organization_id AND m.id = i.message_id AND m.direction = 'outbound'
-    AND $2::jsonb -> i.source ? m.channel
-  LIMIT 1
-) own ON true
-LEFT JOIN LATERAL (
-  SELECT m.id FROM messages m
-  WHERE own.id IS NULL AND m.external_id = i.external_id AND m.direction = 'outbound'
+  WHERE m.external_id = i.external_id AND m.direction = 'outbound'
     -- IS TRUE: no index of all that the organization has, however little it had when this was planned
     AND (m.organization_id = i.organization_id) IS TRUE AND $2::jsonb -> i.source ? m.channel
   LIMIT 1
-) known ON true
-WHERE coalesce(own.id, known.id) IS NOT NULL;
+) known;
 
 -- name: resolve_any
 -- Messages of either direction by the provider's id, of several the newest: more of a mail comes
@@ -227,8 +238,8 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Reports that were kept while their message was being stored: neither transaction saw the other.
 -- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
 -- newest that were received after $1 and before $2, and returns how many these were, and the time of
--- the oldest if there may be more behind it. Those of organizations or messages $4 stay. $5: the
--- channels of each source.
+-- the oldest if there may be more behind it. Those of organizations $4, which are not looked for, or
+-- messages $4 stay. $5: the channels of each source.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at, u.source
   FROM gateway.unmatched_reports u
@@ -236,17 +247,22 @@ WITH seen AS MATERIALIZED (
     AND u.received_at < coalesce($2::timestamptz, 'infinity')
   -- with all of the same moment, because the next step continues before it
   ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
+), asked AS (
+  -- each id once: any number of reports may name one that any number of inbound messages have
+  SELECT organization_id, external_id, source, array_agg(place) AS places FROM seen
+  WHERE organization_id <> ALL ($4::uuid[])
+  GROUP BY organization_id, external_id, source
 ), missed AS MATERIALIZED (
-  SELECT s.place, s.organization_id, m.id AS message_id
-  FROM seen s
+  SELECT unnest(a.places) AS place, a.organization_id, m.id AS message_id
+  FROM asked a
   CROSS JOIN LATERAL (
     SELECT m.id FROM (
       -- by the external id alone: while there are few messages, the planner may prefer any index
       -- that begins with the organization
-      SELECT id, organization_id, direction, channel FROM messages WHERE external_id = s.external_id OFFSET 0
+      SELECT id, organization_id, direction, channel FROM messages WHERE external_id = a.external_id OFFSET 0
     ) m
-    WHERE m.organization_id = s.organization_id AND m.direction = 'outbound'
-      AND $5::jsonb -> s.source ? m.channel
+    WHERE m.organization_id = a.organization_id AND m.direction = 'outbound'
+      AND $5::jsonb -> a.source ? m.channel
     LIMIT 1
   ) m
 ), free AS MATERIALIZED (
@@ -256,7 +272,7 @@ WITH seen AS MATERIALIZED (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
     FOR NO KEY UPDATE SKIP LOCKED
   ) locked
-  WHERE x.organization_id <> ALL ($4::uuid[]) AND x.message_id <> ALL ($4::uuid[])
+  WHERE x.message_id <> ALL ($4::uuid[])
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- these rows are only ever deleted, never updated
@@ -265,8 +281,18 @@ WITH seen AS MATERIALIZED (
     u.source, u.detail, u.provider
 )
 SELECT now() AS looked_at, s.looked, s.reached, t.*,
-  (SELECT count(*) FROM missed) > (SELECT count(*) FROM free) AS is_held
+  (SELECT count(*) FROM missed) > (SELECT count(*) FROM free)
+    OR EXISTS (SELECT FROM seen WHERE organization_id = ANY ($4)) AS is_held
 FROM (
   SELECT count(*) AS looked, CASE WHEN count(*) >= $3 THEN min(received_at) END AS reached FROM seen
 ) s
 LEFT JOIN taken t ON true;
+
+-- name: whose_missed
+-- Whose reports `take_missed` looks at.
+SELECT DISTINCT organization_id FROM (
+  SELECT u.organization_id FROM gateway.unmatched_reports u
+  WHERE u.received_at > coalesce($1::timestamptz, '-infinity')
+    AND u.received_at < coalesce($2::timestamptz, 'infinity')
+  ORDER BY u.received_at DESC FETCH FIRST ($3::bigint) ROWS WITH TIES
+) u;

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
 
 if TYPE_CHECKING:
-    from tests.service.conftest import Ask, Gateway
+    import asyncpg
+
+    from tests.service.conftest import Ask, Gateway, Tenant
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 SMS = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
 KEEP = """
@@ -24,18 +30,26 @@ FROM generate_series(1, $4::integer) n
 
 
 async def keep(
-    gateway: Gateway, external_id: str, count: int, *, minutes: float, apart: float = 0.001
+    gateway: Gateway,
+    external_id: str,
+    count: int,
+    *,
+    minutes: float,
+    apart: float = 0.001,
+    tenant: Tenant | None = None,
 ) -> None:
     """Have reports wait that came so many minutes ago, each so many seconds before the last."""
-    a = gateway.a
+    a = tenant or gateway.a
     async with gateway.database.as_service() as db:
         await db.execute(KEEP, a.organization_id, a.account_id, external_id, count, minutes, apart)
 
 
-async def missed(gateway: Gateway, ask: Ask, external_id: str, *, minutes: float) -> str:
+async def missed(
+    gateway: Gateway, ask: Ask, external_id: str, *, minutes: float, tenant: Tenant | None = None
+) -> str:
     """A message that has its id now, and whose report waits; the path of the message."""
-    await keep(gateway, external_id, 1, minutes=minutes)
-    sent = (await ask("POST", "/v1/messages", SMS)).body
+    await keep(gateway, external_id, 1, minutes=minutes, tenant=tenant)
+    sent = (await ask("POST", "/v1/messages", SMS, key=(tenant or gateway.a).key)).body
     async with gateway.database.as_service() as db:
         await db.execute(
             "UPDATE messages SET external_id = $1 WHERE id = $2", f"{external_id}1", sent["id"]
@@ -43,9 +57,9 @@ async def missed(gateway: Gateway, ask: Ask, external_id: str, *, minutes: float
     return f"/v1/messages/{sent['id']}"
 
 
-async def status(ask: Ask, path: str) -> str:
+async def status(ask: Ask, path: str, key: str | None = None) -> str:
     """What is known of a message."""
-    word: str = (await ask("GET", path)).body["status"]
+    word: str = (await ask("GET", path, key=key)).body["status"]
     return word
 
 
@@ -135,9 +149,78 @@ async def test_a_step_reads_no_more_than_it_looks_at(gateway: Gateway, *, is_kno
     assert 131 >= rows_read(plan[0]["Plan"]), plan
 
 
+ONE_ID = """
+SET LOCAL session_replication_role = replica; -- no conversation to be found for each
+INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body,
+  external_id)
+SELECT organization_id, 'sms', 'inbound', '+2', '+1', 'Hello', 'one'
+FROM gateway.unmatched_reports;
+UPDATE gateway.unmatched_reports SET external_id = 'one';
+SET LOCAL session_replication_role = origin
+"""
+
+
+async def test_many_reports_of_one_id(gateway: Gateway) -> None:
+    """However many reports name an id that many inbound messages have, those are read once: of
+    kept reports, and of such as come together."""
+    await keep(gateway, "foreign", 300, minutes=60)
+    told = {"organization_id": str(gateway.a.organization_id), "source": "twilio"}
+    come = json.dumps([told | {"n": n, "external_id": "one"} for n in range(300)])
+    carried = """'{"twilio": ["sms"]}'"""
+    async with gateway.database.as_service() as db:
+        await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
+        await db.execute(ONE_ID)
+        for name in ("resolve", "take_missed"):
+            await db.execute(f"PREPARE {name} AS {queries('reports')[name]}")
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE"
+        resolved = await db.fetchval(f"{explain} resolve ('{come}', {carried})")
+        taken = await db.fetchval(f"{explain} take_missed (NULL, NULL, 1000, '{{}}', {carried})")
+    assert 1 == look_ups(resolved[0]["Plan"]), resolved
+    assert 1 == look_ups(taken[0]["Plan"]), taken
+
+
+SLOW = """
+CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM pg_sleep(30); RETURN OLD; END $$;
+CREATE TRIGGER wait BEFORE DELETE ON gateway.unmatched_reports FOR EACH ROW
+  WHEN (OLD.organization_id = '{}') EXECUTE FUNCTION public.wait()
+"""
+
+
+async def test_a_look_that_is_slow_for_one(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """Where the look itself takes too long for one organization's reports, the others' are applied,
+    and its own wait for a minute."""
+    ours = await missed(gateway, ask, "ours", minutes=0)
+    theirs = await missed(gateway, ask, "theirs", minutes=60, tenant=gateway.b)
+    await owner.execute(SLOW.format(gateway.a.organization_id))
+    passes = UnmatchedReports(gateway.database, at_once=10, seconds=0.5)
+
+    with capture_logs() as lines:
+        await passes.apply()
+    about = [line.get("organization_id") for line in lines if "warning" == line["log_level"]]
+    assert [None, str(gateway.a.organization_id)] == about
+    assert "delivered" == await status(ask, theirs, gateway.b.key)
+    later = await missed(gateway, ask, "later", minutes=0, tenant=gateway.b)
+    with capture_logs() as lines:
+        await passes.apply()
+    assert [] == [line for line in lines if "warning" == line["log_level"]]
+    assert "delivered" == await status(ask, later, gateway.b.key)
+    assert "pending" == await status(ask, ours)
+
+    await owner.execute("DROP FUNCTION public.wait CASCADE")
+    await UnmatchedReports(gateway.database).apply()
+    assert "delivered" == await status(ask, ours)
+
+
 def rows_read(plan: dict[str, Any]) -> float:
     """How many rows the scans of a plan read."""
     own = 0.0
     if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
         own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     return own + sum(rows_read(part) for part in plan.get("Plans", ()))
+
+
+def look_ups(plan: dict[str, Any]) -> int:
+    """How often a plan looks for messages by the provider's id."""
+    own = plan["Actual Loops"] if plan.get("Index Name") == "idx_messages_external_id" else 0
+    return own + sum(look_ups(part) for part in plan.get("Plans", ()))
