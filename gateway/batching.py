@@ -134,8 +134,7 @@ class Batching(Generic[T, R]):
             raise FullError("too much waits to be stored")
         wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
         self._waiting.append(owner, wish, size)
-        if len(self._flushing) < self._lanes and self._may_begin(beside=len(self._flushing)):
-            self._flushing.add(asyncio.create_task(self._flush()))
+        self._begin()
         return await wish.answer
 
     async def _do_apart(self, owner: Hashable, apart: Batching[T, R], item: T, size: int) -> R:
@@ -150,6 +149,11 @@ class Batching(Generic[T, R]):
     async def _do_held(self, items: Sequence[T]) -> Sequence[R]:
         async with self._few_held:
             return await self._do(items)
+
+    def _begin(self) -> None:
+        beside = len(self._flushing)
+        if beside < self._lanes and self._may_begin(beside=beside):
+            self._flushing.add(asyncio.create_task(self._flush()))
 
     def _may_begin(self, *, beside: int) -> bool:
         """Whether a batch may set out beside the lanes that have one under way."""
@@ -188,6 +192,8 @@ class Batching(Generic[T, R]):
     async def _do_now(self, batch: Sequence[_Wish[T, R]]) -> None:
         size = sum(wish.size for wish in batch)
         self._doing_size += size
+        if self._waiting:  # more came while this was gathered than it holds
+            self._begin()
         try:
             await self._settle(batch)
         except asyncio.CancelledError:

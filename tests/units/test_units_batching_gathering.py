@@ -108,3 +108,25 @@ async def test_a_flush_that_is_cancelled_while_it_gathers() -> None:
     assert asked.cancelled()
     assert 2 == await do(2)
     assert [2, 1] == store.sizes
+
+
+async def test_what_one_batch_does_not_hold_is_the_other_lane_s() -> None:
+    """Of a burst that came while one lane gathered, the other takes what the first cannot hold."""
+    going = asyncio.Event()
+    begun: list[int] = []
+
+    async def do(items: Sequence[int]) -> Sequence[int]:
+        begun.append(len(items))
+        if len(begun) > 1:
+            await going.wait()
+        return items
+
+    batching = Batching(do, shared=(), most=100, lanes=2)
+    await asyncio.gather(batching(0), batching(0))
+    burst = [asyncio.create_task(batching(n)) for n in range(350)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert [2, 100, 100] == begun
+    going.set()
+    assert list(range(350)) == await asyncio.gather(*burst)
+    assert [2, 100, 100, 100, 50] == begun
