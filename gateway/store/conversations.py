@@ -114,6 +114,8 @@ async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UU
     """
     note(db, [organization_id])
     done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
+    if done:
+        await db.execute(_SQL["all_here"], organization_id, kept, kept)
     return done
 
 

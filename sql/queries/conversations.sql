@@ -189,9 +189,12 @@ INSERT INTO gateway.conversations (organization_id, id, is_linked, coming_from)
 VALUES ($1, $2, true, $3);
 
 -- name: all_here
--- Also of one that has been merged into it since.
-UPDATE gateway.conversations SET coming_from = NULL
-WHERE organization_id = $1 AND (id = $2 OR merged_into = $2) AND coming_from IS NOT NULL;
+-- Nothing comes to $2 any more from $3 or what was merged into that. Also of one that has been merged into $2
+-- since.
+UPDATE gateway.conversations c SET coming_from = NULL
+WHERE c.organization_id = $1 AND (c.id = $2 OR c.merged_into = $2) AND EXISTS (
+  SELECT FROM gateway.conversations f
+  WHERE f.organization_id = $1 AND f.id = c.coming_from AND (f.id = $3 OR f.merged_into = $3));
 
 -- name: move_address
 UPDATE gateway.conversation_addresses SET conversation_id = $4
