@@ -170,7 +170,7 @@ async def current(db: Connection, organization_id: UUID, conversation_id: UUID) 
 async def whereabouts(
     db: Connection, organization_id: UUID, conversation_id: UUID
 ) -> tuple[Any, ...] | None:
-    """Where its messages are: another value whenever some were merged into another one."""
+    """Where its messages are: another value whenever some went to another one."""
     row = await db.fetchrow(_SQL["whereabouts"], organization_id, conversation_id)
     return tuple(row) if row else None
 

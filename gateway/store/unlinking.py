@@ -78,3 +78,5 @@ async def _move(
         raise RefusedError({"table": "messages", "column": "conversation_id"})
     for each in (*sources, home):
         await db.execute(_SQL["recount"], organization_id, each)
+    if ids:
+        await db.execute(_SQL["moved"], organization_id, [*sources, home])

@@ -74,7 +74,7 @@ ORDER BY a.created_at, a.written LIMIT 50;
 SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
 -- name: whereabouts
--- The same, and whether it is being merged in steps, of which each has a time.
+-- The same, and whether it is being merged in steps, of which each has a time, as has what is set apart.
 SELECT c.id, c.merging_into, c.merging_at
 FROM gateway.conversations asked
 JOIN gateway.conversations c ON c.organization_id = asked.organization_id
@@ -267,6 +267,11 @@ RETURNING m.conversation_id;
 
 -- name: recount
 SELECT gateway.recount_conversation($1, $2);
+
+-- name: moved
+-- Messages went from one of these to another.
+UPDATE gateway.conversations SET merging_at = now()
+WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: hold
 SELECT id FROM gateway.conversations
