@@ -79,7 +79,7 @@ async def _parts(
             if cursor is None:
                 began = where
             elif where != began:
-                raise Problem(409, "The conversation was merged into another one meanwhile.")
+                raise Problem(409, "Messages of the conversation went to another one meanwhile.")
             page = await messages.search(
                 db, call.organization_id, wanted, cursor, limit, most_bytes=_BYTES
             )

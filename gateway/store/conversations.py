@@ -114,6 +114,8 @@ async def merge(db: Connection, organization_id: UUID, *, merged: UUID, kept: UU
     """
     note(db, [organization_id])
     done: bool | None = await db.fetchval(_SQL["merge"], organization_id, merged, kept)
+    if done:
+        await db.execute(_SQL["all_here"], organization_id, kept, kept)
     return done
 
 
@@ -168,7 +170,7 @@ async def current(db: Connection, organization_id: UUID, conversation_id: UUID) 
 async def whereabouts(
     db: Connection, organization_id: UUID, conversation_id: UUID
 ) -> tuple[Any, ...] | None:
-    """Where its messages are: another value whenever some were merged into another one."""
+    """Where its messages are: another value whenever some went to another one."""
     row = await db.fetchrow(_SQL["whereabouts"], organization_id, conversation_id)
     return tuple(row) if row else None
 

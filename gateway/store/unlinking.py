@@ -57,10 +57,11 @@ async def set_apart(
     sources = [each for each in (*places, conversation_id) if each != home]
     (latest,) = await db.fetch(_SQL["to_move"], organization_id, sources, key)
     if not latest["ids"] and not is_new:
+        await db.execute(_SQL["all_here"], organization_id, home, conversation_id)
         return None
     await _move(db, organization_id, sources, latest["ids"], home)
     if latest["is_all"]:
-        await db.execute(_SQL["all_here"], organization_id, home)
+        await db.execute(_SQL["all_here"], organization_id, home, conversation_id)
     if latest["is_all"] and places:
         await db.execute(_SQL["all_apart"], organization_id, conversation_id)
     return Apart(conversation_id=home, is_new=is_new, is_done=latest["is_all"])
@@ -77,3 +78,5 @@ async def _move(
         raise RefusedError({"table": "messages", "column": "conversation_id"})
     for each in (*sources, home):
         await db.execute(_SQL["recount"], organization_id, each)
+    if ids:
+        await db.execute(_SQL["moved"], organization_id, [*sources, home])

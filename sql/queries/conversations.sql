@@ -74,7 +74,7 @@ ORDER BY a.created_at, a.written LIMIT 50;
 SELECT coalesce(merged_into, id) FROM gateway.conversations WHERE organization_id = $1 AND id = $2;
 
 -- name: whereabouts
--- The same, and whether it is being merged in steps, of which each has a time.
+-- The same, and whether it is being merged in steps, of which each has a time, as has what is set apart.
 SELECT c.id, c.merging_into, c.merging_at
 FROM gateway.conversations asked
 JOIN gateway.conversations c ON c.organization_id = asked.organization_id
@@ -189,9 +189,12 @@ INSERT INTO gateway.conversations (organization_id, id, is_linked, coming_from)
 VALUES ($1, $2, true, $3);
 
 -- name: all_here
--- Also of one that has been merged into it since.
-UPDATE gateway.conversations SET coming_from = NULL
-WHERE organization_id = $1 AND (id = $2 OR merged_into = $2) AND coming_from IS NOT NULL;
+-- Nothing comes to $2 any more from $3 or what was merged into that. Also of one that has been merged into $2
+-- since.
+UPDATE gateway.conversations c SET coming_from = NULL
+WHERE c.organization_id = $1 AND (c.id = $2 OR c.merged_into = $2) AND EXISTS (
+  SELECT FROM gateway.conversations f
+  WHERE f.organization_id = $1 AND f.id = c.coming_from AND (f.id = $3 OR f.merged_into = $3));
 
 -- name: move_address
 UPDATE gateway.conversation_addresses SET conversation_id = $4
@@ -264,6 +267,11 @@ RETURNING m.conversation_id;
 
 -- name: recount
 SELECT gateway.recount_conversation($1, $2);
+
+-- name: moved
+-- Messages went from one of these to another.
+UPDATE gateway.conversations SET merging_at = now()
+WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: hold
 SELECT id FROM gateway.conversations

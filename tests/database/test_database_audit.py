@@ -23,7 +23,7 @@ UNAUDITED = {  # hot: what they hold is itself a record of what happened, or gon
     "gateway.idempotency_keys", "gateway.template_uses", "gateway.consent_events",
     "gateway.correspondence", "gateway.media", "gateway.errands", "gateway.staff_sessions",
     "gateway.staff_links", "gateway.conversation_changes", "gateway.fallbacks",
-    "gateway.deliveries",
+    "gateway.deliveries", "gateway.sender_addresses",
     # every message writes there: triggers of their own note what somebody changed, and only that
     "gateway.conversations", "gateway.conversation_addresses",
 }  # fmt: skip

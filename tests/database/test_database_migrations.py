@@ -262,6 +262,40 @@ async def test_a_key_of_the_owner_with_our_name(
     assert before == await dump(empty_database, "-s", "-N", "gateway")
 
 
+async def test_senders_of_before(database: str, connect: Connect) -> None:
+    """What was a sender before the migration, or is one, is known as that; so is what comes to be
+    one later; and an organization goes with its senders."""
+    await migrate.down(database, "20261129000004")
+    db = await connect(database)
+    await db.execute("INSERT INTO organizations (id, name) VALUES ($1, 'Acme')", ACME)
+    await db.execute(
+        "INSERT INTO gateway.provider_accounts (organization_id, provider, name, credentials)"
+        " VALUES ($1, 'twilio', 'one', 'x')",
+        ACME,
+    )
+
+    async def sender(address: str) -> None:
+        await db.execute(
+            "INSERT INTO gateway.senders (organization_id, account_id, channel, address)"
+            " SELECT organization_id, id, 'sms', $1 FROM gateway.provider_accounts",
+            address,
+        )
+
+    for address in ("+1555001", "+1555002", "+1555003"):
+        await sender(address)
+    await db.execute("DELETE FROM gateway.senders WHERE address = '+1555001'")
+    await db.execute("UPDATE gateway.senders SET address = '+1555004' WHERE address = '+1555002'")
+    await migrate.up(database)
+    await sender("+1555005")
+    await db.execute("UPDATE gateway.senders SET address = '+1555006' WHERE address = '+1555003'")
+    await db.execute("DELETE FROM gateway.senders")
+    known = "SELECT address FROM gateway.sender_addresses ORDER BY address"
+    assert [row[0] for row in await db.fetch(known)] == [f"+155500{n}" for n in range(1, 7)]
+    await sender("+1555007")
+    await db.execute("DELETE FROM organizations WHERE id = $1", ACME)
+    assert [] == await db.fetch(known)
+
+
 async def test_every_name_of_the_document(db: Connection) -> None:
     """Every table, index, function and policy that the document names is there by its name."""
     text = document.DOCUMENT.read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from gateway.api.export_formats import COLUMNS, csv_lines
 from gateway.serve import bind
-from gateway.store import conversations
+from gateway.store import conversations, unlinking
 from gateway.web.in_flight import IN_FLIGHT, InFlight
 from gateway.web.streaming import GoneError, Stream
 
@@ -170,6 +170,31 @@ async def test_what_is_merged_meanwhile_is_cut(ask: Ask, gateway: Gateway, messa
     if messages == 100:
         again = await ask("GET", url)
         assert messages + 2 == len(again.body.splitlines())
+
+
+@pytest.mark.parametrize("begun", [0, 1], ids=["the first step", "a later step"])
+async def test_what_is_set_apart_meanwhile_is_cut(ask: Ask, gateway: Gateway, begun: int) -> None:
+    """A file of a conversation that an address is taken out of while it is read has no end."""
+    (one,) = await accepted(ask, 1)
+    await fill(gateway, one, 2300)
+    told = (await ask("GET", f"/v1/messages/{one}")).body
+    where, address, mine = told["conversation_id"], told["to_address"], gateway.a.organization_id
+
+    async def step() -> None:
+        async with gateway.database.as_service() as db:
+            apart = await unlinking.set_apart(db, mine, UUID(where), address, UUID(int=7))
+            assert apart
+            assert not apart.is_done
+
+    for _ in range(begun):
+        await step()
+    headers = {"Authorization": f"Bearer {gateway.a.key}"}
+    url = f"/v1/messages/export?format=jsonl&conversation_id={where}"
+    async with gateway.http.get(url, headers=headers) as response:
+        await response.content.readexactly(1000)
+        await step()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
 
 
 @pytest.mark.parametrize("query", ["", "q=hello"])

@@ -284,6 +284,51 @@ async def test_an_address_that_is_ours_as_well(gateway: Gateway, ask: Ask, addre
     assert 4 == await by_address(ask, address)
 
 
+@pytest.mark.parametrize("others", [10, 30])
+async def test_a_mail_domain_of_everybody(gateway: Gateway, ask: Ask, others: int) -> None:
+    """A contact at a mail domain that many contacts have is looked for in its conversation, though
+    a sender of ours is there; at one that few have it may be an alias of ours."""
+    await connect(gateway, "sendgrid", Channel.EMAIL, "clinic@mail.example")
+    await said(ask, "Hello", channel="email", subject="Hello", to="ann@mail.example")
+    async with gateway.database.as_service() as db:
+        where: UUID = await db.fetchval(
+            "INSERT INTO gateway.conversation_addresses"
+            " (organization_id, conversation_id, address, written)"
+            " SELECT organization_id, conversation_id, n || address, written"
+            " FROM gateway.conversation_addresses, generate_series(1, $1) n"
+            " WHERE address = 'ann@mail.example' RETURNING conversation_id",
+            others,
+        )
+        found = await of_address(db, gateway, "ann@mail.example")
+    assert (where if others > 20 else None) == found
+
+
+@pytest.mark.parametrize("merged", ["", "the source", "the new one"])
+async def test_an_address_whose_move_is_over(gateway: Gateway, ask: Ask, merged: str) -> None:
+    """An address that was set apart in steps is looked for in its conversation again when the rest
+    came by a merge, or is gone."""
+    address, mine, apart = "+447700900001", gateway.a.organization_id, UUID(int=7)
+    where = await long_one(ask, gateway, address)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "INSERT INTO gateway.conversation_addresses"
+            " (organization_id, conversation_id, address, written) VALUES ($1, $2, 'a@x', 'a@x')",
+            *(mine, where),
+        )
+        step = await unlinking.set_apart(db, mine, where, address, apart)
+    assert step == Apart(conversation_id=apart, is_new=True, is_done=False)
+    kept, gone = (where, apart) if merged == "the new one" else (apart, where)
+    done: bool | None = None
+    async with gateway.database.as_service() as db:
+        if merged:
+            while done is None:
+                done = await stored.merge(db, mine, merged=gone, kept=kept)
+        else:
+            await db.execute("DELETE FROM messages WHERE conversation_id = $1", where)
+            assert await unlinking.set_apart(db, mine, where, address, UUID(int=8)) is None
+        assert kept == await of_address(db, gateway, address)
+
+
 async def test_an_address_in_any_form(gateway: Gateway, ask: Ask) -> None:
     """Whatever was accepted as `to` finds the message, and so does another way to write the same
     address, theirs or ours: in the list, in a search for words, and in the export."""
