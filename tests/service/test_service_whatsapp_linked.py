@@ -188,6 +188,40 @@ async def test_a_stop_that_staff_were_told(ask: Ask, says: Says) -> None:
     assert {("whatsapp", PHONE, "manual")} == await suppressed(ask)
 
 
+@pytest.mark.parametrize("lifted", [PHONE, BSUID])
+@pytest.mark.parametrize("is_linked_later", [False, True])
+async def test_a_stop_that_staff_take_back(
+    gateway: Gateway, ask: Ask, says: Says, lifted: str, *, is_linked_later: bool
+) -> None:
+    """Lifting what staff added restores what was before it, for all addresses of that person,
+    whichever of them it is lifted for, and does not come back; a STOP of theirs remains."""
+    body = {"channel": "whatsapp", "address": PHONE, "reason": "stop"}
+
+    async def lift() -> None:
+        rows = (await ask("GET", "/v1/suppressions")).body["data"]
+        (theirs,) = [row["id"] for row in rows if row["address"] == lifted]
+        done = await ask("DELETE", f"/v1/suppressions/{theirs}", key=gateway.a.owner)
+        assert 204 == done.status
+
+    if not is_linked_later:
+        await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    for _ in range(2):
+        assert 201 == (await ask("POST", "/v1/suppressions", body)).status
+    if is_linked_later:
+        await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+    await lift()
+    assert set() == await suppressed(ask)
+    await says("Hi again", 0, **{"from": ADA}, from_user_id=BSUID)
+    assert set() == await suppressed(ask)
+
+    assert 201 == (await ask("POST", "/v1/suppressions", body)).status
+    await says("STOP", 0, **{"from": ADA}, from_user_id=BSUID)
+    await lift()
+    (other,) = {PHONE, BSUID} - {lifted}
+    assert stops(other) == await suppressed(ask)
+
+
 async def test_a_refusal_of_who_has_a_user_id(
     gateway: Gateway, ask: Ask, api: Api, says: Says, account: UUID
 ) -> None:
