@@ -125,6 +125,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             accepting = Accepting(database, drafting, files, metrics, nudge)
             listener = Listener(database, settings.database_direct_url or dsn)
             keyring = Keyring(database, listener)
+            receiving = Receiving(database, vault, metrics, files)
             live = Live(database, listener, render)
             app[SERVICES] = Services(
                 settings=settings,
@@ -137,7 +138,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 drafting=drafting,
                 accepting=accepting,
                 hook_accounts=HookAccounts(database, vault, settings.provider_api_urls),
-                receiving=Receiving(database, vault, metrics, files),
+                receiving=receiving,
                 http=session,
                 live=live,
             )
@@ -146,6 +147,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 nudge=nudge.run, listener=listener.run, live=live.run, at_stop=at_stop
             ):
                 yield
+            await receiving.close()
             await accepting.close()
         metrics.write()
         await database.close()

@@ -39,6 +39,17 @@ async def of_all_theirs(db: Connection, organization_id: UUID, said: Statement) 
     return [replace(each, detail=detail) for each in (said, *also)]
 
 
+async def taken_back(db: Connection, organization_id: UUID, lift: Statement) -> list[Statement]:
+    """Lifts of what the same source said of the others of whom it said what this one lifts."""
+    if lift.channel != Channel.WHATSAPP or lift.reason not in THEIR_WORD:
+        return []
+    others = await suppressions.said_of(db, organization_id, [lift.address])
+    return [
+        replace(lift, id=derived_id(lift.id, other), address=other, of_source=lift.source)
+        for _, other in sorted(others)
+    ]
+
+
 async def inherited(
     db: Connection, organization_id: UUID, people: Sequence[Person]
 ) -> list[Statement]:

@@ -170,13 +170,14 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 files=files,
                 pace=pace,
             )
+            receiving = Receiving(database, vault, metrics, files)
             errands = Errands(
                 database,
                 vault,
                 store,
                 media_links,
                 downloader,
-                Receiving(database, vault, metrics, files).fetched,
+                receiving.fetched,
                 api_urls=settings.provider_api_urls,
             )
             direct = settings.database_direct_url or dsn
@@ -200,6 +201,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             try:
                 await working
             finally:
+                await receiving.close()
                 await falling_back.close()
                 metrics.write()
     finally:

@@ -86,7 +86,11 @@ def may_lift(caller: Caller, reason: str) -> bool:
 
 
 async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
-    """Lift a suppression, and give what it was; who lifted it is kept with the evidence."""
+    """Lift a suppression, and give what it was; who lifted it is kept with the evidence.
+
+    What staff or a service added of somebody on WhatsApp is taken back of all their addresses; what
+    they said themselves remains for the others.
+    """
     row = await get(services, caller, suppression_id)
     if not may_lift(caller, row["reason"]):
         raise Problem(
@@ -95,8 +99,11 @@ async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
             "subscribing again), or an owner or admin does who has their word.",
         )
     said = _statement(caller, row["channel"], row["address"], row["reason"], {}, is_lifted=True)
+    is_ours = row["source"] == said.source
     async with services.database.as_service(on_behalf=caller) as db:
-        await suppressions.change(db, caller.organization_id, [said], auth_id=_auth_id(caller))
+        also = await linking.taken_back(db, caller.organization_id, said) if is_ours else []
+        lifted = [said, *also]
+        await suppressions.change(db, caller.organization_id, lifted, auth_id=_auth_id(caller))
     return row
 
 

@@ -71,6 +71,10 @@ class Receiving:
         self._applying = Applying(files, self._arriving)
         self._recipients = Recipients(database)
 
+    async def close(self) -> None:
+        """Finish what is under way behind the answers."""
+        await self._recipients.close()
+
     async def receive(
         self, account: Account, request: WebhookRequest, siblings: Siblings | None = None
     ) -> Reply:
@@ -125,7 +129,7 @@ class Receiving:
         told = events_of(events, StatusReport)
         received = Received(account, raw_request(account, request), told)
         await self._store_received(received, request, events)
-        await self._recipients.learn(account.organization_id, told)
+        self._recipients.learn(account.organization_id, told)
 
     async def _store_received(
         self, received: Received, request: WebhookRequest, events: Sequence[WebhookEvent]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
-from channels.lines import FullError
 from gateway import linking, placing
 from gateway.batching import Batching
 from gateway.held import ANSWER_SECONDS
@@ -14,13 +14,7 @@ from gateway.logs import logger
 from gateway.placing import Addresses
 from gateway.store.conversations import Placed
 from gateway.store.database import Database
-from gateway.store.errors import (
-    OF_ITS_ROWS,
-    UNDONE,
-    ConflictError,
-    DatabaseAwayError,
-    RefusedError,
-)
+from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
 from gateway.store.suppressions import Person
 from webhooks.model import StatusReport
 
@@ -31,6 +25,12 @@ _PATIENCE = 1
 _MOST = 100
 # How many people are remembered, who are looked up once.
 _KNOWN = 50_000
+# How many people may wait to be learned, and how many conversations are joined for one request: who
+# is left out is told by the next report.
+_WAITING = 1000
+_JOINS = 10
+# Seconds for what is under way when the process ends.
+_AT_END = 2.0
 
 # An organization, and some of its recipients.
 _Told = tuple[UUID, frozenset[Addresses]]
@@ -42,6 +42,10 @@ class Recipients:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: set[tuple[UUID, Addresses]] = set()
+        self._waiting: set[tuple[UUID, Addresses]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Slow: one at a time, so that it takes one connection at most.
+        self._joining = asyncio.Lock()
         self._learning = Batching(
             self._learn,
             shared=(DatabaseAwayError,),
@@ -51,27 +55,46 @@ class Recipients:
             most=_MOST,
         )
 
-    async def learn(self, organization_id: UUID, told: Sequence[StatusReport]) -> None:
+    def learn(self, organization_id: UUID, told: Sequence[StatusReport]) -> None:
         """Let recipients be in their conversations under all their addresses, and let what they
         said hold for all of them.
 
-        After the reports are stored, so nothing of it reaches whoever told them, and would do so
-        again: what fails here is told by the next report.
+        Behind the answer to whoever told the reports, which are stored: they would only tell them
+        again. What fails here, or is too much, is told by the next report.
         """
-        people = frozenset(
-            each.recipient
-            for each in told
-            if each.recipient and (organization_id, each.recipient) not in self._known
-        )
-        if not people:
+        wanted = {(organization_id, each.recipient) for each in told if each.recipient}
+        news = sorted(wanted - self._known - self._waiting)[: _WAITING - len(self._waiting)]
+        if not news:
             return
+        self._waiting |= set(news)
+        people = [each for _, each in news]
+        task = asyncio.create_task(self._learn_or_drop(organization_id, people))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Finish what is under way, within seconds: the process is about to end."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_AT_END)
+            for each in late:
+                each.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _learn_or_drop(self, organization_id: UUID, people: Sequence[Addresses]) -> None:
         try:
-            placed = await self._learning((organization_id, people), size=len(people))
-        except (DatabaseAwayError, ConflictError, RefusedError, FullError) as error:
-            said = {"organization_id": str(organization_id), "error": str(error)}
+            await self._learn_now(organization_id, people)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it, and the next report tells
+            said = {"organization_id": str(organization_id), "error": repr(error)}
             _log.warning("recipients were not linked", **said)
-            return
-        await placing.join(self._database, organization_id, list(placed.values()))
+        finally:
+            self._waiting -= {(organization_id, each) for each in people}
+
+    async def _learn_now(self, organization_id: UUID, people: Sequence[Addresses]) -> None:
+        placed = await self._learning((organization_id, frozenset(people)), size=len(people))
+        joins = [each for each in placed.values() if each.joins is not None]
+        if joins:
+            async with self._joining:
+                await placing.join(self._database, organization_id, joins[:_JOINS])
         if len(self._known) >= _KNOWN:
             self._known.clear()
         self._known |= {

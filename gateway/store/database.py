@@ -42,8 +42,8 @@ _LIMITS = (
 )
 # Whoever waited for a lock reads what its holder has stored, whatever the database's default is.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-# Who asks in several statements, and is told of one moment.
-_BEGIN_STILL = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+# Who asks in several statements, and is told of one moment; a write there would be a mistake.
+_BEGIN_STILL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SERVICE = f"{_BEGIN}; SET LOCAL ROLE service_role; {_LIMITS}"
 # One plan per connection. It must be right for tables of any size, even if it is made while they
 # are empty: only plans that follow an index, in its order, remain.

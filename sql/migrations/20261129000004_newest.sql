@@ -24,6 +24,8 @@ CREATE OR REPLACE TRIGGER zz_go_forward BEFORE UPDATE ON public.messages FOR EAC
 
 -- `attempts` count claims: each is a worker's own.
 ALTER TABLE gateway.deliveries ADD COLUMN IF NOT EXISTS failures smallint NOT NULL DEFAULT 0;
+-- What was tried before counts, but nothing is given up without one more attempt.
+UPDATE gateway.deliveries SET failures = least(attempts, 9) WHERE attempts > 0 AND failures = 0;
 
 -- As before, but for the failures.
 CREATE OR REPLACE FUNCTION gateway.begin_deliveries_anew() RETURNS trigger

@@ -65,6 +65,16 @@ async def test_what_another_has_committed_is_seen(gateway: Gateway) -> None:
         await database.close()
 
 
+async def test_who_sees_one_moment_only_reads(gateway: Gateway) -> None:
+    """What sees one moment could change nothing that another has changed since, and may not try."""
+    key = ApiKey(id=new_id(), organization_id=gateway.a.organization_id, is_test=False)
+    now = (
+        "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+    )
+    async with gateway.database.as_caller(key, is_still=True) as db:
+        assert ("repeatable read", "on") == tuple(await db.fetchrow(now) or ())
+
+
 async def test_one_statement_at_once(gateway: Gateway) -> None:
     """It is done as the gateway itself, and is committed."""
     statement = "UPDATE organizations SET name = current_user || ' ' || current_setting('jit');"

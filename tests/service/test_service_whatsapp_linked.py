@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
-from channels.model import Channel
-from gateway import linking
+from channels.model import Channel, Status
+from gateway import linking, placing
 from gateway.ids import new_id
+from gateway.receive import recipients
 from gateway.store import suppressions
 from gateway.store.suppressions import Person, Statement
 from tests.service.test_service_whatsapp_people import (
@@ -39,8 +42,10 @@ from tests.service.wires import (
     whatsapp_post,
     whatsapp_value,
 )
+from webhooks.model import StatusReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from tests.service.conftest import Ask, Gateway
@@ -183,6 +188,40 @@ async def test_a_stop_that_staff_were_told(ask: Ask, says: Says) -> None:
     assert {("whatsapp", PHONE, "manual")} == await suppressed(ask)
 
 
+@pytest.mark.parametrize("lifted", [PHONE, BSUID])
+@pytest.mark.parametrize("is_linked_later", [False, True])
+async def test_a_stop_that_staff_take_back(
+    gateway: Gateway, ask: Ask, says: Says, lifted: str, *, is_linked_later: bool
+) -> None:
+    """Lifting what staff added restores what was before it, for all addresses of that person,
+    whichever of them it is lifted for, and does not come back; a STOP of theirs remains."""
+    body = {"channel": "whatsapp", "address": PHONE, "reason": "stop"}
+
+    async def lift() -> None:
+        rows = (await ask("GET", "/v1/suppressions")).body["data"]
+        (theirs,) = [row["id"] for row in rows if row["address"] == lifted]
+        done = await ask("DELETE", f"/v1/suppressions/{theirs}", key=gateway.a.owner)
+        assert 204 == done.status
+
+    if not is_linked_later:
+        await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    for _ in range(2):
+        assert 201 == (await ask("POST", "/v1/suppressions", body)).status
+    if is_linked_later:
+        await says("Hi", 50, **{"from": ADA}, from_user_id=BSUID)
+    assert stops(PHONE, BSUID) == await suppressed(ask)
+    await lift()
+    assert set() == await suppressed(ask)
+    await says("Hi again", 0, **{"from": ADA}, from_user_id=BSUID)
+    assert set() == await suppressed(ask)
+
+    assert 201 == (await ask("POST", "/v1/suppressions", body)).status
+    await says("STOP", 0, **{"from": ADA}, from_user_id=BSUID)
+    await lift()
+    (other,) = {PHONE, BSUID} - {lifted}
+    assert stops(other) == await suppressed(ask)
+
+
 async def test_a_refusal_of_who_has_a_user_id(
     gateway: Gateway, ask: Ask, api: Api, says: Says, account: UUID
 ) -> None:
@@ -200,6 +239,17 @@ async def test_a_refusal_of_who_has_a_user_id(
     post["entry"][0]["changes"][0]["field"] = "user_preferences"
     assert 200 == (await from_meta(gateway, account, post)).status
     assert set() == await suppressed(ask)
+
+
+async def learned() -> None:
+    """Wait until what reports tell of people is learned, which nobody else waits for."""
+    learning = [
+        task
+        for task in asyncio.all_tasks()
+        if getattr(task.get_coro(), "__name__", "") == "_learn_or_drop"
+    ]
+    if learning:
+        await asyncio.wait(learning)
 
 
 async def reported(
@@ -225,6 +275,7 @@ async def test_a_user_id_that_a_report_tells(
         await says("STOP", 1, from_user_id=BSUID)
     await reported(gateway, account, "sent")
     await reported(gateway, account, "delivered")
+    await learned()
     if not is_first:
         await says("STOP", 1, from_user_id=BSUID)
     assert stops(PHONE, BSUID) == await suppressed(ask)
@@ -236,6 +287,7 @@ async def test_a_user_id_that_a_report_tells(
 async def test_a_report_of_a_stranger(gateway: Gateway, ask: Ask, account: UUID) -> None:
     """To whom another program has written has no conversation for that."""
     await reported(gateway, account, "sent")
+    await learned()
     assert [] == (await ask("GET", "/v1/conversations")).body["data"]
 
 
@@ -252,6 +304,71 @@ async def test_a_report_while_a_conversation_is_held(
         await db.execute("SELECT FROM gateway.conversations FOR UPDATE")
         await reported(gateway, account, "delivered")
         assert "delivered" == (await row_of(ask, sent))["status"]
+        await learned()
     assert stops(BSUID) == await suppressed(ask)
     await reported(gateway, account, "read", 1)
+    await learned()
     assert stops(PHONE, BSUID) == await suppressed(ask)
+
+
+async def test_what_a_report_tells_is_learned_behind_its_answer(
+    gateway: Gateway, account: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report is answered before its recipient is looked up; one who waits is not taken twice,
+    and whatever fails then is logged and changes no answer."""
+    free, asked = asyncio.Event(), 0
+
+    async def fail(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        await free.wait()
+        raise ValueError("unforeseen")
+
+    monkeypatch.setattr(placing, "known_by", fail)
+    with capture_logs() as lines:
+        await reported(gateway, account, "sent")
+        await reported(gateway, account, "delivered")
+        free.set()
+        await learned()
+    (line,) = [each for each in lines if each["event"] == "recipients were not linked"]
+    assert "unforeseen" in line["error"]
+    asked_once = asked
+    await reported(gateway, account, "read")
+    await learned()
+    assert asked > asked_once
+
+
+def people(count: int) -> list[StatusReport]:
+    """Reports about so many recipients, each with a number and a user id."""
+    return [
+        StatusReport(
+            external_id=str(n),
+            status=Status.SENT,
+            word="sent",
+            key="sent",
+            recipient=(f"+4477009{n:05}", f"GB.{n}"),
+        )
+        for n in range(count)
+    ]
+
+
+async def test_more_people_than_may_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many people wait to be learned and no more; the process ends within seconds of them."""
+    monkeypatch.setattr(recipients, "_WAITING", 3)
+    monkeypatch.setattr(recipients, "_AT_END", 0.1)
+    seen: list[object] = []
+    free = asyncio.Event()
+
+    async def stay(_: object, __: object, people_of: Sequence[object]) -> dict[object, object]:
+        seen.extend(people_of)
+        await free.wait()
+        return {}
+
+    monkeypatch.setattr(placing, "known_by", stay)
+    learning = recipients.Recipients(gateway.database)
+    learning.learn(gateway.a.organization_id, people(5))
+    learning.learn(gateway.a.organization_id, people(6))
+    async with asyncio.timeout(5):
+        await learning.close()
+    free.set()
+    assert 3 == len(seen)
