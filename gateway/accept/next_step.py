@@ -7,8 +7,8 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.model import Channel, Status
-from gateway import standing
 from gateway.accept.repeating import callers_own
+from gateway.consent import standing
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
 from gateway.store.messages import Row

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
-from gateway import standing
 from gateway.accept import steps
 from gateway.accept.draft import Draft
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
+from gateway.consent import standing
 from gateway.ids import derived_id, new_id
 from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid

@@ -15,7 +15,7 @@ from channels.errors import (
     Unreachable,
 )
 from channels.model import Sent, Status
-from gateway import linking
+from gateway.consent import inheriting
 from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
@@ -75,7 +75,7 @@ class Outcomes:
         async def suppress(db: Connection) -> None:
             if isinstance(error, OptedOut | Unreachable):
                 said = not_to_be_written_to(claimed, error)
-                theirs = await linking.of_all_theirs(db, claimed.organization_id, said)
+                theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
         await self._recording.note(claimed, [event], suppress)

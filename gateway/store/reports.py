@@ -46,7 +46,7 @@ class Event:
     error_message: str | None = None
     detail: Mapping[str, Any] | None = None
     provider: Mapping[str, Any] | None = None
-    # Of one that was kept: see `gateway.early_consent`.
+    # Of one that was kept: see `gateway.consent.early`.
     consent: Sequence[Mapping[str, Any]] = ()
 
 
