@@ -25,11 +25,11 @@ from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
 from gateway.live.events import render
 from gateway.live.hub import Live
-from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
-from gateway.metrics import of_process
+from gateway.observability.logs import logger
+from gateway.observability.metrics import of_process
 from gateway.problems import (
     FieldError,
     Problem,

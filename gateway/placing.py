@@ -11,7 +11,7 @@ from gateway import addresses
 from gateway.batching import once_more
 from gateway.consent import inheriting
 from gateway.ids import derived_id, new_id
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store import conversations, unlinking
 from gateway.store.contacts import Kind

@@ -24,11 +24,11 @@ from gateway.accept.falling_back import FallingBack
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
-from gateway.logs import configure, logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
-from gateway.metrics import of_process
+from gateway.observability.logs import configure, logger
+from gateway.observability.metrics import of_process
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS

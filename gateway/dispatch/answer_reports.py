@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from channels.model import Account, Sent, Told
 from gateway.consent import early
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.reported import report_event
 from gateway.store.database import Connection

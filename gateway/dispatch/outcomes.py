@@ -20,8 +20,8 @@ from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.turns import only_sending_tells
-from gateway.logs import logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed

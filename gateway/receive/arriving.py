@@ -14,8 +14,8 @@ from gateway import links, placing
 from gateway.batching import Batching
 from gateway.consent import inheriting
 from gateway.held import ANSWER_SECONDS, Around, Wait
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
 from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, requests, suppressions

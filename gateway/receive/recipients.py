@@ -11,7 +11,7 @@ from gateway import placing
 from gateway.batching import Batching
 from gateway.consent import inheriting
 from gateway.held import ANSWER_SECONDS
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.placing import Addresses
 from gateway.store.conversations import Placed
 from gateway.store.database import Database

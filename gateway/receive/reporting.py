@@ -12,8 +12,8 @@ from channels.model import Account
 from gateway.batching import Batching
 from gateway.consent import early
 from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.registry import CARRIED, PROVIDERS
 from gateway.reported import report_event

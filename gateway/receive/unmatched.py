@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from gateway.consent import early
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Connection, Database

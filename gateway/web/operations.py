@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.schema import migrate
 from gateway.store import queue, upkeep

@@ -21,7 +21,7 @@ from gateway.app import MAX_BODY
 from gateway.cli import app
 from gateway.config import Settings
 from gateway.media import files
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.errands import Patience
 from gateway.registry import PROVIDERS
 from gateway.shapes import options

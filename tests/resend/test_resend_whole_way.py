@@ -15,7 +15,7 @@ from channels.model import Channel
 from gateway.manage import setup
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.vault import Vault

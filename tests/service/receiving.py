@@ -14,7 +14,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from channels.posting import Poster
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.store import reports
 from gateway.store.reports import Event, event_id
 from gateway.subscriptions.delivering import Deliveries

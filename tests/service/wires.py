@@ -27,7 +27,7 @@ from channels.model import Channel
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
 from gateway.manage import setup
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.replaying import Replayed, Replaying, Wanted
 from gateway.registry import PROVIDERS
