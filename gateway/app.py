@@ -11,7 +11,7 @@ from aiohttp import web
 
 from channels.download import Downloader, DownloadError
 from channels.lines import FullError
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from channels import call, email, sms, whatsapp
 from channels.model import Channel
-from channels.sandbox import OUTPUT_CHARACTERS
+from channels.rendering.sandbox import OUTPUT_CHARACTERS
 from gateway.accept import attachments
 from gateway.api.table import ENDPOINTS
 from gateway.app import MAX_BODY
