@@ -9,7 +9,6 @@ from functools import partial
 import aiohttp
 from aiohttp import web
 
-from channels.download import Downloader, DownloadError
 from channels.lines import FullError
 from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
@@ -30,6 +29,7 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
 from gateway.observability.logs import logger
 from gateway.observability.metrics import of_process
+from gateway.outside.download import Downloader, DownloadError
 from gateway.problems import (
     FieldError,
     Problem,

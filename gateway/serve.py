@@ -17,9 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from channels import leaving
-from channels.download import Downloader
 from channels.names import OwnThreads
-from channels.posting import Poster
 from gateway.accept.falling_back import FallingBack
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
@@ -29,6 +27,8 @@ from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
 from gateway.observability.logs import configure, logger
 from gateway.observability.metrics import of_process
+from gateway.outside.download import Downloader
+from gateway.outside.posting import Poster
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
