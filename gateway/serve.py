@@ -36,7 +36,7 @@ from gateway.store.database import Database
 from gateway.subscriptions.delivering import Deliveries
 from gateway.vault import Vault
 from gateway.web.in_flight import IN_FLIGHT
-from gateway.web.listening import BACKLOG, listening, most_connections
+from gateway.web.serving_connections import BACKLOG, listening, most_connections
 from gateway.worker import Worker
 
 _log = logger(__name__)

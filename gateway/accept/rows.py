@@ -25,7 +25,7 @@ from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
-from gateway.store.reports import event_of, report_id
+from gateway.store.reports import event_id_of, report_id
 
 _ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
@@ -111,7 +111,7 @@ class Rows:
             "provider": draft.provider,
             "priority": _PRIORITIES[request.priority],
             "is_test": isinstance(caller, ApiKey) and caller.is_test,
-            "event_id": event_of(message_id, _ACCEPTED),
+            "event_id": event_id_of(message_id, _ACCEPTED),
             "source": "api",
             "place": Place(
                 seed=message_id,

@@ -57,10 +57,10 @@ def report_id(key: str) -> UUID:
 
 def event_id(message_id: UUID, key: str) -> UUID:
     """The id of the event that `key` names among those of its message."""
-    return event_of(message_id, StoredUUID(derived_bytes(f"report\x1f{key}")))
+    return event_id_of(message_id, StoredUUID(derived_bytes(f"report\x1f{key}")))
 
 
-def event_of(message_id: UUID, report: UUID) -> UUID:
+def event_id_of(message_id: UUID, report: UUID) -> UUID:
     """The id of the event that a report (by its id, see `report_id`) is for a message."""
     return StoredUUID(derived_bytes(f"{message_id}\x1f{report}"))
 
