@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from benchmarks.processes import NotMeasuredError
-from gateway import migrate
 from gateway.embedded.server import EmbeddedServer
+from gateway.schema import migrate
 
 # What an operator sets on a machine of a few gigabytes. Commits are durable: fsync,
 # synchronous_commit and full_page_writes are at their defaults, on.

@@ -9,9 +9,8 @@ from functools import partial
 import aiohttp
 from aiohttp import web
 
-from channels.download import Downloader, DownloadError
 from channels.lines import FullError
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge
@@ -25,11 +24,12 @@ from gateway.inbox.errors import as_page, is_page
 from gateway.inbox.routes import add_inbox
 from gateway.live.events import render
 from gateway.live.hub import Live
-from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError, open_store
-from gateway.metrics import of_process
+from gateway.observability.logs import logger
+from gateway.observability.metrics import of_process
+from gateway.outside.download import Downloader, DownloadError
 from gateway.problems import (
     FieldError,
     Problem,

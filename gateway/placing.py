@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from gateway import addresses, linking
+from gateway import addresses
 from gateway.batching import once_more
+from gateway.consent import inheriting
 from gateway.ids import derived_id, new_id
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import FieldError, Problem, invalid
 from gateway.store import conversations, unlinking
 from gateway.store.contacts import Kind
@@ -124,7 +125,7 @@ async def merge(
         async with database.as_service(on_behalf=caller) as db:
             done = await conversations.merge(db, caller.organization_id, merged=merged, kept=kept)
             if done:
-                await linking.link_all_in(db, caller.organization_id, kept)
+                await inheriting.inherit_within(db, caller.organization_id, kept)
             return done
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
@@ -219,7 +220,7 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
         async with database.as_service(share_of=organization_id) as db:
             done = await conversations.join(db, organization_id, one, other)
             if done:
-                await linking.link_all_in(db, organization_id, one)
+                await inheriting.inherit_within(db, organization_id, one)
             return done
 
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}

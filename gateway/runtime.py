@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from gateway import migrate
 from gateway.config import Settings, SettingsError, decode_key, use_metrics_folder
 from gateway.embedded.server import EmbeddedServer
 from gateway.folders import make_file, make_folder, own
+from gateway.schema import migrate
 from gateway.store.dsn import fault_of
 
 

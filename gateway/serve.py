@@ -17,18 +17,18 @@ import aiohttp
 from aiohttp import web
 
 from channels import leaving
-from channels.download import Downloader
 from channels.names import OwnThreads
-from channels.posting import Poster
 from gateway.accept.falling_back import FallingBack
 from gateway.config import Settings, metrics_folder
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
-from gateway.logs import configure, logger
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
-from gateway.metrics import of_process
+from gateway.observability.logs import configure, logger
+from gateway.observability.metrics import of_process
+from gateway.outside.download import Downloader
+from gateway.outside.posting import Poster
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.registry import PROVIDERS
@@ -36,7 +36,7 @@ from gateway.store.database import Database
 from gateway.subscriptions.delivering import Deliveries
 from gateway.vault import Vault
 from gateway.web.in_flight import IN_FLIGHT
-from gateway.web.listening import BACKLOG, listening, most_connections
+from gateway.web.serving_connections import BACKLOG, listening, most_connections
 from gateway.worker import Worker
 
 _log = logger(__name__)

@@ -18,7 +18,7 @@ from gateway.accept.template_uses import TemplateUses
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.receive.errands import Errands
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue, upkeep

@@ -192,7 +192,7 @@ def template(make_shared: MakeShared) -> str:
     """The name of a migrated database."""
 
     async def migrated(dsn: str) -> str:
-        from gateway import migrate
+        from gateway.schema import migrate
 
         return " ".join(await migrate.up(dsn))
 

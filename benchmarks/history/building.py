@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from gateway import migrate
 from gateway.embedded.server import EmbeddedServer
+from gateway.schema import migrate
 
 _FILL = Path(__file__).with_name("fill.sql")
 # What an operator of millions of messages would set; all else is PostgreSQL's default.

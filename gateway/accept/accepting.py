@@ -23,9 +23,9 @@ from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
 from gateway.accept.storing import Storing
 from gateway.batching import once_more
-from gateway.logs import info_each, logger
 from gateway.media.files import Files
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
 from gateway.shapes.messages import SendRequest
 from gateway.store import messages

@@ -12,7 +12,7 @@ from channels import call, email, sms, styles, whatsapp
 from channels.errors import ContentError
 from channels.html import HTML_BYTES
 from channels.model import Attachment, CallPlan, Channel, Content, ProviderTemplate
-from channels.render import (
+from channels.rendering.renderer import (
     MissingVariables,
     Renderer,
     RendererBusy,

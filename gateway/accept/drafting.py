@@ -15,7 +15,7 @@ from uuid import UUID
 
 from channels import email
 from channels.model import Channel
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway import addresses, quoting, registry
 from gateway.accept import judging, recipients, saying, steps, well_formed
 from gateway.accept.draft import Draft

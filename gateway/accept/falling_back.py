@@ -27,8 +27,8 @@ from gateway.accept.next_step import (
     without_the_deleted,
 )
 from gateway.batching import once_more
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.store import fallbacks, messages, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import PLANNED_AS_EVER, Connection, Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import upkeep
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError

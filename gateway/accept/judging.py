@@ -13,10 +13,10 @@ from channels.model import Channel, Content
 from gateway import addresses
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
+from gateway.consent.standing import REASONS
 from gateway.parts import outside_of_window
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
-from gateway.standing import REASONS
 from gateway.store.suppressions import Standing
 
 

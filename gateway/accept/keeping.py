@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from gateway import placing
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem, changed_meanwhile, refused_by_a_rule
 from gateway.store import conversations, fallbacks, media, messages, suppressions
 from gateway.store.conversations import Placed

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from gateway.held import Lately
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import messages
 from gateway.store.database import Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError

@@ -7,12 +7,12 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.model import Channel, Status
-from gateway import standing
 from gateway.accept.repeating import callers_own
+from gateway.consent import standing
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
 from gateway.store.messages import Row
-from gateway.store.reports import Event, event_id, event_of, report_id
+from gateway.store.reports import Event, event_id, event_id_of, report_id
 
 _ACCEPTED = report_id("accepted")
 # With this the next steps are over: it got as far as it should, or somebody wanted none of it.
@@ -55,7 +55,7 @@ def row_of(due: Due) -> Row:
         "provider": step["provider"],
         "priority": step["priority"],
         "is_test": due.is_test,
-        "event_id": event_of(step_id, _ACCEPTED),
+        "event_id": event_id_of(step_id, _ACCEPTED),
         "source": "worker",
         "place": Place(
             seed=step_id, addresses=[step["to_address"]], lead_id=lead_id, client_id=client_id

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
-from gateway import standing
 from gateway.accept import steps
 from gateway.accept.draft import Draft
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
+from gateway.consent import standing
 from gateway.ids import derived_id, new_id
 from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid
@@ -25,7 +25,7 @@ from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller
 from gateway.store.media import NewMedia
 from gateway.store.messages import Row
-from gateway.store.reports import event_of, report_id
+from gateway.store.reports import event_id_of, report_id
 
 _ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
@@ -111,7 +111,7 @@ class Rows:
             "provider": draft.provider,
             "priority": _PRIORITIES[request.priority],
             "is_test": isinstance(caller, ApiKey) and caller.is_test,
-            "event_id": event_of(message_id, _ACCEPTED),
+            "event_id": event_id_of(message_id, _ACCEPTED),
             "source": "api",
             "place": Place(
                 seed=message_id,

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel, Content
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept import attachments
 from gateway.accept.compose import (
     ComposeError,

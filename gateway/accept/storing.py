@@ -24,7 +24,7 @@ from gateway.accept.keeping import (
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
 from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.conversations import Placed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import upkeep
 from gateway.store.database import Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError

@@ -11,7 +11,7 @@ import jwt
 
 from gateway.api.keyring import Keyring
 from gateway.config import Settings
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import accounts
 from gateway.store.database import Caller, Database, Staff

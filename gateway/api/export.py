@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.export_formats import FORMATS, Row
 from gateway.api.finding import message_filter
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.shapes import messages as shapes
 from gateway.shapes.shown import shown

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.logs import logger
 from gateway.media.links import BadLinkError, MediaLinks
 from gateway.media.serving import answer
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
+from gateway.observability.logs import logger
 from gateway.problems import Problem, not_found
 from gateway.store import media
 from gateway.store.database import Database

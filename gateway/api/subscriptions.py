@@ -6,10 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from channels.posting import read
-from channels.public import ForbiddenAddress
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
+from gateway.outside.posting import read
+from gateway.outside.public import ForbiddenAddress
 from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
 from gateway.shapes import subscriptions as shapes
 from gateway.shapes.base import Listed, PageQuery

@@ -40,7 +40,7 @@ def down(
     as_json: Json = False,
 ) -> None:
     """Revert the last migration, or all that are later than a version."""
-    from gateway import migrate
+    from gateway.schema import migrate
 
     with err.status("Reverting ..."):
         taken_back = _run(_with_owner(lambda url: migrate.down(url, to, _tell)))
@@ -54,7 +54,7 @@ def down(
 @migrations.command()
 def status(as_json: Json = False) -> None:
     """List the applied and the pending migrations."""
-    from gateway import migrate
+    from gateway.schema import migrate
 
     found = asyncio.run(_with_owner(migrate.status))
     show({"applied": list(found.applied), "pending": list(found.pending)}, as_json=as_json)
@@ -67,7 +67,7 @@ def export_supabase(
     as_json: Json = False,
 ) -> None:
     """Write the migrations for the Supabase CLI (which has no down migrations)."""
-    from gateway import migrate, supabase
+    from gateway.schema import migrate, supabase
 
     try:
         written = [str(path) for path in supabase.export_supabase(target)]
@@ -95,7 +95,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _up(url: str) -> tuple[list[str], list[str]]:
-    from gateway import migrate
+    from gateway.schema import migrate
 
     return await migrate.up(url, _tell), await migrate.doubts(url)
 

@@ -115,12 +115,12 @@ async def _replay(
     *,
     is_trial: bool,
 ) -> Replayed:
-    from channels.download import Downloader
     from gateway.config import read_settings
-    from gateway.logs import configure
     from gateway.manage.setup import SetupError
     from gateway.media.files import Files
     from gateway.media.links import MediaLinks
+    from gateway.observability.logs import configure
+    from gateway.outside.download import Downloader
     from gateway.receive.hook_accounts import HookAccounts
     from gateway.receive.replaying import Replaying, Wanted
     from gateway.runtime import database_of

@@ -109,7 +109,7 @@ def demo(
     """Run everything on this machine, with simulated providers: nothing leaves it."""
     from gateway.config import read_settings
     from gateway.demo.run import alone, run_demo
-    from gateway.logs import configure
+    from gateway.observability.logs import configure
     from gateway.runtime import share_metrics
     from gateway.serve import run_loop
 
@@ -131,7 +131,7 @@ def demo(
 
 def _started() -> Settings:
     from gateway.config import read_settings
-    from gateway.logs import configure
+    from gateway.observability.logs import configure
     from gateway.runtime import share_metrics
 
     settings = read_settings()

@@ -84,7 +84,7 @@ async def _find(organization_id: UUID | None, ref: str) -> _Found:
 
 def _nothing(reasons: Sequence[Row], owners: Sequence[Row]) -> str:
     """No message; what is refused because of a suppression becomes none."""
-    from gateway.standing import REASONS
+    from gateway.consent.standing import REASONS
 
     about = (
         "and nobody at this address was written to or has written; write numbers as +15551230001"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from channels.model import Account, Sent, Told
-from gateway import early_consent
-from gateway.logs import logger
+from gateway.consent import early
+from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.reported import report_event
 from gateway.store.database import Connection
@@ -20,11 +20,11 @@ _log = logger(__name__)
 
 
 class ToldByAnswers:
-    """The reports in some answers, and what they, and `early` ones, say about consent."""
+    """The reports in some answers, and what they, and `unmatched` ones, say about consent."""
 
-    def __init__(self, batch: Sequence[tuple[Claimed, Sent]], early: Sequence[Event]) -> None:
+    def __init__(self, batch: Sequence[tuple[Claimed, Sent]], unmatched: Sequence[Event]) -> None:
         self.events: list[Event] = []
-        self._changes = early_consent.read(early)
+        self._changes = early.read(unmatched)
         for claimed, sent in batch:
             if sent.told:
                 self._add(claimed, sent)
@@ -49,7 +49,7 @@ class ToldByAnswers:
 
     async def store_consent(self, db: Connection) -> None:
         """Store what they say about consent."""
-        await early_consent.store(db, self._changes)
+        await early.store(db, self._changes)
 
 
 def _read(provider: str, told: Told) -> Sequence[WebhookEvent]:

@@ -14,7 +14,7 @@ from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.sizes import slowest_seconds
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.database import Database

@@ -12,7 +12,7 @@ from channels.moment import Moment
 from gateway.dispatch.events import attempt, ids
 from gateway.dispatch.turns import SETTLED, Reach, Turn, Turns, in_turn, is_new_attempt
 from gateway.held import Around, Wait
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, RefusedError, TrialError, plainly

@@ -43,9 +43,9 @@ from gateway.dispatch.turns import (
 )
 from gateway.dispatch.window import NotNowError
 from gateway.ids import new_id
-from gateway.logs import logger
 from gateway.media.files import Files
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
 from gateway.registry import PROVIDERS, status_url
 from gateway.store import queue
 from gateway.store.codecs import as_object

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store.errors import DatabaseAwayError
 
 _log = logger(__name__)

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from channels.errors import OptedOut, Unreachable
 from channels.model import Channel, Sent, Status
-from gateway import addresses, standing
+from gateway import addresses
+from gateway.consent import standing
 from gateway.ids import derived_id
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event, event_id

@@ -13,8 +13,8 @@ from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
 from gateway import links, parts, quoting, sign_in_mail
 from gateway.dispatch import window
 from gateway.dispatch.events import ids
-from gateway.logs import logger
 from gateway.media.files import Files
+from gateway.observability.logs import logger
 from gateway.parts import Thread
 from gateway.store import sessions
 from gateway.store.database import Database

@@ -15,13 +15,13 @@ from channels.errors import (
     Unreachable,
 )
 from channels.model import Sent, Status
-from gateway import linking
+from gateway.consent import inheriting
 from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.turns import only_sending_tells
-from gateway.logs import logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
@@ -75,7 +75,7 @@ class Outcomes:
         async def suppress(db: Connection) -> None:
             if isinstance(error, OptedOut | Unreachable):
                 said = not_to_be_written_to(claimed, error)
-                theirs = await linking.of_all_theirs(db, claimed.organization_id, said)
+                theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
         await self._recording.note(claimed, [event], suppress)

@@ -19,7 +19,7 @@ from uuid import UUID
 from gateway.dispatch.hindered import Hindered
 from gateway.dispatch.turns import Turns
 from gateway.dispatch.whose import whose
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import queue
 from gateway.store.database import Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError

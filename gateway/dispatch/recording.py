@@ -19,8 +19,8 @@ from gateway.dispatch.answer_reports import ToldByAnswers
 from gateway.dispatch.enduring import until_stored
 from gateway.dispatch.events import ids, renamed, taken
 from gateway.held import Around, Wait
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, HeldError, RolledBackError

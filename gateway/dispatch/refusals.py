@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from channels.errors import Refused
-from gateway import standing
+from gateway.consent import standing
 
 
 def expired() -> Refused:

@@ -13,7 +13,7 @@ from uuid import UUID
 from channels import phone, whatsapp
 from channels.errors import Refused, RefusedForNow
 from gateway.dispatch.events import event_of, ids
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.parts import Parts, outside_of_window
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database

@@ -151,7 +151,7 @@ def probe(path: Path) -> str:
     """What a connection is answered: `ok`, a SQLSTATE, or nothing.
 
     The start of https://www.postgresql.org/docs/18/protocol-flow.html. psql would say the same
-    in 20 ms instead of 3, and asyncpg is for `gateway/store` and `gateway/migrate` alone.
+    in 20 ms instead of 3, and asyncpg is for `gateway/store` and `gateway/schema` alone.
     """
     words = b"user\0postgres\0database\0gateway\0\0"
     with socket.socket(socket.AF_UNIX) as connection:

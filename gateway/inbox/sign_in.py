@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.inbox import attempts, session
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import sessions
 

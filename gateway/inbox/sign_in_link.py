@@ -19,8 +19,8 @@ from gateway import links, sign_in_mail
 from gateway.inbox import attempts, session
 from gateway.inbox.sign_in import arrived, is_address, page, too_many
 from gateway.inbox.visit import Visit
-from gateway.logs import logger
 from gateway.manage.setup import new_link
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.shapes.messages import SendRequest
 from gateway.sign_in_mail import LINK_SECONDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import standing
+from gateway.consent import standing
 
 CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
 REASONS = {

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gateway.live.events import Render, Row, live_event
 from gateway.live.subscription import Missed, Subscription
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot

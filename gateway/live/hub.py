@@ -11,7 +11,7 @@ from channels.lines import Places
 from gateway.live.events import Render
 from gateway.live.feed import Feed, Read, ReadAgain
 from gateway.live.subscription import Missed, Subscription
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import live
 from gateway.store.callers import still_known

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Channel
-from gateway import addresses, linking
+from gateway import addresses
+from gateway.consent import inheriting
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, invalid, not_found
 from gateway.shapes.suppressions import SuppressionIn
@@ -57,7 +58,7 @@ async def add(services: Services, caller: Caller, wanted: SuppressionIn) -> Row:
     key = addresses.key(wanted.channel, address)
     said = _statement(caller, wanted.channel, key, wanted.reason, {"note": wanted.note})
     async with services.database.as_service(on_behalf=caller) as db:
-        theirs = await linking.of_all_theirs(db, organization_id, said)
+        theirs = await inheriting.of_all_theirs(db, organization_id, said)
         await suppressions.change(db, organization_id, theirs, auth_id=_auth_id(caller))
         row = await suppressions.find(db, organization_id, wanted.channel, key, wanted.reason)
     if row is None:
@@ -77,7 +78,7 @@ async def get(services: Services, caller: Caller, suppression_id: UUID) -> Row:
 def is_their_word(reason: str) -> bool:
     """Whether the recipient said so, or their provider for them: only they, or an owner or admin,
     take it back."""
-    return reason in linking.THEIR_WORD
+    return reason in inheriting.THEIR_WORD
 
 
 def may_lift(caller: Caller, reason: str) -> bool:
@@ -101,7 +102,7 @@ async def lift(services: Services, caller: Caller, suppression_id: UUID) -> Row:
     said = _statement(caller, row["channel"], row["address"], row["reason"], {}, is_lifted=True)
     is_ours = row["source"] == said.source
     async with services.database.as_service(on_behalf=caller) as db:
-        also = await linking.taken_back(db, caller.organization_id, said) if is_ours else []
+        also = await inheriting.taken_back(db, caller.organization_id, said) if is_ours else []
         lifted = [said, *also]
         await suppressions.change(db, caller.organization_id, lifted, auth_id=_auth_id(caller))
     return row

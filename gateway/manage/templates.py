@@ -9,7 +9,7 @@ from uuid import UUID
 
 from channels import email, sms
 from channels.model import Channel
-from channels.render import Renderer, RendererBusy, RenderError
+from channels.rendering.renderer import Renderer, RendererBusy, RenderError
 from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown

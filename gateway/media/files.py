@@ -8,13 +8,13 @@ from dataclasses import replace
 from urllib.parse import unquote
 from uuid import UUID
 
-from channels.download import Downloader, DownloadLater, DownloadRefused, File
 from channels.errors import Refused, RefusedForNow
 from channels.http import Limits
 from channels.model import Attachment
 from gateway.media import kinds
 from gateway.media.links import MediaLinks, media_id_of
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError, storage_key
+from gateway.outside.download import Downloader, DownloadLater, DownloadRefused, File
 from gateway.store import media
 from gateway.store.database import Database
 from gateway.store.media import Media, NewMedia

@@ -9,7 +9,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel
-from gateway import consenting, placing
+from gateway import placing
+from gateway.consent import recording
 from gateway.ids import derived_id
 from gateway.media.files import Files, as_rows
 from gateway.receive import incoming, reporting
@@ -79,7 +80,7 @@ class Applying:
         for addition in events_of(events, Addition):
             advances = await self._add(db, account, addition, received.at)
             told += [Told(account.provider, advance) for advance in advances]
-        said = await consenting.store(db, account, changes, renamed, kept.people, at=received.at)
+        said = await recording.store(db, account, changes, renamed, kept.people, at=received.at)
         errands = [_errand(account, fetch) for fetch in events_of(events, Fetch)]
         others = said + await media.add_errands(db, errands)
         return Applied(kept.new, told, others, placed)

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from channels import email, phone
 from channels.model import Account, Attachment
-from gateway import linking, links, placing
+from gateway import links, placing
 from gateway.batching import Batching
+from gateway.consent import inheriting
 from gateway.held import ANSWER_SECONDS, Around, Wait
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
 from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
@@ -56,7 +57,7 @@ class Arrived:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Those that are new, the conversation of every one, by its id, and who turned out to have
-    several addresses: what they said is to be linked, once nothing else is to be locked."""
+    several addresses: they are to inherit what they said, once nothing else is to be locked."""
 
     new: list[Arrived]
     placed: dict[UUID, Placed]
@@ -122,7 +123,7 @@ class Arriving:
                 db, [received for received, _ in batch], waits=wait.for_rows
             )
             for organization_id, theirs in people.items():
-                await linking.link(db, organization_id, theirs)
+                await inheriting.inherit(db, organization_id, theirs)
         self._reporting.count(told)
         self.count(new)
         return [[placed[each.id] for each in arrived] for _, arrived in batch]

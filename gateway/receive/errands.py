@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from channels.download import Downloader, DownloadLater, DownloadRefused, File
 from channels.http import Limits
 from channels.model import Account
-from gateway.logs import logger
 from gateway.media import kinds
 from gateway.media.files import LIMITS
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStore, MediaStoreError, storage_key
+from gateway.observability.logs import logger
+from gateway.outside.download import Downloader, DownloadLater, DownloadRefused, File
 from gateway.receive.fetching import Fetching
 from gateway.registry import PROVIDERS, Provider
 from gateway.store import media

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from channels.download import Downloader, DownloadRefused, File
-from channels.download import origin as origin_of
 from channels.http import Limits
 from channels.model import Account
 from gateway.media.files import MAX_BYTES
+from gateway.outside.download import Downloader, DownloadRefused, File
+from gateway.outside.download import origin as origin_of
 from gateway.registry import Provider
 from gateway.store.codecs import as_object
 from gateway.store.media import Errand

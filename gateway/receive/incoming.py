@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel
-from gateway import early_consent
+from gateway.consent import early
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import writers
@@ -88,7 +88,7 @@ def unmatched(
         "error_code": report.error_code,
         "error_message": report.error_message,
         "source": account.provider,
-        "detail": {**report.detail, **early_consent.as_kept(account, consent, told, came)},
+        "detail": {**report.detail, **early.as_kept(account, consent, told, came)},
         "provider": dict(report.provider) or None,
     }
 
@@ -106,7 +106,7 @@ def kept_addition(account: Account, addition: Addition) -> Row:
         "source": account.provider,
         "detail": {
             **addition.detail,
-            **early_consent.as_kept(account, (), None, datetime.now(UTC)),
+            **early.as_kept(account, (), None, datetime.now(UTC)),
             _ADDITION: {
                 "key": addition.key,
                 "text": addition.text,

@@ -17,7 +17,7 @@ from gateway import placing
 from gateway.batching import once_more
 from gateway.held import Around, Wait
 from gateway.media.files import Files
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
-from gateway import linking, placing
+from gateway import placing
 from gateway.batching import Batching
+from gateway.consent import inheriting
 from gateway.held import ANSWER_SECONDS
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.placing import Addresses
 from gateway.store.conversations import Placed
 from gateway.store.database import Database
@@ -112,7 +113,7 @@ class Recipients:
                 found[organization_id] = await placing.known_by(db, organization_id, people_of)
             for organization_id, placed in found.items():
                 news = [Person(each) for each, where in placed.items() if where.is_news]
-                await linking.link(db, organization_id, news)
+                await inheriting.inherit(db, organization_id, news)
         return [
             {each: where for each, where in found[organization_id].items() if each in people}
             for organization_id, people in batch

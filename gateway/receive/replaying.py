@@ -18,10 +18,10 @@ from channels.model import Account
 from gateway import placing
 from gateway.batching import once_more
 from gateway.held import Around, Wait
-from gateway.logs import logger
 from gateway.media.files import Files
 from gateway.media.store import MediaStoreError
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
 from gateway.receive import lost
 from gateway.receive.applying import Applied, Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from channels.model import Account
-from gateway import early_consent
 from gateway.batching import Batching
+from gateway.consent import early
 from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
-from gateway.logs import info_each, logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import info_each, logger
+from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.registry import CARRIED, PROVIDERS
 from gateway.reported import report_event
@@ -193,7 +193,7 @@ async def record(
         if held:
             await _see_that_they_are_found(db, [(*said[n], about) for n, about in held.items()])
         found = {n: about for n, about in found.items() if n not in held}
-    unnamed = early_consent.unnamed(consent)
+    unnamed = early.unnamed(consent)
     unmatched = [
         incoming.unmatched(account, report, at, unnamed.get(report.external_id, ()))
         for n, (account, report, at) in enumerate(said)

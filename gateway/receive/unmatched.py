@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from gateway import early_consent
-from gateway.logs import logger
+from gateway.consent import early
+from gateway.observability.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Connection, Database
@@ -125,7 +125,7 @@ class UnmatchedReports:
             look = await self._taken(db, before)
             found += look.missed
             await reports.record(db, look.missed)
-            await early_consent.store(db, early_consent.read(look.missed))
+            await early.store(db, early.read(look.missed))
         return look
 
     async def _taken(
@@ -177,7 +177,7 @@ class UnmatchedReports:
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
         async def record(db: Connection) -> None:
             await reports.record(db, events)
-            await early_consent.store(db, early_consent.read(events))
+            await early.store(db, early.read(events))
             await judge_now(db)  # of what is recorded already, too
 
         return await self._goes_well(record)

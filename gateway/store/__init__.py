@@ -1,4 +1,4 @@
 """Every query of the service. One method, one named block of `sql/queries/`.
 
-With `gateway.migrate`, the only code that knows of asyncpg.
+With `gateway.schema`, the only code that knows of asyncpg.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError, NoSessionError
 from gateway.store.listening import hear

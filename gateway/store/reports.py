@@ -46,7 +46,7 @@ class Event:
     error_message: str | None = None
     detail: Mapping[str, Any] | None = None
     provider: Mapping[str, Any] | None = None
-    # Of one that was kept: see `gateway.early_consent`.
+    # Of one that was kept: see `gateway.consent.early`.
     consent: Sequence[Mapping[str, Any]] = ()
 
 
@@ -57,10 +57,10 @@ def report_id(key: str) -> UUID:
 
 def event_id(message_id: UUID, key: str) -> UUID:
     """The id of the event that `key` names among those of its message."""
-    return event_of(message_id, StoredUUID(derived_bytes(f"report\x1f{key}")))
+    return event_id_of(message_id, StoredUUID(derived_bytes(f"report\x1f{key}")))
 
 
-def event_of(message_id: UUID, report: UUID) -> UUID:
+def event_id_of(message_id: UUID, report: UUID) -> UUID:
     """The id of the event that a report (by its id, see `report_id`) is for a message."""
     return StoredUUID(derived_bytes(f"{message_id}\x1f{report}"))
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import cache
-
-from gateway.paths import sql_folder
+from pathlib import Path
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def sql_folder() -> Path:
+    """The folder with `migrations/` and `queries/`: inside a wheel, or beside the package."""
+    package = Path(__file__).resolve().parent.parent
+    in_wheel = package / "sql"
+    return in_wheel if in_wheel.is_dir() else package.parent / "sql"
 
 
 @cache

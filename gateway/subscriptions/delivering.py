@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack, suppress
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from channels.posting import Poster
 from gateway.live.events import Row
-from gateway.logs import logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
+from gateway.outside.posting import Poster
 from gateway.store import deliveries, live
 from gateway.store.database import Database
 from gateway.store.deliveries import Delivery, Waiting

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from gateway.ids import derived_id
 from gateway.live.events import event_name
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.store import deliveries, live
 from gateway.store.database import Database
 from gateway.store.deliveries import Holder, Planned

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from channels.posting import NotPosted, Poster
 from gateway.batching import Batching
 from gateway.live.events import Row, render
-from gateway.logs import logger
-from gateway.metrics import Metrics
+from gateway.observability.logs import logger
+from gateway.observability.metrics import Metrics
+from gateway.outside.posting import NotPosted, Poster
 from gateway.store import deliveries
 from gateway.store.database import Database, Transaction
 from gateway.store.deliveries import Delivery

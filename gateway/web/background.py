@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 
 _log = logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import StreamReader
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 
 _log = logger(__name__)

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem, unknown_coding
 from gateway.web.bodies import LARGE, Bodies
 from gateway.web.http import refuse

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS

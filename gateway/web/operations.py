@@ -6,9 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from gateway import migrate
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
+from gateway.schema import migrate
 from gateway.store import queue, upkeep
 from gateway.store.errors import DatabaseAwayError
 from gateway.web.http import respond

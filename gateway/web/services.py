@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.live.hub import Live
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
 from gateway.store.database import Database

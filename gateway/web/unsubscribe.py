@@ -15,7 +15,7 @@ from aiohttp import web
 from channels.model import Channel
 from gateway import addresses, links
 from gateway.ids import derived_id, new_id
-from gateway.logs import logger
+from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages, suppressions
 from gateway.store.suppressions import Statement

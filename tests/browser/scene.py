@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from channels.download import Downloader
 from channels.model import Channel
 from gateway.ids import new_id
 from gateway.manage import setup
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
+from gateway.outside.download import Downloader
 from gateway.store import media
 from gateway.store.media import NewMedia
 from gateway.store.values import as_json

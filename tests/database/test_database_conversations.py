@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels import email, phone
-from gateway import migrate
+from gateway.schema import migrate
 from gateway.store import conversations, unlinking
 from gateway.store.conversations import Place, Placed
 from gateway.store.database import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway import migrate
+from gateway.schema import migrate
 from tests.database.rows import A
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import migrate, placing
+from gateway import placing
 from gateway.problems import Problem
+from gateway.schema import migrate
 from gateway.store import conversations
 from gateway.store.conversations import Placed
 from gateway.store.database import ApiKey, Database

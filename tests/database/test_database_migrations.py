@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from gateway import migrate, supabase
 from gateway.embedded.server import EmbeddedServer
+from gateway.schema import migrate, supabase
 from tests.conftest import SETTINGS, MakeShared
 from tests.database import document
 from tests.database.test_database_statistics import SOME

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 import pytest
 
-from gateway import migrate
-from gateway.store import waits
+from gateway.schema import migrate, waits
 from tests.database import document
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typer.main import get_command
 
 from channels import call, email, sms, whatsapp
 from channels.model import Channel
-from channels.sandbox import OUTPUT_CHARACTERS
+from channels.rendering.sandbox import OUTPUT_CHARACTERS
 from gateway.accept import attachments
 from gateway.api.table import ENDPOINTS
 from gateway.app import MAX_BODY
 from gateway.cli import app
 from gateway.config import Settings
 from gateway.media import files
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.errands import Patience
 from gateway.registry import PROVIDERS
 from gateway.shapes import options

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from channels.model import Channel
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from channels.styles import inline_styles, is_cheap
 from gateway.accept.compose import ComposeError, Said, compose_aside
 from tests.costs import cpu_seconds

@@ -31,9 +31,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from gateway import migrate
 from gateway.config import Settings
 from gateway.embedded.server import EmbeddedServer
+from gateway.schema import migrate
 from gateway.store.database import Database
 from tests.cli.shell import free_port
 from tests.faults.processes import QUICK_WORKER, WEB, WORKER, Supervisor, environment, supervised

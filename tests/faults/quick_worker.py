@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.config import read_settings
 from gateway.dispatch.pace import Pace
-from gateway.logs import configure
+from gateway.observability.logs import configure
 from gateway.runtime import database_of
 from gateway.serve import run_loop, serve_worker, stop_on_signals
 

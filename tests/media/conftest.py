@@ -14,10 +14,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from channels.download import Downloader
 from channels.model import Account
 from gateway.media.folder import FolderStore
 from gateway.media.store import MediaStore
+from gateway.outside.download import Downloader
 from gateway.receive.errands import Errands, Patience
 from gateway.registry import Provider
 from gateway.store.database import Database

@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from channels.download import Downloader, DownloadError, DownloadLater, DownloadRefused, File
 from channels.http import Limits
-from channels.public import PublicResolver
+from gateway.outside.download import Downloader, DownloadError, DownloadLater, DownloadRefused, File
+from gateway.outside.public import PublicResolver
 from tests.media.conftest import FileServer, Names
 
 PATIENT = Limits(connect=20.0, total=40.0)
@@ -219,7 +219,7 @@ async def test_redirects_to_forbidden_places(
 
 def test_no_way_down() -> None:
     """From https it does not go on to http."""
-    from channels.download import _next, _read
+    from gateway.outside.download import _next, _read
 
     with pytest.raises(DownloadRefused, match="from https to http"):
         _next(_read("https://api.example.com/a"), f"{CDN}/b")

@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from channels.download import Downloader, DownloadRefused
 from channels.errors import Refused, RefusedForNow, SendError
 from channels.model import Attachment
 from gateway.media.files import Files
 from gateway.media.folder import FolderStore
+from gateway.outside.download import Downloader, DownloadRefused
 from gateway.store import media
 from gateway.store.media import NewMedia
 from tests.media.conftest import FileServer, Names

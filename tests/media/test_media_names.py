@@ -12,7 +12,7 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from channels.names import OwnThreads
-from channels.public import ForbiddenAddress, PublicResolver
+from gateway.outside.public import ForbiddenAddress, PublicResolver
 
 
 class Busy(asyncio.SelectorEventLoop):

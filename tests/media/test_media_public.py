@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from channels.public import ForbiddenAddress, PublicResolver, check_url, is_public
+from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url, is_public
 from tests.media.conftest import Names
 
 INTERNAL = [

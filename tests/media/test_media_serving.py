@@ -16,7 +16,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from channels.download import Downloader
 from gateway import app as gateway_app
 from gateway.api import media as api
 from gateway.api.auth import Callers
@@ -25,6 +24,7 @@ from gateway.config import Settings
 from gateway.media.files import Files
 from gateway.media.folder import FolderStore
 from gateway.media.serving import answer
+from gateway.outside.download import Downloader
 from gateway.store import media
 from gateway.store.listener import Listener
 from gateway.store.media import Media, NewMedia

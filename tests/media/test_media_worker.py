@@ -14,7 +14,7 @@ from gateway.accept.falling_back import FallingBack
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.errands import Errands
 from gateway.subscriptions.delivering import Deliveries
 from gateway.worker import Worker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import migrate
+from gateway.schema import migrate
 from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listening import hear

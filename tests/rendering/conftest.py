@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from channels.render import Renderer
-from channels.render_pool import ChildPool, PoolLimits
+from channels.rendering.pool import ChildPool, PoolLimits
+from channels.rendering.renderer import Renderer
 
 HERE = Path(__file__).resolve().parent
 ONE_LOOP = pytest.mark.asyncio(loop_scope="module")

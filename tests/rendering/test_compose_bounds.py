@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from channels.model import Channel
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.compose import ComposeError, Said, Template, compose_aside, compose_template
 from gateway.ids import new_id
 from tests.rendering.measuring import measured

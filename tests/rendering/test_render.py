@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from channels.render import (
+from channels.rendering.pool import ChildPool
+from channels.rendering.renderer import (
     MissingVariables,
     Renderer,
     RenderError,
     TemplateError,
     TooExpensive,
 )
-from channels.render_pool import ChildPool
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,10}x", fullmatch=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from channels.render import Renderer, RenderError, TemplateError, TooExpensive
+from channels.rendering.renderer import Renderer, RenderError, TemplateError, TooExpensive
 from tests.rendering.measuring import children, measured
 
 MANY = {"items": ["x" * 100] * 1000, "text": "a" * 50_000, "name": "Ann"}
@@ -222,7 +222,7 @@ async def test_no_child_outlives_its_parent() -> None:
     """A parent that is killed leaves no process behind."""
     program = (
         "import asyncio, os\n"
-        "from channels.render import Renderer\n"
+        "from channels.rendering.renderer import Renderer\n"
         "async def main():\n"
         "    renderer = Renderer()\n"
         "    await renderer.render('{% for i in x %}{% endfor %}', {'x': []})\n"
@@ -249,7 +249,7 @@ def _environment(pid: int) -> bytes:
 
 def _is_sandbox(pid: int) -> bool:
     try:
-        return b"sandbox_child.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"channels/rendering/child.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

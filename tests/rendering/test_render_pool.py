@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from channels.render import Renderer, RendererBusy, TooExpensive
-from channels.render_pool import COMMAND, ChildPool, PoolLimits
+from channels.rendering.pool import COMMAND, ChildPool, PoolLimits
+from channels.rendering.renderer import Renderer, RendererBusy, TooExpensive
 
 READY = "import sys; sys.stdout.buffer.write(bytes([0, 0, 0, 2]) + b'{}'); sys.stdout.flush();"
 SLEEP = "import time; time.sleep(60)"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from channels.sandbox import environment, prepare
-from channels.sandbox_child import Worker, read_frame, write_frame
+from channels.rendering.child import Worker, read_frame, write_frame
+from channels.rendering.sandbox import environment, prepare
 
 
 @pytest.mark.parametrize(

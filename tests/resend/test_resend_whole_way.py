@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import time_machine
 
-from channels.download import Downloader
 from channels.model import Channel
 from gateway.manage import setup
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
+from gateway.outside.download import Downloader
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
 from gateway.vault import Vault

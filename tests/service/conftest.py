@@ -19,7 +19,6 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestServer
 
-from channels.download import Downloader
 from channels.model import Channel
 from gateway.api.openapi import describe
 from gateway.app import build_app
@@ -28,6 +27,7 @@ from gateway.manage import setup
 from gateway.media.files import Files
 from gateway.media.links import MediaLinks
 from gateway.media.store import open_store
+from gateway.outside.download import Downloader
 from gateway.store.database import Database
 from gateway.vault import Vault
 from tests.conftest import MakeShared, Shared

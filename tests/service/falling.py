@@ -8,7 +8,7 @@ from aiohttp import web
 
 from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from tests.service.wires import connect, from_twilio
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from uuid import UUID
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from channels.posting import Poster
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
+from gateway.outside.posting import Poster
 from gateway.store import reports
 from gateway.store.reports import Event, event_id
 from gateway.subscriptions.delivering import Deliveries

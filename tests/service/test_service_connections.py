@@ -19,7 +19,7 @@ from gateway.app import build_app
 from gateway.serve import bind
 from gateway.web.bodies import MOST, Bodies
 from gateway.web.connections import MAX_HEADER, MAX_URL, Patience
-from gateway.web.listening import listening, most_connections
+from gateway.web.serving_connections import listening, most_connections
 from tests.service.conftest import SECRET, token
 from tests.service.wires import SECRET as HOOK_SECRET
 from tests.service.wires import connect

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
 
 from gateway.dispatch.dispatching import Dispatching
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of
 

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace, wait_after
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.store import queue
 from gateway.vault import Vault
 from tests.service.conftest import PUBLIC, files_of

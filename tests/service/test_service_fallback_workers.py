@@ -9,7 +9,7 @@ import pytest
 
 from channels.moment import Moment
 from gateway.accept.falling_back import FallingBack
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.store import queue
 from tests.service.falling import ADA, MAIL, SMS, event, follow, known, late, outbound, run, shown
 from tests.service.wires import send, step

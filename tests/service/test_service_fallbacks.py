@@ -10,7 +10,7 @@ import pytest
 from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
 from gateway.ids import derived_id
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from tests.service.falling import (
     ADA,
     BY_MAIL,

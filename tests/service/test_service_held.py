@@ -18,7 +18,7 @@ from aiohttp import web
 from channels.model import Channel, Sent
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.reporting import Reporting
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue

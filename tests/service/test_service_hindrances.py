@@ -20,7 +20,7 @@ from gateway.dispatch.hindered import Hindered
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.dispatch.quarantine import Quarantine
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.errors import HeldError, SlowError

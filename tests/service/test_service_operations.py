@@ -11,7 +11,7 @@ import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
 from twilio.request_validator import RequestValidator
 
-from gateway import migrate
+from gateway.schema import migrate
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
 if TYPE_CHECKING:

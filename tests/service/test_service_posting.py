@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from channels.posting import NotPosted, Poster
-from channels.public import PublicResolver
+from gateway.outside.posting import NotPosted, Poster
+from gateway.outside.public import PublicResolver
 from tests.media.conftest import Names
 from tests.servers import serving
 from tests.service.receiving import Receiver

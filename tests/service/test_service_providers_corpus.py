@@ -16,7 +16,7 @@ import pytest
 import time_machine
 
 from channels.model import Channel
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
 from gateway.vault import Vault

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 import pytest
 
-from gateway.paths import sql_folder
-from gateway.store.sql import queries, subjects
+from gateway.store.sql import queries, sql_folder, subjects
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]

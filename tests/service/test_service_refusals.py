@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from channels.model import Channel
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from tests.service.wires import connect
 
 if TYPE_CHECKING:

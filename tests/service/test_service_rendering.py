@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from channels.render import Renderer
+from channels.rendering.renderer import Renderer
 from gateway.accept.drafting import Drafting
 from gateway.ids import new_id
 from gateway.shapes.messages import SendRequest

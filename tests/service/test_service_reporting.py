@@ -12,7 +12,7 @@ import asyncpg
 
 from channels.model import Account, Channel, Status
 from gateway.ids import new_id
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.receive.incoming import unmatched
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports

@@ -13,7 +13,7 @@ from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
 from gateway.ids import new_id
 from gateway.manage import setup
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from gateway.worker import Worker
 from tests.servers import FakeApi, serving
 from tests.service.test_service_worker import NoDeliveries, NoErrands

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from channels.model import Channel
-from gateway import consenting
+from gateway.consent import recording
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.reports import CONSENT
 from tests.service.opting_out import ADA, SMS, meta_says, writes
@@ -119,7 +119,7 @@ async def test_what_cannot_be_stored_of_one_report(
     async def refuse(*_: object, **__: object) -> int:
         raise ValueError("refused")
 
-    monkeypatch.setattr(consenting, "store", refuse)
+    monkeypatch.setattr(recording, "store", refuse)
     await UnmatchedReports(gateway.database).apply()
     assert "delivered" == (await row_of(ask, sent))["status"]
     assert 1 == await gateway.count("gateway.unmatched_reports")

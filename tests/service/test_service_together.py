@@ -11,7 +11,7 @@ import pytest
 from channels.model import Channel, Sent
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
 from tests.service.conftest import Ask, Gateway
 from tests.service.locks import until_somebody_waits
 from tests.service.wires import Api, connect, from_twilio, inbound_of, send

@@ -11,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from channels.model import Channel, Status
-from gateway import linking, placing
+from gateway import placing
+from gateway.consent import inheriting
 from gateway.ids import new_id
 from gateway.receive import recipients
 from gateway.store import suppressions
@@ -141,7 +142,7 @@ async def test_what_was_not_linked_yet(gateway: Gateway, ask: Ask, says: Says) -
     async with gateway.database.as_service() as db:
         await suppressions.change(db, gateway.a.organization_id, [stop])
         long_ago = Person([PHONE, BSUID], datetime.now(UTC) - timedelta(hours=1))
-        await linking.link(db, gateway.a.organization_id, [long_ago])
+        await inheriting.inherit(db, gateway.a.organization_id, [long_ago])
     assert stops(BSUID) == await suppressed(ask)
     await says("Hi again", 0, **{"from": ADA}, from_user_id=BSUID)
     assert stops(PHONE, BSUID) == await suppressed(ask)

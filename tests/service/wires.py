@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twilio.request_validator import RequestValidator
 
-from channels.download import Downloader
 from channels.model import Channel
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.pace import Pace
 from gateway.manage import setup
-from gateway.metrics import Metrics
+from gateway.observability.metrics import Metrics
+from gateway.outside.download import Downloader
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.replaying import Replayed, Replaying, Wanted
 from gateway.registry import PROVIDERS

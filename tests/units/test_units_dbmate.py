@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from gateway import dbmate, migrate
+from gateway.schema import dbmate, migrate
 
 
 @pytest.mark.parametrize(

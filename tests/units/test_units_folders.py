@@ -11,7 +11,7 @@ from gateway import runtime
 from gateway.demo.run import alone
 from gateway.media.folder import FolderStore
 from gateway.media.store import storage_key
-from gateway.metrics_files import ReservedFile
+from gateway.observability.metrics_files import ReservedFile
 from tests.media.test_media_stores import MEDIA, ORGANIZATION
 
 NOBODY = 65534

@@ -1,4 +1,4 @@
-"""gateway/logs.py: lines for machines or people, that quote nobody's data."""
+"""gateway/observability/logs.py: lines for machines or people, that quote nobody's data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.logs import configure, info_each, logger
+from gateway.observability.logs import configure, info_each, logger
 
 Lines = Callable[[], list[str]]
 

@@ -14,12 +14,12 @@ from prometheus_client.mmap_dict import MmapedDict
 from structlog.testing import capture_logs
 
 from gateway.embedded.programs import works
-from gateway.metrics_files import Buffer, ReservedFile, Sum
+from gateway.observability.metrics_files import Buffer, ReservedFile, Sum
 
 # A process for which no file may be larger than so many bytes: for it the disk is full.
 FULL = """
 import resource, sys
-from gateway.metrics_files import ReservedFile
+from gateway.observability.metrics_files import ReservedFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 numbers = ReservedFile(sys.argv[1])
 for n in range(2000):
@@ -34,7 +34,8 @@ import os, sys
 from pathlib import Path
 from channels.model import Channel
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-from gateway import config, metrics
+from gateway import config
+from gateway.observability import metrics
 folder = config.metrics_folder()
 web, worker = metrics.of_process(folder), metrics.of_process(folder)
 for each in (web, worker, web):
@@ -48,7 +49,8 @@ ONE = """
 import os, sys
 from pathlib import Path
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-from gateway import config, metrics
+from gateway import config
+from gateway.observability import metrics
 counting = metrics.of_process(config.metrics_folder())
 if sys.argv[2:] == ["fork"]:
     counting.event_sent("delivered")

@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 
-from channels.download import Downloader
 from channels.model import Attachment, Content
 from gateway.accept.draft import Draft
 from gateway.accept.rows import Rows
@@ -17,6 +16,7 @@ from gateway.media.files import Files
 from gateway.media.folder import FolderStore
 from gateway.media.links import MediaLinks
 from gateway.media.store import MediaStoreError
+from gateway.outside.download import Downloader
 from gateway.shapes.messages import SendRequest
 from gateway.store.database import ApiKey, Database
 from gateway.vault import Vault

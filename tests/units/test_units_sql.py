@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.paths import sql_folder
-from gateway.store.sql import queries, subjects
+from gateway.store.sql import queries, sql_folder, subjects
 
 
 def test_every_file_is_a_subject() -> None:

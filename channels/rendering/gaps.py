@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from jinja2 import Undefined, nodes
 
-from channels.sandbox import FAILURES, Prepared, environment, walk
+from channels.rendering.sandbox import FAILURES, Prepared, environment, walk
 
 LOOKED_AT = 20_000
 """So many values are looked at for the place of a gap: some milliseconds."""

@@ -6,7 +6,7 @@ RenderError
 ├── TooExpensive       compiling or rendering passed a limit of time, memory or length
 └── RendererBusy       too many renderings wait: not the template's fault, try again
 
-A source goes to a child process first (`channels/sandbox_child.py`), which compiles it, renders it,
+A source goes to a child process first (`child.py`), which compiles it, renders it,
 and says whether it is provably cheap. From then on a cheap one is rendered in this process; the
 event loop never runs any other template code.
 """
@@ -26,8 +26,8 @@ from typing import Any, Self
 import orjson
 from jinja2 import Template
 
-from channels import sandbox
-from channels.render_pool import ChildFailed, ChildPool, PoolBusy
+from channels.rendering import sandbox
+from channels.rendering.pool import ChildFailed, ChildPool, PoolBusy
 
 SOURCE_CHARACTERS = 512 * 2**10
 VARIABLES_BYTES = 2**20

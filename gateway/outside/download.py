@@ -21,9 +21,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from channels.heads import bounded
 from channels.http import Limits, retry_after
-from channels.public import ForbiddenAddress, PublicResolver, check_url
+from gateway.outside.heads import bounded
+from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url
 
 MOST_REDIRECTS = 3
 

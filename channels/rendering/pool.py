@@ -19,7 +19,7 @@ from typing import Any
 from channels.lines import FullError, Places
 
 # By its path: `-I` keeps the environment and the working folder out of its imports.
-COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("sandbox_child.py")))
+COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("child.py")))
 STOP_SECONDS = 1.0
 
 
@@ -49,7 +49,7 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """One running `channels/sandbox_child.py`."""
+    """One running `child.py`."""
 
     def __init__(self, process: Process, limits: PoolLimits) -> None:
         if process.stdin is None or process.stdout is None:

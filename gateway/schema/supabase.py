@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.dbmate import TABLE
-from gateway.migrate import files, version_of
+from gateway.schema.dbmate import TABLE
+from gateway.schema.migrate import files, version_of
 
 _UP, _DOWN = "-- migrate:up", "-- migrate:down"
 

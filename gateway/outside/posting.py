@@ -1,7 +1,7 @@
 """POSTs to a URL that others gave: once, bounded in size and time, never into the inside.
 
 No redirect is followed: where it leads nobody has asked for. The same guard as for downloads
-(`channels.public`), and https alone; an operator may name origins that are excepted from both.
+(`public.py`), and https alone; an operator may name origins that are excepted from both.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from channels.heads import bounded
 from channels.http import retry_after
 from channels.names import OwnThreads
-from channels.public import ForbiddenAddress, PublicResolver, check_url
+from gateway.outside.heads import bounded
+from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url
 
 _PORTS = (443, 8443)
 # Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to

@@ -15,7 +15,8 @@ from datetime import datetime
 from uuid import UUID
 
 from channels.model import Account, Channel
-from gateway import addresses, linking
+from gateway import addresses
+from gateway.consent import inheriting
 from gateway.ids import derived_id
 from gateway.registry import CARRIED
 from gateway.store import reports, suppressions
@@ -64,7 +65,7 @@ async def store(
     ]
     for news in renamed:
         said += await _inherited(db, account, news, at)
-    said += await linking.inherited(db, account.organization_id, people)
+    said += await inheriting.inherited(db, account.organization_id, people)
     return await suppressions.change(db, account.organization_id, said)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Account, Channel
-from gateway import consenting
+from gateway.consent import recording
 from gateway.store.database import PLANNED_AS_EVER, Connection
 from gateway.store.reports import CONSENT, Event
 from webhooks.model import ConsentChange, Reason
@@ -86,4 +86,4 @@ async def store(db: Connection, said: Said) -> None:
         await db.execute(PLANNED_AS_EVER)
     # In one order for everybody: each of an organization's locks its addresses in one, too.
     for _, (account, changes) in sorted(said.items()):
-        await consenting.store(db, account, changes)
+        await recording.store(db, account, changes)

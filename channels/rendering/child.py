@@ -20,12 +20,13 @@ from typing import Any, BinaryIO
 from jinja2.exceptions import TemplateSyntaxError
 
 if "channels" not in sys.modules:
-    # Run by our path: the package is what stands beside us, not another version that is installed.
-    beside = ModuleType("channels")
-    beside.__path__ = [str(Path(__file__).parent)]
-    sys.modules["channels"] = beside
+    # Run by our path: the package is the one that we are in, not another version that is installed.
+    ours = ModuleType("channels")
+    ours.__path__ = [str(Path(__file__).parent.parent)]
+    sys.modules["channels"] = ours
 
-from channels.sandbox import (
+from channels.rendering.gaps import missing_names
+from channels.rendering.sandbox import (
     FAILURES,
     OUTPUT_CHARACTERS,
     Prepared,
@@ -34,7 +35,6 @@ from channels.sandbox import (
     environment,
     prepare,
 )
-from channels.sandbox_gaps import missing_names
 from channels.styles import TooComplex, inline_styles
 
 CPU_SECONDS = 0.3

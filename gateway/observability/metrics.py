@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from channels.model import Channel
-from gateway.metrics_files import Buffer, Sum, use_files
+from gateway.observability.metrics_files import Buffer, Sum, use_files
 from gateway.store.reports import Advance
 
 # Buckets in seconds.

@@ -1,4 +1,4 @@
-"""Linking: what people said under one of their WhatsApp addresses holds for all of them.
+"""Inheriting: what people said under one of their WhatsApp addresses holds for all of them.
 
 For the addresses that they are known by when they say it, and for those that turn out to be theirs
 later: then it is as if it had been said of these, too, at the time. A START afterwards lifts it for
@@ -81,16 +81,16 @@ async def inherited(
     ]
 
 
-async def link(db: Connection, organization_id: UUID, people: Sequence[Person]) -> None:
+async def inherit(db: Connection, organization_id: UUID, people: Sequence[Person]) -> None:
     """Let all addresses of these inherit what was said under one of them."""
     said = await inherited(db, organization_id, people)
     await suppressions.change(db, organization_id, said)
 
 
-async def link_all_in(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
+async def inherit_within(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
     """Let all addresses in a conversation inherit, as it may be several that have become one."""
     together = await conversations.numbers(db, organization_id, conversation_id)
-    await link(db, organization_id, [Person(together)] if len(together) > 1 else [])
+    await inherit(db, organization_id, [Person(together)] if len(together) > 1 else [])
 
 
 def _key(address: str) -> str:

@@ -2,7 +2,7 @@
 
 Jinja's sandbox keeps a template from our objects, not from our time and memory: constant folding
 alone can take seconds and hundreds of megabytes. So only a small part of the language is let run
-in this process; the rest runs in a child (`channels/sandbox_child.py`).
+in this process; the rest runs in a child (`child.py`).
 """
 
 from __future__ import annotations

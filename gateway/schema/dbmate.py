@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from gateway.config import postgres_environment
 from gateway.embedded.programs import dying_with_us
-from gateway.paths import sql_folder
-from gateway.store import waits
+from gateway.schema import waits
+from gateway.store.sql import sql_folder
 
 TABLE = "gateway.schema_migrations"
 LOOK_SECONDS = 1.0

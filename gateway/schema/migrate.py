@@ -14,11 +14,10 @@ from pathlib import Path
 
 import asyncpg
 
-from gateway import dbmate
-from gateway.dbmate import MigrationError, Tell
-from gateway.paths import sql_folder
-from gateway.store import waits
+from gateway.schema import dbmate, waits
+from gateway.schema.dbmate import MigrationError, Tell
 from gateway.store.pooler import NO_SESSION, can_notice, keeps_session
+from gateway.store.sql import sql_folder
 
 __all__ = [
     "DatabaseMissingError",

@@ -22,7 +22,7 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.folders import make_file, own
-from gateway.logs import logger
+from gateway.observability.logs import logger
 
 _log = logger(__name__)
 
