@@ -1,6 +1,4 @@
-"""Every query of the service. One method, one named block of `sql/queries/`.
-
-Only what opens a transaction, or asks about connections and sessions (`waits`), is in Python.
+"""Every query of the service. One method, one named block of `sql/queries/`; sessions' own apart.
 
 With `gateway.migrate`, the only code that knows of asyncpg.
 """
