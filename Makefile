@@ -1,4 +1,4 @@
-# Short names for people's habits; what they do is in scripts/check.py and in the README.
+# Short names for people's habits; what they do is in scripts/check.py and in CONTRIBUTING.md.
 
 PYTHON ?= python3
 VENV := .venv/bin

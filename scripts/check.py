@@ -3,9 +3,7 @@
     .venv/bin/python scripts/check.py              all steps; ends at the first one that fails
     .venv/bin/python scripts/check.py lint types   only these
 
-The steps: format, lint, types, imports, tests (with coverage, on the embedded PostgreSQL), coverage
-(is it enough?), postgres (the tests that another PostgreSQL may answer otherwise once more, on the
-server of DATABASE_URL or on the system's PostgreSQL 15, where there is one).
+CONTRIBUTING.md says what the steps do and need.
 """
 
 # ruff: noqa: S603, S606, T201 - it starts programs and says what it does

@@ -281,6 +281,16 @@ def test_sql_blocks_that_are_named_exist(pages: dict[str, str], root: Path) -> N
         assert f"-- name: {block}\n" in (root / path).read_text(encoding="utf-8")
 
 
+def test_functions_are_where_the_page_says(pages: dict[str, str], root: Path) -> None:
+    """The architecture names for each function the newest migration that makes it."""
+    for names, _, newest in _table(pages["docs/architecture.md"], "Functions in the database"):
+        for name in re.findall(r"`([^`]+)`", names):
+            made = f"CREATE OR REPLACE FUNCTION {name}("
+            files = sorted((root / "sql/migrations").glob("*.sql"))
+            making = [each.name for each in files if made in each.read_text(encoding="utf-8")]
+            assert f"`{making[-1]}`" == newest, name
+
+
 @pytest.mark.parametrize("name", ["constraints.txt", "Makefile", ".pre-commit-config.yaml"])
 def test_no_machine_is_named(name: str, root: Path) -> None:
     """No path of somebody's machine, no address of a registry."""

@@ -1,7 +1,7 @@
 """A MIME message (RFC 5322, 2045-2049, 2231) as plain values, however broken it is.
 
 The library's older policy is used on purpose: its newer one parses headers by grammar, and fails
-or lingers on those that no grammar allows. `mail_parts` bounds what it costs; nothing raises.
+or lingers on those that no grammar allows. `parts` bounds what it costs; nothing raises.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A mail as reports are read from it, whoever took it apart: a provider, or `mail_mime`."""
+"""A mail as reports are read from it, whoever took it apart: a provider, or `mime`."""
 
 from __future__ import annotations
 
