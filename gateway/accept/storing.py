@@ -23,7 +23,8 @@ from gateway.accept.keeping import (
 )
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
-from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
+from gateway.held import ANSWER_SECONDS, Around, Wait
+from gateway.lately import Lately
 from gateway.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
@@ -72,7 +73,7 @@ class Storing:
         self._around = Around()
         self._last_contacts = LastContacts(database)
         # Organizations whose leads cannot be noted in time: they are noted later.
-        self._noted_later = Lately()
+        self._noted_later: Lately[UUID] = Lately()
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
             self._store,
