@@ -58,7 +58,6 @@ class Stats:
     peak: int = 0
     reported: int = 0
     refused_reports: int = 0
-    waiting_reports: int = 0
     arrivals: list[tuple[str, float]] = field(default_factory=list)
 
 
@@ -104,7 +103,6 @@ class Provider:
 
     def _post(self, request: bytes) -> None:
         self._due.append(request)
-        self.stats.waiting_reports = len(self._due)
         if self._idle:
             self._idle.pop().write(self._due.popleft())
 

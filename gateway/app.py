@@ -14,10 +14,9 @@ from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge
-from gateway.api import docs
+from gateway.api import docs, media
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
-from gateway.api.media import SERVING, Serving, add_links
 from gateway.api.table import ENDPOINTS
 from gateway.config import Settings, metrics_folder
 from gateway.inbox.errors import as_page, is_page
@@ -73,13 +72,14 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[_counted, _as_problems], client_max_size=MAX_BODY)
     app[IN_FLIGHT] = InFlight()
     app.cleanup_ctx.append(_services(settings, settings.database_url))
-    for start in dict.fromkeys(("", settings.prefix)):
+    # A proxy may strip the path that PUBLIC_URL has, or leave it.
+    for start in settings.starts:
         _add_api(app, start)
         docs.add_routes(app, start)
+        media.add_routes(app, start)
         operations.add_routes(app, start)
-    hooks.add_hooks(app, settings.base_url)
-    add_links(app, settings.base_url)
-    unsubscribe.add_routes(app, settings.base_url)
+        hooks.add_routes(app, start)
+        unsubscribe.add_routes(app, start)
     add_inbox(app, settings)
     app.on_response_prepare.append(_name_no_versions)
     app.on_shutdown.append(_stop)
@@ -112,7 +112,6 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
         metrics = of_process(metrics_folder())
         store = open_store(settings.gateway_media_url, settings.gateway_data)
         media_links = MediaLinks(vault, settings.base_url)
-        app[SERVING] = Serving(database=database, store=store, links=media_links)
         async with (
             Downloader() as downloader,
             Renderer() as renderer,
@@ -139,6 +138,8 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
                 accepting=accepting,
                 hook_accounts=HookAccounts(database, vault, settings.provider_api_urls),
                 receiving=receiving,
+                media_store=store,
+                media_links=media_links,
                 http=session,
                 live=live,
             )

@@ -21,7 +21,6 @@ nobody, and under load one commit serves hundreds.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
@@ -29,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from channels.lines import FullError, Lines
+from gateway.lately import Lately
 
-# Seconds for which a held owner is remembered; how many held batches are tried at the same time.
-_REMEMBERED = 30.0
+# How many held batches are tried at the same time.
 _FEW = 2
 # Seconds before something is done once more.
 _PAUSE = 0.1
@@ -56,26 +55,24 @@ class _Held(Generic[T, R]):
 
     def __init__(self, make: Callable[[], Batching[T, R]]) -> None:
         self._make = make
-        self._until: dict[Hashable, float] = {}
+        self._lately: Lately[Hashable] = Lately()
         self._batchings: dict[Hashable, Batching[T, R]] = {}
 
     def add(self, owner: Hashable) -> None:
         """This owner met a lock: keep it apart until something succeeds, or for a while."""
-        now = time.monotonic()
-        self._until = {each: until for each, until in self._until.items() if until > now}
-        self._until[owner] = now + _REMEMBERED
-        for gone in [each for each in self._batchings if each not in self._until]:
+        self._lately.add(owner)
+        for gone in [each for each in self._batchings if each not in self._lately]:
             del self._batchings[gone]
 
     def of(self, owner: Hashable) -> Batching[T, R] | None:
         """The batching of a held owner; None for any other."""
-        if self._until.get(owner, 0.0) <= time.monotonic():
+        if owner not in self._lately:
             return None
         return self._batchings.setdefault(owner, self._make())
 
     def remove(self, owner: Hashable) -> None:
         """Something of this owner's was done."""
-        self._until.pop(owner, None)
+        self._lately.remove(owner)
 
 
 class Batching(Generic[T, R]):

@@ -128,6 +128,11 @@ class Settings(BaseSettings):
         return urlsplit(self.base_url).path
 
     @property
+    def starts(self) -> tuple[str, ...]:
+        """What stands before each of our paths: nothing, and `prefix` where there is one."""
+        return tuple(dict.fromkeys(("", self.prefix)))
+
+    @property
     def is_pooled(self) -> bool:
         """Whether `database_url` is a transaction pooler, with a direct way beside it."""
         return self.database_direct_url is not None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
-from uuid import UUID
 
 from gateway.store.errors import HeldError
 
@@ -55,20 +54,3 @@ class Around:
             except HeldError:
                 self._until = time.monotonic() + _REMEMBERED
         return await do(_GO_AROUND)
-
-
-class Lately:
-    """Organizations whose rows were locked or slow a while ago, and are again if they are tried."""
-
-    def __init__(self) -> None:
-        self._until: dict[UUID, float] = {}
-
-    def add(self, organization_id: UUID) -> None:
-        """Its rows were locked or slow just now."""
-        now = time.monotonic()
-        self._until = {each: until for each, until in self._until.items() if until > now}
-        self._until[organization_id] = now + _REMEMBERED
-
-    def __contains__(self, organization_id: UUID) -> bool:
-        """Whether that was in the last half minute."""
-        return self._until.get(organization_id, 0.0) > time.monotonic()

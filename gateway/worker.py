@@ -18,6 +18,7 @@ from gateway.accept.template_uses import TemplateUses
 from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.turns import Turn, Turns
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.receive.errands import Errands
 from gateway.receive.unmatched import UnmatchedReports
@@ -80,8 +81,8 @@ class Worker:
         self._known_alive = asyncio.Event()
         # Whose it is, and since when it is under way (monotonic clock).
         self._under_way: dict[asyncio.Task[None], tuple[Sender, float]] = {}
-        # Whose messages were slow and had half of all places, and until when that counts.
-        self._slow: dict[Sender, float] = {}
+        # Whose messages were slow and had half of all places.
+        self._slow: Lately[Sender] = Lately()
         self._seen: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
@@ -213,15 +214,14 @@ class Worker:
         Each claim is fair, but slow messages stay and quick ones go: after some claims one tenant's
         dead mail server would have all the places.
         """
-        now = time.monotonic()
-        begun = now - self._slow_after
+        begun = time.monotonic() - self._slow_after
         slow = Counter(sender for sender, since in self._under_way.values() if since < begun)
         if 0 < slow.total() < self._concurrency / 2:
             # Whose messages were slow have fewer places since: they are slow while some are.
             have = Counter(sender for sender, _ in self._under_way.values())
             slow = Counter({s: n for s, n in slow.items() if s in self._slow and 4 * n >= have[s]})
-        self._slow |= dict.fromkeys(slow, now + _LATELY * self._slow_after)
-        self._slow = {sender: until for sender, until in self._slow.items() if until > now}
+        for sender in slow:
+            self._slow.add(sender, _LATELY * self._slow_after)
 
     async def _work(self, turn: Turn) -> None:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from gateway.held import Lately
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.store import messages
 from gateway.store.database import Database
@@ -38,7 +38,7 @@ class LastContacts:
         self._database = database
         self._waiting: dict[tuple[UUID, UUID], datetime] = {}
         self._noting: asyncio.Task[None] | None = None
-        self._hindered = Lately()
+        self._hindered: Lately[UUID] = Lately()
 
     def __call__(self, organization_id: UUID, leads: Collection[UUID]) -> None:
         """A message to each of these was stored just now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -23,7 +23,8 @@ from gateway.accept.keeping import (
 )
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
-from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
+from gateway.held import ANSWER_SECONDS, Around, Wait
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.store import messages
@@ -55,11 +56,9 @@ class _OthersError(Exception):
         self.claims = claims
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The results as they are stored; None where another request with the key was first."""
-
-    results: list[Result] | None
+# The results as they are stored, None where another request with the key was first; and where each
+# message was placed.
+Stored = tuple[list[Result] | None, list[Placed]]
 
 
 class Storing:
@@ -72,7 +71,7 @@ class Storing:
         self._around = Around()
         self._last_contacts = LastContacts(database)
         # Organizations whose leads cannot be noted in time: they are noted later.
-        self._noted_later = Lately()
+        self._noted_later: Lately[UUID] = Lately()
         # What has come sets out while the first lane's batch is committed.
         self._batching = Batching(
             self._store,
@@ -101,9 +100,9 @@ class Storing:
         except accepted.alone as error:
             stored, placed = await self._store_each(accepted, error)
         await placing.join(self._database, accepted.caller.organization_id, placed)
-        return stored.results
+        return stored
 
-    async def _store(self, batch: Sequence[Accepted]) -> list[tuple[Stored, list[Placed]]]:
+    async def _store(self, batch: Sequence[Accepted]) -> list[Stored]:
         try:
             return await self._around(lambda wait: self._store_now(batch, wait))
         except (DatabaseAwayError, ConflictError, Problem) as error:
@@ -124,16 +123,14 @@ class Storing:
             self._noted_later.add(batch[0].caller.organization_id)
         return stored
 
-    async def _store_each(
-        self, accepted: Accepted, error: RefusedError | ConflictError
-    ) -> tuple[Stored, list[Placed]]:
+    async def _store_each(self, accepted: Accepted, error: RefusedError | ConflictError) -> Stored:
         """Of a request whose rows were refused together, those that can be stored.
 
         Raises the `error` where others' rows are looked through for too long.
         """
         keep = partial(keep_each, alone=accepted.alone)
 
-        async def do(wait: Wait) -> list[tuple[Stored, list[Placed]]]:
+        async def do(wait: Wait) -> list[Stored]:
             return await self._store_now([accepted], wait, notes=False, keep=keep)
 
         try:
@@ -148,7 +145,7 @@ class Storing:
             refused = [_shown(result, none.outcomes) for result in accepted.results]
             accepted = replace(accepted, results=refused)
             if not accepted.is_new:
-                return Stored(refused), []
+                return refused, []
             (stored,) = await self._around(do)
         finally:
             self._alone.release()
@@ -161,7 +158,7 @@ class Storing:
         *,
         notes: bool = True,
         keep: Keep = keep_all,
-    ) -> list[tuple[Stored, list[Placed]]]:
+    ) -> list[Stored]:
         others: set[Claim] = set()
         while True:
             try:
@@ -177,7 +174,7 @@ class Storing:
         *,
         notes: bool,
         keep: Keep,
-    ) -> list[tuple[Stored, list[Placed]]]:
+    ) -> list[Stored]:
         """Raises `_OthersError`, with nothing stored, for more claims that are others'."""
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
@@ -207,7 +204,7 @@ class Storing:
         done = [replace(a, results=[row for row in a.rows if row["id"] in placed]) for a in firsts]
         asyncio.get_running_loop().call_soon(self._stored, done)
         return [
-            (Stored(answers.get(id(a))), [placed[r["id"]] for r in a.rows if r["id"] in placed])
+            (answers.get(id(a)), [placed[r["id"]] for r in a.rows if r["id"] in placed])
             for a in batch
         ]
 

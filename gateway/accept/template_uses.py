@@ -6,9 +6,9 @@ the same.
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.store import upkeep
 from gateway.store.database import Database
@@ -31,13 +31,11 @@ class TemplateUses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Templates that cannot be written to, and until when they are left alone.
-        self._out: dict[UUID, float] = {}
+        # Templates that cannot be written to: they are left alone for a while.
+        self._out: Lately[UUID] = Lately()
 
     async def fold(self) -> None:
         """Add what waits; raises `DatabaseAwayError`."""
-        now = time.monotonic()
-        self._out = {each: until for each, until in self._out.items() if until > now}
         try:
             async with self._database.as_service(patience=_PATIENCE) as db:
                 await upkeep.fold_template_uses(db, without=list(self._out))
@@ -56,9 +54,9 @@ class TemplateUses:
                 async with self._database.as_service(patience=_PATIENCE, seconds=_LONGEST) as db:
                     await upkeep.fold_template_uses(db, only=[template])
             except OF_ITS_ROWS:
-                self._out[template] = time.monotonic() + _HELD
+                self._out.add(template, _HELD)
             except DatabaseAwayError:
                 raise
             except Exception:  # noqa: BLE001 - the others are counted
                 _log.exception("uses of a template cannot be counted", template_id=str(template))
-                self._out[template] = time.monotonic() + _AGAIN
+                self._out.add(template, _AGAIN)

@@ -22,8 +22,7 @@ Row = dict[str, Any]
 
 async def search_accounts(call: Call) -> web.Response:
     """One page of provider accounts."""
-    async with call.services.database.as_caller(call.caller) as db:
-        page = await accounts.list_accounts(db, call.organization_id, call.cursor, call.query.limit)
+    page = await senders.search_accounts(call.services, call.caller, call.cursor, call.query.limit)
     return respond(
         {"data": [_account(call, row) for row in page.rows], "next_cursor": page.next_cursor}
     )

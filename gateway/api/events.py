@@ -1,7 +1,4 @@
-"""/v1/events: what happens in the caller's organization, as server-sent events.
-
-https://html.spec.whatwg.org/multipage/server-sent-events.html
-"""
+"""/v1/events: what happens in the caller's organization, as server-sent events."""
 
 from __future__ import annotations
 
@@ -16,15 +13,11 @@ from gateway.live.subscription import EndedError
 from gateway.problems import FieldError, invalid
 from gateway.shapes.events import EventsQuery
 from gateway.store.positions import Position
-from gateway.web.streaming import Stream
+from gateway.web.event_stream import EventStream, beat
 
 _BEAT = 15.0
 _PART = 2**16  # bytes that are sent together, or one event
 _RETRY = 2000  # milliseconds until a client connects again
-_HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "X-Accel-Buffering": "no",  # nginx would collect events before it passes them on
-}
 
 
 async def events(call: Call) -> web.StreamResponse:
@@ -33,16 +26,13 @@ async def events(call: Call) -> web.StreamResponse:
     expires_at = Callers.expiry(headers.get("Authorization"))
     live = call.services.live
     async with live.subscribe(call.caller, _after(call), expires_at=expires_at) as subscription:
-        stream = Stream(call.request, _HEADERS)
-        stream.response.force_close()
-        async with stream:
-            # With an id before the first event nothing is missed by who is cut off before it.
-            await stream.send(f"retry: {_RETRY}\n".encode() + _beat(subscription.position))
+        async with EventStream(call.request) as stream:
+            await stream.begin(_RETRY, subscription.position)
             try:
                 while True:
                     await _tell(stream, await subscription.next(_BEAT), subscription.position)
             except EndedError as error:
-                await stream.send(f": {error}\n\n".encode())
+                await stream.end(str(error))
         return stream.response
 
 
@@ -57,9 +47,9 @@ def _after(call: Call) -> Position | None:
         raise invalid([FieldError("Last-Event-ID", str(error))]) from None
 
 
-async def _tell(stream: Stream, happened: Sequence[LiveEvent], position: Position) -> None:
+async def _tell(stream: EventStream, happened: Sequence[LiveEvent], position: Position) -> None:
     """Send events, small ones together; where nothing happened, the place."""
-    part = b"" if happened else _beat(position)
+    part = b"" if happened else beat(position)
     for each in happened:
         part += _event(each)
         if len(part) >= _PART:
@@ -71,11 +61,6 @@ async def _tell(stream: Stream, happened: Sequence[LiveEvent], position: Positio
 
 def _event(event: LiveEvent) -> bytes:
     return f"id: {event.position}\nevent: {event.type}\ndata: ".encode() + event.data + b"\n\n"
-
-
-def _beat(position: Position) -> bytes:
-    # A comment, which no client hears of, and the place, which it keeps.
-    return f": live\nid: {position}\n\n".encode()
 
 
 ENDPOINTS = [

@@ -3,64 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.media.links import BadLinkError, MediaLinks
+from gateway.media.links import BadLinkError
 from gateway.media.serving import answer
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
 from gateway.observability.logs import logger
 from gateway.problems import Problem, not_found
 from gateway.store import media
-from gateway.store.database import Database
 from gateway.store.media import Media
+from gateway.web.services import SERVICES
 
 _log = logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Serving:
-    """What handing out files needs."""
-
-    database: Database
-    store: MediaStore
-    links: MediaLinks
-
-
-SERVING: web.AppKey[Serving] = web.AppKey("media", Serving)
-
-
 async def get(call: Call) -> web.Response:
     """One file of a message, as the caller may see it."""
-    serving = call.request.app[SERVING]
-    async with serving.database.as_caller(call.caller) as db:
+    async with call.services.database.as_caller(call.caller) as db:
         file = await media.get(db, call.organization_id, call.id)
     if file is None:
         raise not_found("file")
-    return await respond(serving, file, call.request, any_origin=False)
+    return await respond(call.services.media_store, file, call.request, any_origin=False)
 
 
 async def fetch(request: web.Request) -> web.Response:
     """One file, for whoever has a link of ours whose time is not over."""
-    serving = request.app[SERVING]
+    services = request.app[SERVICES]
     try:
-        organization_id, media_id = serving.links.read(request.match_info["token"])
+        organization_id, media_id = services.media_links.read(request.match_info["token"])
     except BadLinkError:
         raise Problem(404, "This link is not valid, or it has expired.") from None
-    async with serving.database.as_service() as db:
+    async with services.database.as_service() as db:
         file = await media.get(db, organization_id, media_id)
     if file is None:
         raise Problem(404, "This link is not valid, or it has expired.")
-    return await respond(serving, file, request, any_origin=True)
+    return await respond(services.media_store, file, request, any_origin=True)
 
 
 async def respond(
-    serving: Serving, file: Media, request: web.Request, *, any_origin: bool
+    store: MediaStore, file: Media, request: web.Request, *, any_origin: bool
 ) -> web.Response:
     """A file that the caller may see; raises `Problem` 404, 409 or 503 where it cannot be had."""
     if file.state == "waiting":
@@ -73,7 +58,7 @@ async def respond(
         raise Problem(404, f"This file could not be fetched from the provider. {file.reason}")
     try:
         return await answer(
-            serving.store,
+            store,
             file,
             request.headers,
             is_head=request.method == "HEAD",
@@ -91,11 +76,9 @@ async def respond(
         ) from None
 
 
-def add_links(app: web.Application, base_url: str) -> None:
-    """Add the path of public links, also behind the path that PUBLIC_URL may have."""
-    prefix = urlsplit(base_url).path
-    for start in dict.fromkeys(("", prefix)):
-        app.router.add_get(start + "/media/{token}", fetch)
+def add_routes(app: web.Application, start: str) -> None:
+    """Add the path of public links."""
+    app.router.add_get(start + "/media/{token}", fetch)
 
 
 ENDPOINTS = [

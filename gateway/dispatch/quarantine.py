@@ -19,6 +19,7 @@ from uuid import UUID
 from gateway.dispatch.hindered import Hindered
 from gateway.dispatch.turns import Turns
 from gateway.dispatch.whose import whose
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.store import queue
 from gateway.store.database import Database
@@ -65,7 +66,7 @@ class Quarantine:
     ) -> None:
         self._database = database
         self._claim = claim
-        self._until: dict[UUID, float] = {}
+        self._out: Lately[UUID] = Lately()
         self._hindered = hindered or Hindered()
         self._look_at = 0.0
         self._is_its_turn = False
@@ -73,7 +74,6 @@ class Quarantine:
     async def claim(self, limit: int, senders: Sequence[UUID] = ()) -> Turns:
         """What is due, up to `limit`, but for that of `senders`; raises `DatabaseAwayError`."""
         now = time.monotonic()
-        self._until = {each: until for each, until in self._until.items() if until > now}
         turns = Turns()
         # Every other time, where there is only one place.
         self._is_its_turn = limit > 1 or not self._is_its_turn
@@ -93,7 +93,7 @@ class Quarantine:
 
     async def _together(self, limit: int, senders: Sequence[UUID]) -> Turns:
         """What is due of those for whom one claim is enough."""
-        out = [*self._until, *self._hindered]
+        out = [*self._out, *self._hindered]
         try:
             return await self._claim(limit, out, senders)
         except OF_ITS_ROWS as error:
@@ -155,7 +155,7 @@ class Quarantine:
         """What is due of an organization that others do not wait for."""
         turns = Turns()
         waiting = await self._waiting()
-        if organization_id in waiting and organization_id not in self._until:
+        if organization_id in waiting and organization_id not in self._out:
             limit = limit if self._hindered.is_over(organization_id) else min(limit, _FEW)
             others = [each for each in waiting if each != organization_id]
             try:
@@ -232,10 +232,10 @@ class Quarantine:
             _log.exception(
                 "an organization's entries cannot be claimed", organization_id=str(organization_id)
             )
-            self._until[organization_id] = time.monotonic() + _SECONDS
+            self._out.add(organization_id, _SECONDS)
             return Turns()
         if refused and not found:
-            self._until[organization_id] = time.monotonic() + min(_SECONDS, refused)
+            self._out.add(organization_id, min(_SECONDS, refused))
         return found
 
 

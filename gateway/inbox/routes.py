@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 import aiohttp_jinja2
 import jinja2
@@ -91,7 +90,6 @@ _SIGNED_OUT = (
 
 def add_inbox(app: web.Application, settings: Settings) -> None:
     """Add every path, with and without the path of PUBLIC_URL, because a proxy may strip it."""
-    prefix = urlsplit(settings.base_url).path
     pages = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("gateway.inbox"),
@@ -105,9 +103,8 @@ def add_inbox(app: web.Application, settings: Settings) -> None:
     pages.filters["field_name"] = words.field_name
     pages.globals["channel_words"] = words.CHANNELS
     app.on_response_prepare.append(_hardened)
-    starts = tuple(dict.fromkeys(("", prefix)))
-    app[errors.STARTS] = tuple(f"{start}/inbox" for start in starts)
-    for start in starts:
+    app[errors.STARTS] = tuple(f"{start}/inbox" for start in settings.starts)
+    for start in settings.starts:
         app.router.add_get(start + "/inbox/static/{digest}/{name:.+}", assets.serve)
         for route in ROUTES:
             methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from uuid import UUID
 
 import aiohttp_jinja2
@@ -204,13 +204,12 @@ def _texts(posted: MultiDictProxy[str | bytes | bytearray | FileField]) -> Itera
 
 def inbox_url(services: Services, path: str) -> str:
     """A path of the inbox behind the path of PUBLIC_URL."""
-    return f"{urlsplit(services.settings.base_url).path}/inbox{path}"
+    return f"{services.settings.prefix}/inbox{path}"
 
 
 def own_path(path: str, services: Services) -> str:
     """The path of a request behind /inbox, whether or not a proxy strips PUBLIC_URL's path."""
-    prefix = urlsplit(services.settings.base_url).path
-    return path.removeprefix(prefix).removeprefix("/inbox")
+    return path.removeprefix(services.settings.prefix).removeprefix("/inbox")
 
 
 async def recognised(request: web.Request) -> Visit:

@@ -26,7 +26,7 @@ _PORTS = (443, 8443)
 # Nobody reads what is answered; so much of it is taken, in so many seconds, for the connection to
 # be used again.
 _ANSWER_BYTES, _REST = 2**14, 1.0
-_CONNECT = 5.0
+_CONNECT = 5.0  # seconds for a connection
 # Seconds: shorter than what servers have, so that a kept connection is rarely one that is closed.
 _KEPT = 4.0
 _CONNECTIONS = 200
@@ -76,26 +76,23 @@ class Poster:
 
     The second is for `origins` that an operator has named, as `http://host:port`, without a port
     that is the scheme's own. `resolver` resolves names for the first, and refuses those that must
-    not be connected to. A connection takes `connect` seconds at most.
+    not be connected to.
     """
 
     def __init__(
         self,
         origins: Collection[str] = (),
         resolver: AbstractResolver | None = None,
-        *,
-        connect: float = _CONNECT,
     ) -> None:
         self._origins = origins
         self._resolver = resolver
-        self._connect = connect
 
     async def __aenter__(self) -> Self:
         # No DNS cache: the addresses that were checked are those that are connected to.
         self._threads = OwnThreads(LOOK_UPS)
         public = self._resolver or PublicResolver(self._threads)
-        self._public = _session(self._connect, resolver=public, use_dns_cache=False)
-        self._named = _session(self._connect, resolver=self._threads)
+        self._public = _session(resolver=public, use_dns_cache=False)
+        self._named = _session(resolver=self._threads)
         return self
 
     async def __aexit__(
@@ -148,7 +145,7 @@ async def _pass_over(content: aiohttp.StreamReader) -> None:
             return  # the connection is closed then
 
 
-def _session(connect: float, **options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
+def _session(**options: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - aiohttp's own
     # Neither proxies nor .netrc of the environment; no cookie goes from one receiver to another.
     return aiohttp.ClientSession(
         connector=bounded(
@@ -156,7 +153,7 @@ def _session(connect: float, **options: Any) -> aiohttp.ClientSession:  # noqa: 
             reads_bodies=False,
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
         trust_env=False,
         auto_decompress=False,
     )

@@ -11,7 +11,8 @@ from uuid import UUID
 from channels.model import Account
 from gateway.batching import Batching
 from gateway.consent import early
-from gateway.held import ANSWER_SECONDS, Around, Lately, Wait
+from gateway.held import ANSWER_SECONDS, Around, Wait
+from gateway.lately import Lately
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
@@ -84,7 +85,7 @@ class Reporting:
             most=_AT_ONCE,
         )
         # Organizations whose reports could not be applied in time: a worker applies them.
-        self._late = Lately()
+        self._late: Lately[UUID] = Lately()
 
     async def store(self, received: Received) -> None:
         """Store a request that holds nothing but reports.

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from gateway.consent import early
+from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.registry import CARRIED
 from gateway.store import reports
@@ -66,8 +67,8 @@ class UnmatchedReports:
         self._reached: datetime | None = None
         # Whether this walk has met a report that had to stay because its message was locked.
         self._is_held = False
-        # Messages and organizations whose reports cannot be recorded, and until when they are left.
-        self._out: dict[UUID, float] = {}
+        # Messages and organizations whose reports cannot be recorded: they are left for a while.
+        self._out: Lately[UUID] = Lately()
 
     async def apply(self) -> int:
         """Apply the missed reports that this call finds; how many it looked at."""
@@ -91,8 +92,6 @@ class UnmatchedReports:
 
     async def _look(self, before: datetime | None) -> reports.Look:
         """Look at some; reports that the rows of their messages refuse are left for a minute."""
-        now = time.monotonic()
-        self._out = {each: until for each, until in self._out.items() if until > now}
         found: list[Event] = []
         try:
             return await self._apply(before, found)
@@ -107,7 +106,7 @@ class UnmatchedReports:
             await self._leave_out_slow(before, until)
         for organization_id in {event.organization_id for event in found}:
             if time.monotonic() >= until:
-                self._out[organization_id] = until + _SOON
+                self._out.add(organization_id, _SOON)
                 continue
             own = [event for event in found if event.organization_id == organization_id]
             if await self._can_be_recorded(own):
@@ -115,7 +114,8 @@ class UnmatchedReports:
             refused = await self._refused(own, until)
             # Empty where only all of them together are refused.
             out = refused if 0 < len(refused) <= _FEW else [organization_id]
-            self._out |= dict.fromkeys(out, time.monotonic() + _AGAIN)
+            for one in out:
+                self._out.add(one, _AGAIN)
         return await self._apply(before, [])
 
     async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
@@ -140,13 +140,13 @@ class UnmatchedReports:
         """Leave those alone whose messages are not found in time: else nobody's would be."""
         async with self._database.as_service() as db:
             whose = await reports.whose_missed(db, self._since, before, self._at_once)
-        waiting = sorted(whose - self._out.keys())
+        waiting = sorted(whose.difference(self._out))
         random.shuffle(waiting)  # each time others, if the time is not enough for all
         for one in waiting:
             if time.monotonic() >= until:
-                self._out[one] = until + _SOON
+                self._out.add(one, _SOON)
             elif not await self._can_be_found(before, [each for each in whose if each != one]):
-                self._out[one] = time.monotonic() + _AGAIN
+                self._out.add(one, _AGAIN)
                 _log.warning("reports are applied later", organization_id=str(one))
 
     async def _can_be_found(self, before: datetime | None, others: Sequence[UUID]) -> bool:

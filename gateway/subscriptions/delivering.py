@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from gateway.lately import Lately
 from gateway.live.events import Row
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
@@ -78,8 +79,8 @@ class Deliveries:
         self._large = asyncio.Semaphore(_OF_LARGE)
         self._large_of: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        # Organizations whose deliveries were slow, and until when that counts.
-        self._slow: dict[UUID, float] = {}
+        # Organizations whose deliveries were slow.
+        self._slow: Lately[UUID] = Lately()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until told to stop; what is under way then has a moment to end."""
@@ -178,14 +179,10 @@ class Deliveries:
         Each claim is fair, but slow ones stay and quick ones go: after some claims a few
         organizations with slow receivers would have all the places.
         """
-        now = time.monotonic()
-        begun = now - self._patience.slow
-        self._slow = {each: until for each, until in self._slow.items() if until > now}
-        self._slow |= {
-            delivery.organization_id: now + _LATELY
-            for delivery, since in self._under_way.values()
-            if since < begun
-        }
+        begun = time.monotonic() - self._patience.slow
+        for delivery, since in self._under_way.values():
+            if since < begun:
+                self._slow.add(delivery.organization_id, _LATELY)
 
     async def _begin(self, due: Sequence[Delivery]) -> None:
         """Begin to send what is due of one organization; of rows that cannot be read nothing is."""

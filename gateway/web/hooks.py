@@ -6,11 +6,9 @@ where it is its coding that nobody knows).
 
 from __future__ import annotations
 
-from functools import cache
-from urllib.parse import urlsplit
-
 from aiohttp import web
 
+from gateway.config import Settings
 from gateway.observability.logs import logger
 from gateway.problems import Problem, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
@@ -25,13 +23,11 @@ _log = logger(__name__)
 _MAX_MAIL = 30 * 2**20
 
 
-def add_hooks(app: web.Application, base_url: str) -> None:
-    """Add the route, also behind the path that PUBLIC_URL may have, whoever strips it."""
-    prefix = urlsplit(base_url).path
-    for start in dict.fromkeys(("", prefix)):
-        resource = app.router.add_resource(start + "/webhooks/{provider}/{account_id}/{event}")
-        resource.add_route("GET", handle)
-        resource.add_route("POST", handle)
+def add_routes(app: web.Application, start: str) -> None:
+    """Add the route."""
+    resource = app.router.add_resource(start + "/webhooks/{provider}/{account_id}/{event}")
+    resource.add_route("GET", handle)
+    resource.add_route("POST", handle)
 
 
 async def handle(request: web.Request) -> web.Response:
@@ -51,7 +47,7 @@ async def handle(request: web.Request) -> web.Response:
     body, undecoded = await _read(request)
     public = WebhookRequest(
         method=request.method,
-        url=_public_url(services.settings.base_url, request.raw_path),
+        url=_public_url(services.settings, request.raw_path),
         event=event,
         headers={name.lower(): value for name, value in reversed(list(request.headers.items()))},
         body=body,
@@ -113,16 +109,11 @@ def count(request: web.Request, status: int, seconds: float) -> None:
     request.app[SERVICES].metrics.hook_answered(known, status, seconds)
 
 
-@cache
-def _path_of(base_url: str) -> str:
-    return urlsplit(base_url).path
-
-
-def _public_url(base_url: str, raw_path: str) -> str:
+def _public_url(settings: Settings, raw_path: str) -> str:
     # As text: a URL object would quote the query anew, and the signature is over what was sent.
     if not raw_path.startswith("/"):  # the whole URL, as RFC 9112 (3.2.2) lets a proxy ask
         raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]
-    prefix = _path_of(base_url)
+    prefix = settings.prefix
     if prefix and raw_path.startswith(prefix + "/webhooks/"):
         raw_path = raw_path.removeprefix(prefix)
-    return base_url + raw_path
+    return settings.base_url + raw_path

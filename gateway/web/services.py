@@ -14,6 +14,8 @@ from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.config import Settings
 from gateway.live.hub import Live
+from gateway.media.links import MediaLinks
+from gateway.media.store import MediaStore
 from gateway.observability.metrics import Metrics
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.receiving import Receiving
@@ -36,6 +38,8 @@ class Services:
     accepting: Accepting
     hook_accounts: HookAccounts
     receiving: Receiving
+    media_store: MediaStore
+    media_links: MediaLinks
     http: aiohttp.ClientSession
     live: Live
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Self
 
 import aiohttp
 from aiohttp import web
@@ -31,7 +32,7 @@ class Stream:
         self.response = web.StreamResponse(headers={"Cache-Control": "no-store", **headers})
         self._watched = request.app[IN_FLIGHT].streaming(self.cut)
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         # First: where the client has gone away already it raises, and nobody leaves this context.
         await self.response.prepare(self._request)
         self._watched.__enter__()

@@ -7,7 +7,6 @@ from a mail program or from the page, suppresses the address that the message we
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from aiohttp import web
@@ -50,12 +49,10 @@ _HEADERS = {
 }
 
 
-def add_routes(app: web.Application, base_url: str) -> None:
-    """Add the route, also behind the path that PUBLIC_URL may have, whoever strips it."""
-    prefix = urlsplit(base_url).path
-    for start in dict.fromkeys(("", prefix)):
-        app.router.add_get(start + "/unsubscribe/{token}", ask)
-        app.router.add_post(start + "/unsubscribe/{token}", unsubscribe)
+def add_routes(app: web.Application, start: str) -> None:
+    """Add the route."""
+    app.router.add_get(start + "/unsubscribe/{token}", ask)
+    app.router.add_post(start + "/unsubscribe/{token}", unsubscribe)
 
 
 async def ask(request: web.Request) -> web.Response:

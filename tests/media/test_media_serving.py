@@ -28,6 +28,7 @@ from gateway.outside.download import Downloader
 from gateway.store import media
 from gateway.store.listener import Listener
 from gateway.store.media import Media, NewMedia
+from gateway.web.services import SERVICES
 from tests.media.stage import BASE, LINKS, Stage, make_stage
 
 SECRET = "a secret of thirty-two characters or more"
@@ -87,16 +88,19 @@ async def site(
     stage: Stage, folder: FolderStore, downloader: Downloader, database: str
 ) -> AsyncIterator[Site]:
     """A server with the paths of files alone."""
-    settings = Settings(database_url=database, supabase_jwt_secret=SECRET)
+    settings = Settings(database_url=database, supabase_jwt_secret=SECRET, public_url=BASE)
     app = web.Application(middlewares=[gateway_app._as_problems])
-    app[api.SERVING] = api.Serving(database=stage.database, store=folder, links=LINKS)
     async with aiohttp.ClientSession() as session:
         keyring = Keyring(stage.database, Listener(stage.database, database))
         callers = Callers(settings, stage.database, keyring, session)
-        services: Any = SimpleNamespace(callers=callers)
+        services: Any = SimpleNamespace(
+            callers=callers, database=stage.database, media_store=folder, media_links=LINKS
+        )
+        app[SERVICES] = services
         for endpoint in api.ENDPOINTS:
             app.router.add_get(endpoint.path, endpoint.bound(services))
-        api.add_links(app, BASE)
+        for start in settings.starts:
+            api.add_routes(app, start)
         async with (
             TestServer(app) as server,
             aiohttp.ClientSession(str(server.make_url("/")), auto_decompress=False) as http,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api.media import SERVING, respond
+from gateway.api.media import respond
 from gateway.inbox.talk.pictures import has_pictures, with_pictures
 from gateway.inbox.talk.view import provider
 from gateway.inbox.visit import Visit
@@ -31,12 +31,11 @@ _PAGE = (
 
 async def file(visit: Visit) -> web.StreamResponse:
     """A file, if the person who is signed in may see it."""
-    serving = visit.request.app[SERVING]
     async with visit.services.database.as_caller(visit.staff) as db:
         found = await media.get(db, visit.staff.organization_id, visit.id)
     if found is None:
         raise Problem(404, "There is no such file, or it is another organization's.")
-    return await respond(serving, found, visit.request, any_origin=False)
+    return await respond(visit.services.media_store, found, visit.request, any_origin=False)
 
 
 async def text(visit: Visit) -> web.StreamResponse:
@@ -61,8 +60,7 @@ async def mail(visit: Visit) -> web.StreamResponse:
     if has_pictures(html):
         async with visit.services.database.as_caller(visit.staff) as db:
             files = await media.by_message(db, visit.staff.organization_id, visit.id)
-        store = visit.request.app[SERVING].store
-        html = await with_pictures(html, provider(row), files, store)
+        html = await with_pictures(html, provider(row), files, visit.services.media_store)
     images = _REMOTE if visit.request.query.get("remote") == "1" else _ALONE
     return web.Response(
         text=_PAGE.format(html),

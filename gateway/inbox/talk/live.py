@@ -23,13 +23,12 @@ from gateway.store import desk
 from gateway.store.database import Staff
 from gateway.store.positions import Position
 from gateway.store.values import as_json_bytes
-from gateway.web.streaming import Stream
+from gateway.web.event_stream import HEADERS, EventStream, beat
 
 _BEAT = 15.0
 _LOOK, _COUNT = 3.0, 1.0
 # Milliseconds. When a process restarts all pages are cut at once; they reconnect one after another.
 _RETRY, _NEXT_LOOK = (1000, 6000), (4000, 6000)
-_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 
 
 async def events(visit: Visit) -> web.StreamResponse:
@@ -38,23 +37,21 @@ async def events(visit: Visit) -> web.StreamResponse:
     With `look` it ends as soon as there is nothing more.
     """
     if visit.request.method == "HEAD":
-        return web.Response(headers=_HEADERS)  # an answer without a body, which ends
+        return web.Response(headers=HEADERS)  # an answer without a body, which ends
     live = visit.services.live
     async with live.subscribe(visit.staff, _after(visit), is_brief=True) as subscription:
-        stream = Stream(visit.request, _HEADERS)
-        stream.response.force_close()
-        async with stream:
+        async with EventStream(visit.request) as stream:
             is_look = "look" in visit.request.query
             retry = random.randint(*(_NEXT_LOOK if is_look else _RETRY))  # noqa: S311 - no secret
-            await stream.send(f"retry: {retry}\n".encode() + _beat(subscription.position))
+            await stream.begin(retry, subscription.position)
             try:
                 await (_look if is_look else _tell)(visit, subscription, stream)
             except EndedError as error:
-                await stream.send(f": {error}\n\n".encode())
+                await stream.end(str(error))
         return stream.response
 
 
-async def _tell(visit: Visit, subscription: Subscription, stream: Stream) -> None:
+async def _tell(visit: Visit, subscription: Subscription, stream: EventStream) -> None:
     """Send what happens until the session has ended."""
     look, count = _Pace(_LOOK), _Pace(_COUNT)
     while True:
@@ -68,14 +65,14 @@ async def _tell(visit: Visit, subscription: Subscription, stream: Stream) -> Non
         parts = [_event(each, unread) for each in happened]
         if not happened and unread is not None:
             parts.append(_counted(subscription.position, unread))
-        await stream.send(b"".join(parts) or _beat(subscription.position))
+        await stream.send(b"".join(parts) or beat(subscription.position))
 
 
-async def _look(_visit: Visit, subscription: Subscription, stream: Stream) -> None:
+async def _look(_visit: Visit, subscription: Subscription, stream: EventStream) -> None:
     """Send what has happened and end: for a page that leaves its connection to others."""
     while happened := await subscription.next(0):
         await stream.send(b"".join(_event(each, None) for each in happened))
-    await stream.send(_beat(subscription.position))
+    await stream.send(beat(subscription.position))
 
 
 class _Pace:
@@ -145,7 +142,3 @@ def _counted(position: Position, unread: int) -> bytes:
 
 def _told(position: Position, told: dict[str, object]) -> bytes:
     return f"id: {position}\ndata: ".encode() + as_json_bytes(told) + b"\n\n"
-
-
-def _beat(position: Position) -> bytes:
-    return f": live\nid: {position}\n\n".encode()
