@@ -31,6 +31,14 @@ def _other_form(text: str) -> str | None:
     return number if number in forms[1:] and phone.to_e164(forms[0], None) else None
 
 
+def fits(channel: Channel, address: str) -> bool:
+    """Whether a stored address of somebody's is one that this channel can go to."""
+    if channel is Channel.EMAIL or "@" in address:
+        return channel is Channel.EMAIL and "@" in address
+    is_user_id = channel is Channel.WHATSAPP and whatsapp.is_user_id(address)
+    return address.startswith("+") or is_user_id
+
+
 def sender(channel: Channel, text: str) -> str | None:
     """An address to send from in its stored form, or None where it is none on this channel."""
     if channel is Channel.SMS:

@@ -76,10 +76,8 @@ def owners(request: SendRequest, to_address: str | None, known: Known) -> Links:
 
 def elsewhere(request: SendRequest, to_address: str, channel: Channel, known: Known) -> str | None:
     """Where those who own an address are reached on another channel; None where nobody knows."""
-    is_mail = "@" in to_address
-    if is_mail == (channel is Channel.EMAIL):
-        # a user id of WhatsApp's is no number
-        is_fit = is_mail or channel is Channel.WHATSAPP or to_address.startswith("+")
+    if ("@" in to_address) == (channel is Channel.EMAIL):
+        is_fit = addresses.fits(channel, to_address)  # a user id of WhatsApp's is no number
         return addresses.read(channel, to_address, known.country) if is_fit else None
     people = _owning(request, to_address, known)
     for kind in ("lead", "client"):

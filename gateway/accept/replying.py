@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.model import Channel
+from gateway import addresses
 from gateway.accept.malformed import Malformed
 from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.conversations import ReplyRequest
@@ -60,9 +61,8 @@ def _addresses(
 
 def _reach(channel: Channel, conversation: Row) -> str | None:
     """An address of the contact that this channel can go to."""
-    is_mail = channel is Channel.EMAIL
-    fitting = [each for each in conversation["addresses"] if ("@" in each) is is_mail]
-    return next((each for each in fitting if is_mail or each.startswith("+")), None)
+    fitting = (each for each in conversation["addresses"] if addresses.fits(channel, each))
+    return next(fitting, None)
 
 
 def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
-from channels import email
+from channels import email, whatsapp
 from channels.model import Channel
 from gateway import addresses
 from gateway.parts import mail_id
-from gateway.store.suppressions import Written
+from gateway.store import suppressions
+from gateway.store.database import Connection
+from gateway.store.suppressions import Pair, Written
 
 REASONS = {
     "stop": "has asked for no more messages on this channel (STOP)",
@@ -28,3 +31,17 @@ def written(message_id: UUID, from_address: str, to_address: str, subject: str |
         topic=email.topic(subject) if subject else "",
         mail_id=mail_id(message_id, from_address),
     )
+
+
+async def window_until(
+    db: Connection, organization_id: UUID, their_address: str, our_address: str
+) -> datetime | None:
+    """Until when WhatsApp takes free text from one address to the other; None if it does not."""
+    pair = Pair(
+        channel=Channel.WHATSAPP,
+        addresses=addresses.forms(Channel.WHATSAPP, their_address),
+        our_address=addresses.key(Channel.WHATSAPP, our_address),
+    )
+    (found,) = await suppressions.standing(db, organization_id, [pair])
+    until = found.last_inbound_at + whatsapp.WINDOW if found.last_inbound_at else None
+    return until if until and until > datetime.now(UTC) else None

@@ -10,16 +10,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from channels import phone, whatsapp
 from channels.errors import Refused, RefusedForNow
+from gateway.consent import standing
 from gateway.dispatch.events import event_of, ids
 from gateway.observability.logs import logger
 from gateway.parts import Parts, outside_of_window
-from gateway.store import queue, reports, suppressions
+from gateway.store import queue, reports
 from gateway.store.database import Connection, Database
 from gateway.store.errors import HeldError, RefusedError, RolledBackError
 from gateway.store.queue import Claimed
-from gateway.store.suppressions import Pair
 
 _log = logger(__name__)
 
@@ -42,7 +41,8 @@ async def as_it_stands(
         return claimed, said
     try:
         async with database.as_service(patience=_PATIENCE) as db:
-            if await _is_open(db, claimed):
+            theirs, ours = claimed.to_address, claimed.from_address
+            if await standing.window_until(db, claimed.organization_id, theirs, ours):
                 return claimed, said
             if said.outside is None:
                 raise Refused(
@@ -57,17 +57,6 @@ async def as_it_stands(
         _log.error("the database refuses a row", **error.rule, **ids(claimed))
         text = "Another program does not let its template take the place of its text."
         raise RefusedForNow(text, code="form") from error
-
-
-async def _is_open(db: Connection, claimed: Claimed) -> bool:
-    pair = Pair(
-        channel=claimed.channel,
-        addresses=phone.variants(claimed.to_address),
-        our_address=phone.canonical(claimed.from_address),
-    )
-    (found,) = await suppressions.standing(db, claimed.organization_id, [pair])
-    last = found.last_inbound_at
-    return last is not None and datetime.now(UTC) < last + whatsapp.WINDOW
 
 
 async def _switched(

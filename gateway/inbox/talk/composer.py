@@ -12,7 +12,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from channels import sms, whatsapp
+from channels import sms
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept import replying
@@ -20,6 +20,7 @@ from gateway.accept.accepted import Idempotency
 from gateway.accept.preview import preview
 from gateway.accept.recalling import digest_of
 from gateway.api.sending import one as sent_answer
+from gateway.consent import standing
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
 from gateway.inbox.talk import thread
@@ -28,10 +29,9 @@ from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
 from gateway.shapes.conversations import ReplyRequest
-from gateway.store import conversations, desk, suppressions
+from gateway.store import conversations, desk
 from gateway.store.conversations import Row
 from gateway.store.database import Connection
-from gateway.store.suppressions import Pair
 from gateway.store.values import as_json_bytes
 from gateway.web.http import read_json
 
@@ -250,12 +250,8 @@ async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[
 def _possible(row: Row, senders: list[Row]) -> dict[str, list[str]]:
     """The channels on which this contact has an address and the organization a sender."""
     fitting = {
-        Channel.EMAIL: [each for each in row["addresses"] if "@" in each],
-        Channel.SMS: [each for each in row["addresses"] if each.startswith("+")],
-        Channel.WHATSAPP: [
-            each for each in row["addresses"] if each.startswith("+") or whatsapp.is_user_id(each)
-        ],
-        Channel.CALL: [each for each in row["addresses"] if each.startswith("+")],
+        channel: [each for each in row["addresses"] if addresses.fits(channel, each)]
+        for channel in Channel
     }
     sending = {each["channel"] for each in senders}
     return {channel: theirs for channel, theirs in fitting.items() if theirs and channel in sending}
@@ -279,14 +275,7 @@ async def _window(
     """Until when WhatsApp accepts free text; None if it does not."""
     to = typed.to if typed.to in theirs else next(iter(theirs), "")
     from_ = typed.from_ if typed.from_ in ours else next(iter(ours), "")
-    pair = Pair(
-        channel=Channel.WHATSAPP,
-        addresses=addresses.forms(Channel.WHATSAPP, to),
-        our_address=addresses.key(Channel.WHATSAPP, from_),
-    )
-    (how,) = await suppressions.standing(db, organization_id, [pair])
-    until = how.last_inbound_at + whatsapp.WINDOW if how.last_inbound_at else None
-    return until if until and until > datetime.now(UTC) else None
+    return await standing.window_until(db, organization_id, to, from_)
 
 
 def _subject(last: Row | None) -> str:
