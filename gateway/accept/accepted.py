@@ -10,7 +10,7 @@ from uuid import UUID
 from gateway.accept.keeping import Alone, Result
 from gateway.problems import Problem
 from gateway.store.database import Caller
-from gateway.store.messages import Row
+from gateway.store.values import Row
 
 # An organization and an idempotency key of it.
 Claim = tuple[UUID, str]

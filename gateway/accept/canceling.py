@@ -8,8 +8,8 @@ from channels.model import Status
 from gateway.problems import Problem, not_found
 from gateway.store import messages, reports
 from gateway.store.database import Caller, Database
-from gateway.store.messages import Row
 from gateway.store.reports import Event, event_id
+from gateway.store.values import Row
 
 
 async def cancel(database: Database, caller: Caller, message_id: UUID, *, source: str) -> Row:

@@ -40,8 +40,8 @@ from gateway.store.errors import (
     SlowError,
 )
 from gateway.store.fallbacks import Due, Key
-from gateway.store.messages import Row
 from gateway.store.reports import Event
+from gateway.store.values import Row
 
 _log = logger(__name__)
 

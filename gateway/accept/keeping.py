@@ -14,7 +14,7 @@ from gateway.store.conversations import Placed
 from gateway.store.database import Connection
 from gateway.store.errors import ConflictError, RefusedError
 from gateway.store.halves import in_halves
-from gateway.store.messages import Row
+from gateway.store.values import Row
 
 _log = logger(__name__)
 

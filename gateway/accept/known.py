@@ -10,7 +10,8 @@ from uuid import UUID
 from channels import email, phone
 from channels.model import Channel
 from gateway import addresses
-from gateway.store.contacts import Context, Row
+from gateway.store.contacts import Context
+from gateway.store.values import Row
 
 
 class Known:

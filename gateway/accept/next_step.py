@@ -11,8 +11,8 @@ from gateway.accept.repeating import callers_own
 from gateway.consent import standing
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
-from gateway.store.messages import Row
 from gateway.store.reports import Event, event_id, event_id_of, report_id
+from gateway.store.values import Row
 
 _ACCEPTED = report_id("accepted")
 # With this the next steps are over: it got as far as it should, or somebody wanted none of it.

@@ -6,7 +6,7 @@ from channels import sms
 from channels.model import Channel, Content
 from gateway.accept.draft import Draft
 from gateway.parts import Parts
-from gateway.store.contacts import Row
+from gateway.store.values import Row
 
 
 def preview(channel: Channel | None, draft: Draft) -> Row:

@@ -10,7 +10,7 @@ from gateway import addresses
 from gateway.accept.known import Known
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
-from gateway.store.contacts import Row
+from gateway.store.values import Row
 
 Links = tuple[UUID | None, UUID | None]
 

@@ -15,7 +15,7 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.messages import AttachmentIn, SendRequest
 from gateway.store import messages
 from gateway.store.database import Connection
-from gateway.store.messages import Row
+from gateway.store.values import Row
 
 # What we note in the metadata of a message ourselves.
 _OURS = ("provider", "reply_to", "fallback_of")

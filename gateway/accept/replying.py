@@ -13,8 +13,8 @@ from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.conversations import ReplyRequest
 from gateway.shapes.messages import SendRequest
 from gateway.store import conversations
-from gateway.store.conversations import Row
 from gateway.store.database import Connection
+from gateway.store.values import Row
 
 _REPLY = re.compile(r"\s*re\s*:", re.IGNORECASE)
 

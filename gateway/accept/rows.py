@@ -24,8 +24,8 @@ from gateway.shapes.messages import SendRequest
 from gateway.store.conversations import Place
 from gateway.store.database import ApiKey, Caller
 from gateway.store.media import NewMedia
-from gateway.store.messages import Row
 from gateway.store.reports import event_id_of, report_id
+from gateway.store.values import Row
 
 _ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}

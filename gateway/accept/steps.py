@@ -16,8 +16,7 @@ from gateway.accept.known import Known
 from gateway.ids import new_id
 from gateway.problems import FieldError
 from gateway.shapes.messages import FallbackStep, SendRequest
-from gateway.store.contacts import Row
-from gateway.store.values import as_json_bytes
+from gateway.store.values import Row, as_json_bytes
 
 # Characters of a subject that was not given: as many as one line of a mail's head should have; and
 # of the text in whose beginning it is looked for.

@@ -38,7 +38,7 @@ from gateway.store.errors import (
     RefusedError,
     RolledBackError,
 )
-from gateway.store.messages import Row
+from gateway.store.values import Row
 
 _log = logger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -15,9 +14,8 @@ from gateway.problems import FieldError, invalid, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
+from gateway.store.values import Row
 from gateway.web.http import respond
-
-Row = dict[str, Any]
 
 
 async def search_accounts(call: Call) -> web.Response:

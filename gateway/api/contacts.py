@@ -17,6 +17,7 @@ from gateway.shapes.base import Listed
 from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError
+from gateway.store.values import Row
 from gateway.web.http import respond
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -86,7 +87,7 @@ def _change(kind: Kind) -> Handler:
     return change
 
 
-async def _adopt(call: Call, kind: Kind, row: contacts.Row | None, country: str | None) -> None:
+async def _adopt(call: Call, kind: Kind, row: Row | None, country: str | None) -> None:
     """What was said with a contact's addresses before is theirs."""
     if row is None:
         return

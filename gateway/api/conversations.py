@@ -21,12 +21,13 @@ from gateway.shapes.messages import Message, SendRequest
 from gateway.shapes.shown import shown, shown_conversation
 from gateway.store import contacts, conversations
 from gateway.store import messages as stored
-from gateway.store.conversations import ConversationFilter, Row
+from gateway.store.conversations import ConversationFilter
 from gateway.store.database import Connection, Staff
 from gateway.store.errors import ConflictError
 from gateway.store.messages import MessageFilter
 from gateway.store.paging import MOST_BYTES
 from gateway.store.searching import conversations_matching
+from gateway.store.values import Row
 from gateway.web.http import parse_json, respond
 
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 from gateway.batching import Batching
 from gateway.store import accounts
-from gateway.store.accounts import Row
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
+from gateway.store.values import Row
 
 _PREFIX_LENGTH = 16
 # Seconds for which a key is kept: so long would one work whose revocation is lost, because the

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
@@ -14,8 +12,6 @@ from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
 from gateway.web.http import respond
-
-Row = dict[str, Any]
 
 
 async def search_keys(call: Call) -> web.Response:

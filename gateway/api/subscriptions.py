@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
@@ -14,10 +12,9 @@ from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, no
 from gateway.shapes import subscriptions as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import subscriptions
+from gateway.store.values import Row
 from gateway.subscriptions.signing import FORMER_SECONDS, new_secret, with_secret
 from gateway.web.http import respond
-
-Row = dict[str, Any]
 
 MOST = 20
 

@@ -7,13 +7,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 from rich.console import Console
 
 from gateway.cli.output import Json, out, show
+from gateway.store.values import Row
 
 if TYPE_CHECKING:
     from gateway.why import Explanation, Step
@@ -24,7 +25,6 @@ _INDENT = " " * 10
 _SHOWN = ("error_code", "external_id", "message_id")
 _OWN = ("api", "worker", "gateway")
 
-Row = dict[str, Any]
 Line = tuple[str, str]
 
 

@@ -6,15 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from gateway.shapes.shown import shown, shown_conversation
 from gateway.store.live import Happened
 from gateway.store.positions import Position
-from gateway.store.values import as_json_bytes
-
-Row = dict[str, Any]
+from gateway.store.values import Row, as_json_bytes
 
 _ODD = re.compile(r"[^a-z0-9_.-]+")
 

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from gateway.live.events import Render, Row, live_event
+from gateway.live.events import Render, live_event
 from gateway.live.subscription import Missed, Subscription
 from gateway.observability.logs import logger
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.live import Told
 from gateway.store.positions import Position, Snapshot
+from gateway.store.values import Row
 
 _log = logger(__name__)
 

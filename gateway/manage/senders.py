@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 from uuid import UUID
 
 from gateway import registry
@@ -15,9 +14,8 @@ from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError, RolledBackError
 from gateway.store.paging import Cursor, Page
+from gateway.store.values import Row
 from gateway.web.services import Services
-
-Row = dict[str, Any]
 
 
 async def search(

@@ -15,9 +15,8 @@ from gateway.store import contacts, suppressions
 from gateway.store.database import ApiKey, Caller, Staff
 from gateway.store.paging import Cursor, Page
 from gateway.store.suppressions import Statement
+from gateway.store.values import Row
 from gateway.web.services import Services
-
-Row = dict[str, Any]
 
 
 async def search(

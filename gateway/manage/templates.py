@@ -21,9 +21,8 @@ from gateway.store import templates
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError
 from gateway.store.paging import Cursor, Page
+from gateway.store.values import Row
 from gateway.web.services import Services
-
-Row = dict[str, Any]
 
 # How often a change is worked out anew, where others change the same template meanwhile.
 _TRIES = 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from channels.model import Account, Attachment, Channel
@@ -16,9 +15,8 @@ from gateway.receive import writers
 from gateway.reported import believed, report_name
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered
+from gateway.store.values import Row
 from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
-
-Row = dict[str, Any]
 
 _ADDITION = "addition"
 

@@ -10,11 +10,9 @@ from uuid import UUID
 from gateway.store.database import Connection, Staff
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import Row, as_json
 
 _SQL = queries("accounts")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

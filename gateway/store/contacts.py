@@ -10,12 +10,11 @@ from uuid import UUID
 from gateway.store.database import Connection
 from gateway.store.paging import MOST_BYTES, Cursor, Page, cut_page
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import Row, as_json
 
 _SQL = queries("contacts")
 
 Kind = Literal["lead", "client"]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,11 +12,9 @@ from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, cut_page
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import as_json, as_stored, storable
+from gateway.store.values import Row, as_json, as_stored, storable
 
 _SQL = queries("conversations")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
+from gateway.store.values import Row
 
 _SQL = queries("desk")
-
-Row = dict[str, Any]
 
 
 async def staff(db: Connection, organization_id: UUID) -> list[Row]:

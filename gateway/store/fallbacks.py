@@ -10,11 +10,10 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import as_json
+from gateway.store.values import Row, as_json
 
 _SQL = queries("fallbacks")
 
-Row = dict[str, Any]
 # A fallback is known by the message that it follows: (organization, message).
 Key = tuple[UUID, UUID]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
@@ -13,11 +12,9 @@ from gateway.store.paging import Cursor, Page, page, text_bytes
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import as_json, as_stored, storable
+from gateway.store.values import Row, as_json, as_stored, storable
 
 _SQL = queries("messages")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
+from gateway.store.values import Row
 
 _SQL = queries("sessions")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

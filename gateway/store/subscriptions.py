@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
+from gateway.store.values import Row
 
 _SQL = queries("subscriptions")
-
-Row = dict[str, Any]
 
 
 async def insert(

@@ -12,11 +12,10 @@ from zlib import crc32
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, page
 from gateway.store.sql import queries
-from gateway.store.values import as_json, as_stored, storable
+from gateway.store.values import Row, as_json, as_stored, storable
 
 _SQL = queries("suppressions")
 
-Row = dict[str, Any]
 
 # PostgreSQL's index rows hold 2,704 bytes.
 _KEY_BYTES = 2000

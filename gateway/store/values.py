@@ -1,4 +1,4 @@
-"""Parameters of statements as JSON, and texts of others in a form that PostgreSQL can store."""
+"""Rows; JSON as parameters of statements; texts of others in a form that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+
+# Columns by name.
+Row = dict[str, Any]
 
 # Levels of lists and objects: orjson writes 254 of them.
 _DEEPEST = 250

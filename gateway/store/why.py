@@ -9,14 +9,12 @@ from uuid import UUID
 from gateway.store import media, messages
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import storable
+from gateway.store.values import Row, storable
 from gateway.why import File, Other, Queued, Reference, Story, reference
 
 _SQL = queries("why")
 
 MOST_EVENTS = 200
-
-Row = dict[str, Any]
 
 
 async def story(db: Connection, organization_id: UUID, message_id: UUID) -> Story | None:

@@ -15,7 +15,6 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from gateway.lately import Lately
-from gateway.live.events import Row
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.outside.posting import Poster
@@ -23,6 +22,7 @@ from gateway.store import deliveries, live
 from gateway.store.database import Database
 from gateway.store.deliveries import Delivery, Waiting
 from gateway.store.errors import DatabaseAwayError
+from gateway.store.values import Row
 from gateway.subscriptions.planning import plan
 from gateway.subscriptions.sending import FAILING_FROM, Patience, Sending, ids
 from gateway.vault import Vault

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.batching import Batching
-from gateway.live.events import Row, render
+from gateway.live.events import render
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.outside.posting import NotPosted, Poster
@@ -19,6 +19,7 @@ from gateway.store import deliveries
 from gateway.store.database import Database, Transaction
 from gateway.store.deliveries import Delivery
 from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError, HeldError
+from gateway.store.values import Row
 from gateway.subscriptions.signing import headers
 from gateway.vault import Vault, VaultError
 

@@ -18,7 +18,7 @@ from gateway.store.listener import Listener
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gateway.live.events import Row
+    from gateway.store.values import Row
     from tests.service.conftest import Ask, Gateway, Tenant
 
 SMS = {"channel": "sms", "to": "+447700900123"}

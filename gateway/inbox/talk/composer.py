@@ -30,9 +30,8 @@ from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
 from gateway.shapes.conversations import ReplyRequest
 from gateway.store import conversations, desk
-from gateway.store.conversations import Row
 from gateway.store.database import Connection
-from gateway.store.values import as_json_bytes
+from gateway.store.values import Row, as_json_bytes
 from gateway.web.http import read_json
 
 FIELDS = (

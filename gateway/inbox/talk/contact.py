@@ -17,10 +17,9 @@ from gateway.manage import suppressions as managed
 from gateway.problems import Problem
 from gateway.store import contacts, conversations, desk, suppressions
 from gateway.store.contacts import Kind
-from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.errors import ConflictError
-from gateway.store.values import storable
+from gateway.store.values import Row, storable
 
 _FIELDS = {
     "lead": (

@@ -10,7 +10,7 @@ from gateway.inbox.talk.view import provider
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import media, messages
-from gateway.store.messages import Row
+from gateway.store.values import Row
 
 # Only what came with the mail: no scripts, no forms, nothing from elsewhere that would tell the
 # sender that it was opened.

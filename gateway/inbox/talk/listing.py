@@ -12,9 +12,10 @@ from gateway.inbox.talk import view
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.store import conversations, desk, live, searching
-from gateway.store.conversations import ConversationFilter, Row
+from gateway.store.conversations import ConversationFilter
 from gateway.store.paging import Cursor
 from gateway.store.searching import SearchError
+from gateway.store.values import Row
 
 _LIMIT = 40
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}

@@ -13,10 +13,10 @@ from gateway.inbox.talk.view import Shown
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 from gateway.store import conversations, desk, media, messages
-from gateway.store.conversations import Row
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter
 from gateway.store.paging import MOST_BYTES
+from gateway.store.values import Row
 
 _LIMIT = 40
 
