@@ -182,7 +182,7 @@ async def test_a_stop_that_staff_were_told(ask: Ask, says: Says) -> None:
     assert (201, PHONE) == (added.status, added.body["address"])
     assert [BSUID, PHONE] == sorted(added.body["evidence"]["said_of"], reverse=True)
     assert stops(PHONE, BSUID) == await suppressed(ask)
-    await says("START", -1, from_user_id=BSUID)
+    await says("START", -60, from_user_id=BSUID)
     assert set() == await suppressed(ask)
 
     assert 201 == (await ask("POST", "/v1/suppressions", wanted | {"reason": "manual"})).status

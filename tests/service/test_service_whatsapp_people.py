@@ -227,7 +227,7 @@ async def test_another_address(
     assert "User Ada changed" == rows[0]["body"]
 
     if NEXT in new:
-        await says("START", -1, from_user_id=NEXT)
+        await says("START", -60, from_user_id=NEXT)
         assert stops(PHONE, BSUID) == await suppressed(ask)
 
 
@@ -290,5 +290,5 @@ async def test_an_answer_goes_to_the_address_that_they_have_now(
     sent = await ask("POST", url, TEMPLATE | {"channel": "whatsapp"})
     assert (202, new) == (sent.status, sent.body.get("to_address")), sent.body
     named = {"from_user_id": new} if new == NEXT else {"from": new.removeprefix("+")}
-    await says("It is me", -1, **named)
+    await says("It is me", -60, **named)
     assert 1 == len({each["conversation_id"] for each in await inbound_of(ask)})
