@@ -80,8 +80,10 @@ _ADVICE: Final = {
     "132016": f"Use another template. {ADMIN}: Meta does not allow this one any more.",
     "132068": _ACCOUNT,
     "132069": _LATER,
+    "133004": _LATER,
     "133010": _ACCOUNT,
     "133016": f"{ADMIN}: wait until Meta allows to register the number again.",
+    "2494100": _LATER,
 }
 
 _ACCESS = "Meta does not accept the gateway's access any more."
