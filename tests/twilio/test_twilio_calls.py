@@ -331,6 +331,24 @@ def test_a_message_was_left() -> None:
     ]
 
 
+def test_a_message_was_left_with_its_recording() -> None:
+    """What goes on after a recording names it, so that the call has it without its own callback,
+    as the same event; and nothing that is no recording."""
+    told = {"RecordingSid": "RE1", "RecordingUrl": RECORDING, "RecordingDuration": "7"}
+    form = {"Direction": "inbound", "Digits": "hangup"}
+    [left, found] = parsed("gather", **form, **told)
+    assert isinstance(left, Addition)
+    assert (left.word, left.attachments) == ("recorded", ())
+    assert [found] == parsed("recording", **told, RecordingStatus="completed")
+
+    for less in ({"RecordingDuration": "0"}, {"RecordingSid": ""}, {"RecordingUrl": ""}):
+        assert len(parsed("gather", **form, **{**told, **less})) == 1
+    assert len(parsed("gather", f"?message_id={ID}", Digits="1", **told)) == 1
+    assert parsed("gather", CallSid="", **form, **told) == [
+        Unknown(word="recorded", detail={**form, **told})
+    ]
+
+
 def test_who_answered() -> None:
     """Whether a machine answered is noted, and decides nothing."""
     form = {"AnsweredBy": "machine_start", "MachineDetectionDuration": "2400"}

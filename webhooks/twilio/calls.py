@@ -66,6 +66,7 @@ MORE_READ = IDS | {
     "RecordingSid", "RecordingUrl", "RecordingStatus", "RecordingDuration", "TranscriptionSid",
     "TranscriptionText", "TranscriptionStatus", "Digits", "AnsweredBy", "MachineDetectionDuration",
 }  # fmt: skip
+RECORDED: Final = ("CallSid", "RecordingSid", "RecordingUrl", "RecordingDuration")
 TOLD: Final = {
     "CallDuration": "duration",
     "AnsweredBy": "answered_by",
@@ -163,9 +164,20 @@ def gather(given: Given, url: str) -> list[WebhookEvent]:
     digits = given.get("Digits", "").strip()[:64]
     asked = in_query(url, "confirm")
     word = "confirmed" if digits and asked == [digits] else "digits"
+    left: list[WebhookEvent] = []
     if _is_inbound(given, otherwise=False):
-        word = "recorded"
-    return [_told(given, url, word=word, key=f"{word}:{digits}", leave_out=MORE_READ)]
+        word, left = "recorded", _left(given)
+    return [_told(given, url, word=word, key=f"{word}:{digits}", leave_out=MORE_READ), *left]
+
+
+def _left(given: Given) -> list[WebhookEvent]:
+    """The recording of a message that was left, as its own callback tells it, which may be missed.
+
+    It may not be ready yet: https://www.twilio.com/docs/voice/twiml/record#action
+    """
+    named = {name: given[name].strip() for name in RECORDED if given.get(name)}
+    is_there = len(named) == len(RECORDED) and named["RecordingDuration"] not in ("0", "-1")
+    return recording({**named, "RecordingStatus": "completed"}) if is_there else []
 
 
 def amd(given: Given, url: str) -> list[WebhookEvent]:
