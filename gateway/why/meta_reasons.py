@@ -29,6 +29,11 @@ _NO_ADVERTISING = (
     "Do not send it again within a day. If it is no advertising, use a utility template or another "
     "channel."
 )
+# Meta stops advertising alone, but not every template tells whether it is some.
+_STOPPED = (
+    "Respect it: this person gets nothing more on WhatsApp until they want offers again in "
+    "WhatsApp itself, or an owner or admin takes the address off the list of suppressed ones."
+)
 
 _ADVICE: Final = {
     "0": _TOKEN,
@@ -62,7 +67,7 @@ _ADVICE: Final = {
     "131048": f"Do not send more for now. {ADMIN}: the number's quality at Meta is low. "
     f"{_OTHER_WAY}",
     "131049": _NO_ADVERTISING,
-    "131050": "Respect it: send no more advertising to this person. Other templates still arrive.",
+    "131050": _STOPPED,
     "131051": _CONTENT,
     "131052": "Ask the person to send the file again.",
     "131053": "Attach the file anew, as an upload, of a usual type and size. Then send it again.",
