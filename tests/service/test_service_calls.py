@@ -278,10 +278,13 @@ async def test_a_call_on_whatsapp(gateway: Gateway, ask: Ask, account: UUID) -> 
     assert (sent["conversation_id"], lead_id) == (row["conversation_id"], row["lead_id"])
 
 
-async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID) -> None:
+@pytest.mark.parametrize(
+    "caller", ["sip:anonymous@anonymous.invalid", "sip:restricted@203.0.113.5", "266696687"]
+)
+async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID, caller: str) -> None:
     """Two that hide who calls, also as RFC 3323 has it, share no conversation."""
     for sid in ("CA1", "CA2"):
-        await tell(gateway, account, "call", CallSid=sid, From="sip:anonymous@anonymous.invalid",
+        await tell(gateway, account, "call", CallSid=sid, From=caller,
                    To="+15551230008", Direction="inbound", CallStatus="ringing")  # fmt: skip
     first, second = await inbound_of(ask)
 

@@ -8,7 +8,6 @@ SequenceNumber tells.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from channels import phone
@@ -26,6 +25,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
+from webhooks.twilio import callers
 from webhooks.twilio.parameters import (
     DETAIL_CHARACTERS,
     IDS,
@@ -41,8 +41,6 @@ from webhooks.twilio.prices import price_question
 
 # WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
 WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
-# A caller who hides (https://datatracker.ietf.org/doc/html/rfc3323).
-ANONYMOUS: Final = re.compile(r"sips?:([^@]*@)?anonymous\.invalid([:;?].*)?", re.IGNORECASE)
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -94,12 +92,11 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
-    caller = _address(given, "From", "Caller")
     return [
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address="anonymous" if not caller or ANONYMOUS.fullmatch(caller) else caller,
+            from_address=callers.seen(_address(given, "From", "Caller")),
             to_address=_address(given, "To", "Called"),
             body="",
             detail=detail(given, leave_out=CALL_READ),
