@@ -154,6 +154,21 @@ async def test_confirmed(gateway: Gateway, ask: Ask, api: Api, account: UUID) ->
     assert ["confirmed", "digits"] == [event["type"] for event in events[:2]]
 
 
+async def test_thanks(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
+    """Who confirms a call is thanked in its voice, in English alone."""
+    for language, tags in (("en-GB", ["Say", "Hangup"]), ("de-DE", ["Hangup"])):
+        options = {"confirm": "1", "voice": "Polly.Amy", "language": language}
+        await send(ask, "call", ADA, body="1?", options=options)
+        await step(api.worker(gateway))
+        twiml = ET.fromstring(api.last["Twiml"])  # noqa: S314 - our own
+        _, _, query = next(twiml.iter("Gather")).attrib["action"].partition("?")
+        told = await tell(gateway, account, "gather", query="?" + query.partition("#")[0],
+                          Digits="1", Direction="outbound-api")  # fmt: skip
+        thanks = ET.fromstring(told.body)  # noqa: S314 - our own
+        assert tags == [each.tag for each in thanks]
+        assert {"voice": "Polly.Amy", "language": language} == thanks[0].attrib or tags[1:] == []
+
+
 async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
     """Who calls hears the organization's greeting; recording and transcript join the call's row,
     in whichever order, once."""

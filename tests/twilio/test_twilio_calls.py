@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from channels.call import GOODBYE
 from channels.model import Account, Attachment, Channel, Status
 from tests.twilio.values import ID, URL, account, request
 from webhooks import twilio
@@ -232,6 +233,35 @@ def test_other_answers_on_the_phone() -> None:
     thanks = answer("gather", caller_of({"goodbye": "Merci."}), Digits="1")
     assert [(each.tag, each.text) for each in thanks] == [("Say", "Merci."), ("Hangup", None)]
     assert list(answer("call", account(), Direction="outbound-api")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "own", "said"),
+    [
+        ("", {}, [("Say", {}, GOODBYE)]),
+        ("?confirm=1&voice=Polly.Amy&language=en-GB", {},
+         [("Say", {"voice": "Polly.Amy", "language": "en-GB"}, GOODBYE)]),
+        ("?voice=Polly.Amy", {"language": "de-DE"}, [("Say", {"voice": "Polly.Amy"}, GOODBYE)]),
+        ("?language=EN", {}, [("Say", {"language": "EN"}, GOODBYE)]),
+        # Our own words are English: nobody hears them as if they were German.
+        ("?confirm=1&voice=Polly.Vicki-Neural&language=de-DE", {}, []),
+        ("?language=enm", {}, []),
+        ("?language=de-DE", {"goodbye": "Salut", "language": "fr-FR"},
+         [("Say", {"language": "fr-FR"}, "Salut")]),
+        # Nothing of it can be a voice or a language.
+        ("?voice=a%20b&language=%3CHangup%2F%3E", {}, [("Say", {}, GOODBYE)]),
+        ("?voice=a&voice=b&language=en&language=de", {"language": "en-US"},
+         [("Say", {"language": "en-US"}, GOODBYE)]),
+        ("?voice=" + "x" * 65, {}, [("Say", {}, GOODBYE)]),
+    ],
+)  # fmt: skip
+def test_thanks_in_the_language_of_the_call(
+    query: str, own: dict[str, Any], said: list[tuple[str, dict[str, str], str]]
+) -> None:
+    """Who pressed a digit is thanked with the organization's words as its settings have them, else
+    with ours, in the voice of the call, and not in a call of another language."""
+    thanks = answer("gather", caller_of(own), query, Digits="1")
+    assert [(each.tag, each.attrib, each.text) for each in thanks] == [*said, ("Hangup", {}, None)]
 
 
 def test_a_recording() -> None:

@@ -186,7 +186,10 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
 def reply(request: WebhookRequest, account: Account) -> str:
     """What is said next to somebody on the phone."""
     if request.event == "gather":
-        return goodbye(account.settings)
+        asked = {name: in_query(request.url, name) for name in ("voice", "language")}
+        return goodbye(
+            account.settings, {n: each[0] for n, each in asked.items() if len(each) == 1}
+        )
     path = request.url.partition("?")[0].partition("#")[0]
     recording_url, transcription_url, action_url = (
         sibling(path, event) + RETRIES for event in ("recording", "transcription", "gather")
