@@ -18,7 +18,7 @@ from channels.text import units
 
 CHARACTERS: Final = 4000
 ACTION_CHARACTERS: Final = 300
-"""What is kept free for the address that a pressed digit is sent to."""
+"""What is kept free for the address that a pressed digit is sent to, beside voice and language."""
 LONGEST_REPEAT, LONGEST_URL = 5, 2000
 SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
@@ -46,7 +46,8 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
     _check(plan)
     content = Content(body=text, call=plan)
     # A character beyond the first 65,536 counts as two, the stricter reading of Twilio's limit.
-    said = twiml(content, gather_url="x" * ACTION_CHARACTERS)
+    named = sum(len(f"&amp;{name}={value}") for name, value in spoken_as(plan).items())
+    said = twiml(content, gather_url="x" * (ACTION_CHARACTERS + named))
     characters = units(said)
     if characters > CHARACTERS:
         raise _too_long(characters, plan)
@@ -140,13 +141,32 @@ def greeting(
     return _text(response)
 
 
-def goodbye(settings: Mapping[str, Any]) -> str:
-    """What is said after a digit was pressed or a message left, before the line is closed."""
+def goodbye(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What is said after a digit was pressed or a message left, before the line is closed.
+
+    Without words of the organization's own a call that was `asked` for in a voice or language
+    (`spoken_as`) hears ours in that voice: they are English, and not said in another language.
+    """
     wishes = _wishes(settings)
+    words, plan, of_call = _words(wishes, "goodbye", ""), _plan(wishes), _plan(asked)
+    if not words:
+        plan = of_call if spoken_as(of_call) else plan
+        words = GOODBYE if _is_english(of_call.language) else ""
     response = ET.Element("Response")
-    _say(response, _words(wishes, "goodbye", GOODBYE), _plan(wishes))
+    if words:
+        _say(response, words, plan)
     ET.SubElement(response, "Hangup")
     return _text(response)
+
+
+def spoken_as(plan: CallPlan) -> dict[str, str]:
+    """The voice and the language of a plan, where it has them."""
+    named = {"voice": plan.voice, "language": plan.language}
+    return {name: value for name, value in named.items() if value}
+
+
+def _is_english(language: str | None) -> bool:
+    return language is None or language.lower().partition("-")[0] == "en"
 
 
 def _wishes(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -169,8 +189,7 @@ def _words(wishes: Mapping[str, Any], name: str, otherwise: str) -> str:
 
 
 def _say(parent: ET.Element, text: str, plan: CallPlan) -> None:
-    named = {"voice": plan.voice, "language": plan.language}
-    element = ET.SubElement(parent, "Say", {name: v for name, v in named.items() if v})
+    element = ET.SubElement(parent, "Say", spoken_as(plan))
     element.text = _UNSENDABLE.sub("", text)
 
 

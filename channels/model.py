@@ -86,8 +86,8 @@ class ProviderTemplate:
     """A template that the provider keeps (WhatsApp), with the values for this message.
 
     Twilio knows it by `content_sid`, Meta by `name` and `language`. `variables` are the values of
-    the body by their names there ("1", "2", ...); `components` are Meta's other parts (header,
-    buttons) as its API takes them.
+    the body by their names there ("1", "2", ... or words); `components` are Meta's other parts
+    (header, buttons) as its API takes them.
     """
 
     content_sid: str | None = None

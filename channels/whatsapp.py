@@ -32,8 +32,10 @@ _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _CONTENT_SID = re.compile(r"HX[0-9a-fA-F]{32}")
 _NAME = re.compile(r"[a-z0-9_]{1,512}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Za-z]{2,4})?")
+# Twilio's: https://www.twilio.com/docs/content/using-variables-with-content-api
+_CONTENT_VARIABLE = re.compile(r"[A-Za-z0-9_]{1,16}")
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-# What Meta refuses inside a value with 132012, and an empty one with 131008.
+# What Meta refuses inside a value with 132012, and an empty one with 131008; Twilio with 21656.
 _NOT_IN_VARIABLE = re.compile(r"[\n\r\t]| {5}")
 
 
@@ -147,7 +149,8 @@ def _check_template(template: ProviderTemplate) -> None:
             )
         if template.language is None or not _LANGUAGE.fullmatch(template.language):
             raise ContentError("template", "The template's language is not one as en or en_US.")
-    _check_variables(template.variables)
+    _check_names(template)
+    _check_values(template.variables)
     for component in template.components:
         what = component.get("type")
         if not isinstance(what, str) or not what:
@@ -158,12 +161,23 @@ def _check_template(template: ProviderTemplate) -> None:
             )
 
 
-def _check_variables(variables: Mapping[str, str]) -> None:
+def _check_names(template: ProviderTemplate) -> None:
+    """Of Meta's, all values are needed; Twilio's templates have others for those left out."""
+    variables = template.variables
+    if template.name is None:
+        for name in variables:
+            if not _CONTENT_VARIABLE.fullmatch(name):
+                reason = "is not named with 1 to 16 letters, digits and _."
+                raise ContentError("variables", f"The template's variable {name[:64]!r} {reason}")
+        return
     numbered = {str(number) for number in range(1, len(variables) + 1)}
     if variables.keys() != numbered and not all(_VARIABLE.fullmatch(name) for name in variables):
         raise ContentError(
             "variables", 'The template\'s variables are neither "1", "2", ... nor all names.'
         )
+
+
+def _check_values(variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if not value.strip():
             raise ContentError("variables", f"The template's variable {name} is empty.")

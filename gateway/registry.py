@@ -62,7 +62,8 @@ class Provider:
     - `more_seconds`: how much longer than others it may take to answer a send.
     - `file_url`: reads the URL of a file from the provider's answer for another URL: "" where it
       names none, None where that answer is the file; `authorize`: the headers to fetch a URL with,
-      with credentials only for the provider's own hosts.
+      with credentials only for the provider's own hosts. `may_pass`: whether an error that such a
+      host answered (4xx, its beginning) may pass, where the status does not tell.
     - `sender_credential`: its own id of the account's sender. Events about another sender belong to
       another account of the organization, or are not ours; `app_secrets` are what its requests are
       signed with, for all senders of one app.
@@ -86,6 +87,7 @@ class Provider:
     is_asked_by_sending: bool = False
     more_seconds: float = 0.0
     file_url: Callable[[str, bytes], str | None] | None = None
+    may_pass: Callable[[bytes], bool] | None = None
     sender_credential: str | None = None
     app_secrets: tuple[str, ...] = ()
     template_names: tuple[str, ...] = ()
@@ -101,16 +103,7 @@ PROVIDERS: dict[str, Provider] = {
         send=twilio.half,
         webhook=webhooks.twilio,
         check_credentials=twilio.validate_credentials,
-        events=(
-            "message",
-            "status",
-            "call",
-            "call-status",
-            "recording",
-            "transcription",
-            "gather",
-            "amd",
-        ),
+        events=webhooks.twilio.EVENTS,
         status_event={
             Channel.SMS: "status",
             Channel.WHATSAPP: "status",
@@ -134,6 +127,7 @@ PROVIDERS: dict[str, Provider] = {
         events=("events",),
         authorize=meta.authorize,
         file_url=meta.file_url,
+        may_pass=meta.may_pass,
         sender_credential="phone_number_id",
         app_secrets=webhooks.meta.SECRETS,
         template_names=("name", "language"),

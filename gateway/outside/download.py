@@ -13,7 +13,6 @@ import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +22,7 @@ from yarl import URL
 
 from channels.http import Limits, retry_after
 from gateway.outside.heads import bounded
+from gateway.outside.labels import filename_of, type_of
 from gateway.outside.public import ForbiddenAddress, PublicResolver, check_url
 
 MOST_REDIRECTS = 3
@@ -33,7 +33,11 @@ _INFLATED = 2**16
 # 16 + bits: gzip; plain: zlib, which is what "deflate" means (RFC 9110 §8.4.1.2)
 _CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
+# How much of an error is read, to see whether it may pass.
+_ERROR_BYTES = 2**13
+
 Authorize = Callable[[str], Mapping[str, str]]
+MayPass = Callable[[bytes], bool]
 
 
 class DownloadError(Exception):
@@ -111,11 +115,13 @@ class Downloader:
         limits: Limits,
         headers: Mapping[str, str] | None = None,
         authorize: Authorize | None = None,
+        may_pass: MayPass | None = None,
         allowed_origin: str | None = None,
     ) -> File:
         """The file at a URL; raises a `DownloadError`.
 
-        `headers` go only to the URL's own origin; `authorize` gives more for each URL on the way.
+        `headers` go only to the URL's own origin; `authorize` gives more for each URL on the way,
+        and where it gives any, `may_pass` tells of a 4xx answer whether that is a `DownloadLater`.
         `allowed_origin` (a URL) may be called whatever its address is, also by a redirect within
         it. `limits.total` seconds are for all redirects together.
         """
@@ -126,11 +132,13 @@ class Downloader:
                 is_named = trusted is not None and first == trusted
                 for _ in range(MOST_REDIRECTS + 1):
                     given = dict(headers or {}) if where.origin() == first else {}
-                    given |= authorize(str(where)) if authorize else {}
+                    known = authorize(str(where)) if authorize else {}
+                    given |= known
                     named = is_named and where.origin() == trusted
                     if not named:
                         check_url(where)
-                    found = await self._get(where, given, max_bytes, limits, named=named)
+                    asks = may_pass if known else None
+                    found = await self._get(where, given, max_bytes, limits, asks, named=named)
                     if isinstance(found, File):
                         return found
                     where = found
@@ -149,7 +157,14 @@ class Downloader:
             raise DownloadLater("The connection to its server broke.") from error
 
     async def _get(
-        self, where: URL, headers: Mapping[str, str], max_bytes: int, limits: Limits, *, named: bool
+        self,
+        where: URL,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        limits: Limits,
+        may_pass: MayPass | None,
+        *,
+        named: bool,
     ) -> File | URL:
         """The file, or where it is instead."""
         session = self._named if named else self._public
@@ -161,11 +176,16 @@ class Downloader:
             if response.status in _REDIRECTS:
                 return _next(where, response.headers.get("Location", ""))
             named_headers = {name.lower(): value for name, value in response.headers.items()}
-            _raise_for(response.status, named_headers)
+            passes = (
+                may_pass is not None
+                and 400 <= response.status < 500
+                and may_pass(await _beginning(response))
+            )
+            _raise_for(response.status, named_headers, passes=passes)
             return File(
                 content=await _content(response, max_bytes),
-                content_type=_type(named_headers.get("content-type")),
-                filename=_filename(named_headers.get("content-disposition")),
+                content_type=type_of(named_headers.get("content-type")),
+                filename=filename_of(named_headers.get("content-disposition")),
                 url=str(where),
                 headers=named_headers,
             )
@@ -213,11 +233,20 @@ def _next(where: URL, location: str) -> URL:
     return to
 
 
-def _raise_for(status: int, headers: Mapping[str, str]) -> None:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) >= _ERROR_BYTES:
+            break
+    return bytes(content[:_ERROR_BYTES])
+
+
+def _raise_for(status: int, headers: Mapping[str, str], *, passes: bool) -> None:
     if 200 <= status < 300:
         return
     text = f"Its server answered {status}."
-    if status >= 500 or status in _LATER:
+    if passes or status >= 500 or status in _LATER:
         raise DownloadLater(text, status=status, retry_after=retry_after(headers))
     raise DownloadRefused(text, status=status)
 
@@ -258,20 +287,3 @@ def _inflate(inflate: zlib._Decompress, chunk: bytes, content: bytearray, max_by
 def _too_large(max_bytes: int) -> DownloadRefused:
     size = f"{max_bytes // 2**20} MiB" if max_bytes >= 2**20 else f"{max_bytes} bytes"
     return DownloadRefused(f"It is larger than {size}.")
-
-
-def _type(header: str | None) -> str | None:
-    return (header or "").partition(";")[0].strip().lower() or None
-
-
-def _filename(header: str | None) -> str | None:
-    """The name in a Content-Disposition (RFC 6266), whatever form it has; None for no form."""
-    if not header:
-        return None
-    message = Message()
-    # As text that can be read: bytes that are no UTF-8 come as lone surrogates.
-    message["Content-Disposition"] = header.encode("utf-8", "replace").decode()
-    try:
-        return message.get_filename()
-    except (ValueError, TypeError):  # a number of 5,000 digits, parts with and without a number
-        return None

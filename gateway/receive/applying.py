@@ -108,7 +108,8 @@ class Applying:
     ) -> list[Advance]:
         """Add files and text to a message, the first time that this event comes.
 
-        `at` is when it came, where that is long ago.
+        When it comes again, its files that were given up are fetched again: what tells of a file
+        first may come before the file is there. `at` is when it came, where that is long ago.
         """
         named = [addition.external_id]
         known = await reports.resolve_any(db, account.organization_id, named, at)
@@ -119,8 +120,9 @@ class Applying:
             return []
         event = incoming.addition_event(account, addition, about)
         advances = await reports.record(db, [event])
+        given = addition.attachments
         if any(event.id in advance.fresh for advance in advances):
-            files = await self.keep(account, about, addition.key, addition.attachments)
+            files = await self.keep(account, about, addition.key, given)
             if files.shown or addition.text:
                 position = await messages.add_to(
                     db,
@@ -133,6 +135,9 @@ class Applying:
                 await media.insert(
                     db, [replace(m, position=first + n) for n, m in enumerate(files.media)]
                 )
+        elif given:
+            ids = file_ids(about, addition.key, given)
+            await media.fetch_again(db, account.organization_id, account.id, ids)
         return advances
 
     async def keep(

@@ -66,12 +66,13 @@ class Fetching:
         return await self._get(account, self._at(account, told))
 
     async def _get(self, account: Account, url: str) -> File:
-        authorize = self._providers[account.provider].authorize
+        row = self._providers[account.provider]
         return await self._downloader.get(
             url,
             max_bytes=MAX_BYTES,
             limits=self._limits,
-            authorize=lambda where: authorize(account, where),
+            authorize=lambda where: row.authorize(account, where),
+            may_pass=row.may_pass,
             allowed_origin=account.api_url,
         )
 

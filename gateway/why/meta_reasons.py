@@ -29,6 +29,11 @@ _NO_ADVERTISING = (
     "Do not send it again within a day. If it is no advertising, use a utility template or another "
     "channel."
 )
+# Meta stops advertising alone, but not every template tells whether it is some.
+_STOPPED = (
+    "Respect it: this person gets nothing more on WhatsApp until they want offers again in "
+    "WhatsApp itself, or an owner or admin takes the address off the list of suppressed ones."
+)
 
 _ADVICE: Final = {
     "0": _TOKEN,
@@ -62,7 +67,7 @@ _ADVICE: Final = {
     "131048": f"Do not send more for now. {ADMIN}: the number's quality at Meta is low. "
     f"{_OTHER_WAY}",
     "131049": _NO_ADVERTISING,
-    "131050": "Respect it: send no more advertising to this person. Other templates still arrive.",
+    "131050": _STOPPED,
     "131051": _CONTENT,
     "131052": "Ask the person to send the file again.",
     "131053": "Attach the file anew, as an upload, of a usual type and size. Then send it again.",
@@ -80,8 +85,10 @@ _ADVICE: Final = {
     "132016": f"Use another template. {ADMIN}: Meta does not allow this one any more.",
     "132068": _ACCOUNT,
     "132069": _LATER,
+    "133004": _LATER,
     "133010": _ACCOUNT,
     "133016": f"{ADMIN}: wait until Meta allows to register the number again.",
+    "2494100": _LATER,
 }
 
 _ACCESS = "Meta does not accept the gateway's access any more."

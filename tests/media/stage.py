@@ -62,7 +62,12 @@ def authorize(account: Account, url: str) -> Mapping[str, str]:
 
 
 PROVIDER: Mapping[str, Provider] = {
-    "twilio": replace(PROVIDERS["twilio"], authorize=authorize, file_url=PROVIDERS["meta"].file_url)
+    "twilio": replace(
+        PROVIDERS["twilio"],
+        authorize=authorize,
+        file_url=PROVIDERS["meta"].file_url,
+        may_pass=PROVIDERS["meta"].may_pass,
+    )
 }
 
 

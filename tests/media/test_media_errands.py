@@ -316,6 +316,46 @@ async def test_visit(stage: Stage, errands: Errands, files: FileServer) -> None:
     assert (["/confirm"], [], 1) == (files.paths(), stage.received, await stage.open_errands())
 
 
+@pytest.mark.parametrize("code", [2, 4, 80007, 130429, 131000])
+async def test_an_error_of_the_api_that_may_pass(
+    stage: Stage, errands: Errands, files: FileServer, code: int
+) -> None:
+    """A file is asked for again after an error that may pass, though it came with status 400."""
+    error = json.dumps({"error": {"code": code, "message": "Later"}}).encode()
+    files.has("/v25.0/123", error, status=400)
+    await stage.add("http://graph.facebook.com/v25.0/123")
+    await run_due(errands, 1)
+    assert [("waiting", None)] == await stage.states()
+
+    files.has("/v25.0/123", json.dumps({"url": f"{CDN}/file"}).encode())
+    files.has("/file", JPEG)
+    await run_due(errands, 1)
+    assert [("stored", None)] == await stage.states()
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        # Meta's, and final.
+        ("http://graph.facebook.com/v25.0/1", b'{"error": {"code": 100, "message": "No"}}'),
+        ("http://graph.facebook.com/v25.0/1", b""),
+        ("http://graph.facebook.com/v25.0/1", b'{"error": {"code": 4}, "x": "' + b"x" * 9000),
+        # Of a host that is not the provider's.
+        (f"{CDN}/v25.0/1", b'{"error": {"code": 4, "message": "Later"}}'),
+    ],
+)
+async def test_an_error_that_does_not_pass(
+    stage: Stage, errands: Errands, files: FileServer, url: str, body: bytes
+) -> None:
+    """Only the provider's own API says which error may pass, in a few kilobytes."""
+    files.has("/v25.0/1", body, status=400)
+    await stage.add(url)
+    await run_due(errands)
+
+    assert [("failed", "Its server answered 400.")] == await stage.states()
+    assert 1 == len(files.asked)
+
+
 @dataclass
 class Moody:
     """Takes what was fetched, in the way that a test wants."""

@@ -116,6 +116,7 @@ def test_a_failure() -> None:
     assert seen.error_message == f"{explain('131047')} Meta says: Old"
     assert seen.key == f"meta:{WAMID}:failed:131047"
     assert seen.detail["errors"] == errors
+    assert report(word="failed", errors=[{"code": 2494100}]).error_code == "2494100"
 
 
 @pytest.mark.parametrize("errors", [None, [], {}, ["x"], [{}], [{"code": []}]])

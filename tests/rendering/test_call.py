@@ -106,6 +106,8 @@ def test_every_text_is_said_as_it_is(text: str) -> None:
         ("😀" * 2000, None, "body"),
         ("x" * 1000, CallPlan(repeat=4), "body"),
         ("x" * 3700, CallPlan(confirm="1"), "body"),
+        # With voice and language in the address that the digit is sent to.
+        ("x" * 3480, CallPlan(confirm="1", voice="v" * 40, language="l" * 40), "body"),
         ("Hi", CallPlan(repeat=0), "call.repeat"),
         ("Hi", CallPlan(repeat=6), "call.repeat"),
         ("Hi", CallPlan(confirm=""), "call.confirm"),
@@ -198,7 +200,7 @@ def test_an_organization_has_its_own_greeting() -> None:
     assert record[1]["transcribe"] == "true"
     assert record[1]["transcribeCallback"] == URLS["transcription_url"]
     assert last == ("Say", named, "Uf Widerluege")
-    assert seen(goodbye({"call": wishes})) == [last, ("Hangup", {}, None)]
+    assert seen(goodbye({"call": wishes}, {})) == [last, ("Hangup", {}, None)]
 
 
 def test_no_voicemail() -> None:
@@ -221,4 +223,4 @@ def test_no_voicemail() -> None:
 def test_settings_that_mean_nothing(settings: dict[str, Any]) -> None:
     """Settings of a wrong kind are as if they were not there: a caller is always greeted."""
     assert greeting(settings, **URLS) == greeting({}, **URLS)
-    assert goodbye(settings) == goodbye({})
+    assert goodbye(settings, {}) == goodbye({}, {})

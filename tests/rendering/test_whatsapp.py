@@ -144,12 +144,16 @@ def test_a_providers_lower_limit() -> None:
         template(variables={"1": "four    spaces"}),
         template(language="fil"),
         template(content_sid=SID, variables={"1": "a"}),
+        ProviderTemplate(content_sid=SID, variables={"2": "b"}),
+        ProviderTemplate(content_sid=SID, variables={"1": "a", "3": "c", "firstName": "b"}),
+        ProviderTemplate(content_sid=SID, variables={"first_name": "a", "IdName": "b"}),
         template(components=({"type": "header", "parameters": []},), variables={"1": "a"}),
         template(components=({"type": "BODY", "parameters": []},)),
     ],
 )
 def test_templates(given_template: ProviderTemplate) -> None:
-    """Numbers without a gap or names, values on one line, components as Meta takes them."""
+    """Numbers without a gap or names, values on one line, components as Meta takes them; Twilio's
+    templates have values of their own for variables that are left out."""
     assert compose(None, template=given_template).template == given_template
 
 
@@ -170,6 +174,11 @@ def test_templates(given_template: ProviderTemplate) -> None:
         (template(variables={"1": "a", "3": "b"}), "variables", "neither"),
         (template(variables={"1": "a", "name": "b"}), "variables", "neither"),
         (template(variables={"Name": "a"}), "variables", "neither"),
+        (template(content_sid=SID, variables={"2": "a"}), "variables", "neither"),
+        (ProviderTemplate(content_sid=SID, variables={"id name": "a"}), "variables", "id name"),
+        (ProviderTemplate(content_sid=SID, variables={"": "a"}), "variables", "16"),
+        (ProviderTemplate(content_sid=SID, variables={"x" * 17: "a"}), "variables", "16"),
+        (ProviderTemplate(content_sid=SID, variables={"2": ""}), "variables", "2 is empty"),
         (template(variables={"1": " "}), "variables", "1 is empty"),
         (template(variables={"1": "a\nb"}), "variables", "new line"),
         (template(variables={"1": "a\tb"}), "variables", "new line"),

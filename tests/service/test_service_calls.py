@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from datetime import datetime, timedelta
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 ADA = "+447700900123"
 SID = "CA" + "5" * 32
 ACCOUNT = CREDENTIALS["twilio"]["account_sid"]
+LEFT = {
+    "RecordingSid": "RE1",
+    "RecordingUrl": "https://api.twilio.com/2010-04-01/Accounts/AC/Recordings/RE1",
+    "RecordingDuration": "7",
+}
 
 
 @pytest.fixture
@@ -148,6 +154,21 @@ async def test_confirmed(gateway: Gateway, ask: Ask, api: Api, account: UUID) ->
     assert ["confirmed", "digits"] == [event["type"] for event in events[:2]]
 
 
+async def test_thanks(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
+    """Who confirms a call is thanked in its voice, in English alone."""
+    for language, tags in (("en-GB", ["Say", "Hangup"]), ("de-DE", ["Hangup"])):
+        options = {"confirm": "1", "voice": "Polly.Amy", "language": language}
+        await send(ask, "call", ADA, body="1?", options=options)
+        await step(api.worker(gateway))
+        twiml = ET.fromstring(api.last["Twiml"])  # noqa: S314 - our own
+        _, _, query = next(twiml.iter("Gather")).attrib["action"].partition("?")
+        told = await tell(gateway, account, "gather", query="?" + query.partition("#")[0],
+                          Digits="1", Direction="outbound-api")  # fmt: skip
+        thanks = ET.fromstring(told.body)  # noqa: S314 - our own
+        assert tags == [each.tag for each in thanks]
+        assert {"voice": "Polly.Amy", "language": language} == thanks[0].attrib or tags[1:] == []
+
+
 async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
     """Who calls hears the organization's greeting; recording and transcript join the call's row,
     in whichever order, once."""
@@ -180,12 +201,7 @@ async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
         row["lead_id"],
     )
 
-    recording = {
-        "RecordingSid": "RE1",
-        "RecordingStatus": "completed",
-        "RecordingDuration": "7",
-        "RecordingUrl": "https://api.twilio.com/2010-04-01/Accounts/AC/Recordings/RE1",
-    }
+    recording = {**LEFT, "RecordingStatus": "completed"}
     text = {"TranscriptionSid": "TR1", "TranscriptionStatus": "completed",
             "TranscriptionText": "Please call me back."}  # fmt: skip
     for _ in range(2):
@@ -206,6 +222,41 @@ async def test_they_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
         told[name] for name in ("duration", "recording_sid", "recording_duration")
     )
     assert "<Record" not in done.body
+
+
+@pytest.mark.parametrize("events", [["gather"], ["gather", "recording"], ["recording", "gather"]])
+async def test_a_message_left(gateway: Gateway, ask: Ask, account: UUID, events: list[str]) -> None:
+    """A recording is its call's one file, whichever of its two callbacks come, also at once."""
+    await tell(gateway, account, "call", From=ADA, To="+15551230008", Direction="inbound",
+               CallStatus="ringing")  # fmt: skip
+    said = {
+        "gather": {"Direction": "inbound", "Digits": "hangup"},
+        "recording": {"RecordingStatus": "completed"},
+    }
+    each = (tell(gateway, account, event, **LEFT, **said[event]) for event in [*events, *events])
+    assert {200} == {answer.status for answer in await asyncio.gather(*each)}
+    (row,) = await inbound_of(ask)
+
+    assert ["recording.mp3"] == [file["filename"] for file in row["attachments"]]
+    assert (1, 1) == (await gateway.count("gateway.media"), await gateway.count("gateway.errands"))
+    assert "RE1" == row["metadata"]["provider"]["recording_sid"]
+
+
+async def test_a_recording_that_was_not_ready(gateway: Gateway, ask: Ask, account: UUID) -> None:
+    """A recording that could not be fetched after the message was left is once it is told of."""
+    await tell(gateway, account, "call", From=ADA, To="+15551230008", Direction="inbound",
+               CallStatus="ringing")  # fmt: skip
+    await tell(gateway, account, "gather", **LEFT, Direction="inbound", Digits="hangup")
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.media SET state = 'failed', reason = 'It is not there.'")
+        await db.execute("DELETE FROM gateway.errands")
+    for _ in range(2):
+        await tell(gateway, account, "recording", **LEFT, RecordingStatus="completed")
+
+    async with gateway.database.as_service() as db:
+        assert "waiting" == await db.fetchval("SELECT state FROM gateway.media")
+    assert 1 == await gateway.count("gateway.errands")
+    assert 1 == len((await inbound_of(ask))[0]["attachments"])
 
 
 async def test_told_before_the_call(gateway: Gateway, ask: Ask, account: UUID) -> None:
@@ -242,10 +293,13 @@ async def test_a_call_on_whatsapp(gateway: Gateway, ask: Ask, account: UUID) -> 
     assert (sent["conversation_id"], lead_id) == (row["conversation_id"], row["lead_id"])
 
 
-async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID) -> None:
+@pytest.mark.parametrize(
+    "caller", ["sip:anonymous@anonymous.invalid", "sip:restricted@203.0.113.5", "266696687"]
+)
+async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID, caller: str) -> None:
     """Two that hide who calls, also as RFC 3323 has it, share no conversation."""
     for sid in ("CA1", "CA2"):
-        await tell(gateway, account, "call", CallSid=sid, From="sip:anonymous@anonymous.invalid",
+        await tell(gateway, account, "call", CallSid=sid, From=caller,
                    To="+15551230008", Direction="inbound", CallStatus="ringing")  # fmt: skip
     first, second = await inbound_of(ask)
 

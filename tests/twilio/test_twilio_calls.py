@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from channels.call import GOODBYE
 from channels.model import Account, Attachment, Channel, Status
 from tests.twilio.values import ID, URL, account, request
 from webhooks import twilio
@@ -155,6 +156,20 @@ def test_the_status_of_a_call_that_came_in() -> None:
         ({"From": "sip:anonymous@anonymous.invalid"}, "anonymous", ""),
         ({"From": "SIPS:c8Oqz@Anonymous.Invalid:5061;transport=tls?a=b"}, "anonymous", ""),
         ({"From": "sip:anonymous.invalid"}, "anonymous", ""),
+        ({"From": "sip:anonymous@203.0.113.5"}, "anonymous", ""),
+        ({"From": "sip:Restricted;x=y@pbx.example:5060"}, "anonymous", ""),
+        ({"From": "sips:+266696687@203.0.113.5:5060"}, "anonymous", ""),
+        ({"From": "sip:266696687:x@203.0.113.5"}, "anonymous", ""),
+        ({"From": "266696687"}, "anonymous", ""),
+        ({"From": "+7378742833"}, "anonymous", ""),
+        ({"From": "2562533"}, "anonymous", ""),
+        ({"From": "8656696"}, "anonymous", ""),
+        ({"From": "86282452253"}, "anonymous", ""),
+        ({"From": "+Anonymous"}, "anonymous", ""),
+        ({"From": "Unavailable"}, "anonymous", ""),
+        ({"From": "+17378742833"}, "+17378742833", ""),
+        ({"From": "sip:anonymous.smith@a.org"}, "sip:anonymous.smith@a.org", ""),
+        ({"From": "sip:203.0.113.5"}, "sip:203.0.113.5", ""),
         ({"From": "sip:ann@anonymous.invalid.org"}, "sip:ann@anonymous.invalid.org", ""),
         ({}, "anonymous", ""),
     ],
@@ -218,6 +233,35 @@ def test_other_answers_on_the_phone() -> None:
     thanks = answer("gather", caller_of({"goodbye": "Merci."}), Digits="1")
     assert [(each.tag, each.text) for each in thanks] == [("Say", "Merci."), ("Hangup", None)]
     assert list(answer("call", account(), Direction="outbound-api")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "own", "said"),
+    [
+        ("", {}, [("Say", {}, GOODBYE)]),
+        ("?confirm=1&voice=Polly.Amy&language=en-GB", {},
+         [("Say", {"voice": "Polly.Amy", "language": "en-GB"}, GOODBYE)]),
+        ("?voice=Polly.Amy", {"language": "de-DE"}, [("Say", {"voice": "Polly.Amy"}, GOODBYE)]),
+        ("?language=EN", {}, [("Say", {"language": "EN"}, GOODBYE)]),
+        # Our own words are English: nobody hears them as if they were German.
+        ("?confirm=1&voice=Polly.Vicki-Neural&language=de-DE", {}, []),
+        ("?language=enm", {}, []),
+        ("?language=de-DE", {"goodbye": "Salut", "language": "fr-FR"},
+         [("Say", {"language": "fr-FR"}, "Salut")]),
+        # Nothing of it can be a voice or a language.
+        ("?voice=a%20b&language=%3CHangup%2F%3E", {}, [("Say", {}, GOODBYE)]),
+        ("?voice=a&voice=b&language=en&language=de", {"language": "en-US"},
+         [("Say", {"language": "en-US"}, GOODBYE)]),
+        ("?voice=" + "x" * 65, {}, [("Say", {}, GOODBYE)]),
+    ],
+)  # fmt: skip
+def test_thanks_in_the_language_of_the_call(
+    query: str, own: dict[str, Any], said: list[tuple[str, dict[str, str], str]]
+) -> None:
+    """Who pressed a digit is thanked with the organization's words as its settings have them, else
+    with ours, in the voice of the call, and not in a call of another language."""
+    thanks = answer("gather", caller_of(own), query, Digits="1")
+    assert [(each.tag, each.attrib, each.text) for each in thanks] == [*said, ("Hangup", {}, None)]
 
 
 def test_a_recording() -> None:
@@ -328,6 +372,24 @@ def test_a_message_was_left() -> None:
             detail={"Direction": "inbound"},
             provider={"digits": "hangup", "recording_duration": "7"},
         )
+    ]
+
+
+def test_a_message_was_left_with_its_recording() -> None:
+    """What goes on after a recording names it, so that the call has it without its own callback,
+    as the same event; and nothing that is no recording."""
+    told = {"RecordingSid": "RE1", "RecordingUrl": RECORDING, "RecordingDuration": "7"}
+    form = {"Direction": "inbound", "Digits": "hangup"}
+    [left, found] = parsed("gather", **form, **told)
+    assert isinstance(left, Addition)
+    assert (left.word, left.attachments) == ("recorded", ())
+    assert [found] == parsed("recording", **told, RecordingStatus="completed")
+
+    for less in ({"RecordingDuration": "0"}, {"RecordingSid": ""}, {"RecordingUrl": ""}):
+        assert len(parsed("gather", **form, **{**told, **less})) == 1
+    assert len(parsed("gather", f"?message_id={ID}", Digits="1", **told)) == 1
+    assert parsed("gather", CallSid="", **form, **told) == [
+        Unknown(word="recorded", detail={**form, **told})
     ]
 
 

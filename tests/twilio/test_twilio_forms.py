@@ -96,6 +96,9 @@ def test_a_call_with_all_wishes() -> None:
     assert form["AsyncAmdStatusCallback"] == f"{SIBLINGS}amd?message_id={ID}#rc=5&rp=all"
     action = f"{SIBLINGS}gather?message_id={ID}&amp;confirm=%23#rc=5&amp;rp=all"
     assert f'action="{action}"' in form["Twiml"]
+    spoken = CallPlan(confirm="1", voice="Polly.Vicki-Neural", language="de-DE")
+    query = "confirm=1&amp;voice=Polly.Vicki-Neural&amp;language=de-DE"
+    assert f"?message_id={ID}&amp;{query}#rc=5" in build(account(), call(spoken), STATUS)["Twiml"]
 
 
 @pytest.mark.parametrize(

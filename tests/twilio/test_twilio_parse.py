@@ -385,7 +385,9 @@ def test_replies() -> None:
         assert report == Reply(status=200, content_type=None, body="")
 
 
-@given(st.sampled_from(twilio.EVENTS), st.dictionaries(FIELDS | TEXT, TEXT, max_size=12))
+@given(
+    st.sampled_from((*twilio.EVENTS, "fetched")), st.dictionaries(FIELDS | TEXT, TEXT, max_size=12)
+)
 def test_no_words_make_it_fail(event: str, form: dict[str, str]) -> None:
     """Whatever stands in a form, it is an event that can be stored, or cannot be read."""
     try:

@@ -110,6 +110,10 @@ def told_before(system: Given) -> str:
 def updated(update: Given, value: Given) -> list[WebhookEvent]:
     """That a person's user id is another one now, as a field of its own says.
 
+    Meta documented it, and then that nobody can subscribe to it (2026-08-11); messages tell the
+    same (`renamed`).
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/changelog/
     https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/
     """
     ids = [obj(update.get(name)) for name in ("user_id", "parent_user_id")]

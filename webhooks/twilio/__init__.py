@@ -24,7 +24,6 @@ __all__ = ("EVENTS", "parse", "reply", "verify")
 
 EVENTS: Final = (
     "message", "status", "call", "call-status", "recording", "transcription", "gather", "amd",
-    "fetched",
 )  # fmt: skip
 # What somebody sent or said, and reports, whose URL can carry our id of the message.
 SAID: Final[Mapping[str, Callable[[Given], list[WebhookEvent]]]] = {

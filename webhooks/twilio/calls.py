@@ -8,7 +8,6 @@ SequenceNumber tells.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from channels import phone
@@ -26,6 +25,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
+from webhooks.twilio import callers
 from webhooks.twilio.parameters import (
     DETAIL_CHARACTERS,
     IDS,
@@ -41,8 +41,6 @@ from webhooks.twilio.prices import price_question
 
 # WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
 WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
-# A caller who hides (https://datatracker.ietf.org/doc/html/rfc3323).
-ANONYMOUS: Final = re.compile(r"sips?:([^@]*@)?anonymous\.invalid([:;?].*)?", re.IGNORECASE)
 
 # contract.md §1, Calls
 STATUSES: Final = {
@@ -66,6 +64,7 @@ MORE_READ = IDS | {
     "RecordingSid", "RecordingUrl", "RecordingStatus", "RecordingDuration", "TranscriptionSid",
     "TranscriptionText", "TranscriptionStatus", "Digits", "AnsweredBy", "MachineDetectionDuration",
 }  # fmt: skip
+RECORDED: Final = ("CallSid", "RecordingSid", "RecordingUrl", "RecordingDuration")
 TOLD: Final = {
     "CallDuration": "duration",
     "AnsweredBy": "answered_by",
@@ -93,12 +92,11 @@ def call(given: Given) -> list[WebhookEvent]:
     external_id = sid(given, "CallSid")
     if external_id is None:
         raise Unreadable("The call has no CallSid.")
-    caller = _address(given, "From", "Caller")
     return [
         Inbound(
             external_id=external_id,
             channel=Channel.CALL,
-            from_address="anonymous" if not caller or ANONYMOUS.fullmatch(caller) else caller,
+            from_address=callers.seen(_address(given, "From", "Caller")),
             to_address=_address(given, "To", "Called"),
             body="",
             detail=detail(given, leave_out=CALL_READ),
@@ -163,9 +161,20 @@ def gather(given: Given, url: str) -> list[WebhookEvent]:
     digits = given.get("Digits", "").strip()[:64]
     asked = in_query(url, "confirm")
     word = "confirmed" if digits and asked == [digits] else "digits"
+    left: list[WebhookEvent] = []
     if _is_inbound(given, otherwise=False):
-        word = "recorded"
-    return [_told(given, url, word=word, key=f"{word}:{digits}", leave_out=MORE_READ)]
+        word, left = "recorded", _left(given)
+    return [_told(given, url, word=word, key=f"{word}:{digits}", leave_out=MORE_READ), *left]
+
+
+def _left(given: Given) -> list[WebhookEvent]:
+    """The recording of a message that was left, as its own callback tells it, which may be missed.
+
+    It may not be ready yet: https://www.twilio.com/docs/voice/twiml/record#action
+    """
+    named = {name: given[name].strip() for name in RECORDED if given.get(name)}
+    is_there = len(named) == len(RECORDED) and named["RecordingDuration"] not in ("0", "-1")
+    return recording({**named, "RecordingStatus": "completed"}) if is_there else []
 
 
 def amd(given: Given, url: str) -> list[WebhookEvent]:
@@ -177,7 +186,10 @@ def amd(given: Given, url: str) -> list[WebhookEvent]:
 def reply(request: WebhookRequest, account: Account) -> str:
     """What is said next to somebody on the phone."""
     if request.event == "gather":
-        return goodbye(account.settings)
+        asked = {name: in_query(request.url, name) for name in ("voice", "language")}
+        return goodbye(
+            account.settings, {n: each[0] for n, each in asked.items() if len(each) == 1}
+        )
     path = request.url.partition("?")[0].partition("#")[0]
     recording_url, transcription_url, action_url = (
         sibling(path, event) + RETRIES for event in ("recording", "transcription", "gather")

@@ -26,7 +26,7 @@ from channels.whatsapp import Kind
 
 __all__ = (
     "API", "MEDIA_HOSTS", "VERSION", "Meta", "authorize", "build", "explain", "file_url",
-    "half", "is_message_id", "read", "validate_credentials",
+    "half", "is_message_id", "may_pass", "read", "validate_credentials",
 )  # fmt: skip
 
 API: Final = "https://graph.facebook.com"
@@ -154,7 +154,7 @@ def _refusal(answer: Answer, error: object) -> Refused | RefusedForNow | AnswerL
     message = words or f"Meta answered with HTTP status {status}."
     if code == OPTED_OUT:
         return OptedOut(message, code=code, reason="unsubscribe")
-    is_later = code in RETRYABLE or (isinstance(error, dict) and error.get("is_transient") is True)
+    is_later = _passes(error)
     if not is_later and explain(code) is not None:
         return Refused(message, code=code)
     # With an error of its own Meta says that it did not take the message.
@@ -163,6 +163,16 @@ def _refusal(answer: Answer, error: object) -> Refused | RefusedForNow | AnswerL
     if status >= 500 or status == 408:
         return AnswerLost(message, code=code or f"http-{status}")
     return Refused(message, code=code or f"http-{status}")
+
+
+def _passes(error: object) -> bool:
+    code, _ = read_error(error)
+    return code in RETRYABLE or (isinstance(error, dict) and error.get("is_transient") is True)
+
+
+def may_pass(answer: bytes) -> bool:
+    """Whether the error that Meta answers where a file is fetched may pass, whatever its status."""
+    return _passes(json_object(answer).get("error"))
 
 
 def _first(items: object) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ OPTED_OUT: Final = "131050"
 RETRYABLE: Final = frozenset(
     {
         "2", "4", "613", "80007", "130429", "131000", "131016", "131048", "131053", "131056",
-        "131057", "133016",
+        "131057", "133004", "133016", "2494100",
     }
 )  # fmt: skip
 
@@ -67,8 +67,11 @@ REASONS: Final = {
     "132016": "Meta has disabled the template for its low quality.",
     "132068": "The flow of the template is blocked.",
     "132069": "The flow of the template is limited for now.",
+    "133004": "Meta's server is not available for a moment.",
     "133010": "The business number is not registered at WhatsApp.",
     "133016": "The business number was registered too often in a short time.",
+    # The others of seven digits are about registrations, migrations and the making of templates.
+    "2494100": "The business number is in maintenance at Meta.",
 }
 _PERMISSION = re.compile(r"2\d\d")  # 200 to 299, all about permissions
 
@@ -88,7 +91,7 @@ def read_error(error: object) -> tuple[str | None, str | None]:
     if not isinstance(error, dict):
         return None, None
     given = error.get("code")
-    code = str(given) if re.fullmatch(r"\d{1,6}", str(given), re.ASCII) else None
+    code = str(given) if re.fullmatch(r"\d{1,10}", str(given), re.ASCII) else None
     data = error.get("error_data")
     details = data.get("details") if isinstance(data, dict) else None
     named = (details, error.get("details"), error.get("message"), error.get("title"))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from channels.call import twiml
+from channels.call import spoken_as, twiml
 from channels.model import Account, CallPlan, Outbound
 from channels.providers.twilio.answers import Record
 from channels.providers.twilio.messages import Form
@@ -31,7 +31,8 @@ def sibling(url: str, event: str, **query: str) -> str:
 def build(outbound: Outbound, callback_url: str) -> Form:
     """The parameters of POST /Calls.json."""
     plan = outbound.content.call or CallPlan()
-    asks = {"confirm": plan.confirm} if plan.confirm is not None else {}
+    # Whoever presses it is thanked in the voice of the call.
+    asks = {"confirm": plan.confirm, **spoken_as(plan)} if plan.confirm is not None else {}
     form: Form = {
         "To": outbound.to_address,
         "From": outbound.from_address,
