@@ -76,6 +76,8 @@ def test_a_hard_bounce() -> None:
     expected = ConsentChange(
         channel=Channel.EMAIL,
         reason=Reason.HARD_BOUNCE,
+        group="outbound",
+        is_accounts=True,
         address="them@example.net",
         message_id=ID,
         external_id=EXTERNAL_ID,

@@ -62,6 +62,7 @@ def test_a_bounce() -> None:
     expected = ConsentChange(
         channel=Channel.EMAIL,
         reason=Reason.HARD_BOUNCE,
+        is_accounts=True,
         address="them@example.net",
         message_id=ID,
         external_id=EMAIL_ID,

@@ -83,8 +83,8 @@ def read(told: Told) -> Said | None:
     diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
     copied = told.original or (stored(match[1]) if match else None)
     # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
-    is_known = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
-    is_known = is_known or (told.is_no_persons and BOUNCE_TEXT.search(head))
+    is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
+    is_known = is_in_subject or (told.is_no_persons and BOUNCE_TEXT.search(head))
     codes = ENHANCED.search(head)
     if not is_known:
         codes = REFUSED.search(head) or (ENHANCED.search(diagnostic) if recipient else None)
