@@ -49,10 +49,15 @@ class OptedOut(Refused):
 class Unreachable(Refused):
     """Nothing is to be sent to this address: it has no mailbox, or the provider sends it no more.
 
-    `reason` is that of a bounce that says the same.
+    `reason` is that of a bounce that says the same; `stream` is the one that it is said of, where
+    the provider has a list for each.
     """
 
     reason: Final = "hard_bounce"
+
+    def __init__(self, message: str, *, code: str | None = None, stream: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.stream = stream
 
 
 class NotLookedAt(Refused):

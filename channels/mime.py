@@ -28,9 +28,10 @@ ADDRESSES = frozenset({"from", "to", "reply-to"})
 MAILBOX = re.compile(r"[^\s<>,;:\"()\[\]\\@]{1,128}@[A-Za-z0-9.-]{1,253}")
 LINE = 998
 REFERENCES = 20
-# 45 bytes are 60 characters of base64: an encoded word has at most 75 (RFC 2047 §2).
-WORD_BYTES = 45
-PLAIN_SUBJECT = re.compile(r"(?!.*=\?)(?!.*  )\S(?:[ -~]{0,64}\S)?", re.ASCII)
+# A line with encoded words has at most 76 characters (RFC 2047 §2): 45 bytes are 60 of base64, 39
+# are 52, beside which "Subject: " has room.
+WORD_BYTES, FIRST_WORD_BYTES = 45, 39
+PLAIN_SUBJECT = re.compile(r"(?!.*=\?)(?!.*  )[!-~](?:[ -~]{0,64}[!-~])?")
 
 
 class Policy(EmailPolicy):
@@ -62,10 +63,11 @@ def _words(text: str) -> list[str]:
     """A subject as it is where that is safe, else as encoded words of whole characters."""
     if PLAIN_SUBJECT.fullmatch(text):
         return [text]
-    chunks, chunk = [], b""
+    chunks: list[bytes] = []
+    chunk = b""
     for character in text:
         data = character.encode()
-        if len(chunk) + len(data) > WORD_BYTES:
+        if len(chunk) + len(data) > (WORD_BYTES if chunks else FIRST_WORD_BYTES):
             chunks.append(chunk)
             chunk = b""
         chunk += data

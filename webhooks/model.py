@@ -141,7 +141,8 @@ class ConsentChange:
     Where the provider names no address, that of the message with `message_id` (ours) or
     `external_id` is meant. The same `key` is the same change, once. With `is_own` it lifts what
     this provider said itself, and nothing of others'; where it is about a `group` of the
-    provider's, only what was said about that group.
+    provider's, only what was said about that group. With `is_accounts` the provider has a list for
+    each of its accounts, and groups within it.
     """
 
     channel: Channel
@@ -149,6 +150,7 @@ class ConsentChange:
     is_lifted: bool = False
     is_own: bool = False
     group: str | None = None
+    is_accounts: bool = False
     address: str | None = None
     message_id: UUID | None = None
     external_id: str | None = None

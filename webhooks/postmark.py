@@ -18,7 +18,7 @@ from uuid import UUID
 
 from channels.http import parse_date
 from channels.model import Account, Attachment, Channel, Status
-from channels.providers.postmark import METADATA
+from channels.providers.postmark import METADATA, STREAM
 from webhooks import mail
 from webhooks.mail import Letter
 from webhooks.mail.letter import ATTACHMENTS
@@ -117,17 +117,22 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
     address = _address(given) or None
     if not (address or names_mail):
         return
+    # Each stream has a list of its own; one that names no mail may change at once with another's.
+    stream = word(given.get("MessageStream"), 64) or STREAM
+    key = report.key if stream == STREAM else f"{report.key}:{stream}"
     for reason, is_lifted, is_own in _consent(given, name):
         yield ConsentChange(
             channel=Channel.EMAIL,
             reason=reason,
             is_lifted=is_lifted,
             is_own=is_own,
+            group=stream,
+            is_accounts=True,
             address=address,
             message_id=message_id,
             external_id=external_id,
             word=name,
-            key=f"{report.key}:{reason}" if is_own else report.key,
+            key=f"{key}:{reason}" if is_own else key,
             occurred_at=report.occurred_at,
             detail=report.detail,
         )

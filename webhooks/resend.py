@@ -157,6 +157,7 @@ def _events(given: Mapping[str, Any], digest: str) -> Iterator[WebhookEvent]:
         yield ConsentChange(
             channel=Channel.EMAIL,
             reason=CONSENT[name],
+            is_accounts=True,
             address=_address(data),
             message_id=message_id,
             external_id=email_id or None,
@@ -181,6 +182,7 @@ def _listed(given: Mapping[str, Any], name: str, digest: str) -> Iterator[Webhoo
             reason=reason,
             is_lifted=is_lifted,
             is_own=is_lifted,
+            is_accounts=True,
             address=address,
             word=name,
             key=f"resend:{name}:{digest}:{reason}",

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 
 from channels import credentials, email
-from channels.errors import AnswerLost, Refused, RefusedForNow
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow
 from channels.http import Answer, Limits, ask, json_object, leads_to, retry_after, words_of
 from channels.leaving import built
 from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent, Told
@@ -33,6 +33,9 @@ WRONG_PATH: Final = "Mailgun Magnificent API"
 CLOCK_SLACK: Final = timedelta(minutes=5)
 # How long an event may take until it can be found.
 LATEST_EVENT: Final = timedelta(minutes=30)
+# Events of free accounts are kept for a day; what is left is for the question's way.
+# https://documentation.mailgun.com/docs/mailgun/user-manual/events/
+KEPT: Final = timedelta(hours=20)
 
 CREDENTIALS: Final = {
     "api_key": re.compile(r"[!-~]{1,256}"),
@@ -179,7 +182,8 @@ def _meaning(status: int) -> str:
 def read_events(answer: Answer, outbound: Outbound, since: datetime, now: datetime) -> list[Sent]:
     """The mail with what the listed events say of it, where one does; raises a `SendError`.
 
-    None is an answer only once every event of that time can be found, else `AnswerLost`.
+    None is an answer only while every event of that time can be found: before, it is `AnswerLost`,
+    and afterwards `CannotAsk`.
     """
     payload = json_object(answer.text)
     if not 200 <= answer.status < 300:
@@ -195,6 +199,9 @@ def read_events(answer: Answer, outbound: Outbound, since: datetime, now: dateti
         return [Sent(external_id=ours, told=told)]
     if now - since < LATEST_EVENT:
         raise AnswerLost("Mailgun may not list what it took yet.", code="too-early")
+    if now - since > KEPT:
+        text = "Mailgun may forget after a day what it took; only its reports can tell."
+        raise CannotAsk(text, code="too-late")
     return []
 
 

@@ -28,6 +28,8 @@ from channels.model import Account, Attachment, Channel, Mail, Outbound, Sent
 
 API: Final = "https://api.postmarkapp.com"
 METADATA = "message_id"
+# Where mails go that name no stream. https://postmarkapp.com/developer/api/message-streams-api
+STREAM: Final = "outbound"
 REFERENCES = 20
 
 CREDENTIALS: Final = {
@@ -101,12 +103,12 @@ def _attachment(attachment: Attachment) -> dict[str, str]:
     return part
 
 
-def read(answer: Answer) -> Sent:
-    """What Postmark says of a message that was handed to it; raises a `SendError`."""
+def read(answer: Answer, stream: str = STREAM) -> Sent:
+    """What Postmark says of a message that was handed to a stream of it; raises a `SendError`."""
     payload = json_object(answer.text)
     external_id = payload.get("MessageID")
     if not 200 <= answer.status < 300 or _code(payload) not in {None, "0"}:
-        raise _refusal(answer, payload)
+        raise _refusal(answer, payload, stream)
     if not isinstance(external_id, str) or not re.fullmatch(r"[!-~]{1,64}", external_id):
         raise AnswerLost("Postmark's answer names no message.", code="unreadable")
     return _sent(external_id, payload, "SubmittedAt")
@@ -117,7 +119,9 @@ def _sent(external_id: str, payload: Record, *names: str) -> Sent:
     return Sent(external_id=external_id, detail=detail)
 
 
-def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | AnswerLost:
+def _refusal(
+    answer: Answer, payload: Record, stream: str = STREAM
+) -> Refused | RefusedForNow | AnswerLost:
     status, code = answer.status, _code(payload)
     message = words_of(payload.get("Message")) or REASONS.get(code or "")
     message = message or f"Postmark answered with HTTP status {status}."
@@ -126,7 +130,7 @@ def _refusal(answer: Answer, payload: Record) -> Refused | RefusedForNow | Answe
     if status >= 500 or status == 408:
         return AnswerLost(message, code=code or f"http-{status}")
     if code == INACTIVE:
-        return Unreachable(message, code=code)
+        return Unreachable(message, code=code, stream=stream)
     return Refused(message, code=code or f"http-{status}")
 
 
@@ -170,7 +174,8 @@ class Postmark:
     ) -> Sent:
         """Hand a message to Postmark with one POST; raises a `SendError`."""
         body = await built(build, account, outbound)
-        return read(await self._ask(account, session, "POST", "/email", body))
+        stream = account.credentials.get("message_stream") or STREAM
+        return read(await self._ask(account, session, "POST", "/email", body), stream)
 
     async def find(
         self,

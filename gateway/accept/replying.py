@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from channels import email
 from channels.model import Channel
 from gateway import addresses
 from gateway.accept.malformed import Malformed
@@ -75,5 +76,7 @@ def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
 
 
 def subject_of(subject: str) -> str:
-    """The subject of an answer: with one Re: before it."""
-    return subject if _REPLY.match(subject) else f"Re: {subject}"
+    """The subject of an answer: with one Re: before it, and without what cannot be sent."""
+    said = "".join(" " if email.is_control(each) else each for each in subject)
+    answer = said if _REPLY.match(said) else f"Re: {said}"
+    return answer[: email.SUBJECT_CHARACTERS]

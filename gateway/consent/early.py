@@ -43,6 +43,8 @@ def as_kept(
             "reason": change.reason,
             "word": change.word,
             "key": change.key,
+            "group": change.group,
+            "is_accounts": change.is_accounts,
             # Not later than it came: a START may follow before this is applied.
             "occurred_at": min(change.occurred_at or told or at, at),
             "detail": change.detail,
@@ -75,6 +77,9 @@ def _change(event: Event, kept: Mapping[str, Any]) -> ConsentChange:
         external_id=event.external_id,
         word=kept["word"],
         key=kept["key"],
+        # What was kept before these were told apart has neither.
+        group=kept.get("group"),
+        is_accounts=kept.get("is_accounts", False),
         occurred_at=datetime.fromisoformat(kept["occurred_at"]),
         detail=kept["detail"],
     )

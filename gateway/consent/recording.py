@@ -16,7 +16,7 @@ from uuid import UUID
 
 from channels.model import Account, Channel
 from gateway import addresses
-from gateway.consent import inheriting
+from gateway.consent import inheriting, standing
 from gateway.ids import derived_id
 from gateway.registry import CARRIED
 from gateway.store import reports, suppressions
@@ -50,6 +50,7 @@ async def store(
     named = await _named(db, account, changes) if changes else []
     named += await _also(db, account.organization_id, named)
     named += _lifted_in_other_forms(named)
+    named += _lifted_of_no_group(named)
     said_of: dict[str, set[str]] = defaultdict(set)
     for change, address in named:
         if change.channel is Channel.WHATSAPP:
@@ -145,6 +146,16 @@ def _lifted_in_other_forms(named: Named) -> Named:
     ]
 
 
+def _lifted_of_no_group(named: Named) -> Named:
+    """The lifts of one account's words for what the provider had said before these were told
+    apart."""
+    return [
+        (replace(change, key=f"{change.key}:of no group", group="", is_accounts=False), address)
+        for change, address in named
+        if change.is_lifted and change.is_own and change.is_accounts
+    ]
+
+
 def _mark(change: ConsentChange, address: str) -> tuple[object, ...]:
     """What makes two changes the same one, whichever form of an address each names."""
     return (change.reason, change.is_lifted, change.occurred_at, _key(change.channel, address))
@@ -200,6 +211,7 @@ def _statement(
     account: Account, change: ConsentChange, address: str, said_of: Sequence[str]
 ) -> Statement:
     """What was said about an address, and by the same word perhaps about others, as evidence."""
+    group = _group(account, change)
     return Statement(
         id=_id(account, change.key),
         channel=change.channel,
@@ -215,7 +227,7 @@ def _statement(
             **({"message_id": str(change.message_id)} if change.message_id else {}),
             **({"said_of": said_of} if len(said_of) > 1 else {}),
             **{name: said for name, said in change.detail.items() if name not in _OURS},
-            **({"of_group": change.group} if change.group else {}),
+            **({"of_group": group} if group else {}),
         },
     )
 
@@ -224,4 +236,10 @@ def _of_source(account: Account, change: ConsentChange) -> str | None:
     """Whose statements a lift takes back: those of everybody, of its provider, or of one group."""
     if not change.is_own:
         return None
-    return f"{account.provider}:{change.group}" if change.group else account.provider
+    group = _group(account, change)
+    return account.provider if group is None else f"{account.provider}:{group}"
+
+
+def _group(account: Account, change: ConsentChange) -> str | None:
+    """The group that a change is about, "" for what was said of none."""
+    return standing.group(account.id, change.group) if change.is_accounts else change.group

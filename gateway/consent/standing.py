@@ -33,6 +33,11 @@ def written(message_id: UUID, from_address: str, to_address: str, subject: str |
     )
 
 
+def group(account_id: UUID, name: str | None) -> str:
+    """What is said by one account of a provider's, of all its mails or those of one stream."""
+    return f"{account_id}:{name}" if name else str(account_id)
+
+
 async def window_until(
     db: Connection, organization_id: UUID, their_address: str, our_address: str
 ) -> datetime | None:

@@ -73,6 +73,9 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
 def not_to_be_written_to(claimed: Claimed, error: OptedOut | Unreachable) -> Statement:
     """What a provider's refusal tells of the address; the same refusal gives the same statement."""
     channel = Channel(claimed.channel)
+    # Told apart as the provider's reports are, which take it back.
+    stream = error.stream if isinstance(error, Unreachable) else None
+    group = standing.group(claimed.account_id, stream) if stream and claimed.account_id else None
     return Statement(
         id=derived_id(claimed.message_id, "opted_out", str(error.code)),
         channel=channel,
@@ -84,6 +87,7 @@ def not_to_be_written_to(claimed: Claimed, error: OptedOut | Unreachable) -> Sta
             "message_id": str(claimed.message_id),
             "code": error.code,
             "message": error.message,
+            **({"of_group": group} if group else {}),
         },
     )
 

@@ -29,7 +29,8 @@ class Statement:
     """Something that was said about an address; the same `id` is the same statement, once.
 
     `occurred_at` None means now. A lift with `of_source` takes back what that source said, no more;
-    with `source:group`, only what it said with that `of_group` in its detail.
+    with `source:group`, only what it said with that `of_group` in its detail, with `source:` only
+    what it said with none.
     """
 
     id: UUID

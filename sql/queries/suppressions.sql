@@ -14,8 +14,8 @@ SELECT set_config('request.jwt.claims', json_build_object('sub', $1::uuid)::text
 -- name: change
 -- Appends statements and derives the suppressions: a statement holds until a later one takes it back,
 -- whatever their order of arrival; of two at the same instant, the one that suppresses wins. A lift may be
--- limited to what one source said, or to what it said about one group of its own (source:group). $1: json
--- array, $2: organization.
+-- limited to what one source said, to what it said about one group of its own (source:group), or about
+-- none (source:). $1: json array, $2: organization.
 WITH incoming AS MATERIALIZED (
   SELECT DISTINCT ON (id) * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, address text, reason text, is_lifted boolean, occurred_at timestamptz,
@@ -50,7 +50,7 @@ WITH incoming AS MATERIALIZED (
     SELECT FROM lifts l
     WHERE l.channel = s.channel AND l.address = s.address AND l.reason = s.reason
       AND l.occurred_at > s.occurred_at AND (l.of_source IS NULL
-        OR l.of_source IN (s.source, s.source || ':' || (s.detail ->> 'of_group'))))
+        OR l.of_source IN (s.source, s.source || ':' || coalesce(s.detail ->> 'of_group', ''))))
   ORDER BY channel, address, reason, occurred_at DESC
 ), lifted AS (
   DELETE FROM gateway.suppressions s USING (
@@ -147,7 +147,7 @@ CROSS JOIN LATERAL (
       WHERE l.organization_id = $1 AND l.channel = 'whatsapp' AND l.address = a.address
         AND l.reason = s.reason AND l.is_lifted AND l.occurred_at > e.occurred_at
         AND (l.of_source IS NULL
-          OR l.of_source IN (e.source, e.source || ':' || (e.detail ->> 'of_group'))))
+          OR l.of_source IN (e.source, e.source || ':' || coalesce(e.detail ->> 'of_group', ''))))
   ORDER BY e.occurred_at DESC, e.id LIMIT 1
 ) said
 ORDER BY o.address, said.reason, said.occurred_at DESC, said.id;
@@ -168,7 +168,7 @@ WHERE s.organization_id = $1 AND s.channel = $2 AND s.address = ANY ($3::text[])
           AND l.address = e.address AND l.reason = e.reason AND l.is_lifted
           AND l.occurred_at > e.occurred_at AND l.occurred_at < $4
           AND (l.of_source IS NULL
-            OR l.of_source IN (e.source, e.source || ':' || (e.detail ->> 'of_group'))))))
+            OR l.of_source IN (e.source, e.source || ':' || coalesce(e.detail ->> 'of_group', ''))))))
 ORDER BY s.reason;
 
 -- name: list

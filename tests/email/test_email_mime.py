@@ -52,10 +52,36 @@ def test_headers() -> None:
 def test_every_subject_survives(subject: str) -> None:
     """Subjects come back as they were, spaces and all, on lines of a lawful length."""
     raw = mime.as_bytes(outbound(subject=subject))
+    assert raw.isascii()
     head, _, _ = raw.partition(b"\r\n\r\n")
     assert max(map(len, head.split(b"\r\n"))) <= 98
     parsed = parse(raw).first("subject") or ""
     assert parsed.strip() == subject.strip()
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_plain"),
+    [
+        ("Übersicht", False),
+        ("Total 100 €", False),
+        ("é", False),
+        ("Total 100 EUR", True),
+        ("x", True),
+        ("ü" * 200, False),
+        ("a" * 200, False),
+        ("a" + "😀" * 60, False),
+    ],
+)
+def test_subjects_are_ascii_on_short_lines(subject: str, *, is_plain: bool) -> None:
+    """What is beyond ASCII is encoded wherever it stands, on lines of 76 characters (RFC 2047)."""
+    raw = mime.as_bytes(outbound(subject=subject))
+    lines = raw.partition(b"\r\n\r\n")[0].decode("ascii").split("\r\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith("Subject: "))
+    assert is_plain == (lines[start] == f"Subject: {subject}")
+    following = (line for line in lines[start + 1 :] if not line.startswith(" "))
+    told = lines[start : lines.index(next(following))]
+    assert max(map(len, told)) <= 76
+    assert subject == parse(raw).first("subject")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0")))

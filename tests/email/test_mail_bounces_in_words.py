@@ -101,6 +101,34 @@ def test_a_letter_from_a_postmaster() -> None:
     assert isinstance(found, StatusReport)
 
 
+@pytest.mark.parametrize(
+    ("author", "subject", "said"),
+    [
+        ("postmaster@kunde.example", "Re: Your order", "The parcel could not be delivered."),
+        ("postmaster@kunde.example", "Your order", "The parcel could not be delivered."),
+        ("postmaster@kunde.example", "AW: Mail delivery failed", "Is it there by now?"),
+        ("thepostmaster@kunde.example", "Undelivered parcels", "Where are they?"),
+        ("dear-mailer-daemon@kunde.example", "Undelivered parcels", "Where are they?"),
+    ],
+)
+def test_the_words_of_a_person_who_is_the_postmaster(author: str, subject: str, said: str) -> None:
+    """What a mail server says in a bounce, a person may say in a letter."""
+    raw = f"From: {author}\nSubject: {subject}\nIn-Reply-To: <{OURS}>\n\n{said}\n"
+    [found] = events(raw.encode())
+    assert isinstance(found, Inbound)
+
+
+def test_a_bounce_that_answers() -> None:
+    """A robot's words count whatever its subject is, and a postmaster's with a bounce's subject."""
+    for head in (
+        DAEMON + "Subject: Re: Your order\n",
+        "From: postmaster@x.example\nAuto-Submitted: auto-replied\nSubject: Re: Your order\n",
+        "From: postmaster@x.example\nSubject: Undeliverable: Re: Your order\n",
+    ):
+        raw = f"{head}In-Reply-To: <{OURS}>\n\nIt could not be delivered: 550 5.1.1 unknown.\n"
+        assert Status.FAILED is report(raw.encode()).status
+
+
 def test_a_delay_in_words() -> None:
     """A warning that a server still tries changes nothing."""
     raw = (

@@ -68,6 +68,43 @@ def test_words_like_those_before_a_quotation(text: str) -> None:
     assert (text, "") == new_text(text)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "am 27.11. um 10:00 schrieb Herr Maier:",
+        "On Monday at 10:00 your colleague wrote:",
+        "Le lundi 27 à 10h00, votre collègue a écrit :",
+        "On 3 May at 10:00 the 2 of you wrote:",
+        "On 3 May at 10:00 about invoice 4711 you wrote:",
+    ],
+)
+def test_such_words_in_an_answer(said: str) -> None:
+    """A time without a full date is a person's, in an answer, too."""
+    text = f"Hello,\n{said}\nIt is paid.\nIs that so?\n\nAnn"
+    assert (text, "") == new_text(text, "Re: Invoice")
+    assert ("Hello,", f"{said}\n> It is paid.") == new_text(f"Hello,\n{said}\n> It is paid.")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "On Mon, Nov 27, 2026 at 10:00 AM Shop wrote:",
+        "On 27 November 2026 at 10:00, Shop wrote:",
+        "Am 27.11.26 um 10:00 schrieb Shop:",
+        "Am Fr., 27. Nov. 2026 um 10:00 Uhr schrieb Shop:",
+        "Le lun. 27 nov. 2026 à 10:00, Shop a écrit :",
+        "Il giorno lun 27 nov 2026 alle ore 10:00 Shop ha scritto:",
+        "On 2026-11-27 10:00, Shop wrote:",
+        "On 11/27/26 10:00, Shop wrote:",
+        "On Mon, Nov 27, 2026\nat 10:00 AM Shop wrote:",
+    ],
+)
+def test_introductions_without_an_address(said: str) -> None:
+    """What names day, month, year and time in an answer introduces what is below."""
+    quoted = f"{said}\n\nold"
+    assert ("Yes.", quoted) == new_text(f"Yes.\n\n{quoted}", "Re: Invoice")
+
+
 def test_such_words_before_a_quotation() -> None:
     """A person's own such words do not hide the introduction of what is quoted below."""
     new = "On Monday your colleague wrote:\nIt is paid.\n\nIs that so?"

@@ -78,6 +78,25 @@ def test_a_bounce() -> None:
 
 
 @pytest.mark.parametrize(
+    ("original", "is_bad"),
+    [
+        ("rfc822; team@example.org", False),
+        ("rfc822;Bob@EXAMPLE.org", True),
+        ("rfc822;<bob@example.org>", True),
+        ("rfc822;bo+62@example.org", True),
+        ("rfc822;bob", True),
+        ("unknown;", True),
+    ],
+)
+def test_a_bounce_of_a_list(original: str, *, is_bad: bool) -> None:
+    """Where a mail was sent on to another mailbox, the address that it was sent to is not bad."""
+    found = events(dsn(f"Original-Recipient: {original}\n{FAILED}"))
+    assert isinstance(found[0], StatusReport)
+    assert Status.FAILED is found[0].status
+    assert is_bad == any(isinstance(each, ConsentChange) for each in found)
+
+
+@pytest.mark.parametrize(
     ("block", "word", "status", "code"),
     [
         ("Final-Recipient:rfc822;a@b.example\nAction: Failed\nStatus: 4.4.1 (gave up)", "bounced",

@@ -7,10 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from channels.errors import AnswerLost, Refused, RefusedForNow, SendError
+from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendError
 from channels.http import Answer
 from channels.model import Sent, Told
-from channels.providers.mailgun import LATEST_EVENT, half, read_events
+from channels.providers.mailgun import KEPT, LATEST_EVENT, half, read_events
 from tests.mailgun.conftest import FakeMailgun
 from tests.mailgun.values import ID, NOW, SINCE, account, outbound
 
@@ -74,6 +74,15 @@ def test_what_it_has(answer: Answer, found: list[Sent]) -> None:
     """An event about our Message-ID, of whatever kind, is the mail, and tells what became of it;
     others are not."""
     assert read_events(answer, outbound(), SINCE, LATE) == found
+
+
+def test_events_that_may_be_forgotten() -> None:
+    """After the better part of a day nothing there is no answer: Mailgun may have had the mail."""
+    with pytest.raises(CannotAsk):
+        read_events(listed(about("other@example.com")), outbound(), SINCE, SINCE + KEPT * 1.01)
+    assert [] == read_events(listed(), outbound(), SINCE, SINCE + KEPT)
+    late = read_events(listed(about(OURS)), outbound(), SINCE, SINCE + 9 * KEPT)
+    assert [mail(about(OURS))] == late
 
 
 @pytest.mark.parametrize(

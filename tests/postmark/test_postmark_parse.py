@@ -76,6 +76,8 @@ def test_a_hard_bounce() -> None:
     expected = ConsentChange(
         channel=Channel.EMAIL,
         reason=Reason.HARD_BOUNCE,
+        group="outbound",
+        is_accounts=True,
         address="them@example.net",
         message_id=ID,
         external_id=EXTERNAL_ID,
@@ -159,6 +161,23 @@ def test_a_reactivation(origin: object) -> None:
     keys = {c.key for c in changes if isinstance(c, ConsentChange)}
     assert len(changes) == len(keys)
     assert {"them@example.net"} == {c.address for c in changes if isinstance(c, ConsentChange)}
+
+
+def test_which_list_it_is_about() -> None:
+    """Each stream has a list, of which several may change at once; an old event names none."""
+    told = event("SubscriptionChange", SuppressSending=False, SuppressionReason=None, Tag=None,
+                 Origin="Customer", Recipient="them@example.net", ChangedAt=AT)  # fmt: skip
+    told |= {"MessageID": None, "Metadata": {}}
+    streams = ("broadcast", "outbound", None)
+    changes = [
+        each
+        for stream in streams
+        for each in postmark.parse(request(told | {"MessageStream": stream}))
+        if isinstance(each, ConsentChange)
+    ]
+    assert 12 == len(changes)
+    assert {("broadcast", True), ("outbound", True)} == {(c.group, c.is_accounts) for c in changes}
+    assert 2 * 4 == len({c.key for c in changes})
 
 
 def test_a_manual_suppression() -> None:

@@ -62,6 +62,7 @@ def test_a_bounce() -> None:
     expected = ConsentChange(
         channel=Channel.EMAIL,
         reason=Reason.HARD_BOUNCE,
+        is_accounts=True,
         address="them@example.net",
         message_id=ID,
         external_id=EMAIL_ID,
@@ -251,7 +252,7 @@ def test_an_address_that_is_off_the_list() -> None:
     changes = resend.parse(hook("suppression.removed", email="them@example.net"))
     told = [each for each in changes if isinstance(each, ConsentChange)]
     assert ["hard_bounce", "complaint", "manual"] == [each.reason for each in told]
-    assert all(each.is_lifted and each.is_own for each in told)
+    assert all(each.is_lifted and each.is_own and each.is_accounts for each in told)
     assert 3 == len({each.key for each in told})
     [nobody] = resend.parse(hook("suppression.removed"))
     assert isinstance(nobody, Unknown)

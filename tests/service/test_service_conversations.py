@@ -43,9 +43,11 @@ async def by_sms(gateway: Gateway, body: str = "hello", sender: str = ANN) -> No
     assert 200 == answer.status
 
 
-async def by_mail(gateway: Gateway, account: Any, sender: str, more: str = "") -> None:
+async def by_mail(
+    gateway: Gateway, account: Any, sender: str, more: str = "", *, subject: str = "News"
+) -> None:
     """Somebody writes an e-mail to tenant A."""
-    raw = MAIL.format(sender=sender, subject="News", name=uuid4().hex, body="hi", more=more)
+    raw = MAIL.format(sender=sender, subject=subject, name=uuid4().hex, body="hi", more=more)
     assert 204 == (await by_smtp(gateway, account, raw.encode())).status
 
 
@@ -244,6 +246,26 @@ async def test_replies(gateway: Gateway, ask: Ask) -> None:
     assert ("+15551230001", ANN, found["id"]) == tuple(
         sms.body[name] for name in ("from_address", "to_address", "conversation_id")
     )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("=?utf-8?q?A=E2=80=A8B=07C?=", "Re: A B C"),
+        ("x" * 997, "Re: " + "x" * 994),
+        ("re: " + "x" * 993, "re: " + "x" * 993),
+        ("=?utf-8?q?Re:_A=07B?=", "Re: A B"),
+    ],
+)
+async def test_a_reply_to_a_subject_that_cannot_be_sent(
+    gateway: Gateway, ask: Ask, theirs: str, ours: str
+) -> None:
+    """Whatever subject came in, the one that a reply takes from it can be sent."""
+    smtp = await connect(gateway, "smtp", Channel.EMAIL, "desk@clinic.example")
+    await by_mail(gateway, smtp, "ann@c.example", subject=theirs)
+    (found,) = await listed(ask)
+    sent = await ask("POST", f"/v1/conversations/{found['id']}/messages", {"body": "Thank you"})
+    assert (202, ours) == (sent.status, sent.body.get("subject"))
 
 
 async def test_replies_that_go_nowhere(gateway: Gateway, ask: Ask) -> None:

@@ -51,6 +51,20 @@ async def test_mails_with_one_message_id(gateway: Gateway, ask: Ask, owner: Conn
     assert (0, 3, 0, 0) == counts(await replay(gateway))
 
 
+async def test_a_letter_that_was_read_as_a_bounce(
+    gateway: Gateway, ask: Ask, owner: Connection
+) -> None:
+    """A person's letter that a former reader took for a bounce is there once it is read again."""
+    account = await connect(gateway, "smtp", Channel.EMAIL)
+    sender = "postmaster@customer.example"
+    raw = mail("It could not be delivered.", sender=sender).replace(b": X", b": Undeliverable: X")
+    await by_smtp(gateway, account, raw)
+    assert [] == await said(ask)
+    await reread(owner, "Undeliverable: X", "Re: X")
+    assert (1, 0, 0, 0) == counts(await replay(gateway))
+    assert [(DESK, "It could not be delivered.")] == await said(ask)
+
+
 async def test_a_message_id_that_is_forged(gateway: Gateway, ask: Ask, owner: Connection) -> None:
     """A mail that came in later under the Message-ID of a lost one does not stand for it."""
     account = await connect(gateway, "smtp", Channel.EMAIL)

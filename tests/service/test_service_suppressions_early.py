@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
-from channels.model import Channel
-from gateway.consent import recording
+from channels.model import Account, Channel
+from gateway.consent import early, recording
+from gateway.ids import new_id
 from gateway.receive.unmatched import UnmatchedReports
-from gateway.store.reports import CONSENT
+from gateway.store.reports import CONSENT, Event
+from gateway.store.values import as_json
 from tests.service.opting_out import ADA, SMS, meta_says, writes
 from tests.service.wires import (
     connect,
@@ -24,6 +28,7 @@ from tests.service.wires import (
     whatsapp_post,
     whatsapp_value,
 )
+from webhooks.model import ConsentChange, Reason
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
@@ -127,6 +132,38 @@ async def test_what_cannot_be_stored_of_one_report(
     monkeypatch.undo()
     await UnmatchedReports(gateway.database).apply()
     assert {("sms", ADA, "stop")} == await suppressed(ask)
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_which_list_it_was_said_of(*, is_old: bool) -> None:
+    """What is kept says which of its provider's lists it is about; of old there is none."""
+    now = datetime.now(UTC)
+    account = Account(id=new_id(), organization_id=new_id(), provider="resend", credentials={})
+    change = ConsentChange(
+        channel=Channel.EMAIL,
+        reason=Reason.COMPLAINT,
+        group=None if is_old else "a stream",
+        is_accounts=not is_old,
+        message_id=new_id(),
+        external_id="mail-1",
+        word="email.complained",
+        key="a key",
+        occurred_at=now,
+    )
+    (kept,) = json.loads(as_json(early.as_kept(account, [change], None, now)))[CONSENT]
+    if is_old:
+        del kept["group"], kept["is_accounts"]
+    event = Event(
+        organization_id=account.organization_id,
+        message_id=change.message_id or new_id(),
+        id=new_id(),
+        type="email.complained",
+        status=None,
+        source="resend",
+        external_id="mail-1",
+        consent=[kept],
+    )
+    assert {account.id: (account, [change])} == early.read([event])
 
 
 async def test_wants_it_again_before_the_answer(gateway: Gateway, ask: Ask, api: Api) -> None:

@@ -14,6 +14,7 @@ from channels.model import Channel
 from gateway.ids import new_id
 from gateway.store import suppressions
 from gateway.store.suppressions import Statement
+from tests.resend.values import signed
 from tests.service.opting_out import ADA, MAIL, SMS
 from tests.service.wires import (
     SECRET,
@@ -48,10 +49,10 @@ RECORDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-async def postmark_says(gateway: Gateway, account: UUID, *names: str) -> None:
+async def postmark_says(gateway: Gateway, account: UUID, *names: str, **more: Any) -> None:
     """Records of Postmark about one address, one after the other."""
     for name in names:
-        body = json.dumps(RECORDS[name]).encode()
+        body = json.dumps(RECORDS[name] | more).encode()
         answer = await hook(gateway, "postmark", account, "events", f"?secret={SECRET}", data=body)
         assert 200 == answer.status
 
@@ -118,7 +119,93 @@ async def test_reactivated_at_postmark(gateway: Gateway, ask: Ask, order: tuple[
     account = await connect(gateway, "postmark", Channel.EMAIL)
     await postmark_says(gateway, account, *order, *order)
     assert {("email", MAIL, "hard_bounce")} == await suppressed(ask)
-    assert 4 + 4 == await gateway.count("gateway.consent_events")
+    # Each lift is one for what was said before streams and accounts were told apart, too.
+    assert 4 + 2 * 4 == await gateway.count("gateway.consent_events")
+
+
+@pytest.mark.parametrize("elsewhere", ["stream", "account"])
+async def test_reactivated_in_one_list_of_postmarks(
+    gateway: Gateway, ask: Ask, elsewhere: str
+) -> None:
+    """Each stream of each server has a list of its own: what is taken off one stays on others."""
+    account = await connect(gateway, "postmark", Channel.EMAIL)
+    other, stream = account, "outbound"
+    if elsewhere == "stream":
+        stream = "broadcast"
+    else:
+        other = await connect(gateway, "postmark", Channel.EMAIL, "news@clinic.example")
+    said = ("bounce", "complaint", "by staff")
+    await postmark_says(gateway, account, *said, MessageStream="outbound")
+    before = await suppressed(ask)
+    assert 3 == len(before)
+    await postmark_says(gateway, other, "reactivated", MessageStream=stream)
+    assert before == await suppressed(ask)
+    await postmark_says(gateway, other, *said, MessageStream=stream)
+    await postmark_says(gateway, account, "reactivated", MessageStream="outbound")
+    assert set() == await suppressed(ask)
+
+
+async def test_inactive_in_one_stream(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """To whom Postmark sends no more in one stream is on our list until reactivated in that."""
+    account = await connect(gateway, "postmark", Channel.EMAIL, message_stream="broadcast")
+    api.says(422, {"ErrorCode": 406, "Message": "You tried to send to an inactive recipient."})
+    await send(ask, channel="email", to=MAIL, subject="Hello", body="Hello")
+    await step(api.worker(gateway))
+    listed = {("email", MAIL, "hard_bounce")}
+    assert listed == await suppressed(ask)
+    now = {"ChangedAt": datetime.now(UTC).isoformat()}
+    await postmark_says(gateway, account, "reactivated", MessageStream="outbound", **now)
+    assert listed == await suppressed(ask)
+    await postmark_says(gateway, account, "reactivated", MessageStream="broadcast", **now)
+    assert set() == await suppressed(ask)
+
+
+async def resend_says(gateway: Gateway, account: UUID, name: str, at: str, **data: Any) -> None:
+    """An event of Resend about one address."""
+    told = {"type": name, "created_at": at, "data": {"email": MAIL, **data}}
+    request = signed(json.dumps(told).encode(), at=datetime.now(UTC), key=b"secret" * 4)
+    headers = dict(request.headers)
+    answer = await hook(gateway, "resend", account, "events", data=request.body, headers=headers)
+    assert 200 == answer.status
+
+
+async def test_taken_off_one_list_of_resends(gateway: Gateway, ask: Ask) -> None:
+    """Each account at Resend has a list of its own: what is taken off one stays on the other."""
+    account = await connect(gateway, "resend", Channel.EMAIL)
+    other = await connect(gateway, "resend", Channel.EMAIL, "news@clinic.example")
+    await resend_says(gateway, account, "suppression.added", "2026-01-01T10:00:00Z",
+                      origin="complaint")  # fmt: skip
+    await resend_says(gateway, other, "suppression.removed", "2026-01-02T10:00:00Z")
+    assert {("email", MAIL, "complaint")} == await suppressed(ask)
+    await resend_says(gateway, account, "suppression.removed", "2026-01-02T10:00:00Z")
+    assert set() == await suppressed(ask)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("source", ["postmark", "resend"])
+async def test_what_was_said_before_lists_were_told_apart(
+    gateway: Gateway, ask: Ask, source: str, *, is_late: bool
+) -> None:
+    """A statement of a former version says of no list, so any of its provider's lifts it."""
+
+    async def taken_back() -> None:
+        account = await connect(gateway, source, Channel.EMAIL)
+        if source == "postmark":
+            await postmark_says(gateway, account, "reactivated", MessageStream="broadcast")
+        else:
+            await resend_says(gateway, account, "suppression.removed", "2026-01-02T10:00:00Z")
+
+    said = Statement(id=new_id(), channel=Channel.EMAIL, address=MAIL, reason="complaint",
+                     is_lifted=False, source=source,
+                     occurred_at=datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    if is_late:
+        await taken_back()
+    async with gateway.database.as_service() as db:
+        await suppressions.change(db, gateway.a.organization_id, [said])
+    if not is_late:
+        assert {("email", MAIL, "complaint")} == await suppressed(ask)
+        await taken_back()
+    assert set() == await suppressed(ask)
 
 
 @pytest.mark.parametrize("is_late", [True, False])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from channels import email
 from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
 from webhooks.mail import words
@@ -33,6 +34,7 @@ ACTIONS: Final = {
     "relayed": ("relayed", None),
     "expanded": ("expanded", None),
 }
+HEX = re.compile(r"\+([0-9A-F]{2})")
 ID = re.compile(r"<([^<>\s]{1,500})>")
 
 Fields = Mapping[str, str]
@@ -167,9 +169,21 @@ def _events(
         error_message=explanation(code, diagnostic) if is_problem else None,
         detail=detail,
     )
-    if status is not Status.FAILED or not is_bad_address(code, diagnostic):
+    is_bad = is_bad_address(code, diagnostic) and not _was_sent_on(detail)
+    if status is not Status.FAILED or not is_bad:
         return [report]
     return [report, _consent(notice, Reason.HARD_BOUNCE, word, key, detail)]
+
+
+def _was_sent_on(told: Mapping[str, Any]) -> bool:
+    """Whether what failed is surely another mailbox than the one written to: a list's member, say.
+
+    The latter is as its sender wrote it, some of it perhaps in hex (RFC 3461 §4).
+    """
+    sent_to, failed = (told.get(name, "") for name in ("original_recipient", "recipient"))
+    plain = HEX.sub(lambda match: chr(int(match[1], 16)), sent_to)
+    forms = {email.key(each) for each in (sent_to, plain)}
+    return "@" in sent_to and "@" in failed and email.key(failed) not in forms
 
 
 def _consent(

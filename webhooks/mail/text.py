@@ -28,11 +28,16 @@ SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
 # What a mail program writes before it names when and by whom a mail was written, if anything.
 ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])")
 WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
-NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|{TIME.pattern}|-{{3}}")
+NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
 # Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
 LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
 MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20)\d\d")
+# A day, a month (be it in letters) and a year, in whatever order.
+DATE = re.compile(
+    rf"(?<!\d)(?:\d{{1,2}}(?!\d)\D{{1,25}}{YEAR.pattern}|{YEAR.pattern}\D{{1,25}}\d{{1,2}}"
+    r"|\d{1,2}[./-]\d{1,2}[./-]\d\d)(?!\d)"
+)
 PASSES_ON = re.compile(
     r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)"
     r"|message (?:transf[ée]r[ée]|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
@@ -211,15 +216,21 @@ def _header(lines: list[str], *, is_answer: bool) -> int | None:
     """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
 
     People and forms on web sites write such words, too: they count where a rule stands, or > below
-    them, and in an answer if they name a mail.
+    them, and in an answer if they name a mail: by an address, or by a date and a time.
     """
     for start, end, said in _introductions(lines[:LINES]):
         below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
         is_ruled = start > 0 and _is_rule(lines[start - 1])
         is_plain = is_ruled or _is_rule(lines[start]) or QUOTED.match(below) is not None
-        if is_plain or (is_answer and NAMES_MAIL.search(said)):
+        if is_plain or (is_answer and _names_mail(said)):
             return start - is_ruled
     return None
+
+
+def _names_mail(said: str) -> bool:
+    """Whether an introduction says which mail it is; people say when something was said, too."""
+    is_dated = TIME.search(said) is not None and DATE.search(TIME.sub("", said)) is not None
+    return is_dated or NAMES_MAIL.search(said) is not None
 
 
 def _outlooks(lines: list[str]) -> int | None:

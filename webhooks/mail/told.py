@@ -70,7 +70,7 @@ class Told:
     @property
     def is_by_daemon(self) -> bool:
         """Whether it is written under a well-known name of mail servers."""
-        return any(each.search(self.author) for each in (ROBOT, POSTMASTER))
+        return any(each.match(self.author) for each in (ROBOT, POSTMASTER))
 
     @property
     def is_without_sender(self) -> bool:
@@ -82,7 +82,7 @@ class Told:
     def is_no_persons(self) -> bool:
         """Whether no person wrote it, as one may who is the postmaster."""
         submitted = (self.first("auto-submitted") or "").partition(";")[0].strip().lower()
-        is_robots = ROBOT.search(self.author) is not None
+        is_robots = ROBOT.match(self.author) is not None
         return is_robots or self.is_without_sender or submitted not in {"", "no"}
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from channels import email
 from webhooks.mail.codes import ENHANCED
 from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
 from webhooks.values import stored
@@ -81,7 +82,9 @@ def read(told: Told) -> Said | None:
     begins = recipient or REPLY.search(head)
     diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
     copied = told.original or (stored(match[1]) if match else None)
-    is_known = BOUNCE_SUBJECT.search(subject) or BOUNCE_TEXT.search(head)
+    # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
+    is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
+    is_known = is_in_subject or (told.is_no_persons and BOUNCE_TEXT.search(head))
     codes = ENHANCED.search(head)
     if not is_known:
         codes = REFUSED.search(head) or (ENHANCED.search(diagnostic) if recipient else None)
