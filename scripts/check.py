@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -148,7 +149,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [name for name in STEPS if not given.steps or name in given.steps]
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="check-") as kept:
+    with tempfile.TemporaryDirectory(prefix="check-") as kept, _compiling_tests(chosen):
         run = Run(jobs=given.jobs, kept=Path(kept), quick=_quick_folder())
         for number, name in enumerate(chosen, start=1):
             step_begun = time.monotonic()
@@ -170,6 +171,26 @@ def _pytest(run: Run) -> tuple[str, ...]:
     # Who has nothing left takes over from who has: tests take from milliseconds to a minute.
     side_by_side = ("-n", str(run.jobs), "--dist", "worksteal")
     return "pytest", "-q", *side_by_side, f"--basetemp={run.kept / 'pytest'}"
+
+
+@contextmanager
+def _compiling_tests(steps: Sequence[str]) -> Iterator[None]:
+    """Meanwhile have the tests compiled, on a processor that the steps before them leave free.
+
+    Where nothing is compiled yet, as in CI, each of the workers would compile all of them.
+    """
+    if "tests" not in steps[1:]:
+        yield
+        return
+    words = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    quiet = subprocess.DEVNULL  # what is wrong with a test, the tests say
+    with subprocess.Popen(
+        words, cwd=ROOT, env=_environment(), stdin=quiet, stdout=quiet, stderr=quiet
+    ) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 def _quick_folder() -> str:
@@ -200,18 +221,20 @@ def _do(module: str, *words: str, **environment: str) -> None:
     _call([sys.executable, "-m", module, *words], environment)
 
 
-def _call(words: list[str], environment: dict[str, str]) -> None:
-    """Run a command that shows its own output; an empty value takes a variable away.
+def _environment(**changes: str) -> dict[str, str]:
+    """What a command knows; an empty value takes a variable away.
 
     Compiled modules are kept, whatever a container's image says: hundreds of processes start here,
     and each would compile them anew, which takes as long as most of them live.
     """
-    changed = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment}
+    changed = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **changes}
+    return {name: value for name, value in changed.items() if value}
+
+
+def _call(words: list[str], environment: dict[str, str]) -> None:
+    """Run a command that shows its own output."""
     with subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env={name: value for name, value in changed.items() if value},
-        stdin=subprocess.DEVNULL,
+        words, cwd=ROOT, env=_environment(**environment), stdin=subprocess.DEVNULL
     ) as process:
         try:
             code = process.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+import coverage
 import hypothesis
 import pytest
 
@@ -16,6 +17,16 @@ import pytest
 NOT_MEASURED = ("tests/benchmarks/", "tests/browser/", "tests/faults/", "tests/pooler/")
 _WHOLE = pytest.StashKey[bool]()
 _FIRST = "gw0"  # as xdist names its workers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End what pytest-cov begins in each worker before it knows that it is one.
+
+    It would measure for nobody whenever the worker's own measurement pauses.
+    """
+    early = coverage.Coverage.current()
+    if hasattr(config, "workerinput") and early is not None:
+        early.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from scripts.coverage_gate import COMPLETE, shortfalls
 from scripts.only_database import ABOUT_OTHER_THINGS, ALL_CASES, PROGRAMS, kept
 
@@ -95,3 +97,9 @@ def test_what_runs_once_more_on_another_server(root: Path) -> None:
     ]
     named = (name.partition("::")[0] for name in (*PROGRAMS, *ABOUT_OTHER_THINGS, *ALL_CASES))
     assert [] == [name for name in named if not (root / name).exists()]
+
+
+@pytest.mark.no_cover
+def test_what_is_not_measured_is_not_traced() -> None:
+    """A test that coverage leaves out costs nothing for it, in a worker of xdist neither."""
+    assert sys.gettrace() is None

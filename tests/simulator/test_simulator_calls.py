@@ -132,8 +132,9 @@ async def test_only_the_events_asked_for_are_reported(
     await _call(sim, StatusCallbackEvent=events)
     await _ended(sim, "completed")
 
-    assert [one.params["CallStatus"] for one in hook.received] == statuses
-    assert [one.params["SequenceNumber"] for one in hook.received] == [
+    received = await hook.count(len(statuses))
+    assert [one.params["CallStatus"] for one in received] == statuses
+    assert [one.params["SequenceNumber"] for one in received] == [
         str(number) for number in range(len(statuses))
     ]
 
