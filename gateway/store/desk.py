@@ -23,6 +23,16 @@ async def unread(db: Connection, organization_id: UUID) -> int:
     return count
 
 
+async def written_since(
+    db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID | None
+) -> int:
+    """How many messages of theirs came after one; None: how many there are."""
+    count: int = await db.fetchval(
+        _SQL["written_since"], organization_id, conversation_id, message_id
+    )
+    return count
+
+
 async def senders(db: Connection, organization_id: UUID) -> list[Row]:
     """`channel, address, is_default, provider` of the addresses that can be sent from."""
     return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]

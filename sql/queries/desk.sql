@@ -27,6 +27,13 @@ SELECT id, name, subject, content,
 FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
 
+-- name: written_since
+-- How many messages of theirs in conversation $2 are newer than message $3; null: all are.
+SELECT count(*)::integer FROM messages
+WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
+  AND ($3::uuid IS NULL OR (created_at, id) > (
+    SELECT s.created_at, s.id FROM messages s WHERE s.organization_id = $1 AND s.id = $3));
+
 -- name: message
 -- The conversation of a message.
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;

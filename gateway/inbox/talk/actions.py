@@ -19,14 +19,14 @@ async def read(visit: Visit) -> web.StreamResponse:
     """Mark a conversation as read, or as unread."""
     form = await visit.form()
     is_read = form.get("do") != "unread"
-    await page.changed(visit, {"read": is_read})
+    await page.changed(visit, form, {"read": is_read})
     if visit.is_fragment:
         return web.Response(status=204)
     return visit.redirect("" if not is_read else f"/c/{visit.id}")
 
 
 async def change(visit: Visit) -> web.StreamResponse:
-    """Close, reopen or assign a conversation."""
+    """Close, reopen or assign a conversation; it stays open if they have written meanwhile."""
     form = await visit.form()
     changes: dict[str, object] = {}
     if form.get("status") in ("open", "closed"):
@@ -35,10 +35,10 @@ async def change(visit: Visit) -> web.StreamResponse:
         given = form["assigned_to"]
         changes["assigned_to"] = None if not given else _id(given)
     try:
-        await page.changed(visit, changes)
+        is_done = await page.changed(visit, form, changes)
     except ConflictError:
         raise Problem(422, "This colleague is no longer a member of staff.") from None
-    return visit.redirect(f"/c/{visit.id}", done="saved")
+    return visit.redirect(f"/c/{visit.id}", done="saved" if is_done else "newer")
 
 
 async def cancel(visit: Visit) -> web.StreamResponse:
