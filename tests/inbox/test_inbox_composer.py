@@ -188,6 +188,28 @@ async def test_nobody_to_write_to(inbox: Inbox) -> None:
     assert "1 segment, UCS-2 because of “✓”, 8 of 1600 characters" == measured.words
 
 
+async def test_a_template_with_parts(inbox: Inbox, ask: Ask) -> None:
+    """A list and an object can be filled in, and the form says how."""
+    source = "{{ customer.name }}: {% for i in items %}{{ i }}; {% endfor %}{{ code }}"
+    made = await ask("POST", "/v1/templates", {"name": "order", "type": "sms", "content": source})
+    row = await stored(inbox)
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{row['conversation_id']}"
+    fields = {
+        "channel": "sms",
+        "template": made.body["id"],
+        "variables.customer": '{"name": "Ann"}',
+        "variables.items": '["tea","milk"]',
+        "variables.code": "007",
+    }
+    form = await reply(browser, path, **fields, do="check")
+    assert "Ann: tea; milk; 007" in form.words
+    assert 2 == form.words.count('is written as JSON, such as ["tea", "milk"]')
+    assert 303 == (await reply(browser, path, **fields)).status
+    (sent, _) = (await ask("GET", "/v1/messages")).body["data"]
+    assert "Ann: tea; milk; 007" == sent["body"]
+
+
 async def test_read_close_and_give(inbox: Inbox, ask: Ask) -> None:
     """Opening reads nothing by itself; buttons do. Closed, open, given, and to nobody."""
     row = await stored(inbox)

@@ -13,6 +13,7 @@ from aiohttp.web import FileField
 from multidict import MultiMapping
 
 from gateway.inbox.clock import zone_of
+from gateway.inbox.forms import variable
 from gateway.problems import FieldError, invalid
 
 _VARIABLE, _OFFERED = "variables.", "offered."
@@ -98,7 +99,9 @@ class Typed:
         }
         if self.template:
             # an empty field means a missing variable
-            filled = {name: value for name, value in self.variables.items() if value.strip()}
+            filled = {
+                name: variable(value) for name, value in self.variables.items() if value.strip()
+            }
             said |= {"template": self.template, "variables": filled}
         else:
             said["body"] = self.body if self.body.strip() else None
