@@ -230,7 +230,9 @@ async def test_read_close_and_give(inbox: Inbox, ask: Ask) -> None:
     )
     mine = await browser.get("?who=me&status=all")
     assert "Closed" in mine.words
-    for nobody in (str(uuid4()), "x"):
+    owner = await inbox.value("SELECT id FROM auth_users WHERE email = 'owner@alpha.example.com'")
+    await inbox.change("UPDATE auth_users SET is_active = false WHERE id = $1", owner)
+    for nobody in (str(uuid4()), str(owner), "x"):
         assert 422 == (await browser.post(f"{path}/change", {"assigned_to": nobody})).status
     await browser.post(f"{path}/change", {"assigned_to": ""})
     (found,) = (await ask("GET", "/v1/conversations")).body["data"]

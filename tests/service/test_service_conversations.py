@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -212,8 +212,19 @@ async def test_reading_closing_and_opening(gateway: Gateway, ask: Ask) -> None:
     opened = (await ask("GET", path)).body
     assert (1, "open") == (opened["unread_count"], opened["status"])
     wrong = await ask("PATCH", path, {"assigned_to": str(uuid4())})
-    assert {"assigned_to": "is not a member of staff of your organization"} == wrong.fields()
+    refused = {"assigned_to": "is not an active member of staff of your organization"}
+    assert refused == wrong.fields()
     assert 422 == (await ask("PATCH", path, {"status": None})).status
+    member = "SELECT id FROM auth_users WHERE email = 'member@alpha.example.com'"
+    other = "SELECT id FROM auth_users WHERE email = 'member@beta.example.com'"
+    async with gateway.database.as_service() as db:
+        theirs, ours = str(await db.fetchval(other)), str(await db.fetchval(member))
+    assert 200 == (await ask("PATCH", path, {"assigned_to": ours})).status
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE auth_users SET is_active = false WHERE id = $1", UUID(ours))
+    for colleague in (ours, theirs):
+        wrong = await ask("PATCH", path, {"assigned_to": colleague})
+        assert (422, refused) == (wrong.status, wrong.fields())
 
 
 async def test_replies(gateway: Gateway, ask: Ask) -> None:
