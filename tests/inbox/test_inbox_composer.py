@@ -11,7 +11,7 @@ import pytest
 
 from channels.model import Channel
 from gateway.manage import setup
-from tests.inbox.conftest import ORIGIN, Inbox
+from tests.inbox.conftest import ORIGIN, Inbox, Shown
 from tests.inbox.talking import ANN, MEMBER, hidden, reply, send, stored
 from tests.service.conftest import Ask
 from tests.service.wires import connect, from_meta, whatsapp_post, whatsapp_text, whatsapp_value
@@ -208,6 +208,36 @@ async def test_a_template_with_parts(inbox: Inbox, ask: Ask) -> None:
     assert 303 == (await reply(browser, path, **fields)).status
     (sent, _) = (await ask("GET", "/v1/messages")).body["data"]
     assert "Ann: tea; milk; 007" == sent["body"]
+
+
+async def test_a_template_that_a_colleague_changes(inbox: Inbox, ask: Ask) -> None:
+    """What leaves is what was seen: a template that says something else by now is shown once more,
+    and sent if it is pressed again. That it is used meanwhile changes nothing."""
+    given = {"name": "hello", "type": "sms", "content": "Hello {{ who }}"}
+    made = (await ask("POST", "/v1/templates", given)).body
+    row = await stored(inbox)
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{row['conversation_id']}"
+    fields = {"channel": "sms", "template": made["id"], "variables.who": "Ann"}
+
+    async def press(do: str, form: Shown) -> Shown:
+        known = {name: hidden(form, name) for name in ("key", "version")}
+        return await browser.post(f"{path}/reply", fields | known | {"do": do})
+
+    form = await browser.post(f"{path}/compose", fields)
+    await inbox.change("UPDATE message_templates SET usage_count = 5, updated_at = now()")
+    form = await press("check", form)
+    assert "Hello Ann" in form.words
+    await ask("PATCH", f"/v1/templates/{made['id']}", {"content": "Bye {{ who }}"})
+    again = await press("send", form)
+    assert (422, 1) == (again.status, await inbox.value("SELECT count(*) FROM messages"))
+    assert "Template: Says something else by now" in again.words
+    assert "Bye Ann" in again.words
+    assert 303 == (await press("send", again)).status
+    await ask("PATCH", f"/v1/templates/{made['id']}", {"content": "Off {{ who }}"})
+    assert 303 == (await press("send", again)).status  # it was sent already
+    (sent, _) = (await ask("GET", "/v1/messages")).body["data"]
+    assert "Bye Ann" == sent["body"]
 
 
 async def test_read_close_and_give(inbox: Inbox, ask: Ask) -> None:

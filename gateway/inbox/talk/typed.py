@@ -35,13 +35,14 @@ class Typed:
     """The fields of the form as they stand; `send_at` as a browser writes a local time.
 
     `zone` is the one that the form names beside it: the viewer's may be another by now. `offered`
-    is what the form had in fields that nobody need fill in.
+    is what the form had in fields that nobody need fill in, `version` that of the template's text.
     """
 
     channel: str = ""
     from_: str = ""
     to: str = ""
     template: str = ""
+    version: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     body: str = ""
@@ -65,6 +66,7 @@ class Typed:
             from_=text("from").strip(),
             to=text("to").strip(),
             template=text("template"),
+            version=text("version"),
             variables=_group(given, _VARIABLE),
             subject=text("subject").strip(),
             body=text("body").replace("\r\n", "\n"),
