@@ -29,7 +29,7 @@ from gateway.observability.metrics import Metrics
 from gateway.problems import Problem, invalid, not_found
 from gateway.shapes.messages import SendRequest
 from gateway.store import messages
-from gateway.store.database import Caller, Database
+from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.errors import NOT_STORED, ConflictError, RefusedError
 
 _log = logger(__name__)
@@ -130,6 +130,8 @@ class Accepting:
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."
             )
+        if repeating.is_test(old) and not (isinstance(caller, ApiKey) and caller.is_test):
+            raise Problem(409, "A test key sent this message: nobody is to get it, now or later.")
         try:
             before = parts.read(said)
         except parts.OddPartsError:

@@ -72,16 +72,20 @@ async def compose_template(
     variables: Mapping[str, Any],
     attachments: Sequence[Attachment] = (),
     characters: int | None = None,
+    subject: str | None = None,
 ) -> Content:
     """Render a template into the content of its channel; raises `ComposeError`.
+
+    A `subject` stands in place of the template's, and is text.
 
     Raises `Problem` 503 when too many renderings wait.
     """
     rendering = _Rendering(renderer, variables)
     is_html = template.channel is Channel.EMAIL and email.looks_like_html(template.source)
     text = await rendering.text("template", template.source, html=is_html)
-    subject = None
-    if template.subject is not None and template.channel is Channel.EMAIL:
+    if template.channel is not Channel.EMAIL:
+        subject = None
+    elif subject is None and template.subject is not None:
         subject = await rendering.text("template", template.subject)
     options = await rendering.options(template.channel, template.options)
     rendering.raise_errors()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.model import Channel, Status
-from gateway.accept.repeating import callers_own
+from gateway.accept.repeating import OF_A_TEST, callers_own
 from gateway.consent import standing
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
@@ -44,7 +44,11 @@ def row_of(due: Due) -> Row:
         "body": step["body"],
         "html_body": step["html_body"],
         "attachments": [],
-        "metadata": callers_own(due.metadata) | {"fallback_of": str(due.message_id)},
+        "metadata": {
+            **callers_own(due.metadata),
+            "fallback_of": str(due.message_id),
+            **(OF_A_TEST if due.is_test else {}),
+        },
         "template_id": _uuid(step["template_id"]),
         "reference": due.reference,
         "send_at": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -19,6 +19,8 @@ from gateway.store.values import Row
 
 # What we note in the metadata of a message ourselves.
 _OURS = ("provider", "reply_to", "fallback_of")
+# What it has from the beginning where a test key sent it: nobody is to get it, now or later.
+OF_A_TEST: Final[Mapping[str, Any]] = {"provider": {"test": True}}
 
 
 def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
@@ -52,6 +54,13 @@ def callers_own(metadata: Any) -> Row:  # noqa: ANN401 - any JSON
     """A stored message's metadata as its caller gave it."""
     given = metadata if isinstance(metadata, dict) else {}
     return {name: value for name, value in given.items() if name not in _OURS}
+
+
+def is_test(old: Row) -> bool:
+    """Whether a test key sent it."""
+    kept = old["metadata"]
+    told = kept.get("provider") if isinstance(kept, dict) else None
+    return isinstance(told, dict) and told.get("test") is True
 
 
 def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON

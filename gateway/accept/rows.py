@@ -16,6 +16,7 @@ from gateway.accept.draft import Draft
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
+from gateway.accept.repeating import OF_A_TEST
 from gateway.consent import standing
 from gateway.ids import derived_id, new_id
 from gateway.media.files import Files, as_rows
@@ -89,6 +90,7 @@ class Rows:
         message_id = new_id()
         files, media = await self._files(caller, message_id, content.attachments)
         lead_id, client_id = draft.owners
+        is_test = isinstance(caller, ApiKey) and caller.is_test
         return {
             "id": message_id,
             "channel": request.channel,
@@ -100,7 +102,7 @@ class Rows:
             "body": content.body,
             "html_body": content.html_body,
             "attachments": files,
-            "metadata": request.metadata,
+            "metadata": {**request.metadata, **OF_A_TEST} if is_test else request.metadata,
             "template_id": draft.template_id,
             "reference": request.reference,
             "send_at": request.send_at,
@@ -110,7 +112,7 @@ class Rows:
             "sender_id": draft.sender_id,
             "provider": draft.provider,
             "priority": _PRIORITIES[request.priority],
-            "is_test": isinstance(caller, ApiKey) and caller.is_test,
+            "is_test": is_test,
             "event_id": event_id_of(message_id, _ACCEPTED),
             "source": "api",
             "place": Place(

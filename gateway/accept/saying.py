@@ -95,10 +95,11 @@ async def _said(
         return await _text(renderer, request, template, given, files, characters)
     if template is None:
         return Composed()
-    if request.options or request.subject is not None:
-        subject = template.subject if request.subject is None else request.subject
-        template = replace(template, options=given, subject=subject)
-    content = await compose_template(renderer, template, request.variables, files, characters)
+    if request.options:
+        template = replace(template, options=given)
+    content = await compose_template(
+        renderer, template, request.variables, files, characters, request.subject
+    )
     return Composed(content=content, template_id=template.id, options=given)
 
 

@@ -14,6 +14,7 @@ from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
+from gateway.manage import colleagues
 from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
@@ -104,15 +105,17 @@ async def reply(call: Call) -> web.Response:
 async def change(call: Call) -> web.Response:
     """Close or open it, assign it, mark it as read or unread."""
     changes = call.body.model_dump(mode="json", exclude_unset=True)
+    database = call.services.database
+    if not await colleagues.can_be_given(database, call.caller, call.body.assigned_to):
+        raise _no_colleague()
     try:
-        async with call.services.database.as_caller(call.caller) as db:
+        async with database.as_caller(call.caller) as db:
             row = await _known(call, db)
             if not await conversations.change(db, call.organization_id, row["id"], changes):
                 raise changed_meanwhile()
             row = await _known(call, db)
-    except ConflictError:
-        text = "is not a member of staff of your organization"
-        raise invalid([FieldError("assigned_to", text)]) from None
+    except ConflictError:  # deleted meanwhile
+        raise _no_colleague() from None
     return respond(shown_conversation(row))
 
 
@@ -183,6 +186,11 @@ def _assignee(call: Call, wanted: UUID | str | None) -> UUID | None:
     if not isinstance(call.caller, Staff):
         raise invalid([FieldError("assigned_to", "me: an API key is not a member of staff")])
     return call.caller.id
+
+
+def _no_colleague() -> Problem:
+    text = "is not an active member of staff of your organization"
+    return invalid([FieldError("assigned_to", text)])
 
 
 async def _not_linked(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from multidict import MultiDictProxy
 from pydantic import BaseModel
 
-from gateway.problems import FieldError
+from gateway.problems import FieldError, Problem
 from gateway.store.values import as_json_bytes
-from gateway.web.http import read_json
+from gateway.web.http import parse_json, read_json
 
 Fields = MultiDictProxy[str]
 
@@ -51,6 +51,21 @@ def read(model: type[M], values: Mapping[str, object]) -> M:
 def text(form: Fields, name: str) -> str | None:
     """A line without the spaces around it; None for an empty one."""
     return form.get(name, "").strip() or None
+
+
+def variable(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """A template's variable: a list or an object where that is written as JSON, else the text.
+
+    A number stays as it was typed: 007 or 12.50.
+    """
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    try:
+        found = parse_json(text.encode())
+        as_json_bytes(found)
+    except (Problem, TypeError, ValueError):
+        return text
+    return found
 
 
 def lines(form: Fields, name: str) -> str:

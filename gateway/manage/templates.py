@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,10 @@ _TRIES = 5
 # How many messages let go of a template in one transaction, which has them locked meanwhile; and
 # with the template itself.
 _AT_ONCE, _FEW = 500, 2000
+# What leaves no trace in the text, with the blanks that it takes along.
+_TAG = re.compile(r"(?:\s*\{[{%#]-|\{[{%#]).*?(?:-[}%#]\}\s*|[}%#]\})", re.DOTALL)
+# Characters of a subject's source: as many as may be given, and those that tell a place in it.
+_LONGEST, _SHOWN = 1000, 30
 
 
 async def search(
@@ -186,8 +191,8 @@ async def variables(
     errors = options.check(channel, columns["options"])
     if subject is not None and channel is not Channel.EMAIL:
         errors.append(FieldError("subject", "belongs to e-mail templates only"))
-    if subject is None and channel is Channel.EMAIL:
-        errors.append(FieldError("subject", "is missing: an e-mail has one"))
+    if channel is Channel.EMAIL and (wrong := _no_subject(subject or "")):
+        errors.append(FieldError("subject", wrong))
     is_html = channel is Channel.EMAIL and email.looks_like_html(columns["content"])
     sources = [("content", columns["content"], is_html)]
     if subject is not None:
@@ -205,6 +210,18 @@ async def variables(
     if errors:
         raise invalid(errors)
     return sorted(used)
+
+
+def _no_subject(source: str) -> str | None:
+    """Why no mail can have the subject that this becomes, whatever the variables are."""
+    if not source.strip(" "):
+        return "is missing: an e-mail has one"
+    written = _TAG.sub("", source[:_LONGEST])
+    at = next((n for n, each in enumerate(written) if email.is_control(each)), None)
+    if at is None:
+        return None
+    where = f"after “{written[max(at - _SHOWN, 0) : at]}”" if at else "at its beginning"
+    return f"has a line break or a control character {where}: it must be one line"
 
 
 def _renderer(services: Services, caller: Caller) -> Renderer:

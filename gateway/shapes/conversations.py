@@ -75,7 +75,9 @@ class ConversationPatch(Shape):
     """Only what is given changes."""
 
     status: Given[ConversationStatus] = None
-    assigned_to: UUID | None = Field(None, description="`auth_users.id`; null: nobody")
+    assigned_to: UUID | None = Field(
+        None, description="`auth_users.id` of active staff; null: nobody"
+    )
     read: Given[bool] = Field(None, description="true: nothing is unread; false: something is")
 
 

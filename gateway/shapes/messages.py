@@ -84,7 +84,9 @@ class SendRequest(Shape):
     )
     variables: dict[str, Any] = Field(default_factory=dict)
     body: Text | None = None
-    subject: Text | None = None
+    subject: Text | None = Field(
+        default=None, description="of an e-mail; in place of a `template`'s own, and never rendered"
+    )
     html_body: Text | None = None
     attachments: list[AttachmentIn] | None = None
     options: JsonObject | None = Field(

@@ -28,5 +28,11 @@ async def still_known(db: Connection, callers: Collection[Caller]) -> set[Caller
     }
 
 
+async def is_colleague(db: Connection, organization_id: UUID, staff_id: UUID) -> bool:
+    """Whether this is a member of staff of the organization, and active."""
+    found: bool = await db.fetchval(_SQL["is_colleague"], organization_id, staff_id)
+    return found
+
+
 def _pairs(rows: Sequence[Record]) -> set[tuple[UUID, UUID]]:
     return {(row[0], row[1]) for row in rows}

@@ -203,10 +203,17 @@ async def reply(
     return dict(row) if row else None
 
 
+async def hold(db: Connection, organization_id: UUID, conversation_id: UUID) -> None:
+    """From here on nothing is said in it until this transaction is over."""
+    await db.execute(_SQL["hold"], organization_id, [conversation_id])
+
+
 async def change(
     db: Connection, organization_id: UUID, conversation_id: UUID, changes: Mapping[str, Any]
 ) -> bool:
     """Change `status`, `assigned_to` and `read`, as given; False where there is none.
+
+    As many as `unseen` stay unread where it becomes read.
 
     Raises `ConflictError` for an assignee who is not staff of the organization.
     """

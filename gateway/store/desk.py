@@ -23,13 +23,23 @@ async def unread(db: Connection, organization_id: UUID) -> int:
     return count
 
 
+async def written_since(
+    db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID | None
+) -> int:
+    """How many messages of theirs came after one; None: how many there are."""
+    count: int = await db.fetchval(
+        _SQL["written_since"], organization_id, conversation_id, message_id
+    )
+    return count
+
+
 async def senders(db: Connection, organization_id: UUID) -> list[Row]:
     """`channel, address, is_default, provider` of the addresses that can be sent from."""
     return [dict(row) for row in await db.fetch(_SQL["senders"], organization_id)]
 
 
 async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
-    """`id, name, subject, content, variables` of a channel's active templates, by name."""
+    """`id, name, subject, content, version, variables` of a channel's active templates, by name."""
     return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
 
 

@@ -29,6 +29,7 @@ _RINGING: Final = {
     "ringing": "is ringing",
     "in-progress": "is going on",
 }
+A_TEST: Final = "To reach people, send it with an API key that is not for tests."
 _SPAM_FOLDER = "If the person does not find it, ask them to look among spam or junk."
 
 
@@ -108,7 +109,7 @@ def delivered(story: Story, what: str, zone: tzinfo) -> Said:
     if story.told.get("test") is True:
         return (
             f"{what} was a test: it counts as delivered, and nobody got it.",
-            "To reach people, send it with an API key that is not for tests.",
+            A_TEST,
         )
     at = f" on {when(row['delivered_at'], zone)}" if row["delivered_at"] else ""
     if story.channel == "call":

@@ -227,6 +227,8 @@ def _failed(story: Story, zone: tzinfo) -> Said:
     text = f"{what(story)} failed{at} and {verb}. {reason.text}"
     if any(retry.status != "canceled" for retry in story.retries):
         return text, "It was sent again already: look at the new message, named below."
+    if story.told.get("test") is True:
+        return text, arrived.A_TEST
     if row["error_code"] == "suppressed" and not story.suppressions:
         return text, "They may be written to again by now: send it anew."
     return text, reason.advice

@@ -107,12 +107,13 @@ FROM leads WHERE organization_id = $1 AND id = $2;
 -- $3: json object with the columns that the caller gave; the others take their defaults.
 INSERT INTO leads (
   id, organization_id, first_name, last_name, email, phone, source, source_details, utm_source,
-  utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to, custom_fields, notes
+  utm_medium, utm_campaign, status, tags, lead_score, ai_score, assigned_to, custom_fields, notes,
+  converted_at
 )
 SELECT $2, $1, first_name, last_name, email, phone, coalesce(source, 'manual'),
   coalesce(source_details, '{}'), utm_source, utm_medium, utm_campaign, coalesce(status, 'new'),
   coalesce(tags, '{}'), coalesce(lead_score, 0), ai_score, assigned_to,
-  coalesce(custom_fields, '{}'), notes
+  coalesce(custom_fields, '{}'), notes, CASE WHEN status = 'converted' THEN now() END
 FROM jsonb_populate_record(NULL::leads, $3::jsonb)
 RETURNING id;
 

@@ -152,15 +152,16 @@ SELECT id, channel, direction, subject, left(body, 1000) AS body, attachments, s
 FROM messages WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: change
--- $3: json object; keys that it does not have keep their value. Read means nothing is unread;
--- unread, that something is.
+-- $3: json object; keys that it does not have keep their value. Read means nothing is unread but what
+-- was `unseen`; unread, that something is.
 UPDATE gateway.conversations SET
   status = CASE WHEN $3::jsonb ? 'status' THEN $3::jsonb ->> 'status' ELSE status END,
   assigned_to = CASE WHEN $3::jsonb ? 'assigned_to' THEN ($3::jsonb ->> 'assigned_to')::uuid
     ELSE assigned_to END,
   unread_count = CASE
     WHEN NOT $3::jsonb ? 'read' THEN unread_count
-    WHEN ($3::jsonb -> 'read')::boolean THEN 0
+    WHEN ($3::jsonb -> 'read')::boolean
+      THEN least(unread_count, coalesce(($3::jsonb -> 'unseen')::integer, 0))
     ELSE greatest(unread_count, 1) END
 WHERE organization_id = $1 AND id = $2 AND merged_into IS NULL
 RETURNING id;

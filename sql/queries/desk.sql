@@ -21,11 +21,19 @@ WHERE s.organization_id = $1 AND s.is_active AND a.is_active
 ORDER BY s.channel, s.is_default DESC, s.address LIMIT 500;
 
 -- name: templates
--- The templates of a channel, by name.
-SELECT id, name, subject, content,
+-- The templates of a channel, by name; `version` is another one once a template says something else, which
+-- its `updated_at` does not tell: its uses are counted, too.
+SELECT id, name, subject, content, md5(ROW(subject, content, options)::text) AS version,
   ARRAY(SELECT each FROM unnest(variables) AS each WHERE each IS NOT NULL) AS variables
 FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
+
+-- name: written_since
+-- How many messages of theirs in conversation $2 are newer than message $3; null: all are.
+SELECT count(*)::integer FROM messages
+WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
+  AND ($3::uuid IS NULL OR (created_at, id) > (
+    SELECT s.created_at, s.id FROM messages s WHERE s.organization_id = $1 AND s.id = $3));
 
 -- name: message
 -- The conversation of a message.

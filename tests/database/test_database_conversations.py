@@ -292,6 +292,21 @@ async def test_a_message_without_a_time(two: Connection) -> None:
     assert stored["conversation_id"] == await two.fetchval("SELECT id FROM gateway.conversations")
 
 
+async def test_what_is_deleted_is_not_unread(two: Connection) -> None:
+    """Where another program has deleted everything that was said nothing is unread; where something
+    is left, as much as was."""
+    (ann,), (ben,) = [await place(two, at(each)) for each in (ANN, BEN)]
+    kept = [await message(two, ann.conversation_id, ANN) for _ in range(2)]
+    gone = [await message(two, ben.conversation_id, BEN) for _ in range(2)]
+    await two.execute("UPDATE gateway.conversations SET unread_count = 2")
+    await two.execute("DELETE FROM messages WHERE id = ANY ($1)", [kept[0], *gone])
+    counts = "SELECT id, unread_count FROM gateway.conversations"
+    unread = {row["id"]: row["unread_count"] for row in await two.fetch(counts)}
+    assert {ann.conversation_id: 2, ben.conversation_id: 0} == unread
+    await two.execute("DELETE FROM organizations WHERE id = $1", A)
+    assert [] == await two.fetch(counts)
+
+
 async def test_what_staff_change_is_audited(two: Connection) -> None:
     """Assigning, closing and merging are on the trail; a new message is not."""
     (one,), (other,) = await place(two, at(ANN)), await place(two, at(BEN))

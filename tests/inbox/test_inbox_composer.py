@@ -11,7 +11,7 @@ import pytest
 
 from channels.model import Channel
 from gateway.manage import setup
-from tests.inbox.conftest import ORIGIN, Inbox
+from tests.inbox.conftest import ORIGIN, Inbox, Shown
 from tests.inbox.talking import ANN, MEMBER, hidden, reply, send, stored
 from tests.service.conftest import Ask
 from tests.service.wires import connect, from_meta, whatsapp_post, whatsapp_text, whatsapp_value
@@ -188,6 +188,58 @@ async def test_nobody_to_write_to(inbox: Inbox) -> None:
     assert "1 segment, UCS-2 because of “✓”, 8 of 1600 characters" == measured.words
 
 
+async def test_a_template_with_parts(inbox: Inbox, ask: Ask) -> None:
+    """A list and an object can be filled in, and the form says how."""
+    source = "{{ customer.name }}: {% for i in items %}{{ i }}; {% endfor %}{{ code }}"
+    made = await ask("POST", "/v1/templates", {"name": "order", "type": "sms", "content": source})
+    row = await stored(inbox)
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{row['conversation_id']}"
+    fields = {
+        "channel": "sms",
+        "template": made.body["id"],
+        "variables.customer": '{"name": "Ann"}',
+        "variables.items": '["tea","milk"]',
+        "variables.code": "007",
+    }
+    form = await reply(browser, path, **fields, do="check")
+    assert "Ann: tea; milk; 007" in form.words
+    assert 2 == form.words.count('is written as JSON, such as ["tea", "milk"]')
+    assert 303 == (await reply(browser, path, **fields)).status
+    (sent, _) = (await ask("GET", "/v1/messages")).body["data"]
+    assert "Ann: tea; milk; 007" == sent["body"]
+
+
+async def test_a_template_that_a_colleague_changes(inbox: Inbox, ask: Ask) -> None:
+    """What leaves is what was seen: a template that says something else by now is shown once more,
+    and sent if it is pressed again. That it is used meanwhile changes nothing."""
+    given = {"name": "hello", "type": "sms", "content": "Hello {{ who }}"}
+    made = (await ask("POST", "/v1/templates", given)).body
+    row = await stored(inbox)
+    browser = await inbox.signed_in(MEMBER)
+    path = f"/c/{row['conversation_id']}"
+    fields = {"channel": "sms", "template": made["id"], "variables.who": "Ann"}
+
+    async def press(do: str, form: Shown) -> Shown:
+        known = {name: hidden(form, name) for name in ("key", "version")}
+        return await browser.post(f"{path}/reply", fields | known | {"do": do})
+
+    form = await browser.post(f"{path}/compose", fields)
+    await inbox.change("UPDATE message_templates SET usage_count = 5, updated_at = now()")
+    form = await press("check", form)
+    assert "Hello Ann" in form.words
+    await ask("PATCH", f"/v1/templates/{made['id']}", {"content": "Bye {{ who }}"})
+    again = await press("send", form)
+    assert (422, 1) == (again.status, await inbox.value("SELECT count(*) FROM messages"))
+    assert "Template: Says something else by now" in again.words
+    assert "Bye Ann" in again.words
+    assert 303 == (await press("send", again)).status
+    await ask("PATCH", f"/v1/templates/{made['id']}", {"content": "Off {{ who }}"})
+    assert 303 == (await press("send", again)).status  # it was sent already
+    (sent, _) = (await ask("GET", "/v1/messages")).body["data"]
+    assert "Bye Ann" == sent["body"]
+
+
 async def test_read_close_and_give(inbox: Inbox, ask: Ask) -> None:
     """Opening reads nothing by itself; buttons do. Closed, open, given, and to nobody."""
     row = await stored(inbox)
@@ -208,7 +260,9 @@ async def test_read_close_and_give(inbox: Inbox, ask: Ask) -> None:
     )
     mine = await browser.get("?who=me&status=all")
     assert "Closed" in mine.words
-    for nobody in (str(uuid4()), "x"):
+    owner = await inbox.value("SELECT id FROM auth_users WHERE email = 'owner@alpha.example.com'")
+    await inbox.change("UPDATE auth_users SET is_active = false WHERE id = $1", owner)
+    for nobody in (str(uuid4()), str(owner), "x"):
         assert 422 == (await browser.post(f"{path}/change", {"assigned_to": nobody})).status
     await browser.post(f"{path}/change", {"assigned_to": ""})
     (found,) = (await ask("GET", "/v1/conversations")).body["data"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.inbox.conftest import ORIGIN, Browser, Inbox
 from tests.inbox.talking import ANN, MEMBER, send
 from tests.service.conftest import Ask
@@ -137,3 +139,27 @@ async def test_of_a_test_key(inbox: Inbox, ask: Ask) -> None:
     browser = await inbox.signed_in(MEMBER)
     shown = await browser.get(f"/m/{message['id']}", HX_Request="true")
     assert "Test: delivered to nobody" in shown.words
+
+
+@pytest.mark.parametrize(
+    ("send_at", "waiting"),
+    [({}, "waiting to be sent"), ({"send_at": "2090-01-01T12:00:00Z"}, "scheduled")],
+)
+async def test_of_a_test_key_from_the_beginning(
+    inbox: Inbox, ask: Ask, send_at: dict[str, str], waiting: str
+) -> None:
+    """While it waits, and where it has failed, too; it has no button that would send it to
+    somebody."""
+    request = {"channel": "sms", "to": ANN, "body": "Hello"} | send_at
+    message = (await ask("POST", "/v1/messages", request, key=inbox.gateway.a.test_key)).body
+    browser = await inbox.signed_in(MEMBER)
+    shown = await browser.get(f"/m/{message['id']}", HX_Request="true")
+    assert f"Test: {waiting}" in shown.words
+    await inbox.change("UPDATE messages SET status = 'failed', error_code = 'expired'")
+    shown = await browser.get(f"/m/{message['id']}", HX_Request="true")
+    assert "Test: not delivered" in shown.words
+    assert "A test key sent it: nobody was to get it." in shown.words
+    assert "Send it again" not in shown.words
+    assert not await can_retry(browser, message)
+    assert 409 == (await browser.post(f"/m/{message['id']}/retry")).status
+    assert [] == await retries(ask, message["id"])

@@ -100,6 +100,56 @@ async def test_looking_marks_nothing_as_read(browser: Browser, talk: Talk) -> No
     assert (204, "") == (quiet.status, quiet.text)
 
 
+def seen_by(shown: Shown) -> str:
+    """The newest message that a page shows, as its buttons say it."""
+    (found,) = set(re.findall(r'name="seen" value="([^"]*)"', shown.text))
+    return str(found)
+
+
+@pytest.mark.parametrize("button", ["read", "change"])
+async def test_what_came_since_is_not_overlooked(
+    browser: Browser, talk: Talk, inbox: Inbox, button: str
+) -> None:
+    """Who presses a button on a page that is old by now neither closes nor reads what came since:
+    the conversation stays open, and that is unread."""
+    where = await talk.conversation(await talk.hears("hello"))
+    old = seen_by(await browser.get(f"/c/{where}"))
+    await talk.hears("and another thing")
+    fields = {"seen": old} | ({"do": "read"} if button == "read" else {"status": "closed"})
+    answer = await browser.post(f"/c/{where}/{button}", fields)
+    shown = await browser.get(answer.location.removeprefix("/gw/inbox"))
+    state = "SELECT status || ' ' || unread_count FROM gateway.conversations"
+
+    assert (303, button == "change") == (answer.status, "They have written since" in shown.words)
+    assert ("open 1" if button == "read" else "open 2") == await inbox.value(state)
+    assert "and another thing" in shown.words
+    await browser.post(f"/c/{where}/{button}", fields | {"seen": seen_by(shown)})
+    assert ("open 0" if button == "read" else "closed 2") == await inbox.value(state)
+
+
+async def test_what_came_to_a_page_without_messages(
+    browser: Browser, talk: Talk, inbox: Inbox
+) -> None:
+    """Where nothing had been said, whatever is said since is new; whatever a form says instead of a
+    message closes nothing."""
+    where = await talk.conversation(await talk.hears("hello"))
+    for seen in ("", "nonsense"):
+        await browser.post(f"/c/{where}/change", {"seen": seen, "status": "closed"})
+        assert "open" == await inbox.value("SELECT status FROM gateway.conversations")
+    await inbox.change("DELETE FROM messages")
+    assert "" == seen_by(await browser.get(f"/c/{where}"))
+    await browser.post(f"/c/{where}/change", {"seen": "", "status": "closed"})
+    assert "closed" == await inbox.value("SELECT status FROM gateway.conversations")
+
+
+async def test_what_is_unread_is_found(browser: Browser, talk: Talk) -> None:
+    """Where it is closed, too."""
+    where = await talk.conversation(await talk.hears("hello"))
+    await browser.post(f"/c/{where}/change", {"status": "closed"})
+    for query, is_there in (("?unread=1", True), ("?unread=1&status=closed", True), ("", False)):
+        assert is_there is (f'id="c-{where}"' in (await browser.get(query)).text), query
+
+
 async def test_a_reply_is_sent_once(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """To the number that wrote, from the one that was written to; the same form twice is one."""
     where = await talk.conversation(await talk.hears("hello"))

@@ -13,8 +13,9 @@ import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import MultiDict
+from multidict import MultiDict, MultiDictProxy
 
+from gateway.inbox.admin import template_form
 from gateway.inbox.talk.listing import STATUSES, Wanted
 from gateway.inbox.talk.thread import by_day
 from gateway.inbox.talk.typed import Typed
@@ -86,8 +87,27 @@ def test_every_form_is_read(given_form: dict[str, str], zone: ZoneInfo) -> None:
     assert refused in ([], ["send_at"])
     assert None not in said.values()
     assert not {"template", "body"} <= said.keys()
-    assert all(value.strip() for value in said.get("variables", {}).values())
+    for value in said.get("variables", {}).values():
+        assert isinstance(value, list | dict) or value.strip()
     assert "subject" not in said or said["channel"] == "email"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('["tea", 1, null]', ["tea", 1, None]),
+        (' {"name": "Ann"} ', {"name": "Ann"}),
+        *((text, text) for text in ("007", "12.50", "true", "null", '"tea"', " a ", "[soon]", "{")),
+        *((text, text) for text in ("[" * 300 + "]" * 300, f"[{10**30}]", '["\ud800"]', "[NaN]")),
+    ],
+)
+def test_variables(written: str, read: object) -> None:
+    """A list or an object in JSON is one; whatever else was typed is that text, a number, too. The
+    same for who writes with a template and for who tries it."""
+    typed = Typed.of({"template": "t", "variables.x": written})
+    form: MultiDict[str] = MultiDict({"variables.x": written})
+    assert {"x": read} == typed.as_json(TOKYO)["variables"]
+    assert {"x": read} == template_form.values(MultiDictProxy(form))
 
 
 def test_a_form() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from channels.model import Channel
 from tests.service.conftest import Ask, Gateway
+from tests.service.test_service_held import until
 from tests.service.wires import (
     by_smtp,
     connect,
@@ -213,8 +214,19 @@ async def test_reading_closing_and_opening(gateway: Gateway, ask: Ask) -> None:
     opened = (await ask("GET", path)).body
     assert (1, "open") == (opened["unread_count"], opened["status"])
     wrong = await ask("PATCH", path, {"assigned_to": str(uuid4())})
-    assert {"assigned_to": "is not a member of staff of your organization"} == wrong.fields()
+    refused = {"assigned_to": "is not an active member of staff of your organization"}
+    assert refused == wrong.fields()
     assert 422 == (await ask("PATCH", path, {"status": None})).status
+    member = "SELECT id FROM auth_users WHERE email = 'member@alpha.example.com'"
+    other = "SELECT id FROM auth_users WHERE email = 'member@beta.example.com'"
+    async with gateway.database.as_service() as db:
+        theirs, ours = str(await db.fetchval(other)), str(await db.fetchval(member))
+    assert 200 == (await ask("PATCH", path, {"assigned_to": ours})).status
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE auth_users SET is_active = false WHERE id = $1", UUID(ours))
+    for colleague in (ours, theirs):
+        wrong = await ask("PATCH", path, {"assigned_to": colleague})
+        assert (422, refused) == (wrong.status, wrong.fields())
 
 
 async def test_replies(gateway: Gateway, ask: Ask) -> None:
@@ -313,6 +325,45 @@ async def test_an_answer_over_rcs(gateway: Gateway, ask: Ask) -> None:
     path = f"/v1/conversations/{sent.body['conversation_id']}/messages"
     reply = await ask("POST", path, {"body": "See you"})
     assert (ANN, "+15551230001") == (reply.body["to_address"], reply.body["from_address"])
+
+
+@pytest.mark.parametrize("kind", ["lead", "client"])
+async def test_what_is_said_with_a_linked_contact_is_theirs(
+    gateway: Gateway, ask: Ask, kind: str
+) -> None:
+    """In a conversation that somebody has linked, what is said with an address of nobody's is the
+    contact's: a reply, an answer, and a message to the address; it is noted when they were written
+    to. What belongs to the owner of an address stays theirs."""
+    await by_sms(gateway)
+    (found,) = await listed(ask)
+    path = f"/v1/conversations/{found['id']}"
+    known = {"first_name": "Eve", "last_name": "X", "email": "eve@c.example"}
+    contact = (await ask("POST", f"/v1/{kind}s", known)).body["id"]
+    assert 200 == (await ask("POST", f"{path}/link", {f"{kind}_id": contact})).status
+    reply = await ask("POST", f"{path}/messages", {"body": "Good day"})
+    await by_sms(gateway, "hello again")
+    sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "Hi"})
+    others = await gateway.ask(
+        "POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "Hi"}, key=gateway.b.key
+    )
+
+    assert [contact, contact] == [each.body[f"{kind}_id"] for each in (reply, sent)]
+    theirs = (await ask("GET", f"/v1/messages?{kind}_id={contact}")).body["data"]
+    assert ["Hi", "hello again", "Good day"] == [each["body"] for each in theirs]
+    assert others.body[f"{kind}_id"] is None
+    if kind == "lead":
+
+        async def is_noted() -> bool:
+            lead = await ask("GET", f"/v1/leads/{contact}")
+            return lead.body["last_contacted_at"] is not None
+
+        await until(is_noted)
+    owner = (await ask("POST", "/v1/leads", {"first_name": "Ann", "phone": ANN})).body["id"]
+    await by_sms(gateway, "it is Ann")
+    sent = await ask("POST", f"{path}/messages", {"body": "Hi Ann"})
+    assert (owner, None) == (sent.body["lead_id"], sent.body["client_id"])
+    owned = (await ask("GET", f"/v1/messages?lead_id={owner}")).body["data"]
+    assert ["Hi Ann", "it is Ann"] == [each["body"] for each in owned]
 
 
 async def test_linking(gateway: Gateway, ask: Ask) -> None:

@@ -87,6 +87,16 @@ async def test_text_template(ask: Ask) -> None:
     assert "1 &lt; 2 &amp; &lt;b&gt;" in sent["html_body"]
 
 
+@pytest.mark.parametrize("subject", ["Ticket: {{ name }} and {{ secret }}", "100 {% off"])
+async def test_own_subject(ask: Ask, subject: str) -> None:
+    """The subject that a request gives stands in place of the template's, as it is."""
+    await make_template(ask, subject="For {{ nobody }}", content="Hello {{ name }}")
+    given = {"name": "Ann", "secret": "hush"}
+    sent = await send(ask, "email", ADA, template="welcome", subject=subject, variables=given)
+
+    assert (subject, "Hello Ann") == (sent["subject"], sent["body"])
+
+
 async def test_body_alone(ask: Ask) -> None:
     """Of a text the HTML is made, of HTML the text; both may be given."""
     text = await send(ask, "email", ADA, subject="Hi", body="a < b")

@@ -47,6 +47,8 @@ async def test_test_key(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert 202 == sent.status
     await late(gateway)
     assert 1 == await follow(gateway)
+    shown_as = [row["metadata"]["provider"] for row in await outbound(ask)]
+    assert [{"test": True}] * 2 == shown_as
     await step(api.worker(gateway))
     assert [] == api.asked
     assert [("sms", "canceled"), ("email", "delivered")] == await shown(ask)

@@ -50,6 +50,7 @@ CALLERS = {
             "last_messages",
             "last_lines",
             "reply",
+            "hold",
             "change",
         )
     ),

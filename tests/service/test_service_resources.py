@@ -68,6 +68,35 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("subject", "says"),
+    [
+        ("Hello\nworld", "after “Hello”"),
+        ("For {{ name }}\r\nyou", "after “For ”"),
+        ("\tHello", "at its beginning"),
+        ("  ", "is missing"),
+        ("Hello\n", "after “Hello”"),
+        ("{# for\nall #}Hello {{\nname }}", None),
+        ("{% if name -%}\n  Hello\n{%- endif %}", None),
+    ],
+)
+async def test_subject_of_several_lines(ask: Ask, subject: str, says: str | None) -> None:
+    """An e-mail's template whose subject could be in no mail is refused when it is written; what is
+    one line once it is rendered is sent."""
+    template = {"name": "mail", "type": "email", "content": "Hi", "subject": subject}
+    made = await ask("POST", "/v1/templates", template)
+    if says is not None:
+        assert 422 == made.status
+        assert says in made.fields()["subject"]
+        good = (await ask("POST", "/v1/templates", template | {"subject": "Hi"})).body
+        changed = await ask("PATCH", f"/v1/templates/{good['id']}", {"subject": subject})
+        assert says in changed.fields()["subject"]
+        return
+    path = f"/v1/templates/{made.body['id']}/render"
+    rendered = await ask("POST", path, {"variables": {"name": "Ann"}})
+    assert "Hello" in rendered.body["parts"]["subject"]
+
+
 async def test_bad_template(ask: Ask) -> None:
     """A template that cannot work is refused with line and reason, new or changed."""
     good = (await ask("POST", "/v1/templates", TEMPLATE | {"name": "good"})).body
@@ -165,6 +194,16 @@ async def test_contact_life(ask: Ask, kind: str) -> None:
     assert [made.body["id"]] == [row["id"] for row in found.body["data"]]
     assert (404, 404) == (absent.status, unpatched.status)
     assert "password_hash" not in made.body
+
+
+async def test_converted_leads(ask: Ask) -> None:
+    """A lead has the time at which it was converted, however it became that, and no other has."""
+    made = await ask("POST", "/v1/leads", {"status": "converted"})
+    new = await ask("POST", "/v1/leads", {"first_name": "Ann"})
+    changed = await ask("PATCH", f"/v1/leads/{new.body['id']}", {"status": "converted"})
+
+    assert made.body["converted_at"] == made.body["created_at"]
+    assert (None, True) == (new.body["converted_at"], changed.body["converted_at"] is not None)
 
 
 async def test_bad_contacts(gateway: Gateway, ask: Ask) -> None:

@@ -138,3 +138,24 @@ async def test_retry_by_a_test_key(gateway: Gateway, ask: Ask, api: Api) -> None
 
     assert (202, []) == (live.status, api.asked)
     assert 409 == (await ask("POST", path, key=gateway.a.test_key)).status
+
+
+async def test_retry_of_a_test(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What a test key sent is marked from the beginning, and reaches nobody later, either: only a
+    test key sends it again."""
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    request = SMS | {"expires_at": soon, "metadata": {"own": 1}}
+    sent = (await ask("POST", "/v1/messages", request, key=gateway.a.test_key)).body
+    assert {"own": 1, "provider": {"test": True}} == sent["metadata"]
+    await run(gateway, "UPDATE messages SET expires_at = now()")
+    await step(api.worker(gateway))
+    path = f"/v1/messages/{sent['id']}"
+    row = (await ask("GET", path)).body
+    assert ("failed", "expired") == (row["status"], row["error_code"])
+    for key in (gateway.a.key, gateway.a.member):
+        refused = await ask("POST", f"{path}/retry", key=key)
+        assert (409, True) == (refused.status, "A test key sent" in refused.body["detail"])
+    again = await ask("POST", f"{path}/retry", key=gateway.a.test_key)
+    assert (202, sent["metadata"]) == (again.status, again.body["metadata"])
+    await step(api.worker(gateway))
+    assert [] == api.asked

@@ -417,6 +417,8 @@ def test_test_key() -> None:
 
     assert "nobody got it" in text
     assert "not for tests" in str(advice)
+    failed = said(status="failed", error_code="expired", metadata={"provider": {"test": True}})
+    assert "not for tests" in str(failed[1])
 
 
 # Ended

@@ -132,7 +132,7 @@ def values(form: Fields) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field, text in form.items():
         if field.startswith("variables.") and text.strip():
-            found[field.removeprefix("variables.")] = _value(text)
+            found[field.removeprefix("variables.")] = forms.variable(text)
     return found
 
 
@@ -147,15 +147,6 @@ def _marks(text: str) -> dict[str, Any]:
 def _mark(name: str, value: object) -> str:
     text = str(bool(value) if name in _BOXES else value)
     return hashlib.sha256(text.replace("\r\n", "\n").strip().encode()).hexdigest()[:16]
-
-
-def _value(text: str) -> Any:  # noqa: ANN401 - any JSON
-    if text.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-    return text
 
 
 def _options(form: Fields, channel: Channel) -> dict[str, Any] | None:

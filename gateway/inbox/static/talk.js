@@ -26,11 +26,21 @@
     if (scroll) scroll.scrollTop = scroll.scrollHeight;
   }
 
+  // What comes after the newest message on the page is neither read nor closed from here.
+  function seen() {
+    return [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
+  }
+
+  function noteSeen() {
+    for (const each of middle.querySelectorAll("input[name=seen]")) each.value = seen();
+    markRead();
+  }
+
   let isMarked = !middle || middle.dataset.unreadHere === "0";
   async function markRead() {
     if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
     isMarked = true;
-    const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read" }));
+    const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read", seen: seen() }));
     if (typeof answer !== "string") {  // until somebody looks at the page again
       isMarked = false;
       return;
@@ -175,6 +185,7 @@
       scroll.querySelector(".empty")?.remove();
     }
     htmx.process(item);
+    noteSeen();
     if (follow) toEnd();
     if (isNew && item.classList.contains("theirs")) {
       const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
@@ -250,6 +261,7 @@
     conversation = one;
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
     htmx.process(messages);
+    noteSeen();
     toEnd();
     said.textContent = "This conversation was merged with another one.";
   }
@@ -264,8 +276,7 @@
     if (told.message && told.conversation === conversation) {
       later(told.message, isNew);
       if (!isNew) return;
-      isMarked = false;
-      markRead();
+      isMarked = false;  // and read once it is shown
       // Once they write, WhatsApp accepts free text to them again.
       if (document.querySelector("#body[disabled]")) htmx.trigger("#by-channel", "change");
       document.dispatchEvent(new Event("heard"));

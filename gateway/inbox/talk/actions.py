@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from gateway.accept import canceling
 from gateway.inbox.talk import page, thread
 from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
+from gateway.manage import colleagues
 from gateway.problems import Problem
 from gateway.store import desk
 from gateway.store.errors import ConflictError
@@ -19,26 +21,29 @@ async def read(visit: Visit) -> web.StreamResponse:
     """Mark a conversation as read, or as unread."""
     form = await visit.form()
     is_read = form.get("do") != "unread"
-    await page.changed(visit, {"read": is_read})
+    await page.changed(visit, form, {"read": is_read})
     if visit.is_fragment:
         return web.Response(status=204)
     return visit.redirect("" if not is_read else f"/c/{visit.id}")
 
 
 async def change(visit: Visit) -> web.StreamResponse:
-    """Close, reopen or assign a conversation."""
+    """Close, reopen or assign a conversation; it stays open if they have written meanwhile."""
     form = await visit.form()
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if form.get("status") in ("open", "closed"):
         changes["status"] = form["status"]
     if "assigned_to" in form:
         given = form["assigned_to"]
-        changes["assigned_to"] = None if not given else _id(given)
+        colleague = _id(given) if given else None
+        if not await colleagues.can_be_given(visit.services.database, visit.staff, colleague):
+            raise _gone()
+        changes["assigned_to"] = colleague
     try:
-        await page.changed(visit, changes)
-    except ConflictError:
-        raise Problem(422, "This colleague is no longer a member of staff.") from None
-    return visit.redirect(f"/c/{visit.id}", done="saved")
+        is_done = await page.changed(visit, form, changes)
+    except ConflictError:  # deleted meanwhile
+        raise _gone() from None
+    return visit.redirect(f"/c/{visit.id}", done="saved" if is_done else "newer")
 
 
 async def cancel(visit: Visit) -> web.StreamResponse:
@@ -69,8 +74,12 @@ async def _is_sent_again(visit: Visit) -> bool:
     return is_sent_again(found.get(visit.id, []))
 
 
-def _id(text: str) -> str:
+def _gone() -> Problem:
+    return Problem(422, "This colleague is no longer a member of staff.")
+
+
+def _id(text: str) -> UUID:
     try:
-        return str(UUID(text))
+        return UUID(text)
     except ValueError:
         raise Problem(422, "This colleague is not known.") from None

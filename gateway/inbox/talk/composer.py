@@ -29,6 +29,7 @@ from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
 from gateway.problems import Problem
 from gateway.shapes.conversations import ReplyRequest
+from gateway.shapes.messages import SendRequest
 from gateway.store import conversations, desk
 from gateway.store.database import Connection
 from gateway.store.values import Row, as_json_bytes
@@ -47,6 +48,10 @@ TAKEN = {
 
 class _UsedError(Exception):
     """The form was sent before, and after going back something else was typed into it."""
+
+
+class _ChangedError(Exception):
+    """The template says something else than it did when it was shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +169,15 @@ async def reply(visit: Visit) -> web.StreamResponse:
         if typed.do == "send":
             return await _sent(visit, typed)
         if typed.do == "check":
-            checked = await _checked(visit, typed)
-            errors = Findings(
-                {each["field"]: each["message"] for each in checked["errors"]}
-            ).placed(FIELDS)
+            checked, errors = await _checked(visit, typed)
     except _UsedError:
         typed = replace(typed, key="")
         errors = Findings(
             all="was sent already, with a different text: send this one, too, if you mean to"
         )
+    except _ChangedError:
+        checked, errors = await _checked(visit, typed)
+        errors.setdefault("template", "says something else by now: send that, if you mean to")
     except Problem as problem:
         if problem.status != 422:
             raise
@@ -203,6 +208,8 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         typed.must_be_to_come(visit.clock.zone)
         async with services.database.as_caller(visit.staff) as db:
             sending = await replying.complete(db, visit.staff.organization_id, row, request)
+            if typed.version and await _is_changed(visit, db, sending, typed.version):
+                raise _ChangedError
         results = await services.accepting.accept(
             visit.staff, [sending], key, conversation_id=row["id"]
         )
@@ -218,13 +225,22 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     return response
 
 
-async def _checked(visit: Visit, typed: Typed) -> Mapping[str, Any]:
+async def _is_changed(visit: Visit, db: Connection, sending: SendRequest, version: str) -> bool:
+    """Whether its template does not say any more what it did in this version."""
+    rows = await desk.templates(db, visit.staff.organization_id, sending.channel)
+    return any(str(row["id"]) == sending.template and row["version"] != version for row in rows)
+
+
+async def _checked(visit: Visit, typed: Typed) -> tuple[Mapping[str, Any], Findings]:
+    """What would be sent, and what is wrong with that; raises `Problem` 422."""
     row, request, _ = await _request(visit, typed)
     typed.must_be_to_come(visit.clock.zone)
     async with visit.services.database.as_caller(visit.staff) as db:
         sending = await replying.complete(db, visit.staff.organization_id, row, request)
     (draft,) = await visit.services.drafting.read(visit.staff, [sending])
-    return preview(sending.channel, draft)
+    checked = preview(sending.channel, draft)
+    errors = Findings({each["field"]: each["message"] for each in checked["errors"]})
+    return checked, errors.placed(FIELDS)
 
 
 async def _request(visit: Visit, typed: Typed) -> tuple[Row, ReplyRequest, list[str]]:

@@ -62,11 +62,12 @@ class Wanted:
         return f"?{urlencode(kept)}" if kept else ""
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
-        """As the store reads it."""
+        """As the store reads it; what is unread is looked for among the closed ones, too."""
+        is_any = self.status == "all" or (self.is_unread and self.status == "open")
         return ConversationFilter(
             channel=self.channel or None,
             assigned_to=staff_id if self.is_mine else None,
-            status=None if self.status == "all" else self.status,
+            status=None if is_any else self.status,
             unread=True if self.is_unread else None,
         )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from gateway.accept.known import as_uuid
 from gateway.inbox.talk import composer, contact, listing, thread
 from gateway.inbox.visit import Visit
-from gateway.store import conversations
+from gateway.store import conversations, desk
 
 _DONE = {
     **composer.TAKEN,
     "canceled": "The message is canceled.",
     "again": "The message is being sent again.",
     "saved": "Saved.",
+    "newer": "They have written since you opened this page, so it was not closed.",
     "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
@@ -72,8 +75,21 @@ async def message(visit: Visit) -> web.StreamResponse:
     return visit.page("talk/one.html", message=shown)
 
 
-async def changed(visit: Visit, changes: dict[str, Any]) -> bool:
-    """Change what staff may change of a conversation; False if it does not exist."""
+async def changed(visit: Visit, form: Mapping[str, str], changes: dict[str, Any]) -> bool:
+    """Change what staff may change of a conversation; False where it is not closed after all.
+
+    A page may be old by now, and says which message it shows as the newest (`seen`): what they have
+    written since then stays unread, and keeps the conversation open.
+    """
+    organization_id = visit.staff.organization_id
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-        return await conversations.change(db, visit.staff.organization_id, row["id"], changes)
+        if "seen" in form:
+            await conversations.hold(db, organization_id, row["id"])
+            seen = as_uuid(form["seen"])
+            unseen = await desk.written_since(db, organization_id, row["id"], seen)
+            if unseen and changes.get("status") == "closed":
+                return False
+            changes |= {"unseen": unseen}
+        await conversations.change(db, organization_id, row["id"], changes)
+    return True

@@ -13,6 +13,7 @@ from aiohttp.web import FileField
 from multidict import MultiMapping
 
 from gateway.inbox.clock import zone_of
+from gateway.inbox.forms import variable
 from gateway.problems import FieldError, invalid
 
 _VARIABLE, _OFFERED = "variables.", "offered."
@@ -34,13 +35,14 @@ class Typed:
     """The fields of the form as they stand; `send_at` as a browser writes a local time.
 
     `zone` is the one that the form names beside it: the viewer's may be another by now. `offered`
-    is what the form had in fields that nobody need fill in.
+    is what the form had in fields that nobody need fill in, `version` that of the template's text.
     """
 
     channel: str = ""
     from_: str = ""
     to: str = ""
     template: str = ""
+    version: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     body: str = ""
@@ -64,6 +66,7 @@ class Typed:
             from_=text("from").strip(),
             to=text("to").strip(),
             template=text("template"),
+            version=text("version"),
             variables=_group(given, _VARIABLE),
             subject=text("subject").strip(),
             body=text("body").replace("\r\n", "\n"),
@@ -98,7 +101,9 @@ class Typed:
         }
         if self.template:
             # an empty field means a missing variable
-            filled = {name: value for name, value in self.variables.items() if value.strip()}
+            filled = {
+                name: variable(value) for name, value in self.variables.items() if value.strip()
+            }
             said |= {"template": self.template, "variables": filled}
         else:
             said["body"] = self.body if self.body.strip() else None

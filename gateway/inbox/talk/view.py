@@ -51,7 +51,8 @@ class Shown:
 
     `folded` is the part of a long text behind "Show all", `is_cut` if even that is not all;
     `quoted` what an e-mail quotes; `details` are further lines (a place, a digit that was pressed).
-    `send_at` is set while the message waits for it. `is_followed`: something else was sent instead.
+    `send_at` is set while the message waits for it. `is_followed`: something else was sent instead;
+    `is_test`: a test key sent it.
     """
 
     id: UUID
@@ -74,6 +75,7 @@ class Shown:
     is_retry: bool
     is_sent_again: bool
     is_followed: bool
+    is_test: bool
     can_cancel: bool
     can_retry: bool
 
@@ -93,6 +95,7 @@ def shown(
     by which a code means what it means.
     """
     told = provider(row)
+    is_test = told.get("test") is True
     is_ours = row["direction"] == "outbound"
     state = row["status"] or "pending"
     send_at = row["send_at"] if state == "pending" and row["send_at"] else None
@@ -121,8 +124,11 @@ def shown(
         is_retry=row["retry_of"] is not None,
         is_sent_again=is_sent_again(retries),
         is_followed=is_followed,
+        is_test=is_test,
         can_cancel=is_ours and state == "pending",
-        can_retry=is_ours and state == "failed" and not (is_followed or is_sent_again(retries)),
+        can_retry=is_ours
+        and state == "failed"
+        and not (is_test or is_followed or is_sent_again(retries)),
     )
 
 
@@ -134,12 +140,13 @@ def is_sent_again(retries: Sequence[str]) -> bool:
 def status(row: Row, now: datetime) -> Status:
     """The status of a message in a word."""
     state = row["status"] or "pending"
-    if state == "pending" and row["send_at"] and row["send_at"] > now:
-        return Status(word="Scheduled", kind="", sign="◷")
     known = (_CALL if row["channel"] == "call" else {}).get(state) or _STATUS.get(state)
     word, kind, sign = known or (state.capitalize(), "", "")
+    if state == "pending" and row["send_at"] and row["send_at"] > now:
+        word, kind, sign = "Scheduled", "", "◷"
     if provider(row).get("test") is True:
-        return Status(word=f"Test: {word.lower()} to nobody", kind="", sign="")
+        to_nobody = " to nobody" if state in ("sent", "delivered") else ""
+        return Status(word=f"Test: {word.lower()}{to_nobody}", kind="", sign="")
     return Status(word=word, kind=kind, sign=sign)
 
 
