@@ -42,6 +42,7 @@ async def create_account(call: Call) -> web.Response:
             sealed,
         )
         row = await accounts.get_account(db, call.organization_id, account_id)
+    call.services.hook_accounts.forget(account_id)
     shown = _account(call, row, credentials)
     return respond(shown, 201, {"Location": f"/v1/accounts/{account_id}"})
 

@@ -61,6 +61,12 @@ class Metrics:
             ("provider", "answer"),
             registry=registry,
         )
+        self._put_aside = Counter(
+            "gateway_webhook_events_put_aside",
+            "Events that are kept raw, because no account can have them",
+            ("provider", "reason"),
+            registry=registry,
+        )
         self._deliveries = Counter(
             "gateway_deliveries",
             "Attempts to tell a subscription of an event",
@@ -128,6 +134,11 @@ class Metrics:
         """A webhook request was answered."""
         _counter(self._hooks, provider, str(status)).inc()
         _histogram(self._hook_seconds, provider).observe(seconds)
+
+    def put_aside(self, provider: str, reason: str, events: int) -> None:
+        """Events came about a sender that no account has (`no_account`), or one whose account has
+        another secret (`other_secret`)."""
+        _counter(self._put_aside, provider, reason).inc(events)
 
     def event_sent(self, outcome: str) -> None:
         """A subscription was told of an event (`delivered`), or was not (`failed`, `given_up`)."""

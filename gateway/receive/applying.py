@@ -12,18 +12,16 @@ from channels.model import Account, Attachment, Channel
 from gateway import placing
 from gateway.consent import recording
 from gateway.ids import derived_id
-from gateway.media.files import Files, as_rows
-from gateway.receive import incoming, reporting
+from gateway.media.files import Files
+from gateway.receive import additions, incoming, reporting
 from gateway.receive.arriving import Arrived, Arriving, KeptFiles
 from gateway.receive.reporting import Received, Told
-from gateway.store import media, messages, reports
+from gateway.store import media, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
-from gateway.store.media import NewErrand, NewMedia
+from gateway.store.media import NewErrand
 from gateway.store.reports import Advance
 from webhooks.model import Addition, ConsentChange, Fetch, Renamed, WebhookEvent
-
-_NOTHING = "The provider brought none of it that can be read."
 
 E = TypeVar("E", bound=WebhookEvent)
 
@@ -88,28 +86,17 @@ class Applying:
     async def _take_additions(
         self, db: Connection, account: Account, external_id: str, about: UUID
     ) -> None:
-        """Apply what was told about an inbound call before the call itself.
-
-        A status that did not say which direction the call has was taken for a report about one of
-        ours: here it changes no status, but is still recorded as an event.
-        """
+        """Apply what was told about an inbound call before the call itself."""
         key = (account.organization_id, account.id, external_id, about)
-        happened = []
-        for event in await reports.take_unmatched(db, [key]):
-            addition = incoming.read_addition(external_id, event)
-            if addition is None:
-                happened.append(replace(event, status=None))
-            else:
-                await self._add(db, account, addition)
-        await reports.record(db, happened)
+        kept = await reports.take_unmatched(db, [key])
+        await additions.apply_kept(db, [*map(reports.of_inbound, kept)])
 
     async def _add(
         self, db: Connection, account: Account, addition: Addition, at: datetime | None = None
     ) -> list[Advance]:
-        """Add files and text to a message, the first time that this event comes.
+        """Add files and text to a message, or keep them until it is known.
 
-        When it comes again, its files that were given up are fetched again: what tells of a file
-        first may come before the file is there. `at` is when it came, where that is long ago.
+        `at` is when they came, where that is long ago.
         """
         named = [addition.external_id]
         known = await reports.resolve_any(db, account.organization_id, named, at)
@@ -118,67 +105,26 @@ class Applying:
             # It overtook its message: whoever stores the message will find it here.
             await reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
-        event = incoming.addition_event(account, addition, about)
-        advances = await reports.record(db, [event])
-        given = addition.attachments
-        if any(event.id in advance.fresh for advance in advances):
-            files = await self.keep(account, about, addition.key, given)
-            if files.shown or addition.text:
-                position = await messages.add_to(
-                    db,
-                    account.organization_id,
-                    about,
-                    as_rows(files.shown),
-                    addition.text,
-                )
-                first = position - len(files.shown)
-                await media.insert(
-                    db, [replace(m, position=first + n) for n, m in enumerate(files.media)]
-                )
-        elif given:
-            ids = file_ids(about, addition.key, given)
-            await media.fetch_again(db, account.organization_id, account.id, ids)
-        return advances
+        return await additions.add(db, account, addition, about, self.keep)
 
     async def keep(
         self, account: Account, about: UUID, part: str, given: Sequence[Attachment]
     ) -> KeptFiles:
         """Store the files that came with a message; a worker fetches those that are only linked."""
-        files = KeptFiles()
-        ids = file_ids(about, part, given)
-        for position, (media_id, file) in enumerate(zip(ids, given, strict=True)):
-            one = NewMedia(
-                organization_id=account.organization_id,
-                id=media_id,
-                message_id=about,
-                position=position,
-                filename=file.filename,
-                content_type=file.content_type,
-                size=file.size,
-                source_url=file.url or None,
-                account_id=account.id,
-            )
+        files = additions.linked(account, about, part, given)
+        for position, file in enumerate(given):
             if file.content is not None:
-                one = await self._files.keep(one, file.content)
-            elif not file.url:
-                one = replace(one, state="failed", reason=_NOTHING)
-            files.media.append(one)
-            files.shown.append(
-                file
-                if file.content is None
-                else replace(file, url=self._files.url(media_id), size=len(file.content))
-            )
+                one = await self._files.keep(files.media[position], file.content)
+                files.media[position] = one
+                files.shown[position] = replace(
+                    file, url=self._files.url(one.id), size=len(file.content)
+                )
         return files
 
 
 def events_of(events: Sequence[WebhookEvent], kind: type[E]) -> list[E]:
     """The events of one kind."""
     return [event for event in events if isinstance(event, kind)]
-
-
-def file_ids(about: UUID, part: str, given: Sequence[Attachment]) -> list[UUID]:
-    """The ids that files of a message, or of a part that came later, are kept under."""
-    return [derived_id(about, "media", part, str(position)) for position in range(len(given))]
 
 
 def _errand(account: Account, fetch: Fetch) -> NewErrand:

@@ -1,10 +1,17 @@
-"""The accounts that webhooks name, with their credentials opened, cached for five seconds."""
+"""The accounts that webhooks name, with their credentials opened, cached for five seconds.
+
+A provider that calls one URL for all senders of an app names them by its own ids. Which account has
+which is sealed with its credentials, so it is kept here once it was opened, and only accounts that
+were changed are opened again.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -17,8 +24,11 @@ from gateway.store.database import Database
 from gateway.vault import Vault
 
 _ACCOUNT_SECONDS = 5.0
+# Seconds after which senders are read anew where what is known of them does not do.
+ANEW_SECONDS = 1.0
 _KNOWN_ACCOUNTS = 10_000
-_MOST_SIBLINGS = 100
+# Accounts that are opened at once.
+_AT_ONCE = 200
 _ID_CHARACTERS = 36
 
 
@@ -35,6 +45,17 @@ class _Known:
     until: float
 
 
+@dataclass(slots=True)
+class _Senders:
+    """The senders of an organization's accounts at one provider, as they were `read_at`."""
+
+    read_at: float = -float("inf")
+    # By account, those in use first: when it was changed, and the provider's id of its sender.
+    named: dict[UUID, tuple[datetime, str | None]] = field(default_factory=dict)
+    accounts: dict[str | None, list[UUID]] = field(default_factory=dict)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class HookAccounts:
     """Opens accounts, and caches them for five seconds: a changed secret counts after that."""
 
@@ -45,7 +66,7 @@ class HookAccounts:
         self._vault = vault
         self._api_urls = api_urls
         self._known: dict[UUID, _Known] = {}
-        self._siblings: dict[UUID, tuple[list[Account], float]] = {}
+        self._senders: dict[tuple[UUID, str], _Senders] = {}
 
     async def named(self, provider: str, account_id: str, event: str) -> Account:
         """The account that a webhook's path names; raises `UnknownHookError`."""
@@ -75,22 +96,54 @@ class HookAccounts:
             self._known[account_id] = known
         return known.account
 
-    async def siblings(self, account: Account) -> Sequence[Account]:
-        """The organization's other accounts at the same provider, cached as long."""
-        known = self._siblings.get(account.id)
-        if known is None or known[1] < time.monotonic():
-            async with self._database.as_service() as db:
-                sealed = await accounts.open_siblings(db, account.id, _MOST_SIBLINGS)
-            if len(self._siblings) >= _KNOWN_ACCOUNTS:
-                self._siblings.clear()
-            known = [*map(self._opened, sealed)], time.monotonic() + _ACCOUNT_SECONDS
-            self._siblings[account.id] = known
-        return known[0]
+    async def siblings(
+        self, account: Account, sender_ids: Collection[str], *, anew: bool = False
+    ) -> dict[str, list[Account]]:
+        """The organization's other accounts at the same provider that have these senders, those in
+        use first; cached as long, or, where that is known to be wrong, `anew` for a second."""
+        if len(self._senders) >= _KNOWN_ACCOUNTS:
+            self._senders.clear()
+        senders = self._senders.setdefault((account.organization_id, account.provider), _Senders())
+        seconds = ANEW_SECONDS if anew else _ACCOUNT_SECONDS
+        async with senders.reading:
+            if senders.read_at + seconds <= time.monotonic():
+                await self._read(senders, account)
+        found = {}
+        for sender_id in sender_ids:
+            others = [each for each in senders.accounts.get(sender_id, ()) if each != account.id]
+            if opened := [one for each in others if (one := await self.by_id(each))]:
+                found[sender_id] = opened
+        return found
 
     def forget(self, account_id: UUID) -> None:
-        """Read an account anew the next time: it was changed."""
+        """Read an account anew the next time: it is new, or was changed."""
         self._known.pop(account_id, None)
-        self._siblings.clear()
+        for senders in self._senders.values():
+            senders.read_at = -float("inf")
+
+    async def _read(self, senders: _Senders, account: Account) -> None:
+        """Read the senders of all accounts; open those that are new or were changed."""
+        name = PROVIDERS[account.provider].sender_credential or ""
+        at = time.monotonic()
+        async with self._database.as_service() as db:
+            versions = await accounts.versions(db, account.organization_id, account.provider)
+            # Of each account what is said here is older than what is opened below, or the same.
+            changed = [
+                each
+                for each, version in versions.items()
+                if each not in senders.named or senders.named[each][0] != version
+            ]
+            for start in range(0, len(changed), _AT_ONCE):
+                sealed = await accounts.sealed(db, changed[start : start + _AT_ONCE])
+                for each, credentials in sealed.items():
+                    sender_id = self._vault.open(account.organization_id, credentials).get(name)
+                    senders.named[each] = versions[each], sender_id
+                    self._known.pop(each, None)
+        senders.named = {each: senders.named[each] for each in versions if each in senders.named}
+        senders.accounts = {}
+        for each, (_, sender_id) in senders.named.items():
+            senders.accounts.setdefault(sender_id, []).append(each)
+        senders.read_at = at
 
     async def _open(self, account_id: UUID) -> Account | None:
         async with self._database.as_service() as db:

@@ -115,14 +115,14 @@ def kept_addition(account: Account, addition: Addition) -> Row:
     }
 
 
-def read_addition(external_id: str, event: Event) -> Addition | None:
+def read_addition(event: Event) -> Addition | None:
     """An addition that was kept; None for a report."""
     detail = dict(event.detail or {})
     kept = detail.pop(_ADDITION, None)
-    if kept is None:
+    if kept is None or event.external_id is None:
         return None
     return Addition(
-        external_id=external_id,
+        external_id=event.external_id,
         word=event.type,
         key=kept["key"],
         text=kept["text"],

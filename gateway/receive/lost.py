@@ -9,7 +9,8 @@ from uuid import UUID
 
 from channels.model import Account, Channel
 from gateway.receive import incoming
-from gateway.receive.applying import events_of, file_ids
+from gateway.receive.additions import file_ids
+from gateway.receive.applying import events_of
 from gateway.receive.raw_requests import without_secrets
 from gateway.registry import CARRIED, PROVIDERS
 from gateway.reported import report_event

@@ -8,19 +8,24 @@ that come with a request are stored before that; what it only links to a worker 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
 from channels.model import Account, Channel
 from gateway import placing
 from gateway.batching import once_more
 from gateway.held import Around, Wait
+from gateway.lately import Lately
 from gateway.media.files import Files
+from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving
+from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.raw_requests import raw_request
 from gateway.receive.recipients import Recipients
 from gateway.receive.reporting import Received, Reporting
@@ -40,16 +45,20 @@ from webhooks.model import (
     WebhookRequest,
 )
 
+_log = logger(__name__)
+
 # Certificates that are cached.
 _KNOWN_CERTIFICATES = 100
 # Bytes of a request that takes longer to read than to hand to a thread, and is not stored together
 # with others; and the events that are mails, of which a KiB that is all tags takes ten ms to read.
 _LARGE = 32 * 2**10
 _MAILS = frozenset(event for row in PROVIDERS.values() for event in row.large_events)
+# Seconds until it is told again that events about other senders come to an account's URL: they may
+# do so for ever.
+_QUIET = 600.0
 
 T = TypeVar("T")
 P = ParamSpec("P")
-Siblings = Callable[[Account], Awaitable[Sequence[Account]]]
 
 
 class Receiving:
@@ -64,6 +73,8 @@ class Receiving:
     ) -> None:
         self._database = database
         self._files = files
+        self._metrics = metrics
+        self._told: Lately[tuple[UUID, str]] = Lately()
         self._certificates: dict[str, bytes] = {}
         self._around = Around()
         self._reporting = Reporting(database, metrics)
@@ -76,11 +87,11 @@ class Receiving:
         await self._recipients.close()
 
     async def receive(
-        self, account: Account, request: WebhookRequest, siblings: Siblings | None = None
+        self, account: Account, request: WebhookRequest, accounts: HookAccounts | None = None
     ) -> Reply:
         """Verify, parse and store one request; returns the answer that its provider expects.
 
-        Events about the sender of one of the account's `siblings` are stored for that account.
+        Events about the sender of another of the organization's `accounts` are stored for that one.
         Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         row = PROVIDERS[account.provider]
@@ -90,14 +101,11 @@ class Receiving:
         await self.verify(account, request)
         events = await _in_thread(request, half.parse, request)
         await self._store(account, request, events)
-        if siblings and (
-            others := {each.sender_id for each in events_of(events, Unknown)} - {None}
-        ):
-            for sibling in await siblings(account):
-                named = sibling.credentials.get(row.sender_credential or "")
-                if named in others:
-                    others.remove(named)
-                    await self._store_as(sibling, replace(request, sender_id=named))
+        others = Counter(
+            each.sender_id for each in events_of(events, Unknown) if each.sender_id is not None
+        )
+        if others and accounts:
+            await self._store_for_others(account, request, others, accounts)
         return half.reply(request, events, account)
 
     async def verify(self, account: Account, request: WebhookRequest) -> None:
@@ -109,13 +117,54 @@ class Receiving:
             certificates = {needed.url: await self._certificate(needed.url)}
             half.verify(replace(request, certificates=certificates), account)
 
-    async def _store_as(self, account: Account, request: WebhookRequest) -> None:
+    async def _store_for_others(
+        self,
+        account: Account,
+        request: WebhookRequest,
+        others: Counter[str],
+        accounts: HookAccounts,
+    ) -> None:
+        """Store the events about these senders, by how many there are, for the accounts that have
+        them; what none can have is kept raw, told of, and counted."""
+        left = dict(others)
+        for anew in (False, True):
+            found = await accounts.siblings(account, left, anew=anew)
+            for sender_id, siblings in found.items():
+                about = replace(request, sender_id=sender_id)
+                for sibling in siblings:
+                    if await self._store_as(sibling, about):
+                        del left[sender_id]
+                        break
+            if not left:
+                return
+        for sender_id, events in left.items():
+            if sender_id in found:
+                self._metrics.put_aside(account.provider, "other_secret", events)
+                self._tell(account, sender_id, "its account has another secret")
+            else:
+                self._metrics.put_aside(account.provider, "no_account", events)
+                self._tell(account, sender_id, "no account has this sender")
+
+    def _tell(self, account: Account, sender_id: str, reason: str) -> None:
+        if (account.id, reason) in self._told:
+            return
+        self._told.add((account.id, reason), _QUIET)
+        _log.warning(
+            "events are put aside",
+            provider=account.provider,
+            account_id=str(account.id),
+            sender_id=sender_id,
+            reason=reason,
+        )
+
+    async def _store_as(self, account: Account, request: WebhookRequest) -> bool:
         """Store the events about this account's sender, if the request verifies for it, too."""
         try:
             await self.verify(account, request)
         except InvalidSignature:
-            return  # another app's request, whatever it says
+            return False  # another app's request, whatever it says
         await self.fetched(account, request)
+        return True
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""

@@ -170,22 +170,22 @@ class Replaying:
         row = PROVIDERS[account.provider]
         events = row.webhook.parse(_as_request(raw, row, account))
         told = [(account, events)]
-        others = {each.sender_id for each in events_of(events, Unknown)} - {None}
-        for sibling in await self._accounts.siblings(account) if others else ():
-            named = sibling.credentials.get(row.sender_credential or "")
-            if named in others and _is_of_one_app(row, account, sibling):
-                others.remove(named)
-                told.append((sibling, row.webhook.parse(_as_request(raw, row, sibling))))
-        taken = {owner.credentials.get(row.sender_credential or "") for owner, _ in told[1:]}
-        unknown = [
-            each
-            for each in events_of(events, Unknown)
-            if each.sender_id is None or each.sender_id not in taken
-        ]
+        others = {each.sender_id for each in events_of(events, Unknown) if each.sender_id}
+        taken = set()
+        for sender_id, siblings in (await self._siblings(account, others)).items():
+            for sibling in siblings:
+                if _is_of_one_app(row, account, sibling):
+                    told.append((sibling, row.webhook.parse(_as_request(raw, row, sibling))))
+                    taken.add(sender_id)
+                    break
+        unknown = [each for each in events_of(events, Unknown) if each.sender_id not in taken]
         result.events += len(unknown)
         result.unknown += len(unknown)
         for owner, own in told:
             await self._store(owner, raw, at, own, result, is_trial=is_trial)
+
+    async def _siblings(self, account: Account, others: set[str]) -> dict[str, list[Account]]:
+        return await self._accounts.siblings(account, others) if others else {}
 
     async def _store(
         self,

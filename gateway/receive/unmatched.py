@@ -1,7 +1,8 @@
 """Reports that were missed: kept while their message's external id was being stored.
 
 Neither of the two transactions saw the other. Nobody knows which reports that happened to, so all
-kept ones are looked at; most, maybe millions, are about messages that are not ours.
+kept ones are looked at; most, maybe millions, are about messages that are not ours. What is told of
+a call while it comes in is kept and found in the same way.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from gateway.consent import early
 from gateway.lately import Lately
 from gateway.observability.logs import logger
+from gateway.receive import additions
 from gateway.registry import CARRIED
 from gateway.store import reports
 from gateway.store.database import Connection, Database
@@ -124,8 +125,7 @@ class UnmatchedReports:
         ) as db:
             look = await self._taken(db, before)
             found += look.missed
-            await reports.record(db, look.missed)
-            await early.store(db, early.read(look.missed))
+            await additions.apply_kept(db, look.missed)
         return look
 
     async def _taken(
@@ -176,8 +176,7 @@ class UnmatchedReports:
 
     async def _can_be_recorded(self, events: Sequence[Event]) -> bool:
         async def record(db: Connection) -> None:
-            await reports.record(db, events)
-            await early.store(db, early.read(events))
+            await additions.apply_kept(db, events)
             await judge_now(db)  # of what is recorded already, too
 
         return await self._goes_well(record)

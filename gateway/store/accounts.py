@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -177,10 +178,14 @@ async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None
     return SealedAccount(**row) if row else None
 
 
-async def open_siblings(db: Connection, account_id: UUID, limit: int) -> list[SealedAccount]:
-    """The organization's other accounts at the same provider, the oldest first."""
-    rows = await db.fetch(_SQL["open_siblings"], account_id, limit)
-    return [SealedAccount(**row) for row in rows]
+async def versions(db: Connection, organization_id: UUID, provider: str) -> dict[UUID, datetime]:
+    """When accounts at one provider were changed; those in use first, then the oldest first."""
+    return dict(map(tuple, await db.fetch(_SQL["versions"], organization_id, provider)))
+
+
+async def sealed(db: Connection, account_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """The credentials of accounts, as they are stored."""
+    return dict(map(tuple, await db.fetch(_SQL["sealed"], list(account_ids))))
 
 
 async def insert_sender(

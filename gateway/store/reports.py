@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,7 +46,8 @@ class Event:
     error_message: str | None = None
     detail: Mapping[str, Any] | None = None
     provider: Mapping[str, Any] | None = None
-    # Of one that was kept: see `gateway.consent.early`.
+    # Of one that was kept: whose account told it; see `gateway.consent.early`.
+    account_id: UUID | None = None
     consent: Sequence[Mapping[str, Any]] = ()
 
 
@@ -265,7 +266,11 @@ async def take_missed(
         looked=rows[0]["looked"],
         reached=rows[0]["reached"],
         is_held=rows[0]["is_held"],
-        missed=[_kept(row) for row in rows if row["id"] is not None],
+        missed=[
+            of_inbound(_kept(row)) if row["is_of_inbound"] else _kept(row)
+            for row in rows
+            if row["id"] is not None
+        ],
     )
 
 
@@ -275,6 +280,12 @@ async def whose_missed(
     """The organizations whose reports `take_missed` looks at."""
     rows = await db.fetch(_SQL["whose_missed"], since, before, limit)
     return {row["organization_id"] for row in rows}
+
+
+def of_inbound(event: Event) -> Event:
+    """A kept report, now that its message is known to have come in: what did not say so was taken
+    for a report about one of ours. It changes no status, and nobody's consent."""
+    return replace(event, status=None, consent=())
 
 
 def _kept(row: Record) -> Event:
@@ -293,6 +304,7 @@ def _kept(row: Record) -> Event:
         error_message=row["error_message"],
         detail=detail,
         provider=row["provider"],
+        account_id=row["account_id"],
         # from before this was kept it may be anything that a provider has told
         consent=[each for each in consent if isinstance(each, dict) and each.keys() >= KEPT]
         if isinstance(consent, list)

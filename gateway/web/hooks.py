@@ -56,7 +56,7 @@ async def handle(request: web.Request) -> web.Response:
         if undecoded is not None:
             await services.receiving.verify(account, public)
             raise undecoded
-        reply = await services.receiving.receive(account, public, services.hook_accounts.siblings)
+        reply = await services.receiving.receive(account, public, services.hook_accounts)
     except InvalidSignature as error:
         _log.warning(
             "webhook refused", provider=provider, account_id=str(account.id), reason=str(error)

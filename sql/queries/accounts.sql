@@ -99,15 +99,15 @@ SELECT a.id, a.organization_id, a.provider, a.credentials,
 FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
 WHERE a.id = $1;
 
--- name: open_siblings
--- The organization's other accounts at the provider of account $1, the oldest first, at most $2.
-SELECT a.id, a.organization_id, a.provider, a.credentials,
-  jsonb_build_object('email', o.settings -> 'email', 'call', o.settings -> 'call') AS settings
-FROM gateway.provider_accounts own
-JOIN gateway.provider_accounts a ON a.organization_id = own.organization_id
-  AND a.provider = own.provider AND a.id <> own.id
-JOIN organizations o ON o.id = a.organization_id
-WHERE own.id = $1 ORDER BY a.created_at, a.id LIMIT $2;
+-- name: versions
+-- All accounts of organization $1 at provider $2, those in use first, then the oldest first, and when
+-- each was last changed.
+SELECT id, updated_at FROM gateway.provider_accounts
+WHERE organization_id = $1 AND provider = $2 ORDER BY is_active DESC, created_at, id;
+
+-- name: sealed
+-- The credentials of accounts $1.
+SELECT id, credentials FROM gateway.provider_accounts WHERE id = ANY ($1::uuid[]);
 
 -- name: hold_default_sender
 -- From here on nobody else changes the default of channel $2, until this transaction is over: each would

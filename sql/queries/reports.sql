@@ -230,7 +230,7 @@ USING unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[])
   AS k (organization_id, account_id, external_id, message_id)
 WHERE u.organization_id = k.organization_id AND u.account_id = k.account_id
   AND u.external_id = k.external_id
-RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status,
+RETURNING u.organization_id, u.account_id, k.message_id, u.external_id, u.id, u.type, u.status,
   coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message, u.source,
   u.detail, u.provider;
 
@@ -239,7 +239,8 @@ RETURNING u.organization_id, k.message_id, u.external_id, u.id, u.type, u.status
 -- Most kept reports, maybe millions, are about messages that are not ours, so this looks at the $3
 -- newest that were received after $1 and before $2, and returns how many these were, and the time of
 -- the oldest if there may be more behind it. Those of organizations $4, which are not looked for, or
--- messages $4 stay. $5: the channels of each source.
+-- messages $4 stay. $5: the channels of each source. Calls that came in are found, too: more of them is
+-- told than that.
 WITH seen AS MATERIALIZED (
   SELECT u.ctid AS place, u.organization_id, u.external_id, u.received_at, u.source
   FROM gateway.unmatched_reports u
@@ -253,21 +254,21 @@ WITH seen AS MATERIALIZED (
   WHERE organization_id <> ALL ($4::uuid[])
   GROUP BY organization_id, external_id, source
 ), missed AS MATERIALIZED (
-  SELECT unnest(a.places) AS place, a.organization_id, m.id AS message_id
+  SELECT unnest(a.places) AS place, a.organization_id, m.id AS message_id, m.direction
   FROM asked a
   CROSS JOIN LATERAL (
-    SELECT m.id FROM (
+    SELECT m.id, m.direction FROM (
       -- by the external id alone: while there are few messages, the planner may prefer any index
       -- that begins with the organization
       SELECT id, organization_id, direction, channel FROM messages WHERE external_id = a.external_id OFFSET 0
     ) m
-    WHERE m.organization_id = a.organization_id AND m.direction = 'outbound'
-      AND $5::jsonb -> a.source ? m.channel
+    WHERE m.organization_id = a.organization_id
+      AND (m.direction = 'outbound' OR m.channel = 'call') AND $5::jsonb -> a.source ? m.channel
     LIMIT 1
   ) m
 ), free AS MATERIALIZED (
   -- locked messages are not waited for: the other reports would wait, too
-  SELECT x.place, x.message_id FROM missed x
+  SELECT x.place, x.message_id, x.direction FROM missed x
   CROSS JOIN LATERAL (
     SELECT FROM messages m WHERE m.organization_id = x.organization_id AND m.id = x.message_id
     FOR NO KEY UPDATE SKIP LOCKED
@@ -276,7 +277,8 @@ WITH seen AS MATERIALIZED (
 ), taken AS (
   DELETE FROM gateway.unmatched_reports u USING free x
   WHERE u.ctid = x.place -- these rows are only ever deleted, never updated
-  RETURNING u.organization_id, x.message_id, u.external_id, u.id, u.type, u.status,
+  RETURNING u.organization_id, u.account_id, x.message_id, u.external_id, u.id, u.type,
+    u.status, x.direction <> 'outbound' AS is_of_inbound,
     coalesce(u.occurred_at, u.received_at) AS occurred_at, u.error_code, u.error_message,
     u.source, u.detail, u.provider
 )

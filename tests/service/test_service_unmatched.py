@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
+from tests.service.wires import from_twilio, inbound_of
 
 if TYPE_CHECKING:
     import asyncpg
@@ -224,3 +225,46 @@ def look_ups(plan: dict[str, Any]) -> int:
     """How often a plan looks for messages by the provider's id."""
     own = plan["Actual Loops"] if plan.get("Index Name") == "idx_messages_external_id" else 0
     return own + sum(look_ups(part) for part in plan.get("Plans", ()))
+
+
+async def test_what_is_told_of_a_call_while_it_comes_in(
+    gateway: Gateway, ask: Ask, owner: Connection
+) -> None:
+    """What was kept while the call that it is about was being stored becomes part of the call, as
+    if it had come before or after; an organization's own calls get nothing of another's."""
+    call = {"CallSid": "CA" + "1" * 32, "AccountSid": "AC" + "a" * 32}
+    from_ = {"From": "+447700900123", "To": "+15551230001", "Direction": "inbound"}
+    url = f"https://api.twilio.com/2010-04-01/Accounts/AC{'a' * 32}/Recordings/RE1"
+    recording = {"RecordingSid": "RE" + "2" * 32, "RecordingStatus": "completed"}
+    said = {"TranscriptionSid": "TR1", "TranscriptionStatus": "completed"}
+    text = {"TranscriptionText": "Please call me back."}
+    await from_twilio(gateway, "call-status", call | {"CallStatus": "in-progress"})
+    ended = {"CallStatus": "completed", "CallDuration": "31"}
+    await from_twilio(gateway, "call-status", call | from_ | ended)
+    await from_twilio(gateway, "recording", call | recording | {"RecordingUrl": url})
+    await from_twilio(gateway, "transcription", call | said | text)
+    # Neither transaction sees what the other stores.
+    await owner.execute("CREATE TEMP TABLE unseen AS SELECT * FROM gateway.unmatched_reports")
+    await owner.execute("DELETE FROM gateway.unmatched_reports")
+    await from_twilio(gateway, "call", call | from_ | {"CallStatus": "ringing"})
+    await owner.execute("INSERT INTO gateway.unmatched_reports SELECT * FROM unseen")
+    await owner.execute(
+        "INSERT INTO gateway.unmatched_reports (organization_id, account_id, external_id, id, type,"
+        " status, occurred_at, source, detail) SELECT $1, $2, external_id, id, type, status,"
+        " occurred_at, source, detail FROM unseen",
+        gateway.b.organization_id,
+        gateway.b.account_id,
+    )
+
+    passes = UnmatchedReports(gateway.database)
+    await passes.apply()
+    await passes.apply()
+
+    (row,) = await inbound_of(ask)
+    events = (await ask("GET", f"/v1/messages/{row['id']}/events")).body["data"]
+    assert ("received", "Please call me back.") == (row["status"], row["body"])
+    assert "31" == row["metadata"]["provider"]["duration"]
+    assert ["recording.mp3"] == [file["filename"] for file in row["attachments"]]
+    assert 1 == await gateway.count("gateway.media") == await gateway.count("gateway.errands")
+    assert 5 == len(events)
+    assert 4 == await gateway.count("gateway.unmatched_reports")
