@@ -15,6 +15,8 @@ TAIL_DIGITS = 7
 
 # What people write numbers with. The library itself would find a number inside any sentence.
 _WRITTEN = re.compile(r"[+＋]?[\d\s().\-/\u2010-\u2015\u2212]{2,40}")
+# Blanks of other widths, as typesetters put them between groups of digits: the library knows few.
+_BLANKS = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 # Which way letters go: contact apps put these around a number that is copied.
 _DIRECTIONS = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LONGEST = 41
@@ -44,7 +46,7 @@ def to_e164(text: str, country: str | None) -> str | None:
 
     A number without + is read in `country`, an ISO 3166 code of two letters.
     """
-    text = (text if text.isascii() else _DIRECTIONS.sub("", text)).strip()
+    text = (text if text.isascii() else _DIRECTIONS.sub("", _BLANKS.sub(" ", text))).strip()
     if len(text) > _LONGEST:  # what is remembered is remembered for long
         return None
     # One in E.164 is the same in every country: it is read once. Of others with a + the country may

@@ -12,7 +12,7 @@ from channels.model import Channel
 def read(channel: Channel, text: str, country: str | None) -> str | None:
     """An address to write to in its stored form, or None where it is none on this channel."""
     if channel is Channel.EMAIL:
-        return email.to_mailbox(text)
+        return email.to_mailbox(text.strip())
     if channel is Channel.WHATSAPP:
         return whatsapp.to_address(text, country) or _other_form(text)
     return phone.to_e164(text, country)

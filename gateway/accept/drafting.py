@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
-from channels import email
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway import addresses, quoting, registry
@@ -134,7 +133,7 @@ def _answering(
     parts = of_content(composed.content, composed.outside) if composed.content else Parts()
     if request.channel is Channel.EMAIL:
         wanted = composed.options.get("reply_to")
-        reply_to = email.to_mailbox(wanted) if wanted is not None else None
+        reply_to = addresses.read(Channel.EMAIL, wanted, None) if wanted is not None else None
         if wanted is not None and reply_to is None:
             text = addresses.invalid(Channel.EMAIL, None)
             errors.append(FieldError("options.reply_to", text))

@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 T = TypeVar("T")
 
@@ -100,6 +107,10 @@ Text = Annotated[str, AfterValidator(without_nul)]
 Long = Annotated[str, Field(max_length=2**20), AfterValidator(without_nul)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(without_nul)]
 Short = Annotated[str, Field(max_length=255), AfterValidator(without_nul)]
+# The blanks around it are those of a table that it was copied from.
+Address = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(without_nul)
+]
 Line = Annotated[str, Field(max_length=1000), AfterValidator(without_nul)]
 
 

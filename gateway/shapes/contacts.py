@@ -6,9 +6,10 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from gateway.shapes.base import (
+    Address,
     Answer,
     Given,
     Integer,
@@ -18,7 +19,6 @@ from gateway.shapes.base import (
     PageQuery,
     Shape,
     Short,
-    without_nul,
 )
 
 
@@ -27,8 +27,8 @@ class LeadPatch(Shape):
 
     first_name: Short | None = None
     last_name: Short | None = None
-    email: Short | None = None
-    phone: Short | None = None
+    email: Address | None = None
+    phone: Address | None = None
     source: Short | None = None
     source_details: JsonObject | None = None
     utm_source: Short | None = None
@@ -80,8 +80,8 @@ class ClientPatch(Shape):
 
     first_name: Short | None = None
     last_name: Short | None = None
-    email: Given[Short] = None
-    phone: Short | None = None
+    email: Given[Address] = None
+    phone: Address | None = None
     is_active: bool | None = None
     date_of_birth: date | None = None
     gender: Short | None = None
@@ -97,7 +97,7 @@ class ClientPatch(Shape):
 class ClientIn(ClientPatch):
     """A new client; the schema wants an e-mail address."""
 
-    email: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
+    email: Annotated[Address, Field(min_length=1)]
 
 
 class Client(Answer):
@@ -131,11 +131,11 @@ class LeadQuery(PageQuery):
     """Filters."""
 
     status: Short | None = None
-    email: Short | None = None
+    email: Address | None = None
 
 
 class ClientQuery(PageQuery):
     """Filters."""
 
     membership_status: Short | None = None
-    email: Short | None = None
+    email: Address | None = None

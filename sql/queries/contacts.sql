@@ -40,10 +40,11 @@ SELECT
         SELECT right(regexp_replace(phone, '\D', '', 'g'), 7) FROM clients
         WHERE organization_id = $1 AND id = ANY ($3::uuid[]) AND phone IS NOT NULL
       ), $9::text[] || ARRAY(
-        SELECT lower(email) FROM leads
+        SELECT lower(btrim(email, E' \t\r\n')) FROM leads
         WHERE organization_id = $1 AND id = ANY ($2::uuid[]) AND email IS NOT NULL
         UNION ALL
-        SELECT lower(email) FROM clients WHERE organization_id = $1 AND id = ANY ($3::uuid[])
+        SELECT lower(btrim(email, E' \t\r\n')) FROM clients
+        WHERE organization_id = $1 AND id = ANY ($3::uuid[])
       )) c) AS known,
   (SELECT coalesce(json_agg(json_build_object(
       'channel', channel, 'address', address, 'reason', reason)), '[]')
@@ -77,7 +78,7 @@ WITH page AS MATERIALIZED (
   FROM leads
   WHERE organization_id = $1
     AND ($2::text IS NULL OR status = $2)
-    AND ($3::text IS NULL OR lower(email) = lower($3))
+    AND ($3::text IS NULL OR lower(btrim(email, E' \t\r\n')) = lower($3))
     AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
       OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
   ORDER BY created_at DESC, id DESC LIMIT $6
@@ -152,7 +153,7 @@ WITH page AS MATERIALIZED (
   FROM clients
   WHERE organization_id = $1
     AND ($2::text IS NULL OR membership_status = $2)
-    AND ($3::text IS NULL OR lower(email) = lower($3))
+    AND ($3::text IS NULL OR lower(btrim(email, E' \t\r\n')) = lower($3))
     AND ($4::timestamptz IS NULL OR (created_at, id) < ($4, $5::uuid)
       OR (created_at IS NULL AND $4 = '9999-01-01 00:00Z' AND id < $5)) -- paging.NO_TIME
   ORDER BY created_at DESC, id DESC LIMIT $6

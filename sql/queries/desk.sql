@@ -91,12 +91,12 @@ ORDER BY c.last_message_at DESC, c.id LIMIT 10;
 -- Leads and clients whose name or mailbox begins with $2, or whose number ends with the digits $3.
 SELECT * FROM (
   (SELECT 'lead' AS kind, id, name, email, phone FROM leads
-    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(email) LIKE $2
+    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(btrim(email, E' \t\r\n')) LIKE $2
       OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
     ORDER BY created_at DESC, id LIMIT 10)
   UNION ALL
   (SELECT 'client', id, name, email, phone FROM clients
-    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(email) LIKE $2
+    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(btrim(email, E' \t\r\n')) LIKE $2
       OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
     ORDER BY created_at DESC, id LIMIT 10)
 ) AS found;

@@ -121,7 +121,7 @@ class Rows:
 
     async def values(self, table: Table, organization: uuid.UUID) -> dict[str, Any]:
         """What a new row of the organization would hold: what is needed, and every link."""
-        values = {column: self._value(table, column) for column in table.needed}
+        values = {column: self.value(table, column) for column in table.needed}
         for link in table.links:
             if link.target == table.name:
                 continue
@@ -134,7 +134,8 @@ class Rows:
             values[table.tenant] = organization
         return values
 
-    def _value(self, table: Table, column: str) -> Any:
+    def value(self, table: Table, column: str) -> Any:
+        """A value that the column takes, another one each time."""
         number = next(self._number)
         if column in table.words:
             return table.words[column]

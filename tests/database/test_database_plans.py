@@ -165,10 +165,12 @@ async def test_plans(db: Connection) -> None:
 FOUND = "SELECT kind, id FROM gateway.contacts_by_address($1, $2, $3)"
 HAVING = """
 SELECT 'lead' AS kind, id FROM leads WHERE organization_id = $1
-  AND (right(regexp_replace(phone, '\\D', '', 'g'), 7) = ANY ($2) OR lower(email) = ANY ($3))
+  AND (right(regexp_replace(phone, '\\D', '', 'g'), 7) = ANY ($2)
+    OR lower(btrim(email, E' \\t\\r\\n')) = ANY ($3))
 UNION ALL
 SELECT 'client', id FROM clients WHERE organization_id = $1
-  AND (right(regexp_replace(phone, '\\D', '', 'g'), 7) = ANY ($2) OR lower(email) = ANY ($3))
+  AND (right(regexp_replace(phone, '\\D', '', 'g'), 7) = ANY ($2)
+    OR lower(btrim(email, E' \\t\\r\\n')) = ANY ($3))
 """
 READ = """
 SELECT ARRAY[sum(seq_scan), sum(idx_tup_fetch)]::integer[] FROM pg_stat_xact_user_tables

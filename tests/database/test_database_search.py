@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
+from gateway.schema import migrate
 from tests.database.test_database_plans import indexes, nodes
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ async def test_plans(db: Connection) -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("part", ["a_", "~/", "a-a.", "a1@", "<!--", "<!-- ", "http://a_/"])
+@pytest.mark.parametrize("part", ["a_", "~/", "a-a.", "a1@", "<!--", "<!-- ", "http://a_/", "a://"])
 async def test_no_text_takes_long_to_read(db: Connection, part: str) -> None:
     """Whatever somebody writes is read for its words in a moment: the parser of PostgreSQL alone
     takes a minute for 100 KB of some of these, and whoever waits for it serves nobody else."""
@@ -425,6 +426,75 @@ async def test_long_words_are_found(db: Connection) -> None:
     ):
         found = await db.fetch(called(CALL, {7: quoted(typed), 12: "60"}))
         assert 1 == len(found), typed
+
+
+# What a message says, and by what it is found.
+TOGETHER = {
+    "Danke.Bis morgen": ("bis", "danke.bis", '"bis morgen"', "danke.b*"),
+    "Dr.Müller kommt": ("Müller", '"dr müller"', '"müller kommt"', "dr.mül*"),
+    "INV-2024-0815": ("0815", "2024-0815", "inv-2024", "inv-20*", "INV-2024-0815"),
+    "AB-123": ("123", "ab-123", '"ab 123"'),
+    "Write to ada.love@shop.example.com": (
+        "ada", "shop.example.com", "love@shop.example.com", "ada.lo*", "ada.love@shop.example.com",
+        '"to ada.love@shop.example.com"',
+    ),
+    "See https://shop.example.com/orders/4711?x=1 now": (
+        "4711", "shop.example.com", "https://shop.example.com", "/orders/4711", "orders/47*",
+        '"see https://shop.example.com/orders/4711?x=1 now"', '"see shop.example.com"',
+    ),
+    "Look at http://shop.example.com": ('"at shop.example.com"', "http://shop.example.com"),
+    "Tel.0815": ("0815", "tel.0815"),
+    "It costs 3.50 now": ("3.50", '"costs 3.50"', "3.5*"),
+    "It is -5 outside": ('"-5"', "5", '"is -5"'),
+    "Call +33612345678": ("+33612345678", "33612345678", "+336*"),
+    "An e-mail server": ("e-mail", "mail", "e-ma*", '"mail server"', '"an e-mail"'),
+    "A foo_bar in ~/home": ("foo", "foo_bar", "home", "~/home"),
+    "Ask user@host": ("user@host", "user", "host"),
+}  # fmt: skip
+FOUND = """
+SELECT body FROM messages
+WHERE gateway.message_words(subject, body) @@ gateway.words_query($1)
+"""
+
+
+SAY = f"""
+INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body)
+VALUES ({ORG}, 'sms', 'inbound', '+1', '+2', $1)
+"""  # noqa: S608
+ACME = f"INSERT INTO organizations (id, name) VALUES ({ORG}, 'Acme')"  # noqa: S608
+
+
+async def test_words_without_blanks_between(db: Connection) -> None:
+    """A word is found whatever stands beside it without a blank, and so is all of it together."""
+    await db.execute("RESET ROLE")
+    await db.executemany(SAY, [(body,) for body in TOGETHER])
+    await db.execute("SET ROLE authenticated")
+    for body, every in TOGETHER.items():
+        for typed in every:
+            ids = await db.fetch(called(CALL, {7: quoted(typed), 12: "60"}))
+            bodies = "SELECT body FROM messages WHERE id = ANY ($1)"
+            found = await db.fetch(bodies, [row["id"] for row in ids])
+            assert body in {row["body"] for row in found}, typed
+    excluded = await db.fetch(called(CALL, {7: quoted("morgen -bis"), 12: "60"}))
+    assert [] == excluded
+
+
+async def test_words_that_were_indexed_before(
+    database: str, connect: Callable[[str], Awaitable[Connection]]
+) -> None:
+    """What was found in the index of before is found by the same words until it is made anew."""
+    connection = await connect(database)
+    await migrate.down(database, "20261129000013")
+    await connection.execute(ACME)
+    await connection.executemany(SAY, [(body,) for body in TOGETHER])
+    await connection.execute("SET enable_seqscan = off")
+    asked = sorted({typed for every in TOGETHER.values() for typed in every})
+    before = {typed: await connection.fetch(FOUND, typed) for typed in asked}
+    (apart,) = (path for path in migrate.files() if path.name.startswith("20261129000014"))
+    up = apart.read_text(encoding="utf-8").partition("-- migrate:down")[0]
+    await connection.execute(up.replace("REINDEX INDEX public.idx_messages_words", "NULL"))
+    for typed, rows in before.items():
+        assert set(rows) <= set(await connection.fetch(FOUND, typed)), typed
 
 
 HOSTILE = {

@@ -128,6 +128,41 @@ async def test_two_addresses_of_one_person(ask: Ask) -> None:
     assert 2 == len((await ask("GET", "/v1/conversations")).body["data"])
 
 
+BLANKS = """
+INSERT INTO leads (organization_id, first_name, email)
+  VALUES ('{0}', 'Bea', E' bea@people.example\\t\\r\\n'), ('{0}', 'Cid', 'cid@people.example ');
+INSERT INTO clients (organization_id, first_name, email)
+  VALUES ('{0}', 'Dan', ' dan@people.example');
+"""
+
+
+async def test_blanks_around_an_address(gateway: Gateway, ask: Ask, mails: UUID) -> None:
+    """Blanks around a contact's addresses, whoever wrote them, are no part of them: mails are
+    theirs, are sent to them, and they are found by their address."""
+    blank = {"first_name": "Ada", "phone": f" {PHONE}\u202f", "email": f" {MAIL}\n"}
+    ada = await ask("POST", "/v1/leads", blank)
+    changed = await ask("PATCH", f"/v1/leads/{ada.body['id']}", {"email": f"{MAIL} "})
+    eve = await ask("POST", "/v1/clients", {"email": "\teve@people.example "})
+    assert [(PHONE, MAIL)] * 2 == [(one.body["phone"], one.body["email"]) for one in (ada, changed)]
+    assert "eve@people.example" == eve.body["email"]
+    assert {"email"} == set((await ask("POST", "/v1/clients", {"email": "  "})).fields())
+    async with gateway.database.as_service() as db:
+        await db.execute(BLANKS.format(gateway.a.organization_id))
+
+    for name, kind in (("ada", "lead"), ("bea", "lead"), ("cid", "lead"), ("dan", "client")):
+        address = f"{name}@people.example"
+        found = await ask("GET", f"/v1/{kind}s?email=%20{address}")
+        (contact,) = found.body["data"]
+        await mail(gateway, mails, name, address)
+        (came,) = (one for one in await inbound_of(ask, limit="200") if one["body"] == name)
+        body = {"channel": "email", "subject": "s", "body": "x"}
+        assert contact["id"] == came[f"{kind}_id"], name
+        for to in ({f"{kind}_id": contact["id"]}, {"to": f" {address} "}):
+            sent = await ask("POST", "/v1/messages", body | to)
+            row = (await ask("GET", f"/v1/messages/{sent.body['id']}")).body
+            assert (address, contact["id"]) == (row["to_address"], row[f"{kind}_id"]), name
+
+
 async def test_two_addresses_of_one_person_at_once(gateway: Gateway, ask: Ask, mails: UUID) -> None:
     """An SMS and a mail that come at once from somebody who has become a lead are both stored."""
     people = [(f"+4477009002{n:02}", f"p{n}@people.example") for n in range(8)]
