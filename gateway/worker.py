@@ -83,7 +83,9 @@ class Worker:
         self._under_way: dict[asyncio.Task[None], tuple[Sender, float]] = {}
         # Whose messages were slow and had half of all places.
         self._slow: Lately[Sender] = Lately()
+        # Whose locks the last look found, and whose it missed that the one before had found.
         self._seen: frozenset[int] | None = None
+        self._missed: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
         self._uses = TemplateUses(database)
@@ -258,13 +260,16 @@ class Worker:
             await asyncio.sleep(0.2)
 
     async def _end_dead_leases(self) -> None:
+        """End the leases of workers whose locks two looks in a row have not found: one that only
+        lost its connection is back by then."""
         async with self._database.as_service() as db:
-            live = await queue.live_leases(db)
-            if self._seen is None or self._seen - live:
-                ended = await queue.end_dead_leases(db, self._dispatching.lease_id)
+            live, seen = await queue.live_leases(db), self._seen
+            if seen is not None and (self._missed is None or self._missed - live):
+                ended = await queue.end_dead_leases(db, self._dispatching.lease_id, seen)
                 if ended:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()
+        self._missed = None if seen is None else seen - live
         self._seen = live
 
     async def _follow(self) -> None:
