@@ -22,6 +22,10 @@ class Moment:
         """This moment."""
         return cls(_steady(), time.time())
 
+    def steady_age(self) -> float:
+        """Seconds since then, at least: by the clock that nobody sets."""
+        return _steady() - self.steady
+
     def age(self) -> float:
         """Seconds since then, by whichever clock says more.
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 from gateway.accept.falling_back import FallingBack
@@ -24,7 +25,7 @@ from gateway.receive.errands import Errands
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue, upkeep
 from gateway.store.database import Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.errors import DatabaseAwayError, RefusedError
 from gateway.store.listening import listen
 from gateway.subscriptions.delivering import Deliveries
 
@@ -84,6 +85,7 @@ class Worker:
         # Whose messages were slow and had half of all places.
         self._slow: Lately[Sender] = Lately()
         self._seen: frozenset[int] | None = None
+        self._missed: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
         self._unmatched = UnmatchedReports(database)
         self._uses = TemplateUses(database)
@@ -117,7 +119,10 @@ class Worker:
                 if task.done():
                     task.result()
             fetching.cancel()  # what it has under way is another worker's at once
-            await asyncio.wait({delivering, *self._under_way}, timeout=self._stop_after)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_after):
+                    await asyncio.wait({claiming})  # what it may just have got is given back
+                    await asyncio.wait({delivering, *self._under_way})
         finally:
             claiming.cancel()
             await self._cut()
@@ -173,14 +178,18 @@ class Worker:
         """Begin what is due, but for that of senders `without`; whether more may be due."""
         turns = await self._claim(limit, without)
         if self._stopping.is_set() and turns:
-            await self._dispatching.give_back(turns)
+            # As what is under way, which ends in time: the database may just go away.
+            self._begin(turns[0], partial(self._dispatching.give_back, turns))
             return False
         for turn in turns:
-            task = asyncio.create_task(self._work(turn))
-            sender = (turn.claimed.organization_id, turn.claimed.sender_id)
-            self._under_way[task] = (sender, time.monotonic())
-            task.add_done_callback(self._done)
+            self._begin(turn, partial(self._dispatching.work, turn))
         return turns.has_more
+
+    def _begin(self, turn: Turn, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._work(turn, work))
+        sender = (turn.claimed.organization_id, turn.claimed.sender_id)
+        self._under_way[task] = (sender, time.monotonic())
+        task.add_done_callback(self._done)
 
     async def _free_places(self) -> int:
         """How many more may be under way.
@@ -223,9 +232,9 @@ class Worker:
         for sender in slow:
             self._slow.add(sender, _LATELY * self._slow_after)
 
-    async def _work(self, turn: Turn) -> None:
+    async def _work(self, turn: Turn, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._dispatching.work(turn)
+            await work()
         except DatabaseAwayError as error:
             # Its lease ends by itself; then the provider is asked.
             _log.warning("the database is away", error=str(error))
@@ -253,18 +262,21 @@ class Worker:
                 await listen(
                     self._direct_url, self._dispatching.lease_id, self._known_alive, self._wake.set
                 )
-            except DatabaseAwayError as error:
+            except (DatabaseAwayError, RefusedError) as error:
+                # refused: to end the session that we have lost, which ends by itself
                 _log.warning("no connection to listen on", error=str(error))
             await asyncio.sleep(0.2)
 
     async def _end_dead_leases(self) -> None:
+        """End what two looks in a row find no worker of; a lost connection is back by then."""
         async with self._database.as_service() as db:
-            live = await queue.live_leases(db)
-            if self._seen is None or self._seen - live:
-                ended = await queue.end_dead_leases(db, self._dispatching.lease_id)
+            live, seen = await queue.live_leases(db), self._seen
+            if seen is not None and (self._missed is None or self._missed - live):
+                ended = await queue.end_dead_leases(db, self._dispatching.lease_id, seen)
                 if ended:
                     _log.warning("a worker is gone, its messages are looked after", count=ended)
                     self._wake.set()
+        self._missed = None if seen is None else seen - live
         self._seen = live
 
     async def _follow(self) -> None:

@@ -78,7 +78,8 @@ class Asking:
             known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
         sure_after = self._pace.sure_after + slowest_seconds(claimed)
-        is_sure = age >= sure_after
+        # The database's clock, which the age is by, may have been set forward since the attempt.
+        is_sure = min(age, claimed.open_for) >= sure_after
         if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return

@@ -103,7 +103,7 @@ class Dispatching:
         elif claimed.phase == "ask":
             await self._asking.ask(claimed)
         elif claimed.was_leased and may_have_left(claimed):
-            await self._outcomes.lost(claimed, "Its worker ended before it knew what came of it.")
+            await self._outcomes.left(claimed)
         elif was_claimed_before(claimed) and await self._is_off(claimed):
             return
         elif claimed.is_expired:
@@ -132,8 +132,12 @@ class Dispatching:
         return True
 
     async def give_back(self, turns: Sequence[Turn]) -> None:
-        """Return entries that were not begun."""
-        await self._outcomes.not_begun([turn.claimed for turn in turns])
+        """Return entries that were not begun.
+
+        Those of a dead worker stay leased: whoever claims them next must see that.
+        """
+        own = [turn.claimed for turn in turns if not turn.claimed.was_leased]
+        await self._outcomes.not_begun(own)
 
     async def _send(self, turn: Turn) -> None:
         claimed = turn.claimed
@@ -154,7 +158,7 @@ class Dispatching:
             async with self._room.hold(owner, size, self._pace.longest_wait) as share:
                 await self._send_from(turn, account, share)
         except NoRoomError:
-            await self._not_begun(claimed)
+            await self._outcomes.not_begun([claimed])
 
     async def _send_from(self, turn: Turn, account: Account, share: Share) -> None:
         claimed = turn.claimed
@@ -164,7 +168,7 @@ class Dispatching:
                 return
         except (asyncio.CancelledError, DatabaseAwayError):
             # Perhaps just when it was noted that it begins: nothing of it has left.
-            await self._not_begun(claimed)
+            await self._outcomes.not_begun([claimed])
             raise
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
@@ -179,7 +183,7 @@ class Dispatching:
             if isinstance(error, CutOff) and not limit.expired():
                 await self._outcomes.cut_off(claimed, error)
             else:
-                await self._not_sent(claimed, error)
+                await self._not_sent(turn, error)
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
@@ -187,7 +191,7 @@ class Dispatching:
     async def _prepared(self, turn: Turn, account: Account, share: Share) -> Outbound | None:
         """The message, once it may leave; None when it does not leave this time."""
         claimed, since = turn.claimed, turn.since
-        outbound = await self._made(claimed, account)
+        outbound = await self._made(turn, account)
         if outbound is None:
             return None
         share.shrink_to(file_bytes(outbound))
@@ -214,20 +218,21 @@ class Dispatching:
             return outbound if left is None else replace(outbound, valid_for=left)
         return None
 
-    async def _made(self, claimed: Claimed, account: Account) -> Outbound | None:
+    async def _made(self, turn: Turn, account: Account) -> Outbound | None:
         """The message with its files; None, which is recorded, when it cannot be had now."""
+        claimed = turn.claimed
         try:
             async with asyncio.timeout(_FILES) if claimed.attachments else nullcontext():
                 return await self._outbounds.make(claimed, account)
         except NotNowError:
-            await self._not_begun(claimed)
+            await self._outcomes.not_begun([claimed])
         except TimeoutError:
             late = RefusedForNow("Its files were not had in time.", code="attachment")
             await self._outcomes.refused_for_now(claimed, late)
         except Refused as error:  # by us: the provider may have it from an earlier time
             await self._outcomes.given_up(claimed, error)
         except SendError as error:
-            await self._not_sent(claimed, error)
+            await self._not_sent(turn, error)
         return None
 
     async def _is_too_late_to_ask(
@@ -255,14 +260,8 @@ class Dispatching:
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
-    async def _not_begun(self, claimed: Claimed) -> None:
-        """It is another's turn: nothing of it has left."""
-        if claimed.was_leased:  # by a dead worker: whoever claims it next must see that, too
-            await self._hold(claimed, 0)
-        else:
-            await self._outcomes.not_begun([claimed])
-
-    async def _not_sent(self, claimed: Claimed, error: SendError | TimeoutError) -> None:
+    async def _not_sent(self, turn: Turn, error: SendError | TimeoutError) -> None:
+        claimed = turn.claimed
         if isinstance(error, NotLookedAt) and only_sending_tells(claimed):
             # The account may be put right while the provider can still tell what it has.
             later = RefusedForNow(error.message, code=error.code)
@@ -276,9 +275,10 @@ class Dispatching:
         elif isinstance(error, CannotAsk):
             await self._outcomes.cannot_ask(claimed, error)
         elif isinstance(error, SendError):
-            await self._outcomes.lost(claimed, error.message)
+            await self._outcomes.lost(claimed, error.message, turn.since.steady_age())
         else:
-            await self._outcomes.lost(claimed, "It took too long to be sent.")
+            late = "It took too long to be sent."
+            await self._outcomes.lost(claimed, late, turn.since.steady_age())
 
     def _account(self, claimed: Claimed) -> Account:
         if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from channels.errors import (
@@ -22,12 +22,15 @@ from gateway.dispatch.recording import Recording
 from gateway.dispatch.turns import only_sending_tells
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
+from gateway.registry import PROVIDERS
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
-from gateway.store.reports import Event
 
 _log = logger(__name__)
+
+# So many leases after its own has ended, a worker that was away has told what it knows.
+_LATE = 2
 
 
 class Outcomes:
@@ -129,11 +132,25 @@ class Outcomes:
             error_message=error.message,
             detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
-        await self._postpone(claimed, event, seconds=seconds, phase="send", refusals=refusals)
+        await self._recording.note(claimed, [event], self._to_send(claimed, seconds, refusals))
         _log.info("refused for now", code=error.code, wait=round(seconds, 1), **ids(claimed))
 
-    async def lost(self, claimed: Claimed, reason: str) -> None:
-        """Nobody knows whether it was taken: the provider will be asked."""
+    async def left(self, claimed: Claimed) -> None:
+        """Whoever sent it is gone: the provider will be asked.
+
+        It may live, and only have lost the database: where nobody can be asked, what it has to say
+        is waited for.
+        """
+        can_be_asked = claimed.provider not in PROVIDERS or PROVIDERS[claimed.provider].can_be_asked
+        wait = self._pace.ask_every if can_be_asked else _LATE * self._pace.lease
+        await self._lost(claimed, "Its worker ended before it knew what came of it.", wait, 0.0)
+
+    async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
+        """Nobody knows whether it was taken, `open_for` seconds after its claim: the provider will
+        be asked."""
+        await self._lost(claimed, reason, self._pace.ask_every, open_for)
+
+    async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
         event = event_of(
             claimed,
             f"lost:{claimed.attempts}",
@@ -142,14 +159,21 @@ class Outcomes:
             error_message=reason,
             detail={"attempt": claimed.attempts},
         )
-        await self._postpone(
+        is_open = await self._recording.note_if(
             claimed,
             event,
-            seconds=self._pace.ask_every,
-            phase="ask",
-            refusals=claimed.refusals,
+            lambda db: queue.postpone(
+                db,
+                claimed,
+                self._lease_id,
+                seconds=wait,
+                phase="ask",
+                refusals=claimed.refusals,
+                open_for=open_for + wait,
+            ),
         )
-        _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
+        if is_open:
+            _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
         """The provider could not say yet."""
@@ -162,6 +186,7 @@ class Outcomes:
                 phase="ask",
                 refusals=claimed.refusals,
                 asked=claimed.asked + 1,
+                open_for=claimed.open_for + seconds,
             )
         )
 
@@ -175,11 +200,11 @@ class Outcomes:
             error_message=error.message,
             detail={"attempt": claimed.attempts},
         )
-
-        await self._recording.note(
-            claimed, [event], lambda db: queue.drop(db, claimed.organization_id, claimed.message_id)
+        is_open = await self._recording.note_if(
+            claimed, event, lambda db: queue.drop(db, claimed, self._lease_id)
         )
-        _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
+        if is_open:
+            _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
         """It is sent again, with growing pauses: the provider certainly does not have it, or will
@@ -199,9 +224,9 @@ class Outcomes:
             None,
             detail={"attempt": claimed.attempts, "next_attempt_after": round(seconds, 1)},
         )
-        await self._postpone(
-            claimed, event, seconds=seconds, phase="send", refusals=claimed.refusals + 1
-        )
+        then = self._to_send(claimed, seconds, claimed.refusals + 1)
+        if not await self._recording.note_if(claimed, event, then):
+            return
         said = {"wait": round(seconds, 1), **ids(claimed)}
         if by_sending:
             _log.info("the provider is asked by the same request again", **said)
@@ -210,28 +235,16 @@ class Outcomes:
 
     async def settled(self, claimed: Claimed) -> None:
         """Nothing is left to do for it."""
-        await self._recording.save(
-            lambda db: queue.drop(db, claimed.organization_id, claimed.message_id)
-        )
+        await self._recording.save(lambda db: queue.drop(db, claimed, self._lease_id))
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
         """They were claimed and not begun: due again at once."""
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
-    async def _postpone(
-        self, claimed: Claimed, event: Event, *, seconds: float, phase: str, refusals: int
-    ) -> None:
-        await self._recording.note(
-            claimed,
-            [event],
-            lambda db: queue.postpone(
-                db,
-                claimed,
-                self._lease_id,
-                seconds=seconds,
-                phase=phase,
-                refusals=refusals,
-                asked=0,
-            ),
+    def _to_send(
+        self, claimed: Claimed, seconds: float, refusals: int
+    ) -> Callable[[Connection], Awaitable[bool]]:
+        return lambda db: queue.postpone(
+            db, claimed, self._lease_id, seconds=seconds, phase="send", refusals=refusals
         )

@@ -23,7 +23,13 @@ from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.store import queue, reports, suppressions
 from gateway.store.database import Connection, Database
-from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, HeldError, RolledBackError
+from gateway.store.errors import (
+    OF_ITS_ROWS,
+    DatabaseAwayError,
+    HeldError,
+    RolledBackError,
+    TrialError,
+)
 from gateway.store.queue import Claimed
 from gateway.store.reports import Advance, Event
 
@@ -91,6 +97,8 @@ class Recording:
                     # A short wait: it is tried again, and others have its connection meanwhile.
                     async with self._database.as_service(patience=_PATIENCE) as db:
                         await change(db)
+                except TrialError:
+                    return  # nothing of it is stored
                 except OF_ITS_ROWS:
                     is_held = True
                     raise
@@ -107,14 +115,30 @@ class Recording:
         advances: list[Advance] = []
 
         async def change(db: Connection) -> None:
-            advances[:] = await reports.record(db, events)
+            noted = await reports.record(db, events)
             if then is not None:
                 await then(db)
+            advances[:] = noted
 
         await self.save(change)
         now = datetime.now(UTC)
         for advance in advances:  # counted once it is stored: until then it may be tried again
             self._metrics.advanced(advance, claimed.provider or "none", now)
+
+    async def note_if(
+        self, claimed: Claimed, event: Event, then: Callable[[Connection], Awaitable[bool]]
+    ) -> bool:
+        """Note what nobody knows for sure, unless `then` tells that it has become known."""
+        is_open = True
+
+        async def change(db: Connection) -> None:
+            nonlocal is_open
+            is_open = await then(db)
+            if not is_open:
+                raise TrialError
+
+        await self.note(claimed, [event], change)
+        return is_open
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
         try:

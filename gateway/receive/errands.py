@@ -141,7 +141,7 @@ class Errands:
             # the lease. If the database is down it has to.
             with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
-                    await media.postpone_errand(db, due[0], 0)
+                    await media.give_back_errand(db, due[0])
             raise
         finally:
             self._held.remove(due[0].holder)

@@ -202,3 +202,8 @@ async def postpone_errand(db: Connection, errand: Errand, seconds: float) -> Non
     await db.execute(
         _SQL["postpone_errand"], errand.organization_id, errand.id, errand.attempts, seconds
     )
+
+
+async def give_back_errand(db: Connection, errand: Errand) -> None:
+    """Have an errand that was not ended done at once, unless another worker holds it by now."""
+    await db.execute(_SQL["give_back_errand"], errand.organization_id, errand.id, errand.attempts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,8 @@ class Claimed:
     database was away, changes nothing of a later one. `attempts` counts requests begun, `refusals`
     answers "not now", `asked` questions since the answer was lost. Account and sender are None when
     they were deleted meanwhile. Ages, and what is left until its `expires_at`, are in seconds, by
-    the database's clock: workers' may differ.
+    the database's clock: workers' may differ. It may be set while a request is under way, so
+    `open_for` adds up what workers have waited since then.
     """
 
     organization_id: UUID
@@ -41,6 +42,7 @@ class Claimed:
     attempts: int
     refusals: int
     asked: int
+    open_for: float
     begun_at: datetime | None
     attempt_age: float | None
     is_test: bool
@@ -132,16 +134,15 @@ async def give_back(
 ) -> None:
     """Return entries that were claimed and not begun, each due again in so many seconds.
 
-    Entries taken over from a dead worker stay leased: whoever claims them next must see that.
+    Also those whose lease ended meanwhile, while it is open whether these claims' requests left.
     """
-    own = [
-        (entry.organization_id, entry.message_id, entry.claims, seconds)
+    rows = [
+        (entry.organization_id, entry.message_id, entry.claims, entry.attempts, seconds)
         for entry, seconds in entries
-        if not entry.was_leased
     ]
-    if own:
-        organizations, ids, claims, seconds = map(list, zip(*own, strict=True))
-        await db.execute(_SQL["give_back"], organizations, ids, lease_id, claims, seconds)
+    if rows:
+        organizations, ids, claims, attempts, seconds = map(list, zip(*rows, strict=True))
+        await db.execute(_SQL["give_back"], organizations, ids, lease_id, claims, attempts, seconds)
 
 
 async def postpone(
@@ -152,20 +153,15 @@ async def postpone(
     seconds: float,
     phase: str,
     refusals: int,
-    asked: int,
+    asked: int = 0,
+    open_for: float = 0.0,
 ) -> bool:
-    """Put an entry back for some seconds; False when the lease was lost meanwhile."""
-    kept = await db.fetchval(
-        _SQL["postpone"],
-        claimed.organization_id,
-        claimed.message_id,
-        lease_id,
-        claimed.claims,
-        seconds,
-        phase,
-        refusals,
-        asked,
-    )
+    """Put an entry back for some seconds; False when the lease was lost meanwhile.
+
+    Back to be sent it goes also without the lease, while it is open what came of this attempt.
+    """
+    said = (seconds, phase, refusals, asked, open_for, claimed.attempts)
+    kept = await db.fetchval(_SQL["postpone"], *_claim(claimed, lease_id), *said)
     return kept is not None
 
 
@@ -173,15 +169,7 @@ async def extend(
     db: Connection, claimed: Claimed, lease_id: UUID, seconds: float, *, is_begun: bool = False
 ) -> bool:
     """Extend a lease and restart its attempt's clock; False when the lease was lost meanwhile."""
-    kept = await db.fetchval(
-        _SQL["extend"],
-        claimed.organization_id,
-        claimed.message_id,
-        lease_id,
-        claimed.claims,
-        seconds,
-        is_begun,
-    )
+    kept = await db.fetchval(_SQL["extend"], *_claim(claimed, lease_id), seconds, is_begun)
     return kept is not None
 
 
@@ -192,21 +180,18 @@ async def say_instead(
 
     False, with nothing changed, when the lease was lost, or what it said was sent after all.
     """
-    changed = await db.fetchval(
-        _SQL["say_instead"],
-        claimed.organization_id,
-        claimed.message_id,
-        lease_id,
-        claimed.claims,
-        body,
-        as_json(parts) if parts is not None else None,
-    )
+    now = (body, as_json(parts) if parts is not None else None)
+    changed = await db.fetchval(_SQL["say_instead"], *_claim(claimed, lease_id), *now)
     return changed is not None
 
 
-async def drop(db: Connection, organization_id: UUID, message_id: UUID) -> None:
-    """Remove an entry: its message needs no worker any more."""
-    await db.execute(_SQL["drop"], organization_id, message_id)
+async def drop(db: Connection, claimed: Claimed, lease_id: UUID) -> bool:
+    """Remove an entry: its message needs no worker any more; False when the lease was lost."""
+    return await db.fetchval(_SQL["drop"], *_claim(claimed, lease_id)) is not None
+
+
+def _claim(claimed: Claimed, lease_id: UUID) -> tuple[UUID, UUID, UUID, int]:
+    return claimed.organization_id, claimed.message_id, lease_id, claimed.claims
 
 
 async def may_adopt(
@@ -288,9 +273,10 @@ async def live_leases(db: Connection) -> frozenset[int]:
     return frozenset(row["token"] for row in await db.fetch(_SQL["live_leases"]))
 
 
-async def end_dead_leases(db: Connection, own: UUID) -> int:
-    """End the leases of workers that are not alive; how many entries that were."""
-    return len(await db.fetch(_SQL["end_dead_leases"], own))
+async def end_dead_leases(db: Connection, own: UUID, spared: Iterable[int] = ()) -> int:
+    """End the leases of workers that are not alive, but for `spared` tokens; how many entries that
+    were."""
+    return len(await db.fetch(_SQL["end_dead_leases"], own, list(spared)))
 
 
 async def depth(db: Connection) -> list[tuple[str, int, float]]:

@@ -10,6 +10,7 @@ from gateway.observability.logs import logger
 from gateway.problems import Problem
 from gateway.schema import migrate
 from gateway.store import queue, upkeep
+from gateway.store.database import Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.web.http import respond
 from gateway.web.services import SERVICES
@@ -52,13 +53,24 @@ async def metrics(request: web.Request) -> web.Response:
     Then the queue's are left out, and `gateway_database_up` is 0.
     """
     services = request.app[SERVICES]
-    depth = None
+    counting = asyncio.create_task(_depth(services.database))
     try:
-        async with asyncio.timeout(_COUNT_SECONDS), services.database.as_service() as db:
-            depth = await queue.depth(db)
-    except (DatabaseAwayError, TimeoutError) as error:
-        _log.warning("the queue cannot be counted", error=str(error) or "not in time")
+        # Not until it ends: a connection that does not answer takes its time to be given up.
+        await asyncio.wait({counting}, timeout=_COUNT_SECONDS)
+        depth = counting.result() if counting.done() else None
+    finally:
+        if counting.cancel():
+            _log.warning("the queue cannot be counted", error="not in time")
     return web.Response(
         body=services.metrics.page(depth),
         headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
     )
+
+
+async def _depth(database: Database) -> list[tuple[str, int, float]] | None:
+    try:
+        async with database.as_service() as db:
+            return await queue.depth(db)
+    except DatabaseAwayError as error:
+        _log.warning("the queue cannot be counted", error=str(error))
+        return None

@@ -140,3 +140,8 @@ DELETE FROM gateway.errands WHERE organization_id = $1 AND id = $2;
 -- Only for whoever holds the errand, which the number of attempts, $3, proves.
 UPDATE gateway.errands SET run_at = clock_timestamp() + make_interval(secs => $4)
 WHERE organization_id = $1 AND id = $2 AND attempts = $3;
+
+-- name: give_back_errand
+-- What was claimed and not ended is due at once, and was no attempt. For whoever holds it, as above.
+UPDATE gateway.errands SET run_at = clock_timestamp(), attempts = attempts - 1
+WHERE organization_id = $1 AND id = $2 AND attempts = $3;

@@ -98,11 +98,13 @@ WITH RECURSIVE organizations AS (
   UPDATE gateway.queue q SET
     lease_id = $2, lease_until = now() + make_interval(secs => $3), claims = q.claims + 1,
     attempts = q.attempts + CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN 1 ELSE 0 END,
+    open_claim = CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN q.claims + 1
+      ELSE q.open_claim END,
     attempted_at = CASE WHEN q.phase = 'send' AND NOT c.was_leased THEN now()
       ELSE q.attempted_at END
   FROM chosen c WHERE q.ctid = c.place
   RETURNING q.organization_id, q.message_id, q.sender_id, q.priority, q.phase, q.claims, q.attempts,
-    q.refusals, q.asked, q.begun_at, q.is_test, c.was_leased, q.run_at,
+    q.refusals, q.asked, q.open_for, q.begun_at, q.is_test, c.was_leased, q.run_at,
     extract(epoch FROM now() - q.attempted_at)::double precision AS attempt_age,
     c.expires_at, c.channel, left(c.from_address, 1000) AS from_address,
     left(c.to_address, 1000) AS to_address, left(c.status, 100) AS status, c.external_id, c.created_at,
@@ -118,7 +120,7 @@ WITH RECURSIVE organizations AS (
   ) o
 )
 SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.claims, t.attempts,
-  t.refusals, t.asked, t.begun_at, t.is_test, t.was_leased, t.run_at, t.attempt_age,
+  t.refusals, t.asked, t.open_for, t.begun_at, t.is_test, t.was_leased, t.run_at, t.attempt_age,
   coalesce(t.expires_at <= now(), false) AS is_expired,
   -- two extracts, because before PostgreSQL 17 nothing can be subtracted from infinity
   (extract(epoch FROM t.expires_at)::double precision
@@ -237,26 +239,36 @@ WITH due AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM held) AND EXISTS (SELECT FROM due GROUP BY priority HAVING count(*) = $3);
 
 -- name: give_back
--- Entries that were claimed and not begun, each due again in its number of seconds of $5, while they
--- are held by that claim $4 and no later one.
+-- Entries that were claimed and not begun, each due again in its number of seconds of $6, while they
+-- are held by that claim $4 and no later one; and whoever holds them, or none, where it is about this
+-- claim's request, attempt $5, that another one asks, or is about to.
 UPDATE gateway.queue q SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL,
+  open_claim = CASE WHEN q.phase = 'ask' THEN nullif(q.open_claim, g.claims) END,
   run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
-  attempts = CASE WHEN q.phase = 'send' THEN q.attempts - 1 ELSE q.attempts END
-FROM unnest($1::uuid[], $2::uuid[], $4::integer[], $5::double precision[])
-  AS g (organization_id, message_id, claims, seconds)
-WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND q.lease_id = $3
-  AND q.claims = g.claims;
+  attempts = CASE WHEN q.phase = 'send' OR q.open_claim = g.claims THEN q.attempts - 1
+    ELSE q.attempts END,
+  phase = CASE WHEN q.open_claim = g.claims THEN 'send' ELSE q.phase END
+FROM unnest($1::uuid[], $2::uuid[], $4::integer[], $5::integer[], $6::double precision[])
+  AS g (organization_id, message_id, claims, attempts, seconds)
+WHERE q.organization_id = g.organization_id AND q.message_id = g.message_id AND (
+  q.lease_id = $3 AND q.claims = g.claims
+  OR q.open_claim = g.claims AND q.attempts = g.attempts
+    AND (q.phase = 'ask' OR q.begun_at IS NOT NULL));
 
 -- name: postpone
--- Back to the queue for $5 seconds, in phase $6, with $7 refusals and $8 questions counted, while it is
--- held by claim $4 of lease $3. A message that would wait beyond its expires_at comes back at that
--- time, to be failed.
+-- Back to the queue for $5 seconds, in phase $6, with $7 refusals, $8 questions and $9 seconds counted,
+-- while it is held by claim $4 of lease $3. A message that would wait beyond its expires_at comes back
+-- at that time, to be failed. That nothing came of attempt $10 holds as in `give_back`: also where this
+-- claim's lease has ended, and another one asks.
 UPDATE gateway.queue SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL, phase = $6, refusals = $7, asked = $8,
+  open_for = $9, open_claim = CASE WHEN $6 = 'ask' THEN open_claim END,
   run_at = least(clock_timestamp() + make_interval(secs => $5), CASE WHEN $6 = 'send' THEN (
     SELECT m.expires_at FROM messages m WHERE m.organization_id = $1 AND m.id = $2) END)
-WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
+WHERE organization_id = $1 AND message_id = $2 AND (
+  lease_id = $3 AND claims = $4
+  OR $6 = 'send' AND open_claim = $4 AND attempts = $10 AND (phase = 'ask' OR begun_at IS NOT NULL))
 RETURNING message_id;
 
 -- name: extend
@@ -264,7 +276,7 @@ RETURNING message_id;
 -- $6: the request is about to leave; else none has.
 UPDATE gateway.queue SET
   lease_until = clock_timestamp() + make_interval(secs => $5), attempted_at = clock_timestamp(),
-  begun_at = CASE WHEN $6 THEN clock_timestamp() END
+  begun_at = CASE WHEN $6 THEN clock_timestamp() END, open_claim = $4
 WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
   AND lease_until > clock_timestamp()
 RETURNING message_id;
@@ -287,7 +299,10 @@ WHERE m.organization_id = h.organization_id AND m.id = h.message_id AND m.extern
 RETURNING m.id;
 
 -- name: drop
-DELETE FROM gateway.queue WHERE organization_id = $1 AND message_id = $2;
+-- Only for claim $4 of lease $3: what has become of it since then is not known here.
+DELETE FROM gateway.queue
+WHERE organization_id = $1 AND message_id = $2 AND lease_id = $3 AND claims = $4
+RETURNING message_id;
 
 -- name: lock_external_id
 -- Makes two workers that found the same id take turns. A statement of its own, so that the next
@@ -374,10 +389,12 @@ WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 
 -- name: end_dead_leases
--- Ends the leases of dead workers ($1: one's own). The locks are read after the snapshot was taken,
--- and a new worker takes its lock before it claims anything, so none is taken for dead.
+-- Ends the leases of dead workers ($1: one's own; $2: tokens of those who lived a moment ago). The locks
+-- are read after the snapshot was taken, and a new worker takes its lock before it claims anything, so
+-- none is taken for dead.
 UPDATE gateway.queue SET lease_until = now()
 WHERE lease_until > now() AND lease_id <> $1
+  AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY ($2::bigint[])
   AND NOT (hashtext(lease_id::text)::bigint & 4294967295) = ANY (ARRAY(
     SELECT objid::bigint FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 7041 AND objsubid = 2 AND granted

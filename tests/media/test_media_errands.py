@@ -478,6 +478,34 @@ async def test_a_provider_that_is_no_more(stage: Stage, make_errands: MakeErrand
     assert [("failed", "There is no provider twilio in this version.")] == await stage.states()
 
 
+@pytest.mark.parametrize("kind", ["media", "parse", "visit"])
+async def test_workers_that_stop(
+    stage: Stage, make_errands: MakeErrands, files: FileServer, kind: str
+) -> None:
+    """An errand that stopping workers give back has had no attempt: it is due at once, and not
+    given up, however many they are."""
+    reached = asyncio.Event()
+
+    async def silent(_: web.Request) -> web.Response:
+        reached.set()
+        await asyncio.sleep(30)
+        return web.Response()
+
+    files.answers["/a"] = silent
+    await stage.add(f"{API}/a")
+    async with stage.database.as_service() as db:
+        await db.execute("UPDATE gateway.errands SET kind = $1", kind)
+    for _ in range(9):
+        reached.clear()
+        running = asyncio.create_task(make_errands().run_next())
+        await asyncio.wait_for(reached.wait(), 10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    async with stage.database.as_service() as db:
+        (errand,) = await media.claim_errands(db, 5, 60)
+    assert 1 == errand.attempts
+
+
 async def test_an_errand_that_ends_its_worker(
     stage: Stage, errands: Errands, files: FileServer
 ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiohttp import web
 
 from channels.model import Channel
 from gateway.manage import setup
 from gateway.store import queue
+from tests.service.test_service_dispatch import events_of
 from tests.service.wires import by_smtp, connect, from_twilio, row_of, send, step
 
 if TYPE_CHECKING:
@@ -114,7 +117,9 @@ async def test_what_a_worker_sent_that_has_just_gone(gateway: Gateway, ask: Ask,
     api.says(502)
     await step(worker)
     async with gateway.database.as_service() as db:
-        await db.execute("UPDATE gateway.queue SET attempted_at = now() - interval '30 seconds'")
+        await db.execute(
+            "UPDATE gateway.queue SET attempted_at = now() - interval '30 seconds', open_for = 30"
+        )
     taken = (await ask("POST", "/v1/messages", SMS)).body
     await api.worker(gateway).claim(1)
     async with gateway.database.as_service() as db:
@@ -142,6 +147,49 @@ async def test_what_a_worker_sent_that_has_just_gone(gateway: Gateway, ask: Ask,
         await step(worker)
     assert ("sent", SID) == await fate(ask, taken)
     assert ("sent", "SM2") == await fate(ask, ours)
+
+
+@pytest.mark.parametrize(("seconds", "questions"), [(0, 5), (15.0, 2), (20.01, 1)])
+async def test_a_clock_that_is_set_forward(
+    gateway: Gateway, ask: Ask, api: Api, seconds: float, questions: int
+) -> None:
+    """A message is sent again when it has been open for 25 s by what its workers have measured and
+    waited, whatever the database's clock says: it may have been set since the attempt."""
+    worker = api.worker(gateway)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    if seconds:
+        (turn,) = await worker.claim(1)
+        await worker._outcomes.lost(turn.claimed, "It was reset.", seconds)
+    else:  # by one that is still sending it, but seems to have held it for a minute
+        await api.worker(gateway).claim(1)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET lease_until = lease_until - interval '60 seconds',"
+            " attempted_at = attempted_at - interval '60 seconds'"
+        )
+    if not seconds:
+        assert 1 == await step(worker)
+    api.says(200, {"messages": [], "next_page_uri": None})
+    asked = 0
+    while "not_found_at_provider" not in await events_of(ask, ours["id"]):
+        assert "unknown" == (await fate(ask, ours))[0]
+        await hurry(gateway)
+        assert 1 == await step(worker)
+        asked += 1
+    assert questions == asked
+
+
+async def test_how_long_it_was_under_way(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """What counts is the time since the claim, by this machine's clock, and the wait until it is
+    asked about."""
+    await ask("POST", "/v1/messages", SMS)
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    await asyncio.sleep(0.3)
+    api.says(502)
+    await worker.work(turn)
+    async with gateway.database.as_service() as db:
+        assert 5.3 <= await db.fetchval("SELECT open_for FROM gateway.queue") < 25
 
 
 async def test_a_mail_of_ours_that_has_come_in(gateway: Gateway, ask: Ask, api: Api) -> None:

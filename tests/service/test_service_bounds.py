@@ -168,7 +168,8 @@ async def test_whether_a_large_mail_was_taken(gateway: Gateway, ask: Ask, api: A
     for minutes, phase in ((1, "ask"), (10, "send")):
         async with gateway.database.as_service() as db:
             await db.execute(
-                "UPDATE gateway.queue SET run_at = now(), attempted_at = now() - $1::interval",
+                "UPDATE gateway.queue SET run_at = now(), attempted_at = now() - $1::interval,"
+                " open_for = extract(epoch FROM $1::interval)",
                 timedelta(minutes=minutes),
             )
         await step(worker)

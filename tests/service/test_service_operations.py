@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twilio.request_validator import RequestValidator
 
 from gateway.schema import migrate
+from gateway.store import queue
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
@@ -211,6 +214,26 @@ async def test_numbers_while_the_database_is_away(gateway: Gateway, ask: Ask) ->
         assert 1 == found["gateway_messages_received_total", ("sms", "twilio")]
         assert 1 == found["gateway_webhook_requests_total", ("200", "twilio")]
         assert not any(name.startswith("gateway_queue") for name, _ in found)
+
+
+async def test_numbers_while_a_connection_hangs(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come in time also where a connection does not even answer that it is to be given up."""
+    given_up, ended = asyncio.Event(), asyncio.Event()
+
+    async def hanging(_: object) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            given_up.set()
+            await ended.wait()
+
+    monkeypatch.setattr(queue, "depth", hanging)
+    monkeypatch.setattr("gateway.web.operations._COUNT_SECONDS", 0.1)
+    async with asyncio.timeout(10):
+        found = await numbers(ask)
+        await given_up.wait()
+    ended.set()
+    assert 0 == found["gateway_database_up", ()]
 
 
 async def test_names_and_units(ask: Ask) -> None:

@@ -161,7 +161,7 @@ async def test_what_a_dead_worker_had_begun(gateway: Gateway, ask: Ask, api: Api
         await db.execute(
             "UPDATE gateway.queue SET lease_until = now() - interval '1 s', begun_at = now()"
         )
-    worker = api.worker(gateway, ask_every=0.0)
+    worker = api.worker(gateway, lease=0.0)
     seen: list[Any] = [await step(worker) for _ in range(3)]
 
     assert [1, 1, 0] == seen

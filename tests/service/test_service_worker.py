@@ -17,6 +17,7 @@ from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
 from gateway.observability.metrics import Metrics
+from gateway.store.errors import RefusedError
 from gateway.store.listening import listen
 from gateway.store.sql import queries
 from gateway.worker import Worker
@@ -159,6 +160,57 @@ async def test_what_is_cut_at_the_end_is_recorded(gateway: Gateway) -> None:
     async with working(gateway, dispatching, 8, stop_after=0.1):
         pass
     assert 3 == dispatching.stored
+
+
+class Stopped(Counted):
+    """Its claim ends while its worker stops and the database goes away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims, self.cuts = asyncio.Event(), 0
+
+    async def claim(self, limit: int, *_: Sequence[UUID]) -> Turns:
+        """Something, once the worker stops."""
+        self.limits.append(limit)
+        self.asked.set()
+        await self.claims.wait()
+        return Turns([TURN])
+
+    async def give_back(self, _: Turns) -> None:
+        """As an outcome that is stored however long that takes, until its second cut."""
+        while self.cuts < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cuts += 1
+
+
+async def test_what_cannot_be_given_back(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that stops while the database is away does not wait for it for ever."""
+    monkeypatch.setattr("gateway.worker._LAST", 0.1)
+    dispatching = Stopped()
+    async with asyncio.timeout(20), working(gateway, dispatching, 8, stop_after=1.0):
+        asyncio.get_running_loop().call_later(0.1, dispatching.claims.set)
+    assert 2 == dispatching.cuts
+
+
+async def test_a_former_connection_that_may_not_be_ended(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that may not end the session that it has lost goes on until that has ended."""
+    tries = []
+
+    async def refused(*given: object) -> None:
+        tries.append(given)
+        if len(tries) == 1:
+            raise RefusedError({"function": "pg_terminate_backend"})
+        await listen(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gateway.worker.listen", refused)
+    dispatching = Counted(Turns([TURN]))
+    async with working(gateway, dispatching, 8), asyncio.timeout(10):
+        await dispatching.all_given.wait()
+    assert 2 == len(tries)
 
 
 async def test_a_former_connection_that_hangs_on(gateway: Gateway) -> None:
