@@ -15,7 +15,7 @@ from uuid import UUID
 
 from channels.model import Status
 from gateway import placing
-from gateway.accept.keeping import Outcomes, keep_all, written_to
+from gateway.accept.keeping import Outcomes, keep_all
 from gateway.accept.last_contacts import LastContacts
 from gateway.accept.next_step import (
     canceled,
@@ -220,13 +220,13 @@ async def _keep(
     )
     kept = [without_the_deleted(row, there) for row in rows]
     # A lead that another program holds, or whose changes it refuses, is written to all the same.
-    leads = {row["lead_id"] for row in kept if row["lead_id"]}
+    leads = frozenset(row["lead_id"] for row in kept if row["lead_id"])
     wanted = [] if is_alone else list(leads)
     held = await messages.hold_leads(db, organization_id, wanted, waits=False)
     stored: Outcomes = {}
     placed: dict[UUID, Placed] = {}
     await keep_all(db, organization_id, kept, held, stored, placed)
-    return list(placed.values()), written_to(kept, stored) - set(held)
+    return list(placed.values()), leads - set(held)
 
 
 async def _record(

@@ -110,12 +110,5 @@ async def keep_each(
         raise NoneKeptError(stored)
 
 
-def written_to(rows: Sequence[Row], stored: Outcomes) -> frozenset[UUID]:
-    """The leads that those of the rows went to that are stored."""
-    outcomes = [stored[row["id"]] for row in rows]
-    kept = [row for row in outcomes if not isinstance(row, Problem)]
-    return frozenset(row["lead_id"] for row in kept if row["lead_id"])
-
-
 def _problem(error: RefusedError | ConflictError) -> Problem:
     return refused_by_a_rule() if isinstance(error, RefusedError) else changed_meanwhile()

@@ -1,8 +1,7 @@
 """`leads.last_contacted_at`, where it could not be set together with storing the message.
 
-Another program, the CRM in a long transaction, had the lead locked just then: the message is stored
-and sent all the same, and this sets the time once the lead is free. Or only the conversation told
-whose message it is: leads are locked before conversations.
+Another program, the CRM in a long transaction, had the lead locked just then. The message is stored
+and sent all the same, and this sets the time once the lead is free.
 """
 
 from __future__ import annotations
@@ -65,12 +64,11 @@ class LastContacts:
     async def _note(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(_AGAIN)
                 try:
                     await self._note_free()
                 except DatabaseAwayError as error:
                     _log.warning("leads wait for a note of their last message", error=str(error))
-                if self._waiting:
-                    await asyncio.sleep(_AGAIN)
         finally:
             self._noting = None
 

@@ -20,7 +20,6 @@ from gateway.accept.keeping import (
     Result,
     keep_all,
     keep_each,
-    written_to,
 )
 from gateway.accept.last_contacts import LastContacts
 from gateway.batching import Batching, once_more
@@ -194,7 +193,8 @@ class Storing:
                 held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
                 await keep(db, organization_id, of_one, held, stored, placed)
-                left[organization_id] = list(written_to(of_one, stored) - set(held))
+                written_to = {row["lead_id"] for row in of_one if row["id"] in placed}
+                left[organization_id] = list((leads & written_to) - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await _keep_answers(db, firsts, answers)
         self._grew(len(placed))

@@ -81,23 +81,11 @@ async def accept(
 ) -> list[Row]:
     """Store messages with their queue entries and first events; the rows as `get` shows them.
 
-    `leads` are held, and were written to now. Messages of nobody's are theirs whose conversation it
-    is.
+    `leads` are held, and were written to now.
     """
-    told = await db.fetchrow(_SQL["accept"], as_json(messages), organization_id, list(leads))
-    assert told is not None  # noqa: S101 - a SELECT without FROM has one row
+    at = await db.fetchval(_SQL["accept"], as_json(messages), organization_id, list(leads))
     note(db, [organization_id])
-    theirs = {
-        UUID(message_id): {
-            name: UUID(contact) if contact else None
-            for name, contact in zip(("lead_id", "client_id"), whose, strict=True)
-        }
-        for message_id, whose in (told["theirs"] or {}).items()
-    }
-    return [
-        _pending({**message, **theirs.get(message["id"], {})}, organization_id, told["at"])
-        for message in messages
-    ]
+    return [_pending(message, organization_id, at) for message in messages]
 
 
 def _pending(message: Row, organization_id: UUID, at: datetime) -> Row:

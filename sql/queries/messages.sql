@@ -27,26 +27,23 @@ RETURNING l.id;
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, and the last contact of the lead and of the conversation (found and locked before).
 -- $1: json array of messages, $2: organization, $3: leads, locked before. Returns when they were
--- stored, and whose are those to an address that is nobody's own: the conversation tells.
+-- stored.
 WITH incoming AS MATERIALIZED (
-  SELECT i.*, c.lead_id AS their_lead_id, c.client_id AS their_client_id
-  FROM json_to_recordset($1::json) AS i (
+  SELECT * FROM json_to_recordset($1::json) AS i (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     subject text, body text, html_body text, attachments jsonb, metadata jsonb, template_id uuid,
     reference text, send_at timestamptz, expires_at timestamptz, retry_of uuid, parts jsonb,
     conversation_id uuid, sender_id uuid, priority smallint, is_test boolean, event_id uuid,
     source text
   )
-  LEFT JOIN gateway.conversations c ON i.lead_id IS NULL AND i.client_id IS NULL
-    AND c.organization_id = $2 AND c.id = i.conversation_id
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     conversation_id, subject, body, html_body, attachments, status, metadata, template_id,
     reference, send_at, expires_at, retry_of, parts
   )
-  SELECT id, $2, channel, 'outbound', from_address, to_address, coalesce(lead_id, their_lead_id),
-    coalesce(client_id, their_client_id), conversation_id, subject, body, html_body, attachments, 'pending', metadata, template_id,
+  SELECT id, $2, channel, 'outbound', from_address, to_address, lead_id, client_id,
+    conversation_id, subject, body, html_body, attachments, 'pending', metadata, template_id,
     reference, send_at, expires_at, retry_of, parts
   FROM incoming
 ), queued AS (
@@ -80,34 +77,28 @@ WITH incoming AS MATERIALIZED (
   ) i
   WHERE c.organization_id = $2 AND c.id = i.conversation_id
 )
-SELECT now() AS at, (
-  SELECT json_object_agg(id, json_build_array(their_lead_id, their_client_id)) FROM incoming
-  WHERE their_lead_id IS NOT NULL OR their_client_id IS NOT NULL) AS theirs;
+SELECT now();
 
 -- name: receive
 -- Stores inbound messages of one organization, in the order in which they came. Their ids are derived
 -- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization. What
--- arrived before now (`arrived_at`) stands in the history where it belongs. What came from an address
--- that is nobody's own is theirs whose conversation it is.
+-- arrived before now (`arrived_at`) stands in the history where it belongs.
 WITH incoming AS MATERIALIZED (
-  SELECT i.*, coalesce(i.arrived_at, now()) + i.ordinality * interval '1 microsecond' AS created_at,
-    c.lead_id AS their_lead_id, c.client_id AS their_client_id
+  SELECT *, coalesce(arrived_at, now()) + ordinality * interval '1 microsecond' AS created_at
   FROM ROWS FROM (json_to_recordset($1::json) AS (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     conversation_id uuid, subject text, body text, html_body text, attachments jsonb,
     external_id text, metadata jsonb, occurred_at timestamptz, event_id uuid, source text,
     arrived_at timestamptz
-  )) WITH ORDINALITY AS i
-  LEFT JOIN gateway.conversations c ON i.lead_id IS NULL AND i.client_id IS NULL
-    AND c.organization_id = $2 AND c.id = i.conversation_id
+  )) WITH ORDINALITY
 ), stored AS (
   INSERT INTO messages (
     id, organization_id, channel, direction, from_address, to_address, lead_id, client_id,
     conversation_id, subject, body, html_body, attachments, status, external_id, metadata,
     created_at
   )
-  SELECT id, $2, channel, 'inbound', from_address, to_address, coalesce(lead_id, their_lead_id),
-    coalesce(client_id, their_client_id), conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata,
+  SELECT id, $2, channel, 'inbound', from_address, to_address, lead_id, client_id,
+    conversation_id, subject, body, html_body, attachments, 'received', external_id, metadata,
     created_at
   FROM incoming
   -- On this key alone: a row that another program's unique index refuses is no redelivery, but an

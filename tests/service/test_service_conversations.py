@@ -11,7 +11,6 @@ import pytest
 
 from channels.model import Channel
 from tests.service.conftest import Ask, Gateway
-from tests.service.test_service_held import until
 from tests.service.wires import (
     by_smtp,
     connect,
@@ -325,45 +324,6 @@ async def test_an_answer_over_rcs(gateway: Gateway, ask: Ask) -> None:
     path = f"/v1/conversations/{sent.body['conversation_id']}/messages"
     reply = await ask("POST", path, {"body": "See you"})
     assert (ANN, "+15551230001") == (reply.body["to_address"], reply.body["from_address"])
-
-
-@pytest.mark.parametrize("kind", ["lead", "client"])
-async def test_what_is_said_with_a_linked_contact_is_theirs(
-    gateway: Gateway, ask: Ask, kind: str
-) -> None:
-    """In a conversation that somebody has linked, what is said with an address of nobody's is the
-    contact's: a reply, an answer, and a message to the address; it is noted when they were written
-    to. What belongs to the owner of an address stays theirs."""
-    await by_sms(gateway)
-    (found,) = await listed(ask)
-    path = f"/v1/conversations/{found['id']}"
-    known = {"first_name": "Eve", "last_name": "X", "email": "eve@c.example"}
-    contact = (await ask("POST", f"/v1/{kind}s", known)).body["id"]
-    assert 200 == (await ask("POST", f"{path}/link", {f"{kind}_id": contact})).status
-    reply = await ask("POST", f"{path}/messages", {"body": "Good day"})
-    await by_sms(gateway, "hello again")
-    sent = await ask("POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "Hi"})
-    others = await gateway.ask(
-        "POST", "/v1/messages", {"channel": "sms", "to": ANN, "body": "Hi"}, key=gateway.b.key
-    )
-
-    assert [contact, contact] == [each.body[f"{kind}_id"] for each in (reply, sent)]
-    theirs = (await ask("GET", f"/v1/messages?{kind}_id={contact}")).body["data"]
-    assert ["Hi", "hello again", "Good day"] == [each["body"] for each in theirs]
-    assert others.body[f"{kind}_id"] is None
-    if kind == "lead":
-
-        async def is_noted() -> bool:
-            lead = await ask("GET", f"/v1/leads/{contact}")
-            return lead.body["last_contacted_at"] is not None
-
-        await until(is_noted)
-    owner = (await ask("POST", "/v1/leads", {"first_name": "Ann", "phone": ANN})).body["id"]
-    await by_sms(gateway, "it is Ann")
-    sent = await ask("POST", f"{path}/messages", {"body": "Hi Ann"})
-    assert (owner, None) == (sent.body["lead_id"], sent.body["client_id"])
-    owned = (await ask("GET", f"/v1/messages?lead_id={owner}")).body["data"]
-    assert ["Hi Ann", "it is Ann"] == [each["body"] for each in owned]
 
 
 async def test_linking(gateway: Gateway, ask: Ask) -> None:
