@@ -153,7 +153,7 @@ async def test_what_a_request_does_between_its_renderings() -> None:
         limited = renderer.within(0.2, "alone")
         await asyncio.sleep(0.3)
         for _ in range(3):
-            with pytest.raises(TooExpensive, match="take more than 0.2 s"):
+            with pytest.raises(TooExpensive, match="take more than"):
                 await limited.render(LOOP, {"x": []})
         assert pids == pool.pids
 
