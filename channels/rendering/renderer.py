@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -84,7 +85,7 @@ class Renderer:
         self._known: OrderedDict[bytes, Analysis | TemplateError] = OrderedDict()
         self._templates: OrderedDict[bytes, Template] = OrderedDict()
         self._environments = {html: sandbox.environment(html=html) for html in (False, True)}
-        self._seconds = self._rendered = 0.0
+        self._seconds = self._waited = 0.0
         self._until: float | None = None
         self._owner: Hashable = None
 
@@ -98,7 +99,7 @@ class Renderer:
         until = asyncio.get_running_loop().time() + seconds
         limited = copy(self)
         limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
-        limited._owner, limited._rendered = owner, 0.0  # noqa: SLF001
+        limited._owner, limited._waited = owner, 0.0  # noqa: SLF001
         return limited
 
     async def __aenter__(self) -> Self:
@@ -186,14 +187,10 @@ class Renderer:
 
     async def _child(self, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            async with asyncio.timeout_at(self._until), self._pool.place(self._owner):
-                since = time.monotonic()
-                try:
-                    return await self._pool.ask(orjson.dumps(request))
-                finally:
-                    self._rendered += time.monotonic() - since
+            async with asyncio.timeout_at(self._until), self._turn():
+                return await self._pool.ask(orjson.dumps(request))
         except TimeoutError:
-            if self._rendered < self._seconds / 2:
+            if self._waited > self._seconds / 2:
                 raise RendererBusy(
                     "Nothing can be rendered right now: other requests' templates take their "
                     "turns; send fewer messages at once, or try again."
@@ -202,6 +199,19 @@ class Renderer:
                 "was not rendered: the templates and styles of this request take more than "
                 f"{self._seconds:g} s; send fewer messages at once"
             ) from None
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A place in the pool; what a request does between its renderings is no wait for one."""
+        since = time.monotonic()
+        if self._until is not None and self._until <= asyncio.get_running_loop().time():
+            raise TimeoutError  # before a child begins, which would have to be replaced
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._pool.place(self._owner))
+            finally:
+                self._waited += time.monotonic() - since
+            yield
 
     def _recall(self, key: bytes) -> Analysis | None:
         known = self._known.get(key)

@@ -8,6 +8,7 @@ from functools import cached_property
 from uuid import UUID
 
 from gateway.accept.keeping import Alone, Result
+from gateway.accept.together import bytes_of
 from gateway.problems import Problem
 from gateway.store.database import Caller
 from gateway.store.values import Row
@@ -45,6 +46,11 @@ class Accepted:
     def rows(self) -> list[Row]:
         """Those that are to be stored."""
         return [result for result in self.results if not isinstance(result, Problem)]
+
+    @cached_property
+    def bytes(self) -> int:
+        """What the texts of its rows come to."""
+        return sum(map(bytes_of, self.rows))
 
     @property
     def is_new(self) -> bool:

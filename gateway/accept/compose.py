@@ -25,6 +25,9 @@ from gateway.shapes.options import CallOptions
 # Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
 # takes up to 60 microseconds to become text.
 _LARGE, _TAGS = 16 * 2**10, 200
+# Of a message's options once they are rendered, which a template and a request may give together: a
+# worker reads twice as much of what is stored beside a text.
+_OPTIONS_BYTES = 128 * 2**10
 # Sources that are rendered, in a millisecond or two, before the event loop may do something else.
 _AT_ONCE = 32
 
@@ -220,6 +223,7 @@ class _Rendering:
         self._missing: dict[str, None] = {}
         self._errors: list[FieldError] = []
         self._count = 0
+        self._options_left = _OPTIONS_BYTES
 
     async def text(self, name: str, source: str, *, html: bool = False) -> str:
         """The text of a source; empty, with an error noted, where it does not render.
@@ -264,7 +268,12 @@ class _Rendering:
 
     async def _all(self, name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON
         if isinstance(value, str):
-            return await self.text(name, value)
+            text = await self.text(name, value)
+            self._options_left -= len(text.encode())
+            if self._options_left < 0:
+                says = f"come to more than {_OPTIONS_BYTES >> 10} KiB once they are rendered"
+                raise ComposeError(FieldError("options", says))
+            return text
         if isinstance(value, Mapping):
             return {k: await self._all(f"{name}.{k}", v) for k, v in value.items()}
         if isinstance(value, list):

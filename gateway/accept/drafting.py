@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
+from channels.lines import Places
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway import addresses, quoting, registry
@@ -21,6 +22,7 @@ from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
 from gateway.accept.pausing import Pauses
+from gateway.accept.together import LARGE_AT_ONCE, LARGE_WAITING, MOST_BYTES, Together
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
@@ -34,18 +36,42 @@ class Drafting:
     """Makes drafts; stores nothing."""
 
     def __init__(
-        self, database: Database, renderer: Renderer, *, rendering: float = RENDERING_SECONDS
+        self,
+        database: Database,
+        renderer: Renderer,
+        *,
+        rendering: float = RENDERING_SECONDS,
+        together: int = MOST_BYTES,
+        places: Places | None = None,
     ) -> None:
         self._lookups = Lookups(database)
         self._renderer = renderer
         self._rendering = rendering
+        self._together = together
+        self._places = places or Places(LARGE_AT_ONCE, room=LARGE_WAITING)
 
     async def read(
         self, caller: Caller, requests: Sequence[SendRequest], *, repeats: Parts | None = None
     ) -> list[Draft]:
-        """A draft of each request, in order; a retry repeats the `Parts` of the failed message."""
+        """A draft of each request, in order; a retry repeats the `Parts` of the failed message.
+
+        Raises `Problem` 503 where they come to much, and that of others is being read.
+        """
         if not requests:
             return []
+        together = Together(self._together, self._places, caller.organization_id)
+        try:
+            return await self._read_all(caller, requests, repeats, together)
+        finally:
+            together.end()
+
+    async def _read_all(
+        self,
+        caller: Caller,
+        requests: Sequence[SendRequest],
+        repeats: Parts | None,
+        together: Together,
+    ) -> list[Draft]:
         pauses = Pauses()
         known = await self._lookups.known(caller, await _sought(requests, pauses))
         now = datetime.now(UTC)
@@ -53,7 +79,10 @@ class Drafting:
         read: list[SendRequest] = []  # each request, and behind it its steps
         drafts: list[Draft] = []
         for request in requests:
-            draft = await self._read(request, known, now, renderer)
+            if together.needs_place:
+                await together.take_place()
+                renderer = self._renderer.within(self._rendering, caller.organization_id)
+            draft = await self._read(request, known, now, renderer, together)
             if repeats is not None:
                 said = replace(
                     draft.parts,
@@ -68,7 +97,7 @@ class Drafting:
                 await pauses.take()
             for step in request.fallback or ():
                 read.append(steps.request_of(step, request, draft, known))
-                drafts.append(await self._read(read[-1], known, now, renderer))
+                drafts.append(await self._read(read[-1], known, now, renderer, together))
                 if pauses.are_due:
                     await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
@@ -85,14 +114,22 @@ class Drafting:
         return joined
 
     async def _read(
-        self, request: SendRequest, known: Known, now: datetime, renderer: Renderer
+        self,
+        request: SendRequest,
+        known: Known,
+        now: datetime,
+        renderer: Renderer,
+        together: Together,
     ) -> Draft:
         errors = well_formed.errors(request, now)
         to_address, contact_errors = recipients.recipient(request, known)
         sender, sender_errors = recipients.sender(request, known)
         provider = sender["provider"] if sender else None
         characters = registry.characters(provider, request.channel)
-        composed = await saying.compose(renderer, request, known, characters)
+        composed = together.refused(request)
+        if composed is None:
+            composed = await saying.compose(renderer, request, known, characters)
+            together.add(composed.content)
         lead_id, client_id = recipients.links(request, to_address, known)
         kept = composed.outside or composed.content
         named = kept.template if kept else None

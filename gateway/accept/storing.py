@@ -22,6 +22,7 @@ from gateway.accept.keeping import (
     keep_each,
 )
 from gateway.accept.last_contacts import LastContacts
+from gateway.accept.together import LARGE_BYTES
 from gateway.batching import Batching, once_more
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.lately import Lately
@@ -42,8 +43,9 @@ from gateway.store.values import Row
 
 _log = logger(__name__)
 
-# Rows in one transaction: more gain nothing, and would make the others wait.
-_MOST = 200
+# Rows in one transaction: more gain nothing, and would make the others wait. So many bytes of their
+# texts count as one more, there and in what waits.
+_MOST, _UNIT_BYTES = 200, 8 * 2**10
 # Seconds to wait for the one request whose rows are looked through.
 _TURN = 5.0
 
@@ -73,17 +75,22 @@ class Storing:
         # Organizations whose leads cannot be noted in time: they are noted later.
         self._noted_later: Lately[UUID] = Lately()
         # What has come sets out while the first lane's batch is committed.
-        self._batching = Batching(
+        self._batching = self._lanes(2)
+        # They keep only one another waiting.
+        self._large = self._lanes(1)
+        # Slow, and beside the lanes: one at a time, so that it takes one connection at most.
+        self._alone = asyncio.Lock()
+
+    def _lanes(self, lanes: int) -> Batching[Accepted, Stored]:
+        return Batching(
             self._store,
             shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,
             most=_MOST,
-            lanes=2,
+            lanes=lanes,
         )
-        # Slow, and beside the lanes: one at a time, so that it takes one connection at most.
-        self._alone = asyncio.Lock()
 
     async def close(self) -> None:
         """Do what is left to do for what was stored: nothing more is."""
@@ -95,8 +102,10 @@ class Storing:
         Raises `DatabaseAwayError`, `RefusedError` or `ConflictError`, or `FullError` where too much
         waits.
         """
+        batching = self._batching if accepted.bytes < LARGE_BYTES else self._large
+        size = max(1, len(accepted.rows)) + accepted.bytes // _UNIT_BYTES
         try:
-            stored, placed = await self._batching(accepted, size=max(1, len(accepted.rows)))
+            stored, placed = await batching(accepted, size=size)
         except accepted.alone as error:
             stored, placed = await self._store_each(accepted, error)
         await placing.join(self._database, accepted.caller.organization_id, placed)

@@ -25,6 +25,7 @@ from gateway.api.sending import (
     many,
     one,
     replay,
+    respond_many,
     unanswered,
 )
 from gateway.problems import FieldError, Problem, invalid, not_found
@@ -85,7 +86,7 @@ async def send_batch(call: Call) -> web.Response:
     results = await call.services.accepting.accept(call.caller, requests, key, is_batch=True)
     if isinstance(results, Replayed):
         return replay(results, 207)
-    return respond(many(results), 207)
+    return await respond_many(many(results))
 
 
 async def _complete(
@@ -107,7 +108,7 @@ async def _complete(
         return replay(results, 207)
     if key.answer(results) == known.answer:  # all of it is answered 503 once more
         return replay(known, 207)
-    return respond(answer(results), 207)
+    return await respond_many(answer(results))
 
 
 async def check(call: Call) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.accept.accepted import Idempotency
 from gateway.accept.keeping import Result
+from gateway.accept.pausing import Pauses
 from gateway.accept.recalling import Replayed, digest_of
 from gateway.api.endpoint import Call
 from gateway.problems import FieldError, Problem, invalid
@@ -91,6 +92,18 @@ def one(results: Sequence[Result]) -> dict[str, Any]:
     if isinstance(result, Problem):
         raise result
     return shown(result)
+
+
+async def respond_many(answer: dict[str, Any]) -> web.Response:
+    """207 with the messages of a batch; others have their turn while it is written."""
+    pauses = Pauses()
+    items = []
+    for item in answer["data"]:
+        items.append(as_json_bytes(item))
+        if pauses.are_due:
+            await pauses.take()
+    body = b'{"data":[%b]}' % b",".join(items)
+    return web.Response(body=body, status=207, content_type="application/json")
 
 
 def many(results: Sequence[Result]) -> dict[str, Any]:

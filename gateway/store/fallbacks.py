@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway.store.database import Connection
 from gateway.store.sql import queries
-from gateway.store.values import Row, as_json
+from gateway.store.values import Row, as_json_pieces
 
 _SQL = queries("fallbacks")
 
@@ -51,7 +51,8 @@ async def store(db: Connection, organization_id: UUID, messages: Sequence[Row]) 
         }
         for row in messages
     ]
-    await db.execute(_SQL["store"], as_json(rows), organization_id)
+    for piece in as_json_pieces(rows):
+        await db.execute(_SQL["store"], piece, organization_id)
 
 
 async def due(db: Connection, limit: int) -> list[Key]:

@@ -12,7 +12,7 @@ from gateway.store.paging import Cursor, Page, page, text_bytes
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 from gateway.store.telling import note
-from gateway.store.values import Row, as_json, as_stored, storable
+from gateway.store.values import Row, as_json, as_json_pieces, as_stored, storable
 
 _SQL = queries("messages")
 
@@ -83,7 +83,10 @@ async def accept(
 
     `leads` are held, and were written to now.
     """
-    at = await db.fetchval(_SQL["accept"], as_json(messages), organization_id, list(leads))
+    told = list(leads)
+    for piece in as_json_pieces(messages):
+        at = await db.fetchval(_SQL["accept"], piece, organization_id, told)
+        told = []
     note(db, [organization_id])
     return [_pending(message, organization_id, at) for message in messages]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ import orjson
 # Columns by name.
 Row = dict[str, Any]
 
+# Of JSON in one statement, so that it is done in time, and nobody else waits while it is written.
+_PIECE_BYTES = 8 * 2**20
 # Levels of lists and objects: orjson writes 254 of them.
 _DEEPEST = 250
 _SIGN_IN = re.compile(r"(inbox(?:/|%2F)link(?:/|%2F))[\w-]{20,64}", re.IGNORECASE | re.ASCII)
@@ -26,6 +28,27 @@ def as_json(value: object) -> str:
 def as_json_bytes(value: object) -> bytes:
     """JSON of rows; asyncpg's own UUID is a subclass, which orjson leaves to its caller."""
     return orjson.dumps(value, default=_uuid_text, option=orjson.OPT_UTC_Z)
+
+
+def as_json_pieces(rows: Sequence[Row], most: int = _PIECE_BYTES) -> Iterator[str]:
+    """JSON text of rows, in order, in pieces that each end with the row that comes to `most` bytes.
+
+    Without rows it is one piece, too.
+    """
+    piece: list[bytes] = []
+    left = most
+    for row in rows:
+        if left <= 0:
+            yield _listed(piece)
+            piece, left = [], most
+        written = as_json_bytes(row)
+        piece.append(written)
+        left -= len(written)
+    yield _listed(piece)
+
+
+def _listed(piece: Sequence[bytes]) -> str:
+    return f"[{b','.join(piece).decode()}]"
 
 
 def as_stored(value: object) -> str:

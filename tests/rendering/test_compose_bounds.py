@@ -55,3 +55,17 @@ async def test_many_tags_let_others_have_their_turn(renderer: Renderer) -> None:
         await asyncio.sleep(0)
     assert 3000 == (composing.result().body or "").count("x")
     assert turns > 100
+
+
+async def test_options_that_grow(renderer: Renderer) -> None:
+    """Options that are short until they are rendered are bounded then, too."""
+    many = template(*("{{ name }}" for _ in range(100)))
+    composed = await compose_template(renderer, many, {"name": "x" * 1300})
+    assert composed.template is not None
+    with pytest.raises(ComposeError) as raised:
+        await compose_template(renderer, many, {"name": "x" * 1400})
+    (error,) = raised.value.errors
+    assert ("options", "come to more than 128 KiB once they are rendered") == (
+        error.field,
+        error.message,
+    )

@@ -143,6 +143,21 @@ async def test_whose_time_it_is(renders: Callable[..., Renderer]) -> None:
         await first
 
 
+async def test_what_a_request_does_between_its_renderings() -> None:
+    """The time that a request needs for something else, as for composing its mails, is no wait for
+    the turns of others: what is not rendered by then is too expensive, and takes no child."""
+    pool = ChildPool(PoolLimits(children=1))
+    async with Renderer(pool) as renderer:
+        await renderer.render(LOOP, {"x": []})
+        pids = pool.pids
+        limited = renderer.within(0.2, "alone")
+        await asyncio.sleep(0.3)
+        for _ in range(3):
+            with pytest.raises(TooExpensive, match="take more than"):
+                await limited.render(LOOP, {"x": []})
+        assert pids == pool.pids
+
+
 async def test_who_goes_away_takes_nobodys_turn(renders: Callable[..., Renderer]) -> None:
     """A caller who leaves while waiting, or just as the turn comes, leaves the turn to the next."""
     renderer = renders(children=1)

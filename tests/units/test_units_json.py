@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.api.messages import read_items
 from gateway.problems import Problem
 from gateway.shapes.base import JsonObject
+from gateway.store.values import as_json, as_json_bytes, as_json_pieces
 from gateway.web.http import parse_json
 
 
@@ -54,3 +58,16 @@ async def test_others_have_their_turn_while_a_batch_is_read() -> None:
     task.cancel()
 
     assert (400, True) == (len(read), turns >= 8)
+
+
+@given(st.lists(st.text(max_size=20)), st.integers(1, 100))
+def test_rows_in_pieces(texts: list[str], most: int) -> None:
+    """The pieces of a list have all of it, in order; a piece ends with the row that makes it large
+    enough, and none is empty but that of an empty list."""
+    rows = [{"text": text, "id": UUID(int=n)} for n, text in enumerate(texts)]
+    pieces = [json.loads(piece) for piece in as_json_pieces(rows, most)]
+    assert json.loads(as_json(rows)) == [row for piece in pieces for row in piece]
+    sizes = [[len(as_json_bytes(row)) for row in piece] for piece in pieces]
+    assert all(sum(each) >= most > sum(each[:-1]) for each in sizes[:-1])
+    assert sum(sizes[-1][:-1]) < most
+    assert [[]] == pieces or all(pieces)

@@ -1,0 +1,76 @@
+"""Together: what the messages of one request say, in bytes; a short one may ask for gigabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from channels.lines import FullError, Places
+from channels.model import Content
+from gateway.accept.saying import Composed
+from gateway.problems import FieldError, Problem
+from gateway.shapes.messages import SendRequest
+from gateway.store.values import Row
+
+# Their texts as they are stored: subjects, texts and HTML, those of all steps, too.
+MOST_BYTES = 64 * 2**20
+# What takes a second or more, to be composed or to be stored.
+LARGE_BYTES = 4 * 2**20
+# So many of these are composed at once, so that memory is bounded; so many wait, and for so long.
+LARGE_AT_ONCE, LARGE_WAITING, _SECONDS = 2, 64, 30.0
+
+
+class Together:
+    """Counts what is composed for one request, and refuses to compose more than `most` bytes."""
+
+    def __init__(self, most: int, places: Places, owner: Hashable) -> None:
+        self._most = most
+        self._bytes = 0
+        self._places = places
+        self._owner = owner
+        self._has_place = False
+
+    def refused(self, request: SendRequest) -> Composed | None:
+        """What a message says for which nothing is left."""
+        if self._bytes < self._most:
+            return None
+        field = "body" if request.template is None else "template"
+        text = (
+            "was not composed: the messages of this request before it come to "
+            f"{self._most / 2**20:g} MiB with their texts and HTML; send it with another request"
+        )
+        return Composed(errors=[FieldError(field, text)])
+
+    def add(self, content: Content | None) -> None:
+        """Count what was composed, whatever becomes of it."""
+        if content is not None:
+            self._bytes += _bytes(content.subject, content.body, content.html_body)
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether this has become a large one, which goes on when it is its turn."""
+        return self._bytes >= LARGE_BYTES and not self._has_place
+
+    async def take_place(self) -> None:
+        """Wait for its turn; raises `Problem` 503."""
+        try:
+            await self._places.take(self._owner, _SECONDS)
+        except (FullError, TimeoutError):
+            text = "Other large requests are being read: send fewer messages at once, or try again."
+            raise Problem(503, text, headers={"Retry-After": "10"}) from None
+        self._has_place = True
+
+    def end(self) -> None:
+        """Nothing more is composed for it."""
+        if self._has_place:
+            self._places.give()
+
+
+def bytes_of(row: Row) -> int:
+    """What the texts of a row that is to be stored come to, with those of its steps."""
+    own = _bytes(row["subject"], row["body"], row["html_body"])
+    return own + sum(map(bytes_of, row.get("steps") or ()))
+
+
+def _bytes(*texts: str | None) -> int:
+    # Texts know whether they are ASCII: most are not looked through.
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts if text)
