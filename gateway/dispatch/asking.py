@@ -23,6 +23,9 @@ from gateway.vault import VaultError
 
 _log = logger(__name__)
 
+# Seconds by which what was waited may exceed the attempt's age: by more, the clock was set back.
+_SET_BACK = 5.0
+
 
 class Asking:
     """Asks about entries, and records the result; `account` opens an entry's provider account."""
@@ -52,7 +55,8 @@ class Asking:
         # Measured before the list is read: a message that it lacks may arrive afterwards.
         age = claimed.attempt_age or 0.0
         # By this machine's clock, which the send half can compare with the provider's.
-        since = datetime.now(UTC) - timedelta(seconds=age) if age else claimed.created_at
+        ago = timedelta(seconds=max(age, claimed.open_for))
+        since = datetime.now(UTC) - ago if age else claimed.created_at
         try:
             account = self._account(claimed)
             found = await PROVIDERS[account.provider].send.find(
@@ -78,8 +82,9 @@ class Asking:
             known = await queue.known_external_ids(db, listed)
         free = [sent for sent in found if sent.external_id not in known]
         sure_after = self._pace.sure_after + slowest_seconds(claimed)
-        # The database's clock, which the age is by, may have been set forward since the attempt.
-        is_sure = min(age, claimed.open_for) >= sure_after
+        # The database's clock, which the age is by, may have been set forward since the attempt. Or
+        # back: then the list may have been read from too late on, and its silence says nothing.
+        is_sure = min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
         if twins.in_flight:
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return

@@ -173,7 +173,7 @@ class Dispatching:
         callback = status_url(
             self._base_url, account.provider, account.id, outbound.channel, outbound.message_id
         )
-        provider, started = PROVIDERS[account.provider], time.perf_counter()
+        provider, started, begun = PROVIDERS[account.provider], time.perf_counter(), Moment.now()
         seconds = self._pace.longest_send + slow_seconds(outbound) + provider.more_seconds
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -183,7 +183,7 @@ class Dispatching:
             if isinstance(error, CutOff) and not limit.expired():
                 await self._outcomes.cut_off(claimed, error)
             else:
-                await self._not_sent(turn, error)
+                await self._not_sent(claimed, error, begun.steady_age())
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
             await self._outcomes.sent(claimed, sent)
@@ -232,7 +232,7 @@ class Dispatching:
         except Refused as error:  # by us: the provider may have it from an earlier time
             await self._outcomes.given_up(claimed, error)
         except SendError as error:
-            await self._not_sent(turn, error)
+            await self._not_sent(claimed, error, 0.0)
         return None
 
     async def _is_too_late_to_ask(
@@ -260,8 +260,9 @@ class Dispatching:
         async with self._database.as_service() as db:
             return await queue.extend(db, claimed, self.lease_id, seconds, is_begun=is_begun)
 
-    async def _not_sent(self, turn: Turn, error: SendError | TimeoutError) -> None:
-        claimed = turn.claimed
+    async def _not_sent(
+        self, claimed: Claimed, error: SendError | TimeoutError, open_for: float
+    ) -> None:
         if isinstance(error, NotLookedAt) and only_sending_tells(claimed):
             # The account may be put right while the provider can still tell what it has.
             later = RefusedForNow(error.message, code=error.code)
@@ -275,10 +276,9 @@ class Dispatching:
         elif isinstance(error, CannotAsk):
             await self._outcomes.cannot_ask(claimed, error)
         elif isinstance(error, SendError):
-            await self._outcomes.lost(claimed, error.message, turn.since.steady_age())
+            await self._outcomes.lost(claimed, error.message, open_for)
         else:
-            late = "It took too long to be sent."
-            await self._outcomes.lost(claimed, late, turn.since.steady_age())
+            await self._outcomes.lost(claimed, "It took too long to be sent.", open_for)
 
     def _account(self, claimed: Claimed) -> Account:
         if claimed.account_id is None or claimed.provider is None or claimed.credentials is None:

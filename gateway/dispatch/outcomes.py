@@ -19,6 +19,7 @@ from gateway.consent import inheriting
 from gateway.dispatch.events import event_of, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
+from gateway.dispatch.sizes import slowest_seconds
 from gateway.dispatch.turns import only_sending_tells
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
@@ -26,6 +27,7 @@ from gateway.registry import PROVIDERS
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
+from gateway.store.reports import Event
 
 _log = logger(__name__)
 
@@ -66,14 +68,6 @@ class Outcomes:
 
     async def refused(self, claimed: Claimed, error: Refused) -> None:
         """It will never be taken: it has failed."""
-        event = event_of(
-            claimed,
-            "failed",
-            "failed",
-            Status.FAILED,
-            error_code=error.code,
-            error_message=error.message,
-        )
 
         async def suppress(db: Connection) -> None:
             if isinstance(error, OptedOut | Unreachable):
@@ -81,7 +75,7 @@ class Outcomes:
                 theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
-        await self._recording.note(claimed, [event], suppress)
+        await self._recording.note(claimed, [_failed(claimed, error)], suppress)
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
@@ -139,15 +133,16 @@ class Outcomes:
         """Whoever sent it is gone: the provider will be asked.
 
         It may live, and only have lost the database: where nobody can be asked, what it has to say
-        is waited for.
+        is waited for, as much longer as its send may take.
         """
-        can_be_asked = claimed.provider not in PROVIDERS or PROVIDERS[claimed.provider].can_be_asked
-        wait = self._pace.ask_every if can_be_asked else _LATE * self._pace.lease
+        provider, wait = PROVIDERS.get(claimed.provider or ""), self._pace.ask_every
+        if provider is not None and not provider.can_be_asked:
+            wait = _LATE * self._pace.lease + slowest_seconds(claimed) + provider.more_seconds
         await self._lost(claimed, "Its worker ended before it knew what came of it.", wait, 0.0)
 
     async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
-        """Nobody knows whether it was taken, `open_for` seconds after its claim: the provider will
-        be asked."""
+        """Nobody knows whether it was taken, `open_for` seconds after its request began: the
+        provider will be asked."""
         await self._lost(claimed, reason, self._pace.ask_every, open_for)
 
     async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
@@ -169,14 +164,18 @@ class Outcomes:
                 seconds=wait,
                 phase="ask",
                 refusals=claimed.refusals,
-                open_for=open_for + wait,
+                open_for=open_for,
             ),
         )
         if is_open:
             _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
-        """The provider could not say yet."""
+        """The provider could not say yet.
+
+        Of what was waited only so much counts as has surely passed: a clock that is set forward
+        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+        """
         await self._recording.save(
             lambda db: queue.postpone(
                 db,
@@ -186,7 +185,7 @@ class Outcomes:
                 phase="ask",
                 refusals=claimed.refusals,
                 asked=claimed.asked + 1,
-                open_for=claimed.open_for + seconds,
+                open_for=claimed.open_for + min(seconds, self._pace.ask_every),
             )
         )
 
@@ -213,7 +212,15 @@ class Outcomes:
         if claimed.refusals >= self._pace.most_refusals:
             text = "." if by_sending else ", and does not have it."
             error = Refused(f"The provider never answered{text}", code="answer_lost")
-            await self.given_up(claimed, error)
+            if by_sending:
+                await self.given_up(claimed, error)
+            elif await self._recording.note_if(
+                claimed,
+                _failed(claimed, error),
+                lambda db: queue.drop(db, claimed, self._lease_id),
+                is_first=True,
+            ):
+                _log.info("message failed", code=error.code, **ids(claimed))
             return
         # The first time at once: finding out took longer than the first pause.
         seconds = wait_after(claimed.refusals + 1, None) if claimed.refusals else 0.0
@@ -248,3 +255,14 @@ class Outcomes:
         return lambda db: queue.postpone(
             db, claimed, self._lease_id, seconds=seconds, phase="send", refusals=refusals
         )
+
+
+def _failed(claimed: Claimed, error: Refused) -> Event:
+    return event_of(
+        claimed,
+        "failed",
+        "failed",
+        Status.FAILED,
+        error_code=error.code,
+        error_message=error.message,
+    )

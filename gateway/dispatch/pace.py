@@ -21,7 +21,7 @@ class Pace:
     A send begins within `latest_start` of its claim and takes 15 s at most (connect and answer); it
     is cut off after `longest_send`, whatever it waits for: the lease outlasts that. All of these
     are longer for a large mail (`sizes`), and for a mail server (`more_seconds` of `Provider`).
-    `sure_after` the claim a provider that does not list the message surely does not have it: by
+    `sure_after` it began a provider that does not list the message surely does not have it: by
     then the request has arrived, and its list has caught up. Until then it is asked every
     `ask_every`, `twin_wait` later while an equal message is under way. A message fails with the
     refusal after `most_refusals`, and stays unknown after `most_questions`. An outcome that a

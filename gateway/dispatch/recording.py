@@ -110,11 +110,16 @@ class Recording:
         claimed: Claimed,
         events: Sequence[Event],
         then: Callable[[Connection], Awaitable[Any]] | None = None,
+        *,
+        first: Callable[[Connection], Awaitable[Any]] | None = None,
     ) -> None:
-        """Append events of an entry and advance its row, and do `then` in the same transaction."""
+        """Append events of an entry and advance its row, and do `first`, before, and `then` in the
+        same transaction."""
         advances: list[Advance] = []
 
         async def change(db: Connection) -> None:
+            if first is not None:
+                await first(db)
             noted = await reports.record(db, events)
             if then is not None:
                 await then(db)
@@ -126,9 +131,17 @@ class Recording:
             self._metrics.advanced(advance, claimed.provider or "none", now)
 
     async def note_if(
-        self, claimed: Claimed, event: Event, then: Callable[[Connection], Awaitable[bool]]
+        self,
+        claimed: Claimed,
+        event: Event,
+        then: Callable[[Connection], Awaitable[bool]],
+        *,
+        is_first: bool = False,
     ) -> bool:
-        """Note what nobody knows for sure, unless `then` tells that it has become known."""
+        """Note what nobody knows for sure, unless `then` tells that it has become known.
+
+        It `is_first` where the event itself removes the entry.
+        """
         is_open = True
 
         async def change(db: Connection) -> None:
@@ -137,7 +150,10 @@ class Recording:
             if not is_open:
                 raise TrialError
 
-        await self.note(claimed, [event], change)
+        if is_first:
+            await self.note(claimed, [event], first=change)
+        else:
+            await self.note(claimed, [event], change)
         return is_open
 
     async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:

@@ -245,7 +245,8 @@ SELECT EXISTS (SELECT FROM held) AND EXISTS (SELECT FROM due GROUP BY priority H
 UPDATE gateway.queue q SET
   lease_id = NULL, lease_until = NULL, begun_at = NULL,
   open_claim = CASE WHEN q.phase = 'ask' THEN nullif(q.open_claim, g.claims) END,
-  run_at = greatest(q.run_at, now() + make_interval(secs => g.seconds)),
+  run_at = greatest(CASE WHEN q.phase = 'send' THEN q.run_at END,
+    now() + make_interval(secs => g.seconds)),
   attempts = CASE WHEN q.phase = 'send' OR q.open_claim = g.claims THEN q.attempts - 1
     ELSE q.attempts END,
   phase = CASE WHEN q.open_claim = g.claims THEN 'send' ELSE q.phase END

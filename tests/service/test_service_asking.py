@@ -15,6 +15,7 @@ from gateway.manage import setup
 from gateway.store import queue
 from tests.service.test_service_dispatch import events_of
 from tests.service.wires import by_smtp, connect, from_twilio, row_of, send, step
+from tests.smtp.values import Server
 
 if TYPE_CHECKING:
     from tests.service.conftest import Answer, Ask, Gateway
@@ -42,15 +43,15 @@ async def share_the_number(gateway: Gateway) -> None:
     )
 
 
-def listed(sender: str) -> web.Response:
-    """Twilio's list, which has one message."""
+def listed(sender: str, ago: float = 0.0) -> web.Response:
+    """Twilio's list, which has one message, taken so many seconds ago."""
     record = {
         "sid": SID,
         "to": SMS["to"],
         "from": sender,
         "body": SMS["body"],
         "direction": "outbound-api",
-        "date_created": format_datetime(datetime.now(UTC), usegmt=True),
+        "date_created": format_datetime(datetime.now(UTC) - timedelta(seconds=ago), usegmt=True),
     }
     return web.json_response({"messages": [record], "next_page_uri": None})
 
@@ -149,12 +150,12 @@ async def test_what_a_worker_sent_that_has_just_gone(gateway: Gateway, ask: Ask,
     assert ("sent", "SM2") == await fate(ask, ours)
 
 
-@pytest.mark.parametrize(("seconds", "questions"), [(0, 5), (15.0, 2), (20.01, 1)])
+@pytest.mark.parametrize(("seconds", "questions"), [(0, 6), (15.0, 3), (20.01, 2), (25.01, 1)])
 async def test_a_clock_that_is_set_forward(
     gateway: Gateway, ask: Ask, api: Api, seconds: float, questions: int
 ) -> None:
     """A message is sent again when it has been open for 25 s by what its workers have measured and
-    waited, whatever the database's clock says: it may have been set since the attempt."""
+    waited, but for one wait, which the database's clock may have ended when it was set."""
     worker = api.worker(gateway)
     ours = (await ask("POST", "/v1/messages", SMS)).body
     if seconds:
@@ -180,16 +181,79 @@ async def test_a_clock_that_is_set_forward(
 
 
 async def test_how_long_it_was_under_way(gateway: Gateway, ask: Ask, api: Api) -> None:
-    """What counts is the time since the claim, by this machine's clock, and the wait until it is
-    asked about."""
+    """What counts is the time since its request began, by this machine's clock: files may take
+    long before."""
     await ask("POST", "/v1/messages", SMS)
-    worker = api.worker(gateway)
+    worker = api.worker(gateway, longest_send=0.3)
     (turn,) = await worker.claim(1)
-    await asyncio.sleep(0.3)
-    api.says(502)
-    await worker.work(turn)
+    await asyncio.sleep(0.7)
+    async with Server({"greeting": None}) as silent:
+        worker._api_urls["twilio"] = f"http://127.0.0.1:{silent.port}"
+        await worker.work(turn)
     async with gateway.database.as_service() as db:
-        assert 5.3 <= await db.fetchval("SELECT open_for FROM gateway.queue") < 25
+        assert 0.3 <= await db.fetchval("SELECT open_for FROM gateway.queue") < 0.7
+
+
+async def lost_before(gateway: Gateway, age: float, open_for: float) -> None:
+    """Its answer was lost, so long ago by the database's clock, and by what was waited."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET run_at = now(), open_for = $2,"
+            " attempted_at = now() - make_interval(secs => $1)",
+            age,
+            open_for,
+        )
+
+
+@pytest.mark.parametrize(
+    ("age", "open_for", "ago"), [(25, 25, 85), (-60, 120, 125), (40, 160, 160)]
+)
+async def test_a_clock_that_is_set_back(
+    gateway: Gateway, ask: Ask, api: Api, age: float, open_for: float, ago: float
+) -> None:
+    """What the provider took is found also where the database's clock was set back by a minute
+    since, or by any time that was measured: it is not sent twice."""
+    worker = api.worker(gateway)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    api.says(502)
+    await step(worker)
+    await lost_before(gateway, age, open_for)
+    api.answers = lambda _: listed(gateway.a.sender, ago)
+    await step(worker)
+    assert ("sent", SID) == await fate(ask, ours)
+
+
+@pytest.mark.parametrize(("age", "is_sure"), [(40, False), (56, True)])
+async def test_what_a_clock_that_was_set_back_says(
+    gateway: Gateway,
+    ask: Ask,
+    api: Api,
+    age: float,
+    is_sure: bool,  # noqa: FBT001
+) -> None:
+    """While a message is younger by the database's clock than what was waited for it, the provider
+    is not believed that it lacks it."""
+    worker = api.worker(gateway)
+    ours = (await ask("POST", "/v1/messages", SMS)).body
+    api.says(502)
+    await step(worker)
+    await lost_before(gateway, age, 60)
+    api.says(200, {"messages": [], "next_page_uri": None})
+    await step(worker)
+    assert is_sure == ("not_found_at_provider" in await events_of(ask, ours["id"]))
+
+
+async def test_a_long_wait_counts_as_a_short_one(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of a wait for a provider that could not be asked 5 s count: a clock may end it at once."""
+    worker = api.worker(gateway)
+    await ask("POST", "/v1/messages", SMS)
+    api.says(502)
+    await step(worker)
+    await lost_before(gateway, 60, 1)
+    api.says(429, {"code": 20429, "message": "Too many"}, **{"Retry-After": "600"})
+    await step(worker)
+    async with gateway.database.as_service() as db:
+        assert 6 == await db.fetchval("SELECT open_for FROM gateway.queue")
 
 
 async def test_a_mail_of_ours_that_has_come_in(gateway: Gateway, ask: Ask, api: Api) -> None:

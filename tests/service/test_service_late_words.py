@@ -12,8 +12,10 @@ import pytest
 from channels.errors import RefusedForNow
 from channels.model import Channel
 from gateway.accept.falling_back import FallingBack
+from gateway.dispatch.sizes import slowest_seconds
 from gateway.ids import new_id
 from gateway.observability.metrics import Metrics
+from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.sql import queries
 from gateway.vault import VaultError
@@ -102,6 +104,60 @@ async def test_it_is_waited_for(gateway: Gateway, api: Api) -> None:
     async with gateway.database.as_service() as db:
         wait = await db.fetchval("SELECT extract(epoch FROM run_at - now()) FROM gateway.queue")
     assert 55 < wait <= 60
+
+
+async def test_a_mail_server_is_waited_for(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A mail server may take minutes: what another worker handed it is given up after those, too,
+    and after what its files may take."""
+    await connect(gateway, "smtp", Channel.EMAIL)
+    files = [{"url": "https://files.example/large.pdf"}]
+    await send(ask, "email", "ada@customer.example", **MAIL, attachments=files)
+    worker = api.worker(gateway)
+    (turn,) = await worker.claim(1)
+    async with gateway.database.as_service() as db:
+        assert await queue.extend(db, turn.claimed, worker.lease_id, 30, is_begun=True)
+    await end_lease(gateway)
+    await step(worker)
+    async with gateway.database.as_service() as db:
+        wait = await db.fetchval("SELECT extract(epoch FROM run_at - now()) FROM gateway.queue")
+    longest = 60 + slowest_seconds(turn.claimed) + PROVIDERS["smtp"].more_seconds
+    assert longest > 12 * 60
+    assert longest - 5 < wait <= longest
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_the_last_answer(
+    gateway: Gateway,
+    ask: Ask,
+    api: Api,
+    is_late: bool,  # noqa: FBT001
+) -> None:
+    """That the provider does not have it fails a message at last, but not one that has turned out
+    meanwhile not to have begun to leave."""
+    sent = await send(ask, "sms", "+447700900123", body="Hello")
+    late, worker = api.worker(gateway), api.worker(gateway)
+    (first,) = await late.claim(1)
+    await end_lease(gateway)
+    await step(worker)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET refusals = 18, run_at = now()")
+    (question,) = await worker.claim(1)
+    if is_late:
+        await late._outcomes.not_begun([first.claimed])
+    await worker._outcomes.not_there(question.claimed)
+    assert ("unknown" if is_late else "failed") == (await row_of(ask, sent))["status"]
+    assert is_late == await gateway.count("gateway.queue")
+
+
+@pytest.mark.usefixtures("mail")
+async def test_it_is_due_at_once(gateway: Gateway, api: Api) -> None:
+    """What turns out not to have begun to leave is due at once, though it was put off meanwhile."""
+    late, worker = api.worker(gateway), api.worker(gateway)
+    first = await begun(gateway, late)
+    await step(worker)
+    assert not await worker.claim(1)
+    await late._outcomes.not_begun([first.claimed])
+    assert 1 == len(await worker.claim(1))
 
 
 async def test_what_another_claim_has_sent(

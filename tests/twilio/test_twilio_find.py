@@ -74,7 +74,7 @@ async def test_the_question(twilio_api: FakeTwilio, session: aiohttp.ClientSessi
         ({"date_created": None}, True),
         ({"date_created": "nonsense"}, True),
         ({"status": "failed"}, True),
-        ({"seconds": -60}, False),
+        ({"seconds": -120}, False),
         ({"body": "Hello you"}, False),
         ({"body": None}, False),
         ({"from": "+15550003333"}, False),
@@ -237,7 +237,7 @@ async def test_calls_are_listed_by_sender_and_recipient(
     fields: list[dict[str, Any]] = [
         {"sid": "CA6", "seconds": 3}, {"sid": "CA5", "seconds": 2, "status": "completed"},
         {"sid": "CA4", "direction": "inbound"}, {"sid": "CA3", "from": "+15550003333"},
-        {"sid": "CA2", "to": "+15550003333"}, {"sid": "CA1", "seconds": -60},
+        {"sid": "CA2", "to": "+15550003333"}, {"sid": "CA1", "seconds": -120},
     ]  # fmt: skip
     calls = [record(**each) for each in fields]
     twilio_api.says(200, json.dumps({"calls": calls, "next_page_uri": None}))
