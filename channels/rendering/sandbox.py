@@ -135,6 +135,18 @@ def prepare(source: str, env: Environment) -> Prepared:
     return Prepared(tree=tree, variables=variables, nodes=simple_nodes(source, tree))
 
 
+def certain_text(source: str) -> str:
+    """The text that a short source gives whatever its variables are; "" where it cannot be read."""
+    try:
+        tree = environment(html=False).parse(source)
+    except FAILURES:
+        return ""
+    said = [
+        each for output in tree.body if isinstance(output, nodes.Output) for each in output.nodes
+    ]
+    return "".join(each.data for each in said if isinstance(each, nodes.TemplateData))
+
+
 def walk(tree: nodes.Node) -> Iterator[nodes.Node]:
     """Every node of a tree, without recursion: a hostile tree may be deep."""
     waiting = [tree]

@@ -10,7 +10,8 @@ from uuid import UUID
 from channels.model import Account, Channel
 from gateway.consent import recording
 from gateway.store.database import PLANNED_AS_EVER, Connection
-from gateway.store.reports import CONSENT, Event
+from gateway.store.kept_reports import CONSENT
+from gateway.store.reports import Event
 from webhooks.model import ConsentChange, Reason
 
 # Changes by the id of the account that told them.

@@ -21,7 +21,7 @@ from gateway.dispatch.events import ids, renamed, taken
 from gateway.held import Around, Wait
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
-from gateway.store import queue, reports, suppressions
+from gateway.store import kept_reports, queue, reports, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.errors import (
     OF_ITS_ROWS,
@@ -190,7 +190,7 @@ class Recording:
             found = {advance.message_id for advance in advances}
             batch = [each for each in batch if each[0].message_id in found]
         await suppressions.known_as(db, renamed(batch))
-        early = await reports.take_unmatched(
+        early = await kept_reports.take_unmatched(
             db,
             [
                 (claimed.organization_id, claimed.account_id, sent.external_id, claimed.message_id)

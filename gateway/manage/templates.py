@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from uuid import UUID
 
 from channels import email, sms
 from channels.model import Channel
+from channels.rendering import sandbox
 from channels.rendering.renderer import Renderer, RendererBusy, RenderError
 from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
@@ -30,10 +30,8 @@ _TRIES = 5
 # How many messages let go of a template in one transaction, which has them locked meanwhile; and
 # with the template itself.
 _AT_ONCE, _FEW = 500, 2000
-# What leaves no trace in the text, with the blanks that it takes along.
-_TAG = re.compile(r"(?:\s*\{[{%#]-|\{[{%#]).*?(?:-[}%#]\}\s*|[}%#]\})", re.DOTALL)
-# Characters of a subject's source: as many as may be given, and those that tell a place in it.
-_LONGEST, _SHOWN = 1000, 30
+# Characters of a subject that tell a place in it.
+_SHOWN = 30
 
 
 async def search(
@@ -100,7 +98,13 @@ async def change(
         new = old | columns
         # No connection is held while the source is read, so by then it may be another. Counting its
         # uses looks like a change, too.
-        used = await variables(services, caller, Channel(new["type"]), new)
+        used = await variables(
+            services,
+            caller,
+            Channel(new["type"]),
+            new,
+            has_new_subject="subject" in columns,
+        )
         try:
             async with services.database.as_caller(caller) as db:
                 is_changed = await templates.update(
@@ -184,14 +188,23 @@ def as_template(row: Mapping[str, Any]) -> Template:
 
 
 async def variables(
-    services: Services, caller: Caller, channel: Channel, columns: Mapping[str, Any]
+    services: Services,
+    caller: Caller,
+    channel: Channel,
+    columns: Mapping[str, Any],
+    *,
+    has_new_subject: bool = True,
 ) -> list[str]:
-    """What the sources use; raises `Problem` 422 with line and reason."""
+    """What the sources use; raises `Problem` 422 with line and reason.
+
+    A subject that another program has stored is no reason to refuse something else.
+    """
     subject = columns["subject"]
     errors = options.check(channel, columns["options"])
     if subject is not None and channel is not Channel.EMAIL:
         errors.append(FieldError("subject", "belongs to e-mail templates only"))
-    if channel is Channel.EMAIL and (wrong := _no_subject(subject or "")):
+    is_read = channel is Channel.EMAIL and has_new_subject
+    if is_read and (wrong := _no_subject(subject or "")):
         errors.append(FieldError("subject", wrong))
     is_html = channel is Channel.EMAIL and email.looks_like_html(columns["content"])
     sources = [("content", columns["content"], is_html)]
@@ -216,7 +229,7 @@ def _no_subject(source: str) -> str | None:
     """Why no mail can have the subject that this becomes, whatever the variables are."""
     if not source.strip(" "):
         return "is missing: an e-mail has one"
-    written = _TAG.sub("", source[:_LONGEST])
+    written = sandbox.certain_text(source)
     at = next((n for n, each in enumerate(written) if email.is_control(each)), None)
     if at is None:
         return None

@@ -16,7 +16,7 @@ from gateway.media.files import Files
 from gateway.receive import additions, incoming, reporting
 from gateway.receive.arriving import Arrived, Arriving, KeptFiles
 from gateway.receive.reporting import Received, Told
-from gateway.store import media, reports
+from gateway.store import kept_reports, media, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
 from gateway.store.media import NewErrand
@@ -88,8 +88,8 @@ class Applying:
     ) -> None:
         """Apply what was told about an inbound call before the call itself."""
         key = (account.organization_id, account.id, external_id, about)
-        kept = await reports.take_unmatched(db, [key])
-        await additions.apply_kept(db, [*map(reports.of_inbound, kept)])
+        kept = await kept_reports.take_unmatched(db, [key])
+        await additions.apply_kept(db, [*map(kept_reports.of_inbound, kept)])
 
     async def _add(
         self, db: Connection, account: Account, addition: Addition, at: datetime | None = None
@@ -103,7 +103,7 @@ class Applying:
         about = known.get(addition.external_id)
         if about is None:
             # It overtook its message: whoever stores the message will find it here.
-            await reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
+            await kept_reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
         return await additions.add(db, account, addition, about, self.keep)
 

@@ -16,12 +16,15 @@ from functools import lru_cache
 from uuid import UUID
 
 from channels.model import Account
+from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.store import accounts
 from gateway.store.accounts import SealedAccount
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
-from gateway.vault import Vault
+from gateway.vault import Vault, VaultError
+
+_log = logger(__name__)
 
 _ACCOUNT_SECONDS = 5.0
 # Seconds after which senders are read anew where what is known of them does not do.
@@ -54,6 +57,9 @@ class _Senders:
     named: dict[UUID, tuple[datetime, str | None]] = field(default_factory=dict)
     accounts: dict[str | None, list[UUID]] = field(default_factory=dict)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # When they could not be read, and why: so much for all who wait then.
+    failed_at: float = -float("inf")
+    failure: Exception | None = None
 
 
 class HookAccounts:
@@ -104,10 +110,8 @@ class HookAccounts:
         if len(self._senders) >= _KNOWN_ACCOUNTS:
             self._senders.clear()
         senders = self._senders.setdefault((account.organization_id, account.provider), _Senders())
-        seconds = ANEW_SECONDS if anew else _ACCOUNT_SECONDS
-        async with senders.reading:
-            if senders.read_at + seconds <= time.monotonic():
-                await self._read(senders, account)
+        oldest = time.monotonic() - (ANEW_SECONDS if anew else _ACCOUNT_SECONDS)
+        await self._read_once(senders, account, oldest)
         found = {}
         for sender_id in sender_ids:
             others = [each for each in senders.accounts.get(sender_id, ()) if each != account.id]
@@ -120,6 +124,22 @@ class HookAccounts:
         self._known.pop(account_id, None)
         for senders in self._senders.values():
             senders.read_at = -float("inf")
+
+    async def _read_once(self, senders: _Senders, account: Account, oldest: float) -> None:
+        """Read the senders if they were read before `oldest`; who waits meanwhile has the outcome,
+        too, lest each tries for as long in its turn."""
+        asked_at = time.monotonic()
+        async with senders.reading:
+            if senders.failure is not None and senders.failed_at >= asked_at:
+                raise senders.failure
+            if senders.read_at > oldest:
+                return
+            senders.failure = None
+            try:
+                await self._read(senders, account)
+            except Exception as error:
+                senders.failed_at, senders.failure = time.monotonic(), error
+                raise
 
     async def _read(self, senders: _Senders, account: Account) -> None:
         """Read the senders of all accounts; open those that are new or were changed."""
@@ -136,7 +156,7 @@ class HookAccounts:
             for start in range(0, len(changed), _AT_ONCE):
                 sealed = await accounts.sealed(db, changed[start : start + _AT_ONCE])
                 for each, credentials in sealed.items():
-                    sender_id = self._vault.open(account.organization_id, credentials).get(name)
+                    sender_id = self._sender_id(account, each, credentials, name)
                     senders.named[each] = versions[each], sender_id
                     self._known.pop(each, None)
         senders.named = {each: senders.named[each] for each in versions if each in senders.named}
@@ -144,6 +164,22 @@ class HookAccounts:
         for each, (_, sender_id) in senders.named.items():
             senders.accounts.setdefault(sender_id, []).append(each)
         senders.read_at = at
+
+    def _sender_id(
+        self, account: Account, sibling: UUID, credentials: bytes, name: str
+    ) -> str | None:
+        """The provider's id of an account's sender; None where its credentials do not open, which
+        is in the way of no other account."""
+        try:
+            return self._vault.open(account.organization_id, credentials).get(name)
+        except VaultError as error:
+            _log.error(
+                "credentials do not open",
+                error=str(error),
+                account_id=str(sibling),
+                provider=account.provider,
+            )
+            return None
 
     async def _open(self, account_id: UUID) -> Account | None:
         async with self._database.as_service() as db:

@@ -56,6 +56,8 @@ _MAILS = frozenset(event for row in PROVIDERS.values() for event in row.large_ev
 # Seconds until it is told again that events about other senders come to an account's URL: they may
 # do so for ever.
 _QUIET = 600.0
+# Characters that are logged of the id of a sender, which is as long as a request says.
+_SHOWN = 64
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -153,7 +155,7 @@ class Receiving:
             "events are put aside",
             provider=account.provider,
             account_id=str(account.id),
-            sender_id=sender_id,
+            sender_id=sender_id[:_SHOWN],
             reason=reason,
         )
 

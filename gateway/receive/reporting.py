@@ -18,7 +18,7 @@ from gateway.observability.metrics import Metrics
 from gateway.receive import incoming
 from gateway.registry import CARRIED, PROVIDERS
 from gateway.reported import report_event
-from gateway.store import reports, requests
+from gateway.store import kept_reports, reports, requests
 from gateway.store.database import Connection, Database
 from gateway.store.errors import (
     OF_ITS_ROWS,
@@ -201,7 +201,7 @@ async def record(
         if n not in found and report.external_id is not None
     ]
     if unmatched:
-        await reports.keep_unmatched(db, unmatched)
+        await kept_reports.keep_unmatched(db, unmatched)
     return told
 
 

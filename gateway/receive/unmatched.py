@@ -17,7 +17,7 @@ from gateway.lately import Lately
 from gateway.observability.logs import logger
 from gateway.receive import additions
 from gateway.registry import CARRIED
-from gateway.store import reports
+from gateway.store import kept_reports
 from gateway.store.database import Connection, Database
 from gateway.store.errors import OF_ITS_ROWS, DatabaseAwayError, TrialError
 from gateway.store.halves import judge_now
@@ -91,7 +91,7 @@ class UnmatchedReports:
             self._is_held = False
         return looked
 
-    async def _look(self, before: datetime | None) -> reports.Look:
+    async def _look(self, before: datetime | None) -> kept_reports.Look:
         """Look at some; reports that the rows of their messages refuse are left for a minute."""
         found: list[Event] = []
         try:
@@ -119,7 +119,7 @@ class UnmatchedReports:
                 self._out.add(one, _AGAIN)
         return await self._apply(before, [])
 
-    async def _apply(self, before: datetime | None, found: list[Event]) -> reports.Look:
+    async def _apply(self, before: datetime | None, found: list[Event]) -> kept_reports.Look:
         async with self._database.as_service(
             planned_once=True, patience=_PATIENCE, seconds=self._seconds
         ) as db:
@@ -130,16 +130,16 @@ class UnmatchedReports:
 
     async def _taken(
         self, db: Connection, before: datetime | None, others: Sequence[UUID] = ()
-    ) -> reports.Look:
+    ) -> kept_reports.Look:
         without = [*self._out, *others]
-        return await reports.take_missed(
+        return await kept_reports.take_missed(
             db, self._since, before, self._at_once, carried=CARRIED, without=without
         )
 
     async def _leave_out_slow(self, before: datetime | None, until: float) -> None:
         """Leave those alone whose messages are not found in time: else nobody's would be."""
         async with self._database.as_service() as db:
-            whose = await reports.whose_missed(db, self._since, before, self._at_once)
+            whose = await kept_reports.whose_missed(db, self._since, before, self._at_once)
         waiting = sorted(whose.difference(self._out))
         random.shuffle(waiting)  # each time others, if the time is not enough for all
         for one in waiting:

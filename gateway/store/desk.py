@@ -26,7 +26,7 @@ async def unread(db: Connection, organization_id: UUID) -> int:
 async def written_since(
     db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID | None
 ) -> int:
-    """How many messages of theirs came after one; None: how many there are."""
+    """How many messages of theirs came after one; how many there are if that is none (any more)."""
     count: int = await db.fetchval(
         _SQL["written_since"], organization_id, conversation_id, message_id
     )

@@ -29,11 +29,13 @@ FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;
 
 -- name: written_since
--- How many messages of theirs in conversation $2 are newer than message $3; null: all are.
+-- How many messages of theirs in conversation $2 are newer than message $3; all where there is none such
+-- (any more). Those without a time are the newest, as they are shown.
 SELECT count(*)::integer FROM messages
 WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
-  AND ($3::uuid IS NULL OR (created_at, id) > (
-    SELECT s.created_at, s.id FROM messages s WHERE s.organization_id = $1 AND s.id = $3));
+  AND ((coalesce(created_at, 'infinity'), id) <= (
+    SELECT coalesce(s.created_at, 'infinity'), s.id FROM messages s
+    WHERE s.organization_id = $1 AND s.id = $3)) IS NOT TRUE;
 
 -- name: message
 -- The conversation of a message.

@@ -40,8 +40,9 @@ async def test_reports(db: Connection, earlier: str, *, is_known: bool) -> None:
     """Fifty reports read a few rows each of the many that there are by then."""
     await db.execute(earlier)
     await db.execute(PLANNED_ONCE.replace("SET LOCAL", "SET"))
+    blocks = queries("reports") | queries("kept_reports")
     for name in ("resolve", "record", "take_unmatched"):
-        await db.execute(f"PREPARE {name} AS {queries('reports')[name]}")
+        await db.execute(f"PREPARE {name} AS {blocks[name]}")
     await db.execute("EXECUTE resolve ('[]', '{}'); EXECUTE record ('[]')")
     await db.execute("EXECUTE take_unmatched ('{}', '{}', '{}', '{}')")
     await db.execute(MANY + SENT)

@@ -96,6 +96,7 @@ def test_such_words_in_an_answer(said: str) -> None:
         "Il giorno lun 27 nov 2026 alle ore 10:00 Shop ha scritto:",
         "On 2026-11-27 10:00, Shop wrote:",
         "On 11/27/26 10:00, Shop wrote:",
+        "On 27 Nov 2569 at 10:00, Shop wrote:",
         "On Mon, Nov 27, 2026\nat 10:00 AM Shop wrote:",
     ],
 )

@@ -66,6 +66,8 @@ def test_a_bounce() -> None:
         ConsentChange(
             channel=Channel.EMAIL,
             reason=Reason.HARD_BOUNCE,
+            group="inbound mail",
+            is_accounts=True,
             message_id=ID,
             external_id=OURS,
             word="bounced",

@@ -17,7 +17,7 @@ from channels.model import Account
 from gateway.receive.incoming import unmatched
 from gateway.registry import PROVIDERS
 from gateway.reported import report_event
-from gateway.store import reports
+from gateway.store import kept_reports, reports
 from gateway.store.database import Database
 from gateway.store.reports import Event
 from tests.faults.stage import Json, Stage, Tenant
@@ -211,7 +211,9 @@ class Desk(Table):
         """A telling that comes before the message's external id is known."""
         report = telling.report(sid_of(message_id))
         async with self.database.as_service() as db:
-            await reports.keep_unmatched(db, [unmatched(self.account(telling.provider), report)])
+            await kept_reports.keep_unmatched(
+                db, [unmatched(self.account(telling.provider), report)]
+            )
 
     async def take(self, message_id: UUID) -> None:
         """The message's external id becomes known."""
@@ -222,7 +224,7 @@ class Desk(Table):
             message_id,
         )
         async with self.database.as_service() as db:
-            await reports.record(db, await reports.take_unmatched(db, [key]))
+            await reports.record(db, await kept_reports.take_unmatched(db, [key]))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from itertools import pairwise
 import aiohttp
 from aiohttp import web
 
-from gateway.store import reports
+from gateway.store import kept_reports, reports
 from tests.faults.stage import (
     SENDER,
     Json,
@@ -226,7 +226,7 @@ async def test_report_that_just_misses_the_answer(stage: Stage, tenant: Tenant) 
         "detail": {},
     }
     async with stage.database.as_service() as db:
-        await reports.keep_unmatched(db, [unmatched])
+        await kept_reports.keep_unmatched(db, [unmatched])
     await stage.until_statuses({message_id: "delivered"}, 15)
 
 

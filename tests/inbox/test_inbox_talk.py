@@ -127,6 +127,37 @@ async def test_what_came_since_is_not_overlooked(
     assert ("open 0" if button == "read" else "closed 2") == await inbox.value(state)
 
 
+@pytest.mark.parametrize("button", ["read", "change"])
+async def test_what_came_since_a_message_that_is_gone(
+    browser: Browser, talk: Talk, inbox: Inbox, button: str
+) -> None:
+    """Where the newest message that a page shows was deleted since, all that is there is new."""
+    where = await talk.conversation(await talk.hears("hello"))
+    old = seen_by(await browser.get(f"/c/{where}"))
+    await talk.hears("and another thing")
+    await inbox.change("DELETE FROM messages WHERE body = 'hello'")
+    fields = {"do": "read"} if button == "read" else {"status": "closed"}
+    await browser.post(f"/c/{where}/{button}", fields | {"seen": old})
+    state = "SELECT status FROM gateway.conversations WHERE unread_count > 0"
+
+    assert "open" == await inbox.value(state)
+    shown = await browser.get(f"/c/{where}")
+    await browser.post(f"/c/{where}/change", {"status": "closed", "seen": seen_by(shown)})
+    assert "closed" == await inbox.value("SELECT status FROM gateway.conversations")
+
+
+async def test_what_came_without_a_time(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """A message that another program stored without a time is the newest: who sees it may close."""
+    where = await talk.conversation(await talk.hears("hello"))
+    old = seen_by(await browser.get(f"/c/{where}"))
+    await talk.hears("and another thing")
+    await inbox.change("UPDATE messages SET created_at = NULL WHERE body <> 'hello'")
+    shown = await browser.get(f"/c/{where}")
+    for seen, status in ((old, "open"), (seen_by(shown), "closed")):
+        await browser.post(f"/c/{where}/change", {"status": "closed", "seen": seen})
+        assert status == await inbox.value("SELECT status FROM gateway.conversations")
+
+
 async def test_what_came_to_a_page_without_messages(
     browser: Browser, talk: Talk, inbox: Inbox
 ) -> None:

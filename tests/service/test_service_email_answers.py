@@ -26,6 +26,8 @@ from tests.service.wires import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from tests.service.conftest import Ask, Gateway
     from tests.service.wires import Api
 
@@ -222,6 +224,43 @@ async def test_a_mail_that_names_an_sms(gateway: Gateway, ask: Ask) -> None:
     assert set() == await suppressed(ask)
 
 
+async def by_postmark(gateway: Gateway, account_id: UUID, parts: dict[str, str]) -> None:
+    """A report with these parts, as Postmark brings it."""
+    payload = {
+        "From": "MAILER-DAEMON@mx.example",
+        "OriginalRecipient": DESK,
+        "Subject": "Undelivered Mail",
+        "TextBody": "It is so.",
+        "Headers": [{"Name": "Message-ID", "Value": "<n@mx.example>"}],
+        "Attachments": [
+            {"ContentType": kind, "Content": base64.b64encode(text.encode()).decode()}
+            for kind, text in parts.items()
+        ],
+    }
+    body, query = json.dumps(payload).encode(), "?" + urlencode({"secret": SECRET})
+    answer = await hook(gateway, "postmark", account_id, "inbound", query, data=body)
+    assert 200 == answer.status
+
+
+async def test_reactivated_where_a_mail_complained(gateway: Gateway, ask: Ask) -> None:
+    """What a mail complains of was on no list of the provider's that brought it, so what is taken
+    off such a list does not take it back."""
+    account_id = await connect(gateway, "postmark", Channel.EMAIL)
+    sent = await send(ask, "email", ADA, subject="Visit", body="When?")
+    lift = {
+        "RecordType": "SubscriptionChange", "Origin": "Customer", "SuppressSending": False,
+        "ChangedAt": None, "Recipient": ADA,
+    }  # fmt: skip
+    copy = f"Message-ID: <{sent['id']}@clinic.example>"
+    parts = {"message/feedback-report": ARF, "text/rfc822-headers": copy}
+    await by_postmark(gateway, account_id, parts)
+    body, query = json.dumps(lift).encode(), f"?secret={SECRET}"
+    answer = await hook(gateway, "postmark", account_id, "events", query, data=body)
+    assert 200 == answer.status
+
+    assert {("email", ADA, "complaint")} == await suppressed(ask)
+
+
 async def test_report_taken_apart(gateway: Gateway, ask: Ask) -> None:
     """A bounce that Postmark took apart makes the message failed, and is no message; one that names
     none of ours changes nothing, and one that names nobody's is a letter."""
@@ -231,20 +270,7 @@ async def test_report_taken_apart(gateway: Gateway, ask: Ask) -> None:
     copies = [f"Message-ID: <{name}>" for name in (strange, f"{sent['id']}@clinic.example")]
     for copy in (copies[0], "To: x", copies[1], copies[1]):
         parts = {"message/delivery-status": DSN, "text/rfc822-headers": copy}
-        payload = {
-            "From": "MAILER-DAEMON@mx.example",
-            "OriginalRecipient": DESK,
-            "Subject": "Undelivered Mail",
-            "TextBody": "It is so.",
-            "Headers": [{"Name": "Message-ID", "Value": "<n@mx.example>"}],
-            "Attachments": [
-                {"ContentType": kind, "Content": base64.b64encode(text.encode()).decode()}
-                for kind, text in parts.items()
-            ],
-        }
-        body, query = json.dumps(payload).encode(), "?" + urlencode({"secret": SECRET})
-        answer = await hook(gateway, "postmark", account_id, "inbound", query, data=body)
-        assert 200 == answer.status
+        await by_postmark(gateway, account_id, parts)
     row = await row_of(ask, sent)
 
     assert ("failed", "5.1.1") == (row["status"], row["error_code"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from channels.model import Channel
-from gateway.receive.hook_accounts import ANEW_SECONDS
+from gateway.receive.hook_accounts import ANEW_SECONDS, HookAccounts
+from gateway.store import accounts
+from gateway.store.errors import DatabaseAwayError
 from gateway.vault import Vault
 from tests.service.wires import (
     APP_SECRET,
@@ -146,3 +149,61 @@ async def test_a_number_with_another_secret(gateway: Gateway, ask: Ask, owner: C
     assert f'{name}{{provider="meta",reason="other_secret"}} 3.0' in page
     assert ["wamid.2.3"] == [row["external_id"] for row in await inbound_of(ask)]
     assert (3, 2, 0, 0) == counts(await replay(gateway))
+
+
+async def test_a_long_number(gateway: Gateway) -> None:
+    """Of a number that no account has no more is logged than numbers have."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    with capture_logs() as logs:
+        await from_meta(gateway, account, whatsapp_post(told("2" * 5000)))
+
+    assert ["2" * 64] == [line["sender_id"] for line in logs if line["event"] == ASIDE]
+
+
+async def test_a_sibling_that_does_not_open(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+    """An account whose credentials do not open is told of, once, and is in nobody else's way."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    broken = await connect(gateway, "meta", Channel.WHATSAPP, OTHER, phone_number_id="2")
+    await connect(gateway, "meta", Channel.WHATSAPP, "+15551240003", phone_number_id="3")
+    await owner.execute(
+        "UPDATE gateway.provider_accounts SET credentials = 'nonsense' WHERE id = $1", broken
+    )
+    with capture_logs() as logs:
+        for n in range(2):
+            assert 200 == (await from_meta(gateway, account, whatsapp_post(told("2", n)))).status
+            await asyncio.sleep(ANEW_SECONDS)
+    assert 200 == (await from_meta(gateway, account, whatsapp_post(told("3")))).status
+
+    assert ["wamid.3.0"] == [row["external_id"] for row in await inbound_of(ask)]
+    assert [str(broken)] == [
+        line["account_id"] for line in logs if line["event"] == "credentials do not open"
+    ]
+
+
+async def test_senders_that_cannot_be_read(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an app's numbers cannot be read, all who wait for them learn it at once; whoever asks
+    later has them read."""
+    versions, tries, fails = accounts.versions, 0, True
+
+    async def slow(*args: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0.1)
+        if fails:
+            raise ConnectionError
+        return await versions(*args)
+
+    monkeypatch.setattr(accounts, "versions", slow)
+    account_id = await connect(gateway, "meta", Channel.WHATSAPP)
+    await connect(gateway, "meta", Channel.WHATSAPP, OTHER, phone_number_id="2")
+    known = HookAccounts(gateway.database, Vault(gateway.settings.gateway_secret_keys), {})
+    account = await known.by_id(account_id)
+    assert account is not None
+    asking = [known.siblings(account, ["2"]) for _ in range(5)]
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert ([DatabaseAwayError] * 5, 1) == ([type(each) for each in found], tries)
+    fails = False
+    read = await asyncio.gather(*(known.siblings(account, ["2"]) for _ in range(5)))
+    assert ([{"2"}] * 5, 2) == ([set(each) for each in read], tries)

@@ -17,7 +17,7 @@ from gateway.receive.incoming import unmatched
 from gateway.receive.reporting import Received, Reporting
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.database import Connection
-from gateway.store.reports import CONSENT
+from gateway.store.kept_reports import CONSENT
 from gateway.store.requests import RawRequest
 from webhooks.model import ConsentChange, Reason, StatusReport
 

@@ -14,6 +14,7 @@ from gateway.store import upkeep
 
 if TYPE_CHECKING:
     from tests.service.conftest import Ask, Gateway
+    from tests.service.losses import Connection
 
 TEMPLATE = {"name": "hello", "type": "sms", "content": "Hi {{ name }}, {{ day }}"}
 
@@ -78,6 +79,10 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         ("Hello\n", "after “Hello”"),
         ("{# for\nall #}Hello {{\nname }}", None),
         ("{% if name -%}\n  Hello\n{%- endif %}", None),
+        ("{% set x %}\n{% endset %}Hello", None),
+        ("{% macro m() %}\n{% endmacro %}Hello", None),
+        ("{% if false %}\n{% endif %}Hello", None),
+        ("{{ name }}{% raw %}{{\n}}{% endraw %}", "after “{{”"),
     ],
 )
 async def test_subject_of_several_lines(ask: Ask, subject: str, says: str | None) -> None:
@@ -95,6 +100,19 @@ async def test_subject_of_several_lines(ask: Ask, subject: str, says: str | None
     path = f"/v1/templates/{made.body['id']}/render"
     rendered = await ask("POST", path, {"variables": {"name": "Ann"}})
     assert "Hello" in rendered.body["parts"]["subject"]
+
+
+async def test_a_subject_that_was_there_before(ask: Ask, owner: Connection) -> None:
+    """A subject that could be in no mail, which another program has stored, is in the way of no
+    other change."""
+    template = {"name": "mail", "type": "email", "content": "Hi", "subject": "Hi"}
+    made = (await ask("POST", "/v1/templates", template)).body
+    for subject in (None, "Hello\nworld"):
+        await owner.execute("UPDATE message_templates SET subject = $1", subject)
+        changed = await ask("PATCH", f"/v1/templates/{made['id']}", {"content": f"Ho {subject}"})
+        assert (200, subject) == (changed.status, changed.body["subject"])
+        again = await ask("PATCH", f"/v1/templates/{made['id']}", {"subject": subject})
+        assert {"subject"} == set(again.fields())
 
 
 async def test_bad_template(ask: Ask) -> None:

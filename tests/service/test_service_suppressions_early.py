@@ -14,7 +14,8 @@ from channels.model import Account, Channel
 from gateway.consent import early, recording
 from gateway.ids import new_id
 from gateway.receive.unmatched import UnmatchedReports
-from gateway.store.reports import CONSENT, Event
+from gateway.store.kept_reports import CONSENT
+from gateway.store.reports import Event
 from gateway.store.values import as_json
 from tests.service.opting_out import ADA, SMS, meta_says, writes
 from tests.service.wires import (

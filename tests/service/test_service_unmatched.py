@@ -129,7 +129,7 @@ async def test_a_step_reads_no_more_than_it_looks_at(gateway: Gateway, *, is_kno
     plan that was made while there were none."""
     a = gateway.a
     async with gateway.database.as_service() as db:
-        take = queries("reports")["take_missed"]
+        take = queries("kept_reports")["take_missed"]
         await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
         await db.execute(
             f"PREPARE take (timestamptz, timestamptz, bigint, uuid[], jsonb) AS {take}"
@@ -171,8 +171,8 @@ async def test_many_reports_of_one_id(gateway: Gateway) -> None:
     async with gateway.database.as_service() as db:
         await db.execute(f"RESET ROLE; {PLANNED_ONCE}")
         await db.execute(ONE_ID)
-        for name in ("resolve", "take_missed"):
-            await db.execute(f"PREPARE {name} AS {queries('reports')[name]}")
+        for subject, name in (("reports", "resolve"), ("kept_reports", "take_missed")):
+            await db.execute(f"PREPARE {name} AS {queries(subject)[name]}")
         explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE"
         resolved = await db.fetchval(f"{explain} resolve ('{come}', {carried})")
         taken = await db.fetchval(f"{explain} take_missed (NULL, NULL, 1000, '{{}}', {carried})")

@@ -23,6 +23,8 @@ from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, Webhook
 from webhooks.values import stored
 
 RECIPIENTS, DETAIL_CHARACTERS = 50, 1000
+# What mails say is on no list of the provider that brings them: no stream of its has this name.
+GROUP: Final = "inbound mail"
 # A block for each recipient, and one for the mail; some servers write empty ones between them.
 STATUSES, BLOCKS = 3, 200
 BETWEEN_BLOCKS = re.compile(r"\n[ \t]*\n")
@@ -192,6 +194,8 @@ def _consent(
     return ConsentChange(
         channel=Channel.EMAIL,
         reason=reason,
+        group=GROUP,
+        is_accounts=True,
         message_id=notice.message_id,
         external_id=notice.external_id,
         word=word,

@@ -32,8 +32,8 @@ NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
 # Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
 LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
-MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20)\d\d")
-# A day, a month (be it in letters) and a year, in whatever order.
+MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20|25)\d\d")
+# A day, a month (be it in letters) and a year (2569 in Thailand), in whatever order.
 DATE = re.compile(
     rf"(?<!\d)(?:\d{{1,2}}(?!\d)\D{{1,25}}{YEAR.pattern}|{YEAR.pattern}\D{{1,25}}\d{{1,2}}"
     r"|\d{1,2}[./-]\d{1,2}[./-]\d\d)(?!\d)"

@@ -1,0 +1,123 @@
+"""Reports without a message yet: kept, and taken as events once it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.ids import derived_id
+from gateway.store.database import Connection
+from gateway.store.reports import Event
+from gateway.store.sql import queries
+from gateway.store.values import as_json, as_stored
+
+_SQL = queries("kept_reports")
+# Of a kept report's detail, what it said about consent: no part of what happened to the message.
+CONSENT = "consent of its recipient"
+KEPT = {"account_id", "channel", "reason", "word", "key", "occurred_at", "detail"}
+
+
+async def keep_unmatched(db: Connection, reports: Sequence[Mapping[str, object]]) -> None:
+    """Keep reports whose message is not known yet."""
+    await db.execute(_SQL["keep_unmatched"], as_stored(list(reports)))
+
+
+async def take_unmatched(
+    db: Connection, known: Sequence[tuple[UUID, UUID, str, UUID]]
+) -> list[Event]:
+    """Reports that came before the external id of their message was known, as events to record.
+
+    `known` are (organization, account, external id, message).
+    """
+    if not known:
+        return []
+    rows = await db.fetch(_SQL["take_unmatched"], *map(list, zip(*known, strict=True)))
+    return [_kept(row) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A look at some reports without a message: when it was, how many, and those that have one now.
+
+    `reached` is when the oldest of them was received; None where there are no more behind it.
+    `is_held`: another transaction holds the message of some that stay.
+    """
+
+    at: datetime
+    looked: int
+    reached: datetime | None
+    is_held: bool
+    missed: Sequence[Event]
+
+
+async def take_missed(
+    db: Connection,
+    since: datetime | None,
+    before: datetime | None,
+    limit: int,
+    *,
+    carried: Mapping[str, Sequence[str]],
+    without: Sequence[UUID] = (),
+) -> Look:
+    """Reports that were kept while their message's external id was being stored.
+
+    Among the `limit` newest, and all of the same moment as the last, that were received after
+    `since` and before `before`; none of organizations or messages that are `without`. `carried` as
+    in `reports.resolve`.
+    """
+    rows = await db.fetch(
+        _SQL["take_missed"], since, before, limit, list(without), as_json(carried)
+    )
+    return Look(
+        at=rows[0]["looked_at"],
+        looked=rows[0]["looked"],
+        reached=rows[0]["reached"],
+        is_held=rows[0]["is_held"],
+        missed=[
+            of_inbound(_kept(row)) if row["is_of_inbound"] else _kept(row)
+            for row in rows
+            if row["id"] is not None
+        ],
+    )
+
+
+async def whose_missed(
+    db: Connection, since: datetime | None, before: datetime | None, limit: int
+) -> set[UUID]:
+    """The organizations whose reports `take_missed` looks at."""
+    rows = await db.fetch(_SQL["whose_missed"], since, before, limit)
+    return {row["organization_id"] for row in rows}
+
+
+def of_inbound(event: Event) -> Event:
+    """A kept report, now that its message is known to have come in: what did not say so was taken
+    for a report about one of ours. It changes no status, and nobody's consent."""
+    return replace(event, status=None, consent=())
+
+
+def _kept(row: Record) -> Event:
+    detail = dict(row["detail"])
+    consent = detail.pop(CONSENT, None)
+    return Event(
+        organization_id=row["organization_id"],
+        message_id=row["message_id"],
+        id=derived_id(row["message_id"], row["id"]),
+        type=row["type"],
+        status=row["status"],
+        source=row["source"],
+        occurred_at=row["occurred_at"],
+        external_id=row["external_id"],
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+        detail=detail,
+        provider=row["provider"],
+        account_id=row["account_id"],
+        # from before this was kept it may be anything that a provider has told
+        consent=[each for each in consent if isinstance(each, dict) and each.keys() >= KEPT]
+        if isinstance(consent, list)
+        else (),
+    )
