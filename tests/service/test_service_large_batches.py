@@ -12,6 +12,7 @@ from channels.lines import Places
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
 from gateway.accept.drafting import Drafting
+from gateway.accept.together import large_places
 from gateway.ids import new_id
 from gateway.problems import Problem
 from gateway.shapes.messages import SendRequest
@@ -20,6 +21,8 @@ from tests.rendering.measuring import measured
 from tests.service.wires import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.service.conftest import Answer, Ask, Gateway
 
 MAIL = {"channel": "email", "subject": "Hi"}
@@ -89,9 +92,60 @@ async def test_large_requests_take_turns(gateway: Gateway) -> None:
         ]
         with pytest.raises(Problem, match="503"):
             await drafting.read(caller, [request] * 3)
-        places.give()
+        places.give("another")
         for _ in range(2):
             assert 3 == len(await drafting.read(caller, [request] * 3))
+
+
+async def test_large_requests_of_one_organization(gateway: Gateway) -> None:
+    """A second large request of an organization waits for its first, and keeps no place from
+    another's."""
+    mail = {**MAIL, "to": "ada@customer.example", "body": "x" * 2**20, "html_body": "y" * 2**20}
+    requests = [SendRequest.model_validate(mail, strict=False)] * 3
+    a, b = [
+        ApiKey(id=new_id(), organization_id=tenant.organization_id, is_test=False)
+        for tenant in (gateway.a, gateway.b)
+    ]
+    places = large_places()
+    async with Renderer() as renderer:
+        drafting = Drafting(gateway.database, renderer, places=places)
+        await places.take(a.organization_id, None)
+        seconds = [asyncio.create_task(drafting.read(a, requests)) for _ in range(2)]
+        done, _ = await asyncio.wait(seconds, timeout=0.5)
+        assert not done
+        async with asyncio.timeout(10):
+            assert 3 == len(await drafting.read(b, requests))
+        places.give(a.organization_id)
+        assert [3, 3] == [len(drafts) for drafts in await asyncio.gather(*seconds)]
+
+
+class Late(Renderer):
+    """Renders what is late after a while."""
+
+    async def render(self, source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
+        if source == "late":
+            await asyncio.sleep(1.6)
+        return await super().render(source, variables, html=html)
+
+
+async def test_the_time_of_a_large_request(gateway: Gateway, ask: Ask) -> None:
+    """A request that becomes large has as much time for rendering as any other, in all."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await growing(ask)
+    late = {"name": "late", "type": "email", "subject": "Hi", "content": "late"}
+    assert 201 == (await ask("POST", "/v1/templates", late)).status
+    caller = ApiKey(id=new_id(), organization_id=gateway.a.organization_id, is_test=False)
+    mail = {**MAIL, "to": "ada@customer.example", "body": "x" * 2**20, "html_body": "y" * 2**20}
+    late = {"channel": "email", "to": "ada@customer.example", "template": "late"}
+    requests = [
+        SendRequest.model_validate(each, strict=False)
+        for each in (late, mail, mail, large(1, 1000))
+    ]
+    async with Late() as renderer:
+        drafting = Drafting(gateway.database, renderer, rendering=1.5)
+        *whole, last = await drafting.read(caller, requests)
+    assert [()] * 3 == [draft.errors for draft in whole]
+    assert ["take more than 1.5 s" in error.message for error in last.errors] == [True]
 
 
 async def test_a_small_batch_that_becomes_large(gateway: Gateway, ask: Ask) -> None:
