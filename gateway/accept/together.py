@@ -12,9 +12,9 @@ from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row
 
 # Their texts as they are stored: subjects, texts and HTML, those of all steps, too.
-MOST_BYTES = 64 * 2**20
-# What takes a second or more, to be composed or to be stored.
-LARGE_BYTES = 4 * 2**20
+MOST_BYTES = 128 * 2**20
+# What takes a second or more to be composed.
+_LARGE_BYTES = 4 * 2**20
 # So many of these are composed at once, so that memory is bounded, and one of each organization, so
 # that none keeps the others waiting; so many wait, and for so long.
 _LARGE_AT_ONCE, _LARGE_WAITING, _SECONDS = 2, 64, 30.0
@@ -54,7 +54,7 @@ class Together:
     @property
     def needs_place(self) -> bool:
         """Whether this has become a large one, which goes on when it is its turn."""
-        return self._bytes >= LARGE_BYTES and not self._has_place
+        return self._bytes >= _LARGE_BYTES and not self._has_place
 
     async def take_place(self) -> None:
         """Wait for its turn; raises `Problem` 503."""
