@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -45,14 +45,15 @@ class Lines(Generic[T]):
         self._sizes[owner] = self._sizes.get(owner, 0) + size
         self.size += size
 
-    def take(self, most: int | None = None) -> T | None:
+    def take(self, most: int | None = None, *, without: Container[Hashable] = ()) -> T | None:
         """The first item of the next line, which then goes behind the others; None without one.
 
-        A line whose first item is larger than `most` is passed over, and stays the next.
+        A line whose first item is larger than `most` is passed over, and stays the next, and so are
+        the lines of owners that it is to be `without`.
         """
         for owner, line in self._lines.items():
             item, size = line[0]
-            if most is None or size <= most:
+            if (most is None or size <= most) and owner not in without:
                 line.popleft()
                 self._lines.move_to_end(owner)
                 self._shrink(owner, size)
@@ -78,35 +79,48 @@ class FullError(Exception):
 
 
 class Places:
-    """A number of places for what is done at the same time; who waits for one waits in `Lines`."""
+    """A number of places for what is done at the same time; who waits for one waits in `Lines`.
 
-    def __init__(self, places: int, *, room: int) -> None:
+    Where an owner has `one_each`, his second waits for his first, also while another is free.
+    """
+
+    def __init__(self, places: int, *, room: int, one_each: bool = False) -> None:
         self._free = places
         self._room = room
-        self._waiting: Lines[asyncio.Future[None]] = Lines()
+        self._one_each = one_each
+        self._have_one: set[Hashable] = set()
+        self._waiting: Lines[tuple[Hashable, asyncio.Future[None]]] = Lines()
 
     async def take(self, owner: Hashable, seconds: float | None) -> None:
         """Wait for a place; raises `FullError`, or `TimeoutError` after so many seconds, if any."""
-        if self._free:
+        if self._free and owner not in self._have_one:
             self._free -= 1
+            self._has_one(owner)
             return
         if not self._waiting.has_room(owner, 1, self._room):
             raise FullError
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(owner, turn)
+        self._waiting.append(owner, (owner, turn))
         try:
             async with asyncio.timeout(seconds):
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give()  # it came just when nobody waited for it any more
-            self._waiting.remove(owner, turn)
+                self.give(owner)  # it came just when nobody waited for it any more
+            self._waiting.remove(owner, (owner, turn))
             raise
 
-    def give(self) -> None:
-        """Give a place back, for whoever waits for one."""
-        while turn := self._waiting.take():
+    def give(self, owner: Hashable) -> None:
+        """Give the place of this owner back, for whoever waits for one."""
+        self._have_one.discard(owner)
+        while following := self._waiting.take(without=self._have_one):
+            owner, turn = following
             if not turn.done():  # whoever waited has not gone away
+                self._has_one(owner)
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _has_one(self, owner: Hashable) -> None:
+        if self._one_each:
+            self._have_one.add(owner)

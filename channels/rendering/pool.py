@@ -175,7 +175,7 @@ class ChildPool:
         try:
             yield
         finally:
-            self._places.give()
+            self._places.give(owner)
 
     async def ask(self, request: bytes) -> dict[str, Any]:
         """Ask whichever child is ready, within a `place`; raises `PoolBusy` or `ChildFailed`."""

@@ -89,14 +89,15 @@ class Renderer:
         self._until: float | None = None
         self._owner: Hashable = None
 
-    def within(self, seconds: float, owner: Hashable = None) -> Renderer:
-        """This renderer for one request: its child processes may take `seconds` in all, from now.
+    def within(self, seconds: float, owner: Hashable = None, *, used: float = 0) -> Renderer:
+        """This renderer for one request: its child processes may take `seconds` in all, from now,
+        less those that it has `used`.
 
         After that they raise `TooExpensive`, or `RendererBusy` if most of that time was spent
         waiting for a turn; simple templates are still rendered. While the children are busy,
         owners take turns.
         """
-        until = asyncio.get_running_loop().time() + seconds
+        until = asyncio.get_running_loop().time() + seconds - used
         limited = copy(self)
         limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
         limited._owner, limited._waited = owner, 0.0  # noqa: SLF001

@@ -7,6 +7,7 @@ a request is found, not only the first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.accept.lookups import Lookups
 from gateway.accept.pausing import Pauses
-from gateway.accept.together import LARGE_AT_ONCE, LARGE_WAITING, MOST_BYTES, Together
+from gateway.accept.together import MOST_BYTES, Together, large_places
 from gateway.parts import Parts, Thread, mail_id, of_content
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
@@ -48,7 +49,7 @@ class Drafting:
         self._renderer = renderer
         self._rendering = rendering
         self._together = together
-        self._places = places or Places(LARGE_AT_ONCE, room=LARGE_WAITING)
+        self._places = places or large_places()
 
     async def read(
         self, caller: Caller, requests: Sequence[SendRequest], *, repeats: Parts | None = None
@@ -75,13 +76,14 @@ class Drafting:
         pauses = Pauses()
         known = await self._lookups.known(caller, await _sought(requests, pauses))
         now = datetime.now(UTC)
-        renderer = self._renderer.within(self._rendering, caller.organization_id)
+        renderer, since = self._renderer.within(self._rendering, together.owner), time.monotonic()
         read: list[SendRequest] = []  # each request, and behind it its steps
         drafts: list[Draft] = []
         for request in requests:
             if together.needs_place:
+                used = time.monotonic() - since
                 await together.take_place()
-                renderer = self._renderer.within(self._rendering, caller.organization_id)
+                renderer = self._renderer.within(self._rendering, together.owner, used=used)
             draft = await self._read(request, known, now, renderer, together)
             if repeats is not None:
                 said = replace(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+from channels.lines import FullError, Lines
 from gateway import placing
 from gateway.accept import repeating
 from gateway.accept.accepted import Accepted, Claim
@@ -22,7 +23,6 @@ from gateway.accept.keeping import (
     keep_each,
 )
 from gateway.accept.last_contacts import LastContacts
-from gateway.accept.together import LARGE_BYTES
 from gateway.batching import Batching, once_more
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.lately import Lately
@@ -43,9 +43,13 @@ from gateway.store.values import Row
 
 _log = logger(__name__)
 
-# Rows in one transaction: more gain nothing, and would make the others wait. So many bytes of their
-# texts count as one more, there and in what waits.
-_MOST, _UNIT_BYTES = 200, 8 * 2**10
+# Rows in one transaction: more gain nothing, and would make the others wait. So many bytes of text
+# count as a row, too, so that a transaction has 12.5 MiB, or one request that is larger.
+_MOST, _UNIT_BYTES = 200, 64 * 2**10
+_LARGE_BYTES = _MOST * _UNIT_BYTES
+# What the texts may come to of requests that wait or are being stored; those of less than this are
+# not counted, since as many as may wait come to less.
+_ROOM_BYTES, _SMALL_BYTES = 320 * 2**20, 8 * 2**10
 # Seconds to wait for the one request whose rows are looked through.
 _TURN = 5.0
 
@@ -78,6 +82,7 @@ class Storing:
         self._batching = self._lanes(2)
         # They keep only one another waiting.
         self._large = self._lanes(1)
+        self._texts: Lines[object] = Lines()
         # Slow, and beside the lanes: one at a time, so that it takes one connection at most.
         self._alone = asyncio.Lock()
 
@@ -102,8 +107,20 @@ class Storing:
         Raises `DatabaseAwayError`, `RefusedError` or `ConflictError`, or `FullError` where too much
         waits.
         """
-        batching = self._batching if accepted.bytes < LARGE_BYTES else self._large
-        size = max(1, len(accepted.rows)) + accepted.bytes // _UNIT_BYTES
+        if accepted.bytes < _SMALL_BYTES:
+            return await self._store_together(accepted)
+        owner, this = accepted.caller.organization_id, object()
+        if self._texts and not self._texts.has_room(owner, accepted.bytes, _ROOM_BYTES):
+            raise FullError("too much text waits to be stored")
+        self._texts.append(owner, this, accepted.bytes)
+        try:
+            return await self._store_together(accepted)
+        finally:
+            self._texts.remove(owner, this, accepted.bytes)
+
+    async def _store_together(self, accepted: Accepted) -> list[Result] | None:
+        batching = self._batching if accepted.bytes < _LARGE_BYTES else self._large
+        size = max(1, len(accepted.rows), accepted.bytes // _UNIT_BYTES)
         try:
             stored, placed = await batching(accepted, size=size)
         except accepted.alone as error:

@@ -12,11 +12,17 @@ from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row
 
 # Their texts as they are stored: subjects, texts and HTML, those of all steps, too.
-MOST_BYTES = 64 * 2**20
-# What takes a second or more, to be composed or to be stored.
-LARGE_BYTES = 4 * 2**20
-# So many of these are composed at once, so that memory is bounded; so many wait, and for so long.
-LARGE_AT_ONCE, LARGE_WAITING, _SECONDS = 2, 64, 30.0
+MOST_BYTES = 128 * 2**20
+# What takes a second or more to be composed.
+_LARGE_BYTES = 4 * 2**20
+# So many of these are composed at once, so that memory is bounded, and one of each organization, so
+# that none keeps the others waiting; so many wait, and for so long.
+_LARGE_AT_ONCE, _LARGE_WAITING, _SECONDS = 2, 64, 30.0
+
+
+def large_places() -> Places:
+    """The places of those that are composed at once."""
+    return Places(_LARGE_AT_ONCE, room=_LARGE_WAITING, one_each=True)
 
 
 class Together:
@@ -26,7 +32,7 @@ class Together:
         self._most = most
         self._bytes = 0
         self._places = places
-        self._owner = owner
+        self.owner = owner
         self._has_place = False
 
     def refused(self, request: SendRequest) -> Composed | None:
@@ -48,12 +54,12 @@ class Together:
     @property
     def needs_place(self) -> bool:
         """Whether this has become a large one, which goes on when it is its turn."""
-        return self._bytes >= LARGE_BYTES and not self._has_place
+        return self._bytes >= _LARGE_BYTES and not self._has_place
 
     async def take_place(self) -> None:
         """Wait for its turn; raises `Problem` 503."""
         try:
-            await self._places.take(self._owner, _SECONDS)
+            await self._places.take(self.owner, _SECONDS)
         except (FullError, TimeoutError):
             text = "Other large requests are being read: send fewer messages at once, or try again."
             raise Problem(503, text, headers={"Retry-After": "10"}) from None
@@ -62,7 +68,7 @@ class Together:
     def end(self) -> None:
         """Nothing more is composed for it."""
         if self._has_place:
-            self._places.give()
+            self._places.give(self.owner)
 
 
 def bytes_of(row: Row) -> int:

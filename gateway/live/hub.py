@@ -174,7 +174,7 @@ class Live:
                         is_brief=is_brief,
                     )
             finally:
-                self._readers_again.give()
+                self._readers_again.give(organization_id)
 
         return read, read_again
 

@@ -11,7 +11,9 @@ import pytest
 from channels.lines import Places
 from channels.model import Channel
 from channels.rendering.renderer import Renderer
+from gateway.accept import storing
 from gateway.accept.drafting import Drafting
+from gateway.accept.together import large_places
 from gateway.ids import new_id
 from gateway.problems import Problem
 from gateway.shapes.messages import SendRequest
@@ -20,6 +22,8 @@ from tests.rendering.measuring import measured
 from tests.service.wires import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.service.conftest import Answer, Ask, Gateway
 
 MAIL = {"channel": "email", "subject": "Hi"}
@@ -28,15 +32,17 @@ GROWS = "{% for each in range(times) %}{{ x }}{% endfor %}"
 SLOW = """
 CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_sleep(length(NEW.body) / 2e6);
+  PERFORM pg_sleep(length(NEW.body) / 4e6);
   RETURN NEW;
 END $$;
 CREATE TRIGGER take_long BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION take_long();
 """
 STORING = """
-SELECT EXISTS (
-  SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND pid <> pg_backend_pid()
-)"""
+SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND pid <> pg_backend_pid()
+"""
+TRANSACTIONS = """
+SELECT count(DISTINCT xmin::text) FROM messages WHERE to_address = 'bob@customer.example'
+"""
 
 
 async def growing(ask: Ask) -> None:
@@ -50,6 +56,23 @@ def large(n: int, kilobytes: int, to: str = "ada") -> dict[str, Any]:
     variables = {"times": kilobytes, "x": f"{n:04}".ljust(1000, "x")}
     mail = {"channel": "email", "to": f"{to}@customer.example", "template": "grows"}
     return mail | {"variables": variables}
+
+
+async def slow(gateway: Gateway) -> None:
+    """From now on it takes long to store what is large."""
+    async with gateway.database.as_service() as db:
+        await db.execute("RESET ROLE")
+        await db.execute(SLOW)
+
+
+async def begun(gateway: Gateway, transactions: int) -> None:
+    """Wait until so many are being stored."""
+    count = 0
+    async with asyncio.timeout(20), gateway.database.as_service() as db:
+        await db.execute("RESET ROLE")
+        while count < transactions:
+            count = await db.fetchval(STORING)
+            await db.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.02)")
 
 
 @pytest.mark.parametrize(("together", "composed"), [(1, 1), (100, 1), (101, 2), (250, 3)])
@@ -89,9 +112,60 @@ async def test_large_requests_take_turns(gateway: Gateway) -> None:
         ]
         with pytest.raises(Problem, match="503"):
             await drafting.read(caller, [request] * 3)
-        places.give()
+        places.give("another")
         for _ in range(2):
             assert 3 == len(await drafting.read(caller, [request] * 3))
+
+
+async def test_large_requests_of_one_organization(gateway: Gateway) -> None:
+    """A second large request of an organization waits for its first, and keeps no place from
+    another's."""
+    mail = {**MAIL, "to": "ada@customer.example", "body": "x" * 2**20, "html_body": "y" * 2**20}
+    requests = [SendRequest.model_validate(mail, strict=False)] * 3
+    a, b = [
+        ApiKey(id=new_id(), organization_id=tenant.organization_id, is_test=False)
+        for tenant in (gateway.a, gateway.b)
+    ]
+    places = large_places()
+    async with Renderer() as renderer:
+        drafting = Drafting(gateway.database, renderer, places=places)
+        await places.take(a.organization_id, None)
+        seconds = [asyncio.create_task(drafting.read(a, requests)) for _ in range(2)]
+        done, _ = await asyncio.wait(seconds, timeout=0.5)
+        assert not done
+        async with asyncio.timeout(10):
+            assert 3 == len(await drafting.read(b, requests))
+        places.give(a.organization_id)
+        assert [3, 3] == [len(drafts) for drafts in await asyncio.gather(*seconds)]
+
+
+class Late(Renderer):
+    """Renders what is late after a while."""
+
+    async def render(self, source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
+        if source == "late":
+            await asyncio.sleep(1.6)
+        return await super().render(source, variables, html=html)
+
+
+async def test_the_time_of_a_large_request(gateway: Gateway, ask: Ask) -> None:
+    """A request that becomes large has as much time for rendering as any other, in all."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await growing(ask)
+    late = {"name": "late", "type": "email", "subject": "Hi", "content": "late"}
+    assert 201 == (await ask("POST", "/v1/templates", late)).status
+    caller = ApiKey(id=new_id(), organization_id=gateway.a.organization_id, is_test=False)
+    mail = {**MAIL, "to": "ada@customer.example", "body": "x" * 2**20, "html_body": "y" * 2**20}
+    late = {"channel": "email", "to": "ada@customer.example", "template": "late"}
+    requests = [
+        SendRequest.model_validate(each, strict=False)
+        for each in (late, mail, mail, large(1, 1000))
+    ]
+    async with Late() as renderer:
+        drafting = Drafting(gateway.database, renderer, rendering=1.5)
+        *whole, last = await drafting.read(caller, requests)
+    assert [()] * 3 == [draft.errors for draft in whole]
+    assert ["take more than 1.5 s" in error.message for error in last.errors] == [True]
 
 
 async def test_a_small_batch_that_becomes_large(gateway: Gateway, ask: Ask) -> None:
@@ -110,7 +184,7 @@ async def test_a_small_batch_that_becomes_large(gateway: Gateway, ask: Ask) -> N
     statuses = [each["status"] for each in orjson.loads(raw)["data"]]
     stored = statuses.count(202)
     assert [202] * stored + [422] * (600 - stored) == statuses
-    assert 30 < stored < 40
+    assert 60 < stored < 75
     assert stored == await gateway.count("messages") == await gateway.count("gateway.queue")
     assert 0.3 > cost.longest_stop
     assert 600 > cost.grown_mb
@@ -138,21 +212,14 @@ async def test_what_is_large_keeps_nobody_waiting(gateway: Gateway, ask: Ask) ->
     """While several large requests of one organization are stored, another's message is, too."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     await growing(ask)
-    async with gateway.database.as_service() as db:
-        await db.execute("RESET ROLE")
-        await db.execute(SLOW)
+    await slow(gateway)
     batches = [
         asyncio.ensure_future(
-            ask("POST", "/v1/messages/batch", {"messages": [large(n, 900) for n in range(3)]})
+            ask("POST", "/v1/messages/batch", {"messages": [large(n, 900) for n in range(8)]})
         )
         for _ in range(3)
     ]
-    storing = False
-    async with asyncio.timeout(20), gateway.database.as_service() as db:
-        await db.execute("RESET ROLE")
-        while not storing:
-            storing = await db.fetchval(STORING)
-            await db.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.02)")
+    await begun(gateway, 1)
     sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
     answers: list[Answer] = [
         await ask("POST", "/v1/messages", sms, key=gateway.b.key) for _ in range(3)
@@ -160,4 +227,48 @@ async def test_what_is_large_keeps_nobody_waiting(gateway: Gateway, ask: Ask) ->
     assert [202] * 3 == [each.status for each in answers]
     assert not any(batch.done() for batch in batches)
     done = await asyncio.gather(*batches)
-    assert [[202] * 3] * 3 == [[each["status"] for each in it.body["data"]] for it in done]
+    assert [[202] * 8] * 3 == [[each["status"] for each in it.body["data"]] for it in done]
+
+
+async def test_ordinary_mails_are_stored_together(gateway: Gateway, ask: Ask) -> None:
+    """Mails of some tens of kilobytes that wait are stored in one transaction."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await growing(ask)
+    await slow(gateway)
+    batches = [{"messages": [large(n, 900, to=to) for n in range(5)]} for to in ("ada", "eve")]
+    both_lanes = [
+        asyncio.ensure_future(ask("POST", "/v1/messages/batch", batch)) for batch in batches
+    ]
+    await begun(gateway, 2)
+    mail = {**MAIL, "to": "bob@customer.example", "body": "x" * 40 * 2**10}
+    answers = await asyncio.gather(*(ask("POST", "/v1/messages", mail) for _ in range(60)))
+    await asyncio.gather(*both_lanes)
+    assert [202] * 60 == [each.status for each in answers]
+    async with gateway.database.as_service() as db:
+        assert 1 == await db.fetchval(TRANSACTIONS)
+
+
+async def test_the_room_for_what_waits_to_be_stored(
+    gateway: Gateway, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An organization whose texts fill the room until they are stored is refused; within its share
+    of it another is not, nor is what is small."""
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    await connect(gateway, "sendgrid", Channel.EMAIL, "desk@other.example", tenant=gateway.b)
+    await growing(ask)
+    await slow(gateway)
+    monkeypatch.setattr(storing, "_ROOM_BYTES", 6_000_000)
+    first = asyncio.ensure_future(
+        ask("POST", "/v1/messages/batch", {"messages": [large(n, 900) for n in range(3)]})
+    )
+    await begun(gateway, 1)
+    mail = {"channel": "email", "to": "ada@customer.example", "subject": "Hi"}
+    refused = await ask("POST", "/v1/messages", mail | {"body": "x" * 900_000})
+    sms = {"channel": "sms", "to": "+447700900123", "body": "Hello"}
+    small = await ask("POST", "/v1/messages", sms)
+    other = await ask("POST", "/v1/messages", mail | {"body": "x" * 900_000}, key=gateway.b.key)
+    assert [503, 202, 202] == [each.status for each in (refused, small, other)]
+    assert "Too much waits" in refused.body["detail"]
+    assert 207 == (await first).status
+    again = await ask("POST", "/v1/messages", mail | {"body": "x" * 900_000})
+    assert 202 == again.status
