@@ -177,9 +177,8 @@ class Renderer:
         return text
 
     async def _ask(self, source: str, variables: object, *, html: bool) -> dict[str, Any]:
-        request = {"source": source, "html": html, "variables": variables}
         try:
-            reply = await self._child(request)
+            reply = await self._child({"source": source, "html": html, "variables": variables})
         except PoolBusy as error:
             raise RendererBusy(f"Nothing can be rendered right now: {error}.") from error
         except ChildFailed as error:
