@@ -186,7 +186,7 @@ async def test_a_small_batch_that_becomes_large(gateway: Gateway, ask: Ask) -> N
     assert [202] * stored + [422] * (600 - stored) == statuses
     assert 60 < stored < 75
     assert stored == await gateway.count("messages") == await gateway.count("gateway.queue")
-    assert 0.3 > cost.longest_stop
+    assert 0.6 > cost.longest_stop  # of many seconds, if all were done at once
     assert 600 > cost.grown_mb
 
 
