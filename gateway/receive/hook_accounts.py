@@ -22,6 +22,7 @@ from gateway.store import accounts
 from gateway.store.accounts import SealedAccount
 from gateway.store.codecs import as_object
 from gateway.store.database import Database
+from gateway.store.errors import DatabaseAwayError
 from gateway.vault import Vault, VaultError
 
 _log = logger(__name__)
@@ -59,7 +60,7 @@ class _Senders:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     # When they could not be read, and why: so much for all who wait then.
     failed_at: float = -float("inf")
-    failure: Exception | None = None
+    failure: str | None = None
 
 
 class HookAccounts:
@@ -131,14 +132,14 @@ class HookAccounts:
         asked_at = time.monotonic()
         async with senders.reading:
             if senders.failure is not None and senders.failed_at >= asked_at:
-                raise senders.failure
+                raise DatabaseAwayError(senders.failure)
             if senders.read_at > oldest:
                 return
             senders.failure = None
             try:
                 await self._read(senders, account)
-            except Exception as error:
-                senders.failed_at, senders.failure = time.monotonic(), error
+            except DatabaseAwayError as error:
+                senders.failed_at, senders.failure = time.monotonic(), str(error)
                 raise
 
     async def _read(self, senders: _Senders, account: Account) -> None:
