@@ -102,16 +102,18 @@ class Machine:
 
     def holder(self) -> int:
         """The pid of the only holder."""
-        (pid,) = [p for p, words in self.processes().items() if "embedded/holder.py" in words]
-        return pid
+        return self._only("embedded/holder.py")
 
     def postmaster(self) -> int:
-        """The pid of the only postmaster.
+        """The pid of the only postmaster."""
+        return self._only("/bin/postgres -D")
+
+    def _only(self, program: str) -> int:
+        """The pid of the only process that is this program.
 
         What it starts has its command line, too, until it becomes a program of its own.
         """
-        servers = [p for p, words in self.processes().items() if "/bin/postgres -D" in words]
-        parents = {pid: _parent(pid) for pid in servers}
+        parents = {pid: _parent(pid) for pid, words in self.processes().items() if program in words}
         (pid,) = [pid for pid, parent in parents.items() if parent and parent not in parents]
         return pid
 
