@@ -21,7 +21,7 @@ from gateway.accept.keeping import Alone, Result
 from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
-from gateway.accept.storing import Storing
+from gateway.accept.storing import Owned, Storing
 from gateway.batching import once_more
 from gateway.media.files import Files
 from gateway.observability.logs import info_each, logger
@@ -199,8 +199,7 @@ class Accepting:
         )
         return stored
 
-    def _stored(self, batch: Sequence[Accepted]) -> None:
-        rows = [(str(each.caller.organization_id), row) for each in batch for row in each.rows]
+    def _stored(self, rows: Sequence[Owned]) -> None:
         for _, row in rows:
             self._metrics.accepted(row["channel"], row["provider"])
         info_each(
@@ -209,7 +208,7 @@ class Accepting:
             [
                 {
                     "message_id": str(row["id"]),
-                    "organization_id": organization_id,
+                    "organization_id": str(organization_id),
                     "channel": row["channel"],
                 }
                 for organization_id, row in rows

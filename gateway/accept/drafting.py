@@ -73,9 +73,9 @@ class Drafting:
         repeats: Parts | None,
         together: Together,
     ) -> list[Draft]:
-        pauses = Pauses()
-        known = await self._lookups.known(caller, await _sought(requests, pauses))
+        known = await self._lookups.known(caller, await _sought(requests))
         now = datetime.now(UTC)
+        pauses = Pauses()
         renderer, since = self._renderer.within(self._rendering, together.owner), time.monotonic()
         read: list[SendRequest] = []  # each request, and behind it its steps
         drafts: list[Draft] = []
@@ -103,6 +103,7 @@ class Drafting:
                 if pauses.are_due:
                     await pauses.take()
         standings = await self._lookups.standings(caller, read, drafts, known)
+        pauses = Pauses()  # waiting for them was no work
         judged = (
             judging.judge(each, draft, how, now)
             for each, draft, how in zip(read, drafts, standings, strict=True)
@@ -154,9 +155,10 @@ class Drafting:
         )
 
 
-async def _sought(requests: Sequence[SendRequest], pauses: Pauses) -> list[SendRequest]:
+async def _sought(requests: Sequence[SendRequest]) -> list[SendRequest]:
     """Everything that these requests refer to, their steps, too."""
     sought: list[SendRequest] = []
+    pauses = Pauses()
     for request in requests:
         sought += steps.sought(request)
         if pauses.are_due:

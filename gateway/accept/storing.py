@@ -62,6 +62,8 @@ class _OthersError(Exception):
         self.claims = claims
 
 
+# A row and its organization.
+Owned = tuple[UUID, Row]
 # The results as they are stored, None where another request with the key was first; and where each
 # message was placed.
 Stored = tuple[list[Result] | None, list[Placed]]
@@ -70,7 +72,7 @@ Stored = tuple[list[Result] | None, list[Placed]]
 class Storing:
     """Stores accepted requests, those that come at once together, and tells `stored` of them."""
 
-    def __init__(self, database: Database, stored: Callable[[Sequence[Accepted]], None]) -> None:
+    def __init__(self, database: Database, stored: Callable[[Sequence[Owned]], None]) -> None:
         self._database = database
         self._stored = stored
         self._grew = Growth(database)
@@ -227,7 +229,9 @@ class Storing:
         for organization_id, leads_left in left.items():
             self._last_contacts(organization_id, leads_left)
         # Apart: whatever went wrong there, what is stored is not to be answered as if it were not.
-        done = [replace(a, results=[row for row in a.rows if row["id"] in placed]) for a in firsts]
+        done = [
+            (a.caller.organization_id, row) for a in firsts for row in a.rows if row["id"] in placed
+        ]
         asyncio.get_running_loop().call_soon(self._stored, done)
         return [
             (answers.get(id(a)), [placed[r["id"]] for r in a.rows if r["id"] in placed])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from channels.model import Channel, Sent
+from gateway.accept.lookups import Lookups
+from gateway.accept.pausing import Pauses
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
 from gateway.observability.metrics import Metrics
@@ -106,3 +110,25 @@ async def test_mails_taken_together(gateway: Gateway, ask: Ask, api: Api) -> Non
         async with gateway.database.as_service() as db:
             await db.execute(f"{lock} NOWAIT", last)
     await recording
+
+
+async def test_waiting_is_no_work(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message whose lookups took long gives no turn away for that: others had theirs."""
+    taken: list[Pauses] = []
+
+    async def take(pauses: Pauses) -> None:
+        taken.append(pauses)
+
+    def slow(do: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def slowly(*given: object) -> object:
+            await asyncio.sleep(0.02)
+            return await do(*given)
+
+        return slowly
+
+    monkeypatch.setattr(Pauses, "take", take)
+    for name in ("known", "standings"):
+        monkeypatch.setattr(Lookups, name, slow(getattr(Lookups, name)))
+    answer = await ask("POST", "/v1/messages", {"channel": "sms", "to": ADA, "body": "x"})
+    assert 202 == answer.status
+    assert [] == taken
