@@ -266,6 +266,16 @@ REVOKE ALL ON FUNCTION gateway.catalogue(), gateway.remember(), gateway.note_und
 
 -- migrate:down
 
+-- What another version of the gateway applied is taken back by what it noted here, before this goes.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM gateway.undo) THEN
+    RAISE EXCEPTION 'take back first, with the version of the gateway that brought them: %',
+      (SELECT string_agg(DISTINCT version, ', ') FROM gateway.undo);
+  END IF;
+END
+$$;
+
 DROP FUNCTION gateway.set_policy(regclass, text, text);
 DROP FUNCTION gateway.take_back(text);
 DROP FUNCTION gateway.note_undo(text);
