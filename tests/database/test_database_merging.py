@@ -197,7 +197,7 @@ async def test_a_rule_keeps_what_came_after_a_merge(two: Connection, database: s
         f"ALTER TABLE messages ADD CONSTRAINT crm CHECK (from_address <> '{ANN}') NOT VALID"
     )
 
-    (doubt,) = await migrate.doubts(database)
+    (doubt,) = (each for each in await migrate.doubts(database) if str(ann) in each)
     assert f"{ann} was merged into {kept}, but has messages that no list shows" in doubt
     mend = f"SELECT gateway.follow_merged('{A}', '{ann}')"
     assert mend in doubt
