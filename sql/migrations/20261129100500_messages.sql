@@ -34,7 +34,8 @@ BEGIN
     CONTINUE WHEN EXISTS (
       SELECT FROM pg_catalog.pg_constraint
       WHERE conrelid = 'public.messages'::regclass AND contype = 'f'
-        AND pg_get_constraintdef(oid) LIKE format('FOREIGN KEY (organization_id, %I)%%', link.field));
+        AND pg_get_constraintdef(oid)
+          LIKE format('FOREIGN KEY (organization_id, %I)%%', link.field));
     key := format('messages_%s_fkey', link.field);
     IF EXISTS (
       SELECT FROM pg_catalog.pg_constraint
@@ -48,8 +49,8 @@ BEGIN
     BEGIN
       EXECUTE format('ALTER TABLE public.messages VALIDATE CONSTRAINT %I', key);
     EXCEPTION WHEN foreign_key_violation THEN
-      RAISE WARNING 'table messages has rows whose % belongs to another organization: they stay, new ones are refused',
-        link.field;
+      RAISE WARNING 'table messages has rows whose % belongs to another organization: they stay,'
+        ' new ones are refused', link.field;
     END;
   END LOOP;
 END
@@ -171,7 +172,8 @@ DECLARE
   mine CONSTANT text := 'organization_id = (SELECT gateway.current_organization())';
 BEGIN
   PERFORM
-    gateway.set_policy(t, 'Gateway: service role', 'TO service_role USING (true) WITH CHECK (true)'),
+    gateway.set_policy(t, 'Gateway: service role',
+      'TO service_role USING (true) WITH CHECK (true)'),
     gateway.set_policy(t, 'Gateway: staff view',
       format('FOR SELECT TO authenticated USING (%s)', mine)),
     gateway.set_policy(t, 'Gateway: API keys view',

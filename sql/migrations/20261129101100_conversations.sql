@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS gateway.conversations (
   created_at timestamptz NOT NULL DEFAULT now(),
   merging_into uuid, -- its oldest messages have moved there already
   merging_at timestamptz, -- when some last did
-  coming_from uuid, -- from where the last messages of an address that was set apart are still to come
+  coming_from uuid, -- one that its address was set apart from, which still has messages of it
   PRIMARY KEY (organization_id, id),
   FOREIGN KEY (organization_id, lead_id)
     REFERENCES public.leads (organization_id, id) ON DELETE SET NULL (lead_id),

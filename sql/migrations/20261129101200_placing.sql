@@ -13,10 +13,11 @@ SELECT gateway.remember();
 -- `joins` names another conversation of the same person: somebody has to merge them.
 --
 -- A lead or client has one conversation: of several that turn out to be with the same one, one is told
--- so, and the others are to be joined with it. Who has waited for a conversation that was merged meanwhile looks
--- where it went, and an address that is new to it goes along: what came from there would be in a
--- conversation that no list shows. Where others have given all addresses away meanwhile, the
--- conversation that was made for them goes again.
+-- so, and the others are to be joined with it. Who has waited for a conversation that was merged
+-- meanwhile looks where it went, and an address that is new to it goes along: what came from there
+-- would be in a conversation that no list shows. Where others have given all addresses away meanwhile,
+-- the conversation that was made for them goes again: it would stay in every list, without name, address
+-- or message.
 CREATE OR REPLACE FUNCTION gateway.place(organization uuid, wanted json)
 RETURNS TABLE (n integer, conversation_id uuid, joins uuid)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

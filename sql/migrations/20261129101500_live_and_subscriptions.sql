@@ -24,7 +24,8 @@ DECLARE
   mine CONSTANT text := 'organization_id = (SELECT gateway.current_organization())';
 BEGIN
   PERFORM
-    gateway.set_policy(t, 'Gateway: service role', 'TO service_role USING (true) WITH CHECK (true)'),
+    gateway.set_policy(t, 'Gateway: service role',
+      'TO service_role USING (true) WITH CHECK (true)'),
     gateway.set_policy(t, 'Gateway: staff view',
       format('FOR SELECT TO authenticated USING (%s)', mine)),
     gateway.set_policy(t, 'Gateway: API keys view',
@@ -104,7 +105,7 @@ CREATE TABLE IF NOT EXISTS gateway.deliveries (
   last_status smallint,
   last_error text,
   created_at timestamptz NOT NULL DEFAULT now(),
-  failures smallint NOT NULL DEFAULT 0, -- what its receiver answered; `attempts` are workers' claims
+  failures smallint NOT NULL DEFAULT 0, -- by its receiver's answers; `attempts` count claims
   PRIMARY KEY (organization_id, id),
   FOREIGN KEY (organization_id, subscription_id)
     REFERENCES gateway.subscriptions (organization_id, id) ON DELETE CASCADE
