@@ -266,19 +266,13 @@ REVOKE ALL ON FUNCTION gateway.catalogue(), gateway.remember(), gateway.note_und
 
 -- migrate:down
 
--- What another version of the gateway applied is taken back by what it noted here, before this goes.
+-- Where other files have made a part of the database (docs/decisions/0029), what takes them back stays.
 DO $$
 BEGIN
-  IF EXISTS (SELECT FROM gateway.undo) THEN
-    RAISE EXCEPTION 'take back first, with the version of the gateway that brought them: %',
-      (SELECT string_agg(DISTINCT version, ', ') FROM gateway.undo);
+  IF NOT EXISTS (SELECT FROM gateway.undo) THEN
+    DROP FUNCTION gateway.set_policy(regclass, text, text), gateway.take_back(text),
+      gateway.note_undo(text), gateway.remember(), gateway.catalogue();
+    DROP TABLE gateway.undo;
   END IF;
 END
 $$;
-
-DROP FUNCTION gateway.set_policy(regclass, text, text);
-DROP FUNCTION gateway.take_back(text);
-DROP FUNCTION gateway.note_undo(text);
-DROP FUNCTION gateway.remember();
-DROP FUNCTION gateway.catalogue();
-DROP TABLE gateway.undo;

@@ -25,3 +25,13 @@ SELECT gateway.note_undo('20261129100100');
 -- migrate:down
 
 SELECT gateway.take_back('20261129100100');
+
+-- A function that comes back is everybody's, unless that is taken away.
+DO $$
+BEGIN
+  IF to_regprocedure('gateway.contacts_matching(uuid, text)') IS NOT NULL THEN
+    REVOKE ALL ON FUNCTION gateway.contacts_matching(uuid, text), gateway.search_conversations(text)
+      FROM PUBLIC;
+  END IF;
+END
+$$;
