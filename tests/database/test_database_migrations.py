@@ -301,6 +301,26 @@ async def test_senders_of_before(database: str, connect: Connect) -> None:
     assert [] == await db.fetch(known)
 
 
+async def test_senders_without_an_audit_trail(database: str, connect: Connect) -> None:
+    """Where only what comes after the senders was taken back, those that there are are known."""
+    db = await connect(database)
+    await db.execute(
+        f"""
+        INSERT INTO organizations (id, name) VALUES ('{ACME}', 'Acme');
+        INSERT INTO gateway.provider_accounts (id, organization_id, provider, credentials)
+          VALUES ('{BRAVO}', '{ACME}', 'twilio', 'x');
+        INSERT INTO gateway.senders (organization_id, account_id, channel, address)
+          VALUES ('{ACME}', '{BRAVO}', 'email', 'Desk@acme.example');
+        DELETE FROM audit_logs;
+        """  # noqa: S608
+    )
+    (before,) = (path.name for path in migrate.files() if "_consent" in path.name)
+    await migrate.down(database, before.partition("_")[0])
+    await migrate.up(database)
+    known = await db.fetch("SELECT address FROM gateway.sender_addresses")
+    assert ["desk@acme.example"] == [row["address"] for row in known]
+
+
 async def test_a_database_that_other_files_made(
     database: str, connect: Connect, dump: Dump
 ) -> None:
