@@ -327,8 +327,7 @@ async def test_what_staff_change_is_audited(two: Connection) -> None:
 async def test_messages_from_before(database: str, connect: Connect) -> None:
     """Rows that were there before conversations are filled in, by address; nothing else changes."""
     db = await connect(database)
-    await migrate.down(database, "20261126000006")
-    await migrate.down(database)
+    await migrate.down(database, "20261129101000")
     await db.execute("INSERT INTO organizations (id, name) VALUES ($1, 'Acme'), ($2, 'B')", A, B)
     ann = await lead(db, "(555) 123-0001", "Ann@Example.com")
     rows = [
@@ -371,7 +370,6 @@ async def test_messages_from_before(database: str, connect: Connect) -> None:
         (B, ["sms", "sms"], None, True, 0),
         (B, ["whatsapp", "whatsapp"], None, True, 0),
     ] == [tuple(row) for row in found]
-    await migrate.down(database, "20261126000006")
-    await migrate.down(database)
+    await migrate.down(database, "20261129101000")
     await migrate.up(database)
     assert 0 == await db.fetchval("SELECT count(*) FROM messages WHERE conversation_id IS NULL")

@@ -263,16 +263,17 @@ async def test_a_key_of_the_owner_with_our_name(
 
 
 async def test_senders_of_before(database: str, connect: Connect) -> None:
-    """What was a sender before the migration, or is one, is known as that; so is what comes to be
-    one later; and an organization goes with its senders."""
-    await migrate.down(database, "20261129000004")
+    """What was a sender before the gateway's tables were taken back is known as that when they come
+    again, and so is what comes to be one later; an organization goes with its senders."""
     db = await connect(database)
     await db.execute("INSERT INTO organizations (id, name) VALUES ($1, 'Acme')", ACME)
-    await db.execute(
-        "INSERT INTO gateway.provider_accounts (organization_id, provider, name, credentials)"
-        " VALUES ($1, 'twilio', 'one', 'x')",
-        ACME,
-    )
+
+    async def account() -> None:
+        await db.execute(
+            "INSERT INTO gateway.provider_accounts (organization_id, provider, name, credentials)"
+            " VALUES ($1, 'twilio', 'one', 'x')",
+            ACME,
+        )
 
     async def sender(address: str) -> None:
         await db.execute(
@@ -281,19 +282,71 @@ async def test_senders_of_before(database: str, connect: Connect) -> None:
             address,
         )
 
+    await account()
     for address in ("+1555001", "+1555002", "+1555003"):
         await sender(address)
     await db.execute("DELETE FROM gateway.senders WHERE address = '+1555001'")
     await db.execute("UPDATE gateway.senders SET address = '+1555004' WHERE address = '+1555002'")
+    (before,) = (path.name for path in migrate.files() if "_messages" in path.name)
+    await migrate.down(database, before.partition("_")[0])
     await migrate.up(database)
+    await account()
     await sender("+1555005")
-    await db.execute("UPDATE gateway.senders SET address = '+1555006' WHERE address = '+1555003'")
+    await db.execute("UPDATE gateway.senders SET address = '+1555006' WHERE address = '+1555005'")
     await db.execute("DELETE FROM gateway.senders")
     known = "SELECT address FROM gateway.sender_addresses ORDER BY address"
     assert [row[0] for row in await db.fetch(known)] == [f"+155500{n}" for n in range(1, 7)]
     await sender("+1555007")
     await db.execute("DELETE FROM organizations WHERE id = $1", ACME)
     assert [] == await db.fetch(known)
+
+
+async def test_senders_without_an_audit_trail(database: str, connect: Connect) -> None:
+    """Where only what comes after the senders was taken back, those that there are are known."""
+    db = await connect(database)
+    await db.execute(
+        f"""
+        INSERT INTO organizations (id, name) VALUES ('{ACME}', 'Acme');
+        INSERT INTO gateway.provider_accounts (id, organization_id, provider, credentials)
+          VALUES ('{BRAVO}', '{ACME}', 'twilio', 'x');
+        INSERT INTO gateway.senders (organization_id, account_id, channel, address)
+          VALUES ('{ACME}', '{BRAVO}', 'email', 'Desk@acme.example');
+        DELETE FROM audit_logs;
+        """  # noqa: S608
+    )
+    (before,) = (path.name for path in migrate.files() if "_consent" in path.name)
+    await migrate.down(database, before.partition("_")[0])
+    await migrate.up(database)
+    known = await db.fetch("SELECT address FROM gateway.sender_addresses")
+    assert ["desk@acme.example"] == [row["address"] for row in known]
+
+
+async def test_a_database_that_other_files_made(
+    database: str, connect: Connect, dump: Dump
+) -> None:
+    """Versions that no file has any more are no matter when it is brought up; none of them is taken
+    back, nor the records of how that is done."""
+    others = ["20261123000000", "20261129000023"]
+    db = await connect(database)
+    await db.execute("INSERT INTO gateway.schema_migrations SELECT unnest($1::text[])", others)
+    await db.execute(
+        "INSERT INTO gateway.undo VALUES ($1, 1, 'function', 'f()', 'DROP FUNCTION f()')", others[1]
+    )
+    whole = await dump(database, "-s")
+
+    status = await migrate.status(database)
+    assert ((*others, *VERSIONS), ()) == (status.applied, status.pending)
+    assert [] == await migrate.up(database)
+    with pytest.raises(migrate.MigrationError, match=f"has applied {', '.join(others)}: take that"):
+        await migrate.down(database, "0")
+    assert whole == await dump(database, "-s")
+
+    assert VERSIONS[::-1] == [(await migrate.down(database))[0] for _ in VERSIONS]
+    with pytest.raises(migrate.MigrationError, match=f"has applied {others[1]}: take that back"):
+        await migrate.down(database)
+    assert await db.fetchval("SELECT version FROM gateway.undo") == others[1]
+    assert VERSIONS == await migrate.up(database)
+    assert whole == await dump(database, "-s")
 
 
 async def test_every_name_of_the_document(db: Connection) -> None:

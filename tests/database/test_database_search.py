@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import asyncpg
 import pytest
 
-from gateway.schema import migrate
 from tests.database.test_database_plans import indexes, nodes
 
 if TYPE_CHECKING:
@@ -451,17 +450,10 @@ TOGETHER = {
     "A foo_bar in ~/home": ("foo", "foo_bar", "home", "~/home"),
     "Ask user@host": ("user@host", "user", "host"),
 }  # fmt: skip
-FOUND = """
-SELECT body FROM messages
-WHERE gateway.message_words(subject, body) @@ gateway.words_query($1)
-"""
-
-
 SAY = f"""
 INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body)
 VALUES ({ORG}, 'sms', 'inbound', '+1', '+2', $1)
 """  # noqa: S608
-ACME = f"INSERT INTO organizations (id, name) VALUES ({ORG}, 'Acme')"  # noqa: S608
 
 
 async def test_words_without_blanks_between(db: Connection) -> None:
@@ -477,24 +469,6 @@ async def test_words_without_blanks_between(db: Connection) -> None:
             assert body in {row["body"] for row in found}, typed
     excluded = await db.fetch(called(CALL, {7: quoted("morgen -bis"), 12: "60"}))
     assert [] == excluded
-
-
-async def test_words_that_were_indexed_before(
-    database: str, connect: Callable[[str], Awaitable[Connection]]
-) -> None:
-    """What was found in the index of before is found by the same words until it is made anew."""
-    connection = await connect(database)
-    await migrate.down(database, "20261129000013")
-    await connection.execute(ACME)
-    await connection.executemany(SAY, [(body,) for body in TOGETHER])
-    await connection.execute("SET enable_seqscan = off")
-    asked = sorted({typed for every in TOGETHER.values() for typed in every})
-    before = {typed: await connection.fetch(FOUND, typed) for typed in asked}
-    (apart,) = (path for path in migrate.files() if path.name.startswith("20261129000014"))
-    up = apart.read_text(encoding="utf-8").partition("-- migrate:down")[0]
-    await connection.execute(up.replace("REINDEX INDEX public.idx_messages_words", "NULL"))
-    for typed, rows in before.items():
-        assert set(rows) <= set(await connection.fetch(FOUND, typed)), typed
 
 
 HOSTILE = {

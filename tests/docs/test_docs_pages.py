@@ -291,6 +291,13 @@ def test_functions_are_where_the_page_says(pages: dict[str, str], root: Path) ->
             assert f"`{making[-1]}`" == newest, name
 
 
+def test_each_file_of_the_schema_is_told(pages: dict[str, str], root: Path) -> None:
+    """The architecture names every migration, in their order."""
+    told = [file for file, _ in _table(pages["docs/architecture.md"], "The schema")]
+    files = sorted(path.name for path in (root / "sql/migrations").glob("*.sql"))
+    assert [f"`{name}`" for name in files] == told
+
+
 @pytest.mark.parametrize("name", ["constraints.txt", "Makefile", ".pre-commit-config.yaml"])
 def test_no_machine_is_named(name: str, root: Path) -> None:
     """No path of somebody's machine, no address of a registry."""

@@ -1,8 +1,64 @@
--- Who is told of events by webhook, and what is still to be told.
+-- What happened since a place in the stream of events, and who is told of it by webhook.
 
 -- migrate:up
 
 SELECT gateway.remember();
+
+-- ---------------------------------------------------------------- changes of conversations
+
+-- That staff changed a conversation; kept for some days. What messages change is told by their events.
+CREATE TABLE IF NOT EXISTS gateway.conversation_changes (
+  organization_id uuid NOT NULL REFERENCES public.organizations (id) ON DELETE CASCADE,
+  position xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  conversation_id uuid NOT NULL,
+  changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (organization_id, position, conversation_id)
+);
+CREATE INDEX IF NOT EXISTS idx_conversation_changes_changed
+  ON gateway.conversation_changes (changed_at);
+ALTER TABLE gateway.conversation_changes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE gateway.conversation_changes FORCE ROW LEVEL SECURITY;
+REVOKE ALL ON gateway.conversation_changes FROM PUBLIC, anon, authenticated, gateway_api;
+DO $$
+DECLARE
+  mine CONSTANT text := 'organization_id = (SELECT gateway.current_organization())';
+BEGIN
+  PERFORM
+    gateway.set_policy(t, 'Gateway: service role',
+      'TO service_role USING (true) WITH CHECK (true)'),
+    gateway.set_policy(t, 'Gateway: staff view',
+      format('FOR SELECT TO authenticated USING (%s)', mine)),
+    gateway.set_policy(t, 'Gateway: API keys view',
+      format('FOR SELECT TO gateway_api USING (%s)', mine))
+  FROM to_regclass('gateway.conversation_changes') t;
+END
+$$;
+GRANT SELECT, INSERT, DELETE ON gateway.conversation_changes TO service_role;
+GRANT SELECT ON gateway.conversation_changes TO authenticated, gateway_api;
+
+-- SECURITY DEFINER: callers change conversations, but do not write what happened.
+CREATE OR REPLACE FUNCTION gateway.note_conversation_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO gateway.conversation_changes (organization_id, conversation_id)
+  VALUES (NEW.organization_id, NEW.id)
+  ON CONFLICT DO NOTHING; -- twice in one transaction
+  RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION gateway.note_conversation_change() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER note_conversation_changes AFTER UPDATE ON gateway.conversations
+  FOR EACH ROW WHEN (
+    (OLD.status, OLD.assigned_to, OLD.lead_id, OLD.client_id, OLD.name, OLD.merged_into)
+    IS DISTINCT FROM
+    (NEW.status, NEW.assigned_to, NEW.lead_id, NEW.client_id, NEW.name, NEW.merged_into)
+    -- read by somebody, not counted with a message
+    OR OLD.unread_count <> NEW.unread_count
+      AND OLD.last_message_id IS NOT DISTINCT FROM NEW.last_message_id)
+  EXECUTE FUNCTION gateway.note_conversation_change();
+
+-- ---------------------------------------------------------------- subscriptions
 
 -- How far a subscription has been told, and how its receiver does, changes with its deliveries: triggers
 -- look only at what somebody sets. Nothing here is written by a message or its events.
@@ -49,6 +105,7 @@ CREATE TABLE IF NOT EXISTS gateway.deliveries (
   last_status smallint,
   last_error text,
   created_at timestamptz NOT NULL DEFAULT now(),
+  failures smallint NOT NULL DEFAULT 0, -- by its receiver's answers; `attempts` count claims
   PRIMARY KEY (organization_id, id),
   FOREIGN KEY (organization_id, subscription_id)
     REFERENCES gateway.subscriptions (organization_id, id) ON DELETE CASCADE
@@ -115,7 +172,7 @@ BEGIN
     NEW.failures := 0;
     NEW.failing_since := NULL;
     NEW.paused_until := NULL;
-    UPDATE gateway.deliveries SET due_at = now(), attempts = 0
+    UPDATE gateway.deliveries SET due_at = now(), attempts = 0, failures = 0
     WHERE organization_id = NEW.organization_id AND subscription_id = NEW.id;
   END IF;
   RETURN NEW;
@@ -132,8 +189,8 @@ CREATE OR REPLACE TRIGGER audit_subscriptions AFTER INSERT OR DELETE OR UPDATE O
     events, credentials, former_until, is_active, disabled_reason
   ON gateway.subscriptions FOR EACH ROW EXECUTE FUNCTION public.log_audit_trail();
 
-SELECT gateway.note_undo('20261127000060');
+SELECT gateway.note_undo('20261129101500');
 
 -- migrate:down
 
-SELECT gateway.take_back('20261127000060');
+SELECT gateway.take_back('20261129101500');

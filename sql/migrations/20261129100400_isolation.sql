@@ -52,8 +52,13 @@ RETURN CASE current_setting('role') WHEN 'none' THEN session_user::text
 -- One value, not a set: `organization_id = (SELECT ...)` is worked out once a statement and leaves
 -- every index usable. An API key's organization is a setting that counts for that role alone;
 -- the claims of a JWT count for the others alone.
+--
+-- Functions that act as their owner have pg_temp last in their search_path: where it is not named,
+-- PostgreSQL looks for types among the caller's temporary objects first, and a domain called uuid, with
+-- a check of the caller's own, would run as the owner, who sees past every policy
+-- (https://www.postgresql.org/docs/current/sql-createfunction.html#SQL-CREATEFUNCTION-SECURITY).
 CREATE OR REPLACE FUNCTION gateway.current_organization() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT CASE gateway.caller()
     WHEN 'gateway_api' THEN nullif(current_setting('gateway.organization_id', true), '')::uuid
@@ -65,7 +70,7 @@ $$;
 
 -- The same, for owners and admins only.
 CREATE OR REPLACE FUNCTION gateway.managed_organization() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ''
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
   SELECT u.organization_id FROM public.auth_users u
   WHERE u.auth_id = auth.uid() AND u.is_active AND u.role IN ('owner', 'admin')
@@ -195,9 +200,11 @@ BEGIN
 END
 $policies$;
 
--- Policies cannot tell columns apart, and column privileges cannot tell clients from staff.
+-- Policies cannot tell columns apart, and column privileges cannot tell clients from staff. SECURITY
+-- DEFINER, because it asks who calls, which the login of another program may not; the role that was
+-- taken on, and the login, stay what they were.
 CREATE OR REPLACE FUNCTION gateway.guard_client_profile() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   -- `name` is generated and not yet worked out in a BEFORE trigger.
@@ -255,6 +262,22 @@ GRANT SELECT (id, organization_id, first_name, last_name, name, email, phone, la
     emergency_contact_name, emergency_contact_phone, membership_status, membership_start_date,
     membership_end_date, custom_fields, notes)
   ON public.clients TO gateway_api;
+
+-- What is applied, and how it is taken back, is read by the service and written by the owner alone.
+DO $$
+DECLARE
+  own text;
+BEGIN
+  FOREACH own IN ARRAY ARRAY['undo', 'schema_migrations'] LOOP
+    EXECUTE format('ALTER TABLE gateway.%I ENABLE ROW LEVEL SECURITY', own);
+    EXECUTE format('ALTER TABLE gateway.%I FORCE ROW LEVEL SECURITY', own);
+    EXECUTE format('REVOKE ALL ON gateway.%I FROM PUBLIC, anon, authenticated, gateway_api', own);
+    PERFORM gateway.set_policy(format('gateway.%I', own)::regclass, 'Gateway: service role',
+      'FOR SELECT TO service_role USING (true)');
+  END LOOP;
+END
+$$;
+GRANT SELECT ON gateway.undo, gateway.schema_migrations TO service_role;
 
 -- ---------------------------------------------------------------- keys that stay in the organization
 
@@ -373,7 +396,7 @@ $$;
 REVOKE ALL ON FUNCTION public.log_audit_trail() FROM PUBLIC, anon, authenticated, gateway_api;
 
 -- Every tenant table but `messages` (its own events are its trail, four updates a message would double
--- the cost) and, in the next file, the gateway's hot tables (queue, paces, events, requests).
+-- the cost) and, in later files, the gateway's hot tables (queue, paces, events, requests).
 DO $$
 DECLARE
   tenant text;
@@ -416,43 +439,8 @@ CREATE INDEX IF NOT EXISTS idx_clients_custom_fields
   ON public.clients USING gin (custom_fields jsonb_path_ops);
 CREATE INDEX IF NOT EXISTS idx_message_templates_tags ON public.message_templates USING gin (tags);
 
--- Pages, newest first. There is no index on messages.status on purpose: it changes four times a
--- message, and any index on it makes each change five times dearer (docs/decisions).
-CREATE INDEX IF NOT EXISTS idx_messages_org_created
-  ON public.messages (organization_id, created_at DESC, id DESC);
-ALTER TABLE public.messages SET (fillfactor = 80);
-
--- The words of a message. An index over an expression, not a column: it rewrites no table, and a
--- change of status stays a HOT update. What waits to be put into it is put there by whoever adds the
--- last of it, and read by each search: a megabyte takes 20 ms, the usual four 100. A tsvector holds
--- 1 MB at most, so the text is cut where even four-byte letters, each word kept twice, stay below
--- that: a longer body must not fail to be stored.
-CREATE OR REPLACE FUNCTION gateway.message_words(subject text, body text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN to_tsvector('simple'::regconfig, left(coalesce(subject, '') || ' ' || body, 100000));
-GRANT EXECUTE ON FUNCTION gateway.message_words(text, text)
-  TO authenticated, service_role, gateway_api;
-
-DO $$
-DECLARE
-  home text := CASE WHEN to_regnamespace('extensions') IS NULL THEN 'public' ELSE 'extensions' END;
-  uuid_ops text;
-BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'btree_gin') THEN
-    EXECUTE format('CREATE EXTENSION IF NOT EXISTS btree_gin SCHEMA %I', home);
-    -- Where it was there before, it may live in any schema.
-    SELECT format('organization_id %I.uuid_ops, ', n.nspname) INTO uuid_ops
-    FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-    WHERE e.extname = 'btree_gin';
-  END IF;
-  EXECUTE format('CREATE INDEX IF NOT EXISTS idx_messages_words ON public.messages
-    USING gin (%s gateway.message_words(subject, body)) WITH (gin_pending_list_limit = 1024)',
-    uuid_ops);
-END
-$$;
-
-SELECT gateway.note_undo('20261123000002');
+SELECT gateway.note_undo('20261129100400');
 
 -- migrate:down
 
-SELECT gateway.take_back('20261123000002');
+SELECT gateway.take_back('20261129100400');

@@ -1,11 +1,23 @@
--- A conversation that was made in vain does not stay.
+-- Where a message belongs: the conversation of the address at its other end.
 
 -- migrate:up
 
 SELECT gateway.remember();
 
--- As before, but where others have given all addresses away meanwhile, the conversation that was made
--- for them goes again: it stayed in every list, without name, address or message.
+-- The conversation of each message that is about to be stored, made where there is none, and locked in
+-- one order for everybody until the transaction ends. `wanted` is a json array of
+--   {n, seed, addresses, lead_id, client_id, name, conversation_id}
+-- with the addresses of the other end, of which the first decides; the lead and the client that have
+-- one of them; what they call themselves; and where a new address belongs when somebody said so. A
+-- message without an address (a caller who hides) gets a conversation of its own, by its seed.
+-- `joins` names another conversation of the same person: somebody has to merge them.
+--
+-- A lead or client has one conversation: of several that turn out to be with the same one, one is told
+-- so, and the others are to be joined with it. Who has waited for a conversation that was merged
+-- meanwhile looks where it went, and an address that is new to it goes along: what came from there
+-- would be in a conversation that no list shows. Where others have given all addresses away meanwhile,
+-- the conversation that was made for them goes again: it would stay in every list, without name, address
+-- or message.
 CREATE OR REPLACE FUNCTION gateway.place(organization uuid, wanted json)
 RETURNS TABLE (n integer, conversation_id uuid, joins uuid)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -219,9 +231,133 @@ BEGIN
   LEFT JOIN gateway.conversations c ON c.organization_id = organization AND c.id = a.conversation_id;
 END
 $$;
+REVOKE ALL ON FUNCTION gateway.place(uuid, json) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gateway.place(uuid, json) TO service_role;
 
-SELECT gateway.note_undo('20261129000018');
+-- ---------------------------------------------------------------- messages of other programs
+
+-- Those of others (the CRM's own, through PostgREST) that name no conversation find theirs, too.
+-- SECURITY DEFINER: whoever may write a message of an organization may have it placed.
+--
+-- Nothing is looked for, made or locked for a row that the policy is about to refuse, which it does
+-- after this: who wrote one of another organization's would wait where that one is busy with the
+-- address, and so learn with whom it corresponds. Nor for a row whose id is taken: what follows is an
+-- error, or what ON CONFLICT says, as of the CRM's upserts, which name neither its time nor its
+-- conversation. `created_at` may be given as null: its conversation needs a time.
+CREATE OR REPLACE FUNCTION gateway.place_message() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  theirs CONSTANT text :=
+    CASE NEW.direction WHEN 'inbound' THEN NEW.from_address ELSE NEW.to_address END;
+BEGIN
+  IF gateway.caller() = 'authenticated'
+    AND NEW.organization_id IS DISTINCT FROM gateway.current_organization()
+    OR EXISTS (SELECT FROM public.messages m WHERE m.id = NEW.id)
+  THEN
+    RETURN NEW;
+  END IF;
+  NEW.created_at := coalesce(NEW.created_at, now());
+  SELECT p.conversation_id INTO NEW.conversation_id
+  FROM gateway.owner_of(NEW.organization_id, theirs) o,
+    gateway.place(NEW.organization_id, json_build_array(json_build_object(
+      'n', 0, 'seed', NEW.id, 'addresses', json_build_array(theirs),
+      'lead_id', o.lead_id, 'client_id', o.client_id))) p;
+  UPDATE gateway.conversations c SET
+    last_message_id = CASE WHEN NEW.created_at >= c.last_message_at OR c.last_message_id IS NULL
+      THEN NEW.id ELSE c.last_message_id END,
+    last_message_at = CASE WHEN c.last_message_id IS NULL THEN NEW.created_at
+      ELSE greatest(c.last_message_at, NEW.created_at) END,
+    last_inbound_at = CASE NEW.direction WHEN 'inbound'
+      THEN greatest(c.last_inbound_at, NEW.created_at) ELSE c.last_inbound_at END,
+    channels = ARRAY(SELECT DISTINCT unnest(c.channels || NEW.channel) ORDER BY 1)
+  WHERE c.organization_id = NEW.organization_id AND c.id = NEW.conversation_id;
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION gateway.place_message() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER place_messages BEFORE INSERT ON public.messages
+  FOR EACH ROW WHEN (NEW.conversation_id IS NULL) EXECUTE FUNCTION gateway.place_message();
+
+CREATE INDEX IF NOT EXISTS idx_messages_org_conversation_created
+  ON public.messages (organization_id, conversation_id, created_at DESC, id DESC);
+
+-- The messages that were there before are placed, too. Nobody changed them: their triggers rest.
+DO $$
+DECLARE
+  resting name[] := ARRAY(
+    SELECT t.tgname FROM pg_catalog.pg_trigger t
+    WHERE t.tgrelid = 'public.messages'::regclass AND NOT t.tgisinternal AND t.tgenabled = 'O'
+      AND t.tgtype & 16 <> 0);
+  one name;
+  these record;
+BEGIN
+  CREATE TEMP TABLE unplaced ON COMMIT DROP AS
+    SELECT m.organization_id, m.id,
+      CASE m.direction WHEN 'inbound' THEN m.from_address ELSE m.to_address END AS theirs
+    FROM public.messages m
+    WHERE NOT EXISTS (SELECT FROM gateway.conversations c
+      WHERE c.organization_id = m.organization_id AND c.id = m.conversation_id);
+  IF NOT EXISTS (SELECT FROM unplaced) THEN
+    DROP TABLE unplaced;
+    RETURN;
+  END IF;
+  CREATE TEMP TABLE placed ON COMMIT DROP AS
+    SELECT organization_id, key, md5(organization_id || key)::uuid AS conversation_id
+    FROM unplaced, gateway.address_key(theirs) AS key LIMIT 0;
+  -- A thousand addresses at a time; those without one by their own ids.
+  FOR these IN
+    SELECT organization_id, json_agg(json_build_object(
+      'n', place, 'seed', seed, 'addresses', json_build_array(theirs),
+      'lead_id', lead_id, 'client_id', client_id)) AS wanted, array_agg(key ORDER BY place) AS keys
+    FROM (
+      SELECT a.*, o.lead_id, o.client_id,
+        row_number() OVER (PARTITION BY a.organization_id, a.part ORDER BY a.seed) AS place
+      FROM (
+        SELECT organization_id, coalesce(key, id::text) AS key, min(theirs) AS theirs,
+          min(id::text) AS seed,
+          row_number() OVER (PARTITION BY organization_id ORDER BY min(id::text)) / 1000 AS part
+        FROM unplaced, gateway.address_key(theirs) AS key
+        GROUP BY organization_id, coalesce(key, id::text)
+      ) a, gateway.owner_of(a.organization_id, a.theirs) o
+    ) each
+    GROUP BY organization_id, part
+  LOOP
+    INSERT INTO placed
+    SELECT these.organization_id, these.keys[p.n], p.conversation_id
+    FROM gateway.place(these.organization_id, these.wanted) p;
+  END LOOP;
+  FOREACH one IN ARRAY resting LOOP
+    EXECUTE format('ALTER TABLE public.messages DISABLE TRIGGER %I', one);
+  END LOOP;
+  UPDATE public.messages m SET conversation_id = p.conversation_id
+  FROM unplaced u, placed p
+  WHERE m.id = u.id AND p.organization_id = u.organization_id
+    AND p.key = coalesce(gateway.address_key(u.theirs), u.id::text);
+  FOREACH one IN ARRAY resting LOOP
+    EXECUTE format('ALTER TABLE public.messages ENABLE TRIGGER %I', one);
+  END LOOP;
+  PERFORM gateway.recount_conversation(p.organization_id, p.conversation_id)
+  FROM (SELECT DISTINCT organization_id, conversation_id FROM placed) p;
+  DROP TABLE unplaced, placed;
+END
+$$;
+
+DO $$
+BEGIN
+  IF NOT EXISTS (
+    SELECT FROM pg_catalog.pg_constraint
+    WHERE conrelid = 'public.messages'::regclass AND conname = 'messages_conversation_id_fkey')
+  THEN
+    ALTER TABLE public.messages ADD CONSTRAINT messages_conversation_id_fkey
+      FOREIGN KEY (organization_id, conversation_id)
+      REFERENCES gateway.conversations (organization_id, id) ON DELETE SET NULL (conversation_id);
+  END IF;
+END
+$$;
+
+SELECT gateway.note_undo('20261129101200');
 
 -- migrate:down
 
-SELECT gateway.take_back('20261129000018');
+SELECT gateway.take_back('20261129101200');

@@ -1,21 +1,8 @@
--- What e-mail, WhatsApp and calls need beside SMS: how a message is said beyond its text, who must not
--- be written to and why, with whom we correspond, files, and what is still to be fetched.
+-- Who must not be written to and why, with whom we correspond, files, and what is still to be fetched.
 
 -- migrate:up
 
 SELECT gateway.remember();
-
--- How a message is said beyond its text (a provider's template, a voice, what it answers).
-ALTER TABLE public.messages ADD COLUMN IF NOT EXISTS parts jsonb;
--- What a template's channel needs beyond its text; see docs/operating.md.
-ALTER TABLE public.message_templates ADD COLUMN IF NOT EXISTS options jsonb;
-
--- What a provider told beside a status that came before its message was known.
-ALTER TABLE gateway.unmatched_reports ADD COLUMN IF NOT EXISTS provider jsonb;
-
--- When a request was about to leave, for providers that cannot be asked what they took: what has no
--- time here was surely not sent.
-ALTER TABLE gateway.queue ADD COLUMN IF NOT EXISTS begun_at timestamptz;
 
 -- ---------------------------------------------------------------- who must not be written to
 
@@ -33,6 +20,9 @@ CREATE TABLE IF NOT EXISTS gateway.consent_events (
   recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   source text NOT NULL,
   detail jsonb NOT NULL DEFAULT '{}',
+  -- whose statements a lift takes back (a provider that takes an address off its own list: what it said
+  -- itself, and no more); null: those of everybody
+  of_source text,
   PRIMARY KEY (organization_id, id)
 );
 CREATE INDEX IF NOT EXISTS idx_consent_events_org_address
@@ -116,6 +106,23 @@ CREATE TABLE IF NOT EXISTS gateway.errands (
 CREATE INDEX IF NOT EXISTS idx_errands_run_at ON gateway.errands (run_at);
 CREATE INDEX IF NOT EXISTS idx_errands_org_account ON gateway.errands (organization_id, account_id);
 
+-- What was to be fetched goes with its account, and the files say so. The account is locked by now, so
+-- that no more is added.
+CREATE OR REPLACE FUNCTION gateway.give_up_files() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE gateway.media m SET state = 'failed', reason = 'The account that it came in for was deleted.'
+  FROM gateway.errands e
+  WHERE e.organization_id = OLD.organization_id AND e.account_id = OLD.id AND e.kind = 'media'
+    AND m.organization_id = e.organization_id AND m.id = e.id AND m.state = 'waiting';
+  RETURN OLD;
+END
+$$;
+REVOKE ALL ON FUNCTION gateway.give_up_files() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER give_up_files BEFORE DELETE
+  ON gateway.provider_accounts FOR EACH ROW EXECUTE FUNCTION gateway.give_up_files();
+
 -- ---------------------------------------------------------------- who may do what
 
 DO $policies$
@@ -158,8 +165,8 @@ CREATE OR REPLACE TRIGGER update_media_updated_at BEFORE UPDATE
 CREATE OR REPLACE TRIGGER update_correspondence_updated_at BEFORE UPDATE
   ON gateway.correspondence FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 
-SELECT gateway.note_undo('20261123000005');
+SELECT gateway.note_undo('20261129100900');
 
 -- migrate:down
 
-SELECT gateway.take_back('20261123000005');
+SELECT gateway.take_back('20261129100900');
