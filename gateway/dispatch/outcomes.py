@@ -43,9 +43,15 @@ class Outcomes:
         self._lease_id = lease_id
         self._pace = pace
 
-    async def sent(self, claimed: Claimed, sent: Sent) -> None:
-        """The provider took it; reports that came before this are applied with it."""
-        await self._recording.take(claimed, sent)
+    async def sent(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
+        """The provider took it; reports that came before this are applied with it.
+
+        Under an id that cannot be stored it is as `lost` as without one.
+        """
+        if sent.has_id:
+            await self._recording.take(claimed, sent)
+        else:
+            await self.lost(claimed, "The provider's id for it cannot be stored.", open_for)
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """The provider has it after all, under the first of these ids that no other message has."""
