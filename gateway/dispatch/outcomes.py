@@ -148,7 +148,7 @@ class Outcomes:
 
     async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
         """Nobody knows whether it was taken, `open_for` seconds after its request began: the
-        provider will be asked."""
+        provider will be asked, where it can be."""
         await self._lost(claimed, reason, self._pace.ask_every, open_for)
 
     async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
@@ -173,8 +173,15 @@ class Outcomes:
                 open_for=open_for,
             ),
         )
-        if is_open:
+        if not is_open:
+            return
+        provider = PROVIDERS.get(claimed.provider or "")
+        if provider is None or provider.can_be_asked:
             _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
+        else:
+            _log.warning(
+                "answer lost, and the provider cannot be asked", reason=reason, **ids(claimed)
+            )
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
         """The provider could not say yet.
