@@ -192,8 +192,9 @@ class Sent:
     def has_id(self) -> bool:
         """Whether the id is 1 to 1,000 bytes of printable text: another cannot be stored."""
         given: object = self.external_id  # whatever stood in an answer
-        is_text = isinstance(given, str) and given.isprintable()
-        return is_text and 1 <= len(self.external_id.encode()) <= _LONGEST_ID
+        if not isinstance(given, str) or not given.isprintable():
+            return False
+        return 1 <= len(given.encode()) <= _LONGEST_ID
 
 
 class SendHalf(Protocol):
