@@ -43,9 +43,15 @@ class Outcomes:
         self._lease_id = lease_id
         self._pace = pace
 
-    async def sent(self, claimed: Claimed, sent: Sent) -> None:
-        """The provider took it; reports that came before this are applied with it."""
-        await self._recording.take(claimed, sent)
+    async def sent(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
+        """The provider took it; reports that came before this are applied with it.
+
+        Under an id that cannot be stored it is as `lost` as without one.
+        """
+        if sent.has_id:
+            await self._recording.take(claimed, sent)
+        else:
+            await self.lost(claimed, "The provider's id for it cannot be stored.", open_for)
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """The provider has it after all, under the first of these ids that no other message has."""
@@ -142,7 +148,7 @@ class Outcomes:
 
     async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
         """Nobody knows whether it was taken, `open_for` seconds after its request began: the
-        provider will be asked."""
+        provider will be asked, where it can be."""
         await self._lost(claimed, reason, self._pace.ask_every, open_for)
 
     async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
@@ -167,8 +173,15 @@ class Outcomes:
                 open_for=open_for,
             ),
         )
-        if is_open:
+        if not is_open:
+            return
+        provider = PROVIDERS.get(claimed.provider or "")
+        if provider is None or provider.can_be_asked:
             _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
+        else:
+            _log.warning(
+                "answer lost, and the provider cannot be asked", reason=reason, **ids(claimed)
+            )
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
         """The provider could not say yet.
