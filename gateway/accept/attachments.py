@@ -13,6 +13,8 @@ from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
+# What is said of all of them together: no worker reads a row in which they take 64 KiB (queue.sql).
+SAID_BYTES = 48 * 2**10
 
 
 def read(request: SendRequest) -> tuple[Attachment, ...]:
@@ -27,6 +29,9 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
     most = _MOST[request.channel]
     if len(given) > most:
         errors.append(FieldError("attachments", f"are at most {most} on {request.channel}"))
+    if sum(map(_said_bytes, given[:most])) > SAID_BYTES:
+        says = f"have URLs, names and types of more than {SAID_BYTES // 2**10} KiB together"
+        errors.append(FieldError("attachments", says))
     files = [_read(f"attachments.{n}", one, errors) for n, one in enumerate(given[:most])]
     if errors:
         raise ComposeError(*errors)
@@ -61,6 +66,11 @@ def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachmen
         size=len(content),
         content=content,
     )
+
+
+def _said_bytes(given: AttachmentIn) -> int:
+    said = (given.url, given.filename, given.content_type)
+    return sum(len(text.encode()) for text in said if text)
 
 
 def _is_url(text: str) -> bool:

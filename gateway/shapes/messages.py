@@ -19,6 +19,7 @@ from gateway.shapes.base import (
     ProblemAnswer,
     Shape,
     Text,
+    Url,
     without_nul,
 )
 
@@ -26,7 +27,7 @@ from gateway.shapes.base import (
 class AttachmentIn(Shape):
     """A file, by URL or inline."""
 
-    url: Line | None = None
+    url: Url | None = None
     content: str | None = None
     filename: Line | None = None
     content_type: Line | None = None

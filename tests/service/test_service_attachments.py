@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
+from gateway.shapes.base import URL_CHARACTERS
 from tests.cli.shell import until
 from tests.service.test_service_rules_of_others import TRIGGER, as_crm
 from tests.service.wires import (
@@ -151,6 +153,38 @@ async def test_internal_address(gateway: Gateway, ask: Ask, api: Api, host: str)
     assert [] == api.asked
     assert ("failed", "attachment") == (row["status"], row["error_code"])
     assert row["error_message"].startswith("a.pdf: ")
+
+
+def signed(bucket: str, characters: int = URL_CHARACTERS) -> str:
+    """A URL as a store signs one for a session: most of it is chance."""
+    start = f"https://{bucket}.s3.example/x.pdf?X-Amz-Security-Token="
+    return (
+        start + base64.urlsafe_b64encode(os.urandom(characters))[: characters - len(start)].decode()
+    )
+
+
+async def test_signed_urls(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """URLs of thousands of characters are sent as they are, as many as a message may have files,
+    or refused before they are stored: those that are too long, or too much together."""
+    await connect(gateway, "twilio", Channel.CALL)
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    urls = [signed(f"b{n}") for n in range(10)]
+    to = "+447700900123"
+    sent = await send(ask, "sms", to, body="x", attachments=[{"url": url} for url in urls])
+    api.says(201, {"sid": "SM1", "status": "queued"})
+    await step(api.worker(gateway))
+    assert urls == api.last["MediaUrl"]
+    assert "sent" == (await row_of(ask, sent))["status"]
+
+    call = {"channel": "call", "to": to, "options": {"play": signed("b", 3000)}}
+    assert 202 == (await ask("POST", "/v1/messages", call)).status
+    mail = {"channel": "email", "to": ADA} | MAIL
+    for files, field in (
+        ([{"url": signed("b") + "x"}], "attachments.0.url"),
+        ([{"url": signed(f"b{n}")} for n in range(13)], "attachments"),
+    ):
+        refused = await ask("POST", "/v1/messages", mail | {"attachments": files})
+        assert (422, {field}) == (refused.status, set(refused.fields()))
 
 
 async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:
