@@ -121,6 +121,9 @@ CANNOT_GO: list[tuple[str, list[Any], str]] = [
     ("email", [inline(b"MZ", "bill.exe")], "attachments"),
     ("email", [inline(b"x") | {"content_type": "text/html\r\nX-Y: z"}], "attachments"),
     ("email", [inline(b"x")] * 21, "attachments"),
+    ("sms", [{"url": "https://x.example/a", "filename": '../../etc/pa"ss'}], "attachments"),
+    ("whatsapp", [inline(b"x", "a\r\nb.pdf")], "attachments"),
+    ("whatsapp", [{"url": "https://x.example/a", "filename": "x" * 256}], "attachments"),
     ("call", [inline(b"x")], "attachments"),
     ("whatsapp", [inline(b"x")] * 2, "attachments"),
 ]  # fmt: skip
