@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
+from gateway.media.links import media_id_of
+from gateway.outside.download import why_never
 from gateway.problems import FieldError
 from gateway.shapes.messages import AttachmentIn, SendRequest
 
@@ -33,6 +35,12 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
         says = f"have URLs, names and types of more than {SAID_BYTES // 2**10} KiB together"
         errors.append(FieldError("attachments", says))
     files = [_read(f"attachments.{n}", one, errors) for n, one in enumerate(given[:most])]
+    if request.channel is Channel.EMAIL:
+        errors += [
+            FieldError(f"attachments.{n}.url", f"is never fetched: {why}")
+            for n, file in enumerate(files)
+            if file is not None and (why := _why_never(file))
+        ]
     if errors:
         raise ComposeError(*errors)
     return tuple(file for file in files if file is not None)
@@ -66,6 +74,12 @@ def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachmen
         size=len(content),
         content=content,
     )
+
+
+def _why_never(file: Attachment) -> str | None:
+    """Why we cannot bring a file; those of other channels are fetched by their providers."""
+    is_ours = file.content is not None or media_id_of(file.url) is not None
+    return None if is_ours else why_never(file.url)
 
 
 def _said_bytes(given: AttachmentIn) -> int:

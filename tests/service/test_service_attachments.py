@@ -143,13 +143,29 @@ async def test_refused_by_name(gateway: Gateway, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}",
-                                  "169.254.169.254", "0x7f000001:{port}", "10.0.0.1"])  # fmt: skip
+                                  "169.254.169.254", "0x7f000001:{port}", "10.0.0.1",
+                                  "files.example:9443"])  # fmt: skip
 async def test_internal_address(gateway: Gateway, ask: Ask, api: Api, host: str) -> None:
-    """A URL that leads inside is not fetched: the message has failed, and says why."""
+    """A mail's URL that leads inside, or to a port where nothing is fetched, is refused and says
+    why; where another program has stored it, the message has failed, and says so."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     port = urlsplit(api.url).port
     url = f"http://{host.format(port=port)}/secret"
-    sent = await send(ask, "email", ADA, **MAIL, attachments=[{"url": url, "filename": "a.pdf"}])
+    mail = {"channel": "email", "to": ADA, **MAIL, "attachments": [{"url": url}]}
+    refused = await ask("POST", "/v1/messages", mail)
+    checked = (await ask("POST", "/v1/messages/check", mail)).body
+    why = refused.fields()["attachments.0.url"]
+    assert (422, False) == (refused.status, checked["ok"])
+    assert why.startswith("is never fetched: its URL ")
+    assert [{"field": "attachments.0.url", "message": why}] == checked["errors"]
+
+    sent = await send(ask, "email", ADA, **MAIL)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET attachments = jsonb_build_array(jsonb_build_object("
+            "'url', $1::text, 'filename', 'a.pdf'))",
+            url,
+        )
     await step(api.worker(gateway))
     row = await row_of(ask, sent)
 
