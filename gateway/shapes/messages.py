@@ -213,7 +213,9 @@ class MessageFilters(Shape):
     lead_id: UUID | None = None
     client_id: UUID | None = None
     conversation_id: UUID | None = None
-    external_id: Line | None = None
+    external_id: Line | None = Field(
+        None, description="also a Message-ID in <>, or with what SendGrid appends to its own"
+    )
     reference: Line | None = None
     q: Line | None = Field(
         None,
