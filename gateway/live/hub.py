@@ -34,8 +34,8 @@ _BYTES = 2**20
 # missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
-# Seconds between two looks at who may still read, one for all streams: nobody who may not reads
-# for more than five, also where no connection hears of changed keys.
+# Seconds between two looks at who may still read, one for all streams: whoever may not is cut
+# within five, also where no connection hears of changed keys.
 _CHECK = 3.0
 # Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0

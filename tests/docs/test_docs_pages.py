@@ -155,7 +155,7 @@ def test_every_limit_is_right(operating: str) -> None:
         f"{email.ATTACHMENT_BYTES // mib} MiB",
         f"{files.MAX_BYTES // mib} MiB, {files.LIMITS.total:.0f} s",
         f"at port {', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}",
-        f"{URL_CHARACTERS:,} characters; {attachments.SAID_BYTES // 1024} KiB",
+        f"{URL_CHARACTERS:,} characters; {attachments._SAID_BYTES // 1024} KiB",
         f"{SOURCE_CHARACTERS:,} characters; {email.SUBJECT_CHARACTERS}",
         *(f"{_SHOWN[name]} {most}" for name, most in attachments._MOST.items() if most),
         f"SMS {sms.CHARACTERS:,} characters",

@@ -90,6 +90,10 @@ async def test_inline(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert 404 == (await ask("GET", path, key=gateway.b.key)).status
 
     await step(api.worker(gateway))
+    # Once more, as it was shown while PUBLIC_URL was another: it is not fetched from there.
+    await send(ask, "email", ADA, **MAIL, attachments=[{"url": f"http://127.0.0.1:8080{path}"}])
+    await step(api.worker(gateway))
+    assert 2 == len(api.asked)
     (file,) = api.last["attachments"]
     assert (PDF, "Rechnung März.pdf", "application/pdf") == (
         base64.b64decode(file["content"]),
