@@ -70,6 +70,12 @@ FROM messages
 WHERE ($1::uuid IS NULL OR organization_id = $1) AND external_id = ANY ($2::text[])
 ORDER BY created_at DESC, id DESC LIMIT 20;
 
+-- name: external_id
+-- Which of the forms $2, the likeliest first, is the provider's id of a message.
+SELECT external_id FROM messages
+WHERE organization_id = $1 AND external_id = ANY ($2::text[])
+ORDER BY array_position($2::text[], external_id) LIMIT 1;
+
 -- name: by_address
 -- The latest messages with whoever has one of the addresses $2, on all channels. One lookup for each
 -- organization, because a join could be planned as a walk through all addresses.
