@@ -80,11 +80,13 @@ WITH incoming AS MATERIALIZED (
 SELECT now();
 
 -- name: receive
--- Stores inbound messages of one organization, in the order in which they came. Their ids are derived
--- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization. What
--- arrived before now (`arrived_at`) stands in the history where it belongs.
+-- Stores inbound messages of one organization, in the order in which they came: the last has the time
+-- of now, so that none is newer than its `updated_at`. Their ids are derived from the provider's, so a
+-- redelivery meets its own row. $1: json array, $2: organization. What arrived before now (`arrived_at`)
+-- stands in the history where it belongs.
 WITH incoming AS MATERIALIZED (
-  SELECT *, coalesce(arrived_at, now()) + ordinality * interval '1 microsecond' AS created_at
+  SELECT *, coalesce(arrived_at, now())
+    - (count(*) OVER () - ordinality) * interval '1 microsecond' AS created_at
   FROM ROWS FROM (json_to_recordset($1::json) AS (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     conversation_id uuid, subject text, body text, html_body text, attachments jsonb,
