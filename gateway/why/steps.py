@@ -180,7 +180,7 @@ def _who(story: Story, event: Row) -> str:
 
 
 def _sent(story: Story, event: Row, _zone: tzinfo) -> str:
-    if story.told.get("test") is True:
+    if story.is_test:
         return "A test key sent it: no provider was asked, and nobody got it."
     return f"{_who(story, event)} took it."
 

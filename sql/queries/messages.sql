@@ -26,6 +26,7 @@ RETURNING l.id;
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, and the last contact of the lead and of the conversation (found and locked before).
+-- What a test key sends is no use of its template, and $3 is without its lead: it reaches nobody.
 -- $1: json array of messages, $2: organization, $3: leads, locked before. Returns when they were
 -- stored.
 WITH incoming AS MATERIALIZED (
@@ -59,7 +60,7 @@ WITH incoming AS MATERIALIZED (
 ), used AS (
   INSERT INTO gateway.template_uses (organization_id, template_id, uses, used_at)
   SELECT $2, template_id, count(*), now() FROM incoming
-  WHERE template_id IS NOT NULL GROUP BY template_id
+  WHERE template_id IS NOT NULL AND NOT is_test GROUP BY template_id
 ), contacted AS (
   UPDATE leads SET last_contacted_at = now()
   WHERE organization_id = $2 AND id = ANY ($3::uuid[])
