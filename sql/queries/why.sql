@@ -54,8 +54,11 @@ LEFT JOIN LATERAL (
 WHERE m.organization_id = $1 AND m.id = $2;
 
 -- name: retries
+-- What was sent in place of message $2, without what a test key sent again: nobody gets that.
 SELECT id, created_at, coalesce(status, 'pending') AS status FROM messages
-WHERE organization_id = $1 AND retry_of = $2 ORDER BY created_at, id LIMIT 20;
+WHERE organization_id = $1 AND retry_of = $2
+  AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
+ORDER BY created_at, id LIMIT 20;
 
 -- name: by_id
 -- $1: organization, or null for all that the caller can see. $2: ids.

@@ -270,6 +270,20 @@ async def test_reports(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> N
     assert {"to"} == set(refused.fields())
 
 
+async def test_reports_of_one_second(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
+    """SendGrid tells whole seconds, and a second's events in any order: each follows what it has
+    to."""
+    sent = await send(ask, "email", ADA, subject="Hi", body="Hello")
+    await step(api.worker(gateway))
+    common = {"email": ADA, "timestamp": 1790000000, "sg_message_id": "sg-1.f"}
+    words = ["click", "open", "delivered", "processed"]
+    told = [{**common, "event": word, "sg_event_id": word} for word in words]
+    await from_sendgrid(gateway, account, told)
+    events = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
+
+    assert words == [event["type"] for event in events[:4]]
+
+
 @pytest.mark.parametrize(
     "written",
     ["Ada <ADA@Exämple.de>", "ada@exämple.de", "<ada@XN--EXMPLE-CUA.DE>", " ada@exämple.de"],
