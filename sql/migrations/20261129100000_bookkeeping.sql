@@ -14,6 +14,19 @@ CREATE SCHEMA IF NOT EXISTS gateway;
 -- dbmate has made this one already; the Supabase CLI, which runs the same files, has not.
 CREATE TABLE IF NOT EXISTS gateway.schema_migrations (version varchar NOT NULL PRIMARY KEY);
 
+-- In the week before the first release other files made the schema (docs/decisions/0029). What all of
+-- them made is what these make; of less than that columns would be missing.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM gateway.schema_migrations WHERE version < '20261129100000')
+    AND NOT EXISTS (SELECT FROM gateway.schema_migrations WHERE version = '20261129000023')
+  THEN
+    RAISE EXCEPTION 'this database is of before the first release: first bring it to 20261129000023,'
+      ' with the version of the gateway that has that migration';
+  END IF;
+END
+$$;
+
 CREATE TABLE IF NOT EXISTS gateway.undo (
   version text NOT NULL,
   step integer NOT NULL,

@@ -1,7 +1,7 @@
 -- Who sends, and who calls: accounts at providers, senders, API keys, and signing in to the inbox.
 --
--- From here on come the gateway's own tables, in a schema that PostgREST does not expose. Every key
--- includes the organization; every foreign key between tenant tables is composite with it.
+-- The gateway's own tables are in a schema that PostgREST does not expose. Every foreign key between
+-- tenant tables includes the organization.
 
 -- migrate:up
 

@@ -169,10 +169,7 @@ REVOKE ALL ON FUNCTION gateway.address_key(text), gateway.owner_of(uuid, text),
 GRANT EXECUTE ON FUNCTION gateway.contacts_by_address(uuid, text[], text[]),
   gateway.owner_of(uuid, text) TO service_role;
 GRANT EXECUTE ON FUNCTION gateway.contacts_by_address(text[], text[]) TO authenticated, gateway_api;
--- The indexes of addresses are made of it, and worked out by whoever writes them: another program with a
--- login of its own, too. It reads nothing.
-GRANT EXECUTE ON FUNCTION gateway.address_key(text)
-  TO PUBLIC, authenticated, gateway_api, service_role;
+GRANT EXECUTE ON FUNCTION gateway.address_key(text) TO authenticated, gateway_api, service_role;
 
 -- ---------------------------------------------------------------- which were ours
 

@@ -349,6 +349,21 @@ async def test_a_database_that_other_files_made(
     assert whole == await dump(database, "-s")
 
 
+async def test_a_database_that_other_files_made_in_part(
+    empty_database: str, connect: Connect, dump: Dump
+) -> None:
+    """It is refused, with what to do, and left as it is: what is there is not made anew."""
+    db = await connect(empty_database)
+    await db.execute(
+        "CREATE SCHEMA gateway; CREATE TABLE gateway.schema_migrations (version text PRIMARY KEY);"
+        "INSERT INTO gateway.schema_migrations VALUES ('20261123000000'), ('20261129000018')"
+    )
+    before = await dump(empty_database)
+    with pytest.raises(migrate.MigrationError, match="first bring it to 20261129000023"):
+        await migrate.up(empty_database)
+    assert before == await dump(empty_database)
+
+
 async def test_every_name_of_the_document(db: Connection) -> None:
     """Every table, index, function and policy that the document names is there by its name."""
     text = document.DOCUMENT.read_text(encoding="utf-8")
