@@ -31,6 +31,8 @@ from gateway.store.reports import Event
 
 _log = logger(__name__)
 
+# What only reports can tell is asked about so many times as seldom, and so many times in all.
+_SELDOM, _LAST = 6, 10
 # So many leases after its own has ended, a worker that was away has told what it knows.
 _LATE = 2
 
@@ -171,23 +173,33 @@ class Outcomes:
             _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
-        """The provider could not say yet.
+        """The provider could not say yet."""
+        await self._recording.save(self._to_ask(claimed, seconds, 1))
 
-        Of what was waited only so much counts as has surely passed: a clock that is set forward
-        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+    async def cannot_tell(self, claimed: Claimed) -> None:
+        """The provider has fewer than may be this one, and does not tell which: only a report can,
+        and it is never resent.
+
+        It is still asked about: once reports have told of the others, the rest may tell of it.
         """
-        await self._recording.save(
-            lambda db: queue.postpone(
-                db,
-                claimed,
-                self._lease_id,
-                seconds=seconds,
-                phase="ask",
-                refusals=claimed.refusals,
-                asked=claimed.asked + 1,
-                open_for=claimed.open_for + min(seconds, self._pace.ask_every),
-            )
+        event = event_of(
+            claimed,
+            f"cannot_tell:{claimed.attempts}",
+            "cannot_be_told_apart",
+            Status.UNKNOWN,
+            detail={"attempt": claimed.attempts},
         )
+        then = self._to_ask(claimed, *self._seldom())
+        if await self._recording.note_if(claimed, event, then):
+            _log.warning("what is listed may be another one: a report may tell", **ids(claimed))
+
+    async def no_provider(self, claimed: Claimed) -> None:
+        """Its sender is gone. It stays open for a while: others like it must not take its id."""
+        await self._recording.save(self._to_ask(claimed, *self._seldom()))
+
+    def _seldom(self) -> tuple[float, int]:
+        """How long to wait for reports, and how many questions that counts as."""
+        return _SELDOM * self._pace.ask_every, max(1, self._pace.most_questions // _LAST)
 
     async def cannot_ask(self, claimed: Claimed, error: CannotAsk) -> None:
         """Nobody can be asked: it stays unknown until a report tells, and is never resent."""
@@ -248,6 +260,25 @@ class Outcomes:
         """They were claimed and not begun: due again at once."""
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
+
+    def _to_ask(
+        self, claimed: Claimed, seconds: float, questions: int
+    ) -> Callable[[Connection], Awaitable[bool]]:
+        """The next question in so many seconds, with that many counted.
+
+        Of what was waited only so much counts as has surely passed: a clock that is set forward
+        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+        """
+        return lambda db: queue.postpone(
+            db,
+            claimed,
+            self._lease_id,
+            seconds=seconds,
+            phase="ask",
+            refusals=claimed.refusals,
+            asked=claimed.asked + questions,
+            open_for=claimed.open_for + min(seconds, self._pace.ask_every),
+        )
 
     def _to_send(
         self, claimed: Claimed, seconds: float, refusals: int
