@@ -19,7 +19,7 @@ from channels.text import units
 CHARACTERS: Final = 4000
 ACTION_CHARACTERS: Final = 300
 """What is kept free for the address that a pressed digit is sent to, beside voice and language."""
-LONGEST_REPEAT, LONGEST_URL = 5, 2000
+LONGEST_REPEAT = 5
 SHORTEST_RING, LONGEST_RING = 5, 600
 VOICEMAIL_SECONDS: Final = 120
 
@@ -27,7 +27,7 @@ VOICEMAIL = "Thank you for calling. Please leave a message after the tone."
 NOBODY = "Thank you for calling. Nobody can take your call at the moment."
 GOODBYE = "Thank you. Goodbye."
 
-_URL = re.compile(rf"[!-\[\]-~]{{1,{LONGEST_URL}}}")  # no backslash: some read it as a slash
+_URL = re.compile(r"[!-\[\]-~]+")  # no backslash: some read it as a slash
 _NAME = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 _DIGIT = re.compile(r"[0-9*#]")
 # https://www.w3.org/TR/xml/#charsets
@@ -84,10 +84,11 @@ def _is_url(url: str) -> bool:
 
 
 def _too_long(characters: int, plan: CallPlan) -> ContentError:
+    what = "With the URL that is played the text" if plan.play else "The text"
     times = f", said {plan.repeat} times," if plan.repeat > 1 else ""
     return ContentError(
         "body",
-        f"The text{times} makes instructions of {characters} characters; "
+        f"{what}{times} makes instructions of {characters} characters; "
         f"a call can have at most {CHARACTERS}.",
     )
 

@@ -9,11 +9,12 @@ from typing import Final, TypeVar
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
+from channels import filenames
 from channels.errors import ContentError, Refused
 from channels.html import HTML_BYTES, TEXT_BYTES, from_text, looks_like_html, to_text
 from channels.model import Attachment, Content, Mail
 from channels.styles import TooComplex, inline_styles
-from channels.text import is_sendable
+from channels.text import is_control, is_sendable
 
 __all__ = ["compose", "key", "looks_like_html", "spellings", "to_mailbox", "to_text", "topic"]
 
@@ -24,7 +25,6 @@ SUBJECT_CHARACTERS = 998
 TOPIC_CHARACTERS = 200
 ATTACHMENTS = 20
 ATTACHMENT_BYTES = 20 * 2**20
-FILENAME_CHARACTERS = 255
 
 CONTENT_TYPE = re.compile(
     r"[A-Za-z0-9][\w!#$&^.+-]{0,126}/[A-Za-z0-9][\w!#$&^.+-]{0,126}"
@@ -224,11 +224,6 @@ def _text(text: str, field: str, limit: int) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def is_control(character: str) -> bool:
-    """Whether a line of a mail's head may not have it."""
-    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
-
-
 def _attachments(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
     if len(attachments) > ATTACHMENTS:
         raise ContentError("attachments", f"A mail takes at most {ATTACHMENTS} attachments.")
@@ -248,15 +243,8 @@ def _size(attachment: Attachment) -> int:
 
 def _check_attachment(attachment: Attachment) -> None:
     name = attachment.filename
+    filenames.check(name)
     if name is not None:
-        if not name.strip(" .") or len(name) > FILENAME_CHARACTERS:
-            raise ContentError(
-                "attachments", f"A file name has 1 to {FILENAME_CHARACTERS} characters."
-            )
-        if any(character in '/\\"' or is_control(character) for character in name):
-            raise ContentError(
-                "attachments", "A file name has neither a path nor quotes nor control characters."
-            )
         ending = name.rstrip(" .").rpartition(".")[2].lower()
         if "." in name and ending in EXECUTABLES:
             raise ContentError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -173,6 +173,10 @@ class Told:
     at: datetime | None = None
 
 
+# Bytes of a provider's id: PostgreSQL has no room for some thousands in an index.
+_LONGEST_ID: Final = 1000
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
     """The provider took the message: its id for it, what else it told, and what became of it.
@@ -185,6 +189,14 @@ class Sent:
     detail: Mapping[str, Any] = field(default_factory=dict)
     told: tuple[Told, ...] = ()
     may_differ: bool = False
+
+    @property
+    def has_id(self) -> bool:
+        """Whether the id is 1 to 1,000 bytes of printable text: another cannot be stored."""
+        given: object = self.external_id  # whatever stood in an answer
+        if not isinstance(given, str) or not given.isprintable():
+            return False
+        return 1 <= len(given.encode()) <= _LONGEST_ID
 
 
 class SendHalf(Protocol):

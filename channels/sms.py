@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from channels import filenames
 from channels.errors import ContentError
 from channels.model import Attachment, Content
 from channels.text import is_sendable, units
@@ -62,6 +63,8 @@ def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
     characters = units(text)
     if characters > CHARACTERS:
         raise _too_long(characters)
+    for each in attachments:
+        filenames.check(each.filename)
     return Content(body=text, attachments=tuple(attachments))
 
 

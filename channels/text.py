@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _BEYOND = re.compile("[\U00010000-\U0010ffff]")
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
@@ -16,3 +17,8 @@ def units(text: str) -> int:
 def is_sendable(text: str) -> bool:
     """Whether a text holds neither NUL nor half a surrogate pair."""
     return _UNSENDABLE.search(text) is None
+
+
+def is_control(character: str) -> bool:
+    """Whether a line of a mail's head, or a file's name, may not have it."""
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from channels import phone
+from channels import filenames, phone
 from channels.errors import ContentError
 from channels.kinds import bare_type
 from channels.model import Attachment, Content, ProviderTemplate
@@ -127,6 +127,7 @@ def compose(
     if not is_sendable(body):
         raise ContentError("body", "The text holds a character that cannot be sent.")
     for attachment in attachments:
+        filenames.check(attachment.filename)
         shown = kind(attachment)
         if body.strip() and shown in {Kind.AUDIO, Kind.STICKER}:
             raise ContentError(

@@ -68,6 +68,8 @@ class Provider:
       another account of the organization, or are not ours; `app_secrets` are what its requests are
       signed with, for all senders of one app.
     - `template_names`: the options that name a template kept at the provider.
+    - `reads_consent`: that its half reads STOP and START in what people write itself; else whoever
+      receives does (`gateway.receive.reading`).
     - `can_quote`: whether an id is that of a message of its own; None: it quotes none.
     - `close`: closes the connections that the send half keeps.
     """
@@ -91,6 +93,7 @@ class Provider:
     sender_credential: str | None = None
     app_secrets: tuple[str, ...] = ()
     template_names: tuple[str, ...] = ()
+    reads_consent: bool = False
     can_quote: Callable[[str], bool] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     authorize: Callable[[Account, str], Mapping[str, str]] = no_credentials
@@ -115,6 +118,7 @@ PROVIDERS: dict[str, Provider] = {
         # https://www.twilio.com/docs/api/errors/21617
         characters={Channel.WHATSAPP: 1600},
         template_names=("content_sid",),
+        reads_consent=True,
         authorize=twilio.authorize,
     ),
     "meta": Provider(
@@ -131,6 +135,7 @@ PROVIDERS: dict[str, Provider] = {
         sender_credential="phone_number_id",
         app_secrets=webhooks.meta.SECRETS,
         template_names=("name", "language"),
+        reads_consent=True,
         can_quote=meta.is_message_id,
     ),
     "sendgrid": Provider(

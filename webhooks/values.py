@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import parse_qs
 from uuid import UUID
 
 from webhooks.model import Unreadable
@@ -28,6 +29,8 @@ NOT_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "unic
 # Not 0, which some say where they know none.
 _MOMENT = re.compile(r"[1-9][0-9]{0,10}(\.[0-9]{1,9})?")
 _SIZED = (str, list, dict)
+# One parameter in which nothing is encoded, as in the callback URLs that we give.
+_PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 
 def decoded(value: bytes, charset: str = "utf-8", *, fallback: str = "utf-8") -> str:
@@ -107,6 +110,19 @@ def our_id(value: object) -> UUID | None:
         return UUID(value) if isinstance(value, str) and len(value) == 36 else None
     except ValueError:
         return None
+
+
+def in_query(url: str, name: str) -> str:
+    """A parameter of a URL, empty where it is missing or there are several of that name."""
+    query = url.partition("?")[2].partition("#")[0]
+    if _PLAIN.fullmatch(query):
+        given, _, value = query.partition("=")
+        return value if given == name else ""
+    try:
+        values = parse_qs(query, max_num_fields=100).get(name, [])
+    except ValueError:
+        return ""
+    return values[0] if len(values) == 1 else ""
 
 
 def detail(given: Mapping[str, Any], *, leave_out: frozenset[str]) -> dict[str, Any]:

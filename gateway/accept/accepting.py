@@ -201,7 +201,7 @@ class Accepting:
 
     def _stored(self, rows: Sequence[Owned]) -> None:
         for _, row in rows:
-            self._metrics.accepted(row["channel"], row["provider"])
+            self._metrics.accepted(row["channel"], row["provider"], is_test=row["is_test"])
         info_each(
             _log,
             "accepted",

@@ -8,11 +8,15 @@ from urllib.parse import urlsplit
 
 from channels.model import Attachment, Channel
 from gateway.accept.compose import ComposeError
+from gateway.media.links import media_id_of
+from gateway.outside.download import why_never
 from gateway.problems import FieldError
 from gateway.shapes.messages import AttachmentIn, SendRequest
 
 # How many files a message may have.
 _MOST = {Channel.EMAIL: 20, Channel.SMS: 10, Channel.WHATSAPP: 1}
+# What is said of all of them together: no worker reads a row in which they take 64 KiB (queue.sql).
+_SAID_BYTES = 48 * 2**10
 
 
 def read(request: SendRequest) -> tuple[Attachment, ...]:
@@ -27,19 +31,27 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
     most = _MOST[request.channel]
     if len(given) > most:
         errors.append(FieldError("attachments", f"are at most {most} on {request.channel}"))
-    files = [_read(f"attachments.{n}", one, errors) for n, one in enumerate(given[:most])]
+    if sum(map(_said_bytes, given[:most])) > _SAID_BYTES:
+        says = f"have URLs, names and types of more than {_SAID_BYTES // 2**10} KiB together"
+        errors.append(FieldError("attachments", says))
+    files = [
+        _read(f"attachments.{n}", one, request.channel, errors)
+        for n, one in enumerate(given[:most])
+    ]
     if errors:
         raise ComposeError(*errors)
     return tuple(file for file in files if file is not None)
 
 
-def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachment | None:
+def _read(
+    name: str, given: AttachmentIn, channel: Channel, errors: list[FieldError]
+) -> Attachment | None:
     if (given.url is None) == (given.content is None):
         errors.append(FieldError(name, "needs either a url or a content"))
         return None
     if given.url is not None:
-        if not _is_url(given.url):
-            errors.append(FieldError(f"{name}.url", "is not a complete http:// or https:// URL"))
+        if wrong := _wrong(given.url, channel):
+            errors.append(FieldError(f"{name}.url", wrong))
             return None
         return Attachment(url=given.url, filename=given.filename, content_type=given.content_type)
     try:
@@ -61,6 +73,21 @@ def _read(name: str, given: AttachmentIn, errors: list[FieldError]) -> Attachmen
         size=len(content),
         content=content,
     )
+
+
+def _said_bytes(given: AttachmentIn) -> int:
+    said = (given.url, given.filename, given.content_type)
+    return sum(len(text.encode()) for text in said if text)
+
+
+def _wrong(url: str, channel: Channel) -> str | None:
+    """What is wrong with a URL: a mail's file is fetched by us, others by the providers."""
+    if not _is_url(url):
+        return "is not a complete http:// or https:// URL"
+    is_fetched = channel is Channel.EMAIL and media_id_of(url) is None
+    if is_fetched and (why := why_never(url)):
+        return f"is never fetched: {why}"
+    return None
 
 
 def _is_url(text: str) -> bool:

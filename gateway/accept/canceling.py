@@ -5,23 +5,31 @@ from __future__ import annotations
 from uuid import UUID
 
 from channels.model import Status
+from gateway.accept import repeating
 from gateway.problems import Problem, not_found
 from gateway.store import messages, reports
-from gateway.store.database import Caller, Database
+from gateway.store.database import ApiKey, Caller, Database
 from gateway.store.reports import Event, event_id
 from gateway.store.values import Row
 
 
 async def cancel(database: Database, caller: Caller, message_id: UUID, *, source: str) -> Row:
-    """Cancel a message; its new row. Raises `Problem` 404, or 409 when it is too late."""
+    """Cancel a message; its new row. Raises `Problem` 404, or 409 when it is too late.
+
+    409, too, for a test key and a message that no test key sent.
+    """
     organization_id = caller.organization_id
     async with database.as_caller(caller) as db:
         row = await messages.get(db, organization_id, message_id)
     if row is None:
         raise not_found("message")
+    if isinstance(caller, ApiKey) and caller.is_test and not repeating.is_test(row):
+        raise Problem(409, "No test key sent this message: a test key cannot cancel it.")
     async with database.as_service(on_behalf=caller) as db:
         if not await messages.take_back(db, organization_id, message_id):
-            raise _late(row["status"])
+            # Another request, say, has canceled it meanwhile.
+            row = await messages.get(db, organization_id, message_id)
+            raise _late(row["status"]) if row else not_found("message")
         event = Event(
             organization_id=organization_id,
             message_id=message_id,

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from channels.model import Status
 from gateway import placing
-from gateway.accept.keeping import Outcomes, keep_all
+from gateway.accept.keeping import Outcomes, contacted, keep_all
 from gateway.accept.last_contacts import LastContacts
 from gateway.accept.next_step import (
     canceled,
@@ -184,7 +184,7 @@ class FallingBack:
 
     def _tell(self, following: Sequence[tuple[Due, Row]]) -> None:
         for _, row in following:
-            self._metrics.accepted(row["channel"], row["provider"])
+            self._metrics.accepted(row["channel"], row["provider"], is_test=row["is_test"])
         info_each(
             _log,
             "fell back",
@@ -220,7 +220,7 @@ async def _keep(
     )
     kept = [without_the_deleted(row, there) for row in rows]
     # A lead that another program holds, or whose changes it refuses, is written to all the same.
-    leads = frozenset(row["lead_id"] for row in kept if row["lead_id"])
+    leads = frozenset(contacted(kept))
     wanted = [] if is_alone else list(leads)
     held = await messages.hold_leads(db, organization_id, wanted, waits=False)
     stored: Outcomes = {}

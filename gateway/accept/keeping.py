@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from gateway import placing
@@ -44,6 +44,11 @@ class NoneKeptError(Exception):
     def __init__(self, outcomes: Outcomes) -> None:
         super().__init__("every row is refused")
         self.outcomes = outcomes
+
+
+def contacted(rows: Iterable[Row]) -> set[UUID]:
+    """The leads that are written to; what a test key sends reaches none."""
+    return {row["lead_id"] for row in rows if row["lead_id"] and not row["is_test"]}
 
 
 async def keep_all(

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from channels import email
 from channels.model import Channel
+from channels.text import is_control
 from gateway import addresses
 from gateway.accept.malformed import Malformed
 from gateway.problems import FieldError, Problem, invalid
@@ -77,6 +78,6 @@ def _thread(request: ReplyRequest, last: Row) -> dict[str, Any]:
 
 def subject_of(subject: str) -> str:
     """The subject of an answer: with one Re: before it, and without what cannot be sent."""
-    said = "".join(" " if email.is_control(each) else each for each in subject)
+    said = "".join(" " if is_control(each) else each for each in subject)
     answer = said if _REPLY.match(said) else f"Re: {said}"
     return answer[: email.SUBJECT_CHARACTERS]

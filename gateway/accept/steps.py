@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from channels import email
 from channels.model import Channel
+from channels.text import is_control
 from gateway.accept import recipients
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
@@ -56,7 +56,7 @@ def _beginning(text: str) -> str:
 
 
 def _shown(line: str) -> str:
-    return " ".join("".join(c for c in line if c == "\t" or not email.is_control(c)).split())
+    return " ".join("".join(c for c in line if c == "\t" or not is_control(c)).split())
 
 
 def _request(

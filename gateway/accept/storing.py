@@ -19,6 +19,7 @@ from gateway.accept.keeping import (
     NoneKeptError,
     Outcomes,
     Result,
+    contacted,
     keep_all,
     keep_each,
 )
@@ -215,14 +216,14 @@ class Storing:
             placed: dict[UUID, Placed] = {}
             for organization_id in sorted(rows):  # one order for everybody
                 of_one = rows[organization_id]
-                leads = {row["lead_id"] for row in of_one if row["lead_id"]}
+                leads = contacted(of_one)
                 noted = list(leads) if notes and organization_id not in self._noted_later else []
                 # first of all, in one order for everybody, too
                 held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
                 await keep(db, organization_id, of_one, held, stored, placed)
-                written_to = {row["lead_id"] for row in of_one if row["id"] in placed}
-                left[organization_id] = list((leads & written_to) - set(held))
+                written_to = contacted(row for row in of_one if row["id"] in placed)
+                left[organization_id] = list(written_to - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await _keep_answers(db, firsts, answers)
         self._grew(len(placed))

@@ -88,6 +88,7 @@ ENDPOINTS = [
         handler=get,
         summary="One file of a message",
         is_file=True,
+        headers=("Range",),
         problems=(404, 409),
     ),
 ]

@@ -138,6 +138,11 @@ def _operation(
         "parameters": _parameters(endpoint, names, schemas),
         "responses": {str(endpoint.status): _answer(endpoint, names)},
     }
+    if endpoint.is_file:
+        operation["responses"] |= {
+            "206": {"description": "The part that `Range` asks for", "content": {"*/*": {}}},
+            "416": {"description": "It ends before the part that `Range` asks for"},
+        }
     if endpoint.body:
         operation["requestBody"] = {
             "required": True,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import database, organization, replay, resealing, sending, serving, why
-from gateway.cli.output import err
+from gateway.cli.output import err, guard
 
 # Errors that the user can fix: one line, no traceback. Listed by name, so that a command imports
 # only what it needs itself, and only when it runs.
@@ -89,6 +89,8 @@ def run() -> int:
         if isinstance(stream, io.TextIOWrapper):
             # What the terminal's encoding lacks is shown escaped, rather than nothing at all.
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = guard(sys.stdout)
     if any(not _is_text(argument) for argument in sys.argv):
         err.print("gateway: an argument is not valid UTF-8")
         return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -107,9 +107,14 @@ def _reason(answer: object) -> str:
     return "; ".join(fields) or str(answer.get("detail") or _NO_GATEWAY)
 
 
-def variable(text: str) -> tuple[str, str]:
-    """Split NAME=VALUE; raises `ApiError`."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ApiError(f"--var {text}: write NAME=VALUE")
-    return name, value
+def variables(given: Sequence[str]) -> dict[str, str]:
+    """Each NAME=VALUE by its name; raises `ApiError`."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ApiError(f"--var {text}: write NAME=VALUE")
+        if name in found:
+            raise ApiError(f"--var {name} is given twice")
+        found[name] = value
+    return found

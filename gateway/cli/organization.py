@@ -189,7 +189,7 @@ def add_account(
     from gateway.manage import setup
     from gateway.vault import Vault
 
-    credentials = dict(_value(text) for text in [*(values or []), *(more or [])])
+    credentials = _credentials([*(values or []), *(more or [])])
 
     async def do() -> tuple[UUID, str]:
         async with _database(needs_keys=True) as (ready, database):
@@ -246,6 +246,17 @@ async def _database(*, needs_keys: bool = False) -> AsyncIterator[tuple[Settings
             yield ready, database
         finally:
             await database.close()
+
+
+def _credentials(given: Sequence[str]) -> dict[str, str]:
+    from gateway.manage.setup import SetupError
+
+    found: dict[str, str] = {}
+    for name, value in map(_value, given):
+        if name in found:
+            raise SetupError(f"{name} is given twice.")
+        found[name] = value
+    return found
 
 
 def _value(text: str) -> tuple[str, str]:

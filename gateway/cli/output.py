@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,36 @@ class NotShownError(Exception):
     """What a command did is done, and could not be printed."""
 
 
+def _not_shown(error: OSError) -> NotShownError:
+    # Or Python tries again at its end, and complains:
+    # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return NotShownError(_NOT_SHOWN.format(error.strerror))
+
+
+class _Output(io.FileIO):
+    """Standard output, which tells what it does not take as `NotShownError`."""
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        try:
+            return super().write(data)
+        except BrokenPipeError:  # whoever reads has read enough, as `head` has: nothing to say
+            raise
+        except OSError as error:
+            raise _not_shown(error) from None
+
+
+def guard(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Standard output once more: whatever is printed to it may raise `NotShownError`."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
 def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a result; raises `NotShownError`."""
     text = json_of(data) if as_json else "\n".join(_lines(data))
@@ -31,11 +62,8 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
         raise NotShownError(_NOT_SHOWN.format("it is closed"))
     try:
         typer.echo(text)
-    except OSError as error:
-        # Or Python tries again at its end, and complains:
-        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise NotShownError(_NOT_SHOWN.format(error.strerror)) from None
+    except BrokenPipeError as error:
+        raise _not_shown(error) from None
 
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:

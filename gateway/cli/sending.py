@@ -47,7 +47,7 @@ def send(
         "template": template,
         "body": body,
         "subject": subject,
-        "variables": dict(client.variable(text) for text in var) if var else None,
+        "variables": client.variables(var) if var else None,
     }
     request = {name: value for name, value in given.items() if value is not None}
     url = settings.gateway_url or f"http://127.0.0.1:{settings.port}"

@@ -89,13 +89,15 @@ class Asking:
         # After the list was read: whoever sent a message on it had claimed it before.
         async with self._database.as_service() as db:
             others = await queue.twins(db, claimed.organization_id, claimed.message_id)
-            listed = [sent.external_id for sent in found]
-            known = await queue.known_external_ids(db, listed)
-        free = [sent for sent in found if sent.external_id not in known]
+            listed = [sent for sent in found if sent.has_id]
+            known = await queue.known_external_ids(db, [sent.external_id for sent in listed])
+        free = [sent for sent in listed if sent.external_id not in known]
         sure_after = self._pace.sure_after + slowest_seconds(claimed)
         # The database's clock, which the age is by, may have been set forward since the attempt. Or
         # back: then the list may have been read from too late on, and its silence says nothing.
         is_sure = min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
+        # What was left out may be this message.
+        is_sure = is_sure and len(listed) == len(found)
         twins = _alike(others, outbound)
         if any(twin.is_in_flight for twin in twins):
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)

@@ -186,7 +186,7 @@ class Dispatching:
                 await self._not_sent(claimed, error, begun.steady_age())
         else:
             self._metrics.send_took(account.provider, time.perf_counter() - started)
-            await self._outcomes.sent(claimed, sent)
+            await self._outcomes.sent(claimed, sent, begun.steady_age())
 
     async def _prepared(self, turn: Turn, account: Account, share: Share) -> Outbound | None:
         """The message, once it may leave; None when it does not leave this time."""

@@ -16,7 +16,7 @@ from channels.errors import (
 )
 from channels.model import Sent, Status
 from gateway.consent import inheriting
-from gateway.dispatch.events import event_of, ids, not_to_be_written_to
+from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.sizes import slowest_seconds
@@ -27,7 +27,6 @@ from gateway.registry import PROVIDERS
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
-from gateway.store.reports import Event
 
 _log = logger(__name__)
 
@@ -45,9 +44,15 @@ class Outcomes:
         self._lease_id = lease_id
         self._pace = pace
 
-    async def sent(self, claimed: Claimed, sent: Sent) -> None:
-        """The provider took it; reports that came before this are applied with it."""
-        await self._recording.take(claimed, sent)
+    async def sent(self, claimed: Claimed, sent: Sent, open_for: float) -> None:
+        """The provider took it; reports that came before this are applied with it.
+
+        Under an id that cannot be stored it is as `lost` as without one.
+        """
+        if sent.has_id:
+            await self._recording.take(claimed, sent)
+        else:
+            await self.lost(claimed, "The provider's id for it cannot be stored.", open_for)
 
     async def adopted(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
         """The provider has it after all, under the first of these ids that no other message has."""
@@ -77,7 +82,7 @@ class Outcomes:
                 theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
-        await self._recording.note(claimed, [_failed(claimed, error)], suppress)
+        await self._recording.note(claimed, [failed(claimed, error)], suppress)
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
@@ -144,7 +149,7 @@ class Outcomes:
 
     async def lost(self, claimed: Claimed, reason: str, open_for: float) -> None:
         """Nobody knows whether it was taken, `open_for` seconds after its request began: the
-        provider will be asked."""
+        provider will be asked, where it can be."""
         await self._lost(claimed, reason, self._pace.ask_every, open_for)
 
     async def _lost(self, claimed: Claimed, reason: str, wait: float, open_for: float) -> None:
@@ -169,18 +174,24 @@ class Outcomes:
                 open_for=open_for,
             ),
         )
-        if is_open:
+        if not is_open:
+            return
+        provider = PROVIDERS.get(claimed.provider or "")
+        if provider is None or provider.can_be_asked:
             _log.warning("answer lost, the provider will be asked", reason=reason, **ids(claimed))
+        else:
+            _log.warning(
+                "answer lost, and the provider cannot be asked", reason=reason, **ids(claimed)
+            )
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
         """The provider could not say yet."""
         await self._recording.save(self._to_ask(claimed, seconds, 1))
 
     async def cannot_tell(self, claimed: Claimed) -> None:
-        """The provider has fewer than may be this one, and does not tell which: only a report can,
-        and it is never resent.
+        """The provider has fewer than may be this one, not telling which: it is not sent again.
 
-        It is still asked about: once reports have told of the others, the rest may tell of it.
+        Once reports have told of the others, the list may tell of this one, too.
         """
         event = event_of(
             claimed,
@@ -228,7 +239,7 @@ class Outcomes:
                 await self.given_up(claimed, error)
             elif await self._recording.note_if(
                 claimed,
-                _failed(claimed, error),
+                failed(claimed, error),
                 lambda db: queue.drop(db, claimed, self._lease_id),
                 is_first=True,
             ):
@@ -286,14 +297,3 @@ class Outcomes:
         return lambda db: queue.postpone(
             db, claimed, self._lease_id, seconds=seconds, phase="send", refusals=refusals
         )
-
-
-def _failed(claimed: Claimed, error: Refused) -> Event:
-    return event_of(
-        claimed,
-        "failed",
-        "failed",
-        Status.FAILED,
-        error_code=error.code,
-        error_message=error.message,
-    )

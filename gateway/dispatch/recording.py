@@ -128,7 +128,8 @@ class Recording:
         await self.save(change)
         now = datetime.now(UTC)
         for advance in advances:  # counted once it is stored: until then it may be tried again
-            self._metrics.advanced(advance, claimed.provider or "none", now)
+            provider = claimed.provider or "none"
+            self._metrics.advanced(advance, provider, now, is_test=claimed.is_test)
 
     async def note_if(
         self,

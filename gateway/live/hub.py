@@ -34,7 +34,9 @@ _BYTES = 2**20
 # missed ones.
 _READERS, _READERS_AGAIN = 3, 2
 
-_CHECK = 20.0
+# Seconds between two looks at who may still read, one for all streams: whoever may not is cut
+# within five, also where no connection hears of changed keys.
+_CHECK = 3.0
 # Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0
 
@@ -61,7 +63,9 @@ class Live:
         self._streams_of_one = streams_of_one
         self._patience = patience
         self._listener = listener
+        self._doubt = asyncio.Event()
         listener.on("gateway_live", self._heard, self._wake_all)
+        listener.on("gateway_keys", lambda _: self._doubt.set(), self._doubt.set)
         self._render = render
         self._feeds: dict[UUID, Feed] = {}
         self._count = 0
@@ -192,7 +196,10 @@ class Live:
 
     async def _check(self) -> None:
         while True:
-            await asyncio.sleep(_CHECK)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK):
+                    await self._doubt.wait()
+            self._doubt.clear()
             try:
                 await self.check()
             except DatabaseAwayError as error:
@@ -209,8 +216,6 @@ class Live:
         for each in streams:
             if each.caller not in known:
                 each.end("its key is revoked, or its reader is no active staff")
-            elif each.has_expired:
-                each.end("its token has expired")
 
     def _wake_all(self) -> None:
         for feed in self._feeds.values():

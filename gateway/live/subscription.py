@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -56,12 +57,16 @@ class Subscription:
     @property
     def is_over(self) -> bool:
         """Whether it brings nothing more."""
-        return self._ended is not None
+        return self._why_over is not None
 
     @property
-    def has_expired(self) -> bool:
-        """Whether the credentials that it was opened with are past their time."""
-        return self._expires_at is not None and time.time() >= self._expires_at
+    def _why_over(self) -> str | None:
+        return self._ended or (None if self._left > 0 else "its token has expired")
+
+    @property
+    def _left(self) -> float:
+        """Seconds for which the credentials that it was opened with are good."""
+        return math.inf if self._expires_at is None else self._expires_at - time.time()
 
     def push(self, events: Sequence[LiveEvent], reached: Position) -> None:
         """What the feed has read, up to a place."""
@@ -88,13 +93,14 @@ class Subscription:
         `position` is the place behind them, also where there were none.
         """
         self.let_go()
+        seconds = min(seconds, self._left)
         if self._missed is not None and not self.is_over and not await self._has_turn(seconds):
             return []
         while self._missed is not None and not self.is_over:
             missed, self.position, is_more = await self._missed(self.position)
             if not is_more:
                 self._missed = None
-            if missed:
+            if missed and not self.is_over:
                 return list(missed)
         self.let_go()
         if not self._waiting and not self.is_over:
@@ -102,8 +108,8 @@ class Subscription:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()
-        if self._ended is not None:
-            raise EndedError(self._ended)
+        if self._why_over is not None:
+            raise EndedError(self._why_over)
         events = list(self._waiting)
         self._waiting.clear()
         self._size = 0

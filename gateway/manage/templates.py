@@ -11,6 +11,7 @@ from channels import email, sms
 from channels.model import Channel
 from channels.rendering import sandbox
 from channels.rendering.renderer import Renderer, RendererBusy, RenderError
+from channels.text import is_control
 from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
@@ -230,7 +231,7 @@ def _no_subject(source: str) -> str | None:
     if not source.strip(" "):
         return "is missing: an e-mail has one"
     written = sandbox.certain_text(source)
-    at = next((n for n, each in enumerate(written) if email.is_control(each)), None)
+    at = next((n for n, each in enumerate(written) if is_control(each)), None)
     if at is None:
         return None
     where = f"after “{written[max(at - _SHOWN, 0) : at]}”" if at else "at its beginning"

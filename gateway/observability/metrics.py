@@ -22,6 +22,8 @@ from gateway.store.reports import Advance
 # Buckets in seconds.
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 _DELAY = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
+# In place of a provider, where a test key sent the message: no provider gets it.
+_OF_TESTS = "test"
 
 
 class Metrics:
@@ -101,9 +103,9 @@ class Metrics:
             registry=registry,
         )
 
-    def accepted(self, channel: str, provider: str) -> None:
+    def accepted(self, channel: str, provider: str, *, is_test: bool) -> None:
         """A message was stored, to be sent through a provider."""
-        _counter(self._accepted, channel, provider).inc()
+        _counter(self._accepted, channel, _OF_TESTS if is_test else provider).inc()
 
     def accept_took(self, seconds: float) -> None:
         """A request to send was answered."""
@@ -113,9 +115,11 @@ class Metrics:
         """A provider answered, or did not within its time."""
         _histogram(self._send_seconds, provider).observe(seconds)
 
-    def advanced(self, advance: Advance, provider: str, now: datetime) -> None:
+    def advanced(
+        self, advance: Advance, provider: str, now: datetime, *, is_test: bool = False
+    ) -> None:
         """A message was sent, delivered or has failed, each counted the first time."""
-        labels = (advance.channel, provider)
+        labels = (advance.channel, _OF_TESTS if is_test else provider)
         if advance.is_sent:
             _counter(self._sent, *labels).inc()
         if advance.has_failed:

@@ -191,6 +191,17 @@ class Downloader:
             )
 
 
+def why_never(url: str) -> str | None:
+    """Why a URL that others gave is never fetched, as far as it shows that itself."""
+    try:
+        check_url(_read(url))
+    except ForbiddenAddress as error:
+        return str(error)
+    except DownloadRefused:
+        return "its URL is not valid"
+    return None
+
+
 def origin(url: str | None) -> URL | None:
     """Scheme, host and port of a URL, None where it has none."""
     try:

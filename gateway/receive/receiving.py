@@ -22,7 +22,7 @@ from gateway.lately import Lately
 from gateway.media.files import Files
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
-from gateway.receive import incoming
+from gateway.receive import incoming, reading
 from gateway.receive.applying import Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving
 from gateway.receive.hook_accounts import HookAccounts
@@ -97,18 +97,17 @@ class Receiving:
         Raises `InvalidSignature` or `Unreadable`, with nothing stored.
         """
         row = PROVIDERS[account.provider]
-        half = row.webhook
         if row.sender_credential:
             request = replace(request, sender_id=account.credentials.get(row.sender_credential))
         await self.verify(account, request)
-        events = await _in_thread(request, half.parse, request)
+        events = await _in_thread(request, reading.read, row, request)
         await self._store(account, request, events)
         others = Counter(
             each.sender_id for each in events_of(events, Unknown) if each.sender_id is not None
         )
         if others and accounts:
             await self._store_for_others(account, request, others, accounts)
-        return half.reply(request, events, account)
+        return row.webhook.reply(request, events, account)
 
     async def verify(self, account: Account, request: WebhookRequest) -> None:
         """Return when the account's provider signed the request; raises `InvalidSignature`."""
@@ -170,8 +169,8 @@ class Receiving:
 
     async def fetched(self, account: Account, request: WebhookRequest) -> None:
         """Store what a worker fetched from the provider itself; raises `Unreadable`."""
-        parse = PROVIDERS[account.provider].webhook.parse
-        events = await _in_thread(request, parse, request)
+        row = PROVIDERS[account.provider]
+        events = await _in_thread(request, reading.read, row, request)
         await self._store(account, request, events)
 
     async def _store(

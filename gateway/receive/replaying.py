@@ -22,7 +22,7 @@ from gateway.media.files import Files
 from gateway.media.store import MediaStoreError
 from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
-from gateway.receive import lost
+from gateway.receive import lost, reading
 from gateway.receive.applying import Applied, Applying, events_of
 from gateway.receive.arriving import Arrived, Arriving
 from gateway.receive.hook_accounts import HookAccounts
@@ -168,14 +168,14 @@ class Replaying:
                 raise Unreadable("its account was deleted meanwhile")
             raise Unreadable(f"this version has no provider {raw.provider}")
         row = PROVIDERS[account.provider]
-        events = row.webhook.parse(_as_request(raw, row, account))
+        events = reading.read(row, _as_request(raw, row, account))
         told = [(account, events)]
         others = {each.sender_id for each in events_of(events, Unknown) if each.sender_id}
         taken = set()
         for sender_id, siblings in (await self._siblings(account, others)).items():
             for sibling in siblings:
                 if _is_of_one_app(row, account, sibling):
-                    told.append((sibling, row.webhook.parse(_as_request(raw, row, sibling))))
+                    told.append((sibling, reading.read(row, _as_request(raw, row, sibling))))
                     taken.add(sender_id)
                     break
         unknown = [each for each in events_of(events, Unknown) if each.sender_id not in taken]

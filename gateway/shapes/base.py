@@ -19,6 +19,7 @@ from pydantic import (
 
 T = TypeVar("T")
 
+URL_CHARACTERS = 4096
 _JSON_BYTES = 64 * 2**10
 _NUL = "must not contain the character U+0000"
 _RFC_3339 = re.compile(
@@ -112,6 +113,8 @@ Address = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(without_nul)
 ]
 Line = Annotated[str, Field(max_length=1000), AfterValidator(without_nul)]
+# One that a store has signed for somebody's session may have thousands.
+Url = Annotated[str, Field(max_length=URL_CHARACTERS), AfterValidator(without_nul)]
 
 
 class Shape(BaseModel):

@@ -19,6 +19,7 @@ from gateway.shapes.base import (
     ProblemAnswer,
     Shape,
     Text,
+    Url,
     without_nul,
 )
 
@@ -26,7 +27,7 @@ from gateway.shapes.base import (
 class AttachmentIn(Shape):
     """A file, by URL or inline."""
 
-    url: Line | None = None
+    url: Url | None = None
     content: str | None = None
     filename: Line | None = None
     content_type: Line | None = None
@@ -212,7 +213,9 @@ class MessageFilters(Shape):
     lead_id: UUID | None = None
     client_id: UUID | None = None
     conversation_id: UUID | None = None
-    external_id: Line | None = None
+    external_id: Line | None = Field(
+        None, description="also a Message-ID in <>, or with what SendGrid appends to its own"
+    )
     reference: Line | None = None
     q: Line | None = Field(
         None,

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from channels.model import Channel
 from gateway.problems import FieldError
-from gateway.shapes.base import Integer, Line, Shape, Text
+from gateway.shapes.base import Integer, Line, Shape, Text, Url
 
 
 class NoOptions(Shape):
@@ -53,7 +53,7 @@ class CallOptions(Shape):
 
     voice: Line | None = None
     language: Line | None = None
-    play: Line | None = Field(None, description="URL of a recording, played after the text")
+    play: Url | None = Field(None, description="URL of a recording, played after the text")
     repeat: Integer = Field(1, ge=1, le=5)
     confirm: Annotated[str, StringConstraints(pattern=r"^[0-9*#]$")] | None = Field(
         None, description="the digit that the person is asked to press"

@@ -28,7 +28,10 @@ _OPTIONS = (
     "confirm, detect_machine, timeout; e-mail: unsubscribe, reply_to"
 )
 
-Source = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(without_nul)]
+SOURCE_CHARACTERS = 100_000
+Source = Annotated[
+    str, Field(min_length=1, max_length=SOURCE_CHARACTERS), AfterValidator(without_nul)
+]
 
 
 class TemplateIn(Shape):

@@ -28,7 +28,7 @@ class Listener:
     def __init__(self, database: Database, dsn: str) -> None:
         self._database = database
         self._dsn = dsn
-        self._told: dict[str, Callable[[str], None]] = {}
+        self._told: dict[str, list[Callable[[str], None]]] = {}
         self._lost: list[Callable[[], None]] = []
         self._sure = asyncio.Event()
 
@@ -40,9 +40,9 @@ class Listener:
     def on(self, channel: str, told: Callable[[str], None], lost: Callable[[], None]) -> None:
         """Call `told` with what is notified on a channel, and `lost` when some may be lost.
 
-        Before `run`; each channel has one that listens.
+        Before `run`; a channel may have several who listen.
         """
-        self._told[channel] = told
+        self._told.setdefault(channel, []).append(told)
         self._lost.append(lost)
 
     async def run(self) -> None:

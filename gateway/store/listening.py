@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -62,7 +62,7 @@ async def listen(
 async def hear(
     dsn: str,
     hearing: asyncio.Event,
-    told: Mapping[str, Callable[[str], None]],
+    told: Mapping[str, Sequence[Callable[[str], None]]],
     notify: Callable[[str], Awaitable[None]],
     *,
     patience: float = _SECONDS,
@@ -75,7 +75,8 @@ async def hear(
     """
 
     def tell(*heard: object) -> None:
-        told[str(heard[2])](str(heard[3]))
+        for one in told[str(heard[2])]:
+            one(str(heard[3]))
 
     async with _session(dsn, patience) as connection:
         lost, echoed = asyncio.Event(), asyncio.Event()

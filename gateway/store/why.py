@@ -85,6 +85,13 @@ async def find(db: Connection, organization_id: UUID | None, text: str) -> list[
     return []
 
 
+async def external_id(db: Connection, organization_id: UUID, text: str) -> str:
+    """The provider's id that somebody means, as a message has it; the text where none has it."""
+    forms = reference(storable(text)).external_ids
+    found: str | None = await db.fetchval(_SQL["external_id"], organization_id, list(forms))
+    return found or text
+
+
 async def suppressed(db: Connection, organization_id: UUID | None, text: str) -> list[Row]:
     """Why nothing is sent to the address that somebody means, the latest reasons first.
 

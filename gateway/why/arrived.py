@@ -106,7 +106,7 @@ def _mail_sent(story: Story, what: str, since: str, age: timedelta) -> Said:
 def delivered(story: Story, what: str, zone: tzinfo) -> Said:
     """It arrived: where, and what that does not say."""
     row = story.message
-    if story.told.get("test") is True:
+    if story.is_test:
         return (
             f"{what} was a test: it counts as delivered, and nobody got it.",
             A_TEST,

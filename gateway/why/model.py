@@ -114,6 +114,11 @@ class Story:
         return given if isinstance(given, dict) else {}
 
     @property
+    def is_test(self) -> bool:
+        """Whether a test key sent it."""
+        return self.told.get("test") is True
+
+    @property
     def told(self) -> Row:
         """What the provider told of the message beyond its events."""
         told = self.metadata.get("provider")

@@ -45,6 +45,8 @@ SUPPRESSED: Final = {
 def explain(story: Story, zone: tzinfo) -> Said:
     """The state in a sentence or two, and what to do next."""
     state, advice = _BY_STATUS.get(story.message["status"] or "pending", _pending)(story, zone)
+    if story.is_test and story.message["status"] != "delivered":  # which says so itself
+        state += " It is a test: nobody gets it."
     if last_event(story, "fallback") is not None and story.message["status"] not in _ARRIVED:
         advice = "Something else was sent instead: look at that message, named below."
     return state, _with_suppressions(story, advice)
@@ -232,7 +234,7 @@ def _failed(story: Story, zone: tzinfo) -> Said:
     text = f"{what(story)} failed{at} and {verb}. {reason.text}"
     if any(retry.status != "canceled" for retry in story.retries):
         return text, "It was sent again already: look at the new message, named below."
-    if story.told.get("test") is True:
+    if story.is_test:
         return text, arrived.A_TEST
     if row["error_code"] == "suppressed" and not story.suppressions:
         return text, "They may be written to again by now: send it anew."

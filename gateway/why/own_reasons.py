@@ -68,6 +68,10 @@ _OWN: Final[dict[str, tuple[str | None, str]]] = {
         None,
         "Send one file with each message, as an upload.",
     ),
+    "no_files": (
+        "The account it was to be sent through carries no files on this channel.",
+        "Send it without the file, or by e-mail.",
+    ),
     "media": (
         None,
         "Attach the file anew, as an upload, and send the message again.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
+from operator import itemgetter
 from typing import Any, Final
 
+from channels.model import Status
 from gateway.registry import PROVIDERS
 from gateway.why.mail_reasons import asks_to_wait
 from gateway.why.model import Other, Row, Step, Story, named_in
@@ -20,11 +22,12 @@ _AGAIN: Final = {
 }
 # A provider's time in whole seconds may be any moment of that second.
 _SECOND = timedelta(seconds=1) - timedelta.resolution
+_RANKS: Final = {status: rank for rank, status in enumerate(Status)}
 
 
 def timeline(story: Story, zone: tzinfo) -> tuple[Step, ...]:
     """What happened, in the order in which it did."""
-    steps = [_step(story, event, zone) for event in sorted(story.events, key=_order)]
+    steps = [_step(story, event, zone) for event in _in_order(story.events)]
     return (*_before(story, steps), *_merged(steps), *_after(story))
 
 
@@ -49,11 +52,20 @@ def reason_of(story: Story, event: Row) -> str:
     return failure(story.channel, provider_of(story, event), code, said).text
 
 
-def _order(event: Row) -> tuple[datetime, datetime]:
-    at, recorded = event["occurred_at"], event["recorded_at"]
-    if at.microsecond == 0:
-        at = max(at, min(at + _SECOND, recorded))
-    return at, recorded
+def _in_order(events: Sequence[Row]) -> list[Row]:
+    """By when they happened; what one source tells of one moment, by what follows what."""
+    # Reports of one second may come in any order: each counts as if it had come with the last.
+    latest: dict[tuple[str, datetime], datetime] = {}
+    for event in sorted(events, key=itemgetter("recorded_at")):
+        latest[event["source"], event["occurred_at"]] = event["recorded_at"]
+
+    def order(event: Row) -> tuple[datetime, int, datetime]:
+        at = event["occurred_at"]
+        if at.microsecond == 0:
+            at = max(at, min(at + _SECOND, latest[event["source"], at]))
+        return at, _RANKS.get(event["status"], len(_RANKS)), event["recorded_at"]
+
+    return sorted(events, key=order)
 
 
 def _step(story: Story, event: Row, zone: tzinfo) -> Step:
@@ -168,7 +180,7 @@ def _who(story: Story, event: Row) -> str:
 
 
 def _sent(story: Story, event: Row, _zone: tzinfo) -> str:
-    if story.told.get("test") is True:
+    if story.is_test:
         return "A test key sent it: no provider was asked, and nobody got it."
     return f"{_who(story, event)} took it."
 

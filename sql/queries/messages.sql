@@ -26,6 +26,7 @@ RETURNING l.id;
 -- name: accept
 -- One statement stores everything that a 202 promises: rows, queue entries, first events, the
 -- template's use, and the last contact of the lead and of the conversation (found and locked before).
+-- What a test key sends is no use of its template, and $3 is without its lead: it reaches nobody.
 -- $1: json array of messages, $2: organization, $3: leads, locked before. Returns when they were
 -- stored.
 WITH incoming AS MATERIALIZED (
@@ -59,7 +60,7 @@ WITH incoming AS MATERIALIZED (
 ), used AS (
   INSERT INTO gateway.template_uses (organization_id, template_id, uses, used_at)
   SELECT $2, template_id, count(*), now() FROM incoming
-  WHERE template_id IS NOT NULL GROUP BY template_id
+  WHERE template_id IS NOT NULL AND NOT is_test GROUP BY template_id
 ), contacted AS (
   UPDATE leads SET last_contacted_at = now()
   WHERE organization_id = $2 AND id = ANY ($3::uuid[])
@@ -80,11 +81,13 @@ WITH incoming AS MATERIALIZED (
 SELECT now();
 
 -- name: receive
--- Stores inbound messages of one organization, in the order in which they came. Their ids are derived
--- from the provider's, so a redelivery meets its own row. $1: json array, $2: organization. What
--- arrived before now (`arrived_at`) stands in the history where it belongs.
+-- Stores inbound messages of one organization, in the order in which they came: the last has the time
+-- of now, so that none is newer than its `updated_at`. Their ids are derived from the provider's, so a
+-- redelivery meets its own row. $1: json array, $2: organization. What arrived before now (`arrived_at`)
+-- stands in the history where it belongs.
 WITH incoming AS MATERIALIZED (
-  SELECT *, coalesce(arrived_at, now()) + ordinality * interval '1 microsecond' AS created_at
+  SELECT *, coalesce(arrived_at, now())
+    - (count(*) OVER () - ordinality) * interval '1 microsecond' AS created_at
   FROM ROWS FROM (json_to_recordset($1::json) AS (
     id uuid, channel text, from_address text, to_address text, lead_id uuid, client_id uuid,
     conversation_id uuid, subject text, body text, html_body text, attachments jsonb,

@@ -9,11 +9,12 @@
 -- waited for, locked rows are skipped, too (store/reports.py).
 -- $1: json array of events.
 WITH incoming AS MATERIALIZED (
-  SELECT DISTINCT ON (organization_id, message_id, id) * FROM json_to_recordset($1::json) AS i (
+  SELECT DISTINCT ON (organization_id, message_id, id) *
+  FROM ROWS FROM (json_to_recordset($1::json) AS (
     organization_id uuid, message_id uuid, id uuid, type text, status text,
     occurred_at timestamptz, source text, external_id text, error_code text, error_message text,
     detail jsonb, provider jsonb
-  )
+  )) WITH ORDINALITY
   ORDER BY organization_id, message_id, id, occurred_at
 ), target AS MATERIALIZED (
   SELECT m.organization_id, m.id, m.status, m.channel, m.created_at, m.sent_at, m.delivered_at,
@@ -29,6 +30,10 @@ WITH incoming AS MATERIALIZED (
   SELECT i.organization_id, i.message_id, i.id, i.type, i.status, coalesce(i.occurred_at, now()),
     i.source, i.detail
   FROM incoming i JOIN target t ON t.organization_id = i.organization_id AND t.id = i.message_id
+  -- Each gets a later `recorded_at`, by which they are listed. Providers tell whole seconds: of one
+  -- moment first what comes first, and last what gives no status, such as a click.
+  ORDER BY i.message_id, coalesce(i.occurred_at, now()), i.status IS NULL,
+    gateway.status_rank(i.status), i.ordinality
   ON CONFLICT DO NOTHING
   RETURNING organization_id, message_id, id, occurred_at
 ), fresh AS MATERIALIZED (

@@ -54,8 +54,11 @@ LEFT JOIN LATERAL (
 WHERE m.organization_id = $1 AND m.id = $2;
 
 -- name: retries
+-- What was sent in place of message $2, without what a test key sent again: nobody gets that.
 SELECT id, created_at, coalesce(status, 'pending') AS status FROM messages
-WHERE organization_id = $1 AND retry_of = $2 ORDER BY created_at, id LIMIT 20;
+WHERE organization_id = $1 AND retry_of = $2
+  AND metadata #> '{provider,test}' IS DISTINCT FROM 'true'
+ORDER BY created_at, id LIMIT 20;
 
 -- name: by_id
 -- $1: organization, or null for all that the caller can see. $2: ids.
@@ -69,6 +72,12 @@ SELECT organization_id, id, channel, direction, from_address, to_address, status
 FROM messages
 WHERE ($1::uuid IS NULL OR organization_id = $1) AND external_id = ANY ($2::text[])
 ORDER BY created_at DESC, id DESC LIMIT 20;
+
+-- name: external_id
+-- Which of the forms $2, the likeliest first, is the provider's id of a message.
+SELECT external_id FROM messages
+WHERE organization_id = $1 AND external_id = ANY ($2::text[])
+ORDER BY array_position($2::text[], external_id) LIMIT 1;
 
 -- name: by_address
 -- The latest messages with whoever has one of the addresses $2, on all channels. One lookup for each

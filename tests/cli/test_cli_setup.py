@@ -27,6 +27,10 @@ SID = "AC" + "0" * 32
 TOKEN = "f" * 32
 SECRET = "a secret of thirty-two characters or more"
 GOING_ON = {"demo", "web", "worker", "simulator"}
+MESSAGE = """
+INSERT INTO messages (organization_id, channel, direction, from_address, to_address, body)
+VALUES ($1, 'sms', 'outbound', '+15551230001', '+447700900123', 'Hello') RETURNING id
+"""
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -287,28 +291,51 @@ async def _organization(clerk: Clerk) -> str:
     return org
 
 
+async def complaint(shell: Shell, redirected: str, *command: str) -> str:
+    """The one line that a command says whose standard output is redirected."""
+    words = f'exec "$@" {redirected}', "sh", sys.executable, "-m", "gateway"
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", *words, *command),
+        env={**shell.environment, "PYTHONPATH": str(ROOT)},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await process.communicate()
+    done = Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
+    return done.complaint
+
+
 async def test_a_key_that_cannot_be_shown(shell: Shell) -> None:
     """Where standard output is full, or closed, one line says that the key is made and how it is
     revoked, and the exit code is 1."""
     org = (await shell.clerk().run("org", "create", "Clinic", "--json")).json["id"]
-
-    async def complaint(redirected: str, *more: str) -> str:
-        words = f'exec "$@" {redirected}', "sh", sys.executable, "-m", "gateway"
-        process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", *words, "key", "create", "--org", org, *more),
-            env={**shell.environment, "PYTHONPATH": str(ROOT)},
-            stdout=PIPE,
-            stderr=PIPE,
-        )
-        out, err = await process.communicate()
-        done = Done(words=words, code=process.returncode or 0, out=out.decode(), err=err.decode())
-        return done.complaint
-
-    full, closed = await asyncio.gather(complaint(">/dev/full", "--json"), complaint(">&-"))
+    create = "key", "create", "--org", org
+    full = await complaint(shell, ">/dev/full", *create, "--json")
+    closed = await complaint(shell, ">&-", *create)
 
     for said, why in ((full, "No space left on device"), (closed, "it is closed")):
         assert why in said
         assert "revoke this one with DELETE /v1/api-keys/" in said
+
+
+async def test_what_cannot_be_shown(shell: Shell, database: str, tmp_path: Path) -> None:
+    """Where standard output is full, every command says so in one line, and its exit code is 1."""
+    clerk, ada = shell.clerk(), "ada@example.com"
+    org = (await clerk.run("org", "create", "Clinic", "--json")).json["id"]
+    await clerk.run("staff", "create", "--org", org, "--email", ada)
+    connection = await asyncpg.connect(database)
+    message_id = await connection.fetchval(MESSAGE, UUID(org))
+    await connection.close()
+    for command in (
+        ("--help",),
+        ("--version",),
+        ("staff", "link", "--email", ada),
+        ("replay", "--dry-run"),
+        ("migrate", "up"),
+        ("export-supabase", str(tmp_path)),
+        ("why", str(message_id)),
+    ):
+        assert "No space left on device" in await complaint(shell, ">/dev/full", *command), command
 
 
 async def test_staff_and_their_token(shell: Shell) -> None:
@@ -377,6 +404,7 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
         (*adding, "twilio"): "account_sid",
         (*adding, "twilio", "--set", "auth_token"): "auth_token",
         (*adding, "twilio", "--set", "=x"): "=x",
+        (*adding, "twilio", "--set", "region=ie1", "region=us1"): "region is given twice",
         (*adding, "twilio", "--set", "auth_token=@no-such-file"): "no-such-file",
         (*adding, "fax"): "fax",
         ("sender", "add", "--account", nobody, "--channel", "sms", "--address", "+1555"): nobody,
@@ -396,11 +424,14 @@ async def test_mistakes_are_one_line(shell: Shell) -> None:
     done = [await clerk.run(*words, "--json") for words in cases]
     unset = await clerk.run(*adding, "twilio", GATEWAY_SECRET_KEYS="")
     bad_variable = await clerk.run(*sending, "--var", "x", GATEWAY_API_KEY="gw_live_x")
+    two_names = "--var", "name=Ada", "--var", "name=Eve"
+    twice = await clerk.run(*sending, *two_names, GATEWAY_API_KEY="gw_live_x")
 
     for one, expected in zip(done, cases.values(), strict=True):
         assert expected in one.complaint, one
     assert unset.complaint.startswith("GATEWAY_SECRET_KEYS: ")
     assert "--var" in bad_variable.complaint
+    assert "--var name is given twice" in twice.complaint
 
 
 @pytest.mark.parametrize("path", ["", "/prefix"])

@@ -57,6 +57,12 @@ LOOK_UPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], set[str]]] = {
         (*CALLER, "service_role"),
         {"idx_messages_external_id"},
     ),
+    "the form of a provider's id": (
+        "external_id",
+        (ORG, "'{<SM30>,SM30}'"),
+        CALLER,
+        {"idx_messages_external_id"},
+    ),
     "a provider's id in all organizations": (
         "by_external_id",
         ("NULL", "'{SM30,SM60}'"),

@@ -22,9 +22,12 @@ from gateway.cli import app
 from gateway.config import Settings
 from gateway.media import files
 from gateway.observability.metrics import Metrics
+from gateway.outside.public import PORTS
 from gateway.receive.errands import Patience
 from gateway.registry import PROVIDERS
 from gateway.shapes import options
+from gateway.shapes.base import URL_CHARACTERS
+from gateway.shapes.templates import SOURCE_CHARACTERS
 from gateway.simulator import build_simulator, plan
 from gateway.simulator.plan import PlanBody
 from gateway.subscriptions import delivering, sending
@@ -151,6 +154,9 @@ def test_every_limit_is_right(operating: str) -> None:
         f"{hooks._MAX_MAIL // mib} MiB",
         f"{email.ATTACHMENT_BYTES // mib} MiB",
         f"{files.MAX_BYTES // mib} MiB, {files.LIMITS.total:.0f} s",
+        f"at port {', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}",
+        f"{URL_CHARACTERS:,} characters; {attachments._SAID_BYTES // 1024} KiB",
+        f"{SOURCE_CHARACTERS:,} characters; {email.SUBJECT_CHARACTERS}",
         *(f"{_SHOWN[name]} {most}" for name, most in attachments._MOST.items() if most),
         f"SMS {sms.CHARACTERS:,} characters",
         f"WhatsApp {whatsapp.CHARACTERS:,}",

@@ -143,7 +143,7 @@ async def sent(recorder: Recorder, provider: str, message: Outbound) -> str:
         with pytest.raises(SendError) as raised:
             await half.send(account(provider, recorder.url), message, session, "https://x.example/")
     # A file that it cannot carry it refuses before it asks.
-    is_refused = bool(message.content.attachments) and raised.value.code == "attachments"
+    is_refused = bool(message.content.attachments) and raised.value.code == "no_files"
     assert recorder.text or is_refused, f"It asked nothing (has HELD all it needs?): {raised.value}"
     return recorder.text
 

@@ -126,7 +126,7 @@ def test_every_text_is_said_as_it_is(text: str) -> None:
         ("Hi", CallPlan(play="https://[a/x"), "call.play"),
         ("Hi", CallPlan(play="https://a.org/a b"), "call.play"),
         ("Hi", CallPlan(play="https://a.org\\@b.org/"), "call.play"),
-        ("Hi", CallPlan(play="https://a.org/" + "x" * 2000), "call.play"),
+        ("Hi", CallPlan(play="https://a.org/" + "x" * 3950), "body"),
     ],
 )
 def test_what_cannot_be_said(text: str, plan: CallPlan | None, field: str) -> None:
@@ -158,6 +158,8 @@ def test_a_text_that_is_too_long_says_how_long() -> None:
         "a call can have at most 4000."
     )
     assert len(said("x" * (CHARACTERS - 32))) == CHARACTERS
+    with pytest.raises(ContentError, match=r"^With the URL that is played the text makes "):
+        compose("x" * 2000, CallPlan(play="https://a.org/" + "x" * 2000))
 
 
 @pytest.mark.parametrize("digit", "0123456789*#")

@@ -81,7 +81,8 @@ async def test_a_second_change(gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_in_their_order(gateway: Gateway, ask: Ask) -> None:
-    """What somebody wrote in one request of the provider's stands in the order in which it came."""
+    """What somebody wrote in one request of the provider's stands in the order in which it came,
+    and none of it was changed before it was there."""
     account = await connect(gateway, "meta", Channel.WHATSAPP)
     said = [whatsapp_text(f"{n}", wamid=f"wamid.{n}", sender=PHONE[1:]) for n in range(12)]
     await from_meta(gateway, account, whatsapp_post(whatsapp_value(*said)))
@@ -89,6 +90,7 @@ async def test_in_their_order(gateway: Gateway, ask: Ask) -> None:
     assert [f"{n}" for n in reversed(range(12))] == [row["body"] for row in await inbound_of(ask)]
     (talk,) = (await ask("GET", "/v1/conversations")).body["data"]
     assert ("11", 12) == (talk["last_message"]["body"], talk["unread_count"])
+    assert 0 == await gateway.count("messages WHERE updated_at < created_at")
 
 
 async def test_many_requests_at_once(gateway: Gateway, ask: Ask) -> None:

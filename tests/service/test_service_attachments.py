@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from channels.model import Channel
+from gateway.shapes.base import URL_CHARACTERS
 from tests.cli.shell import until
 from tests.service.test_service_rules_of_others import TRIGGER, as_crm
 from tests.service.wires import (
@@ -88,6 +90,10 @@ async def test_inline(gateway: Gateway, ask: Ask, api: Api) -> None:
     assert 404 == (await ask("GET", path, key=gateway.b.key)).status
 
     await step(api.worker(gateway))
+    # Once more, as it was shown while PUBLIC_URL was another: it is not fetched from there.
+    await send(ask, "email", ADA, **MAIL, attachments=[{"url": f"http://127.0.0.1:8080{path}"}])
+    await step(api.worker(gateway))
+    assert 2 == len(api.asked)
     (file,) = api.last["attachments"]
     assert (PDF, "Rechnung März.pdf", "application/pdf") == (
         base64.b64decode(file["content"]),
@@ -119,6 +125,9 @@ CANNOT_GO: list[tuple[str, list[Any], str]] = [
     ("email", [inline(b"MZ", "bill.exe")], "attachments"),
     ("email", [inline(b"x") | {"content_type": "text/html\r\nX-Y: z"}], "attachments"),
     ("email", [inline(b"x")] * 21, "attachments"),
+    ("sms", [{"url": "https://x.example/a", "filename": '../../etc/pa"ss'}], "attachments"),
+    ("whatsapp", [inline(b"x", "a\r\nb.pdf")], "attachments"),
+    ("whatsapp", [{"url": "https://x.example/a", "filename": "x" * 256}], "attachments"),
     ("call", [inline(b"x")], "attachments"),
     ("whatsapp", [inline(b"x")] * 2, "attachments"),
 ]  # fmt: skip
@@ -138,19 +147,67 @@ async def test_refused_by_name(gateway: Gateway, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}",
-                                  "169.254.169.254", "0x7f000001:{port}", "10.0.0.1"])  # fmt: skip
+                                  "169.254.169.254", "0x7f000001:{port}", "10.0.0.1",
+                                  "files.example:9443"])  # fmt: skip
 async def test_internal_address(gateway: Gateway, ask: Ask, api: Api, host: str) -> None:
-    """A URL that leads inside is not fetched: the message has failed, and says why."""
+    """A mail's URL that leads inside, or to a port where nothing is fetched, is refused and says
+    why; where another program has stored it, the message has failed, and says so."""
     await connect(gateway, "sendgrid", Channel.EMAIL)
     port = urlsplit(api.url).port
     url = f"http://{host.format(port=port)}/secret"
-    sent = await send(ask, "email", ADA, **MAIL, attachments=[{"url": url, "filename": "a.pdf"}])
+    mail = {"channel": "email", "to": ADA, **MAIL, "attachments": [{"url": url}]}
+    refused = await ask("POST", "/v1/messages", mail)
+    checked = (await ask("POST", "/v1/messages/check", mail)).body
+    why = refused.fields()["attachments.0.url"]
+    assert (422, False) == (refused.status, checked["ok"])
+    assert why.startswith("is never fetched: its URL ")
+    assert [{"field": "attachments.0.url", "message": why}] == checked["errors"]
+
+    sent = await send(ask, "email", ADA, **MAIL)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET attachments = jsonb_build_array(jsonb_build_object("
+            "'url', $1::text, 'filename', 'a.pdf'))",
+            url,
+        )
     await step(api.worker(gateway))
     row = await row_of(ask, sent)
 
     assert [] == api.asked
     assert ("failed", "attachment") == (row["status"], row["error_code"])
     assert row["error_message"].startswith("a.pdf: ")
+
+
+def signed(bucket: str, characters: int = URL_CHARACTERS) -> str:
+    """A URL as a store signs one for a session: most of it is chance."""
+    start = f"https://{bucket}.s3.example/x.pdf?X-Amz-Security-Token="
+    return (
+        start + base64.urlsafe_b64encode(os.urandom(characters))[: characters - len(start)].decode()
+    )
+
+
+async def test_signed_urls(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """URLs of thousands of characters are sent as they are, as many as a message may have files,
+    or refused before they are stored: those that are too long, or too much together."""
+    await connect(gateway, "twilio", Channel.CALL)
+    await connect(gateway, "sendgrid", Channel.EMAIL)
+    urls = [signed(f"b{n}") for n in range(10)]
+    to = "+447700900123"
+    sent = await send(ask, "sms", to, body="x", attachments=[{"url": url} for url in urls])
+    api.says(201, {"sid": "SM1", "status": "queued"})
+    await step(api.worker(gateway))
+    assert urls == api.last["MediaUrl"]
+    assert "sent" == (await row_of(ask, sent))["status"]
+
+    call = {"channel": "call", "to": to, "options": {"play": signed("b", 3000)}}
+    assert 202 == (await ask("POST", "/v1/messages", call)).status
+    mail = {"channel": "email", "to": ADA} | MAIL
+    for files, field in (
+        ([{"url": signed("b") + "x"}], "attachments.0.url"),
+        ([{"url": signed(f"b{n}")} for n in range(13)], "attachments"),
+    ):
+        refused = await ask("POST", "/v1/messages", mail | {"attachments": files})
+        assert (422, {field}) == (refused.status, set(refused.fields()))
 
 
 async def test_stolen_file(gateway: Gateway, ask: Ask, api: Api) -> None:

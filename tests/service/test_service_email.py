@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from channels.model import Channel
 from tests.service.wires import (
@@ -205,15 +206,20 @@ async def test_in_reply_to(gateway: Gateway, ask: Ask, api: Api) -> None:
 
 
 async def test_lost_answer(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
-    """SendGrid cannot be asked: a lost answer stays unknown, is never sent again, and a report
-    moves it on."""
+    """SendGrid cannot be asked, and the log does not say that it will be: a lost answer stays
+    unknown, is never sent again, and a report moves it on."""
     api.says(502)
     sent = await send(ask, "email", ADA, subject="Hi", body="Hello")
     worker = api.worker(gateway, ask_every=0)
-    for _ in range(4):
-        await step(worker)
+    with capture_logs() as logs:
+        for _ in range(4):
+            await step(worker)
     row = await row_of(ask, sent)
     assert (1, "unknown", None) == (len(api.asked), row["status"], row["external_id"])
+    assert [
+        "answer lost, and the provider cannot be asked",
+        "nobody can be asked: it is unknown until a report tells",
+    ] == [line["event"] for line in logs if line["log_level"] == "warning"]
     assert 0 == await gateway.count("gateway.queue")
 
     told = {"event": "delivered", "email": ADA, "timestamp": 1790000000, "sg_event_id": "e1",
@@ -262,6 +268,20 @@ async def test_reports(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> N
     refused = await ask("POST", "/v1/messages", {"channel": "email", "to": ADA.upper(),
                         "subject": "x", "body": "y"})  # fmt: skip
     assert {"to"} == set(refused.fields())
+
+
+async def test_reports_of_one_second(gateway: Gateway, ask: Ask, api: Api, account: UUID) -> None:
+    """SendGrid tells whole seconds, and a second's events in any order: each follows what it has
+    to."""
+    sent = await send(ask, "email", ADA, subject="Hi", body="Hello")
+    await step(api.worker(gateway))
+    common = {"email": ADA, "timestamp": 1790000000, "sg_message_id": "sg-1.f"}
+    words = ["click", "open", "delivered", "processed"]
+    told = [{**common, "event": word, "sg_event_id": word} for word in words]
+    await from_sendgrid(gateway, account, told)
+    events = (await ask("GET", f"/v1/messages/{sent['id']}/events")).body["data"]
+
+    assert words == [event["type"] for event in events[:4]]
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ import aiohttp
 import asyncpg
 import jwt
 import pytest
-import time_machine
 from aiohttp.test_utils import TestServer
 
 from gateway.app import build_app
+from gateway.live import hub
 from gateway.store import reports
 from gateway.store.reports import Event, event_id
 from gateway.web.services import SERVICES
@@ -263,18 +263,36 @@ async def test_who_may_read_no_more_is_cut(gateway: Gateway) -> None:
         assert status == (await gateway.ask("GET", "/v1/events", key=used)).status
 
 
-async def test_a_stream_ends_with_its_token(gateway: Gateway) -> None:
-    """A token that has expired reads no further; a check with nobody there is none."""
+async def test_who_may_read_no_more_is_cut_in_seconds(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process cuts a revoked key as soon as it hears of that, and whoever is dismissed within
+    five seconds."""
+    async with (
+        another(gateway) as (url, _),
+        reading(gateway, url=url) as key,
+        reading(gateway, gateway.a.member, url=url) as staff,
+    ):
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE auth_users SET is_active = false WHERE role = 'member'")
+        async with asyncio.timeout(5):
+            assert "its key is revoked, or its reader is no active staff" == await ended(staff)
+        monkeypatch.setattr(hub, "_CHECK", 60.0)
+        await asyncio.sleep(4)  # no look of its own is under way any more
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE gateway.api_keys SET revoked_at = now()")
+        async with asyncio.timeout(2):
+            assert "its key is revoked, or its reader is no active staff" == await ended(key)
+
+
+async def test_a_stream_ends_with_its_token(gateway: Gateway, ask: Ask) -> None:
+    """A token that has expired reads no further, without a look at the database."""
     claims = jwt.decode(gateway.a.owner, options={"verify_signature": False})
-    end = int(time.time()) + 300
-    soon = token(claims["sub"], exp=end)
-    async with another(gateway) as (url, live):
-        await live.check()
-        async with reading(gateway, soon, url=url) as reader:
-            await live.check()
-            assert await reader.nothing(0.1)
-            with time_machine.travel(end):
-                await live.check()
+    soon = token(claims["sub"], exp=int(time.time()) + 3)
+    async with reading(gateway, soon) as reader:
+        sent = await send(ask)
+        assert sent == (await reader.next()).data["data"]["id"]
+        async with asyncio.timeout(4):
             assert "its token has expired" == await ended(reader)
 
 

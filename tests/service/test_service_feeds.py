@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from gateway.live import hub
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
 from gateway.store.database import ApiKey
@@ -29,6 +30,12 @@ def render(_name: str, _at: datetime, row: Row) -> bytes:
     if row["body"] == "odd":
         raise ZeroDivisionError
     return str(row["body"]).encode()
+
+
+@pytest.fixture(autouse=True)
+def nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads here is somebody whom the database does not know."""
+    monkeypatch.setattr(hub, "_CHECK", 600.0)
 
 
 def caller_of(tenant: Tenant) -> ApiKey:

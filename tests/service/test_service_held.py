@@ -154,7 +154,7 @@ async def test_outcomes_beside_a_message_that_is_held(gateway: Gateway, provider
     async with asyncio.TaskGroup() as together, held(gateway, CHANGE_MESSAGE, first.body["id"]):
         for n, message in enumerate((first, second)):
             entry = claimed[message.body["id"]]
-            together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}")))
+            together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}"), 0.0))
 
         async def is_sent() -> bool:
             return bool((await row_of(gateway, second))["status"] == "sent")

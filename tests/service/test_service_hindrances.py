@@ -290,7 +290,7 @@ async def test_an_outcome_that_a_trigger_waits_with(gateway: Gateway, provider: 
 
     async with asyncio.TaskGroup() as together, counting(gateway, gateway.a):
         for n, entry in enumerate(claimed):
-            together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}")))
+            together.create_task(outcomes.sent(entry, Sent(external_id=f"SM{n}"), 0.0))
 
         async def is_sent() -> bool:
             return await statuses(gateway, gateway.b) == ["sent"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -408,6 +409,17 @@ async def test_cancel(ask: Ask) -> None:
     assert {"id", "type", "status", "occurred_at", "recorded_at", "source", "detail"} == set(
         events.body["data"][0]
     )
+
+
+async def test_cancel_at_once(ask: Ask) -> None:
+    """Of several that cancel a message at the same moment one does, and the others are told so."""
+    sent = (await ask("POST", "/v1/messages", SMS | {"send_at": "2090-01-01T00:00:00Z"})).body
+    path = f"/v1/messages/{sent['id']}/cancel"
+    answers = await asyncio.gather(*(ask("POST", path) for _ in range(8)))
+    late = [answer.body["detail"] for answer in answers if answer.status == 409]
+
+    assert 7 == len(late)
+    assert all(said.startswith("This message is canceled:") for said in late)
 
 
 async def test_retry_of_a_pending_message(ask: Ask) -> None:

@@ -141,6 +141,14 @@ def test_null_is_described_where_it_is_accepted(document: dict[str, Any]) -> Non
     assert not any("default" in schemas[shape]["properties"][name] for shape, name in refused)
 
 
+async def test_parts_of_a_file(document: dict[str, Any]) -> None:
+    """A file may be asked for in parts: with which header, and what is answered, is described."""
+    described = document["paths"]["/v1/media/{id}"]["get"]
+
+    assert {"200", "206", "416"} < set(described["responses"])
+    assert "Range" in {each["name"] for each in described["parameters"]}
+
+
 class References(HTMLParser):
     """Everything that a page loads."""
 

@@ -57,6 +57,29 @@ async def test_filters(ask: Ask) -> None:
         assert expected == await found(query), query
 
 
+async def test_external_ids_however_they_are_written(gateway: Gateway, ask: Ask) -> None:
+    """A Message-ID is found with its angle brackets, and an id of SendGrid's with what that
+    appends; a message whose id is written so is meant before one whose id is a part of that."""
+    sent = [(await ask("POST", "/v1/messages", SMS | {"body": f"{n}"})).body for n in range(4)]
+    ids = ("a1@mail.example", "sg-1", "sg-2", "sg-2.recvd")
+    async with gateway.database.as_service() as db:
+        for row, external_id in zip(sent, ids, strict=True):
+            await db.execute(
+                "UPDATE messages SET external_id = $2 WHERE id = $1", UUID(row["id"]), external_id
+            )
+    for given, n in (
+        ("a1@mail.example", 0),
+        ("%3Ca1@mail.example%3E", 0),
+        ("sg-1.recvd-7f-1", 1),
+        ("sg-2.recvd", 3),
+        ("sg-2.recvd&q=3", 3),
+    ):
+        found = (await ask("GET", f"/v1/messages?external_id={given}")).body["data"]
+        assert [sent[n]["id"]] == [row["id"] for row in found], given
+    lines = (await ask("GET", "/v1/messages/export?format=jsonl&external_id=%3Csg-1%3E")).body
+    assert sent[1]["id"] in str(lines)
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -102,7 +102,9 @@ async def test_mails_taken_together(gateway: Gateway, ask: Ask, api: Api) -> Non
         await holding.execute(lock, first)
         recording = asyncio.gather(
             *(
-                outcomes.sent(claimed[to], Sent(external_id=to, detail={"message_id": f"1{to}"}))
+                outcomes.sent(
+                    claimed[to], Sent(external_id=to, detail={"message_id": f"1{to}"}), 0.0
+                )
                 for to in (last, first)
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.live import hub
 from gateway.live.events import LiveEvent, event_name
 from gateway.live.hub import Live
 from gateway.live.subscription import EndedError, Subscription
@@ -29,6 +31,12 @@ from tests.cli.shell import free_port
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 CALLER = ApiKey(id=UUID(int=1), organization_id=UUID(int=2), is_test=False)
+
+
+@pytest.fixture(autouse=True)
+def nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads here is somebody whom the database does not know."""
+    monkeypatch.setattr(hub, "_CHECK", 600.0)
 
 
 def snapshot(done: set[int], running: set[int]) -> Snapshot:
@@ -218,6 +226,26 @@ async def test_what_was_missed_comes_first() -> None:
     assert ([event(2)], place(2)) == (await subscription.next(1), subscription.position)
     assert ([event(4)], place(5)) == (await subscription.next(1), subscription.position)
     assert ([event(6)], place(6)) == (await subscription.next(1), subscription.position)
+
+
+async def test_nothing_comes_once_the_time_is_over() -> None:
+    """What is read, pushed or waited for when a token expires does not come any more."""
+
+    async def missed(_: Position) -> Any:
+        await asyncio.sleep(0.2)
+        return [event(2)], place(2), False
+
+    def brief(**given: Any) -> Subscription:
+        return Subscription(CALLER, place(1), expires_at=time.time() + 0.1, **given)
+
+    with pytest.raises(EndedError, match="its token has expired"):
+        await brief(missed=missed).next(60)
+    waiting, pushed = brief(missed=missed, places=asyncio.Semaphore(0)), brief()
+    pushed.push([event(2)], place(2))
+    assert [] == await waiting.next(60)
+    for subscription in (waiting, pushed):
+        with pytest.raises(EndedError, match="its token has expired"):
+            await subscription.next(60)
 
 
 @asynccontextmanager

@@ -202,6 +202,7 @@ def test_no_text_says_two_things() -> None:
         ("whatsapp", None, "131026", "not on WhatsApp", "another way"),
         ("sms", "twilio", "expired", "not sent in time", "still matters"),
         ("sms", "twilio", "no_sender", "turned off", "administrator"),
+        ("sms", "twilio", "no_files", "carries no files", "without the file"),
         ("sms", "twilio", "timeout", "connection to the provider", "Send it again"),
         ("sms", "twilio", "unreadable", "could not be understood", "Send it again"),
         ("email", "sendgrid", "http-401", "access to SendGrid", "credentials"),

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from channels.model import Status
 from gateway.why import Other, explain, outbound
 from tests.why.told import NOW, OTHER, ago, event, queued, said, story
 from webhooks.model import Reason
@@ -434,6 +435,14 @@ def test_test_key() -> None:
     assert "not for tests" in str(advice)
     failed = said(status="failed", error_code="expired", metadata={"provider": {"test": True}})
     assert "not for tests" in str(failed[1])
+
+
+@pytest.mark.parametrize("status", [None, *(each for each in Status if each != "received")])
+def test_test_key_in_every_state(status: str | None) -> None:
+    """Whatever became of a message of a test key, it says that nobody gets it."""
+    text, _ = said(status=status, metadata={"provider": {"test": True}}, **about(queued=queued()))
+
+    assert "It is a test: nobody gets it." in text or "and nobody got it." in text
 
 
 # Ended

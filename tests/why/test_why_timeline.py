@@ -286,6 +286,18 @@ def test_whole_seconds() -> None:
     ]
 
 
+def test_one_second() -> None:
+    """What a provider tells of one second stands in the order in which it happened, whichever
+    report came first."""
+    words = {"read": "read", "delivered": "delivered", "sent": "sent"}
+    reports = [event(word, status, source="meta", at=NOW) for word, status in words.items()]
+    for number, report in enumerate(reports):
+        report["recorded_at"] = NOW + timedelta(milliseconds=400 * number)
+    found = steps(*reports, channel="whatsapp", provider="meta")
+
+    assert ["sent", "delivered", "read"] == [step.detail["type"] for step in found]
+
+
 def test_details_are_few() -> None:
     """What a provider tells beside is bounded."""
     many: dict[str, Any] = {f"n{n}": n for n in range(90)}

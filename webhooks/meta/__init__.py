@@ -14,7 +14,6 @@ import hmac
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from channels.model import Account, Channel, Status
@@ -35,7 +34,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
-from webhooks.values import read_object
+from webhooks.values import in_query, read_object
 
 EVENTS: Final = ("events",)
 SECRETS: Final = ("app_secret", "app_secret_secondary")
@@ -77,20 +76,10 @@ def _verify_handshake(request: WebhookRequest, account: Account) -> None:
     token = account.credentials.get("verify_token")
     if not token:
         raise InvalidSignature("The account has no verify token.")
-    given = _query(request, "hub.verify_token").encode(errors="replace")
+    given = in_query(request.url, "hub.verify_token").encode(errors="replace")
     is_right = hmac.compare_digest(token.encode(), given)
-    if not is_right or _query(request, "hub.mode") != "subscribe":
+    if not is_right or in_query(request.url, "hub.mode") != "subscribe":
         raise InvalidSignature("The verify token is not that of this account.")
-
-
-def _query(request: WebhookRequest, name: str) -> str:
-    """A parameter of the URL, empty where it is missing or stands there twice."""
-    _, _, query = request.url.partition("?")
-    try:
-        values = parse_qs(query.partition("#")[0], max_num_fields=100).get(name, [])
-    except ValueError:
-        return ""
-    return values[0] if len(values) == 1 else ""
 
 
 def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
@@ -254,6 +243,6 @@ def reply(
 ) -> Reply:
     """Meta's expected answer: 200, and to a handshake its challenge as it came."""
     if request.method == "GET":
-        challenge = _query(request, "hub.challenge")
+        challenge = in_query(request.url, "hub.challenge")
         return Reply(status=200, content_type="text/plain", body=challenge)
     return Reply(status=200)

@@ -33,11 +33,11 @@ from webhooks.twilio.parameters import (
     bare,
     detail,
     first,
-    in_query,
     message_id,
     sid,
 )
 from webhooks.twilio.prices import price_question
+from webhooks.values import in_query
 
 # WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
 WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
@@ -159,8 +159,7 @@ def gather(given: Given, url: str) -> list[WebhookEvent]:
     Also where an inbound call goes on once its message is left.
     """
     digits = given.get("Digits", "").strip()[:64]
-    asked = in_query(url, "confirm")
-    word = "confirmed" if digits and asked == [digits] else "digits"
+    word = "confirmed" if digits and in_query(url, "confirm") == digits else "digits"
     left: list[WebhookEvent] = []
     if _is_inbound(given, otherwise=False):
         word, left = "recorded", _left(given)
@@ -187,9 +186,7 @@ def reply(request: WebhookRequest, account: Account) -> str:
     """What is said next to somebody on the phone."""
     if request.event == "gather":
         asked = {name: in_query(request.url, name) for name in ("voice", "language")}
-        return goodbye(
-            account.settings, {n: each[0] for n, each in asked.items() if len(each) == 1}
-        )
+        return goodbye(account.settings, {n: each for n, each in asked.items() if each})
     path = request.url.partition("?")[0].partition("#")[0]
     recording_url, transcription_url, action_url = (
         sibling(path, event) + RETRIES for event in ("recording", "transcription", "gather")

@@ -7,16 +7,14 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from webhooks.model import WebhookRequest
-from webhooks.values import fitted, our_id, read_object, stored
+from webhooks.values import fitted, in_query, our_id, read_object, stored
 
 FORM = "application/x-www-form-urlencoded"
 DETAILS, DETAIL_CHARACTERS = 40, 1000
-# One parameter in which nothing is encoded, as in the callback URLs that we give.
-_PLAIN = re.compile(r"[\w-]+=[\w-]+", re.ASCII)
 
 Given = Mapping[str, str]
 
@@ -80,21 +78,7 @@ def is_form(request: WebhookRequest) -> bool:
 
 def message_id(url: str) -> UUID | None:
     """Our id of the message, that the callback URL carries."""
-    values = in_query(url, "message_id")
-    return our_id(values[0]) if len(values) == 1 else None
-
-
-def in_query(url: str, name: str) -> list[str]:
-    """The values of a parameter in a URL's query; none where the query is no query of ours."""
-    _, _, query = url.partition("?")
-    query, _, _ = query.partition("#")
-    if _PLAIN.fullmatch(query):
-        given, _, value = query.partition("=")
-        return [value] if given == name else []
-    try:
-        return parse_qs(query, max_num_fields=100).get(name, [])
-    except ValueError:
-        return []
+    return our_id(in_query(url, "message_id"))
 
 
 def first(given: Given, *names: str) -> str:
