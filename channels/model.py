@@ -181,12 +181,14 @@ _LONGEST_ID: Final = 1000
 class Sent:
     """The provider took the message: its id for it, what else it told, and what became of it.
 
-    `told` is empty where that is nothing more than that it has the message.
+    `told` is empty where that is nothing more than that it has the message. `may_differ`: this
+    one of a list may say something else, because its text is not shown, or in another form.
     """
 
     external_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     told: tuple[Told, ...] = ()
+    may_differ: bool = False
 
     @property
     def has_id(self) -> bool:

@@ -5,6 +5,7 @@ The alphabets: https://www.etsi.org/deliver/etsi_ts/123000_123099/123038/
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -65,6 +66,14 @@ def compose(text: str, attachments: Sequence[Attachment] = ()) -> Content:
     for each in attachments:
         filenames.check(each.filename)
     return Content(body=text, attachments=tuple(attachments))
+
+
+def letters(text: str) -> str:
+    """Letters, digits and pictures, which stay as they are where a provider writes a text as GSM-7
+    has it: no quotation marks, dashes, blanks."""
+    kept = ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd", "Nl", "No", "So")
+    whole = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in whole if unicodedata.category(letter) in kept)
 
 
 def _too_long(characters: int) -> ContentError:

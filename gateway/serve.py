@@ -31,6 +31,7 @@ from gateway.outside.download import Downloader
 from gateway.outside.posting import Poster
 from gateway.receive.errands import Errands
 from gateway.receive.receiving import Receiving
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.registry import PROVIDERS
 from gateway.store.database import Database
 from gateway.subscriptions.delivering import Deliveries
@@ -188,6 +189,7 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
                 errands,
                 falling_back,
                 Deliveries(database, vault, poster, metrics),
+                UnmatchedReports(database, metrics),
                 direct,
                 settings.worker_concurrency,
             )

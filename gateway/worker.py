@@ -61,6 +61,7 @@ class Worker:
         errands: Errands,
         falling_back: FallingBack,
         deliveries: Deliveries,
+        unmatched: UnmatchedReports,
         direct_url: str,
         concurrency: int,
         *,
@@ -87,7 +88,7 @@ class Worker:
         self._seen: frozenset[int] | None = None
         self._missed: frozenset[int] | None = None
         self._quarantine = Quarantine(database, dispatching.claim)
-        self._unmatched = UnmatchedReports(database)
+        self._unmatched = unmatched
         self._uses = TemplateUses(database)
 
     def stop(self) -> None:
@@ -204,8 +205,7 @@ class Worker:
 
     async def _claim(self, limit: int, without: Sequence[UUID]) -> Turns:
         """What is due, or nothing while that cannot be had."""
-        # Until the others can see that this worker lives, they would take its claims for a dead
-        # worker's.
+        # Until others see that this worker lives, they would take its claims for a dead worker's.
         if not self._known_alive.is_set():
             return Turns()
         try:

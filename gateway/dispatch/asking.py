@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import aiohttp
 
+from channels import sms
 from channels.errors import CannotAsk, RefusedForNow, SendError
-from channels.model import Account
+from channels.model import Account, Channel, Outbound, Sent
 from gateway.dispatch.events import ids
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
@@ -18,7 +20,7 @@ from gateway.observability.logs import logger
 from gateway.registry import PROVIDERS
 from gateway.store import queue
 from gateway.store.database import Database
-from gateway.store.queue import Claimed
+from gateway.store.queue import Claimed, Twin
 from gateway.vault import VaultError
 
 _log = logger(__name__)
@@ -48,36 +50,45 @@ class Asking:
 
     async def ask(self, claimed: Claimed) -> None:
         """Ask the provider whether it has a message whose answer was lost."""
-        if claimed.provider is None or claimed.asked >= self._pace.most_questions:
+        if claimed.asked >= self._pace.most_questions:
             await self._outcomes.settled(claimed)
             _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
             return
+        if claimed.provider is None:
+            await self._outcomes.no_provider(claimed)
+            return
         # Measured before the list is read: a message that it lacks may arrive afterwards.
         age = claimed.attempt_age or 0.0
+        if (listed := await self._listed(claimed, age)) is not None:
+            await self._conclude(claimed, age, *listed)
+
+    async def _listed(self, claimed: Claimed, age: float) -> tuple[Outbound, list[Sent]] | None:
+        """The message and those like it that the provider took; None where it does not say."""
         # By this machine's clock, which the send half can compare with the provider's.
         ago = timedelta(seconds=max(age, claimed.open_for))
         since = datetime.now(UTC) - ago if age else claimed.created_at
         try:
             account = self._account(claimed)
-            found = await PROVIDERS[account.provider].send.find(
-                account,
-                await self._outbounds.make(claimed, account, with_files=False),
-                self._session,
-                since,
-            )
+            outbound = await self._outbounds.make(claimed, account, with_files=False)
+            send_half = PROVIDERS[account.provider].send
+            return outbound, await send_half.find(account, outbound, self._session, since)
         except CannotAsk as error:
             await self._outcomes.cannot_ask(claimed, error)
-            return
         except (SendError, VaultError) as error:
             _log.warning("the provider could not be asked", error=str(error), **ids(claimed))
             wait = min(self._pace.ask_every * (claimed.asked + 1), 300)
             if isinstance(error, RefusedForNow):
                 wait = max(wait, error.retry_after or 0.0)
             await self._outcomes.ask_again(claimed, wait)
-            return
+        return None
+
+    async def _conclude(
+        self, claimed: Claimed, age: float, outbound: Outbound, found: Sequence[Sent]
+    ) -> None:
+        """What follows from what the provider lists."""
         # After the list was read: whoever sent a message on it had claimed it before.
         async with self._database.as_service() as db:
-            twins = await queue.twins(db, claimed.organization_id, claimed.message_id)
+            others = await queue.twins(db, claimed.organization_id, claimed.message_id)
             listed = [sent for sent in found if sent.has_id]
             known = await queue.known_external_ids(db, [sent.external_id for sent in listed])
         free = [sent for sent in listed if sent.external_id not in known]
@@ -87,19 +98,51 @@ class Asking:
         is_sure = min(age, claimed.open_for) >= sure_after and claimed.open_for - age <= _SET_BACK
         # What was left out may be this message.
         is_sure = is_sure and len(listed) == len(found)
-        if twins.in_flight:
+        twins = _alike(others, outbound)
+        if any(twin.is_in_flight for twin in twins):
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return
+        # What is listed with our very text is not taken for one with another text, whosever it is:
+        # the person has got just what this one says.
+        if exact := [sent for sent in free if not sent.may_differ]:
+            free, twins = exact, _with_its_text(twins, outbound)
         # While the provider lists fewer than are open, reports, which name their message, may still
         # tell which is which: the listed one may belong to a twin whose worker has just died. Not
         # for ever, though: more twins may follow.
-        is_known = twins.youngest >= sure_after or age >= 2 * sure_after
-        may_adopt = len(free) >= twins.unresolved or (is_sure and is_known)
-        if free and not may_adopt:
-            await self._outcomes.ask_again(claimed, self._pace.ask_every)
-        elif free and await self._outcomes.adopted(claimed, free):
-            return
-        elif is_sure:
+        youngest = min((twin.age for twin in twins), default=0.0)
+        is_known = is_sure and (youngest >= sure_after or age >= 2 * sure_after)
+        are_all_listed = len(free) >= len(twins)
+        if not free and is_sure:
             await self._outcomes.not_there(claimed)
-        else:
+        elif not free or not (are_all_listed or is_known):
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
+        elif not are_all_listed and _differ(twins, outbound):
+            await self._outcomes.cannot_tell(claimed)
+        else:
+            # The first that was attempted is the first that is listed, as far as anybody knows.
+            earlier = list(takewhile(lambda each: each.message_id != claimed.message_id, twins))
+            if not await self._outcomes.adopted(claimed, free[len(earlier) :] or free):
+                await self._outcomes.ask_again(claimed, self._pace.ask_every)
+
+
+def _alike(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
+    """Those of which the provider may list what it lists of this one."""
+    content = outbound.content
+    if outbound.channel is Channel.CALL or content.template is not None:
+        return list(twins)  # it lists no text of ours
+    if outbound.channel is not Channel.SMS:
+        return _with_its_text(twins, outbound)
+    letters = sms.letters(content.body)
+    return [each for each in twins if sms.letters(each.body) == letters]
+
+
+def _with_its_text(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
+    """This one and those that say the same, but for blanks, which a provider may leave out."""
+    own, words = outbound.message_id, outbound.content.body.split()
+    return [each for each in twins if each.message_id == own or each.body.split() == words]
+
+
+def _differ(twins: Sequence[Twin], outbound: Outbound) -> bool:
+    """Whether it matters to the person which of them they have got."""
+    has_other_parts = any(each.has_other_parts for each in twins)
+    return has_other_parts or len(_with_its_text(twins, outbound)) < len(twins)

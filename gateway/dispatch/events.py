@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from channels.errors import OptedOut, Unreachable
+from channels.errors import OptedOut, Refused, Unreachable
 from channels.model import Channel, Sent, Status
 from gateway import addresses
 from gateway.consent import standing
@@ -67,6 +67,18 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
         Status.SENT,
         external_id=sent.external_id,
         provider=dict(sent.detail),
+    )
+
+
+def failed(claimed: Claimed, error: Refused) -> Event:
+    """It will never be sent."""
+    return event_of(
+        claimed,
+        "failed",
+        "failed",
+        Status.FAILED,
+        error_code=error.code,
+        error_message=error.message,
     )
 
 

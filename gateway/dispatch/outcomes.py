@@ -16,7 +16,7 @@ from channels.errors import (
 )
 from channels.model import Sent, Status
 from gateway.consent import inheriting
-from gateway.dispatch.events import event_of, ids, not_to_be_written_to
+from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.sizes import slowest_seconds
@@ -27,10 +27,11 @@ from gateway.registry import PROVIDERS
 from gateway.store import queue, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.queue import Claimed
-from gateway.store.reports import Event
 
 _log = logger(__name__)
 
+# What only reports can tell is asked about so many times as seldom, and so many times in all.
+_SELDOM, _LAST = 6, 10
 # So many leases after its own has ended, a worker that was away has told what it knows.
 _LATE = 2
 
@@ -81,7 +82,7 @@ class Outcomes:
                 theirs = await inheriting.of_all_theirs(db, claimed.organization_id, said)
                 await suppressions.change(db, claimed.organization_id, theirs)
 
-        await self._recording.note(claimed, [_failed(claimed, error)], suppress)
+        await self._recording.note(claimed, [failed(claimed, error)], suppress)
         _log.info("message failed", code=error.code, **ids(claimed))
 
     async def given_up(self, claimed: Claimed, error: Refused) -> None:
@@ -184,23 +185,32 @@ class Outcomes:
             )
 
     async def ask_again(self, claimed: Claimed, seconds: float) -> None:
-        """The provider could not say yet.
+        """The provider could not say yet."""
+        await self._recording.save(self._to_ask(claimed, seconds, 1))
 
-        Of what was waited only so much counts as has surely passed: a clock that is set forward
-        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+    async def cannot_tell(self, claimed: Claimed) -> None:
+        """The provider has fewer than may be this one, not telling which: it is not sent again.
+
+        Once reports have told of the others, the list may tell of this one, too.
         """
-        await self._recording.save(
-            lambda db: queue.postpone(
-                db,
-                claimed,
-                self._lease_id,
-                seconds=seconds,
-                phase="ask",
-                refusals=claimed.refusals,
-                asked=claimed.asked + 1,
-                open_for=claimed.open_for + min(seconds, self._pace.ask_every),
-            )
+        event = event_of(
+            claimed,
+            f"cannot_tell:{claimed.attempts}",
+            "cannot_be_told_apart",
+            Status.UNKNOWN,
+            detail={"attempt": claimed.attempts},
         )
+        then = self._to_ask(claimed, *self._seldom())
+        if await self._recording.note_if(claimed, event, then):
+            _log.warning("what is listed may be another one: a report may tell", **ids(claimed))
+
+    async def no_provider(self, claimed: Claimed) -> None:
+        """Its sender is gone. It stays open for a while: others like it must not take its id."""
+        await self._recording.save(self._to_ask(claimed, *self._seldom()))
+
+    def _seldom(self) -> tuple[float, int]:
+        """How long to wait for reports, and how many questions that counts as."""
+        return _SELDOM * self._pace.ask_every, max(1, self._pace.most_questions // _LAST)
 
     async def cannot_ask(self, claimed: Claimed, error: CannotAsk) -> None:
         """Nobody can be asked: it stays unknown until a report tells, and is never resent."""
@@ -229,7 +239,7 @@ class Outcomes:
                 await self.given_up(claimed, error)
             elif await self._recording.note_if(
                 claimed,
-                _failed(claimed, error),
+                failed(claimed, error),
                 lambda db: queue.drop(db, claimed, self._lease_id),
                 is_first=True,
             ):
@@ -262,20 +272,28 @@ class Outcomes:
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
 
+    def _to_ask(
+        self, claimed: Claimed, seconds: float, questions: int
+    ) -> Callable[[Connection], Awaitable[bool]]:
+        """The next question in so many seconds, with that many counted.
+
+        Of what was waited only so much counts as has surely passed: a clock that is set forward
+        ends one wait. The first, which `lost` does not count, is as long as the most that any does.
+        """
+        return lambda db: queue.postpone(
+            db,
+            claimed,
+            self._lease_id,
+            seconds=seconds,
+            phase="ask",
+            refusals=claimed.refusals,
+            asked=claimed.asked + questions,
+            open_for=claimed.open_for + min(seconds, self._pace.ask_every),
+        )
+
     def _to_send(
         self, claimed: Claimed, seconds: float, refusals: int
     ) -> Callable[[Connection], Awaitable[bool]]:
         return lambda db: queue.postpone(
             db, claimed, self._lease_id, seconds=seconds, phase="send", refusals=refusals
         )
-
-
-def _failed(claimed: Claimed, error: Refused) -> Event:
-    return event_of(
-        claimed,
-        "failed",
-        "failed",
-        Status.FAILED,
-        error_code=error.code,
-        error_message=error.message,
-    )

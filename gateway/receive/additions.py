@@ -13,6 +13,7 @@ from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import incoming
 from gateway.receive.arriving import KeptFiles
+from gateway.receive.reporting import Told
 from gateway.store import media, messages, reports
 from gateway.store.database import PLANNED_AS_EVER, Connection
 from gateway.store.media import NewMedia
@@ -52,9 +53,9 @@ async def add(
     return advances
 
 
-async def apply_kept(db: Connection, kept: Sequence[Event]) -> None:
+async def apply_kept(db: Connection, kept: Sequence[Event]) -> list[Told]:
     """Apply reports and additions that were kept, to the messages that are known now, with what
-    they say about consent."""
+    they say about consent; what the messages advanced to."""
     told = []
     added = []
     for event in kept:
@@ -63,7 +64,8 @@ async def apply_kept(db: Connection, kept: Sequence[Event]) -> None:
             told.append(event)
         else:
             added.append((event, addition))
-    await reports.record(db, told)
+    providers = {event.message_id: event.source for event in kept}
+    advances = await reports.record(db, told)
     await early.store(db, early.read(told))
     if added:
         await db.execute(PLANNED_AS_EVER)
@@ -74,7 +76,8 @@ async def apply_kept(db: Connection, kept: Sequence[Event]) -> None:
             provider=event.source,
             credentials={},
         )
-        await add(db, account, addition, event.message_id, _keep_links)
+        advances += await add(db, account, addition, event.message_id, _keep_links)
+    return [Told(providers[advance.message_id], advance) for advance in advances]
 
 
 async def _keep_links(

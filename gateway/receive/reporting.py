@@ -138,10 +138,15 @@ class Reporting:
 
     def count(self, told: Sequence[Told]) -> None:
         """Metrics and log lines, once it is stored: a failed transaction is tried again."""
-        now = datetime.now(UTC)
-        for each in told:
-            self._metrics.advanced(each.advance, each.provider, now)
-        info_each(_log, "reported", map(_line, told))
+        count(self._metrics, told)
+
+
+def count(metrics: Metrics, told: Sequence[Told]) -> None:
+    """Metrics and log lines of what is stored."""
+    now = datetime.now(UTC)
+    for each in told:
+        metrics.advanced(each.advance, each.provider, now)
+    info_each(_log, "reported", map(_line, told))
 
 
 def _of(received: Received) -> dict[str, str]:

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from gateway.lately import Lately
 from gateway.observability.logs import logger
-from gateway.receive import additions
+from gateway.observability.metrics import Metrics
+from gateway.receive import additions, reporting
 from gateway.registry import CARRIED
 from gateway.store import kept_reports
 from gateway.store.database import Connection, Database
@@ -53,12 +54,14 @@ class UnmatchedReports:
     def __init__(
         self,
         database: Database,
+        metrics: Metrics,
         *,
         at_once: int = _AT_ONCE,
         steps: int = _STEPS,
         seconds: float | None = None,
     ) -> None:
         self._database = database
+        self._metrics = metrics
         self._at_once = at_once
         self._steps = steps
         self._seconds = seconds
@@ -125,7 +128,8 @@ class UnmatchedReports:
         ) as db:
             look = await self._taken(db, before)
             found += look.missed
-            await additions.apply_kept(db, look.missed)
+            told = await additions.apply_kept(db, look.missed)
+        reporting.count(self._metrics, told)
         return look
 
     async def _taken(

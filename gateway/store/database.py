@@ -168,12 +168,8 @@ class Database:
 
     async def at_once(self, statement: str) -> None:
         """One statement of the gateway itself, without values: one round trip instead of three."""
-        async with self._connection() as connection:
-            try:
-                await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
-            except asyncpg.ReadOnlySQLTransactionError:
-                connection.terminate()  # as below
-                raise
+        async with self._connection() as connection, _undoing(connection):
+            await _begin(connection, f"{_SERVICE}; {statement.rstrip(';')}; COMMIT")
 
     def as_caller(
         self, caller: Caller, *, is_brief: bool = False, is_still: bool = False
@@ -196,20 +192,9 @@ class Database:
     ) -> AsyncIterator[Connection]:
         async with self._connection(share_of) as connection:
             noted(connection).clear()
-            await _begin(connection, opening)
-            try:
+            async with _undoing(connection):
+                await _begin(connection, opening)
                 yield connection
-            except asyncpg.ReadOnlySQLTransactionError:
-                # It would lead to a standby for as long as it is open, so another one is opened.
-                connection.terminate()
-                raise
-            except TimeoutError:
-                raise  # nobody is left to be told
-            except BaseException:
-                # What ended the transaction matters, not that a broken connection cannot.
-                with suppress(*AWAY):
-                    await connection.execute("ROLLBACK")
-                raise
             await connection.execute("COMMIT")
             self._telling(noted(connection))
 
@@ -242,11 +227,28 @@ class Database:
             await self.at_once(told)
 
 
+@asynccontextmanager
+async def _undoing(connection: Connection) -> AsyncIterator[None]:
+    """Where this ends early, nothing of its transaction stays, however little had begun."""
+    try:
+        yield
+    except asyncpg.ReadOnlySQLTransactionError:
+        # It would lead to a standby for as long as it is open, so another one is opened.
+        connection.terminate()
+        raise
+    except TimeoutError:
+        raise  # nobody is left to be told
+    except BaseException:
+        # What ended the transaction matters, not that a broken connection cannot.
+        with suppress(*AWAY):
+            await connection.execute("ROLLBACK")
+        raise
+
+
 async def _begin(connection: Connection, opening: str) -> None:
     try:
         await connection.execute(opening)
     except (asyncpg.InvalidParameterValueError, asyncpg.InsufficientPrivilegeError) as error:
-        await connection.execute("ROLLBACK")
         raise DatabaseAwayError(
             f"the database is not ready ({error}): run 'gateway migrate up', and grant "
             "service_role, authenticated and gateway_api to the login of DATABASE_URL"

@@ -207,22 +207,24 @@ async def may_adopt(
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
-    """Equal messages with an open fate, this one included, and those under way right now.
+class Twin:
+    """A message to the same person with an open fate, attempted `age` seconds ago.
 
-    `youngest` is how many seconds ago the latest of them was attempted.
+    `has_other_parts`: files, a template or a way to call that this one has not.
     """
 
-    unresolved: int
-    in_flight: int
-    youngest: float
+    message_id: UUID
+    body: str
+    has_other_parts: bool
+    is_in_flight: bool
+    age: float
 
 
-async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> Twins:
-    """How many messages are equal to this one, to the same person, and as uncertain."""
-    row = await db.fetchrow(_SQL["twins"], organization_id, message_id)
-    assert row is not None  # noqa: S101 - it counts
-    return Twins(row["unresolved"], row["in_flight"], row["youngest"] or 0.0)
+async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> list[Twin]:
+    """The messages to the same person that are as uncertain as this one, in the order of their
+    attempts, and this one among them."""
+    rows = await db.fetch(_SQL["twins"], organization_id, message_id)
+    return [Twin(**row) for row in rows]
 
 
 async def known_external_ids(db: Connection, external_ids: Sequence[str]) -> frozenset[str]:

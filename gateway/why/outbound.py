@@ -178,6 +178,14 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
             return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
         text = f"{opening(who)} does not have {_this(story)}, so it is sent once more"
         return f"{text}{_later(story, queued, zone)}.", _BY_ITSELF
+    advice = (
+        f"Ask the person whether it arrived, or let an administrator look into the account at "
+        f"{who}. {_NOT_TWICE}"
+    )
+    latest = last_event(story, "answer_lost", "cannot_be_told_apart")
+    if latest is not None and latest["type"] == "cannot_be_told_apart":
+        text = f"{opening(who)} has fewer than were under way to this person, and does not tell"
+        return f"{lost} {text} which, so it stays unknown until a report comes in.", advice
     row = PROVIDERS.get(story.carrier or "")
     if queued is not None and (row is None or row.can_be_asked):
         return (
@@ -187,10 +195,7 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
     can_ask = "cannot be asked" if row is not None and not row.can_be_asked else "gave no answer"
     return (
         f"{lost} {opening(who)} {can_ask}, so it stays unknown until a report comes in.",
-        (
-            f"Ask the person whether it arrived, or let an administrator look into the account at "
-            f"{who}. {_NOT_TWICE}"
-        ),
+        advice,
     )
 
 

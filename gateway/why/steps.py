@@ -219,6 +219,11 @@ def _cannot_be_asked(story: Story, event: Row, _zone: tzinfo) -> str:
     return f"{_who(story, event)} cannot be asked whether it has it: only a report can tell."
 
 
+def _cannot_be_told_apart(story: Story, event: Row, _zone: tzinfo) -> str:
+    told = "has fewer than were under way to this person, and does not tell which"
+    return f"{_who(story, event)} {told}: only a report can."
+
+
 def _not_there(story: Story, event: Row, _zone: tzinfo) -> str:
     return f"{_who(story, event)} was asked, and does not have it: it is sent once more."
 
@@ -265,6 +270,7 @@ _OWN: Final[Mapping[str, Any]] = {
     "window_closed": _window_closed,
     "answer_lost": _lost,
     "cannot_be_asked": _cannot_be_asked,
+    "cannot_be_told_apart": _cannot_be_told_apart,
     "not_found_at_provider": _not_there,
     "asked_by_sending": _asked_by_sending,
     "canceled": _canceled,

@@ -319,13 +319,16 @@ SELECT NOT EXISTS (
 );
 
 -- name: twins
--- Messages with the same addresses and text that may or may not have been taken, including the one
--- that is asked about: a message that the provider lists may be any of them. Of a template it lists
--- its own text, and of a call none: there the addresses alone count. Messages of other organizations
--- that send from the same address count, too: they share an account at the provider.
-SELECT count(*) AS unresolved,
-  count(*) FILTER (WHERE q.phase = 'send' AND q.lease_until > now()) AS in_flight,
-  extract(epoch FROM now() - max(q.attempted_at))::double precision AS youngest
+-- Messages with the same addresses that may or may not have been taken, in the order of their attempts,
+-- including the one that is asked about: a message that the provider lists may be any of them that
+-- says the same, which the caller compares. Of an SMS it may not say from which of our numbers it was
+-- sent; a mail it finds by our own id. Messages of other organizations that send from the same address
+-- count, too: they share an account at the provider.
+SELECT t.id AS message_id, t.body,
+  (t.attachments, t.parts -> 'template', t.parts -> 'call')
+    IS DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call') AS has_other_parts,
+  coalesce(q.phase = 'send' AND q.lease_until > now(), false) AS is_in_flight,
+  coalesce(extract(epoch FROM now() - q.attempted_at), 0)::double precision AS age
 FROM messages m
 CROSS JOIN LATERAL (
   SELECT m.organization_id
@@ -337,9 +340,10 @@ JOIN gateway.queue q ON q.organization_id = o.organization_id
 JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
 WHERE m.organization_id = $1 AND m.id = $2 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
-  AND t.external_id IS NULL AND t.to_address = m.to_address AND t.from_address = m.from_address
-  AND t.channel = m.channel
-  AND (t.body = m.body OR m.channel = 'call' OR coalesce(m.parts ? 'template', false));
+  AND t.external_id IS NULL AND t.to_address = m.to_address AND t.channel = m.channel
+  AND (t.from_address = m.from_address OR m.channel = 'sms')
+  AND (m.channel <> 'email' OR t.id = m.id)
+ORDER BY q.attempted_at, t.id;
 
 -- name: known_external_ids
 -- Which of a provider's ids $1 belong to outbound messages, of any organization.

@@ -16,6 +16,7 @@ from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
 from gateway.observability.metrics import Metrics
 from gateway.receive.errands import Errands
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.subscriptions.delivering import Deliveries
 from gateway.worker import Worker
 from tests.media.conftest import FileServer, Names
@@ -63,7 +64,8 @@ async def test_errands_are_given_back_first(
     following = FallingBack(stage.database, Metrics())
     told = cast("Deliveries", NoDeliveries())
     dispatching = cast("Dispatching", slow)
-    worker = Worker(stage.database, dispatching, errands, following, told, database, 4)
+    unmatched = UnmatchedReports(stage.database, Metrics())
+    worker = Worker(stage.database, dispatching, errands, following, told, unmatched, database, 4)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
         await fetching.wait()

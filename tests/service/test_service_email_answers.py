@@ -11,6 +11,7 @@ import pytest
 
 from channels.model import Channel
 from gateway import addresses
+from gateway.observability.metrics import Metrics
 from gateway.receive.unmatched import UnmatchedReports
 from tests.service.wires import (
     OURS,
@@ -218,7 +219,7 @@ async def test_a_mail_that_names_an_sms(gateway: Gateway, ask: Ask) -> None:
     for original in (f"{sent['id']}@clinic.example", "SM1@clinic.example"):
         raw = report("delivery-status", DSN, original)
         assert 204 == (await by_smtp(gateway, account_id, raw, sender="")).status
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
 
     assert "pending" == (await row_of(ask, sent))["status"]
     assert set() == await suppressed(ask)

@@ -174,7 +174,7 @@ async def test_reports_beside_a_message_that_is_held(gateway: Gateway) -> None:
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET external_id = 'x' || id WHERE id = ANY ($1)", ids)
     reporting = Reporting(gateway.database, Metrics())
-    missed = UnmatchedReports(gateway.database)
+    missed = UnmatchedReports(gateway.database, Metrics())
     async with held(gateway, CHANGE_MESSAGE, first.body["id"]):
         told = [received(gateway, [report(about, f"x{about}")]) for about in ids]
         async with asyncio.timeout(QUICK):
@@ -205,7 +205,7 @@ async def test_bounces_beside_a_message_that_is_held(gateway: Gateway) -> None:
         answer = await from_sendgrid(gateway, account_id, [bounce])
         assert 200 <= answer.status < 300
         assert 1 == await gateway.count("gateway.suppressions")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert "failed" == (await row_of(gateway, sent))["status"]
 
 
@@ -257,7 +257,8 @@ async def test_a_report_that_waits_long_is_found(gateway: Gateway) -> None:
     about = UUID(sent.body["id"])
     async with gateway.database.as_service() as db:
         await db.execute("UPDATE messages SET external_id = 'x' WHERE id = $1", about)
-    reporting, missed = Reporting(gateway.database, Metrics()), UnmatchedReports(gateway.database)
+    reporting = Reporting(gateway.database, Metrics())
+    missed = UnmatchedReports(gateway.database, Metrics())
     await missed.apply()  # all of what waited was looked through
     async with held(gateway, CHANGE_MESSAGE, sent.body["id"]):
         await reporting.store(received(gateway, [report(about, "x")]))

@@ -255,7 +255,7 @@ async def test_reports_that_a_trigger_waits_with(gateway: Gateway) -> None:
         async with asyncio.timeout(1):
             await reporting.store(told_of(gateway, gateway.a, found))
         assert ["pending"] == await statuses(gateway, gateway.a)
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
 
 
@@ -272,10 +272,10 @@ async def test_kept_reports_that_a_trigger_waits_with(gateway: Gateway) -> None:
     await keep_reports(gateway)
     await run(gateway, COUNTS.format("UPDATE", "messages"))
     async with counting(gateway, gateway.a):
-        await UnmatchedReports(gateway.database).apply()
+        await UnmatchedReports(gateway.database, Metrics()).apply()
         assert ["delivered"] == await statuses(gateway, gateway.b)
         assert ["pending"] == await statuses(gateway, gateway.a)
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
 
 

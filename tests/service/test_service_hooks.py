@@ -18,6 +18,7 @@ from yarl import URL
 
 from gateway.app import build_app
 from gateway.config import Settings
+from gateway.observability.metrics import Metrics
 from gateway.receive.unmatched import UnmatchedReports
 from tests.service.conftest import AUTH_TOKEN, PUBLIC
 
@@ -124,7 +125,7 @@ async def test_early_report_waits_for_its_message(
 
     sent = (await ask("POST", "/v1/messages", SMS)).body
     await twilio.report("sent", query=f"?message_id={sent['id']}")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     await twilio.report("delivered")
 
     row = (await ask("GET", f"/v1/messages/{sent['id']}")).body

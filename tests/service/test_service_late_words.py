@@ -217,7 +217,7 @@ class Looking(Worker):
         none: Any = None
         database = gateway.database
         follow = FallingBack(database, Metrics())
-        super().__init__(database, dispatching, none, follow, none, "", 1)
+        super().__init__(database, dispatching, none, follow, none, none, "", 1)
 
 
 @pytest.mark.usefixtures("mail")

@@ -10,6 +10,7 @@ import asyncpg
 from structlog.testing import capture_logs
 
 from gateway.dispatch.quarantine import Quarantine
+from gateway.observability.metrics import Metrics
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store import queue
 from gateway.vault import Vault
@@ -200,7 +201,7 @@ async def test_a_rule_that_waits_for_the_commit(gateway: Gateway, provider: Prov
     await run(gateway, "ALTER TABLE messages DISABLE TRIGGER crm_late")
     await keep_reports(gateway)
     await run(gateway, "ALTER TABLE messages ENABLE TRIGGER crm_late")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered", "pending"] == await statuses(gateway, gateway.a)
 
 
@@ -252,12 +253,12 @@ async def test_reports_of_a_tenant_that_a_trigger_refuses(gateway: Gateway) -> N
         await send(gateway, tenant)
     await keep_reports(gateway)
     await run(gateway, TRIGGER.format(gateway.a.organization_id))
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered"] == await statuses(gateway, gateway.b)
     assert ["pending"] == await statuses(gateway, gateway.a)
     assert 1 == await gateway.count("gateway.unmatched_reports")
     await run(gateway, "DROP TRIGGER crm_follows ON public.messages")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered"] == await statuses(gateway, gateway.a)
 
 
@@ -280,7 +281,7 @@ async def test_reports_of_a_message_that_a_rule_refuses(gateway: Gateway) -> Non
         await gateway.ask("POST", "/v1/messages", SMS | {"body": body}, key=gateway.a.key)
     await keep_reports(gateway)
     await run(gateway, RULE)
-    unmatched = UnmatchedReports(gateway.database)
+    unmatched = UnmatchedReports(gateway.database, Metrics())
     await unmatched.apply()
     await unmatched.apply()
     assert ["delivered", "pending", "delivered"] == await statuses(gateway, gateway.a)
@@ -294,7 +295,7 @@ async def test_reports_that_are_refused_only_together(gateway: Gateway) -> None:
         await send(gateway, tenant)
     await keep_reports(gateway)
     await run(gateway, ONE_AT_A_TIME.format(gateway.a.organization_id))
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered"] == await statuses(gateway, gateway.b)
     assert ["pending"] * 2 == await statuses(gateway, gateway.a)
 

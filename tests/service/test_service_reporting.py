@@ -107,7 +107,7 @@ async def test_large_requests_in_any_order(gateway: Gateway) -> None:
             )
         )
     # On a busy machine: what one of them held for longer than the others waited.
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
 
     assert MANY == await gateway.count("gateway.message_events")
     assert MANY == await gateway.count("gateway.unmatched_reports")
@@ -219,7 +219,7 @@ async def test_reports_that_cannot_be_applied_when_they_come(gateway: Gateway) -
         told.append(replace(one, account=account, request=request))
     reporting, unmatched = (
         Reporting(gateway.database, Metrics()),
-        UnmatchedReports(gateway.database),
+        UnmatchedReports(gateway.database, Metrics()),
     )
     await asyncio.gather(*map(reporting.store, told))
     await unmatched.apply()
@@ -230,6 +230,6 @@ async def test_reports_that_cannot_be_applied_when_they_come(gateway: Gateway) -
     assert ["pending", "delivered"] == await statuses()
     assert 2 == await gateway.count("gateway.webhook_requests")
     await crm.execute("DROP TRIGGER never ON messages")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert ["delivered", "delivered"] == await statuses()
     await crm.close()

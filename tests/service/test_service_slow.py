@@ -14,6 +14,7 @@ from gateway.accept.falling_back import FallingBack
 from gateway.ids import new_id
 from gateway.manage import setup
 from gateway.observability.metrics import Metrics
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.worker import Worker
 from tests.servers import FakeApi, serving
 from tests.service.test_service_worker import NoDeliveries, NoErrands
@@ -62,6 +63,7 @@ def worker_of(gateway: Gateway, api: Api, places: int = 8) -> Worker:
         cast("Errands", NoErrands()),
         FallingBack(gateway.database, Metrics()),
         cast("Deliveries", NoDeliveries()),
+        UnmatchedReports(gateway.database, Metrics()),
         str(gateway.settings.database_url),
         places,
         slow_after=0.3,

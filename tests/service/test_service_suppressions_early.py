@@ -13,6 +13,7 @@ import pytest
 from channels.model import Account, Channel
 from gateway.consent import early, recording
 from gateway.ids import new_id
+from gateway.observability.metrics import Metrics
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.kept_reports import CONSENT
 from gateway.store.reports import Event
@@ -58,7 +59,7 @@ async def test_opted_out_before_the_answer(
                 NAMELESS["MessageSid"],
                 UUID(sent["id"]),
             )
-        await UnmatchedReports(gateway.database).apply()
+        await UnmatchedReports(gateway.database, Metrics()).apply()
     else:
         await step(api.worker(gateway))
 
@@ -95,7 +96,7 @@ async def test_a_parameter_that_is_called_as_our_own_note(
                 CONSENT,
             )
             await db.execute("UPDATE messages SET external_id = $1", odd["MessageSid"])
-        await UnmatchedReports(gateway.database).apply()
+        await UnmatchedReports(gateway.database, Metrics()).apply()
     else:
         await step(api.worker(gateway))
 
@@ -126,12 +127,12 @@ async def test_what_cannot_be_stored_of_one_report(
         raise ValueError("refused")
 
     monkeypatch.setattr(recording, "store", refuse)
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert "delivered" == (await row_of(ask, sent))["status"]
     assert 1 == await gateway.count("gateway.unmatched_reports")
 
     monkeypatch.undo()
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert {("sms", ADA, "stop")} == await suppressed(ask)
 
 

@@ -38,6 +38,31 @@ async def test_nobody_is_waited_for_who_is_gone(gateway: Gateway) -> None:
         assert "30s" == await db.fetchval(idle)
 
 
+async def test_a_transaction_that_is_canceled_at_any_moment(gateway: Gateway) -> None:
+    """What it had begun is rolled back, also where it had only just opened: otherwise the pool says
+    that it had to, as an error."""
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, told: said.append(told["message"]))
+    database = await Database.connect(str(gateway.settings.database_url), size=1)
+
+    async def use() -> None:
+        async with database.as_service() as db:
+            await db.fetchval("SELECT 1")
+
+    try:
+        await use()
+        for n in range(600):
+            task = asyncio.create_task(use() if n % 2 else database.at_once("SELECT 1"))
+            await asyncio.sleep(n % 100 * 2e-5)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    finally:
+        await database.close()
+        loop.set_exception_handler(None)
+    assert [] == said
+
+
 async def test_what_another_has_committed_is_seen(gateway: Gateway) -> None:
     """Whatever the database's default is: who waited for a lock reads what its holder has stored
     (two workers would give two messages one id of the provider's), and is not ended for it."""

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from structlog.testing import capture_logs
 
+from gateway.observability.metrics import Metrics
 from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.database import PLANNED_ONCE
 from gateway.store.sql import queries
@@ -68,7 +68,7 @@ async def test_what_is_behind_many_is_found_step_by_step(gateway: Gateway, ask: 
     """Each pass looks at so many at most, and the next one goes on where it ended."""
     await keep(gateway, "foreign", 1000, minutes=60)
     old = await missed(gateway, ask, "old", minutes=7 * 24 * 60)
-    passes = UnmatchedReports(gateway.database, at_once=50, steps=4)
+    passes = UnmatchedReports(gateway.database, Metrics(), at_once=50, steps=4)
 
     assert [250, 250, 250, 250] == [await passes.apply() for _ in range(4)]
     assert "pending" == await status(ask, old)
@@ -78,10 +78,24 @@ async def test_what_is_behind_many_is_found_step_by_step(gateway: Gateway, ask: 
     assert 1000 == await gateway.count("gateway.unmatched_reports")
 
 
+async def test_what_is_found_late_is_counted(
+    gateway: Gateway, ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a missed report tells is in the numbers and in the log, as if it had come in time."""
+    path, metrics = await missed(gateway, ask, "late", minutes=0), Metrics()
+    await UnmatchedReports(gateway.database, metrics).apply()
+    assert "delivered" == await status(ask, path)
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if " reported " in each)
+    assert path.rpartition("/")[2] in line
+    assert "status=delivered" in line
+    page = metrics.page(None).decode()
+    assert 'gateway_messages_delivered_total{channel="sms",provider="twilio"} 1.0' in page
+
+
 async def test_what_is_new_does_not_wait_for_what_is_old(gateway: Gateway, ask: Ask) -> None:
     """While a walk is far back, what has just come is found by the next pass."""
     await keep(gateway, "foreign", 1000, minutes=60)
-    passes = UnmatchedReports(gateway.database, at_once=50, steps=4)
+    passes = UnmatchedReports(gateway.database, Metrics(), at_once=50, steps=4)
     await passes.apply()
     new = await missed(gateway, ask, "new", minutes=0)
 
@@ -93,7 +107,7 @@ async def test_only_what_is_recent_is_looked_at_again(gateway: Gateway, ask: Ask
     """After all of it once, each walk goes back by ten minutes, however many came meanwhile."""
     await keep(gateway, "foreign", 1000, minutes=60)
     await keep(gateway, "recent", 120, minutes=8)
-    passes = UnmatchedReports(gateway.database, at_once=50, steps=100)
+    passes = UnmatchedReports(gateway.database, Metrics(), at_once=50, steps=100)
 
     assert 1120 == await passes.apply()
     assert 120 == await passes.apply()
@@ -110,7 +124,7 @@ async def test_many_of_one_moment(gateway: Gateway) -> None:
         await db.execute("UPDATE gateway.unmatched_reports SET received_at = now()")
     await keep(gateway, "before", 10, minutes=60)
 
-    assert 310 == await UnmatchedReports(gateway.database, at_once=50).apply()
+    assert 310 == await UnmatchedReports(gateway.database, Metrics(), at_once=50).apply()
 
 
 MESSAGES = """
@@ -188,28 +202,35 @@ CREATE TRIGGER wait BEFORE DELETE ON gateway.unmatched_reports FOR EACH ROW
 """
 
 
-async def test_a_look_that_is_slow_for_one(gateway: Gateway, ask: Ask, owner: Connection) -> None:
+def warnings(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was logged as such since this was asked last."""
+    return [line for line in capsys.readouterr().out.splitlines() if "[warning" in line]
+
+
+async def test_a_look_that_is_slow_for_one(
+    gateway: Gateway, ask: Ask, owner: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where the look itself takes too long for one organization's reports, the others' are applied,
     and its own wait for a minute."""
     ours = await missed(gateway, ask, "ours", minutes=0)
     theirs = await missed(gateway, ask, "theirs", minutes=60, tenant=gateway.b)
     await owner.execute(SLOW.format(gateway.a.organization_id))
-    passes = UnmatchedReports(gateway.database, at_once=10, seconds=0.5)
+    passes = UnmatchedReports(gateway.database, Metrics(), at_once=10, seconds=0.5)
 
-    with capture_logs() as lines:
-        await passes.apply()
-    about = [line.get("organization_id") for line in lines if "warning" == line["log_level"]]
-    assert [None, str(gateway.a.organization_id)] == about
+    capsys.readouterr()
+    await passes.apply()
+    first, second = warnings(capsys)
+    assert "organization_id" not in first
+    assert f"organization_id={gateway.a.organization_id}" in second
     assert "delivered" == await status(ask, theirs, gateway.b.key)
     later = await missed(gateway, ask, "later", minutes=0, tenant=gateway.b)
-    with capture_logs() as lines:
-        await passes.apply()
-    assert [] == [line for line in lines if "warning" == line["log_level"]]
+    await passes.apply()
+    assert [] == warnings(capsys)
     assert "delivered" == await status(ask, later, gateway.b.key)
     assert "pending" == await status(ask, ours)
 
     await owner.execute("DROP FUNCTION public.wait CASCADE")
-    await UnmatchedReports(gateway.database).apply()
+    await UnmatchedReports(gateway.database, Metrics()).apply()
     assert "delivered" == await status(ask, ours)
 
 
@@ -256,7 +277,7 @@ async def test_what_is_told_of_a_call_while_it_comes_in(
         gateway.b.account_id,
     )
 
-    passes = UnmatchedReports(gateway.database)
+    passes = UnmatchedReports(gateway.database, Metrics())
     await passes.apply()
     await passes.apply()
 

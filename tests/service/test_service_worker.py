@@ -17,6 +17,7 @@ from gateway.dispatch.dispatching import Dispatching
 from gateway.dispatch.turns import Turn, Turns
 from gateway.ids import new_id
 from gateway.observability.metrics import Metrics
+from gateway.receive.unmatched import UnmatchedReports
 from gateway.store.errors import RefusedError
 from gateway.store.listening import listen
 from gateway.store.sql import queries
@@ -96,6 +97,7 @@ async def working(
         cast("Errands", NoErrands()),
         FallingBack(gateway.database, Metrics()),
         cast("Deliveries", NoDeliveries()),
+        UnmatchedReports(gateway.database, Metrics()),
         str(gateway.settings.database_url),
         concurrency,
         stop_after=stop_after,

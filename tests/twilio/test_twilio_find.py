@@ -153,6 +153,29 @@ async def test_services_that_send_over_rcs(
     assert await found(twilio_api, session, messaging_service_sid="MG1") == []
 
 
+async def test_what_may_be_another_message(
+    twilio_api: FakeTwilio, session: aiohttp.ClientSession
+) -> None:
+    """Only what is listed with our very text cannot be one that says something else: not a text
+    with other signs, nor what a template or call says."""
+    whatsapp: dict[str, Any] = {"to": "whatsapp:+15550002222", "from": "whatsapp:+15550001111"}
+    template = ProviderTemplate(content_sid="HX1")
+
+    async def doubts(*records: dict[str, Any], **ours: Any) -> list[bool]:
+        pages(twilio_api, list(records))
+        sent = await half.find(account(twilio_api.url), outbound(**ours), session, SINCE)
+        return [each.may_differ for each in sent]
+
+    assert await doubts(record(), record(body="Hello?"), record(body="Hello\r\n")) == [
+        False,
+        True,
+        False,
+    ]
+    assert await doubts(record(**whatsapp), channel=Channel.WHATSAPP) == [False]
+    templated = await doubts(record(**whatsapp), channel=Channel.WHATSAPP, template=template)
+    assert templated == [True]
+
+
 async def test_ends_of_lines_and_spaces(
     twilio_api: FakeTwilio, session: aiohttp.ClientSession
 ) -> None:

@@ -232,6 +232,21 @@ def test_stays_unknown(channel: str, provider: str | None, words: str) -> None:
     assert "Ask the person whether it arrived" in str(advice)
 
 
+def test_unknown_which_one_it_is() -> None:
+    """The provider has one of several: that is said while it is asked, until the next attempt."""
+    apart = event("cannot_be_told_apart", "unknown")
+    for place in (queued(phase="ask", attempts=1), None):
+        text, advice = said(status="unknown", **about(queued=place, events=(apart,)))
+        assert text.endswith(
+            "Twilio has fewer than were under way to this person, and does not tell which, so it "
+            "stays unknown until a report comes in."
+        )
+        assert "Ask the person whether it arrived" in str(advice)
+    events = (apart, event("answer_lost", "unknown"))
+    place = queued(phase="ask", attempts=2)
+    assert said(status="unknown", **about(queued=place, events=events))[0].endswith("being asked.")
+
+
 def test_unknown_where_it_waits_for_nothing() -> None:
     """Just lost at a provider that cannot be asked: that is known before a worker says so."""
     text, _ = said("whatsapp", "meta", status="unknown", **about(queued=queued(phase="ask")))

@@ -49,6 +49,13 @@ def text(type_: str, status: str | None = None, *, channel: str = "sms",
         (("found_at_provider",), "Twilio was asked, and has it: it was not sent twice."),
         (("cannot_be_asked",), "Twilio cannot be asked whether it has it: only a report can tell."),
         (
+            ("cannot_be_told_apart",),
+            (
+                "Twilio has fewer than were under way to this person, and does not tell which: "
+                "only a report can."
+            ),
+        ),
+        (
             ("not_found_at_provider",),
             "Twilio was asked, and does not have it: it is sent once more.",
         ),

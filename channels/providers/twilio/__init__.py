@@ -102,7 +102,8 @@ class Twilio:
             return await search(asking, url, name="calls", matches=like, since=since)
         url = messages.list_url(account, outbound)
         same = partial(messages.matches, account=account, outbound=outbound)
-        return await search(asking, url, name="messages", matches=same, since=since)
+        exact = partial(messages.has_its_text, outbound=outbound)
+        return await search(asking, url, name="messages", matches=same, since=since, is_exact=exact)
 
 
 half = Twilio()

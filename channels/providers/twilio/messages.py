@@ -7,7 +7,6 @@ prefix `whatsapp:`, also user ids without a number (`whatsapp:US.1234`).
 from __future__ import annotations
 
 import json
-import unicodedata
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -16,6 +15,7 @@ from channels.errors import Refused
 from channels.model import Account, Channel, Outbound
 from channels.providers.twilio.answers import Record
 from channels.providers.twilio.transport import PAGE_SIZE, is_recent, resource
+from channels.sms import letters
 
 LONGEST_VALIDITY: Final = 36_000
 PREFIX: Final = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
@@ -111,18 +111,17 @@ def matches(record: Record, account: Account, outbound: Outbound, since: datetim
     )
 
 
+def has_its_text(record: Record, outbound: Outbound) -> bool:
+    """Whether one of its records says exactly what the message does."""
+    is_ours = outbound.content.template is None
+    return is_ours and _plain(record.get("body")) == _plain(outbound.content.body)
+
+
 def _is_said(body: object, outbound: Outbound) -> bool:
     there, ours = _plain(body), _plain(outbound.content.body)
     return there == ours or (
-        outbound.channel is Channel.SMS and _letters(there) == _letters(ours) != ""
+        outbound.channel is Channel.SMS and letters(there) == letters(ours) != ""
     )
-
-
-def _letters(text: str) -> str:
-    """Letters, digits and pictures, which stay as they are: no quotation marks, dashes, blanks."""
-    kept = ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd", "Nl", "No", "So")
-    whole = unicodedata.normalize("NFKD", text)
-    return "".join(letter for letter in whole if unicodedata.category(letter) in kept)
 
 
 def _plain(body: object) -> str:

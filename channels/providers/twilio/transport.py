@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
@@ -148,8 +149,10 @@ async def search(
     name: str,
     matches: Callable[..., bool],
     since: datetime,
+    is_exact: Callable[[Record], bool] = lambda _: False,
 ) -> list[Sent]:
-    """The records of a list that match (`since` then), oldest first.
+    """The records of a list that match (`since` then), oldest first; all but those that are exact
+    `may_differ`.
 
     Raises `AnswerLost` also when there are more records than we look through.
     """
@@ -163,7 +166,11 @@ async def search(
         if page.next_uri is None or page.ends_before(since - CLOCK_SLACK):
             found.reverse()  # Twilio lists the newest first, to the second
             found.sort(key=lambda record: parse_date(record.get("date_created")) or since)
-            return [sent for record in found if (sent := read_record(record, name))]
+            return [
+                replace(sent, may_differ=not is_exact(record))
+                for record in found
+                if (sent := read_record(record, name))
+            ]
         url = API + page.next_uri
     raise AnswerLost(f"Twilio lists too many {name} to this recipient.", code="too-many")
 
