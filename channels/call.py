@@ -50,7 +50,7 @@ def compose(text: str, plan: CallPlan | None = None) -> Content:
     said = twiml(content, gather_url="x" * (ACTION_CHARACTERS + named))
     characters = units(said)
     if characters > CHARACTERS:
-        raise _too_long(characters, plan)
+        raise _too_long(characters, plan, is_said=bool(text.strip()))
     return content
 
 
@@ -83,12 +83,13 @@ def _is_url(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def _too_long(characters: int, plan: CallPlan) -> ContentError:
+def _too_long(characters: int, plan: CallPlan, *, is_said: bool = True) -> ContentError:
+    """Says what is too long: the text, also beside a URL; or where nothing is said, the URL."""
     what = "With the URL that is played the text" if plan.play else "The text"
-    times = f", said {plan.repeat} times," if plan.repeat > 1 else ""
+    times = f", {'said' if is_said else 'played'} {plan.repeat} times," if plan.repeat > 1 else ""
     return ContentError(
-        "body",
-        f"{what}{times} makes instructions of {characters} characters; "
+        "body" if is_said else "call.play",
+        f"{what if is_said else 'The URL'}{times} makes instructions of {characters} characters; "
         f"a call can have at most {CHARACTERS}.",
     )
 

@@ -8,6 +8,8 @@ from channels.errors import ContentError
 from channels.text import is_control
 
 CHARACTERS: Final = 255
+# An ending of so many characters is kept where a name is cut.
+_ENDING: Final = 10
 
 
 def check(name: str | None) -> None:
@@ -16,7 +18,21 @@ def check(name: str | None) -> None:
         return
     if not name.strip(" .") or len(name) > CHARACTERS:
         raise ContentError("attachments", f"A file name has 1 to {CHARACTERS} characters.")
-    if any(character in '/\\"' or is_control(character) for character in name):
+    if any(map(_is_refused, name)):
         raise ContentError(
             "attachments", "A file name has neither a path nor quotes nor control characters."
         )
+
+
+def nearest(name: str | None) -> str | None:
+    """The name that `check` takes and that is most like this one; None where nothing is left."""
+    clean = "".join("_" if _is_refused(character) else character for character in name or "")
+    if len(clean) > CHARACTERS:
+        _, dot, ending = clean.rpartition(".")
+        kept = dot + ending if len(ending) <= _ENDING else ""  # it is opened by that
+        clean = clean[: CHARACTERS - len(kept)] + kept
+    return clean if clean.strip(" .") else None
+
+
+def _is_refused(character: str) -> bool:
+    return character in '/\\"' or is_control(character)

@@ -149,7 +149,10 @@ class Accepting:
         row = await self._rows.one(caller, request, draft)
         if row["attachments"]:  # none where a template leaves in place of the text
             # As stored: of files that were fetched for the failed message the size is known, too.
-            row |= {"attachments": old["attachments"]}
+            row["attachments"] = [
+                was | {"filename": file["filename"]}
+                for was, file in zip(old["attachments"], row["attachments"], strict=True)
+            ]
         row |= {
             "retry_of": old["id"],
             "template_id": old["template_id"],

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from channels import filenames
 from channels.model import Channel
 from gateway import parts
 from gateway.problems import FieldError, Problem, invalid
@@ -67,12 +68,13 @@ def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
     """The files of a stored message as a request names them; raises `Problem` 422.
 
     Another program may have stored anything there, and without its files it is another message.
+    Only names change, to what is taken now: who sends it again cannot change them.
     """
     try:
         return [
             AttachmentIn(
                 url=file["url"],
-                filename=file.get("filename"),
+                filename=_name_of(file.get("filename")),
                 content_type=file.get("content_type"),
             )
             for file in stored
@@ -80,6 +82,10 @@ def _files_of(stored: Any) -> list[AttachmentIn]:  # noqa: ANN401 - any JSON
     except (AttributeError, KeyError, TypeError, ValidationError):
         text = "are stored in a form of another program, which cannot be sent again"
         raise invalid([FieldError("attachments", text)]) from None
+
+
+def _name_of(stored: Any) -> Any:  # noqa: ANN401 - any JSON
+    return filenames.nearest(stored) if isinstance(stored, str) else stored
 
 
 async def check(db: Connection, organization_id: UUID, rows: Sequence[Row]) -> None:

@@ -37,6 +37,8 @@ _READERS, _READERS_AGAIN = 3, 2
 # Seconds between two looks at who may still read, one for all streams: whoever may not is cut
 # within five, also where no connection hears of changed keys.
 _CHECK = 3.0
+# Seconds after each: of keys that are revoked together, many are looked at together.
+_PAUSE = 0.1
 # Seconds between a feed's own looks: without LISTEN, and with it, where only a lost NOTIFY matters.
 _DEAF, _LISTENING = 1.0, 5.0
 
@@ -195,6 +197,7 @@ class Live:
             self._wake_all()
 
     async def _check(self) -> None:
+        is_away = False
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CHECK):
@@ -202,8 +205,12 @@ class Live:
             self._doubt.clear()
             try:
                 await self.check()
+                is_away = False
             except DatabaseAwayError as error:
-                _log.warning("callers cannot be checked", error=str(error))
+                if not is_away:  # once for each time that it is
+                    _log.warning("callers cannot be checked", error=str(error))
+                is_away = True
+            await asyncio.sleep(_PAUSE)
 
     async def check(self) -> None:
         """End the streams of those who may read no more."""

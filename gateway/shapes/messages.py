@@ -214,7 +214,9 @@ class MessageFilters(Shape):
     client_id: UUID | None = None
     conversation_id: UUID | None = None
     external_id: Line | None = Field(
-        None, description="also a Message-ID in <>, or with what SendGrid appends to its own"
+        None,
+        description="the provider's id; where no message has just that, without <> around it, then "
+        "what is before its @, then before its first point, behind which SendGrid appends more",
     )
     reference: Line | None = None
     q: Line | None = Field(

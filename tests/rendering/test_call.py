@@ -127,6 +127,8 @@ def test_every_text_is_said_as_it_is(text: str) -> None:
         ("Hi", CallPlan(play="https://a.org/a b"), "call.play"),
         ("Hi", CallPlan(play="https://a.org\\@b.org/"), "call.play"),
         ("Hi", CallPlan(play="https://a.org/" + "x" * 3950), "body"),
+        (" ", CallPlan(play="https://a.org/" + "x" * 3980), "call.play"),
+        ("", CallPlan(play="https://a.org/" + "x" * 2000, repeat=2), "call.play"),
     ],
 )
 def test_what_cannot_be_said(text: str, plan: CallPlan | None, field: str) -> None:
@@ -158,6 +160,16 @@ def test_a_text_that_is_too_long_says_how_long() -> None:
         "a call can have at most 4000."
     )
     assert len(said("x" * (CHARACTERS - 32))) == CHARACTERS
+
+
+def test_a_url_that_is_too_long_says_how_long() -> None:
+    """Where nothing else is said, the URL that is played is what is too long."""
+    with pytest.raises(ContentError) as raised:
+        compose("", CallPlan(play="https://a.org/" + "x" * 2000, repeat=2))
+    assert raised.value.message == (
+        "The URL, played 2 times, makes instructions of 4095 characters; "
+        "a call can have at most 4000."
+    )
     with pytest.raises(ContentError, match=r"^With the URL that is played the text makes "):
         compose("x" * 2000, CallPlan(play="https://a.org/" + "x" * 2000))
 

@@ -248,6 +248,27 @@ async def test_whatsapp_file(gateway: Gateway, ask: Ask, api: Api) -> None:
         assert 404 == got.status
 
 
+@pytest.mark.parametrize("channel", [Channel.SMS, Channel.WHATSAPP])
+async def test_retry_of_a_name_that_is_refused_now(
+    gateway: Gateway, ask: Ask, channel: Channel
+) -> None:
+    """A message whose file has a name that was taken once is sent again, with the nearest name that
+    is taken now."""
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    text = whatsapp_text("Hi", wamid="wamid.1", sender="447700900123")
+    await meta(gateway, account, whatsapp_post(whatsapp_value(text)))
+    files = [{"url": "https://files.example/a"}]
+    sent = await send(ask, channel, "+447700900123", attachments=files)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE messages SET status = 'failed', attachments = jsonb_set(attachments,"
+            " '{0,filename}', to_jsonb('Reports/2024.pdf'::text)) WHERE direction = 'outbound'"
+        )
+    again = await ask("POST", f"/v1/messages/{sent['id']}/retry")
+    assert 202 == again.status, again.body
+    assert "Reports_2024.pdf" == again.body["attachments"][0]["filename"]
+
+
 async def test_retry_keeps_files(gateway: Gateway, ask: Ask, api: Api) -> None:
     """A failed mail that is sent again has its files."""
     await connect(gateway, "sendgrid", Channel.EMAIL)

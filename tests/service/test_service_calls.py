@@ -318,6 +318,7 @@ async def test_hidden_callers(gateway: Gateway, ask: Ask, account: UUID, caller:
         ({"body": "x", "options": {"confirm": "12"}}, "options.confirm"),
         ({"body": "x", "options": {"voice": "<Say>"}}, "options.voice"),
         ({"body": "x", "options": {"play": "javascript:x"}}, "options.play"),
+        ({"options": {"play": f"https://x.example/{'a' * 4000}"}}, "options.play"),
         ({"body": "x", "options": {"unheard": 1}}, "options.unheard"),
         ({"body": "x", "to": "someone@example.com"}, "to"),
     ],

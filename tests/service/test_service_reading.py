@@ -58,8 +58,8 @@ async def test_filters(ask: Ask) -> None:
 
 
 async def test_external_ids_however_they_are_written(gateway: Gateway, ask: Ask) -> None:
-    """A Message-ID is found with its angle brackets, and an id of SendGrid's with what that
-    appends; a message whose id is written so is meant before one whose id is a part of that."""
+    """A Message-ID is found with its angle brackets, and an id with what stands behind an @ or a
+    point; a message whose id is written so is meant before one whose id is a part of that."""
     sent = [(await ask("POST", "/v1/messages", SMS | {"body": f"{n}"})).body for n in range(4)]
     ids = ("a1@mail.example", "sg-1", "sg-2", "sg-2.recvd")
     async with gateway.database.as_service() as db:
@@ -71,6 +71,7 @@ async def test_external_ids_however_they_are_written(gateway: Gateway, ask: Ask)
         ("a1@mail.example", 0),
         ("%3Ca1@mail.example%3E", 0),
         ("sg-1.recvd-7f-1", 1),
+        ("%3Csg-1@mail.example%3E", 1),
         ("sg-2.recvd", 3),
         ("sg-2.recvd&q=3", 3),
     ):

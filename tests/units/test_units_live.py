@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from gateway.store.positions import Position, Snapshot
 from tests.cli.shell import free_port
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+L = TypeVar("L", bound=Live)
 CALLER = ApiKey(id=UUID(int=1), organization_id=UUID(int=2), is_test=False)
 
 
@@ -243,6 +244,7 @@ async def test_nothing_comes_once_the_time_is_over() -> None:
     waiting, pushed = brief(missed=missed, places=asyncio.Semaphore(0)), brief()
     pushed.push([event(2)], place(2))
     assert [] == await waiting.next(60)
+    await asyncio.sleep(0.05)  # tokens go by another clock than waiting
     for subscription in (waiting, pushed):
         with pytest.raises(EndedError, match="its token has expired"):
             await subscription.next(60)
@@ -251,9 +253,16 @@ async def test_nothing_comes_once_the_time_is_over() -> None:
 @asynccontextmanager
 async def running(dsn: str, **bounds: Any) -> AsyncIterator[Live]:
     """Streams of a process, over a database."""
+    async with running_as(Live, dsn, **bounds) as live:
+        yield live
+
+
+@asynccontextmanager
+async def running_as(kind: type[L], dsn: str, **bounds: Any) -> AsyncIterator[L]:
+    """The same, of a kind of their own."""
     database = await Database.connect(dsn)
     listener = Listener(database, dsn)
-    live = Live(database, listener, lambda *_: b"{}", **bounds)
+    live = kind(database, listener, lambda *_: b"{}", **bounds)
     tasks = [asyncio.create_task(each.run()) for each in (listener, live)]
     try:
         yield live
@@ -331,6 +340,52 @@ async def test_no_database() -> None:
         for _ in range(2):
             with pytest.raises(DatabaseAwayError):
                 await AsyncExitStack().enter_async_context(live.subscribe(CALLER))
+
+
+class Checking(Live):
+    """Counts how often it looks at who may read, which it can where the database `is_there`."""
+
+    def __init__(self, *given: Any, **bounds: Any) -> None:
+        super().__init__(*given, **bounds)
+        self.checks, self.is_there, self.checked = 0, True, asyncio.Event()
+
+    async def check(self) -> None:
+        """Look at nobody."""
+        self.checks += 1
+        self.checked.set()
+        if not self.is_there:
+            raise DatabaseAwayError("it is away")
+
+
+async def test_many_revocations_at_once(database: str) -> None:
+    """However many keys are revoked one after another, who may read is looked at for many at a
+    time, and for the first at once."""
+    connection = await asyncpg.connect(database)
+    async with running_as(Checking, database) as live:
+        await connection.execute("SELECT pg_sleep(0.5)")  # it listens now
+        before, began = live.checks, time.monotonic()
+        for _ in range(300):
+            await connection.execute("SELECT pg_notify('gateway_keys', 'x')")
+        await asyncio.sleep(0.3)
+        took, checks = time.monotonic() - began, live.checks - before
+    await connection.close()
+    assert 1 <= checks <= 1 + took / 0.1
+
+
+async def test_an_outage_is_told_once(
+    database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That nobody can be looked at is logged once, until somebody could and it is so again."""
+    monkeypatch.setattr(hub, "_CHECK", 0.01)
+    monkeypatch.setattr(hub, "_PAUSE", 0.01)
+    async with running_as(Checking, database) as live:
+        for live.is_there in (False, True, False):
+            for _ in range(5):
+                live.checked.clear()
+                async with asyncio.timeout(10):
+                    await live.checked.wait()
+        told = capsys.readouterr().out.count("callers cannot be checked")
+    assert 2 == told
 
 
 async def test_anybody_may_notify(database: str) -> None:
