@@ -140,7 +140,7 @@ class Asking:
             await self._outcomes.not_there(claimed)
         elif not free or not (are_all_listed or is_known):
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
-        elif not are_all_listed and _differ(twins, outbound):
+        elif not are_all_listed and _only_reports_tell(twins, outbound):
             await self._outcomes.cannot_tell(claimed)
         else:
             # The first that was attempted is the first that is listed, as far as anybody knows.
@@ -166,7 +166,9 @@ def _with_its_text(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
     return [each for each in twins if each.message_id == own or each.body.split() == words]
 
 
-def _differ(twins: Sequence[Twin], outbound: Outbound) -> bool:
-    """Whether it matters to the person which of them they have got."""
-    has_other_parts = any(each.has_other_parts for each in twins)
-    return has_other_parts or len(_with_its_text(twins, outbound)) < len(twins)
+def _only_reports_tell(twins: Sequence[Twin], outbound: Outbound) -> bool:
+    """Whether none may be taken for what is listed: it matters to the person which of them they
+    have got, or nobody can be asked about one."""
+    if any(each.has_other_parts or not each.has_sender for each in twins):
+        return True
+    return len(_with_its_text(twins, outbound)) < len(twins)

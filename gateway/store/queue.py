@@ -211,7 +211,8 @@ class Twin:
     """A message to the same person with an open fate, attempted `age` seconds ago, and `asked`
     about so often.
 
-    `has_other_parts`: files, a template or a way to call that this one has not.
+    `has_other_parts`: files, a template or a way to call that this one has not. `has_sender`:
+    else it was deleted meanwhile, and nobody can be asked about it.
     """
 
     message_id: UUID
@@ -220,6 +221,7 @@ class Twin:
     is_in_flight: bool
     age: float
     asked: int
+    has_sender: bool
 
 
 async def twins(

@@ -328,7 +328,10 @@ SELECT t.id AS message_id, t.body,
   (t.attachments, t.parts -> 'template', t.parts -> 'call')
     IS DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call') AS has_other_parts,
   coalesce(q.phase = 'send' AND q.lease_until > now(), false) AS is_in_flight,
-  coalesce(extract(epoch FROM now() - q.attempted_at), 0)::double precision AS age, q.asked
+  coalesce(extract(epoch FROM now() - q.attempted_at), 0)::double precision AS age, q.asked,
+  EXISTS (
+    SELECT FROM gateway.senders s WHERE s.organization_id = q.organization_id AND s.id = q.sender_id
+  ) AS has_sender
 FROM messages m
 CROSS JOIN LATERAL (
   SELECT m.organization_id

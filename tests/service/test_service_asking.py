@@ -533,7 +533,8 @@ async def test_two_from_two_numbers(gateway: Gateway, ask: Ask, api: Api) -> Non
 
 async def test_the_sender_of_one_is_deleted(gateway: Gateway, ask: Ask, api: Api) -> None:
     """An equal message does not take the id of one whose sender was deleted, so that nobody can be
-    asked about it, and that has moved to another account since."""
+    asked about it, and that has moved to another account since: a report tells of that one, and
+    then the equal one is sent again."""
     worker = api.worker(gateway, sure_after=20)
     (taken,) = await lose(ask, api, worker, SMS)
     async with gateway.database.as_service() as db:
@@ -543,7 +544,13 @@ async def test_the_sender_of_one_is_deleted(gateway: Gateway, ask: Ask, api: Api
     (other,) = await lose(ask, api, worker, SMS)
     answering(api, record(gateway.a.sender))
     await ask_about(gateway, worker, other)
+    await lost_before(gateway, 60, 60)
+    await ask_about(gateway, worker, other)
     assert ("unknown", None) == await fate(ask, other)
+    await found_by_report(gateway, taken)
+    assert ("sent", SID) == await fate(ask, taken)
+    await ask_about(gateway, worker, other)
+    assert "not_found_at_provider" in await events_of(ask, other["id"])
 
 
 async def fate(ask: Ask, sent: dict[str, Any]) -> tuple[str, str | None]:
