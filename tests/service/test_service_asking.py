@@ -540,6 +540,8 @@ async def test_the_sender_of_one_is_deleted(gateway: Gateway, ask: Ask, api: Api
     async with gateway.database.as_service() as db:
         await db.execute("DELETE FROM gateway.senders WHERE address = $1", gateway.a.sender)
     await ask_about(gateway, worker, taken)
+    why = (await ask("GET", f"/v1/messages/{taken['id']}/why")).body
+    assert "Twilio cannot be asked any more" in why["summary"]
     await connect(gateway, "twilio", Channel.SMS, gateway.a.sender)
     (other,) = await lose(ask, api, worker, SMS)
     answering(api, record(gateway.a.sender))
