@@ -67,6 +67,7 @@ class Provider:
     - `sender_credential`: its own id of the account's sender. Events about another sender belong to
       another account of the organization, or are not ours; `app_secrets` are what its requests are
       signed with, for all senders of one app.
+    - `pool_credential`: its pool of senders: the list may not say from which of them it was sent.
     - `template_names`: the options that name a template kept at the provider.
     - `reads_consent`: that its half reads STOP and START in what people write itself; else whoever
       receives does (`gateway.receive.reading`).
@@ -92,6 +93,7 @@ class Provider:
     may_pass: Callable[[bytes], bool] | None = None
     sender_credential: str | None = None
     app_secrets: tuple[str, ...] = ()
+    pool_credential: str = ""
     template_names: tuple[str, ...] = ()
     reads_consent: bool = False
     can_quote: Callable[[str], bool] | None = None
@@ -112,11 +114,10 @@ PROVIDERS: dict[str, Provider] = {
             Channel.WHATSAPP: "status",
             Channel.CALL: "call-status",
         },
-        # Twilio retries a 5xx only when the URL's fragment says so
-        # https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides
         retry_suffix=twilio.RETRIES,
         # https://www.twilio.com/docs/api/errors/21617
         characters={Channel.WHATSAPP: 1600},
+        pool_credential="messaging_service_sid",
         template_names=("content_sid",),
         reads_consent=True,
         authorize=twilio.authorize,

@@ -51,19 +51,34 @@ class Asking:
     async def ask(self, claimed: Claimed) -> None:
         """Ask the provider whether it has a message whose answer was lost."""
         if claimed.asked >= self._pace.most_questions:
-            await self._outcomes.settled(claimed)
-            _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
+            await self._give_up(claimed)
             return
         if claimed.provider is None:
-            await self._outcomes.no_provider(claimed)
+            await self._outcomes.not_asked(claimed)
             return
         # Measured before the list is read: a message that it lacks may arrive afterwards.
         age = claimed.attempt_age or 0.0
         if (listed := await self._listed(claimed, age)) is not None:
             await self._conclude(claimed, age, *listed)
 
-    async def _listed(self, claimed: Claimed, age: float) -> tuple[Outbound, list[Sent]] | None:
-        """The message and those like it that the provider took; None where it does not say."""
+    async def _give_up(self, claimed: Claimed) -> None:
+        """Ask no more, once the questions about its twins are used up, too: else one of those would
+        seem to be the only one that the provider's record of this one may be of."""
+        async with self._database.as_service() as db:
+            twins = await queue.twins(
+                db, claimed.organization_id, claimed.message_id, from_any=True
+            )
+        if any(twin.asked < self._pace.most_questions for twin in twins):
+            await self._outcomes.not_asked(claimed)
+            return
+        await self._outcomes.settled(claimed)
+        _log.error("nobody can say what became of it: it stays unknown", **ids(claimed))
+
+    async def _listed(
+        self, claimed: Claimed, age: float
+    ) -> tuple[Account, Outbound, list[Sent]] | None:
+        """The message, its account, and those like it that the provider took; None where it does
+        not say."""
         # By this machine's clock, which the send half can compare with the provider's.
         ago = timedelta(seconds=max(age, claimed.open_for))
         since = datetime.now(UTC) - ago if age else claimed.created_at
@@ -71,7 +86,8 @@ class Asking:
             account = self._account(claimed)
             outbound = await self._outbounds.make(claimed, account, with_files=False)
             send_half = PROVIDERS[account.provider].send
-            return outbound, await send_half.find(account, outbound, self._session, since)
+            found = await send_half.find(account, outbound, self._session, since)
+            return account, outbound, found
         except CannotAsk as error:
             await self._outcomes.cannot_ask(claimed, error)
         except (SendError, VaultError) as error:
@@ -83,12 +99,20 @@ class Asking:
         return None
 
     async def _conclude(
-        self, claimed: Claimed, age: float, outbound: Outbound, found: Sequence[Sent]
+        self,
+        claimed: Claimed,
+        age: float,
+        account: Account,
+        outbound: Outbound,
+        found: Sequence[Sent],
     ) -> None:
         """What follows from what the provider lists."""
+        has_pool = PROVIDERS[account.provider].pool_credential in account.credentials
         # After the list was read: whoever sent a message on it had claimed it before.
         async with self._database.as_service() as db:
-            others = await queue.twins(db, claimed.organization_id, claimed.message_id)
+            others = await queue.twins(
+                db, claimed.organization_id, claimed.message_id, from_any=has_pool
+            )
             listed = [sent for sent in found if sent.has_id]
             known = await queue.known_external_ids(db, [sent.external_id for sent in listed])
         free = [sent for sent in listed if sent.external_id not in known]
@@ -116,7 +140,7 @@ class Asking:
             await self._outcomes.not_there(claimed)
         elif not free or not (are_all_listed or is_known):
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
-        elif not are_all_listed and _differ(twins, outbound):
+        elif not are_all_listed and _only_reports_tell(twins, outbound):
             await self._outcomes.cannot_tell(claimed)
         else:
             # The first that was attempted is the first that is listed, as far as anybody knows.
@@ -142,7 +166,9 @@ def _with_its_text(twins: Sequence[Twin], outbound: Outbound) -> list[Twin]:
     return [each for each in twins if each.message_id == own or each.body.split() == words]
 
 
-def _differ(twins: Sequence[Twin], outbound: Outbound) -> bool:
-    """Whether it matters to the person which of them they have got."""
-    has_other_parts = any(each.has_other_parts for each in twins)
-    return has_other_parts or len(_with_its_text(twins, outbound)) < len(twins)
+def _only_reports_tell(twins: Sequence[Twin], outbound: Outbound) -> bool:
+    """Whether none may be taken for what is listed: it matters to the person which of them they
+    have got, or nobody can be asked about one."""
+    if any(each.has_other_parts or not each.has_sender for each in twins):
+        return True
+    return len(_with_its_text(twins, outbound)) < len(twins)

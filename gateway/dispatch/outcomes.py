@@ -204,8 +204,8 @@ class Outcomes:
         if await self._recording.note_if(claimed, event, then):
             _log.warning("what is listed may be another one: a report may tell", **ids(claimed))
 
-    async def no_provider(self, claimed: Claimed) -> None:
-        """Its sender is gone. It stays open for a while: others like it must not take its id."""
+    async def not_asked(self, claimed: Claimed) -> None:
+        """Nobody is. It stays open for a while: those like it must not take its id."""
         await self._recording.save(self._to_ask(claimed, *self._seldom()))
 
     def _seldom(self) -> tuple[float, int]:
@@ -287,7 +287,7 @@ class Outcomes:
             seconds=seconds,
             phase="ask",
             refusals=claimed.refusals,
-            asked=claimed.asked + questions,
+            asked=min(claimed.asked + questions, self._pace.most_questions),
             open_for=claimed.open_for + min(seconds, self._pace.ask_every),
         )
 

@@ -208,9 +208,11 @@ async def may_adopt(
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A message to the same person with an open fate, attempted `age` seconds ago.
+    """A message to the same person with an open fate, attempted `age` seconds ago, and `asked`
+    about so often.
 
-    `has_other_parts`: files, a template or a way to call that this one has not.
+    `has_other_parts`: files, a template or a way to call that this one has not. `has_sender`:
+    else it was deleted meanwhile, and nobody can be asked about it.
     """
 
     message_id: UUID
@@ -218,12 +220,16 @@ class Twin:
     has_other_parts: bool
     is_in_flight: bool
     age: float
+    asked: int
+    has_sender: bool
 
 
-async def twins(db: Connection, organization_id: UUID, message_id: UUID) -> list[Twin]:
+async def twins(
+    db: Connection, organization_id: UUID, message_id: UUID, *, from_any: bool
+) -> list[Twin]:
     """The messages to the same person that are as uncertain as this one, in the order of their
-    attempts, and this one among them."""
-    rows = await db.fetch(_SQL["twins"], organization_id, message_id)
+    attempts, and this one among them; an SMS `from_any` number, or only from the same one."""
+    rows = await db.fetch(_SQL["twins"], organization_id, message_id, from_any)
     return [Twin(**row) for row in rows]
 
 

@@ -25,6 +25,10 @@ _NO_WORKER = (
     "worker) may not be running."
 )
 _NOT_TWICE = "Do not send it again by hand before that: it might arrive twice."
+_UNTIL = "so it stays unknown until a report comes in."
+_FOR_REPORTS = (
+    f"Wait for those: once reports have told of the others, it may be sent once more. {_NOT_TWICE}"
+)
 _BY_ITSELF = "Nothing has to be done: it goes on by itself."
 _LOCKED = (
     "Tell an administrator soon: the key that opens this account's access data is missing from "
@@ -182,10 +186,15 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
         f"Ask the person whether it arrived, or let an administrator look into the account at "
         f"{who}. {_NOT_TWICE}"
     )
+    if queued is not None and story.provider is None:
+        text = "any more, because the address that it was sent from was removed"
+        return f"{lost} {opening(who)} cannot be asked {text}, {_UNTIL}", advice
     latest = last_event(story, "answer_lost", "cannot_be_told_apart")
     if latest is not None and latest["type"] == "cannot_be_told_apart":
         text = f"{opening(who)} has fewer than were under way to this person, and does not tell"
-        return f"{lost} {text} which, so it stays unknown until a report comes in.", advice
+        if queued is None:
+            return f"{lost} {text} which, {_UNTIL}", advice
+        return f"{lost} {text} which. It is asked again for some minutes.", _FOR_REPORTS
     row = PROVIDERS.get(story.carrier or "")
     if queued is not None and (row is None or row.can_be_asked):
         return (
@@ -193,10 +202,7 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
             f"Wait until that is answered. {_NOT_TWICE}",
         )
     can_ask = "cannot be asked" if row is not None and not row.can_be_asked else "gave no answer"
-    return (
-        f"{lost} {opening(who)} {can_ask}, so it stays unknown until a report comes in.",
-        advice,
-    )
+    return f"{lost} {opening(who)} {can_ask}, {_UNTIL}", advice
 
 
 def _later(story: Story, queued: Queued, zone: tzinfo) -> str:

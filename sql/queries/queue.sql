@@ -321,14 +321,17 @@ SELECT NOT EXISTS (
 -- name: twins
 -- Messages with the same addresses that may or may not have been taken, in the order of their attempts,
 -- including the one that is asked about: a message that the provider lists may be any of them that
--- says the same, which the caller compares. Of an SMS it may not say from which of our numbers it was
--- sent; a mail it finds by our own id. Messages of other organizations that send from the same address
--- count, too: they share an account at the provider.
+-- says the same, which the caller compares. $3: of an SMS it may not say from which of our numbers it
+-- was sent; a mail it finds by our own id. Messages of other organizations that send from the same
+-- address count, too: they share an account at the provider.
 SELECT t.id AS message_id, t.body,
   (t.attachments, t.parts -> 'template', t.parts -> 'call')
     IS DISTINCT FROM (m.attachments, m.parts -> 'template', m.parts -> 'call') AS has_other_parts,
   coalesce(q.phase = 'send' AND q.lease_until > now(), false) AS is_in_flight,
-  coalesce(extract(epoch FROM now() - q.attempted_at), 0)::double precision AS age
+  coalesce(extract(epoch FROM now() - q.attempted_at), 0)::double precision AS age, q.asked,
+  EXISTS (
+    SELECT FROM gateway.senders s WHERE s.organization_id = q.organization_id AND s.id = q.sender_id
+  ) AS has_sender
 FROM messages m
 CROSS JOIN LATERAL (
   SELECT m.organization_id
@@ -341,7 +344,7 @@ JOIN messages t ON t.organization_id = q.organization_id AND t.id = q.message_id
 WHERE m.organization_id = $1 AND m.id = $2 AND q.attempts > 0
   AND (q.phase = 'ask' OR q.lease_until IS NOT NULL)
   AND t.external_id IS NULL AND t.to_address = m.to_address AND t.channel = m.channel
-  AND (t.from_address = m.from_address OR m.channel = 'sms')
+  AND (t.from_address = m.from_address OR $3 AND m.channel = 'sms')
   AND (m.channel <> 'email' OR t.id = m.id)
 ORDER BY q.attempted_at, t.id;
 

@@ -489,19 +489,70 @@ async def test_nobody_tells_for_long(gateway: Gateway, ask: Ask, api: Api) -> No
     assert {("unknown", None)} == {await fate(ask, first), await fate(ask, second)}
 
 
+@pytest.mark.parametrize("pair", PAIRS)
+async def test_one_has_used_up_its_questions(
+    gateway: Gateway, ask: Ask, api: Api, pair: str
+) -> None:
+    """Of two that cannot be told apart one has been asked about more often: it is given up with the
+    other, which does not take the id that may be the first one's."""
+    worker = api.worker(gateway, sure_after=0)
+    first, second, has = await lose_two(gateway, ask, api, worker, pair)
+    answering(api, has)
+    await lost_before(gateway, 60, 60)
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET asked = CASE WHEN message_id = $1 THEN 300 ELSE 270 END",
+            first["id"],
+        )
+    for message in (first, second):
+        await ask_about(gateway, worker, message)
+    async with gateway.database.as_service() as db:  # nothing is counted that may grow for hours
+        assert 300 == await db.fetchval("SELECT max(asked) FROM gateway.queue")
+    for message in (first, second):
+        await ask_about(gateway, worker, message)
+    assert 0 == await gateway.count("gateway.queue")
+    assert {("unknown", None)} == {await fate(ask, first), await fate(ask, second)}
+
+
+async def test_two_from_two_numbers(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Without a messaging service a record names our number: what was sent from another is told
+    apart by it."""
+    other = "+15550008888"
+    await setup.add_sender(
+        gateway.database, gateway.a.account_id, Channel.SMS, other, is_default=False, rate=None
+    )
+    worker = api.worker(gateway, sure_after=0)
+    given, _ = PAIRS["pictures"]
+    first, second = await lose(ask, api, worker, given[0], given[1] | {"from": other})
+    answering(api, record(gateway.a.sender), record(other, sid="SM-second"))
+    await lost_before(gateway, 60, 60)
+    await step(worker)
+    assert ("sent", SID) == await fate(ask, first)
+    assert ("sent", "SM-second") == await fate(ask, second)
+
+
 async def test_the_sender_of_one_is_deleted(gateway: Gateway, ask: Ask, api: Api) -> None:
     """An equal message does not take the id of one whose sender was deleted, so that nobody can be
-    asked about it, and that has moved to another account since."""
+    asked about it, and that has moved to another account since: a report tells of that one, and
+    then the equal one is sent again."""
     worker = api.worker(gateway, sure_after=20)
     (taken,) = await lose(ask, api, worker, SMS)
     async with gateway.database.as_service() as db:
         await db.execute("DELETE FROM gateway.senders WHERE address = $1", gateway.a.sender)
     await ask_about(gateway, worker, taken)
+    why = (await ask("GET", f"/v1/messages/{taken['id']}/why")).body
+    assert "Twilio cannot be asked any more" in why["summary"]
     await connect(gateway, "twilio", Channel.SMS, gateway.a.sender)
     (other,) = await lose(ask, api, worker, SMS)
     answering(api, record(gateway.a.sender))
     await ask_about(gateway, worker, other)
+    await lost_before(gateway, 60, 60)
+    await ask_about(gateway, worker, other)
     assert ("unknown", None) == await fate(ask, other)
+    await found_by_report(gateway, taken)
+    assert ("sent", SID) == await fate(ask, taken)
+    await ask_about(gateway, worker, other)
+    assert "not_found_at_provider" in await events_of(ask, other["id"])
 
 
 async def fate(ask: Ask, sent: dict[str, Any]) -> tuple[str, str | None]:

@@ -233,18 +233,36 @@ def test_stays_unknown(channel: str, provider: str | None, words: str) -> None:
 
 
 def test_unknown_which_one_it_is() -> None:
-    """The provider has one of several: that is said while it is asked, until the next attempt."""
+    """The provider has one of several: that is said, and whether it is still asked, until the next
+    attempt."""
     apart = event("cannot_be_told_apart", "unknown")
-    for place in (queued(phase="ask", attempts=1), None):
-        text, advice = said(status="unknown", **about(queued=place, events=(apart,)))
-        assert text.endswith(
-            "Twilio has fewer than were under way to this person, and does not tell which, so it "
-            "stays unknown until a report comes in."
-        )
-        assert "Ask the person whether it arrived" in str(advice)
+    fewer = "Twilio has fewer than were under way to this person, and does not tell which"
+    text, advice = said(status="unknown", **about(events=(apart,)))
+    assert text.endswith(f"{fewer}, so it stays unknown until a report comes in.")
+    assert "Ask the person whether it arrived" in str(advice)
+
+    place = queued(phase="ask", attempts=1)
+    text, advice = said(status="unknown", **about(queued=place, events=(apart,)))
+    assert text.endswith(f"{fewer}. It is asked again for some minutes.")
+    assert "Wait for those: once reports have told of the others, it may be sent" in str(advice)
     events = (apart, event("answer_lost", "unknown"))
     place = queued(phase="ask", attempts=2)
     assert said(status="unknown", **about(queued=place, events=events))[0].endswith("being asked.")
+
+
+def test_unknown_and_its_sender_is_gone() -> None:
+    """Nobody is asked about a message whose sender was deleted, whatever was said before that."""
+    lost = event("answer_lost", "unknown", provider="twilio")
+    apart = event("cannot_be_told_apart", "unknown", provider="twilio")
+    for events in ((lost,), (lost, apart)):
+        place = queued(phase="ask", attempts=1)
+        known = about(queued=place, events=events, can_leave=False)
+        text, advice = said("sms", None, status="unknown", **known)
+        assert text.endswith(
+            "Twilio cannot be asked any more, because the address that it was sent from was "
+            "removed, so it stays unknown until a report comes in."
+        )
+        assert "Ask the person whether it arrived" in str(advice)
 
 
 def test_unknown_where_it_waits_for_nothing() -> None:
