@@ -14,7 +14,8 @@ from webhooks import mail
 from webhooks.mail import Letter, inbound
 from webhooks.mail.headers import decoded, filename
 from webhooks.mail.letter import mailboxes
-from webhooks.mail.text import new_text, sanitised
+from webhooks.mail.quotations import new_text
+from webhooks.mail.text import sanitised
 from webhooks.model import Inbound, Unknown
 
 HEAD = (

@@ -17,7 +17,8 @@ from channels.model import Attachment, Channel
 from webhooks.mail.author import author
 from webhooks.mail.headers import decoded, filename
 from webhooks.mail.mime import Message
-from webhooks.mail.text import derived, new_text, sanitised
+from webhooks.mail.quotations import new_text
+from webhooks.mail.text import derived, sanitised
 from webhooks.model import Inbound
 from webhooks.values import stored
 
