@@ -6,6 +6,7 @@ or lingers on those that no grammar allows. `parts` bounds what it costs; nothin
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ class Message:
 
 def parse(raw: bytes) -> Message:
     """A mail as it came over the wire; what cannot be read of it is left out, never raised."""
-    raw = raw.lstrip(b"\r\n")
+    # Some programs mark a file as UTF-8: without its first header none of the others would be read.
+    raw = raw.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     if raw.startswith((b"From ", b">From ")):  # an mbox's first line
         raw = raw.partition(b"\n")[2]
     digest = hashlib.sha256(raw).hexdigest()[:40]
