@@ -33,9 +33,12 @@ REASONS: Final = {
 }
 
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+# Who is meant may stand within: 550 User [ada@x.example] does not exist.
 NO_USER = re.compile(
-    r"(?:user|recipient|mailbox|address|account)\s(?:is\s)?(?:unknown|not\sfound|does\s?n[o']t\sexist)"
-    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
+    r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
+    r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
+    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)"
+    r"|not\sa\s(?:known|valid)\s(?:user|recipient|mailbox)|user\sdoesn't\shave\sa",
     re.IGNORECASE,
 )
 # What Exchange Online says of an address that its tenant does not have
