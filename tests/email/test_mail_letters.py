@@ -203,6 +203,7 @@ def test_recipients(raw: bytes, expected: Any) -> None:
     [
         ({"Content_Type": "text/plain; charset=iso-8859-1"}, "Gr\xfc\xdfe \x80", "Grüße €"),
         ({"Content_Type": "text/plain; charset=no-such"}, "Gr\xfc\xdfe", "Grüße"),
+        ({"Content_Type": "text/plain; charset=ANSI_X3.4-1968"}, "Gr\xfc\xdfe", "Grüße"),
         ({"Content_Type": "text/plain; charset=idna"}, "abc", "abc"),
         ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xfc\xdfe", "Grüße"),
         ({"Content_Type": "text/plain; charset=utf-8"}, "Gr\xc3\xbc", "Grü"),
