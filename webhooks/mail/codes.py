@@ -46,10 +46,19 @@ NO_USER = re.compile(
 NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECASE)
 
 
+def _meant(code: str | None, diagnostic: str) -> str | None:
+    """The other server's code, where that of the one that reports it says nothing."""
+    if code not in UNSPECIFIC:
+        return code
+    said = (each for each in ENHANCED.findall(diagnostic) if each[0] == "5")
+    return next((each for each in said if each not in UNSPECIFIC), code)
+
+
 def is_bad_address(code: str | None, diagnostic: str) -> bool:
     """Whether no mail will ever arrive there, whoever sends it."""
     if not is_about_recipient(diagnostic):
         return False
+    code = _meant(code, diagnostic)
     if code in BAD_ADDRESS:
         return True
     if code == "5.4.1":
@@ -60,6 +69,7 @@ def is_bad_address(code: str | None, diagnostic: str) -> bool:
 
 def explanation(code: str | None, diagnostic: str) -> str:
     """Plain words, and the server's own behind them."""
+    code = _meant(code, diagnostic)
     if NO_SUCH_SENDER.search(diagnostic):
         words: str | None = "The recipient's mail server does not accept our address."
     elif TOO_MUCH_MAIL.search(diagnostic):
