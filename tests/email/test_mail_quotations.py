@@ -126,6 +126,7 @@ def test_such_words_before_a_quotation() -> None:
         "pon., 4 maj 2026 o 10:00 Shop of a long name <shop@example.com>\nnapisał(a):",
         "\u202bבתאריך יום ב׳, 4 במאי 2026 ב-10:00 מאת Shop <shop@example.com>:\u202c",
         "El 4/5/26 a las 10:00, Shop escribió:",
+        "Shop of a long name 4. 5. v 10:00\n<shop@example.com> napsal:",
     ],
 )
 def test_introductions(introduction: str) -> None:
