@@ -16,7 +16,9 @@ from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
 from webhooks.values import decoded, members, stored, word
 
-TEXTS: Final = frozenset({"body-mime", "body-plain", "body-html", "stripped-text"})
+# A meeting, or the answer to one, which need not say anything else. The docs do not tell of it.
+CALENDAR: Final = "body-calendar"
+TEXTS: Final = frozenset({"body-mime", "body-plain", "body-html", "stripped-text", CALENDAR})
 FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
                  "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
@@ -81,6 +83,8 @@ def _attachments(form: Form) -> Iterator[Attachment]:
             content=file.content,
             content_id=content_ids.get(file.name),
         )
+    if meeting := form.first(CALENDAR):
+        yield Attachment(content_type="text/calendar", size=len(meeting), content=meeting)
     listed = form.json("attachments")
     for each in listed if isinstance(listed, list) else []:
         if url := word(members(each).get("url"), 2000):
