@@ -33,6 +33,8 @@ ENDS: Final = {
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
 CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
+# Browsers show what stands below a page, as footers and second pages do; the library ends there.
+PAGE_END = re.compile(r"</html(?:\s[^<>]{0,200})?>", re.IGNORECASE)
 # No character has so large a number, and Python refuses to read one of thousands of digits.
 NO_CHARACTER = re.compile(r"&#[0-9]{10,};?")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
@@ -76,7 +78,7 @@ def to_text(source: str, *, with_links: bool = True) -> str:
 
     With links, a link's target follows its words in brackets.
     """
-    source = _unmarked(source)
+    source = PAGE_END.sub("<div></div>", _unmarked(source))
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
         return _cut(_without_tags(source))
     starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})

@@ -190,6 +190,20 @@ def test_templates_that_are_html(source: str, expected: bool) -> None:  # noqa: 
 
 
 @pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<html><body>Yes</body></html>\n<p>Footer", "Yes\n\nFooter"),
+        ("<html></html>\n<html><head><title>x</title></head><body>Yes</body></html>", "Yes"),
+        ("<HTML>Yes</HTML\n>no", "Yes\nno"),
+        ("Yes</htmlx>, no", "Yes, no"),
+    ],
+)
+def test_text_below_a_page(source: str, text: str) -> None:
+    """What stands below the end of a page, as footers and a second page do, is text of it."""
+    assert html.to_text(source) == text
+
+
+@pytest.mark.parametrize(
     "source",
     ["<div>" * 400_000, "<" * 2_000_000, "<a " * 600_000, "<style " * 200_000, "<b><p>" * 100_000,
      "<table><tr><td>" * 6_000, "<script>" * 19_000, "&amp" * 400_000, "<ul><li>" * 9_000],

@@ -198,6 +198,14 @@ def test_files_without_names() -> None:
     ]
 
 
+def test_parts_of_html() -> None:
+    """Each part of a mail that is HTML has a field."""
+    parts = [("body-html", f"<html><body><p>{text}</p></body></html>") for text in ("a", "b")]
+    given = [*fields(body_plain=None), *parts]
+    mail = only(list(mailgun.parse(form(given, event="inbound"))))
+    assert (mail.body, mail.html_body) == ("a\n\nb", "<p>a</p>\n<p>b</p>")
+
+
 @pytest.mark.parametrize("event", ["inbound", "events"])
 def test_meetings(event: str) -> None:
     """Who accepts an invitation writes nothing else: what their calendar says is a file."""
