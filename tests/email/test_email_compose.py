@@ -196,10 +196,13 @@ def test_templates_that_are_html(source: str, expected: bool) -> None:  # noqa: 
         ("<html></html>\n<html><head><title>x</title></head><body>Yes</body></html>", "Yes"),
         ("<HTML>Yes</HTML\n>no", "Yes\nno"),
         ("Yes</htmlx>, no", "Yes, no"),
+        ("<meta charset=utf-8><article>Yes</article>no", "Yes\nno"),
+        ("<style>p {}</style><ins>Yes</ins>, <b>no</b>", "Yes, no"),
     ],
 )
-def test_text_below_a_page(source: str, text: str) -> None:
-    """What stands below the end of a page, as footers and a second page do, is text of it."""
+def test_pages_beyond_their_rules(source: str, text: str) -> None:
+    """What stands below the end of a page, as footers and a second page do, is text of it; so is
+    all that follows a style."""
     assert html.to_text(source) == text
 
 
