@@ -92,6 +92,14 @@ def unlabelled(data: bytes, charset: str | None) -> str:
     return _guessed(data)
 
 
+def piece(text: str, data: bytes, charset: str | None) -> str:
+    """A piece of what was read without a charset, in that of the text beside it."""
+    try:
+        return text if _is_utf_8(data) else unlabelled(text.encode("cp1252"), charset)
+    except UnicodeEncodeError:  # a byte that Windows has not is lost
+        return text
+
+
 def _guessed(data: bytes) -> str:
     """As UTF-8 where that reads more than it loses: one bad byte must not spoil all others."""
     if data.isascii() and japanese.is_iso_2022_jp(data):

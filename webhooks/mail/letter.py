@@ -120,9 +120,11 @@ def written_by(message: Message) -> tuple[str, str]:
 
     Where that tells no author, "<>": nobody must read it in another way.
     """
-    written = message.written("from") or message.written("sender")
+    header = next((each for each in ("from", "sender") if message.written(each)), "from")
+    written = message.written(header)
     name, address = author(written, is_decoded=False)
-    return " ".join(decoded(name).split())[:200], address or ("<>" if written else "")
+    told = " ".join(message.named(name, header).split())[:200]
+    return told, address or ("<>" if written else "")
 
 
 def inbound(letter: Letter) -> Inbound:

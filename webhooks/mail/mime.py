@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
-from webhooks.mail.charsets import decode, of_page
+from webhooks.mail.charsets import decode, of_page, piece
 from webhooks.mail.flowed import is_broken, unbroken
 from webhooks.mail.headers import HEADER_BYTES, decoded, unfolded
 from webhooks.mail.names import name_of
@@ -35,7 +35,10 @@ CUT: Final = "The mail was too deep or too long to be read in whole."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree."""
+    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree.
+
+    `charset` is that of its text.
+    """
 
     root: Part
     digest: str
@@ -44,6 +47,7 @@ class Message:
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
+    charset: str | None = None
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order."""
@@ -55,8 +59,16 @@ class Message:
 
     def written(self, name: str) -> str:
         """The first value of a header with its encoded words as they are; "" for none."""
+        return unfolded(self._raw(name))
+
+    def named(self, name: str, header: str) -> str:
+        """A name that stands in a header, as the header's 8-bit bytes have it."""
+        data = self._raw(header).encode(errors="surrogateescape")
+        return decoded(piece(name, data, self.charset))
+
+    def _raw(self, name: str) -> str:
         found = (value for given, value in self.root.raw_items() if str(given).lower() == name)
-        return unfolded(str(next(found, "")))
+        return str(next(found, ""))
 
 
 def parse(raw: bytes) -> Message:
@@ -103,6 +115,7 @@ def parse(raw: bytes) -> Message:
         html=written.html(),
         attachments=tuple(files),
         detail=detail,
+        charset=charset,
     )
 
 
