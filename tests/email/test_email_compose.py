@@ -207,6 +207,14 @@ def test_pages_beyond_their_rules(source: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "style", ["display:none", "display: none !important", "Display:NONE! IMPORTANT"]
+)
+def test_what_is_not_shown(style: str) -> None:
+    """What a mail hides, as the first line in an inbox, is no text of it."""
+    assert html.to_text(f'<p style="{style}">In short</p><p style="">Yes') == "Yes"
+
+
+@pytest.mark.parametrize(
     "source",
     ["<div>" * 400_000, "<" * 2_000_000, "<a " * 600_000, "<style " * 200_000, "<b><p>" * 100_000,
      "<table><tr><td>" * 6_000, "<script>" * 19_000, "&amp" * 400_000, "<ul><li>" * 9_000],
