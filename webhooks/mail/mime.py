@@ -20,6 +20,7 @@ from webhooks.mail.flowed import is_broken, unbroken
 from webhooks.mail.headers import HEADER_BYTES, decoded, unfolded
 from webhooks.mail.names import name_of
 from webhooks.mail.parts import ERRORS, KIND, Part, encoding_of, tree
+from webhooks.mail.pictures import taken_out
 from webhooks.mail.written import Written
 from webhooks.values import stored
 
@@ -102,7 +103,9 @@ def parse(raw: bytes) -> Message:
         is_page = kind == "text/html"
         # Text that would not be kept is not decoded: some charsets are slow.
         if is_written and written.has_room(is_page=is_page):
-            written.add(text_of(part), leaf.form_of, is_page=is_page)
+            content, pictures = taken_out(content_of(part)) if is_page else (content_of(part), [])
+            written.add(text_of(part, content), leaf.form_of, is_page=is_page)
+            files += pictures
         # What has a file's name, and would not be kept in whole, is both.
         most = HTML_BYTES if is_page else TEXT_BYTES
         if not is_written or (name is not None and len(content_of(part)) > most):
@@ -168,9 +171,9 @@ def headers(part: Part, charset: str | None) -> Iterator[tuple[str, str]]:
         yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES], named)
 
 
-def text_of(part: Part) -> str:
-    """The text of a part, in its charset."""
-    content = content_of(part)[: 2 * HTML_BYTES]
+def text_of(part: Part, content: bytes) -> str:
+    """The text of a part that holds these bytes, in its charset."""
+    content = content[: 2 * HTML_BYTES]
     charset = charset_of(part)
     if charset is None and part.get_content_subtype() == "html":
         charset = of_page(content)
