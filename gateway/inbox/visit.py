@@ -17,6 +17,7 @@ from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import FileField
 from multidict import MultiDictProxy
+from yarl import URL
 
 from gateway.inbox import assets, guard, session
 from gateway.inbox.clock import COOKIE, Clock, clock
@@ -111,6 +112,14 @@ class Visit:
             return Cursor.read(given) if given else None
         except ValueError:
             raise Problem(404, "This list does not begin there.") from None
+
+    @property
+    def sent_from(self) -> URL:
+        """The page that a form is on, by the browser's word; empty if it says none."""
+        try:
+            return URL(self.request.headers.get("Referer", ""))
+        except ValueError:
+            return URL()
 
     def query(self, **changes: str) -> str:
         """The query of this page with changes: the filters stay."""

@@ -23,7 +23,7 @@ from gateway.api.sending import one as sent_answer
 from gateway.consent import standing
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
-from gateway.inbox.talk import thread
+from gateway.inbox.talk import listing, thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
@@ -217,7 +217,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
             raise results[0]
     done = "later" if request.send_at and request.send_at > datetime.now(UTC) else "sent"
     if not visit.is_fragment:
-        return visit.redirect(f"/c/{row['id']}", done=done)
+        return listing.back(visit, f"/c/{row['id']}", done=done)
     async with services.database.as_caller(visit.staff) as db:
         composing = await begin(visit, db, row, Typed(channel=typed.channel))
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])

@@ -104,7 +104,7 @@ async def link(visit: Visit) -> web.StreamResponse:
         if "fkey" in conflict.constraint:
             raise Problem(404, f"This {kind} no longer exists.") from None
         return await _merge_instead(visit, row, kind, wanted)
-    return visit.redirect(f"/c/{row['id']}", done="saved")
+    return listing.back(visit, f"/c/{row['id']}", done="saved")
 
 
 async def unlink(visit: Visit) -> web.StreamResponse:
@@ -118,7 +118,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     )
     if new is None:
         raise Problem(409, "This address is no longer in this conversation.")
-    return visit.redirect(f"/c/{new}", done="apart")
+    return listing.back(visit, f"/c/{new}", done="apart")
 
 
 async def ask_merge(visit: Visit) -> web.StreamResponse:
@@ -151,14 +151,14 @@ async def merge(visit: Visit) -> web.StreamResponse:
         visit.services.database, visit.staff, merged=merged["id"], kept=row["id"]
     ):
         raise Problem(409, "Somebody has merged one of them in the meantime.")
-    return visit.redirect(f"/c/{row['id']}", done="merged", was=str(merged["id"]))
+    return listing.back(visit, f"/c/{row['id']}", done="merged", was=str(merged["id"]))
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
     """Lift one of the contact's suppressions, if this member of staff may."""
     form = await visit.form()
     await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
-    return visit.redirect(f"/c/{visit.id}", done="lifted")
+    return listing.back(visit, f"/c/{visit.id}", done="lifted")
 
 
 async def _merge_instead(

@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from aiohttp import web
+
 from gateway.inbox.talk import view
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
@@ -49,8 +51,8 @@ class Wanted:
         return bool(self.q or self.channel or self.is_mine or self.is_unread)
 
     @property
-    def query(self) -> str:
-        """The same filters for a link, with a ? before them if there are any."""
+    def chosen(self) -> dict[str, str]:
+        """The same filters as a query; those that are as they are at first are left out."""
         chosen = {
             "q": self.q,
             "channel": self.channel,
@@ -58,8 +60,12 @@ class Wanted:
             "who": "me" if self.is_mine else "",
             "unread": "1" if self.is_unread else "",
         }
-        kept = {name: value for name, value in chosen.items() if value}
-        return f"?{urlencode(kept)}" if kept else ""
+        return {name: value for name, value in chosen.items() if value}
+
+    @property
+    def query(self) -> str:
+        """The same for a link, with a ? before it if there is anything."""
+        return f"?{urlencode(self.chosen)}" if self.chosen else ""
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
         """As the store reads it; what is unread is looked for among the closed ones, too."""
@@ -101,6 +107,11 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
         "here": str(here),
         "search_error": wrong,
     }
+
+
+def back(visit: Visit, path: str, **query: str) -> web.Response:
+    """Redirect from a form to a page that has the list, too, with the filters that it had there."""
+    return visit.redirect(path, **Wanted.of(visit.sent_from.query).chosen, **query)
 
 
 def name_of(row: Row) -> str:
