@@ -43,7 +43,9 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
     """A problem as a page, with what was typed; for htmx only its text, beside the form."""
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
+    is_older = isinstance(problem, OlderError)
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+    title = "This page is older than your session" if is_older else title
     if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         problem = Problem(problem.status, _TOO_LARGE)
     typed = await kept.beside_error(visit)
@@ -52,7 +54,7 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
         status=problem.status,
         title=title,
         problem=problem,
-        is_older=isinstance(problem, OlderError),
+        is_older=is_older,
         typed=typed,
         back=_came_from(visit),
     )

@@ -50,7 +50,8 @@ class OlderError(Problem):
     def __init__(self) -> None:
         super().__init__(
             403,
-            "This page is older than your session: try again, and reload it if that does not help.",
+            "You have signed in again since it was opened: try again, and reload it if that does "
+            "not help.",
         )
 
 
