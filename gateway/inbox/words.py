@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.consent import standing
 
 CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
@@ -22,6 +24,15 @@ _NAMES = {
     "content": "Text",
     "all": "The form",
 }
+
+
+# A text is shown in another order than it is written between these.
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def in_order(text: str) -> str:
+    """A name as it is written: no address or file's ending is made to look like another."""
+    return _TURNS.sub("", text)
 
 
 def sentence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from gateway.inbox.talk import view
 from gateway.inbox.visit import Visit
-from gateway.inbox.words import CHANNELS
+from gateway.inbox.words import CHANNELS, in_order
 from gateway.store import conversations, desk, live, searching
 from gateway.store.conversations import ConversationFilter
 from gateway.store.paging import Cursor
@@ -20,6 +21,7 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
+_ADDRESS = re.compile(r"\S@\S+\.\S|^\s*\+?[\d\s().-]{7,}$")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 
@@ -115,8 +117,14 @@ def back(visit: Visit, path: str, **query: str) -> web.Response:
 
 
 def name_of(row: Row) -> str:
-    """Who it is: the name, or the address, or that neither is known."""
-    return row["name"] or next(iter(row["addresses"]), "") or "Somebody without a number"
+    """Who it is: the name, or the address, or that neither is known.
+
+    Strangers choose their names: one that looks like an address has to be theirs.
+    """
+    name, theirs = in_order(row["name"] or ""), row["addresses"]
+    if _ADDRESS.search(name) and not any(each.lower() in name.lower() for each in theirs):
+        name = next(iter(theirs), name)
+    return name or next(iter(theirs), "") or "Somebody without a number"
 
 
 def _row(visit: Visit, row: Row) -> dict[str, Any]:
