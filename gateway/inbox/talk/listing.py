@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -68,6 +68,17 @@ class Wanted:
     def query(self) -> str:
         """The same for a link, with a ? before it if there is anything."""
         return f"?{urlencode(self.chosen)}" if self.chosen else ""
+
+    @property
+    def wider(self) -> Wanted | None:
+        """The same words among all conversations; None if they were looked for there."""
+        everywhere = Wanted(q=self.q, channel="", status="all", is_mine=False, is_unread=False)
+        return everywhere if everywhere != self else None
+
+    @property
+    def begun(self) -> Wanted | None:
+        """As if the last word were the beginning of one; None if it cannot be."""
+        return replace(self, q=f"{self.q}*") if self.q[-1:].isalnum() else None
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
         """As the store reads it; what is unread is looked for among the closed ones, too."""
