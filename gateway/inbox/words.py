@@ -44,6 +44,8 @@ def sentence(text: str) -> str:
         return f"This address {text}."
     if text.startswith(("is ", "must ", "cannot ", "belongs ", "has ", "contains ")):
         text = f"This {text}"
+    elif text.startswith("are "):
+        text = f"These {text}"
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 

@@ -198,7 +198,9 @@ async def _card(
 def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return value[:_LONGEST] if isinstance(value, str) else value
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST].rstrip()}…"
+    return value
 
 
 def _keys(address: str) -> set[str]:
