@@ -42,16 +42,6 @@ KINDS: tuple[Kind, ...] = ("lead", "client")
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     """What the contact's pane shows."""
     organization_id = visit.staff.organization_id
-    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
-    held = await suppressions.search(
-        db,
-        organization_id,
-        channel=None,
-        addresses=keys,
-        reason=None,
-        cursor=None,
-        limit=50,
-    )
     others = []
     if row["name"]:
         others = await desk.same_name(db, organization_id, row["id"], row["name"])
@@ -66,10 +56,25 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
             for kind in KINDS
             if (card := await _card(db, kind, organization_id, row[f"{kind}_id"]))
         ],
-        "suppressed": [_suppression(visit, each) for each in held.rows],
+        "suppressed": await suppressed(visit, db, row),
         "others": others,
         "colleagues": await desk.staff(db, organization_id),
     }
+
+
+async def suppressed(visit: Visit, db: Connection, row: Row) -> list[dict[str, Any]]:
+    """Where they must not be written to, and why."""
+    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
+    held = await suppressions.search(
+        db,
+        visit.staff.organization_id,
+        channel=None,
+        addresses=keys,
+        reason=None,
+        cursor=None,
+        limit=50,
+    )
+    return [_suppression(visit, each) for each in held.rows]
 
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
