@@ -242,6 +242,15 @@ async def test_a_newsletter_has_the_whole_width(visitors: Visitors, axe: Axe) ->
     await axe(page)
 
 
+async def test_a_channel_is_said_once(visitors: Visitors) -> None:
+    """The sign of a channel has a name, and the word beside it is for the eyes alone."""
+    scene = Scene(visitors.stage)
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    message = await page.locator(f"#m-{said} footer").aria_snapshot()
+    assert 1 == message.count("SMS"), message
+
+
 async def _overflows(page: Page) -> bool:
     wide: bool = await page.evaluate("document.scrollingElement.scrollWidth > innerWidth")
     return wide
