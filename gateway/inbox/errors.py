@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from aiohttp import web
-from yarl import URL
 
 from gateway.inbox import kept
 from gateway.inbox.visit import OlderError, Visit
@@ -44,7 +43,9 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
     """A problem as a page, with what was typed; for htmx only its text, beside the form."""
     visit = request.get(VISIT) or Visit(request, request.app[SERVICES], None)
     template = "error_part.html" if visit.is_fragment else "error.html"
+    is_older = isinstance(problem, OlderError)
     title = _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase
+    title = "This page is older than your session" if is_older else title
     if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         problem = Problem(problem.status, _TOO_LARGE)
     typed = await kept.beside_error(visit)
@@ -53,21 +54,17 @@ async def as_page(request: web.Request, problem: Problem) -> web.Response:
         status=problem.status,
         title=title,
         problem=problem,
-        is_older=isinstance(problem, OlderError),
+        is_older=is_older,
         typed=typed,
-        back=_came_from(request),
+        back=_came_from(visit),
     )
     response.headers.update(problem.headers)
     return response
 
 
-def _came_from(request: web.Request) -> str | None:
+def _came_from(visit: Visit) -> str | None:
     """The page of the inbox on which a form was sent that failed."""
-    try:
-        page = URL(request.headers.get("Referer", ""))
-    except ValueError:
-        return None
-    starts = request.app.get(STARTS, ())
+    page, starts = visit.sent_from, visit.request.app.get(STARTS, ())
     is_ours = any(page.raw_path.startswith(f"{start}/") for start in starts)
     # Of whichever host: only its path is used.
-    return page.raw_path_qs if is_ours and request.method == "POST" else None
+    return page.raw_path_qs if is_ours and visit.request.method == "POST" else None

@@ -18,6 +18,7 @@ _WRITTEN = (
     *("name", "category", "tags", "address"),
 )
 _GROUPS = ("variables.", "options.")
+_BOXES = ("options.unsubscribe", "options.detect_machine")
 
 
 async def signed_out(visit: Visit) -> web.Response:
@@ -73,4 +74,5 @@ async def _typed(visit: Visit) -> dict[str, str]:
         if isinstance(value, str)
         and value.strip()
         and (name in _WRITTEN or name.startswith(_GROUPS))
+        and name not in _BOXES
     }

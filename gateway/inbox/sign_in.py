@@ -137,7 +137,8 @@ def page(
 def too_many(visit: Visit, form: Fields) -> web.Response:
     """The page for somebody who tried too often."""
     text = f"Too many tries. Wait {attempts.SECONDS // 60} minutes and try again."
-    response = page(visit, status=429, form=form, errors={"all": text})
+    wanted = next_of(form.get("next", ""))
+    response = page(visit, status=429, form=form, wanted=wanted, errors={"all": text})
     response.headers["Retry-After"] = str(attempts.SECONDS)
     return response
 

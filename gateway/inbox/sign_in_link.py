@@ -1,5 +1,7 @@
 """Signing in with a link that works once: asked for here, sent through the gateway's own e-mail.
 
+Where somebody wanted to go waits in their browser, and is known if they open the link there.
+
 Only the link's id is stored; the link itself is made when the mail leaves
 (docs/decisions/0016-sign-in-links-rest-nowhere.md). Opening it changes nothing, because mail
 scanners open every link; the button on its page signs in.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 from aiohttp import web
@@ -17,7 +20,7 @@ from aiohttp import web
 from channels.model import Channel
 from gateway import links, sign_in_mail
 from gateway.inbox import attempts, session
-from gateway.inbox.sign_in import arrived, is_address, page, too_many
+from gateway.inbox.sign_in import arrived, is_address, next_of, page, too_many
 from gateway.inbox.visit import Visit
 from gateway.manage.setup import new_link
 from gateway.observability.logs import logger
@@ -30,19 +33,31 @@ from gateway.store.database import Staff
 _log = logger(__name__)
 
 _TAKES = 0.5
+_WANTED = "gateway_next"
 
 
 async def ask(visit: Visit) -> web.StreamResponse:
     """Send a link to a member of staff; the answer does not tell whether there is one."""
     form = await visit.form()
-    email = form.get("email", "").strip()
+    email, wanted = form.get("email", "").strip(), next_of(form.get("next", ""))
     if not is_address(email):
         text = "Give your whole e-mail address, as name@example.org."
-        return page(visit, status=422, form=form, errors={"email": text})
+        return page(visit, status=422, form=form, wanted=wanted, errors={"email": text})
     if not await attempts.is_allowed(visit, "link", email, of_address=5, of_client=30):
         return too_many(visit, form)
     await asyncio.gather(_send(visit, email), asyncio.sleep(_TAKES))
-    return visit.page("link_sent.html", email=email, minutes=LINK_SECONDS // 60)
+    response = visit.page("link_sent.html", email=email, minutes=LINK_SECONDS // 60)
+    if wanted:
+        response.set_cookie(
+            _WANTED,
+            quote(wanted),
+            max_age=LINK_SECONDS,
+            path=visit.url(),
+            httponly=True,
+            samesite="Lax",
+            secure=visit.cookie.is_secure,
+        )
+    return response
 
 
 async def show(visit: Visit) -> web.StreamResponse:
@@ -68,7 +83,11 @@ async def use(visit: Visit) -> web.StreamResponse:
         if old:
             await sessions.end_session(db, session.digest(old))
         token = await session.begin(db, organization_id, auth_id, "link")
-    return arrived(visit, token, auth_id, "link", "")
+    wanted = next_of(unquote(visit.request.cookies.get(_WANTED, "")))
+    response = arrived(visit, token, auth_id, "link", wanted)
+    if wanted:
+        response.del_cookie(_WANTED, path=visit.url())
+    return response
 
 
 async def _send(visit: Visit, email: str) -> None:

@@ -17,6 +17,7 @@ from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import FileField
 from multidict import MultiDictProxy
+from yarl import URL
 
 from gateway.inbox import assets, guard, session
 from gateway.inbox.clock import COOKIE, Clock, clock
@@ -49,7 +50,8 @@ class OlderError(Problem):
     def __init__(self) -> None:
         super().__init__(
             403,
-            "This page is older than your session: try again, and reload it if that does not help.",
+            "You have signed in again since it was opened: try again, and reload it if that does "
+            "not help.",
         )
 
 
@@ -111,6 +113,14 @@ class Visit:
             return Cursor.read(given) if given else None
         except ValueError:
             raise Problem(404, "This list does not begin there.") from None
+
+    @property
+    def sent_from(self) -> URL:
+        """The page that a form is on, by the browser's word; empty if it says none."""
+        try:
+            return URL(self.request.headers.get("Referer", ""))
+        except ValueError:
+            return URL()
 
     def query(self, **changes: str) -> str:
         """The query of this page with changes: the filters stay."""

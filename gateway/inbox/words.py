@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.consent import standing
 
 CHANNELS = {"email": "E-mail", "sms": "SMS", "whatsapp": "WhatsApp", "call": "Call"}
@@ -24,6 +26,15 @@ _NAMES = {
 }
 
 
+# A text is shown in another order than it is written between these.
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def in_order(text: str) -> str:
+    """A name as it is written: no address or file's ending is made to look like another."""
+    return _TURNS.sub("", text)
+
+
 def sentence(text: str) -> str:
     """A finding that follows a field's name ("is required") as a sentence of its own."""
     text = text.strip().removesuffix("; see /v1/suppressions")
@@ -33,6 +44,8 @@ def sentence(text: str) -> str:
         return f"This address {text}."
     if text.startswith(("is ", "must ", "cannot ", "belongs ", "has ", "contains ")):
         text = f"This {text}"
+    elif text.startswith("are "):
+        text = f"These {text}"
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 

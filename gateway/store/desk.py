@@ -39,7 +39,8 @@ async def senders(db: Connection, organization_id: UUID) -> list[Row]:
 
 
 async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
-    """`id, name, subject, content, version, variables` of a channel's active templates, by name."""
+    """A channel's active templates, by name: `id, name, subject, content, version, is_approved,
+    variables`."""
     return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
 
 

@@ -62,16 +62,19 @@ class Scene:
         )
 
     async def template(self, kind: str, name: str, content: str, variables: list[str]) -> None:
-        """A template."""
+        """A template; one of WhatsApp's names one of the provider's."""
+        options = {"name": "a_template", "language": "en"} if kind == "whatsapp" else None
         async with self._stage.database.as_service() as db:
             await db.execute(
-                "INSERT INTO message_templates (organization_id, name, type, content, variables)"
-                " VALUES ($1, $2, $3, $4, $5)",
+                "INSERT INTO message_templates"
+                " (organization_id, name, type, content, variables, options)"
+                " VALUES ($1, $2, $3, $4, $5, $6)",
                 self._stage.a.organization_id,
                 name,
                 kind,
                 content,
                 variables,
+                as_json(options) if options else None,
             )
 
     async def lead(self, first: str, last: str | None, phone: str | None, **more: Any) -> UUID:

@@ -113,3 +113,12 @@ async def test_screens(visitors: Visitors, axe: Axe, shot: Shot) -> None:
             await axe(page)
             await shot(page, f"admin-{path.replace('/', '-').partition('?')[0]}-{name}")
             assert await page.evaluate(TOO_WIDE) == [], path
+
+
+async def test_no_page_is_hidden_on_a_tablet(visitors: Visitors) -> None:
+    """The names of all pages fit beside the organization's and one's own, or have a line."""
+    page = await visitors.open(path="/templates")
+    for width in (770, 800, 880, 900):
+        await page.set_viewport_size({"width": width, "height": 900})
+        cut = "(each) => each.scrollWidth > each.clientWidth"
+        assert not await page.get_by_role("navigation").evaluate(cut), width

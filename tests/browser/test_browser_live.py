@@ -229,6 +229,52 @@ async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:
     assert most[0] <= 2
 
 
+async def test_who_reads_further_up_is_told_of_what_comes(visitors: Visitors) -> None:
+    """What comes in below moves nothing, and a button says so, until they are there."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    for number in range(30):
+        said = await scene.said("sms", ADA[0], f"Number {number}", minutes=1)
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    thread, below = page.locator("#thread"), page.get_by_role("button", name="New messages")
+    await api.expect(page.locator("#messages li.message").last).to_be_in_viewport()
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "At the end")
+    await api.expect(page.get_by_text("At the end", exact=True).last).to_be_in_viewport()
+    await api.expect(below).to_be_hidden()
+
+    await thread.hover()
+    await page.mouse.wheel(0, -900)
+    await api.expect(page.locator("#messages li.message").last).not_to_be_in_viewport()
+    place = await thread.evaluate("(each) => each.scrollTop")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "Are you there?")
+    await api.expect(below).to_be_in_viewport()
+    assert place == await thread.evaluate("(each) => each.scrollTop")
+    await below.click()
+    last = page.locator("#messages li.message").last
+    await api.expect(last).to_contain_text("Are you there?")
+    await api.expect(last).to_be_in_viewport()
+    await api.expect(below).to_be_hidden()
+    await api.expect(thread).to_be_focused()
+
+
+async def test_what_has_failed_is_not_on_its_way(visitors: Visitors) -> None:
+    """Once a message has failed, the form says no longer that it is on its way."""
+    stage = visitors.stage
+    scene = Scene(stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    await page.get_by_label("Your message").fill("Hello, Ada")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.locator("#composer > .notice.good")).to_be_visible()
+    async with stage.database.as_service() as db:
+        sent = await db.fetchval("SELECT id FROM messages WHERE body = 'Hello, Ada'")
+        await db.execute("UPDATE messages SET status = 'failed' WHERE id = $1", sent)
+    await told(stage, sent)
+    await api.expect(page.locator(f"#m-{sent}")).to_contain_text("Not delivered")
+    await api.expect(page.locator("#composer > .notice.good")).to_have_count(0)
+
+
 async def test_news_of_a_message_that_somebody_is_at(visitors: Visitors) -> None:
     """The link that has the focus keeps it; a recording that is being played plays on."""
     stage = visitors.stage

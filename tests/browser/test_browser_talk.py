@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from twilio.request_validator import RequestValidator
 
-from tests.browser.conftest import MEMBER, Visitors
+from tests.browser.conftest import MEMBER, Axe, Visitors
 from tests.browser.people import ADA, furnish
 from tests.browser.scene import OURS, Scene
 from tests.service.conftest import AUTH_TOKEN
@@ -225,6 +225,30 @@ async def test_a_designed_mail_stays_in_its_frame(visitors: Visitors) -> None:
     # Chromium also tells of a picture that the policy stopped before it was fetched.
     assert all("pictures.example" in each or "sandboxed" in each for each in visitors.complaints)
     visitors.complaints.clear()
+
+
+async def test_a_newsletter_has_the_whole_width(visitors: Visitors, axe: Axe) -> None:
+    """Most are 600 pixels wide: an open one takes all there is, and is legible in the dark."""
+    scene = Scene(visitors.stage)
+    html = '<table width="600"><tr><td>Autumn</td></tr></table>'
+    said = await scene.said("email", ADA[1], "Autumn", subject="News", html_body=html)
+    page = await visitors.open(dark=True, path=f"/c/{await scene.conversation(said)}")
+    await page.get_by_text("Show as it was designed").click()
+    frame = page.locator("iframe.mail")
+    await api.expect(frame).to_be_visible()
+    widths = "(each) => [each.offsetWidth, document.querySelector('#messages').offsetWidth]"
+    width, room = await frame.evaluate(widths)
+    assert room - width < 30
+    await axe(page)
+
+
+async def test_a_channel_is_said_once(visitors: Visitors) -> None:
+    """The sign of a channel has a name, and the word beside it is for the eyes alone."""
+    scene = Scene(visitors.stage)
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    message = await page.locator(f"#m-{said} footer").aria_snapshot()
+    assert 1 == message.count("SMS"), message
 
 
 async def _overflows(page: Page) -> bool:

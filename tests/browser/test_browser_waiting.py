@@ -379,3 +379,36 @@ async def test_a_page_that_the_browser_kept(visitors: Visitors) -> None:
     await page.evaluate(BACK)
     await page.wait_for_url("**/sign-in*")
     visitors.complaints.clear()  # the browser writes down what was refused before it went there
+
+
+async def test_a_refusal_goes_with_its_cause(visitors: Visitors) -> None:
+    """What says that a message was refused goes once it is sent, or its form says what is wrong."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    send, notice = page.get_by_role("button", name="Send", exact=True), page.locator("#problem")
+    text = page.get_by_label("Your message")
+    refused = '<div class="notice bad"><strong>That is too large</strong></div>'
+    await page.route("**/reply", lambda route: route.fulfill(status=413, body=refused))
+    await text.fill("See the plan.")
+    await send.click()
+    await api.expect(notice).to_contain_text("That is too large")
+    await page.unroute("**/reply")
+    await text.fill("")
+    await send.click()
+    await api.expect(page.get_by_text("This was not sent.")).to_be_visible()
+    await api.expect(notice).to_be_empty()
+    async with visitors.stage.database.as_service() as db:
+        await db.execute("DELETE FROM gateway.staff_sessions")
+    other = await page.context.new_page()
+    await visitors.stage.enter(other)
+    await other.close()
+    await text.fill("No plan.")
+    await send.click()
+    await api.expect(notice).to_contain_text("This page is older than your session")
+    await page.wait_for_function("!document.querySelector('[data-older]')")
+    await send.click()
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    await api.expect(notice).to_be_empty()
+    visitors.complaints.clear()  # htmx writes down what it was refused

@@ -16,7 +16,7 @@ async def test_cards_of_lead_and_client(inbox: Inbox, ask: Ask) -> None:
     """What is known of them, in words; what is not is left out, and nothing of it runs."""
     lead = {
         "first_name": "Ann", "last_name": HOSTILE, "phone": ANN, "source": "website",
-        "tags": ["hot", "<i>x"], "notes": "n" * 2000,
+        "tags": ["hot", "<i>x"], "notes": "n" * 598 + "\n" + "n" * 2000,
     }  # fmt: skip
     await ask("POST", "/v1/leads", lead)
     sent = await send(ask)
@@ -28,8 +28,7 @@ async def test_cards_of_lead_and_client(inbox: Inbox, ask: Ask) -> None:
     for words in ("Source website", "Tags hot, <i>x", "Not this lead"):
         assert words in page.words, words
     assert re.search(r"\b1 February(?: 2026)?, 00:30\b", page.words)  # other years are named
-    assert "n" * 600 in page.words
-    assert "n" * 601 not in page.words
+    assert "n" * 598 + "\nn…<" in page.text
     for harm in ("<script>alert", "<img src=x", "<i>x"):
         assert harm not in page.text
 

@@ -177,6 +177,34 @@ async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> No
     assert ("Hello there", sent["conversation_id"]) == (row["body"], row["conversation_id"])
 
 
+async def test_templates_outside_whatsapps_window(inbox: Inbox, ask: Ask) -> None:
+    """Only those can be chosen that name one of the provider's; within the window, all."""
+    gateway = inbox.gateway
+    account = await connect(gateway, "meta", Channel.WHATSAPP)
+    known = {"name": "ready", "language": "en", "variables": {}}
+    for name, options in (("Ready", known), ("Free text", None)):
+        template = {"name": name, "type": "whatsapp", "content": "Hello", "options": options}
+        assert 201 == (await ask("POST", "/v1/templates", template)).status
+    said = await stored(inbox, channel="whatsapp", to_address="+15551230009")
+    path = f"/c/{said['conversation_id']}"
+    await inbox.change("UPDATE messages SET created_at = now() - interval '3 days'")
+    browser = await inbox.signed_in()
+
+    async def offered() -> list[str]:
+        page = (await reply(browser, path, do="change", channel="whatsapp")).text
+        select = page[page.index('id="by-template"') :].partition("</select>")[0]
+        return re.findall(r"<option[^>]*>([^<]*)<", select)
+
+    assert ["No template", "Ready"] == await offered()
+    text = whatsapp_text("hi", wamid="wamid.1", sender=ANN[1:])
+    await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))
+    assert ["No template", "Free text", "Ready"] == await offered()
+    await inbox.change("DELETE FROM gateway.correspondence")
+    await inbox.change("DELETE FROM message_templates WHERE name = 'Ready'")
+    page = await reply(browser, path, do="change", channel="whatsapp")
+    assert "There is none yet that the provider knows: write one" in page.words
+
+
 async def test_nobody_to_write_to(inbox: Inbox) -> None:
     """A contact without an address, and measuring an SMS."""
     hidden_number = await stored(inbox, channel="call", from_address="anonymous")
@@ -310,6 +338,7 @@ async def test_suppressions_of_a_contact(inbox: Inbox, ask: Ask) -> None:
     member, owner = await inbox.signed_in(MEMBER), await inbox.signed_in()
     page = await member.get(path)
     assert "Only they can take that back" in page.words
+    assert 1 == page.words.count(f"Nothing goes to {ANN} here: ")  # before anything is written
     ids = re.findall(r'name="suppression_id" value="([^"]*)"', page.text)
     assert 1 == len(ids)
     assert 303 == (await member.post(f"{path}/lift", {"suppression_id": ids[0]})).status
@@ -317,4 +346,5 @@ async def test_suppressions_of_a_contact(inbox: Inbox, ask: Ask) -> None:
     assert 403 == (await member.post(f"{path}/lift", {"suppression_id": theirs[0]})).status
     assert 303 == (await owner.post(f"{path}/lift", {"suppression_id": theirs[0]})).status
     assert "Must not be written to" not in (await owner.get(path)).words
+    assert "Nothing goes to" not in (await owner.get(path)).words
     assert 404 == (await owner.post(f"{path}/lift", {"suppression_id": "x"})).status

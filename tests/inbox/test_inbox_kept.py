@@ -44,6 +44,7 @@ async def test_a_template_from_a_page_of_another_session(inbox: Inbox) -> None:
     browser = await inbox.signed_in(OWNER)
     browser.csrf = ""
     typed = {"name": "greeting", "type": "sms", "content": TEXT, "options.voice": "x"}
+    typed |= {"options.unsubscribe": "true", "is_active": "true"}
 
     shown = await browser.post("/templates/new", {"csrf": "00" * 32, **typed})
     button = await browser.post("/sign-out", {"csrf": "00" * 32})

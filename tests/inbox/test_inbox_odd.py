@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.inbox.talk import view
 from gateway.inbox.talk.kinds import details, file_of, media_ids
+from gateway.inbox.talk.listing import name_of
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 ID = UUID("01234567-89ab-7def-8123-456789abcdef")
@@ -236,6 +237,32 @@ def test_long_texts_are_folded_whole(body: str) -> None:
     assert body == shown.body + shown.folded
     assert len(shown.body) <= 1800
     assert bool(shown.folded) is (len(body) > 1800)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ann Smith", "Ann Smith"),
+        ("Ann \u202emoc.live@nna\u202c", "Ann moc.live@nna"),
+        ("\u202e\u2066", "ann@evil.example"),
+        ("support@bank.example", "ann@evil.example"),
+        ("Bank (support@bank.example)", "ann@evil.example"),
+        ("+1 (555) 123-0001", "ann@evil.example"),
+        ("Ann <ANN@evil.example>", "Ann <ANN@evil.example>"),
+        ("Anna @ Bakery 7", "Anna @ Bakery 7"),
+        ("علی\u200cرضا", "علی\u200cرضا"),
+        (None, "ann@evil.example"),
+    ],
+)
+def test_a_name_is_no_address_of_others(name: str | None, shown: str) -> None:
+    """Who calls themselves what looks like an address is shown by their own."""
+    assert shown == name_of({"name": name, "addresses": ["ann@evil.example"]})
+
+
+def test_a_files_ending_is_the_last_of_its_name() -> None:
+    """No mark of direction makes it look like another."""
+    file = file_of({"url": OURS, "filename": "bill\u202efdp.exe\u2069"}, {})
+    assert "billfdp.exe" == file.name
 
 
 def test_what_can_be_done() -> None:

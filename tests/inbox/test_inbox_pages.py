@@ -267,6 +267,7 @@ def test_who_is_counted(remote: str | None, forwarded: list[str], client: str) -
     [
         ("is required", "This is required."),
         ("must be a list", "This must be a list."),
+        ("are at most 20 on email", "These are at most 20 on email."),
         ("Too long.", "Too long."),
         ("", ""),
     ],

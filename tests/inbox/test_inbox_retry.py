@@ -61,6 +61,7 @@ async def test_which_of_both_was_sent_again(inbox: Inbox, ask: Ask) -> None:
         for each in (message, again)
     ]
     assert [True, False] == ["Sent again" in words for words in shown]
+    assert [True, False] == ["It was sent again: that one is" in words for words in shown]
     assert [False, True] == ["A new try" in words for words in shown]
 
 

@@ -267,6 +267,42 @@ async def test_the_way_on_stays_in_the_inbox(inbox: Inbox, wanted: str, leads: s
     assert leads == shown.location
 
 
+@pytest.mark.parametrize(
+    ("wanted", "leads"),
+    [
+        ('/templates?channel=sms&name=a%3Bb;"c', '/gw/inbox/templates?channel=sms&name=a%3Bb;"c'),
+        ("/\\evil.example", "/gw/inbox"),
+        ("", "/gw/inbox"),
+    ],
+)
+async def test_a_link_leads_on_in_the_browser_that_asked(
+    inbox: Inbox, wanted: str, leads: str
+) -> None:
+    """Where somebody wanted to go is known once, and nowhere but there."""
+    browser, other = inbox.browser(), inbox.browser()
+    assert (
+        'name="next" value="/c/x"'
+        in (await browser.get("/sign-in?next=/c/x")).text.split('id="by-link"')[1]
+    )
+    asked = await browser.post("/sign-in/link", {"email": MEMBER, "next": wanted})
+    assert 200 == asked.status
+    assert bool(asked.cookies) is (leads != "/gw/inbox")
+    for morsel in asked.cookies.values():
+        assert (True, "Lax", "/gw/inbox") == (
+            morsel["httponly"],
+            morsel["samesite"],
+            morsel["path"],
+        )
+        assert morsel["secure"]
+
+    here = await browser.post(await inbox.link(MEMBER))
+    there = await other.post(await inbox.link(MEMBER))
+    await browser.get("")
+    once_more = await browser.post(await inbox.link(MEMBER))
+
+    assert [leads, "/gw/inbox", "/gw/inbox"] == [each.location for each in (here, there, once_more)]
+
+
 async def test_pages_ask_to_sign_in_and_lead_back(inbox: Inbox) -> None:
     """A page leads to the sign-in with the way back; htmx is told that it is needed."""
     browser = inbox.browser()

@@ -315,6 +315,53 @@ async def test_closed_opened_and_given(browser: Browser, talk: Talk, inbox: Inbo
     assert ANN not in (await browser.get("?who=me")).words
 
 
+async def test_where_nothing_is_found(browser: Browser, talk: Talk) -> None:
+    """The words are looked for among all conversations, and as beginnings, by a link each."""
+    where = await talk.conversation(await talk.hears("about the garden"))
+    await browser.post(f"/c/{where}/change", {"status": "closed"})
+
+    async def links(query: str) -> list[str]:
+        shown = await browser.get(query)
+        assert "Nothing found" in shown.words
+        empty = shown.text[shown.text.index('class="empty"') :]
+        found = re.findall(r'href="/gw/inbox(\?[^"]*)"', empty)
+        return [each.replace("&amp;", "&") for each in found]
+
+    assert ["?q=garden&status=all", "?q=garden%2A&channel=sms"] == await links(
+        "?q=garden&channel=sms"
+    )
+    assert "about the garden" in (await browser.get("?q=garden&status=all")).words
+    assert ["?q=gard%2A&status=all"] == await links("?q=gard&status=all")
+    assert "about the garden" in (await browser.get("?q=gard%2A&status=all")).words
+    assert [] == await links("?q=attic%2A&status=all")
+    assert ["?status=all"] == await links("?who=me")
+
+
+async def test_who_works_through_a_list_stays_in_it(browser: Browser, talk: Talk) -> None:
+    """A form leads back with the filters of the page that it is on, and with nothing else of it."""
+    message = await talk.hears("hello")
+    where = await talk.conversation(message)
+    page = f"https://msg.example.org/gw/inbox/c/{where}?who=me&q=a%26b&channel=sms&done=saved&odd=1"
+
+    forms = [
+        (f"/c/{where}/change", {"status": "closed"}),
+        (f"/c/{where}/link", {"kind": "lead"}),
+        (f"/c/{where}/reply", {"channel": "sms", "body": "hi", "do": "send"}),
+    ]
+    for path, form in forms:
+        done = await browser.post(path, form, Referer=page)
+        start = f"/gw/inbox/c/{where}?q=a%26b&channel=sms&who=me&done="
+        assert (303, start) == (done.status, done.location[: len(start)])
+        assert ["done"] == re.findall(r"done|odd", done.location)
+    canceled = await browser.post(f"/m/{(await talk.last())['id']}/cancel", Referer=page)
+    assert "&who=me&done=canceled" in canceled.location
+    unread = await browser.post(f"/c/{where}/read", {"do": "unread"}, Referer=page)
+    assert "/gw/inbox?q=a%26b&channel=sms&who=me" == unread.location
+    for odd in ("http://[", "about:blank", "\\"):
+        done = await browser.post(f"/c/{where}/change", {"status": "open"}, Referer=odd)
+        assert f"/gw/inbox/c/{where}?done=saved" == done.location
+
+
 async def test_nothing_of_a_stranger_runs(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """Whatever people call themselves and write, it is text on every page."""
     await inbox.change(

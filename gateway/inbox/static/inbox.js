@@ -54,13 +54,16 @@
   document.addEventListener("visibilitychange", renew);
   body.addEventListener("htmx:afterSwap", () => { if (problem.querySelector("[data-older]")) renew(); });
 
-  // The server was not reached at all, so htmx has nothing to show. The notice stays until everything
-  // that failed has been answered: other answers do not mean that what was written is sent.
-  const unanswered = new Set();
+  // What says that something was refused stays until everything that failed has been answered: other
+  // answers do not mean that what was written is sent.
+  const failed = new Set();
+  const refusal = () => problem.querySelector(".notice.bad:not([data-signed-out])");
+  body.addEventListener("htmx:responseError", ({ detail }) => failed.add(detail.requestConfig.elt));
+  // The server was not reached at all, so htmx has nothing to show.
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, ({ detail }) => {
-      if (!document.getElementById("unreached")) unanswered.clear();
-      unanswered.add(detail.elt);
+      if (!refusal()) failed.clear();
+      failed.add(detail.elt);
       const notice = document.createElement("div");
       notice.id = "unreached";
       notice.className = "notice bad";
@@ -70,11 +73,10 @@
     });
   }
   body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    if (!detail.successful) return;
-    unanswered.delete(detail.elt);
-    if (![...unanswered].some((each) => each.isConnected)) {
-      document.getElementById("unreached")?.remove();
-    }
+    // A form that is to be put right (422) says itself what is wrong.
+    if (!detail.successful && detail.xhr.status !== 422) return;
+    failed.delete(detail.elt);
+    if (![...failed].some((each) => each.isConnected)) refusal()?.remove();
   });
 
   // A button that asks first, where a separate page would be too much.

@@ -64,6 +64,13 @@
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
   }
+  // Who reads what is further up is told that there is more below.
+  const below = document.getElementById("below");
+  below?.addEventListener("click", () => {
+    toEnd();
+    scroll.focus({ preventScroll: true });
+  });
+  scroll?.addEventListener("scroll", () => { below.hidden ||= isAtEnd(); }, { passive: true });
   window.addEventListener("load", markRead);
   window.addEventListener("focus", markRead);
   document.addEventListener("visibilitychange", markRead);
@@ -187,12 +194,14 @@
     htmx.process(item);
     noteSeen();
     if (follow) toEnd();
+    else if (isNew && !known && item.isConnected) below.hidden = false;
     if (isNew && item.classList.contains("theirs")) {
       const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
       const text = parts.find(Boolean)?.textContent.trim();
       said.textContent = `New message: ${text ? text.slice(0, 200) : "no text"}`;
     } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
+      document.querySelector("#composer > .notice.good")?.remove();  // it may speak of this one
     }
   }
 

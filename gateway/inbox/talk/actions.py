@@ -8,7 +8,7 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway.accept import canceling
-from gateway.inbox.talk import page, thread
+from gateway.inbox.talk import listing, page, thread
 from gateway.inbox.talk.view import is_sent_again
 from gateway.inbox.visit import Visit
 from gateway.manage import colleagues
@@ -24,7 +24,7 @@ async def read(visit: Visit) -> web.StreamResponse:
     await page.changed(visit, form, {"read": is_read})
     if visit.is_fragment:
         return web.Response(status=204)
-    return visit.redirect("" if not is_read else f"/c/{visit.id}")
+    return listing.back(visit, "" if not is_read else f"/c/{visit.id}")
 
 
 async def change(visit: Visit) -> web.StreamResponse:
@@ -43,14 +43,14 @@ async def change(visit: Visit) -> web.StreamResponse:
         is_done = await page.changed(visit, form, changes)
     except ConflictError:  # deleted meanwhile
         raise _gone() from None
-    return visit.redirect(f"/c/{visit.id}", done="saved" if is_done else "newer")
+    return listing.back(visit, f"/c/{visit.id}", done="saved" if is_done else "newer")
 
 
 async def cancel(visit: Visit) -> web.StreamResponse:
     """Cancel a waiting message."""
     where = await thread.at(visit, visit.id)
     await canceling.cancel(visit.services.database, visit.staff, visit.id, source="inbox")
-    return visit.redirect(f"/c/{where}", done="canceled")
+    return listing.back(visit, f"/c/{where}", done="canceled")
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
@@ -65,7 +65,7 @@ async def retry(visit: Visit) -> web.StreamResponse:
         except Problem:
             if not await _is_sent_again(visit):  # a colleague was quicker
                 raise
-    return visit.redirect(f"/c/{where}", done="again")
+    return listing.back(visit, f"/c/{where}", done="again")
 
 
 async def _is_sent_again(visit: Visit) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.api.sending import one as sent_answer
 from gateway.consent import standing
 from gateway.ids import new_id
 from gateway.inbox.forms import Findings
-from gateway.inbox.talk import thread
+from gateway.inbox.talk import contact, listing, thread
 from gateway.inbox.talk.typed import Typed
 from gateway.inbox.visit import Visit
 from gateway.inbox.words import CHANNELS
@@ -71,6 +71,7 @@ class Composing:
     typed: Typed
     key: str
     window_until: datetime | None = None
+    suppressed: Sequence[Mapping[str, Any]] = ()
     subject: str = ""
     errors: Findings = field(default_factory=Findings)
     checked: Mapping[str, Any] | None = None
@@ -137,6 +138,7 @@ async def begin(
         window_until=await _window(db, organization_id, typed, theirs, ours)
         if channel == Channel.WHATSAPP
         else None,
+        suppressed=await contact.suppressed(visit, db, row),
         subject=_subject(here),
         errors=errors or Findings(),
         checked=checked,
@@ -217,7 +219,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
             raise results[0]
     done = "later" if request.send_at and request.send_at > datetime.now(UTC) else "sent"
     if not visit.is_fragment:
-        return visit.redirect(f"/c/{row['id']}", done=done)
+        return listing.back(visit, f"/c/{row['id']}", done=done)
     async with services.database.as_caller(visit.staff) as db:
         composing = await begin(visit, db, row, Typed(channel=typed.channel))
     response = visit.page("talk/composer.html", row=row, composing=composing, taken=TAKEN[done])

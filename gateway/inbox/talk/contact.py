@@ -42,16 +42,6 @@ KINDS: tuple[Kind, ...] = ("lead", "client")
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     """What the contact's pane shows."""
     organization_id = visit.staff.organization_id
-    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
-    held = await suppressions.search(
-        db,
-        organization_id,
-        channel=None,
-        addresses=keys,
-        reason=None,
-        cursor=None,
-        limit=50,
-    )
     others = []
     if row["name"]:
         others = await desk.same_name(db, organization_id, row["id"], row["name"])
@@ -66,10 +56,25 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
             for kind in KINDS
             if (card := await _card(db, kind, organization_id, row[f"{kind}_id"]))
         ],
-        "suppressed": [_suppression(visit, each) for each in held.rows],
+        "suppressed": await suppressed(visit, db, row),
         "others": others,
         "colleagues": await desk.staff(db, organization_id),
     }
+
+
+async def suppressed(visit: Visit, db: Connection, row: Row) -> list[dict[str, Any]]:
+    """Where they must not be written to, and why."""
+    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
+    held = await suppressions.search(
+        db,
+        visit.staff.organization_id,
+        channel=None,
+        addresses=keys,
+        reason=None,
+        cursor=None,
+        limit=50,
+    )
+    return [_suppression(visit, each) for each in held.rows]
 
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
@@ -104,7 +109,7 @@ async def link(visit: Visit) -> web.StreamResponse:
         if "fkey" in conflict.constraint:
             raise Problem(404, f"This {kind} no longer exists.") from None
         return await _merge_instead(visit, row, kind, wanted)
-    return visit.redirect(f"/c/{row['id']}", done="saved")
+    return listing.back(visit, f"/c/{row['id']}", done="saved")
 
 
 async def unlink(visit: Visit) -> web.StreamResponse:
@@ -118,7 +123,7 @@ async def unlink(visit: Visit) -> web.StreamResponse:
     )
     if new is None:
         raise Problem(409, "This address is no longer in this conversation.")
-    return visit.redirect(f"/c/{new}", done="apart")
+    return listing.back(visit, f"/c/{new}", done="apart")
 
 
 async def ask_merge(visit: Visit) -> web.StreamResponse:
@@ -151,14 +156,14 @@ async def merge(visit: Visit) -> web.StreamResponse:
         visit.services.database, visit.staff, merged=merged["id"], kept=row["id"]
     ):
         raise Problem(409, "Somebody has merged one of them in the meantime.")
-    return visit.redirect(f"/c/{row['id']}", done="merged", was=str(merged["id"]))
+    return listing.back(visit, f"/c/{row['id']}", done="merged", was=str(merged["id"]))
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
     """Lift one of the contact's suppressions, if this member of staff may."""
     form = await visit.form()
     await managed.lift(visit.services, visit.staff, _uuid(form.get("suppression_id", "")))
-    return visit.redirect(f"/c/{visit.id}", done="lifted")
+    return listing.back(visit, f"/c/{visit.id}", done="lifted")
 
 
 async def _merge_instead(
@@ -198,7 +203,9 @@ async def _card(
 def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return value[:_LONGEST] if isinstance(value, str) else value
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST].rstrip()}…"
+    return value
 
 
 def _keys(address: str) -> set[str]:

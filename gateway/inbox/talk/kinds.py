@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from gateway.inbox.words import in_order
 from gateway.media import kinds
 
 _OURS = re.compile(r"/v1/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
@@ -56,7 +57,7 @@ def file_of(attachment: Any, media: Mapping[UUID, Mapping[str, Any]]) -> File:  
     return File(
         id=file_id,
         url=url if file_id is None and _is_of_the_web(url) else None,
-        name=_text(given.get("filename")) or "File",
+        name=in_order(_text(given.get("filename"))) or "File",
         size=_size(given.get("size")),
         show=_show(kind) if file_id and state == "stored" else "link",
         state=state,

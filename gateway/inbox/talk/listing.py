@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from aiohttp import web
+
 from gateway.inbox.talk import view
 from gateway.inbox.visit import Visit
-from gateway.inbox.words import CHANNELS
+from gateway.inbox.words import CHANNELS, in_order
 from gateway.store import conversations, desk, live, searching
 from gateway.store.conversations import ConversationFilter
 from gateway.store.paging import Cursor
@@ -18,6 +21,7 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
+_ADDRESS = re.compile(r"\S@\S+\.\S|^\s*\+?[\d\s().-]{7,}$")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 
@@ -49,8 +53,8 @@ class Wanted:
         return bool(self.q or self.channel or self.is_mine or self.is_unread)
 
     @property
-    def query(self) -> str:
-        """The same filters for a link, with a ? before them if there are any."""
+    def chosen(self) -> dict[str, str]:
+        """The same filters as a query; those that are as they are at first are left out."""
         chosen = {
             "q": self.q,
             "channel": self.channel,
@@ -58,8 +62,23 @@ class Wanted:
             "who": "me" if self.is_mine else "",
             "unread": "1" if self.is_unread else "",
         }
-        kept = {name: value for name, value in chosen.items() if value}
-        return f"?{urlencode(kept)}" if kept else ""
+        return {name: value for name, value in chosen.items() if value}
+
+    @property
+    def query(self) -> str:
+        """The same for a link, with a ? before it if there is anything."""
+        return f"?{urlencode(self.chosen)}" if self.chosen else ""
+
+    @property
+    def wider(self) -> Wanted | None:
+        """The same words among all conversations; None if they were looked for there."""
+        everywhere = Wanted(q=self.q, channel="", status="all", is_mine=False, is_unread=False)
+        return everywhere if everywhere != self else None
+
+    @property
+    def begun(self) -> Wanted | None:
+        """As if the last word were the beginning of one; None if it cannot be."""
+        return replace(self, q=f"{self.q}*") if self.q[-1:].isalnum() else None
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
         """As the store reads it; what is unread is looked for among the closed ones, too."""
@@ -103,9 +122,20 @@ async def context(visit: Visit, cursor: Cursor | None = None) -> dict[str, Any]:
     }
 
 
+def back(visit: Visit, path: str, **query: str) -> web.Response:
+    """Redirect from a form to a page that has the list, too, with the filters that it had there."""
+    return visit.redirect(path, **Wanted.of(visit.sent_from.query).chosen, **query)
+
+
 def name_of(row: Row) -> str:
-    """Who it is: the name, or the address, or that neither is known."""
-    return row["name"] or next(iter(row["addresses"]), "") or "Somebody without a number"
+    """Who it is: the name, or the address, or that neither is known.
+
+    Strangers choose their names: one that looks like an address has to be theirs.
+    """
+    name, theirs = in_order(row["name"] or ""), row["addresses"]
+    if _ADDRESS.search(name) and not any(each.lower() in name.lower() for each in theirs):
+        name = next(iter(theirs), name)
+    return name or next(iter(theirs), "") or "Somebody without a number"
 
 
 def _row(visit: Visit, row: Row) -> dict[str, Any]:

@@ -40,7 +40,8 @@ async def show(visit: Visit) -> web.StreamResponse:
             said = await thread.context(visit, db, row)
             return visit.page("talk/days.html", row=row, **said)
     if row["id"] != visit.id:
-        return visit.redirect(f"/c/{row['id']}", was=str(visit.id))  # it was merged
+        filters = listing.Wanted.of(visit.request.query).chosen
+        return visit.redirect(f"/c/{row['id']}", **filters, was=str(visit.id))  # it was merged
     return await whole(visit)
 
 
