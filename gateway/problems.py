@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 def not_found(what: str) -> Problem:
     """404; the same for what does not exist and for what is another organization's."""
     return Problem(404, f"There is no {what} with that id in your organization.")
+
+
+def found(what: str, value: T | None) -> T:
+    """What was looked up by its id; raises `Problem` 404 where there is none."""
+    if value is None:
+        raise not_found(what)
+    return value
 
 
 def unknown_coding() -> Problem:

@@ -26,7 +26,7 @@ from gateway.batching import once_more
 from gateway.media.files import Files
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
-from gateway.problems import Problem, invalid, not_found
+from gateway.problems import Problem, found, invalid
 from gateway.shapes.messages import SendRequest
 from gateway.store import messages
 from gateway.store.database import ApiKey, Caller, Database
@@ -122,10 +122,8 @@ class Accepting:
         self, caller: Caller, message_id: UUID, idempotency: Idempotency | None
     ) -> list[Result] | Replayed:
         async with self._database.as_caller(caller) as db:
-            old = await messages.get(db, caller.organization_id, message_id)
+            old = found("message", await messages.get(db, caller.organization_id, message_id))
             said = await messages.parts(db, caller.organization_id, message_id)
-        if old is None:
-            raise not_found("message")
         if old["direction"] != "outbound" or old["status"] != "failed":
             raise Problem(
                 409, f"Only a failed message can be sent again; this one is {old['status']}."

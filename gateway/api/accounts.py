@@ -10,7 +10,7 @@ from gateway import registry
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.manage import senders
-from gateway.problems import FieldError, invalid, not_found
+from gateway.problems import FieldError, found, invalid
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
@@ -58,12 +58,10 @@ async def change_account(call: Call) -> web.Response:
     """Change name, use or credentials."""
     wanted: shapes.AccountPatch = call.body
     async with call.services.database.as_caller(call.caller) as db:
-        row = await accounts.get_account(db, call.organization_id, call.id)
-        if row is None:
-            raise not_found("account")
+        old = found("account", await accounts.get_account(db, call.organization_id, call.id))
         sealed = credentials = None
         if wanted.credentials is not None:
-            credentials = _credentials(row["provider"], wanted.credentials)
+            credentials = _credentials(old["provider"], wanted.credentials)
             sealed = call.services.vault.seal(call.organization_id, credentials)
         await accounts.update_account(
             db,
@@ -93,8 +91,7 @@ def _credentials(provider: str, given: dict[str, str]) -> dict[str, str]:
 
 
 def _account(call: Call, row: Row | None, credentials: dict[str, str] | None = None) -> Row:
-    if row is None:
-        raise not_found("account")
+    row = found("account", row)
     account_id: UUID = row["id"]
     base_url = call.services.settings.base_url
     urls = registry.webhook_urls(base_url, row["provider"], account_id, credentials)

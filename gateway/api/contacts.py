@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gateway import addresses, placing
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found
 from gateway.shapes import contacts as shapes
 from gateway.shapes.base import Listed
 from gateway.store import contacts
@@ -63,9 +63,7 @@ def _get(kind: Kind) -> Handler:
     async def get(call: Call) -> web.Response:
         async with call.services.database.as_caller(call.caller) as db:
             row = await contacts.get(db, kind, call.organization_id, call.id)
-        if row is None:
-            raise not_found(kind)
-        return respond(row)
+        return respond(found(kind, row))
 
     return get
 

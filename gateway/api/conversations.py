@@ -15,7 +15,7 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
 from gateway.manage import colleagues
-from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
+from gateway.problems import FieldError, Problem, changed_meanwhile, found, invalid
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
@@ -168,16 +168,12 @@ async def unlink(call: Call) -> web.Response:
         raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)
-    if made is None:
-        raise not_found("conversation")
-    return respond(shown_conversation(made), 201, {"Location": f"/v1/conversations/{new}"})
+    shown = shown_conversation(found("conversation", made))
+    return respond(shown, 201, {"Location": f"/v1/conversations/{new}"})
 
 
 async def _known(call: Call, db: Connection) -> Row:
-    row = await conversations.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("conversation")
-    return row
+    return found("conversation", await conversations.get(db, call.organization_id, call.id))
 
 
 def _assignee(call: Call, wanted: UUID | str | None) -> UUID | None:

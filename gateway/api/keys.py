@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.keyring import new_api_key
 from gateway.ids import new_id
-from gateway.problems import not_found
+from gateway.problems import found, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
@@ -31,18 +31,15 @@ async def create_key(call: Call) -> web.Response:
             db, key_id, call.organization_id, wanted.name, prefix, digest, is_test=wanted.test
         )
         row = await accounts.get_api_key(db, call.organization_id, key_id)
-    if row is None:
-        raise not_found("API key")
-    return respond({**row, "key": key}, 201, {"Location": f"/v1/api-keys/{key_id}"})
+    shown = {**found("API key", row), "key": key}
+    return respond(shown, 201, {"Location": f"/v1/api-keys/{key_id}"})
 
 
 async def get_key(call: Call) -> web.Response:
     """One API key, without the key."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await accounts.get_api_key(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("API key")
-    return respond(row)
+    return respond(found("API key", row))
 
 
 async def revoke_key(call: Call) -> web.Response:

@@ -11,7 +11,7 @@ from gateway.media.links import BadLinkError
 from gateway.media.serving import answer
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
 from gateway.observability.logs import logger
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem, found
 from gateway.store import media
 from gateway.store.media import Media
 from gateway.web.services import SERVICES
@@ -24,9 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def get(call: Call) -> web.Response:
     """One file of a message, as the caller may see it."""
     async with call.services.database.as_caller(call.caller) as db:
-        file = await media.get(db, call.organization_id, call.id)
-    if file is None:
-        raise not_found("file")
+        file = found("file", await media.get(db, call.organization_id, call.id))
     return await respond(call.services.media_store, file, call.request, any_origin=False)
 
 

@@ -28,7 +28,7 @@ from gateway.api.sending import (
     respond_many,
     unanswered,
 )
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.shown import shown
@@ -123,16 +123,13 @@ async def get(call: Call) -> web.Response:
     """One message."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await messages.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("message")
-    return respond(shown(row))
+    return respond(shown(found("message", row)))
 
 
 async def events(call: Call) -> web.Response:
     """What happened to one message."""
     async with call.services.database.as_caller(call.caller) as db:
-        if await messages.get(db, call.organization_id, call.id) is None:
-            raise not_found("message")
+        found("message", await messages.get(db, call.organization_id, call.id))
         page = await messages.events(
             db, call.organization_id, call.id, call.cursor, call.query.limit
         )

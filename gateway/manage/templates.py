@@ -16,7 +16,7 @@ from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found
 from gateway.shapes import options
 from gateway.shapes.templates import TemplateIn, TemplatePatch
 from gateway.store import templates
@@ -254,9 +254,7 @@ def _taken(name: str, channel: str) -> Problem:
 
 
 def _found(row: Row | None) -> Row:
-    if row is None:
-        raise not_found("template")
-    return _shown(row)
+    return _shown(found("template", row))
 
 
 def _shown(row: Row) -> Row:
