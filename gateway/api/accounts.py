@@ -15,15 +15,13 @@ from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
 from gateway.store.values import Row
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_accounts(call: Call) -> web.Response:
     """One page of provider accounts."""
     page = await senders.search_accounts(call.services, call.caller, call.cursor, call.query.limit)
-    return respond(
-        {"data": [_account(call, row) for row in page.rows], "next_cursor": page.next_cursor}
-    )
+    return respond_page(page, lambda row: _account(call, row))
 
 
 async def create_account(call: Call) -> web.Response:

@@ -18,7 +18,7 @@ from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError
 from gateway.store.values import Row
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -37,7 +37,7 @@ def _search(kind: Kind) -> Handler:
                 cursor=call.cursor,
                 limit=query.limit,
             )
-        return respond({"data": page.rows, "next_cursor": page.next_cursor})
+        return respond_page(page)
 
     return search
 

@@ -29,7 +29,7 @@ from gateway.store.messages import MessageFilter
 from gateway.store.paging import MOST_BYTES
 from gateway.store.searching import conversations_matching
 from gateway.store.values import Row
-from gateway.web.http import parse_json, respond
+from gateway.web.http import parse_json, respond, respond_page
 
 
 async def search(call: Call) -> web.Response:
@@ -54,9 +54,7 @@ async def search(call: Call) -> web.Response:
             among=among,
             most_bytes=MOST_BYTES,
         )
-    return respond(
-        {"data": [shown_conversation(row) for row in page.rows], "next_cursor": page.next_cursor}
-    )
+    return respond_page(page, shown_conversation)
 
 
 async def get(call: Call) -> web.Response:
@@ -78,7 +76,7 @@ async def messages(call: Call) -> web.Response:
             call.query.limit,
             most_bytes=MOST_BYTES,
         )
-    return respond({"data": [shown(each) for each in page.rows], "next_cursor": page.next_cursor})
+    return respond_page(page, shown)
 
 
 async def reply(call: Call) -> web.Response:

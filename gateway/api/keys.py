@@ -11,14 +11,14 @@ from gateway.problems import found, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_keys(call: Call) -> web.Response:
     """One page of API keys, without the keys."""
     async with call.services.database.as_caller(call.caller) as db:
         page = await accounts.list_api_keys(db, call.organization_id, call.cursor, call.query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create_key(call: Call) -> web.Response:

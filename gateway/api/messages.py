@@ -36,7 +36,7 @@ from gateway.store import messages
 from gateway.store.errors import NOT_STORED
 from gateway.store.paging import MOST_BYTES
 from gateway.store.values import as_json_bytes
-from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
+from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond, respond_page
 
 _BATCH = 1000
 # So many of a batch are read before others have their turn.
@@ -133,7 +133,7 @@ async def events(call: Call) -> web.Response:
         page = await messages.events(
             db, call.organization_id, call.id, call.cursor, call.query.limit
         )
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def search(call: Call) -> web.Response:
@@ -144,7 +144,7 @@ async def search(call: Call) -> web.Response:
         page = await messages.search(
             db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=MOST_BYTES
         )
-    return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+    return respond_page(page, shown)
 
 
 async def cancel(call: Call) -> web.Response:

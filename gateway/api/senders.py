@@ -8,14 +8,14 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import senders
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_senders(call: Call) -> web.Response:
     """One page of senders."""
     query: shapes.SenderQuery = call.query
     page = await senders.search(call.services, call.caller, query.channel, call.cursor, query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create_sender(call: Call) -> web.Response:

@@ -15,7 +15,7 @@ from gateway.store import subscriptions
 from gateway.store.database import Connection
 from gateway.store.values import Row
 from gateway.subscriptions.signing import FORMER_SECONDS, new_secret, with_secret
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 MOST = 20
 
@@ -24,7 +24,7 @@ async def search(call: Call) -> web.Response:
     """One page of subscriptions, without their secrets."""
     async with call.services.database.as_caller(call.caller) as db:
         page = await subscriptions.search(db, call.organization_id, call.cursor, call.query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create(call: Call) -> web.Response:

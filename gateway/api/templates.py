@@ -8,7 +8,7 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import templates
 from gateway.shapes import templates as shapes
 from gateway.shapes.base import Listed
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search(call: Call) -> web.Response:
@@ -23,7 +23,7 @@ async def search(call: Call) -> web.Response:
         cursor=call.cursor,
         limit=query.limit,
     )
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create(call: Call) -> web.Response:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection, Staff
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import queries
 from gateway.store.values import Row, as_json
 
@@ -94,7 +93,7 @@ async def list_api_keys(
 ) -> Page:
     """One page of keys, without their digests."""
     return page(
-        await db.fetch(_SQL["list_api_keys"], organization_id, *_after(cursor), limit + 1), limit
+        await db.fetch(_SQL["list_api_keys"], organization_id, *after(cursor), limit + 1), limit
     )
 
 
@@ -128,7 +127,7 @@ async def list_accounts(
 ) -> Page:
     """One page of accounts, without their credentials."""
     return page(
-        await db.fetch(_SQL["list_accounts"], organization_id, *_after(cursor), limit + 1), limit
+        await db.fetch(_SQL["list_accounts"], organization_id, *after(cursor), limit + 1), limit
     )
 
 
@@ -223,7 +222,7 @@ async def list_senders(
 ) -> Page:
     """One page of senders."""
     return page(
-        await db.fetch(_SQL["list_senders"], organization_id, channel, *_after(cursor), limit + 1),
+        await db.fetch(_SQL["list_senders"], organization_id, channel, *after(cursor), limit + 1),
         limit,
     )
 
@@ -262,7 +261,3 @@ async def _clear_default(db: Connection, organization_id: UUID, channel: str) ->
 async def delete_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> bool:
     """Delete a sender; False where there is none."""
     return await db.fetchval(_SQL["delete_sender"], organization_id, sender_id) is not None
-
-
-def _after(cursor: Cursor | None) -> tuple[Any, Any]:
-    return (cursor.at, cursor.id) if cursor else (None, None)

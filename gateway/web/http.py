@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pydantic_core
@@ -9,7 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from gateway.problems import FieldError, Problem, invalid, unknown_coding
-from gateway.store.values import as_json_bytes
+from gateway.store.paging import Page
+from gateway.store.values import Row, as_json_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -125,3 +127,9 @@ def respond(
     return web.Response(
         body=as_json_bytes(value), status=status, content_type="application/json", headers=headers
     )
+
+
+def respond_page(page: Page, shown: Callable[[Row], Row] | None = None) -> web.Response:
+    """One page of rows, each as it is stored, or as it is `shown`."""
+    data = page.rows if shown is None else [shown(row) for row in page.rows]
+    return respond({"data": data, "next_cursor": page.next_cursor})
