@@ -14,7 +14,7 @@ from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge
-from gateway.api import docs, media
+from gateway.api import docs, media, messages
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.api.table import ENDPOINTS
@@ -89,20 +89,13 @@ def build_app(settings: Settings) -> web.Application:
 def _add_api(app: web.Application, start: str) -> None:
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
-            app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
+            app.router.add_route(method, start + endpoint.path, endpoint.handle)
         if endpoint.streams:  # else HEAD would find `export` among the ids of messages
             app.router.add_route("HEAD", start + endpoint.path, _no_head)
 
 
 async def _no_head(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, ["GET"])
-
-
-def _lazily(bind: Callable[[Services], Handler]) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await bind(request.app[SERVICES])(request)
-
-    return handle
 
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -182,7 +175,10 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is problem+json, and a page in the inbox; what nobody expected is logged."""
+    """Every error is problem+json, and a page in the inbox; what nobody expected is logged.
+
+    Here it is known what is answered, and how long it took: sends and webhooks are counted.
+    """
     started = time.perf_counter()
     try:
         response = await handler(request)
@@ -192,12 +188,11 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         response = await _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
         response = await _problem(request, _of_any(request, error))
+    took = time.perf_counter() - started
     if request.match_info.handler is hooks.handle:
-        hooks.count(request, response.status, time.perf_counter() - started)
-    if request.method == "POST" and request.path.endswith("/v1/messages"):
-        services = request.app[SERVICES]
-        if request.path in ("/v1/messages", services.settings.prefix + "/v1/messages"):
-            services.metrics.accept_took(time.perf_counter() - started)
+        hooks.count(request, response.status, took)
+    elif request.match_info.handler == messages.SEND.handle:
+        request.app[SERVICES].metrics.accept_took(took)
     return response
 
 

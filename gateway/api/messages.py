@@ -205,19 +205,20 @@ def _item(item: object) -> shapes.SendRequest | Malformed[shapes.SendRequest]:
     return read_request(shapes.SendRequest, pydantic_core.to_json(item), item)
 
 
+SEND = Endpoint(
+    method="POST",
+    path="/v1/messages",
+    handler=send,
+    summary="Send a message",
+    status=202,
+    body=shapes.SendRequest,
+    answer=shapes.Message,
+    reads_body_itself=True,
+    headers=("Idempotency-Key",),
+    problems=(400, 409, 413, 422),
+)
 ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/v1/messages",
-        handler=send,
-        summary="Send a message",
-        status=202,
-        body=shapes.SendRequest,
-        answer=shapes.Message,
-        reads_body_itself=True,
-        headers=("Idempotency-Key",),
-        problems=(400, 409, 413, 422),
-    ),
+    SEND,
     Endpoint(
         method="POST",
         path="/v1/messages/batch",

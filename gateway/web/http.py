@@ -9,7 +9,7 @@ import pydantic_core
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from gateway.problems import FieldError, Problem, invalid, unknown_coding
+from gateway.problems import FieldError, Problem, invalid
 from gateway.store.paging import Page
 from gateway.store.values import Row, as_json_bytes
 
@@ -27,12 +27,6 @@ _CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 # Of a body of ten megabytes three million would take five seconds, and a gigabyte of memory.
 _MOST_NESTED = 500_000
 _OTHER = bytes({*range(256)} - {*b'"[{'})
-
-
-def check_coding(request: web.Request) -> None:
-    """Raises `Problem` 415 for a body of a coding that nobody knows: it would be read as plain."""
-    if not has_known_coding(request):
-        raise unknown_coding()
 
 
 def has_known_coding(request: web.Request) -> bool:
