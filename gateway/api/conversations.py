@@ -10,7 +10,6 @@ from aiohttp import web
 from gateway import addresses, placing
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
-from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
@@ -97,7 +96,7 @@ async def reply(call: Call) -> web.Response:
     results = await call.services.accepting.accept(
         call.caller, [sending], key, conversation_id=row["id"]
     )
-    return replay(results, 202) if isinstance(results, Replayed) else accepted(results)
+    return accepted(results)
 
 
 async def change(call: Call) -> web.Response:

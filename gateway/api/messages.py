@@ -69,10 +69,7 @@ async def _send(
     has_files = not isinstance(request, Malformed) and bool(request.attachments)
     if key and has_files and (known := await accepting.recall(call.caller, key)):
         return replay(known, 202)
-    results = await accepting.accept(call.caller, [request], key)
-    if isinstance(results, Replayed):
-        return replay(results, 202)
-    return accepted(results)
+    return accepted(await accepting.accept(call.caller, [request], key))
 
 
 async def send_batch(call: Call) -> web.Response:
@@ -160,15 +157,12 @@ async def retry(call: Call) -> web.Response:
     if key and (known := await accepting.recall(caller, key)):
         return replay(known, 202)
     try:
-        results = await accepting.retry(caller, call.id, key)
+        return accepted(await accepting.retry(caller, call.id, key))
     except Problem:
         # The same request may have been quicker, and is what it was refused for.
         if key and (known := await accepting.recall(caller, key)):
             return replay(known, 202)
         raise
-    if isinstance(results, Replayed):
-        return replay(results, 202)
-    return accepted(results)
 
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
