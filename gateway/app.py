@@ -34,6 +34,7 @@ from gateway.problems import (
     Problem,
     changed_meanwhile,
     invalid,
+    not_now,
     refused_by_a_rule,
 )
 from gateway.receive.hook_accounts import HookAccounts
@@ -239,7 +240,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
     if isinstance(error, BusyError):
         _log.warning("one organization waits for much", path=_path(request))
         text = "Other requests of your organization take too long: try again when they are done."
-        return Problem(503, text, headers={"Retry-After": "1"})
+        return not_now(text)
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
         text = "The database does not answer: try again."
@@ -247,19 +248,19 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
             text = "Another program is changing what this is about, and takes long: try again."
         elif isinstance(error, SlowError):
             text = "The database takes too long for this: try again."
-        return Problem(503, text, headers={"Retry-After": "1"})
+        return not_now(text)
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)
         return refused_by_a_rule()
     if isinstance(error, FullError):
         _log.warning("too much waits", path=_path(request))
-        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
+        return not_now("Too much waits to be stored: try again.")
     if isinstance(error, VaultError):
         _log.error("credentials do not open", error=str(error), path=_path(request))
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")
     if isinstance(error, MediaStoreError):
         _log.error("files cannot be kept", error=str(error), path=_path(request))
-        return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
+        return not_now("Files cannot be kept now: try again.", 5)
     if isinstance(error, DownloadError):
         _log.warning("a certificate was not had", error=str(error), path=_path(request))
         return Problem(503, "The provider's certificate was not to be had: try again.")

@@ -12,7 +12,7 @@ from gateway.batching import once_more
 from gateway.consent import inheriting
 from gateway.ids import derived_id, new_id
 from gateway.observability.logs import logger
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, not_now
 from gateway.store import conversations, unlinking
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
@@ -131,11 +131,7 @@ async def merge(
     # Reports lock messages first, and then their conversation: one of both may have to give way.
     is_merged = await _in_steps(lambda: once_more(attempt, UNDONE), seconds)
     if is_merged is None:
-        raise Problem(
-            503,
-            "It has more messages than can be moved at once: try again.",
-            headers={"Retry-After": "1"},
-        )
+        raise not_now("It has more messages than can be moved at once: try again.")
     if not is_merged:
         await _explain(database, caller, merged=merged, kept=kept)
     return is_merged
@@ -154,11 +150,8 @@ async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UU
             " their messages along.",
         )
     if back and back[0] == merged:
-        raise Problem(
-            503,
-            "They are being merged the other way round: try again when that is done or given up.",
-            headers={"Retry-After": "20"},
-        )
+        text = "They are being merged the other way round: try again when that is done or given up."
+        raise not_now(text, 20)
 
 
 async def set_apart(
@@ -200,11 +193,7 @@ async def set_apart(
         return apart.is_done or None
 
     if await _in_steps(step, seconds) is None:
-        raise Problem(
-            503,
-            "It has more messages than can be moved at once: try again.",
-            headers={"Retry-After": "1"},
-        )
+        raise not_now("It has more messages than can be moved at once: try again.")
     return where
 
 

@@ -19,7 +19,7 @@ from channels.rendering.renderer import (
     RenderError,
     TooExpensive,
 )
-from gateway.problems import FieldError, Problem
+from gateway.problems import FieldError, not_now
 from gateway.shapes.options import CallOptions
 
 # Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
@@ -137,17 +137,13 @@ async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
     try:
         markup = await renderer.inline(markup)
     except RendererBusy as busy:
-        raise _busy(busy) from None
+        raise not_now(str(busy)) from None
     except TooExpensive as error:
         name = body_field if said.is_html else "html_body"
         raise ComposeError(FieldError(name, f"The HTML cannot be used: {error}.")) from None
     if is_text:
         return replace(said, text=markup, is_inlined=True)
     return replace(said, html_body=markup, is_inlined=True)
-
-
-def _busy(busy: RendererBusy) -> Problem:
-    return Problem(503, str(busy), headers={"Retry-After": "1"})
 
 
 def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
@@ -239,7 +235,7 @@ class _Rendering:
         except MissingVariables as missing:
             self._missing.update(dict.fromkeys(missing.names))
         except RendererBusy as busy:
-            raise _busy(busy) from None
+            raise not_now(str(busy)) from None
         except TooExpensive as error:
             self._errors.append(FieldError(name, str(error)))
             self.raise_errors()

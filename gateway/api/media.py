@@ -11,7 +11,7 @@ from gateway.media.links import BadLinkError
 from gateway.media.serving import answer
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
 from gateway.observability.logs import logger
-from gateway.problems import Problem, found
+from gateway.problems import Problem, found, not_now
 from gateway.store import media
 from gateway.store.media import Media
 from gateway.web.services import SERVICES
@@ -69,9 +69,7 @@ async def respond(
         ) from None
     except MediaStoreError as error:
         _log.error("the media store cannot be used", error=str(error))
-        raise Problem(
-            503, "The media store does not answer: try again.", headers={"Retry-After": "5"}
-        ) from None
+        raise not_now("The media store does not answer: try again.", 5) from None
 
 
 def add_routes(app: web.Application, start: str) -> None:

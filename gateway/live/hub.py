@@ -12,7 +12,7 @@ from gateway.live.events import Render
 from gateway.live.feed import Feed, Read, ReadAgain
 from gateway.live.subscription import Missed, Subscription
 from gateway.observability.logs import logger
-from gateway.problems import Problem
+from gateway.problems import Problem, not_now
 from gateway.store import live
 from gateway.store.callers import still_known
 from gateway.store.database import ApiKey, Caller, Database
@@ -230,4 +230,4 @@ class Live:
 
 
 def _busy(detail: str) -> Problem:
-    return Problem(503, detail, headers={"Retry-After": "5"})
+    return not_now(detail, 5)

@@ -8,7 +8,7 @@ from uuid import UUID
 from gateway import registry
 from gateway.batching import once_more
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, found, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes.accounts import SenderIn, SenderPatch
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
@@ -55,11 +55,7 @@ async def delete_account(
         if count < upkeep.FORGET_AT_ONCE:
             break
         if time.monotonic() > ends:
-            raise Problem(
-                503,
-                "More came in for this account than can be deleted at once: try again.",
-                headers={"Retry-After": "1"},
-            )
+            raise not_now("More came in for this account than can be deleted at once: try again.")
     if not await once_more(lambda: _delete(services, caller, account_id), (RolledBackError,)):
         raise not_found("account")
 

@@ -16,7 +16,7 @@ from gateway.accept.compose import ComposeError, Template, compose_template
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, found, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes import options
 from gateway.shapes.templates import TemplateIn, TemplatePatch
 from gateway.store import templates
@@ -148,11 +148,7 @@ async def delete(
             if not await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE):
                 break
         if time.monotonic() > ends:
-            raise Problem(
-                503,
-                "More messages were made from it than can be changed at once: try again.",
-                headers={"Retry-After": "1"},
-            )
+            raise not_now("More messages were made from it than can be changed at once: try again.")
     async with services.database.as_caller(caller) as db:
         if not await templates.delete(db, caller.organization_id, template_id):
             raise not_found("template")
@@ -218,7 +214,7 @@ async def variables(
         try:
             used |= set((await renderer.analyse(source, html=html)).variables)
         except RendererBusy as busy:
-            raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
+            raise not_now(str(busy)) from None
         except RenderError as error:
             errors.append(FieldError(name, str(error)))
     if errors:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.config import Settings
 from gateway.observability.logs import logger
-from gateway.problems import Problem, unknown_coding
+from gateway.problems import Problem, not_now, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.store.errors import ConflictError
@@ -69,11 +69,7 @@ async def handle(request: web.Request) -> web.Response:
     except ConflictError as error:
         # Never a 4xx, after which some providers do not come again.
         _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
-        raise Problem(
-            503,
-            "What this is about was changed meanwhile: send it again.",
-            headers={"Retry-After": "1"},
-        ) from None
+        raise not_now("What this is about was changed meanwhile: send it again.") from None
     except Unreadable as error:
         raise Problem(400, f"This request cannot be read: {error}") from None
     return web.Response(
