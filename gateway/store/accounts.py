@@ -145,14 +145,11 @@ async def update_account(
     name: str | None,
     is_active: bool | None,
     credentials: bytes | None,
-) -> bool:
-    """Change what is not None; False where there is no such account."""
+) -> None:
+    """Change what is not None."""
     if credentials is not None:
         await db.execute(_SQL["replace_credentials"], organization_id, account_id, credentials)
-    changed = await db.fetchval(
-        _SQL["update_account"], organization_id, account_id, name, is_active
-    )
-    return changed is not None
+    await db.execute(_SQL["update_account"], organization_id, account_id, name, is_active)
 
 
 async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
@@ -243,14 +240,13 @@ async def update_sender(
     is_active: bool | None,
     rate: float | None,
     set_rate: bool,
-) -> bool:
-    """Change what is given; False where there is no such sender."""
+) -> None:
+    """Change what is given."""
     if is_default:
         await _clear_default(db, organization_id, channel)
-    changed = await db.fetchval(
+    await db.execute(
         _SQL["update_sender"], organization_id, sender_id, is_default, is_active, rate, set_rate
     )
-    return changed is not None
 
 
 async def _clear_default(db: Connection, organization_id: UUID, channel: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,9 +43,7 @@ class NewMedia:
 class Media:
     """A file of a message as callers may see it; `reason` says why it could not be fetched."""
 
-    organization_id: UUID
     id: UUID
-    message_id: UUID
     position: int
     filename: str | None
     content_type: str | None
@@ -54,7 +51,6 @@ class Media:
     storage_key: str | None
     state: str
     reason: str | None
-    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +69,7 @@ class NewErrand:
 class Errand:
     """A due errand that this worker holds for a while, with its account as it rests.
 
-    `attempts` counts this one too. The last four are those of the file that it is to fetch; all
+    `attempts` counts this one too. The last two are those of the file that it is to fetch; both
     None when there is none (any more).
     """
 
@@ -86,10 +82,8 @@ class Errand:
     provider: str
     credentials: bytes = field(repr=False)
     settings: dict[str, Any] | None
-    message_id: UUID | None
     state: str | None
     content_type: str | None
-    filename: str | None
 
     @property
     def holder(self) -> Holder:

@@ -61,9 +61,9 @@ async def update(
     set_description: bool,
     events: Sequence[str] | None,
     is_active: bool | None,
-) -> bool:
-    """Change what is given; False where there is no such subscription."""
-    changed = await db.fetchval(
+) -> None:
+    """Change what is given."""
+    await db.execute(
         _SQL["update"],
         organization_id,
         subscription_id,
@@ -73,7 +73,6 @@ async def update(
         None if events is None else list(events),
         is_active,
     )
-    return changed is not None
 
 
 async def replace_credentials(

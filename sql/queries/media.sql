@@ -29,13 +29,11 @@ WHERE i.state = 'waiting' AND i.account_id IS NOT NULL AND i.source_url IS NOT N
 ON CONFLICT (organization_id, id) DO NOTHING;
 
 -- name: by_message
-SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
-  state, reason, created_at
+SELECT id, position, filename, content_type, size, storage_key, state, reason
 FROM gateway.media WHERE organization_id = $1 AND message_id = $2 ORDER BY position, id;
 
 -- name: by_ids
-SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
-  state, reason, created_at
+SELECT id, position, filename, content_type, size, storage_key, state, reason
 FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: set_stored
@@ -125,8 +123,7 @@ WITH due AS MATERIALIZED (
   FROM chosen c WHERE e.organization_id = c.organization_id AND e.id = c.id
   RETURNING e.organization_id, e.id, e.account_id, e.kind, e.url, e.attempts
 )
-SELECT t.*, a.provider, a.credentials, g.settings,
-  m.message_id, m.state, m.content_type, m.filename
+SELECT t.*, a.provider, a.credentials, g.settings, m.state, m.content_type
 FROM taken t
 JOIN gateway.provider_accounts a ON a.organization_id = t.organization_id AND a.id = t.account_id
 JOIN organizations g ON g.id = t.organization_id
