@@ -13,7 +13,6 @@ import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -97,12 +96,7 @@ class Downloader:
         self._named = _session(aiohttp.TCPConnector(limit_per_host=8))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._public.close()
         await self._named.close()
         await self._names.close()
