@@ -20,7 +20,7 @@ from channels.rendering.renderer import (
     TooExpensive,
 )
 from gateway.problems import FieldError, not_now
-from gateway.shapes.options import CallOptions
+from gateway.shapes.options import CallOptions, as_object
 
 # Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
 # takes up to 60 microseconds to become text.
@@ -49,6 +49,18 @@ class Template:
     subject: str | None
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def template_of(row: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Template:
+    """A stored template as it is rendered, with the options that are `given` over its own."""
+    own = as_object(row["options"])
+    return Template(
+        id=row["id"],
+        channel=Channel(row["type"]),
+        subject=row["subject"],
+        source=row["content"],
+        options={**own, **given} if given else own,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

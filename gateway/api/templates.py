@@ -51,10 +51,7 @@ async def delete(call: Call) -> web.Response:
 async def render(call: Call) -> web.Response:
     """Render a template with variables; nothing is stored."""
     row = await templates.get(call.services, call.caller, call.id)
-    template = templates.as_template(row)
-    return respond(
-        await templates.render(call.services, call.caller, template, call.body.variables)
-    )
+    return respond(await templates.render(call.services, call.caller, row, call.body.variables))
 
 
 ENDPOINTS = [

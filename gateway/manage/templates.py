@@ -12,7 +12,7 @@ from channels.model import Channel
 from channels.rendering import sandbox
 from channels.rendering.renderer import Renderer, RendererBusy, RenderError
 from channels.text import is_control
-from gateway.accept.compose import ComposeError, Template, compose_template
+from gateway.accept.compose import ComposeError, compose_template, template_of
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import shown
 from gateway.ids import new_id
@@ -155,9 +155,10 @@ async def delete(
 
 
 async def render(
-    services: Services, caller: Caller, template: Template, values: Mapping[str, Any]
+    services: Services, caller: Caller, row: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Row:
     """What a template becomes with these variables, and for SMS what that costs."""
+    template = template_of(row)
     if errors := options.check(template.channel, template.options):
         raise invalid(errors)  # another program may have stored them
     try:
@@ -171,17 +172,6 @@ async def render(
         "segments": measured.segments if measured else None,
         "forced_by": measured.forced_by if measured else None,
     }
-
-
-def as_template(row: Mapping[str, Any]) -> Template:
-    """A stored template as it is rendered."""
-    return Template(
-        id=row["id"],
-        channel=Channel(row["type"]),
-        subject=row["subject"],
-        source=row["content"],
-        options=options.as_object(row["options"]),
-    )
 
 
 async def variables(
