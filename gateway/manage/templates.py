@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from channels import email, sms
+from channels import email
 from channels.model import Channel
 from channels.rendering import sandbox
 from channels.rendering.renderer import Renderer, RendererBusy, RenderError
 from channels.text import is_control
 from gateway.accept.compose import ComposeError, compose_template, template_of
 from gateway.accept.drafting import RENDERING_SECONDS
-from gateway.accept.preview import shown
+from gateway.accept.preview import rendered
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes import options
@@ -165,13 +165,7 @@ async def render(
         content = await compose_template(_renderer(services, caller), template, values)
     except ComposeError as error:
         raise invalid(error.errors) from None
-    measured = sms.measure(content.body) if template.channel is Channel.SMS else None
-    return {
-        "parts": shown(content),
-        "encoding": measured.encoding if measured else None,
-        "segments": measured.segments if measured else None,
-        "forced_by": measured.forced_by if measured else None,
-    }
+    return rendered(template.channel, content)
 
 
 async def variables(
