@@ -121,30 +121,29 @@ class Errands:
         """
         async with self._claiming:  # so that each lane sees whom the others work for
             async with self._database.as_service() as db:
-                due = await media.claim_errands(
+                errand = await media.claim_errand(
                     db,
-                    1,
                     self._patience.lease,
                     self._held,
                     of_account=_OF_ACCOUNT,
                     of_organization=_OF_ORGANIZATION,
                 )
-            self._held += [one.holder for one in due]
-            if not due:
+            if errand is None:
                 # The other lanes wait for the lock: while nothing is due, one look serves them all.
                 await asyncio.sleep(rest)
                 return False
+            self._held.append(errand.holder)
         try:
-            await self._run(due[0])
+            await self._run(errand)
         except asyncio.CancelledError:
             # The worker stops: give the errand back, so that another need not wait for the end of
             # the lease. If the database is down it has to.
             with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
-                    await media.give_back_errand(db, due[0])
+                    await media.give_back_errand(db, errand)
             raise
         finally:
-            self._held.remove(due[0].holder)
+            self._held.remove(errand.holder)
         return True
 
     async def _run(self, errand: Errand) -> None:

@@ -158,32 +158,25 @@ async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> int:
     return len(await db.fetch(_SQL["add_errands"], as_stored(list(errands)))) if errands else 0
 
 
-async def claim_errands(
+async def claim_errand(
     db: Connection,
-    limit: int,
     seconds: float,
     held: Sequence[Holder] = (),
     *,
     of_account: int = 1000,
     of_organization: int = 1000,
-) -> list[Errand]:
-    """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others.
+) -> Errand | None:
+    """Take a due errand for `seconds`; whoever ends before leaves it to others.
 
     `held`: whose errands the caller has under way, one entry for each. They come after others, and
     an account or organization that has so many gets none.
     """
     organizations = [organization_id for organization_id, _ in held]
     accounts = [account_id for _, account_id in held]
-    rows = await db.fetch(
-        _SQL["claim_errands"],
-        limit,
-        seconds,
-        accounts,
-        of_account,
-        organizations,
-        of_organization,
+    row = await db.fetchrow(
+        _SQL["claim_errand"], seconds, accounts, of_account, organizations, of_organization
     )
-    return [Errand(**row) for row in rows]
+    return Errand(**row) if row else None
 
 
 async def finish_errand(db: Connection, errand: Errand) -> None:
