@@ -107,31 +107,27 @@ class Downloader:
         *,
         max_bytes: int,
         limits: Limits,
-        headers: Mapping[str, str] | None = None,
         authorize: Authorize | None = None,
         may_pass: MayPass | None = None,
         allowed_origin: str | None = None,
     ) -> File:
         """The file at a URL; raises a `DownloadError`.
 
-        `headers` go only to the URL's own origin; `authorize` gives more for each URL on the way,
-        and where it gives any, `may_pass` tells of a 4xx answer whether that is a `DownloadLater`.
-        `allowed_origin` (a URL) may be called whatever its address is, also by a redirect within
-        it. `limits.total` seconds are for all redirects together.
+        `authorize` gives headers for each URL on the way, and where it gives any, `may_pass` tells
+        of a 4xx answer whether that is a `DownloadLater`. `allowed_origin` (a URL) may be called
+        whatever its address is, also by a redirect within it. `limits.total` seconds are for all
+        redirects together.
         """
         try:
             async with asyncio.timeout(limits.total):
                 where, trusted = _read(url), origin(allowed_origin)
-                first = where.origin()
-                is_named = trusted is not None and first == trusted
+                is_named = where.origin() == trusted
                 for _ in range(MOST_REDIRECTS + 1):
-                    given = dict(headers or {}) if where.origin() == first else {}
-                    known = authorize(str(where)) if authorize else {}
-                    given |= known
+                    given = authorize(str(where)) if authorize else {}
                     named = is_named and where.origin() == trusted
                     if not named:
                         check_url(where)
-                    asks = may_pass if known else None
+                    asks = may_pass if given else None
                     found = await self._get(where, given, max_bytes, limits, asks, named=named)
                     if isinstance(found, File):
                         return found
