@@ -85,27 +85,15 @@ class Accepting:
         """
 
         async def attempt(alone: Alone) -> list[Result] | Replayed:
-            alone = alone if is_batch else ()
-            return await self._accept(caller, requests, idempotency, conversation_id, alone)
+            read = await drafts(self._drafting, caller, requests)
+            results = await self._rows.all(caller, requests, read, conversation_id)
+            return await self._keep(caller, results, idempotency, alone if is_batch else ())
 
         # A lead that was found may be deleted before the message to it is stored: it is read anew.
         for _ in range(_READINGS - 1):
             with suppress(ConflictError):
                 return await attempt((RefusedError,))
         return await attempt((RefusedError, ConflictError))
-
-    async def _accept(
-        self,
-        caller: Caller,
-        requests: Sequence[SendRequest | Malformed[SendRequest]],
-        idempotency: Idempotency | None,
-        conversation_id: UUID | None,
-        alone: Alone,
-    ) -> list[Result] | Replayed:
-        """Read what they refer to, and store them; raises `ConflictError` where that is gone."""
-        read = await drafts(self._drafting, caller, requests)
-        results = await self._rows.all(caller, requests, read, conversation_id)
-        return await self._keep(caller, results, idempotency, alone)
 
     async def retry(
         self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
