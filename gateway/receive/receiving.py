@@ -89,7 +89,7 @@ class Receiving:
         await self._recipients.close()
 
     async def receive(
-        self, account: Account, request: WebhookRequest, accounts: HookAccounts | None = None
+        self, account: Account, request: WebhookRequest, accounts: HookAccounts
     ) -> Reply:
         """Verify, parse and store one request; returns the answer that its provider expects.
 
@@ -105,7 +105,7 @@ class Receiving:
         others = Counter(
             each.sender_id for each in events_of(events, Unknown) if each.sender_id is not None
         )
-        if others and accounts:
+        if others:
             await self._store_for_others(account, request, others, accounts)
         return row.webhook.reply(request, events, account)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from channels.model import Account
 from gateway.config import Settings
 from gateway.observability.logs import logger
 from gateway.problems import Problem, not_now, unknown_coding
@@ -34,14 +35,7 @@ async def handle(request: web.Request) -> web.Response:
     """Answer one webhook request, 2xx only when everything in it is stored."""
     services = request.app[SERVICES]
     provider, event = request.match_info["provider"], request.match_info["event"]
-    try:
-        account = await services.hook_accounts.named(
-            provider, request.match_info["account_id"], event
-        )
-    except UnknownHookError:
-        raise Problem(
-            404, "There is no such webhook: paste the URL that 'gateway account add' printed."
-        ) from None
+    account = await _account(request)
     if event in PROVIDERS[provider].large_events:
         request = request.clone(client_max_size=_MAX_MAIL)
     body, undecoded = await _read(request)
@@ -77,6 +71,15 @@ async def handle(request: web.Request) -> web.Response:
         text=reply.body if reply.content_type else None,
         content_type=reply.content_type,
     )
+
+
+async def _account(request: web.Request) -> Account:
+    try:
+        return await request.app[SERVICES].hook_accounts.named(**request.match_info)
+    except UnknownHookError:
+        raise Problem(
+            404, "There is no such webhook: paste the URL that 'gateway account add' printed."
+        ) from None
 
 
 async def _read(request: web.Request) -> tuple[bytes, Problem | None]:
