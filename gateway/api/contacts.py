@@ -49,7 +49,7 @@ def _create(kind: Kind) -> Handler:
         try:
             async with call.services.database.as_caller(call.caller) as db:
                 await contacts.insert(db, kind, call.organization_id, contact_id, columns)
-                row = await contacts.get(db, kind, call.organization_id, contact_id)
+                row = found(kind, await contacts.get(db, kind, call.organization_id, contact_id))
                 country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
@@ -75,7 +75,7 @@ def _change(kind: Kind) -> Handler:
             async with call.services.database.as_caller(call.caller) as db:
                 if not await contacts.update(db, kind, call.organization_id, call.id, columns):
                     raise not_found(kind)
-                row = await contacts.get(db, kind, call.organization_id, call.id)
+                row = found(kind, await contacts.get(db, kind, call.organization_id, call.id))
                 country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
@@ -85,10 +85,8 @@ def _change(kind: Kind) -> Handler:
     return change
 
 
-async def _adopt(call: Call, kind: Kind, row: Row | None, country: str | None) -> None:
+async def _adopt(call: Call, kind: Kind, row: Row, country: str | None) -> None:
     """What was said with a contact's addresses before is theirs."""
-    if row is None:
-        return
     await placing.adopt(
         call.services.database,
         call.organization_id,

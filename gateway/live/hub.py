@@ -121,8 +121,8 @@ class Live:
     async def run(self) -> None:
         """Wake the feeds, and look after those who read."""
         async with asyncio.TaskGroup() as group:
-            for task in (self._look, self._check):
-                group.create_task(task())
+            group.create_task(self._look())
+            group.create_task(self._check())
 
     def _admit(self, organization_id: UUID) -> Feed:
         feed = self._feeds.get(organization_id)
