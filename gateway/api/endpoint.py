@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway.problems import FieldError, Problem, invalid, unknown_coding
-from gateway.shapes.base import PageQuery
+from gateway.shapes.base import PageQuery, Shape
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
 from gateway.web.http import has_known_coding, read_body, read_query
@@ -90,7 +90,12 @@ class Endpoint:
             self.keys_or_admin and isinstance(caller, Staff) and not is_admin
         ):
             raise Problem(403, "Only an owner or admin of the organization may do this.")
-        query = read_query(self.query, request) if self.query else None
+        query = None
+        if self.query:
+            query = read_query(self.query, request)
+        elif self.method != "GET" and request.query_string:
+            # `?dry_run=1` of one who believes that it is known must not send.
+            read_query(Shape, request)
         body = None
         if self.body and not self.reads_body_itself:
             body = read_body(self.body, await request.read())

@@ -151,6 +151,8 @@ def _operation(
     statuses = {401, 403, 503, *endpoint.problems}
     if 413 in statuses:
         statuses.add(415)
+    if endpoint.method != "GET":
+        statuses.add(422)
     operation["responses"] |= _problems(statuses, names)
     return operation
 

@@ -186,6 +186,24 @@ async def test_all_of_a_batch_at_once(ask: Ask) -> None:
     assert (422, ["dry", "message", "messages"]) == (answer.status, named(answer))
 
 
+async def test_a_parameter_that_nothing_knows(gateway: Gateway, ask: Ask) -> None:
+    """What changes something is not done with a parameter in its path that might mean that it is
+    not to be done, or otherwise."""
+    sent = (await ask("POST", "/v1/messages", SMS)).body["id"]
+
+    for method, path, body in (
+        ("POST", "/v1/messages?dry_run=1", SMS),
+        ("POST", "/v1/messages/batch?dry_run=1", {"messages": [SMS]}),
+        ("POST", f"/v1/messages/{sent}/cancel?dry_run", None),
+        ("DELETE", f"/v1/templates/{uuid4()}?dry_run=1", None),
+    ):
+        answer = await ask(method, path, body)
+        assert (422, ["dry_run"]) == (answer.status, named(answer)), path
+
+    assert 1 == await gateway.count("messages")
+    assert "pending" == (await ask("GET", f"/v1/messages/{sent}")).body["status"]
+
+
 async def test_check_of_what_is_no_request(ask: Ask) -> None:
     """A check answers whatever JSON it is given with what is wrong; what can be read is shown."""
     for data in (b"[]", b"7", b'"text"', b"null"):
