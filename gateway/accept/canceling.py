@@ -8,7 +8,7 @@ from channels.model import Status
 from gateway.accept import repeating
 from gateway.problems import Problem, found
 from gateway.store import messages, reports
-from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.database import Caller, Database
 from gateway.store.reports import Event, event_id
 from gateway.store.values import Row
 
@@ -21,7 +21,7 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
     organization_id = caller.organization_id
     async with database.as_caller(caller) as db:
         row = found("message", await messages.get(db, organization_id, message_id))
-    if isinstance(caller, ApiKey) and caller.is_test and not repeating.is_test(row):
+    if caller.is_test and not repeating.is_test(row):
         raise Problem(409, "No test key sent this message: a test key cannot cancel it.")
     async with database.as_service(on_behalf=caller) as db:
         if not await messages.take_back(db, organization_id, message_id):

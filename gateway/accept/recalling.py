@@ -13,7 +13,7 @@ from gateway.accept.accepted import Idempotency
 from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages
-from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.database import Caller, Database
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import Remembered
 
@@ -58,8 +58,7 @@ def digest_of(caller: Caller, kind: str, body: object) -> bytes:
 
     It says whether a test key called: a test key's answer must never stand in for a live one.
     """
-    is_test = isinstance(caller, ApiKey) and caller.is_test
-    text = json.dumps([kind, is_test, _canonical(body)], sort_keys=True)
+    text = json.dumps([kind, caller.is_test, _canonical(body)], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 

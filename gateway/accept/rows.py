@@ -24,7 +24,7 @@ from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid
 from gateway.shapes.messages import SendRequest
 from gateway.store.conversations import Place
-from gateway.store.database import ApiKey, Caller
+from gateway.store.database import Caller
 from gateway.store.media import NewMedia
 from gateway.store.reports import event_id_of, report_id
 from gateway.store.values import Row
@@ -94,7 +94,7 @@ class Rows:
             draft.owners,
             source="api",
             priority=priority,
-            is_test=isinstance(caller, ApiKey) and caller.is_test,
+            is_test=caller.is_test,
             metadata=request.metadata,
             reference=request.reference,
             expires_at=request.expires_at,
