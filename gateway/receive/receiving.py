@@ -24,8 +24,9 @@ from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reading
 from gateway.receive.applying import Applying, events_of
-from gateway.receive.arriving import Arrived, Arriving
+from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.incoming import Arrived
 from gateway.receive.raw_requests import raw_request
 from gateway.receive.recipients import Recipients
 from gateway.receive.reporting import Received, Reporting
@@ -191,15 +192,7 @@ class Receiving:
             return
         # The ids are digests of the files, too: computed in a thread where these are large.
         inbound = await _in_thread(request, incoming.by_id, account, events_of(events, Inbound))
-        arrived = [
-            Arrived(
-                account,
-                about,
-                message,
-                await self._applying.keep(account, about, "", message.attachments),
-            )
-            for about, message in inbound.items()
-        ]
+        arrived = await self._applying.arrived(account, inbound)
         has_call = any(message.channel is Channel.CALL for message in inbound.values())
         if rest == len(events_of(events, Inbound)) and not has_call and len(request.body) < _LARGE:
             await self._arriving.store(received, arrived)
