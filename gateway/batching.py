@@ -29,6 +29,7 @@ from typing import Any, Generic, TypeVar
 
 from channels.lines import FullError, Lines
 from gateway.lately import Lately
+from gateway.store.errors import DatabaseAwayError
 
 # How many held batches are tried at the same time.
 _FEW = 2
@@ -90,7 +91,7 @@ class Batching(Generic[T, R]):
         self,
         do: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
-        shared: tuple[type[Exception], ...],
+        shared: tuple[type[Exception], ...] = (DatabaseAwayError,),
         undone: tuple[type[Exception], ...] = (),
         held: tuple[type[Exception], ...] = (),
         owner: Callable[[T], Hashable] = lambda _: None,

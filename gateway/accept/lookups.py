@@ -23,7 +23,6 @@ from gateway.batching import Batching
 from gateway.shapes.messages import SendRequest
 from gateway.store import contacts, suppressions
 from gateway.store.database import Caller, Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.suppressions import Pair, Standing
 
 T = TypeVar("T")
@@ -37,12 +36,8 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = Batching(
-            self._read_known, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
-        )
-        self._stands = Batching(
-            self._read_standings, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
-        )
+        self._known = Batching(self._read_known, owner=_organization, most=_MOST)
+        self._stands = Batching(self._read_standings, owner=_organization, most=_MOST)
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
         """Everything that requests refer to (and that concurrent ones of this caller do)."""

@@ -14,7 +14,6 @@ from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages
 from gateway.store.database import Caller, Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.messages import Remembered
 
 
@@ -30,9 +29,7 @@ class Recalling:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batching = Batching(
-            self._find, shared=(DatabaseAwayError,), owner=lambda wanted: wanted[0]
-        )
+        self._batching = Batching(self._find, owner=lambda wanted: wanted[0])
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""

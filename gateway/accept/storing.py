@@ -92,7 +92,6 @@ class Storing:
     def _lanes(self, lanes: int) -> Batching[Accepted, Stored]:
         return Batching(
             self._store,
-            shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,

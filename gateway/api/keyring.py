@@ -18,7 +18,6 @@ from gateway.batching import Batching
 from gateway.ids import new_id
 from gateway.store import accounts
 from gateway.store.database import ApiKey, Connection, Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.listener import Listener
 from gateway.store.values import Row
 
@@ -56,7 +55,7 @@ class Keyring:
     def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database
         self._listener = listener
-        self._by_prefix = Batching(self._look_up, shared=(DatabaseAwayError,))
+        self._by_prefix = Batching(self._look_up)
         self._kept: dict[bytes, tuple[ApiKey, float]] = {}
         self._changes = 0
         listener.on("gateway_keys", lambda _: self.forget(), self.forget)

@@ -20,7 +20,7 @@ from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
-from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, UNDONE
 from gateway.store.suppressions import Answered, Person
 from gateway.vault import Vault
 
@@ -52,7 +52,6 @@ class Arriving:
         self._around = Around()
         self._batching = Batching(
             self._store,
-            shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda brought: brought[0].account.organization_id,
