@@ -31,7 +31,7 @@ from webhooks.model import Unreadable, WebhookRequest
 
 _log = logger(__name__)
 
-Received = Callable[[Account, WebhookRequest], Awaitable[None]]
+Fetched = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 5
 # How many of these one organization, and one account, may take: a slow account leaves a lane to the
@@ -66,7 +66,7 @@ class Patience:
 
 
 class Errands:
-    """Does what is due; `received` takes the answers that are read like webhooks."""
+    """Does what is due; `fetched` takes the answers that are read like webhooks."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Errands:
         store: MediaStore,
         links: MediaLinks,
         downloader: Downloader,
-        received: Received,
+        fetched: Fetched,
         *,
         api_urls: Mapping[str, str | None],
         patience: Patience | None = None,
@@ -84,7 +84,7 @@ class Errands:
         self._database = database
         self._store = store
         self._links = links
-        self._received = received
+        self._fetched = fetched
         self._patience = patience or Patience()
         self._fetching = Fetching(
             vault,
@@ -172,7 +172,7 @@ class Errands:
                 return
             file = await self._fetching.answer(account, errand.url)
             if errand.kind == "parse":
-                await self._received(account, _as_request(errand, file))
+                await self._fetched(account, _as_request(errand, file))
             await self._finish(errand)
         except DownloadLater as error:
             await self._again(errand, error.message, error.retry_after)
@@ -245,7 +245,7 @@ class Errands:
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )
         try:
-            await self._received(self._fetching.account(errand), request)
+            await self._fetched(self._fetching.account(errand), request)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - it is given up all the same

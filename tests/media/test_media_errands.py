@@ -396,7 +396,7 @@ async def test_answers_that_cannot_be_taken(
     files.has("/a", b"x")
     await stage.send("parse", f"{API}/a")
     errands, moody = make_errands(), Moody(error)
-    errands._received = moody
+    errands._fetched = moody
     with capture_logs() as lines:
         await run_due(errands)
 
@@ -412,7 +412,7 @@ async def test_a_database_that_is_away(
     files.has("/a", b"x")
     await stage.send("parse", f"{API}/a")
     errands = make_errands()
-    errands._received = Moody(DatabaseAwayError("away"))
+    errands._fetched = Moody(DatabaseAwayError("away"))
     with pytest.raises(DatabaseAwayError):
         await run_due(errands)
 
@@ -428,7 +428,7 @@ async def test_a_rule_that_refuses_it(
     await stage.send("parse", f"{API}/a")
     errands = make_errands(patience=replace(HURRIED, waits=(3600,) * 7))
     rule = {"table": "messages", "column": "crm_stage", "sqlstate": "23502"}
-    errands._received = Moody(RefusedError(rule))
+    errands._fetched = Moody(RefusedError(rule))
     with capture_logs() as logs:
         assert 1 == await run_due(errands)
 

@@ -196,7 +196,7 @@ async def test_a_worker_that_stops_without_a_database(
     files.has("/a", b"x")
     await stage.send("parse", f"{API}/a")
     errands = make_errands()
-    errands._received = endless
+    errands._fetched = endless
     running = asyncio.create_task(errands.run())
     await asyncio.wait_for(reached.wait(), 30)
     running.cancel()
