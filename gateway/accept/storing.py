@@ -91,7 +91,7 @@ class Storing:
 
     def _lanes(self, lanes: int) -> Batching[Accepted, Stored]:
         return Batching(
-            self._store,
+            self._store_batch,
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,
@@ -121,6 +121,7 @@ class Storing:
             self._texts.remove(owner, this, accepted.bytes)
 
     async def _store_together(self, accepted: Accepted) -> list[Result] | None:
+        """Store it with what else comes just then, or, where it is refused, what can be of it."""
         batching = self._batching if accepted.bytes < _LARGE_BYTES else self._large
         size = max(1, len(accepted.rows), accepted.bytes // _UNIT_BYTES)
         try:
@@ -130,7 +131,8 @@ class Storing:
         await placing.join(self._database, accepted.caller.organization_id, placed)
         return stored
 
-    async def _store(self, batch: Sequence[Accepted]) -> list[Stored]:
+    async def _store_batch(self, batch: Sequence[Accepted]) -> list[Stored]:
+        """Store all or nothing; without notes in the leads that it goes to, where these fail."""
         try:
             return await self._around(lambda wait: self._store_now(batch, wait))
         except (DatabaseAwayError, ConflictError, Problem) as error:
@@ -187,6 +189,7 @@ class Storing:
         notes: bool = True,
         keep: Keep = keep_all,
     ) -> list[Stored]:
+        """Store all but what claims a key that is another request's by then."""
         others: set[Claim] = set()
         while True:
             try:
@@ -203,7 +206,7 @@ class Storing:
         notes: bool,
         keep: Keep,
     ) -> list[Stored]:
-        """Raises `_OthersError`, with nothing stored, for more claims that are others'."""
+        """Store all but `others` in one transaction; raises `_OthersError` where there are more."""
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             firsts = await _firsts(db, batch, others)
@@ -220,8 +223,10 @@ class Storing:
                 # first of all, in one order for everybody, too
                 held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
-                await keep(db, organization_id, of_one, held, stored, placed)
-                written_to = contacted(row for row in of_one if row["id"] in placed)
+                kept, where = await keep(db, organization_id, of_one, held)
+                stored |= kept
+                placed |= where
+                written_to = contacted(row for row in of_one if row["id"] in where)
                 left[organization_id] = list(written_to - set(held))
             answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
             await _keep_answers(db, firsts, answers)
