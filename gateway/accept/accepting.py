@@ -21,7 +21,7 @@ from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
 from gateway.accept.storing import Owned, Storing
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.media.files import Files
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics

@@ -26,7 +26,7 @@ from gateway.accept.next_step import (
     row_of,
     without_the_deleted,
 )
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.store import fallbacks, messages, reports

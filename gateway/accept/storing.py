@@ -24,7 +24,8 @@ from gateway.accept.keeping import (
     keep_each,
 )
 from gateway.accept.last_contacts import LastContacts
-from gateway.batching import Batching, once_more
+from gateway.again import once_more
+from gateway.batching import Batching
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.lately import Lately
 from gateway.observability.logs import logger

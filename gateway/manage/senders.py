@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from gateway import registry
-from gateway.batching import once_more
+from gateway.again import in_steps, once_more
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes.accounts import SenderIn, SenderPatch
@@ -44,18 +43,18 @@ async def delete_account(
     """
     async with services.database.as_caller(caller) as db:
         found("account", await accounts.get_account(db, caller.organization_id, account_id))
+
     # By itself the account would take what came along in one statement, which may take longer than
     # a statement may.
-    ends = time.monotonic() + seconds
-    while True:
+    async def forget() -> bool | None:
         async with services.database.as_service(on_behalf=caller) as db:
             count = await accounts.forget_what_came(
                 db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
             )
-        if count < upkeep.FORGET_AT_ONCE:
-            break
-        if time.monotonic() > ends:
-            raise not_now("More came in for this account than can be deleted at once: try again.")
+        return True if count < upkeep.FORGET_AT_ONCE else None
+
+    if await in_steps(forget, seconds) is None:
+        raise not_now("More came in for this account than can be deleted at once: try again.")
     if not await once_more(lambda: _delete(services, caller, account_id), (RolledBackError,)):
         raise not_found("account")
 

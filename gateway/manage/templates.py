@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from channels.text import is_control
 from gateway.accept.compose import ComposeError, compose_template, template_of
 from gateway.accept.drafting import RENDERING_SECONDS
 from gateway.accept.preview import rendered
+from gateway.again import in_steps
 from gateway.ids import new_id
 from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes import options
@@ -137,18 +137,19 @@ async def delete(
     have by then stay so.
     """
     await get(services, caller, template_id)
+
     # Of few messages all let go with the statement that deletes it, or none where that is refused.
     # It has time for some ten thousand: each is in ten indexes anew.
-    ends = time.monotonic() + seconds
-    while True:
+    async def let_go() -> bool | None:
         async with services.database.as_caller(caller) as db:
             if not await templates.made(db, caller.organization_id, template_id, few):
-                break
+                return True
         async with services.database.as_service(on_behalf=caller) as db:
-            if not await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE):
-                break
-        if time.monotonic() > ends:
-            raise not_now("More messages were made from it than can be changed at once: try again.")
+            gone = await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE)
+        return None if gone else True
+
+    if await in_steps(let_go, seconds) is None:
+        raise not_now("More messages were made from it than can be changed at once: try again.")
     async with services.database.as_caller(caller) as db:
         if not await templates.delete(db, caller.organization_id, template_id):
             raise not_found("template")

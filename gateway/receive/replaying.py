@@ -16,7 +16,7 @@ from uuid import UUID
 
 from channels.model import Account
 from gateway import placing
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.held import Around, Wait
 from gateway.media.files import Files
 from gateway.media.store import MediaStoreError
