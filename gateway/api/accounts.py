@@ -105,7 +105,6 @@ ENDPOINTS = [
         summary="Provider accounts",
         query=PageQuery,
         answer=Listed[shapes.Account],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -116,7 +115,6 @@ ENDPOINTS = [
         summary="Add a provider account",
         body=shapes.AccountIn,
         answer=shapes.Account,
-        problems=(400, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -125,7 +123,6 @@ ENDPOINTS = [
         admin=True,
         summary="One provider account",
         answer=shapes.Account,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -135,7 +132,6 @@ ENDPOINTS = [
         summary="Change a provider account",
         body=shapes.AccountPatch,
         answer=shapes.Account,
-        problems=(400, 404, 413, 422),
     ),
     Endpoint(
         method="DELETE",
@@ -144,6 +140,5 @@ ENDPOINTS = [
         admin=True,
         summary="Delete a provider account",
         status=204,
-        problems=(404,),
     ),
 ]

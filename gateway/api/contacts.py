@@ -121,7 +121,6 @@ def _endpoints(
             summary=f"Find {kind}s",
             query=query,
             answer=page,
-            problems=(422,),
         ),
         Endpoint(
             method="POST",
@@ -131,7 +130,7 @@ def _endpoints(
             status=201,
             body=new,
             answer=shape,
-            problems=(400, 409, 413, 422),
+            conflicts=True,
         ),
         Endpoint(
             method="GET",
@@ -139,7 +138,6 @@ def _endpoints(
             handler=_get(kind),
             summary=f"One {kind}",
             answer=shape,
-            problems=(404,),
         ),
         Endpoint(
             method="PATCH",
@@ -148,7 +146,7 @@ def _endpoints(
             summary=f"Change a {kind}",
             body=patch,
             answer=shape,
-            problems=(400, 404, 409, 413, 422),
+            conflicts=True,
         ),
     ]
 

@@ -215,7 +215,6 @@ ENDPOINTS = [
         summary="Conversations, the latest first",
         query=shapes.ConversationQuery,
         answer=Listed[shapes.Conversation],
-        problems=(422,),
     ),
     Endpoint(
         method="GET",
@@ -223,7 +222,6 @@ ENDPOINTS = [
         handler=get,
         summary="One conversation",
         answer=shapes.Conversation,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -232,7 +230,6 @@ ENDPOINTS = [
         summary="Close, assign, mark as read",
         body=shapes.ConversationPatch,
         answer=shapes.Conversation,
-        problems=(400, 404, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -241,7 +238,6 @@ ENDPOINTS = [
         summary="What was said, newest first",
         query=PageQuery,
         answer=Listed[Message],
-        problems=(404, 422),
     ),
     Endpoint(
         method="POST",
@@ -253,7 +249,7 @@ ENDPOINTS = [
         answer=Message,
         reads_body_itself=True,
         headers=("Idempotency-Key",),
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -262,7 +258,7 @@ ENDPOINTS = [
         summary="Say which lead or client it is with",
         body=shapes.LinkRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -271,7 +267,7 @@ ENDPOINTS = [
         summary="Make another conversation part of this one",
         body=shapes.MergeRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -281,6 +277,6 @@ ENDPOINTS = [
         summary="Move an address of somebody else's into a conversation of its own",
         body=shapes.UnlinkRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
 ]

@@ -71,13 +71,27 @@ class Endpoint:
     is_file: bool = False
     streams: tuple[str, ...] = ()  # media types of an answer that is no JSON
     headers: tuple[str, ...] = ()
-    problems: tuple[int, ...] = ()
+    conflicts: bool = False  # it may answer 409
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Its method, and HEAD beside GET (RFC 9110, 9.1), but for what would stream to nobody."""
         is_read = self.method == "GET" and not self.streams
         return (self.method, "HEAD") if is_read else (self.method,)
+
+    @property
+    def refusals(self) -> set[int]:
+        """The statuses of all problems that it answers with."""
+        found = {401, 403, 503}
+        if self.conflicts:
+            found.add(409)
+        if "{id}" in self.path:
+            found.add(404)
+        if self.body:
+            found |= {400, 413, 415}
+        if self.query or self.method != "GET":
+            found.add(422)
+        return found
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, as aiohttp calls it: recognise, read, then do."""

@@ -72,6 +72,5 @@ ENDPOINTS = [
         query=EventsQuery,
         streams=("text/event-stream",),
         headers=("Last-Event-ID",),
-        problems=(422,),
     ),
 ]

@@ -55,7 +55,6 @@ ENDPOINTS = [
         summary="API keys",
         query=PageQuery,
         answer=Listed[shapes.ApiKey],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -66,7 +65,6 @@ ENDPOINTS = [
         summary="Make an API key",
         body=shapes.ApiKeyIn,
         answer=shapes.NewApiKey,
-        problems=(400, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -75,7 +73,6 @@ ENDPOINTS = [
         admin=True,
         summary="One API key",
         answer=shapes.ApiKey,
-        problems=(404,),
     ),
     Endpoint(
         method="DELETE",
@@ -84,6 +81,5 @@ ENDPOINTS = [
         admin=True,
         summary="Revoke an API key",
         status=204,
-        problems=(404,),
     ),
 ]

@@ -85,6 +85,6 @@ ENDPOINTS = [
         summary="One file of a message",
         is_file=True,
         headers=("Range",),
-        problems=(404, 409),
+        conflicts=True,
     ),
 ]

@@ -209,7 +209,7 @@ SEND = Endpoint(
     answer=shapes.Message,
     reads_body_itself=True,
     headers=("Idempotency-Key",),
-    problems=(400, 409, 413, 422),
+    conflicts=True,
 )
 ENDPOINTS = [
     SEND,
@@ -223,7 +223,7 @@ ENDPOINTS = [
         answer=shapes.BatchAnswer,
         reads_body_itself=True,
         headers=("Idempotency-Key",),
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -233,7 +233,6 @@ ENDPOINTS = [
         body=shapes.SendRequest,
         answer=shapes.CheckAnswer,
         reads_body_itself=True,
-        problems=(400, 413),
     ),
     Endpoint(
         method="GET",
@@ -242,7 +241,6 @@ ENDPOINTS = [
         summary="Find messages",
         query=shapes.MessageQuery,
         answer=Listed[shapes.Message],
-        problems=(422,),
     ),
     Endpoint(
         method="GET",
@@ -250,7 +248,6 @@ ENDPOINTS = [
         handler=get,
         summary="One message",
         answer=shapes.Message,
-        problems=(404,),
     ),
     Endpoint(
         method="GET",
@@ -259,7 +256,6 @@ ENDPOINTS = [
         summary="What happened to a message",
         query=PageQuery,
         answer=Listed[shapes.Event],
-        problems=(404, 422),
     ),
     Endpoint(
         method="POST",
@@ -267,7 +263,7 @@ ENDPOINTS = [
         handler=cancel,
         summary="Cancel a pending message",
         answer=shapes.Message,
-        problems=(404, 409),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -277,6 +273,6 @@ ENDPOINTS = [
         summary="Send a failed message again",
         answer=shapes.Message,
         headers=("Idempotency-Key",),
-        problems=(404, 409, 422),
+        conflicts=True,
     ),
 ]

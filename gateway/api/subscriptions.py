@@ -136,7 +136,6 @@ ENDPOINTS = [
         summary="Who is told of events",
         query=PageQuery,
         answer=Listed[shapes.Subscription],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -147,7 +146,7 @@ ENDPOINTS = [
         summary="Tell a service of events",
         body=shapes.SubscriptionIn,
         answer=shapes.NewSubscription,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -156,7 +155,6 @@ ENDPOINTS = [
         keys_or_admin=True,
         summary="One subscription",
         answer=shapes.Subscription,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -166,7 +164,7 @@ ENDPOINTS = [
         summary="Change a subscription",
         body=shapes.SubscriptionPatch,
         answer=shapes.Subscription,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="DELETE",
@@ -175,6 +173,5 @@ ENDPOINTS = [
         keys_or_admin=True,
         status=204,
         summary="Tell a service nothing more",
-        problems=(404,),
     ),
 ]

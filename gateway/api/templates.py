@@ -62,7 +62,6 @@ ENDPOINTS = [
         summary="Find templates",
         query=shapes.TemplateQuery,
         answer=Listed[shapes.Template],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -72,7 +71,7 @@ ENDPOINTS = [
         status=201,
         body=shapes.TemplateIn,
         answer=shapes.Template,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -80,7 +79,6 @@ ENDPOINTS = [
         handler=get,
         summary="One template",
         answer=shapes.Template,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -89,7 +87,7 @@ ENDPOINTS = [
         summary="Change a template",
         body=shapes.TemplatePatch,
         answer=shapes.Template,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="DELETE",
@@ -97,7 +95,6 @@ ENDPOINTS = [
         handler=delete,
         summary="Delete a template",
         status=204,
-        problems=(404,),
     ),
     Endpoint(
         method="POST",
@@ -106,6 +103,5 @@ ENDPOINTS = [
         summary="Render a template",
         body=shapes.RenderRequest,
         answer=shapes.RenderAnswer,
-        problems=(400, 404, 413, 422),
     ),
 ]

@@ -28,6 +28,5 @@ ENDPOINTS = [
         handler=why,
         summary="What became of a message and what to do, in plain words",
         answer=shapes.Explanation,
-        problems=(404,),
     ),
 ]
