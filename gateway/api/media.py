@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
@@ -17,8 +15,6 @@ from gateway.store.media import Media
 from gateway.web.services import SERVICES
 
 _log = logger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def get(call: Call) -> web.Response:
