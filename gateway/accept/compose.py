@@ -51,24 +51,27 @@ class Template:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def template_of(row: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Template:
+def template_of(
+    channel: Channel, row: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> Template:
     """A stored template as it is rendered, with the options that are `given` over its own."""
     own = as_object(row["options"])
     return Template(
         id=row["id"],
-        channel=Channel(row["type"]),
+        channel=channel,
         subject=row["subject"],
         source=row["content"],
         options={**own, **given} if given else own,
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Said:
     """What is to be said, rendered, before it is fitted into its channel.
 
     `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
-    inlined already. `characters`: the provider's own limit.
+    inlined already. `characters`: the provider's own limit. Not frozen: every message has one or
+    two, and a frozen one takes four times as long to make.
     """
 
     text: str | None

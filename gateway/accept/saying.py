@@ -151,4 +151,4 @@ def _template(request: SendRequest, known: Known) -> Template | FieldError:
         return FieldError("template", text)
     if not row["is_active"]:
         return FieldError("template", "is not active")
-    return template_of(row, request.options)
+    return template_of(request.channel, row, request.options)

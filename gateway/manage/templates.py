@@ -159,7 +159,7 @@ async def render(
     services: Services, caller: Caller, row: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Row:
     """What a template becomes with these variables, and for SMS what that costs."""
-    template = template_of(row)
+    template = template_of(Channel(row["type"]), row)
     if errors := options.check(template.channel, template.options):
         raise invalid(errors)  # another program may have stored them
     try:
