@@ -263,7 +263,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         return not_now("Files cannot be kept now: try again.", 5)
     if isinstance(error, DownloadError):
         _log.warning("a certificate was not had", error=str(error), path=_path(request))
-        return Problem(503, "The provider's certificate was not to be had: try again.")
+        return Problem(503, "The provider's certificate could not be fetched: try again.")
     return None
 
 

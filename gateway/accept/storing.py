@@ -173,7 +173,7 @@ class Storing:
             # Halves lock conversations in the order of the request: others wait in another one.
             (stored,) = await once_more(lambda: self._around(do), (RolledBackError,))
         except NoneKeptError as none:
-            refused = [_shown(result, none.outcomes) for result in accepted.results]
+            refused = [_became(result, none.outcomes) for result in accepted.results]
             accepted = replace(accepted, results=refused)
             if not accepted.is_new:
                 return refused, []
@@ -229,7 +229,7 @@ class Storing:
                 placed |= where
                 written_to = contacted(row for row in of_one if row["id"] in where)
                 left[organization_id] = list(written_to - set(held))
-            answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
+            answers = {id(a): [_became(result, stored) for result in a.results] for a in firsts}
             await _keep_answers(db, firsts, answers)
         self._grew(len(placed))
         for organization_id, leads_left in left.items():
@@ -286,5 +286,5 @@ async def _keep_answers(
         raise _OthersError(others)
 
 
-def _shown(result: Result, stored: Outcomes) -> Result:
+def _became(result: Result, stored: Outcomes) -> Result:
     return result if isinstance(result, Problem) else stored[result["id"]]
