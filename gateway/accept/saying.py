@@ -39,14 +39,7 @@ async def compose(
     renderer: Renderer, request: SendRequest, known: Known, characters: int | None
 ) -> Composed:
     """What a request says, or everything that is wrong with that."""
-    errors: list[FieldError] = []
-    template: Template | None = None
-    if request.template is not None:
-        found = _template(request, known)
-        if isinstance(found, FieldError):
-            errors.append(found)
-        else:
-            template = found
+    template, errors = _template(request, known)
     given = template.options if template is not None else request.options or {}
     has_text = request.body is not None or request.html_body is not None
     if wrong := options.check(request.channel, given):
@@ -138,17 +131,19 @@ async def _text(
     )
 
 
-def _template(request: SendRequest, known: Known) -> Template | FieldError:
+def _template(request: SendRequest, known: Known) -> tuple[Template | None, list[FieldError]]:
     """The template that a request names, with the request's options over its own."""
-    wanted = request.template or ""
-    rows = known.templates(wanted)
-    if not rows:
-        return FieldError("template", "there is no active template with that name or id")
+    if request.template is None:
+        return None, []
+    rows = known.templates(request.template)
     row = next((row for row in rows if row["type"] == request.channel), None)
-    if row is None:
+    if row is not None and row["is_active"]:
+        return template_of(request.channel, row, request.options), []
+    if not rows:
+        text = "there is no active template with that name or id"
+    elif row is None:
         types = " and ".join(sorted({row["type"] for row in rows}))
         text = f"is of type {types}: there is no active one of type {request.channel}"
-        return FieldError("template", text)
-    if not row["is_active"]:
-        return FieldError("template", "is not active")
-    return template_of(request.channel, row, request.options)
+    else:
+        text = "is not active"
+    return None, [FieldError("template", text)]
