@@ -33,6 +33,9 @@ ENDS: Final = {
 BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6])[^<>]{0,200}>", re.IGNORECASE)
 CELL = re.compile(r"<t[dh]\b[^<>]*>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
+# Browsers show what stands below a page, as footers and second pages do; the library ends there.
+PAGE_END = re.compile(r"</html(?:\s[^<>]{0,200})?>", re.IGNORECASE)
+BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 # No character has so large a number, and Python refuses to read one of thousands of digits.
 NO_CHARACTER = re.compile(r"&#[0-9]{10,};?")
 URL = re.compile(r"https?://[^\s<>\"]{1,2000}")
@@ -76,7 +79,9 @@ def to_text(source: str, *, with_links: bool = True) -> str:
 
     With links, a link's target follows its words in brackets.
     """
-    source = _unmarked(source)
+    source = PAGE_END.sub("<div></div>", _unmarked(source))
+    # Else the library takes much of what follows a style, or a charset, for a part of the head.
+    source = source if BODY.search(source) else f"<body>{source}"
     if len(source) > RENDERED_CHARACTERS or is_overgrown(source):
         return _cut(_without_tags(source))
     starts, ends = ({"a": _start_link}, {"a": _end_link}) if with_links else ({}, {})

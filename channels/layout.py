@@ -7,6 +7,7 @@ can ask for gigabytes. Here every step is counted before it is taken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
@@ -37,6 +38,7 @@ STEPS_PER_LINE, STEPS_TO_READ = 8, 2
 WRITTEN_PER_STEP, COPIED_PER_STEP = 8, 256
 # What a style may ask for: a list's indentation, and one blank line.
 PADDING_AT_MOST, MARGIN_AT_MOST = 4, 1
+IMPORTANT = re.compile(r"!\s{0,9}important", re.IGNORECASE)
 # Digits of a list item's own number, which all that follow have as well.
 NUMBER_DIGITS = 9
 
@@ -132,7 +134,10 @@ class _Modest(Attribute):  # type: ignore[misc] # the library has no types
 
     def apply_attributes(self, attributes: Any, html_element: HtmlElement) -> HtmlElement:  # noqa: ANN401 - lxml's
         """Apply the attributes of an element, as far as a text can show them."""
-        element = super().apply_attributes(attributes, html_element)
+        given = dict(attributes)
+        if "style" in given:  # the library takes it for a part of the value
+            given["style"] = IMPORTANT.sub("", given["style"])
+        element = super().apply_attributes(given, html_element)
         element.padding_inline = min(max(element.padding_inline, 0), PADDING_AT_MOST)
         element.margin_before = min(element.margin_before, MARGIN_AT_MOST)
         element.margin_after = min(element.margin_after, MARGIN_AT_MOST)

@@ -18,9 +18,12 @@ NO_SUCH_SENDER: Final = re.compile(
     re.IGNORECASE,
 )
 TOO_MUCH_MAIL: Final = re.compile(r"receiving e?-?mail at a rate", re.IGNORECASE)
-# Also because it is not ours to use there, or by a policy.
+# Also because it is not ours to use there, or by a policy. Sendmail gives each of these the code of
+# a mailbox that is not there.
 _SENDER_REFUSED = re.compile(
-    rf"sender (?:address )?(?:rejected|unknown|denied)|{_NOT_VERIFIED}", re.IGNORECASE
+    rf"sender (?:address )?(?:rejected|unknown|denied)|{_NOT_VERIFIED}"
+    r"|sender policy framework|\b(?:spf|dkim|dmarc)\b",
+    re.IGNORECASE,
 )
 
 

@@ -16,7 +16,11 @@ from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
 from webhooks.values import decoded, members, stored, word
 
-TEXTS: Final = frozenset({"body-mime", "body-plain", "body-html", "stripped-text"})
+# A field for each part, as Apple Mail has one above a file and one below it.
+HTML: Final = "body-html"
+# A meeting, or the answer to one, which need not say anything else. The docs do not tell of it.
+CALENDAR: Final = "body-calendar"
+TEXTS: Final = frozenset({"body-mime", "body-plain", HTML, "stripped-text", CALENDAR})
 FILES: Final = re.compile(r"attachment-[0-9]{1,4}")
 CHECKS: Final = {"spf": "X-Mailgun-Spf", "dkim": "X-Mailgun-Dkim-Check-Result",
                  "spam_score": "X-Mailgun-Sscore"}  # fmt: skip
@@ -48,7 +52,7 @@ def events(form: Form) -> Sequence[WebhookEvent]:
         recipients=recipients,
         subject=form.text("subject"),
         text=form.text("body-plain"),
-        html=form.text("body-html") or None,
+        html="\n".join(decoded(value) for name, value in form.fields if name == HTML) or None,
         headers=_headers(form),
         attachments=tuple(_attachments(form)),
         detail=told,
@@ -81,6 +85,8 @@ def _attachments(form: Form) -> Iterator[Attachment]:
             content=file.content,
             content_id=content_ids.get(file.name),
         )
+    if meeting := form.first(CALENDAR):
+        yield Attachment(content_type="text/calendar", size=len(meeting), content=meeting)
     listed = form.json("attachments")
     for each in listed if isinstance(listed, list) else []:
         if url := word(members(each).get("url"), 2000):

@@ -235,6 +235,11 @@ def _is_soft(given: Mapping[str, Any], name: str) -> bool:
     return _error_code(given, name).startswith("4")
 
 
+def _is_block(given: Mapping[str, Any]) -> bool:
+    """Whether a bounce is of another kind than those after which SendGrid itself sends no more."""
+    return word(given.get("type")).lower() not in ("bounce", "")
+
+
 def _error_message(given: Mapping[str, Any], name: str) -> str:
     reason = word(given.get("reason"))
     if name == "dropped":
@@ -242,7 +247,7 @@ def _error_message(given: Mapping[str, Any], name: str) -> str:
         return known or f"SendGrid did not send it: {reason or 'it gave no reason'}."
     if word(given.get("type")).lower() == "blocked":
         said = "The recipient's mail server blocked this mail, the address may be good"
-    elif _is_soft(given, name):
+    elif _is_soft(given, name) or _is_block(given):
         said = "The recipient's mail server could not take the mail, the address may be good"
     else:
         said = "The recipient's mail server refused the address for good"
@@ -260,8 +265,7 @@ def _reason(given: Mapping[str, Any], name: str, group: str | None) -> Reason | 
     if name == "dropped":
         return DROPPED.get(word(given.get("reason")).lower())
     if name == "bounce":
-        is_block = word(given.get("type")).lower() not in ("bounce", "")
-        return None if is_block or _is_soft(given, name) else Reason.HARD_BOUNCE
+        return None if _is_block(given) or _is_soft(given, name) else Reason.HARD_BOUNCE
     return CONSENT.get(name)
 
 

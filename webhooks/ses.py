@@ -57,6 +57,7 @@ RECIPIENTS: Final = {
 }
 # What SES's own check of an address says (Auto Validation).
 NOT_VALID: Final = "emailvalidationsuppressed"
+UNSUBSCRIBED: Final = "unsubscribedrecipient"
 # Permanent bounces after which the address is no good, or its owner wants nothing.
 BOUNCES: Final = {
     "general": Reason.HARD_BOUNCE,
@@ -65,7 +66,7 @@ BOUNCES: Final = {
     "onaccountsuppressionlist": Reason.HARD_BOUNCE,
     "ontenantsuppressionlist": Reason.HARD_BOUNCE,
     NOT_VALID: Reason.HARD_BOUNCE,
-    "unsubscribedrecipient": Reason.UNSUBSCRIBE,
+    UNSUBSCRIBED: Reason.UNSUBSCRIBE,
 }
 # What the recipient's mailbox provider reports of itself is nobody's complaint.
 NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
@@ -224,6 +225,8 @@ def _error(
         return kind, "SES did not send it: the address bounced or complained before."
     if kind.lower() == NOT_VALID:
         return kind, "SES did not send it: it found the address not to be one that takes mails."
+    if kind.lower() == UNSUBSCRIBED:
+        return kind, "SES did not send it: the recipient has unsubscribed from the list."
     if name == "Bounce":
         said = "The recipient's mail server refused it for good"
         if told.get("bounceType") != "Permanent":

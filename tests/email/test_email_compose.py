@@ -190,6 +190,31 @@ def test_templates_that_are_html(source: str, expected: bool) -> None:  # noqa: 
 
 
 @pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<html><body>Yes</body></html>\n<p>Footer", "Yes\n\nFooter"),
+        ("<html></html>\n<html><head><title>x</title></head><body>Yes</body></html>", "Yes"),
+        ("<HTML>Yes</HTML\n>no", "Yes\nno"),
+        ("Yes</htmlx>, no", "Yes, no"),
+        ("<meta charset=utf-8><article>Yes</article>no", "Yes\nno"),
+        ("<style>p {}</style><ins>Yes</ins>, <b>no</b>", "Yes, no"),
+    ],
+)
+def test_pages_beyond_their_rules(source: str, text: str) -> None:
+    """What stands below the end of a page, as footers and a second page do, is text of it; so is
+    all that follows a style."""
+    assert html.to_text(source) == text
+
+
+@pytest.mark.parametrize(
+    "style", ["display:none", "display: none !important", "Display:NONE! IMPORTANT"]
+)
+def test_what_is_not_shown(style: str) -> None:
+    """What a mail hides, as the first line in an inbox, is no text of it."""
+    assert html.to_text(f'<p style="{style}">In short</p><p style="">Yes') == "Yes"
+
+
+@pytest.mark.parametrize(
     "source",
     ["<div>" * 400_000, "<" * 2_000_000, "<a " * 600_000, "<style " * 200_000, "<b><p>" * 100_000,
      "<table><tr><td>" * 6_000, "<script>" * 19_000, "&amp" * 400_000, "<ul><li>" * 9_000],

@@ -79,6 +79,25 @@ def test_a_name_in_seven_bit_japanese() -> None:
             assert (found.from_address, found.detail["from_name"]) == (THEM, name), sender
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "charset", "expected"),
+    [
+        ("Иван", "cp1251", "windows-1251", "Иван"),
+        ("王小明", "gb18030", "gb2312", "王小明"),
+        ("Иван", "utf-8", "windows-1251", "Иван"),
+        ("Grüße", "cp1252", "us-ascii", "Grüße"),
+        ("Борис", "cp866", "ibm866", "\ufffd®à¨á"),
+    ],
+)
+def test_a_name_in_eight_bits(name: str, codec: str, charset: str, expected: str) -> None:
+    """A name that nobody has encoded is UTF-8, or in the charset of the letter. What only another
+    code page has is lost, and the name is no worse than before."""
+    head = f"Content-Type: text/plain; charset={charset}\n\n".encode()
+    [found] = mail.events(f"From: {name} <{THEM}>\n".encode(codec) + head, provider="test")
+    assert isinstance(found, Inbound)
+    assert (found.from_address, found.detail["from_name"]) == (THEM, expected)
+
+
 def test_a_comment_that_looks_like_an_address() -> None:
     """Nor where it stands behind the address, in comments within comments."""
     assert read(f"<{THEM}> (a (b) <{VICTIM}>)").from_address == THEM

@@ -257,3 +257,70 @@ def test_whose_fault_it_is_in_words(said: str) -> None:
 def test_who_has_given_up_tries_no_more(raw: str) -> None:
     """A last reply that speaks of a delay does not make the end of it one."""
     assert Status.FAILED is report(raw.encode()).status
+
+
+ROBOT = "From: MAILER-DAEMON@mx.example.org\nReturn-Path: <>\n"
+SENT_BACK = (
+    f"\n--- Below this line is a copy of the message.\n\nMessage-ID: <{OURS}>\nSubject: Hi\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("subject", "said", "word"),
+    [
+        ("Mail Not Delivered", "It did not reach <bob@example.org>.", "bounced"),
+        ("failure delivery", "It did not reach <bob@example.org>.", "bounced"),
+        ("Ваше сообщение не доставлено. Mail failure.", "Account is disabled.", "bounced"),
+        ("Message delivery has failed", "No further attempts will be made.", "bounced"),
+        ("=?utf-8?b?57O757uf6YCA5L+h?=", "550 User not found: bob@example.org", "bounced"),
+        ("Your mail", "We were unable to deliver it to bob@example.org.", "bounced"),
+        ("Your mail", "It was blocked by our filter and has not been delivered.", "bounced"),
+        ("Warning: message delayed 2 days", "Attempts will continue.", "delayed"),
+        ("Warning: message has not yet been delivered", "Attempts will continue.", "delayed"),
+    ],
+)
+def test_what_mail_servers_say(subject: str, said: str, word: str) -> None:
+    """The words of Mail.ru, IONOS, NetEase and others are known, also in what only warns."""
+    found = report(f"{ROBOT}Subject: {subject}\n\n{said}\n{SENT_BACK}".encode())
+    status = Status.FAILED if word == "bounced" else None
+    assert (word, status, ID) == (found.word, found.status, found.message_id)
+
+
+def attached(head: str, said: str, mail_id: str = OURS) -> bytes:
+    """A mail that brings another one back as a file."""
+    parts = (
+        f"--b\n\n{said}\n--b\nContent-Type: message/rfc822\n\nMessage-ID: <{mail_id}>\n\n--b--\n"
+    )
+    return f"{head}Content-Type: multipart/mixed; boundary=b\n\n{parts}".encode()
+
+
+def test_robots_of_other_names() -> None:
+    """A filter that has no mail server's name sends our own mail back, and its subject says so."""
+    filtered = "From: imss@corp.example\nReturn-Path: <>\nSubject: Mail could not be delivered\n"
+    said = "Received >>> 550 5.1.1 unknown user.\n"
+    found = report(attached(filtered, said))
+    assert (Status.FAILED, "5.1.1", ID) == (found.status, found.error_code, found.message_id)
+    named = report(f"{filtered}\n{said}{SENT_BACK}".encode())
+    assert (Status.FAILED, ID) == (named.status, named.message_id)
+    program = "From: MDaemon@corp.example\nSubject: Permanent Delivery Failure\n"
+    assert Status.FAILED is report(attached(program, said)).status
+    for head, mail_id in (
+        (filtered, "x@example.org"),
+        (filtered.replace("Return-Path: <>\n", ""), OURS),
+        (filtered.replace("Subject: ", "Subject: Re: "), OURS),
+        (filtered.replace("Mail could not be delivered", "Out of office"), OURS),
+    ):
+        assert isinstance(events(attached(head, said, mail_id))[0], Inbound)
+
+
+def test_a_bounce_in_html() -> None:
+    """Words that come as HTML alone are read as well."""
+    head = f"{ROBOT}Subject: Failure Notice\nIn-Reply-To: <{OURS}>\nContent-Type: text/html\n\n"
+    said = "<p>Sorry.</p><p>&lt;bob@example.org&gt;:<br>550: 5.1.1 User unknown</p>"
+    found, change = events((head + said).encode())
+    assert isinstance(found, StatusReport)
+    assert (ID, "5.1.1") == (found.message_id, found.error_code)
+    assert "bob@example.org" == found.detail["recipient"]
+    assert isinstance(change, ConsentChange)
+    empty = report((head + "<p></p>").encode())
+    assert (ID, None) == (empty.message_id, empty.error_code)

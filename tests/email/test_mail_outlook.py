@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.costs import cpu_seconds
-from webhooks.mail.text import new_text
+from webhooks.mail.quotations import new_text
 
 OUTLOOKS = {
     "English": ("From", "Sent", "Monday, May 5, 2025 10:00 AM", "To", "Subject"),

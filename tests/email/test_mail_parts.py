@@ -105,6 +105,21 @@ def test_more_parts_than_anybody_writes() -> None:
         assert told in found.detail["left_out"]
 
 
+def test_a_mark_before_the_first_header() -> None:
+    """A program that marks the file as UTF-8 does not hide the mail's headers."""
+    [found] = mail.events(b"\xef\xbb\xbf" + f"{HEAD}Subject: Hi\n\nHello".encode(), provider="x")
+    assert isinstance(found, Inbound)
+    assert ("ann@customer.example", "Hi") == (found.from_address, found.subject)
+
+
+def test_a_boundary_on_two_lines() -> None:
+    """One that was folded within its quotation marks is the same boundary (RFC 5322 §2.2.3)."""
+    raw = f'{HEAD}Content-Type: multipart/mixed; boundary="a\n b"\n\n--a b\n\nHello\n--a b--\n'
+    [found] = mail.events(raw.encode(), provider="x")
+    assert isinstance(found, Inbound)
+    assert found.body == "Hello"
+
+
 def test_a_type_far_down_in_a_head() -> None:
     """What a part is counts wherever its head says so."""
     head = "X-A: b\n" * 300 + "Content-Type: application/pdf; name=a.pdf\n"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.costs import cpu_seconds
 from webhooks import mail
-from webhooks.mail.text import new_text
+from webhooks.mail.quotations import new_text
 from webhooks.model import Inbound
 
 PASSED_ON = (
@@ -123,6 +123,10 @@ def test_such_words_before_a_quotation() -> None:
         "5.05.2026 Shop <shop@example.com>:",
         "Ср, 5 мая 2026 г. в 10.00, Shop of a long name\n<shop@example.com>:",
         "Shop <shop@example.com> 于2026年5月5日周一 10:00写道：",
+        "pon., 4 maj 2026 o 10:00 Shop of a long name <shop@example.com>\nnapisał(a):",
+        "\u202bבתאריך יום ב׳, 4 במאי 2026 ב-10:00 מאת Shop <shop@example.com>:\u202c",
+        "El 4/5/26 a las 10:00, Shop escribió:",
+        "Shop of a long name 4. 5. v 10:00\n<shop@example.com> napsal:",
     ],
 )
 def test_introductions(introduction: str) -> None:
@@ -145,6 +149,43 @@ def test_introductions(introduction: str) -> None:
 def test_no_introductions(above: str, below: str) -> None:
     """A person's own words above a quotation are theirs."""
     assert (above, below) == new_text(f"{above}\n{below}")
+
+
+@pytest.mark.parametrize(
+    "introduction",
+    [
+        "El lun, 4 may 2026 a las 10:00, Shop (<shop@example.com>) escribió:",
+        "Wiadomość napisana przez Shop <shop@example.com> w dniu 4 maj 2026, o godz. 10:00:",
+        "2026年5月4日 10:00，Shop <shop@example.com> 写道：",
+        "În lun., 4 mai 2026 la 10:00, Shop <shop@example.com>\na scris:",
+        "---- On Mon, 04 May 2026 10:00:00 +0200 Shop <shop@example.com> wrote ---",
+        "---- Am Mo., 04 Mai 2026 10:00:00 +0200 Shop schrieb ----",
+    ],
+)
+def test_introductions_of_what_is_not_marked(introduction: str) -> None:
+    """Who answers in HTML alone leaves no > : what names a mailbox, a day and a time introduces."""
+    quoted = f"{introduction}\n\nold"
+    assert ("Sí.", quoted) == new_text(f"Sí.\n\n{quoted}", "Re: Hi")
+    text = f"Hi.\n\n{quoted}"
+    assert (text, "") == new_text(text, "Something else")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I can come @ the Park on 4 May 2026 at 10:00:",
+        "Write to ann@x.example before 4 May 2026, 10:00.",
+        "Until 4 May 2026 at 10:00 I have two questions:",
+        "I am at ann@x.example until May 2026, 10:00:",
+        "Please move it to 4 May 2026 at 10:00.\nOr to ann@x.example:",
+        "It is on 4 May 2026 at 10:00, and I told my mother,\nthat is ann@x.example, she said:",
+        "> Write to ann@x.example before 4 May 2026, 10:00:",
+    ],
+)
+def test_no_introductions_of_what_is_not_marked(said: str) -> None:
+    """What a person says of a day, a time or an address is no introduction."""
+    text = f"Hello.\n{said}\n- the bill\n- the shoes"
+    assert (text, "") == new_text(text, "Re: Hi")
 
 
 def test_rules_above_introductions() -> None:

@@ -140,6 +140,16 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.2.1", "smtp; 550-5.2.1 The user is receiving mail at a rate that prevents", False),
         ("5.1.1", "smtp; 550 5.1.1 Recipient verification failed for <a@b.example>: unknown", True),
         ("5.1.1", "smtp; 550 5.1.1 <a@b.c>: Sender address rejected: not owned by user", False),
+        ("5.0.0", "smtp; 550 User [a@b.example] does not exist", True),
+        ("5.0.0", "smtp; 554 Rcpt <a@b.example> does not exist", True),
+        ("5.0.0", 'smtp; 550 "a@b.example" is not a known user', True),
+        ("5.0.0", "smtp; 554 dd This user doesn't have a yahoo.example account (a) [0]", True),
+        ("5.0.0", "smtp; 550 5.1.1 <a@b.example>... User Unknown", True),
+        ("5.0.0", "X-Postfix; host mx said: 550 5.1.1 <a@b.example> is no mailbox", True),
+        ("5.0.0", "smtp; 554 5.7.1 <a@b.example> does not exist", False),
+        ("5.0.0", "smtp; 452 4.2.2 full", False),
+        ("5.1.1", "smtp; 553 Sender Policy Framework (SPF) fail... User unknown", False),
+        ("5.1.1", "smtp; 550 5.1.1 rejected by DMARC policy... User unknown", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
@@ -157,10 +167,12 @@ def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  #
             "does not accept our address",
         ),
         ("550-5.2.1 The user is receiving mail at a rate that", "more mail than it takes"),
+        ("550 5.0.0 said: 550 5.2.2 over quota", "The mailbox is full."),
     ],
 )
 def test_what_the_code_does_not_say(diagnostic: str, words: str) -> None:
-    """A refusal of our own address, or of too much mail, is not told as a bad address."""
+    """A refusal of our own address, or of too much mail, is not told as a bad address; what says
+    nothing does not hide what the other server said."""
     block = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: {diagnostic[4:9]}\n"
     found = report(dsn(f"{block}Diagnostic-Code: smtp; {diagnostic}\n"))
     assert words in str(found.error_message)
@@ -313,6 +325,24 @@ def test_complaints(kind: str, word: str, reason: Reason | None) -> None:
     changes = [each for each in found if isinstance(each, ConsentChange)]
     assert [each.reason for each in changes] == ([reason] if reason else [])
     assert all((each.address, each.message_id) == (None, ID) for each in changes)
+
+
+def test_a_complaint_whose_copy_has_no_brackets() -> None:
+    """Some leave out the <> around the Message-ID of the mail that they complain of."""
+    found, change = events(arf("abuse", original=f"Message-ID: {OURS}\n"))
+    assert isinstance(found, StatusReport)
+    assert isinstance(change, ConsentChange)
+    assert (ID, ID) == (found.message_id, change.message_id)
+    assert isinstance(events(arf("abuse", original="Message-ID: none\n"))[0], Unknown)
+
+
+def test_a_failure_in_other_words() -> None:
+    """A server that says `failure` has failed, and tells why in place of a status."""
+    block = "Final-Recipient: rfc822; bob@example.org\nAction: failure\nStatus: 553 Too large\n"
+    for each in (block, block.replace("Action: failure\n", "")):
+        found = report(dsn(each))
+        assert (Status.FAILED, None) == (found.status, found.error_code)
+        assert "(553 Too large)" in str(found.error_message)
 
 
 def test_a_complaint_about_nothing() -> None:

@@ -12,6 +12,7 @@ from webhooks.model import Inbound
 HEAD = "From: Ann <ann@customer.example>\nMessage-ID: <1@customer.example>\n"
 PDF = "Content-Type: application/pdf; name=a.pdf\n\n%PDF"
 LONG = "We would like to come on Tuesday\nat ten, if that is possible."
+PAGE = "<html><body>{}</body></html>"
 AB = "<p>One &amp; <b>two</b></p>"
 
 
@@ -52,6 +53,9 @@ def of(kind: str, *parts: str) -> str:
         (of("mixed", plain("Letter"), PDF, page("<html><body></body></html>")), "Letter"),
         (of("alternative", plain(" \n"), page("<p>Letter")), "Letter"),
         (of("mixed", page("<p>Letter"), PDF, page("<p>more")), "Letter\n\nmore"),
+        (of("mixed", page(PAGE.format("")), PDF, page(PAGE.format("Letter"))), "Letter"),
+        (of("alternative", plain("\n"), of("mixed", page(PAGE.format("")), PDF,
+         page(PAGE.format("Letter")))), "Letter"),
         (of("mixed", PDF), ""),
         # what is short is within many a text
         (of("mixed", page("<p>Yes"), plain("Yesterday the terms changed.")),

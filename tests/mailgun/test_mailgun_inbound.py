@@ -196,3 +196,24 @@ def test_files_without_names() -> None:
     assert [("message/rfc822", b"Subject: x"), (None, b"raw\x00")] == [
         (file.content_type, file.content) for file in mail.attachments
     ]
+
+
+def test_parts_of_html() -> None:
+    """Each part of a mail that is HTML has a field."""
+    parts = [("body-html", f"<html><body><p>{text}</p></body></html>") for text in ("a", "b")]
+    given = [*fields(body_plain=None), *parts]
+    mail = only(list(mailgun.parse(form(given, event="inbound"))))
+    assert (mail.body, mail.html_body) == ("a\n\nb", "<p>a</p>\n<p>b</p>")
+
+
+@pytest.mark.parametrize("event", ["inbound", "events"])
+def test_meetings(event: str) -> None:
+    """Who accepts an invitation writes nothing else: what their calendar says is a file."""
+    told = b"BEGIN:VCALENDAR\nMETHOD:REPLY\nEND:VCALENDAR"
+    given = [(f'"{name}"', text.encode()) for name, text in fields() if "body" not in name]
+    parts = [each for each in given if "stripped" not in each[0]]
+    request = replace(multipart(*parts, ('"body-calendar"', told)), event=event)
+    mail = only(list(mailgun.parse(request)))
+    assert mail.attachments == (
+        Attachment(content_type="text/calendar", size=len(told), content=told),
+    )

@@ -67,6 +67,14 @@ def test_a_refusal(other: list[dict[str, int]]) -> None:
     assert 2 == len({wish.key for wish in found})
 
 
+@pytest.mark.parametrize("name", ["recipient_parent_user_id", "parent_recipient_user_id"])
+def test_a_refusal_for_several_businesses(name: str) -> None:
+    """It counts for the id that several businesses know somebody by, however it is called."""
+    refused = {"id": "wamid.1", "status": "failed", "errors": [{"code": 131050}], name: PARENT}
+    found = wishes(change(statuses=[refused | {"recipient_user_id": USER_ID}]))
+    assert [USER_ID, PARENT] == [wish.address for wish in found]
+
+
 @pytest.mark.parametrize(
     ("given", "system", "former", "addresses"),
     [

@@ -133,6 +133,12 @@ def test_every_word(word: str, fields: dict[str, Any], status: Status | None) ->
             "The recipient's mail server blocked this mail, the address may be good: no mx info",
         ),
         (
+            "bounce",
+            {"type": "expired", "reason": "gave up"},
+            "expired",
+            "The recipient's mail server could not take the mail, the address may be good: gave up",
+        ),
+        (
             "dropped",
             {"reason": "Bounced Address"},
             "bounced address",

@@ -191,6 +191,8 @@ def test_every_word(
          "SES did not send it: the address bounced or complained before."),
         (bounce("Permanent", "EmailValidationSuppressed"), "EmailValidationSuppressed",
          "SES did not send it: it found the address not to be one that takes mails."),
+        (bounce("Permanent", "UnsubscribedRecipient"), "UnsubscribedRecipient",
+         "SES did not send it: the recipient has unsubscribed from the list."),
         (told("Complaint", complaint={"complaintSubType": "OnTenantSuppressionList"}),
          "OnTenantSuppressionList",
          "SES did not send it: the address bounced or complained before."),

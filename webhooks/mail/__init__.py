@@ -13,6 +13,7 @@ from typing import Any
 
 from webhooks.mail.letter import Letter, inbound, letter_of
 from webhooks.mail.mime import parse
+from webhooks.mail.pictures import taken_out
 from webhooks.mail.reports import reports
 from webhooks.mail.told import of_letter, of_message
 from webhooks.model import Unknown, WebhookEvent
@@ -56,7 +57,15 @@ def taken_apart(letter: Letter, *, provider: str, sender: str | None) -> list[We
         return found
     is_null = sender is not None and sender.strip() in {"", "<>"}
     told = {"auto_submitted": True} if is_null else {}
-    event = inbound(replace(letter, sender=sender or "", detail={**letter.detail, **told}))
+    page, pictures = taken_out((letter.html or "").encode(errors="replace"))
+    letter = replace(
+        letter,
+        html=page.decode() or None,
+        attachments=(*letter.attachments, *pictures),
+        sender=sender or "",
+        detail={**letter.detail, **told},
+    )
+    event = inbound(letter)
     if not event.from_address:
         return [Unknown(word="no-sender", detail={"subject": (event.subject or "")[:200]})]
     return [event]

@@ -13,7 +13,9 @@ from webhooks.mail import japanese
 NOT_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicodeescape", "rawunicodeescape"})
 # What calls itself ASCII or Latin-1 is UTF-8, or Windows', and others are what grew out of them
 # (https://encoding.spec.whatwg.org/#names-and-labels): always (WINDOWS), or if they cannot be read.
-GUESSED: Final = frozenset({"", "iso88591", "latin1", "usascii", "ascii", "utf8"})
+GUESSED: Final = frozenset(
+    {"", "iso88591", "latin1", "usascii", "ascii", "ansix341968", "iso646us", "646", "utf8"}
+)
 WINDOWS: Final = {
     **dict.fromkeys(("iso88599", "latin5"), "cp1254"),
     **dict.fromkeys(("tis620", "iso885911", "windows874"), "cp874"),
@@ -88,6 +90,14 @@ def unlabelled(data: bytes, charset: str | None) -> str:
         with suppress(LookupError, ValueError):
             return data.decode(each)
     return _guessed(data)
+
+
+def piece(text: str, data: bytes, charset: str | None) -> str:
+    """A piece of what was read without a charset, in that of the text beside it."""
+    try:
+        return text if _is_utf_8(data) else unlabelled(text.encode("cp1252"), charset)
+    except UnicodeEncodeError:  # a byte that Windows has not is lost
+        return text
 
 
 def _guessed(data: bytes) -> str:

@@ -33,9 +33,12 @@ REASONS: Final = {
 }
 
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+# Who is meant may stand within: 550 User [ada@x.example] does not exist.
 NO_USER = re.compile(
-    r"(?:user|recipient|mailbox|address|account)\s(?:is\s)?(?:unknown|not\sfound|does\s?n[o']t\sexist)"
-    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)",
+    r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
+    r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
+    r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)"
+    r"|not\sa\s(?:known|valid)\s(?:user|recipient|mailbox)|user\sdoesn't\shave\sa",
     re.IGNORECASE,
 )
 # What Exchange Online says of an address that its tenant does not have
@@ -43,10 +46,19 @@ NO_USER = re.compile(
 NOT_THERE = re.compile(r"recipient address rejected: access denied", re.IGNORECASE)
 
 
+def _meant(code: str | None, diagnostic: str) -> str | None:
+    """The other server's code, where that of the one that reports it says nothing."""
+    if code not in UNSPECIFIC:
+        return code
+    said = (each for each in ENHANCED.findall(diagnostic) if each[0] == "5")
+    return next((each for each in said if each not in UNSPECIFIC), code)
+
+
 def is_bad_address(code: str | None, diagnostic: str) -> bool:
     """Whether no mail will ever arrive there, whoever sends it."""
     if not is_about_recipient(diagnostic):
         return False
+    code = _meant(code, diagnostic)
     if code in BAD_ADDRESS:
         return True
     if code == "5.4.1":
@@ -57,6 +69,7 @@ def is_bad_address(code: str | None, diagnostic: str) -> bool:
 
 def explanation(code: str | None, diagnostic: str) -> str:
     """Plain words, and the server's own behind them."""
+    code = _meant(code, diagnostic)
     if NO_SUCH_SENDER.search(diagnostic):
         words: str | None = "The recipient's mail server does not accept our address."
     elif TOO_MUCH_MAIL.search(diagnostic):

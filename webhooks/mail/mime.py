@@ -6,6 +6,7 @@ or lingers on those that no grammar allows. `parts` bounds what it costs; nothin
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from typing import Any, Final
 
 from channels.html import HTML_BYTES, TEXT_BYTES
 from channels.model import Attachment
-from webhooks.mail.charsets import decode, of_page
+from webhooks.mail.charsets import decode, of_page, piece
 from webhooks.mail.flowed import is_broken, unbroken
 from webhooks.mail.headers import HEADER_BYTES, decoded, unfolded
 from webhooks.mail.names import name_of
 from webhooks.mail.parts import ERRORS, KIND, Part, encoding_of, tree
+from webhooks.mail.pictures import taken_out
 from webhooks.mail.written import Written
 from webhooks.values import stored
 
@@ -34,7 +36,10 @@ CUT: Final = "The mail was too deep or too long to be read in whole."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree."""
+    """One mail: its headers decoded, its bodies joined, its files; `root` is the parsed tree.
+
+    `charset` is that of its text.
+    """
 
     root: Part
     digest: str
@@ -43,6 +48,7 @@ class Message:
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
+    charset: str | None = None
 
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order."""
@@ -54,13 +60,22 @@ class Message:
 
     def written(self, name: str) -> str:
         """The first value of a header with its encoded words as they are; "" for none."""
+        return unfolded(self._raw(name))
+
+    def named(self, name: str, header: str) -> str:
+        """A name that stands in a header, as the header's 8-bit bytes have it."""
+        data = self._raw(header).encode(errors="surrogateescape")
+        return decoded(piece(name, data, self.charset))
+
+    def _raw(self, name: str) -> str:
         found = (value for given, value in self.root.raw_items() if str(given).lower() == name)
-        return unfolded(str(next(found, "")))
+        return str(next(found, ""))
 
 
 def parse(raw: bytes) -> Message:
     """A mail as it came over the wire; what cannot be read of it is left out, never raised."""
-    raw = raw.lstrip(b"\r\n")
+    # Some programs mark a file as UTF-8: without its first header none of the others would be read.
+    raw = raw.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
     if raw.startswith((b"From ", b">From ")):  # an mbox's first line
         raw = raw.partition(b"\n")[2]
     digest = hashlib.sha256(raw).hexdigest()[:40]
@@ -88,7 +103,9 @@ def parse(raw: bytes) -> Message:
         is_page = kind == "text/html"
         # Text that would not be kept is not decoded: some charsets are slow.
         if is_written and written.has_room(is_page=is_page):
-            written.add(text_of(part), leaf.form_of, is_page=is_page)
+            content, pictures = taken_out(content_of(part)) if is_page else (content_of(part), [])
+            written.add(text_of(part, content), leaf.form_of, is_page=is_page)
+            files += pictures
         # What has a file's name, and would not be kept in whole, is both.
         most = HTML_BYTES if is_page else TEXT_BYTES
         if not is_written or (name is not None and len(content_of(part)) > most):
@@ -101,6 +118,7 @@ def parse(raw: bytes) -> Message:
         html=written.html(),
         attachments=tuple(files),
         detail=detail,
+        charset=charset,
     )
 
 
@@ -153,9 +171,9 @@ def headers(part: Part, charset: str | None) -> Iterator[tuple[str, str]]:
         yield stored(str(name))[:200], decoded(str(value)[:HEADER_BYTES], named)
 
 
-def text_of(part: Part) -> str:
-    """The text of a part, in its charset."""
-    content = content_of(part)[: 2 * HTML_BYTES]
+def text_of(part: Part, content: bytes) -> str:
+    """The text of a part that holds these bytes, in its charset."""
+    content = content[: 2 * HTML_BYTES]
     charset = charset_of(part)
     if charset is None and part.get_content_subtype() == "html":
         charset = of_page(content)

@@ -45,6 +45,7 @@ _LONG = re.compile(
     re.IGNORECASE,
 )
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_FOLD = re.compile(r"[\r\n]+(?=[ \t])")
 _REST = re.compile(rb"(--)?[ \t]*+(?:\r\n|\r|\n|\Z)")
 _WORD = r"[\w.+!#$&^-]++"
 KIND = re.compile(rf"{_WORD}/{_WORD}", re.ASCII)
@@ -138,7 +139,7 @@ def _boundary(part: Part) -> bytes | None:
         return None
     try:
         named = part.get_boundary()
-        return None if named is None else named.encode("ascii", "surrogateescape")
+        return None if named is None else _FOLD.sub("", named).encode("ascii", "surrogateescape")
     except ERRORS:
         return None
 

@@ -31,6 +31,7 @@ BETWEEN_BLOCKS = re.compile(r"\n[ \t]*\n")
 
 ACTIONS: Final = {
     "failed": ("bounced", Status.FAILED),
+    "failure": ("bounced", Status.FAILED),  # Pigeon's
     "delayed": ("delayed", None),
     "delivered": ("delivered", Status.DELIVERED),
     "relayed": ("relayed", None),
@@ -130,11 +131,13 @@ def _fields(part: Attachment) -> Fields:
 def _delivery(notice: Notice, block: Fields) -> list[WebhookEvent]:
     """What a DSN says of one recipient."""
     action = re.sub(r"[^a-z].*", "", block.get("action", "").lower())
-    diagnostic = block.get("diagnostic-code", "")
-    found = ENHANCED.search(block.get("status", "")) or ENHANCED.search(diagnostic)
+    given, diagnostic = block.get("status", ""), block.get("diagnostic-code", "")
+    found = ENHANCED.search(given) or ENHANCED.search(diagnostic)
     code = found[1] if found else None
+    # In place of a status some give the other server's whole reply.
+    diagnostic = diagnostic or ("" if found else given)
     if action not in ACTIONS:  # it is required, and still left out: the class must do
-        action = {"5": "failed", "4": "delayed", "2": "delivered"}.get((code or "")[:1], action)
+        action = {"5": "failed", "4": "delayed", "2": "delivered"}.get((code or given)[:1], action)
     word, status = ACTIONS.get(action, (action[:64] or "unreadable", None))
     told = {
         "recipient": _address(block.get("final-recipient", "")),

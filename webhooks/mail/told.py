@@ -17,13 +17,15 @@ from webhooks.values import stored
 
 PARTS, SCANNED = 50, 64 * 2**10
 ROBOT = re.compile(
-    # The last is Exchange's, on every server of its own.
-    r"(?:mailer-daemon|mail-daemon|mailerdaemon|microsoftexchange[0-9a-f]{32})@",
+    # MDaemon is a program of that name; the last is Exchange's, on every server of its own.
+    r"(?:mailer-daemon|mail-daemon|mailerdaemon|mdaemon|microsoftexchange[0-9a-f]{32})@",
     re.IGNORECASE,
 )
 POSTMASTER = re.compile("postmaster@", re.IGNORECASE)
-MESSAGE_ID = re.compile(
-    r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?<([^<>\s]{1,500})>", re.IGNORECASE | re.MULTILINE
+MESSAGE_ID = re.compile(  # some that complain leave its <> out
+    r"^[> \t]*message-id:[ \t]*(?:\n[ \t]+)?"
+    r"<?((?<=<)[^<>\s]{1,500}(?=>)|[^<>\s@]{1,250}@[^<>\s@]{1,250})",
+    re.IGNORECASE | re.MULTILINE,
 )
 COPIES: Final = (
     "message/rfc822", "message/global", "text/rfc822-headers",
@@ -50,6 +52,7 @@ class Told:
     author: str
     headers: Sequence[tuple[str, str]]
     text: str | None = None
+    html: str | None = None
     parts: Sequence[Attachment] = field(default=(), repr=False)
     is_report: bool = False
     sender: str | None = None
@@ -111,6 +114,7 @@ def of_message(message: Message, sender: str | None) -> Told:
         author=written_by(message)[1],
         headers=message.headers,
         text=message.text,
+        html=message.html,
         parts=message.attachments,
         is_report=_has_report(message.root),
         sender=sender,
@@ -129,6 +133,7 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
             *letter.headers,
         ],
         text=letter.text,
+        html=letter.html,
         parts=letter.attachments,
         is_report=any(kind.strip().lower().startswith(REPORT) for kind in kinds),
         sender=sender,

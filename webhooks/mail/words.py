@@ -11,19 +11,22 @@ from dataclasses import dataclass
 
 from channels import email
 from webhooks.mail.codes import ENHANCED
+from webhooks.mail.text import derived
 from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
 from webhooks.values import stored
 
 BOUNCE_SUBJECT = re.compile(
-    r"undeliver(?:able|ed)|delivery (?:status notification|failure|failed|report)|failure notice"
-    r"|returned (?:mail|to sender)|mail delivery (?:failed|system)|message not delivered"
-    r"|unzustellbar"
+    r"undeliver(?:able|ed)|delivery (?:status notification|failure|(?:has )?failed|report)"
+    r"|failure (?:notice|delivery)|returned (?:mail|to sender)|mail (?:delivery system|failure)"
+    r"|(?:mail|message) (?:could )?not (?:be )?delivered"
+    r"|unzustellbar|退信|邮件传输失败|配信できません"
     r"|non[- ]?remis|no se (?:ha )?(?:podido|pudo) entregar"
-    r"|warning: (?:could not send|message \S+ delayed)",
+    r"|warning: (?:could not send|message (?:\S+ )?(?:delayed|has not yet been delivered))",
     re.IGNORECASE,
 )
 BOUNCE_TEXT = re.compile(
-    r"qmail-send program|could not be delivered|wasn'?t able to deliver|delivery to the following"
+    r"qmail-send program|(?:could|was|has) not (?:be(?:en)? )?delivered"
+    r"|delivery to the following|(?:wasn'?t |un|not )able to deliver"
     r"|permanent (?:fatal )?error|address(?:es)? failed|undeliverable|delivery has failed"
     r"|konnte nicht zugestellt",
     re.IGNORECASE,
@@ -73,17 +76,22 @@ class Said:
 def read(told: Told) -> Said | None:
     """What a bounce in words says; None where it is a letter."""
     text = (told.text or "")[:SCANNED].replace("\r\n", "\n")
-    # A person's automatic reply has no sender, too.
-    if not (told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)):
-        return None
-    head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
     subject = told.first("subject") or ""
-    recipient, match = FAILED_TO.search(head), MESSAGE_ID.search(text)
-    begins = recipient or REPLY.search(head)
-    diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
-    copied = told.original or (stored(match[1]) if match else None)
     # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
     is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
+    is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
+    # A person's automatic reply has no sender, too, but neither such a subject nor our own mail.
+    match = MESSAGE_ID.search(text)
+    copied = told.original or (stored(match[1]) if match else None)
+    is_sent_back = is_in_subject and told.is_no_persons and our_id(copied)
+    if not (is_by_server or is_sent_back):
+        return None
+    if not text.strip() and told.html:  # Yahoo's
+        text = derived(told.html)[:SCANNED]
+    head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
+    recipient = FAILED_TO.search(head)
+    begins = recipient or REPLY.search(head)
+    diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
     is_known = is_in_subject or (told.is_no_persons and BOUNCE_TEXT.search(head))
     codes = ENHANCED.search(head)
     if not is_known:

@@ -42,6 +42,11 @@ OBJECT = "whatsapp_business_account"
 # Meta sends at most a thousand updates in one request.
 MOST_EVENTS = 10_000
 
+# Whom a status is about; Meta's own pages spell the last in two ways.
+RECIPIENTS: Final = (
+    "recipient_id", "recipient_user_id", "recipient_parent_user_id", "parent_recipient_user_id",
+)  # fmt: skip
+
 STATUSES: Final = {
     "sent": Status.SENT,
     "delivered": Status.DELIVERED,
@@ -175,11 +180,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         occurred_at=report.occurred_at,
         detail=filled(errors=status.get("errors")),
     )
-    named = [
-        status.get(name)
-        for name in ("recipient_id", "recipient_user_id", "recipient_parent_user_id")
-    ]
-    return [report, *for_each(stopped, *named)]
+    return [report, *for_each(stopped, *(status.get(name) for name in RECIPIENTS))]
 
 
 def _message_id(value: object) -> UUID | None:

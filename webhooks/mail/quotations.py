@@ -1,0 +1,214 @@
+"""What is new in a letter, apart from what it quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+from mailparser_reply.constants import MAIL_LANGUAGES
+from mailparser_reply.parser import EmailMessage
+
+from webhooks.mail.headers import UNSEEN
+
+# Where a quotation begins is looked for this far; the expressions are quadratic in a line's length.
+LINES, LINE_CHARACTERS, AT_ONCE = 400, 160, 30
+# And for its first line this far below an introduction.
+BELOW = 10
+COLONS: Final = (":", "：")
+ENDS: Final = (*COLONS, ".", "!", "?", "。", "！", "？")
+QUOTED = re.compile(r"\s*>")
+SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
+# What a mail program writes before it names when and by whom a mail was written, if anything.
+ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])")
+WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
+NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
+# An address that surely is one; and Zoho's line, which ends as it begins.
+WRITTEN_BY, BETWEEN_RULES = re.compile(r"[^\s<>@]@[^\s<>@]+\.\w"), re.compile("-{3}.*-{3}")
+# Words of which a line has no more where a program broke it before "wrote:", or within <>.
+LAST_WORDS = 3
+RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
+# Outlook's lines above what it quotes, in whatever language: by whom, when, and to whom.
+LABEL = re.compile(r"[^\w<>@]{0,3}[^\W\d_][^:：@<>]{0,24}[:：]")
+MAILBOX, YEAR = re.compile(r"[<\[][^\s<\[@]{1,80}@"), re.compile(r"(?:19|20|25)\d\d")
+# A day, a month (be it in letters) and a year (2569 in Thailand), in whatever order.
+DATE = re.compile(
+    rf"(?<!\d)(?:\d{{1,2}}(?!\d)\D{{1,25}}{YEAR.pattern}|{YEAR.pattern}\D{{1,25}}\d{{1,2}}"
+    r"|\d{1,2}[./-]\d{1,2}[./-]\d\d)(?!\d)"
+)
+PASSES_ON = re.compile(
+    r"forwarded message|weitergeleiteten? (?:nachricht|e-mail)"
+    r"|message (?:transf[ée]r[ée]|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
+    r"|messaggio inoltrato|doorgestuurd bericht",
+    re.IGNORECASE,
+)
+# Outlook says so in the subject alone.
+PASSES_ON_SUBJECT = re.compile(
+    r"\s*(?:fwd?|wg|tr|rv|enc|i|vl|vb|pd|ilt|doorst|továbbítás|转发|轉寄|πρθ)\s*[:：]",
+    re.IGNORECASE,
+)
+# Re:, AW:, Réf. :, Re[2]:, 回复：; a form on a web site may well begin its own with a longer word.
+ANSWERS_SUBJECT = re.compile(r"\s*[^\W\d_]{1,4}\.?\s?(?:\[\d{1,3}\]|\(\d{1,3}\))?\s*[:：]")
+
+
+def new_text(whole: str, subject: str = "", *, is_answer: bool = False) -> tuple[str, str]:
+    """What is new in a letter, and what it quotes; all of it and "" where that is not plain.
+
+    A quotation is left in its place where new text stands between or below its lines. What somebody
+    passes on is none. `is_answer` is whether it names a mail that it answers: not every one does.
+    """
+    lines = whole.split("\n")
+    is_answer = is_answer or not subject or ANSWERS_SUBJECT.match(subject) is not None
+    start = None if PASSES_ON_SUBJECT.match(subject) else _quotation(lines, is_answer=is_answer)
+    if start is None:
+        return whole.strip("\n").rstrip(), ""
+    new = "\n".join(lines[:start]).strip("\n").rstrip()
+    quoted = "\n".join(lines[start:]).strip("\n").rstrip()
+    return (new, quoted) if new.strip() else (whole.strip("\n").rstrip(), "")
+
+
+def _quotation(lines: list[str], *, is_answer: bool) -> int | None:
+    """The line with which the quotation begins that ends the letter."""
+    found = [_header(lines, is_answer=is_answer)]
+    if is_answer:
+        found += [_outlooks(lines), _anyones(lines)]
+    header = min((line for line in found if line is not None), default=None)
+    if header is not None:
+        if any(map(_passes_on, lines[: header + 1][-3:])):
+            return None
+        marked = [number for number in range(header, len(lines)) if QUOTED.match(lines[number])]
+        if not marked or _is_one_block(lines, marked[0], marked[-1] + 1):
+            return header
+    end = _trailing_quotes(lines)
+    return _introduced(lines, end) if end < len(lines) else None
+
+
+def _passes_on(line: str) -> bool:
+    """Whether a mail program says there that a mail is passed on: people write of it, too."""
+    said = line[:LINE_CHARACTERS].strip()
+    is_set_apart = said.startswith("--") or said.endswith(COLONS)
+    return is_set_apart and PASSES_ON.search(said) is not None
+
+
+def _is_one_block(lines: list[str], start: int, end: int) -> bool:
+    """Whether all lines there are quoted, and nothing but a signature follows."""
+    is_quoted = all(QUOTED.match(line) or not line.strip() for line in lines[start:end])
+    rest = [line.strip() for line in lines[end:] if line.strip()]
+    return is_quoted and (not rest or SIGNATURE.fullmatch(rest[0]) is not None)
+
+
+def _trailing_quotes(lines: list[str]) -> int:
+    """Where the block of lines with > begins that ends the letter; its length for none."""
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    start = end
+    while start and (QUOTED.match(lines[start - 1]) or not lines[start - 1].strip()):
+        start -= 1
+    has_quote = any(QUOTED.match(line) for line in lines[start:end])
+    return start if has_quote else len(lines)
+
+
+def _introduced(lines: list[str], start: int) -> int:
+    """The line or two above a block of > that say in whatever language who wrote it, and when.
+
+    Thunderbird names no address.
+    """
+    first, last = ["", "", *map(_seen, lines[max(0, start - 2) : start])][-2:]
+    if last.endswith(COLONS):
+        both = f"{first} {last}"
+        who = both if len(last.split()) <= LAST_WORDS else last
+        if _is_dated(last) or (WHEN.search(last) and ADDRESS.search(last)):
+            return start - 1
+        if WHEN.search(both) and ADDRESS.search(who) and not first.endswith(ENDS):
+            return start - 2
+    return start
+
+
+def _anyones(lines: list[str]) -> int | None:
+    """The line, or the first of two, that says in whatever language on which day and when somebody
+    with an address wrote what is below."""
+    before = ""
+    for number, line in enumerate(lines[:LINES]):
+        said = _seen(line)
+        is_zohos = BETWEEN_RULES.fullmatch(said) is not None
+        if (is_zohos or said.endswith(COLONS)) and not QUOTED.match(said):
+            if _is_dated(said) and (is_zohos or WRITTEN_BY.search(said)):
+                return number
+            both = f"{before} {said}"
+            is_end = len(said.split()) <= LAST_WORDS and not before.endswith(ENDS)
+            if is_end and WRITTEN_BY.search(both) and _is_dated(both):
+                return number - 1
+        before = said
+    return None
+
+
+def _seen(line: str) -> str:
+    """A line without what is not seen: in Hebrew it ends with marks of its direction."""
+    return UNSEEN.sub("", line[:LINE_CHARACTERS]).strip()
+
+
+@cache
+def _headers() -> re.Pattern[str]:
+    """How mail programs of many languages introduce what they quote."""
+    languages = sorted(MAIL_LANGUAGES)
+    pattern: re.Pattern[str] = EmailMessage(text="", languages=languages).HEADER_REGEX
+    return pattern
+
+
+def _header(lines: list[str], *, is_answer: bool) -> int | None:
+    """The line of the first introduction ("On ... wrote:", "-----Original Message-----").
+
+    People and forms on web sites write such words, too: they count where a rule stands, or > below
+    them, and in an answer if they name a mail: by an address, or by a date and a time.
+    """
+    for start, end, said in _introductions(lines[:LINES]):
+        below = next((line for line in lines[end : end + BELOW] if line.strip()), "")
+        is_ruled = start > 0 and _is_rule(lines[start - 1])
+        is_plain = is_ruled or _is_rule(lines[start]) or QUOTED.match(below) is not None
+        if is_plain or (is_answer and _names_mail(said)):
+            return start - is_ruled
+    return None
+
+
+def _names_mail(said: str) -> bool:
+    """Whether an introduction says which mail it is; people say when something was said, too."""
+    return _is_dated(said) or NAMES_MAIL.search(said) is not None
+
+
+def _is_dated(said: str) -> bool:
+    """Whether it tells a day with its year, and a time."""
+    return TIME.search(said) is not None and DATE.search(TIME.sub("", said)) is not None
+
+
+def _outlooks(lines: list[str]) -> int | None:
+    """The line of the first header of Outlook's, which it writes in its user's language."""
+    short = [line[:LINE_CHARACTERS].strip() for line in lines[:LINES]]
+    for start, (who, when, whom) in enumerate(zip(short, short[1:], short[2:], strict=False)):
+        is_one = all(map(LABEL.match, (who, when, whom))) and MAILBOX.search(who)
+        if is_one and YEAR.search(when) and TIME.search(when):
+            return start - (start > 0 and _is_rule(short[start - 1]))
+    return None
+
+
+def _is_rule(line: str) -> bool:
+    return RULE.fullmatch(line.strip()) is not None
+
+
+def _introductions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
+    """What looks like one: its first line, the line below it, and its text.
+
+    Some lines at a time, and those that an introduction may go on in: while an expression is
+    searched for, no other thread runs.
+    """
+    short = [line.strip()[:LINE_CHARACTERS] for line in lines]
+    for first in range(0, len(short), AT_ONCE):
+        seen = "\n".join(short[first : first + AT_ONCE + BELOW])
+        for match in _headers().finditer(seen):
+            start = seen.count("\n", 0, match.start() + len(_space(match[0])))
+            yield first + start, first + seen.count("\n", 0, match.end()) + 1, match[0]
+
+
+def _space(text: str) -> str:
+    return text[: len(text) - len(text.lstrip())]
