@@ -14,7 +14,7 @@ from channels.rendering.renderer import Renderer
 from gateway.accept.accepting import Accepting
 from gateway.accept.drafting import Drafting
 from gateway.accept.nudge import Nudge
-from gateway.api import docs, media
+from gateway.api import docs, media, messages
 from gateway.api.auth import Callers
 from gateway.api.keyring import Keyring
 from gateway.api.table import ENDPOINTS
@@ -34,6 +34,7 @@ from gateway.problems import (
     Problem,
     changed_meanwhile,
     invalid,
+    not_now,
     refused_by_a_rule,
 )
 from gateway.receive.hook_accounts import HookAccounts
@@ -89,20 +90,13 @@ def build_app(settings: Settings) -> web.Application:
 def _add_api(app: web.Application, start: str) -> None:
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
-            app.router.add_route(method, start + endpoint.path, _lazily(endpoint.bound))
+            app.router.add_route(method, start + endpoint.path, endpoint.handle)
         if endpoint.streams:  # else HEAD would find `export` among the ids of messages
             app.router.add_route("HEAD", start + endpoint.path, _no_head)
 
 
 async def _no_head(request: web.Request) -> web.StreamResponse:
     raise web.HTTPMethodNotAllowed(request.method, ["GET"])
-
-
-def _lazily(bind: Callable[[Services], Handler]) -> Handler:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await bind(request.app[SERVICES])(request)
-
-    return handle
 
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -182,7 +176,10 @@ async def _counted(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error is problem+json, and a page in the inbox; what nobody expected is logged."""
+    """Every error is problem+json, and a page in the inbox; what nobody expected is logged.
+
+    Here it is known what is answered, and how long it took: sends and webhooks are counted.
+    """
     started = time.perf_counter()
     try:
         response = await handler(request)
@@ -192,12 +189,11 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         response = await _problem(request, _of_aiohttp(request, error))
     except Exception as error:  # noqa: BLE001 - the one place where nothing may pass unanswered
         response = await _problem(request, _of_any(request, error))
+    took = time.perf_counter() - started
     if request.match_info.handler is hooks.handle:
-        hooks.count(request, response.status, time.perf_counter() - started)
-    if request.method == "POST" and request.path.endswith("/v1/messages"):
-        services = request.app[SERVICES]
-        if request.path in ("/v1/messages", services.settings.prefix + "/v1/messages"):
-            services.metrics.accept_took(time.perf_counter() - started)
+        hooks.count(request, response.status, took)
+    elif request.match_info.handler == messages.SEND.handle:
+        request.app[SERVICES].metrics.accept_took(took)
     return response
 
 
@@ -244,7 +240,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
     if isinstance(error, BusyError):
         _log.warning("one organization waits for much", path=_path(request))
         text = "Other requests of your organization take too long: try again when they are done."
-        return Problem(503, text, headers={"Retry-After": "1"})
+        return not_now(text)
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
         text = "The database does not answer: try again."
@@ -252,22 +248,22 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
             text = "Another program is changing what this is about, and takes long: try again."
         elif isinstance(error, SlowError):
             text = "The database takes too long for this: try again."
-        return Problem(503, text, headers={"Retry-After": "1"})
+        return not_now(text)
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)
         return refused_by_a_rule()
     if isinstance(error, FullError):
         _log.warning("too much waits", path=_path(request))
-        return Problem(503, "Too much waits to be stored: try again.", headers={"Retry-After": "1"})
+        return not_now("Too much waits to be stored: try again.")
     if isinstance(error, VaultError):
         _log.error("credentials do not open", error=str(error), path=_path(request))
         return Problem(503, "The account's credentials cannot be opened: tell the operator.")
     if isinstance(error, MediaStoreError):
         _log.error("files cannot be kept", error=str(error), path=_path(request))
-        return Problem(503, "Files cannot be kept now: try again.", headers={"Retry-After": "5"})
+        return not_now("Files cannot be kept now: try again.", 5)
     if isinstance(error, DownloadError):
         _log.warning("a certificate was not had", error=str(error), path=_path(request))
-        return Problem(503, "The provider's certificate was not to be had: try again.")
+        return Problem(503, "The provider's certificate could not be fetched: try again.")
     return None
 
 

@@ -23,17 +23,16 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from channels.lines import FullError, Lines
+from gateway.again import once_more
 from gateway.lately import Lately
+from gateway.store.errors import DatabaseAwayError
 
 # How many held batches are tried at the same time.
 _FEW = 2
-# Seconds before something is done once more.
-_PAUSE = 0.1
 # A batch sets out once this many turns of the event loop in a row have brought nothing, and after
 # so many at the latest. From a socket to here a request takes three of them.
 _QUIET_TURNS = 4
@@ -90,7 +89,7 @@ class Batching(Generic[T, R]):
         self,
         do: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
-        shared: tuple[type[Exception], ...],
+        shared: tuple[type[Exception], ...] = (DatabaseAwayError,),
         undone: tuple[type[Exception], ...] = (),
         held: tuple[type[Exception], ...] = (),
         owner: Callable[[T], Hashable] = lambda _: None,
@@ -257,15 +256,6 @@ class Batching(Generic[T, R]):
     async def _settle_one(self, batch: Sequence[_Wish[T, R]]) -> None:
         async with self._few:
             await self._settle(batch)
-
-
-async def once_more(do: Callable[[], Awaitable[R]], undone: tuple[type[Exception], ...]) -> R:
-    """Do it, and once more after an error which says that certainly nothing was done."""
-    with suppress(*undone):
-        return await do()
-    # Whoever it was ended for is awake by then: else both could wait for each other again.
-    await asyncio.sleep(_PAUSE)
-    return await do()
 
 
 def _answer_as(wish: _Wish[T, R], done: asyncio.Task[R]) -> None:

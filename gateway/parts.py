@@ -67,9 +67,8 @@ def mail_id(message_id: UUID, from_address: str) -> str:
     return f"{message_id}@{from_address.rpartition('@')[2]}"
 
 
-def as_options(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def as_options(said: Parts) -> dict[str, Any] | None:
     """The `options` of a request that would send a stored message again."""
-    said = read(stored)
     if said.template is not None:
         template = asdict(said.template)
         return {**template, "components": list(template["components"])}

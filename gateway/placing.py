@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
 from gateway import addresses
-from gateway.batching import once_more
+from gateway.again import in_steps, once_more
 from gateway.consent import inheriting
 from gateway.ids import derived_id, new_id
 from gateway.observability.logs import logger
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, not_now
 from gateway.store import conversations, unlinking
 from gateway.store.contacts import Kind
 from gateway.store.conversations import Place, Placed
@@ -129,13 +128,9 @@ async def merge(
             return done
 
     # Reports lock messages first, and then their conversation: one of both may have to give way.
-    is_merged = await _in_steps(lambda: once_more(attempt, UNDONE), seconds)
+    is_merged = await in_steps(lambda: once_more(attempt, UNDONE), seconds)
     if is_merged is None:
-        raise Problem(
-            503,
-            "It has more messages than can be moved at once: try again.",
-            headers={"Retry-After": "1"},
-        )
+        raise not_now("It has more messages than can be moved at once: try again.")
     if not is_merged:
         await _explain(database, caller, merged=merged, kept=kept)
     return is_merged
@@ -154,11 +149,8 @@ async def _explain(database: Database, caller: Caller, *, merged: UUID, kept: UU
             " their messages along.",
         )
     if back and back[0] == merged:
-        raise Problem(
-            503,
-            "They are being merged the other way round: try again when that is done or given up.",
-            headers={"Retry-After": "20"},
-        )
+        text = "They are being merged the other way round: try again when that is done or given up."
+        raise not_now(text, 20)
 
 
 async def set_apart(
@@ -199,12 +191,8 @@ async def set_apart(
         where = apart.conversation_id
         return apart.is_done or None
 
-    if await _in_steps(step, seconds) is None:
-        raise Problem(
-            503,
-            "It has more messages than can be moved at once: try again.",
-            headers={"Retry-After": "1"},
-        )
+    if await in_steps(step, seconds) is None:
+        raise not_now("It has more messages than can be moved at once: try again.")
     return where
 
 
@@ -226,14 +214,6 @@ async def join(database: Database, organization_id: UUID, placed: Sequence[Place
     pairs = {(each.conversation_id, each.joins) for each in placed if each.joins}
     for one, other in sorted(pairs, key=str):
         try:
-            await _in_steps(partial(attempt, one, other), _JOINING)
+            await in_steps(partial(attempt, one, other), _JOINING)
         except _NOT_NOW as error:
             _log.warning("conversations were not joined", error=str(error))
-
-
-async def _in_steps(step: Callable[[], Awaitable[bool | None]], seconds: float) -> bool | None:
-    """Take a step until it says that it was the last, or so many seconds are over: then None."""
-    ends = time.monotonic() + seconds
-    while (done := await step()) is None and time.monotonic() < ends:
-        pass
-    return done

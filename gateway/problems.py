@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,18 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"There is no {what} with that id in your organization.")
 
 
+def found(what: str, value: T | None) -> T:
+    """What was looked up by its id; raises `Problem` 404 where there is none."""
+    if value is None:
+        raise not_found(what)
+    return value
+
+
+def not_now(detail: str, seconds: int = 1) -> Problem:
+    """503 for what is worth another try after so many seconds."""
+    return Problem(503, detail, headers={"Retry-After": str(seconds)})
+
+
 def unknown_coding() -> Problem:
     """415 for a body that nobody can decode."""
     text = "The body is encoded in a way that the gateway does not know: send it plain, or as gzip."
@@ -70,7 +84,7 @@ def refused_by_a_rule() -> Problem:
         "A rule of the database refuses to store this: tell the operator, and try again. With an "
         "Idempotency-Key: with the same one, or with another one and never again with this one."
     )
-    return Problem(503, text, headers={"Retry-After": "60"})
+    return not_now(text, 60)
 
 
 def changed_meanwhile() -> Problem:

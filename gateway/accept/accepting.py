@@ -13,7 +13,6 @@ from dataclasses import replace
 from uuid import UUID
 
 from channels.lines import FullError
-from gateway import parts
 from gateway.accept import repeating
 from gateway.accept.accepted import Accepted, Idempotency
 from gateway.accept.drafting import Drafting
@@ -22,14 +21,14 @@ from gateway.accept.malformed import Malformed, drafts
 from gateway.accept.recalling import Recalling, Replayed
 from gateway.accept.rows import Rows
 from gateway.accept.storing import Owned, Storing
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.media.files import Files
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
-from gateway.problems import Problem, invalid, not_found
+from gateway.problems import Problem, found, invalid
 from gateway.shapes.messages import SendRequest
 from gateway.store import messages
-from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.database import Caller, Database
 from gateway.store.errors import NOT_STORED, ConflictError, RefusedError
 
 _log = logger(__name__)
@@ -85,27 +84,15 @@ class Accepting:
         """
 
         async def attempt(alone: Alone) -> list[Result] | Replayed:
-            alone = alone if is_batch else ()
-            return await self._accept(caller, requests, idempotency, conversation_id, alone)
+            read = await drafts(self._drafting, caller, requests)
+            results = await self._rows.all(caller, requests, read, conversation_id)
+            return await self._keep(caller, results, idempotency, alone if is_batch else ())
 
         # A lead that was found may be deleted before the message to it is stored: it is read anew.
         for _ in range(_READINGS - 1):
             with suppress(ConflictError):
                 return await attempt((RefusedError,))
         return await attempt((RefusedError, ConflictError))
-
-    async def _accept(
-        self,
-        caller: Caller,
-        requests: Sequence[SendRequest | Malformed[SendRequest]],
-        idempotency: Idempotency | None,
-        conversation_id: UUID | None,
-        alone: Alone,
-    ) -> list[Result] | Replayed:
-        """Read what they refer to, and store them; raises `ConflictError` where that is gone."""
-        read = await drafts(self._drafting, caller, requests)
-        results = await self._rows.all(caller, requests, read, conversation_id)
-        return await self._keep(caller, results, idempotency, alone)
 
     async def retry(
         self, caller: Caller, message_id: UUID, idempotency: Idempotency | None = None
@@ -122,24 +109,10 @@ class Accepting:
         self, caller: Caller, message_id: UUID, idempotency: Idempotency | None
     ) -> list[Result] | Replayed:
         async with self._database.as_caller(caller) as db:
-            old = await messages.get(db, caller.organization_id, message_id)
+            old = found("message", await messages.get(db, caller.organization_id, message_id))
             said = await messages.parts(db, caller.organization_id, message_id)
-        if old is None:
-            raise not_found("message")
-        if old["direction"] != "outbound" or old["status"] != "failed":
-            raise Problem(
-                409, f"Only a failed message can be sent again; this one is {old['status']}."
-            )
-        if repeating.is_test(old) and not (isinstance(caller, ApiKey) and caller.is_test):
-            raise Problem(409, "A test key sent this message: nobody is to get it, now or later.")
-        try:
-            before = parts.read(said)
-        except parts.OddPartsError:
-            text = "Another program has changed this message into a form that cannot be sent again."
-            raise Problem(409, text) from None
-        if before.sign_in is not None:
-            raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
-        request = repeating.request_of(old, said)
+        before = repeating.parts_of(caller, old, said)
+        request = repeating.request_of(old, before)
         (draft,) = await self._drafting.read(caller, [request], repeats=before)
         if draft.errors:
             raise invalid(draft.errors)
@@ -147,18 +120,7 @@ class Accepting:
             # The thread of the failed mail, without that mail itself, which never arrived.
             draft = replace(draft, parts=replace(draft.parts, thread=before.thread))
         row = await self._rows.one(caller, request, draft)
-        if row["attachments"]:  # none where a template leaves in place of the text
-            # As stored: of files that were fetched for the failed message the size is known, too.
-            row["attachments"] = [
-                was | {"filename": file["filename"]}
-                for was, file in zip(old["attachments"], row["attachments"], strict=True)
-            ]
-        row |= {
-            "retry_of": old["id"],
-            "template_id": old["template_id"],
-            "expires_at": repeating.until(old),
-        }
-        return await self._keep(caller, [row], idempotency)
+        return await self._keep(caller, [repeating.replacing(row, old)], idempotency)
 
     async def accept_sign_in(self, caller: Caller, request: SendRequest, link_id: UUID) -> None:
         """Store a mail with a sign-in link; raises `Problem` 422."""

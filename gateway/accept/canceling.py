@@ -6,9 +6,9 @@ from uuid import UUID
 
 from channels.model import Status
 from gateway.accept import repeating
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem, found
 from gateway.store import messages, reports
-from gateway.store.database import ApiKey, Caller, Database
+from gateway.store.database import Caller, Database
 from gateway.store.reports import Event, event_id
 from gateway.store.values import Row
 
@@ -20,16 +20,14 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
     """
     organization_id = caller.organization_id
     async with database.as_caller(caller) as db:
-        row = await messages.get(db, organization_id, message_id)
-    if row is None:
-        raise not_found("message")
-    if isinstance(caller, ApiKey) and caller.is_test and not repeating.is_test(row):
+        row = found("message", await messages.get(db, organization_id, message_id))
+    if caller.is_test and not repeating.is_test(row):
         raise Problem(409, "No test key sent this message: a test key cannot cancel it.")
     async with database.as_service(on_behalf=caller) as db:
         if not await messages.take_back(db, organization_id, message_id):
             # Another request, say, has canceled it meanwhile.
-            row = await messages.get(db, organization_id, message_id)
-            raise _late(row["status"]) if row else not_found("message")
+            row = found("message", await messages.get(db, organization_id, message_id))
+            raise _late(row["status"])
         event = Event(
             organization_id=organization_id,
             message_id=message_id,
@@ -41,10 +39,7 @@ async def cancel(database: Database, caller: Caller, message_id: UUID, *, source
         for advance in await reports.record(db, [event]):
             if advance.old_status != Status.PENDING:  # a worker had it, and gave it back
                 raise _late(advance.old_status)
-        row = await messages.get(db, organization_id, message_id)
-    if row is None:
-        raise not_found("message")
-    return row
+        return found("message", await messages.get(db, organization_id, message_id))
 
 
 def _late(status: str) -> Problem:

@@ -19,8 +19,8 @@ from channels.rendering.renderer import (
     RenderError,
     TooExpensive,
 )
-from gateway.problems import FieldError, Problem
-from gateway.shapes.options import CallOptions
+from gateway.problems import FieldError, not_now
+from gateway.shapes.options import CallOptions, as_object
 
 # Characters, or tags, of a mail whose composing takes longer than handing it to a thread: a tag
 # takes up to 60 microseconds to become text.
@@ -51,12 +51,27 @@ class Template:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+def template_of(
+    channel: Channel, row: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> Template:
+    """A stored template as it is rendered, with the options that are `given` over its own."""
+    own = as_object(row["options"])
+    return Template(
+        id=row["id"],
+        channel=channel,
+        subject=row["subject"],
+        source=row["content"],
+        options={**own, **given} if given else own,
+    )
+
+
+@dataclass(kw_only=True, slots=True)
 class Said:
     """What is to be said, rendered, before it is fitted into its channel.
 
     `is_html`: the text comes from a template written in HTML; `is_inlined`: the HTML's styles are
-    inlined already. `characters`: the provider's own limit.
+    inlined already. `characters`: the provider's own limit. Not frozen: every message has one or
+    two, and a frozen one takes four times as long to make.
     """
 
     text: str | None
@@ -137,17 +152,13 @@ async def _inlined(renderer: Renderer, said: Said, body_field: str) -> Said:
     try:
         markup = await renderer.inline(markup)
     except RendererBusy as busy:
-        raise _busy(busy) from None
+        raise not_now(str(busy)) from None
     except TooExpensive as error:
         name = body_field if said.is_html else "html_body"
         raise ComposeError(FieldError(name, f"The HTML cannot be used: {error}.")) from None
     if is_text:
         return replace(said, text=markup, is_inlined=True)
     return replace(said, html_body=markup, is_inlined=True)
-
-
-def _busy(busy: RendererBusy) -> Problem:
-    return Problem(503, str(busy), headers={"Retry-After": "1"})
 
 
 def compose(channel: Channel, said: Said, *, body_field: str = "body") -> Content:
@@ -239,7 +250,7 @@ class _Rendering:
         except MissingVariables as missing:
             self._missing.update(dict.fromkeys(missing.names))
         except RendererBusy as busy:
-            raise _busy(busy) from None
+            raise not_now(str(busy)) from None
         except TooExpensive as error:
             self._errors.append(FieldError(name, str(error)))
             self.raise_errors()

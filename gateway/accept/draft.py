@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from channels.model import Content
+from channels.model import Channel, Content
 from gateway.parts import Parts
 from gateway.problems import FieldError
+from gateway.store.values import Row
+
+# A lead and a client.
+Links = tuple[UUID | None, UUID | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +29,29 @@ class Draft:
     parts: Parts = field(default_factory=Parts)
     lead_id: UUID | None = None
     client_id: UUID | None = None
-    owners: tuple[UUID | None, UUID | None] = (None, None)
+    owners: Links = (None, None)
     template_id: UUID | None = None
     sender_id: UUID | None = None
     provider: str | None = None
     steps: tuple[Draft, ...] = ()
+
+
+def said(channel: Channel, draft: Draft) -> Row:
+    """What is stored of a draft itself, as a message or as a step of a fallback."""
+    content = draft.content
+    if content is None:
+        raise ValueError("a draft without errors has a content")
+    return {
+        "channel": channel,
+        "from_address": draft.from_address,
+        "to_address": draft.to_address,
+        "lead_id": draft.lead_id,
+        "client_id": draft.client_id,
+        "subject": content.subject,
+        "body": content.body,
+        "html_body": content.html_body,
+        "template_id": draft.template_id,
+        "parts": draft.parts.as_json(),
+        "sender_id": draft.sender_id,
+        "provider": draft.provider,
+    }

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from channels.model import Status
 from gateway import placing
-from gateway.accept.keeping import Outcomes, contacted, keep_all
+from gateway.accept.keeping import contacted, keep_all
 from gateway.accept.last_contacts import LastContacts
 from gateway.accept.next_step import (
     canceled,
@@ -26,7 +26,7 @@ from gateway.accept.next_step import (
     row_of,
     without_the_deleted,
 )
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.store import fallbacks, messages, reports
@@ -223,9 +223,7 @@ async def _keep(
     leads = frozenset(contacted(kept))
     wanted = [] if is_alone else list(leads)
     held = await messages.hold_leads(db, organization_id, wanted, waits=False)
-    stored: Outcomes = {}
-    placed: dict[UUID, Placed] = {}
-    await keep_all(db, organization_id, kept, held, stored, placed)
+    _, placed = await keep_all(db, organization_id, kept, held)
     return list(placed.values()), leads - set(held)
 
 

@@ -32,10 +32,10 @@ Result = Row | Problem
 Outcomes = dict[UUID, Result]
 # Errors of which each fails the message that it is about, and no other.
 Alone = tuple[type[RefusedError] | type[ConflictError], ...]
-Keep = Callable[
-    [Connection, UUID, Sequence[Row], Sequence[UUID], Outcomes, dict[UUID, Placed]],
-    Awaitable[None],
-]
+# What became of rows, and where those that are stored were placed, by their ids.
+Kept = tuple[Outcomes, dict[UUID, Placed]]
+# Stores the rows of one organization, some of whose leads are held.
+Keep = Callable[[Connection, UUID, Sequence[Row], Sequence[UUID]], Awaitable[Kept]]
 
 
 class NoneKeptError(Exception):
@@ -52,13 +52,8 @@ def contacted(rows: Iterable[Row]) -> set[UUID]:
 
 
 async def keep_all(
-    db: Connection,
-    organization_id: UUID,
-    rows: Sequence[Row],
-    leads: Sequence[UUID],
-    stored: Outcomes,
-    placed: dict[UUID, Placed],
-) -> None:
+    db: Connection, organization_id: UUID, rows: Sequence[Row], leads: Sequence[UUID]
+) -> Kept:
     """Store the rows of one organization; `leads` are held."""
     places = [row["place"] for row in rows]
     found = await conversations.place(db, organization_id, places)
@@ -77,8 +72,7 @@ async def keep_all(
     )
     if followed := [row for row in rows if row["steps"]]:
         await fallbacks.store(db, organization_id, followed)
-    stored |= {row["id"]: row for row in accepted}
-    placed |= where
+    return {row["id"]: row for row in accepted}, where
 
 
 async def keep_each(
@@ -86,15 +80,15 @@ async def keep_each(
     organization_id: UUID,
     rows: Sequence[Row],
     leads: Sequence[UUID],
-    stored: Outcomes,
-    placed: dict[UUID, Placed],
     *,
     alone: Alone,
-) -> None:
+) -> Kept:
     """Store those of the rows that nothing refuses, found in halves; raises `NoneKeptError`.
 
     Raises errors that are not of `alone`, with nothing stored.
     """
+    stored: Outcomes = {}
+    placed: dict[UUID, Placed] = {}
     rules: Counter[str] = Counter()
     refused: dict[str, RefusedError] = {}
 
@@ -105,7 +99,9 @@ async def keep_each(
             refused[str(error)] = error
 
     async def keep(some: Sequence[Row]) -> None:
-        await keep_all(db, organization_id, some, leads, stored, placed)
+        kept, where = await keep_all(db, organization_id, some, leads)
+        stored.update(kept)
+        placed.update(where)
 
     left = await in_halves(db, rows, keep, alone, refuse, seconds=_LOOK)
     stored |= {row["id"]: Problem(503, _NOT_TRIED) for row in left}
@@ -113,6 +109,7 @@ async def keep_each(
         _log.error("the database refuses a row", **first.rule, rows=rules[rule], exc_info=first)
     if not placed:
         raise NoneKeptError(stored)
+    return stored, placed
 
 
 def _problem(error: RefusedError | ConflictError) -> Problem:

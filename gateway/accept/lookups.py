@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
 from channels import email, phone
@@ -22,8 +23,10 @@ from gateway.batching import Batching
 from gateway.shapes.messages import SendRequest
 from gateway.store import contacts, suppressions
 from gateway.store.database import Caller, Database
-from gateway.store.errors import DatabaseAwayError
 from gateway.store.suppressions import Pair, Standing
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _MOST = 1000
 
@@ -33,12 +36,8 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = Batching(
-            self._read_known, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
-        )
-        self._stands = Batching(
-            self._read_standings, shared=(DatabaseAwayError,), owner=_organization, most=_MOST
-        )
+        self._known = Batching(self._read_known, owner=_organization, most=_MOST)
+        self._stands = Batching(self._read_standings, owner=_organization, most=_MOST)
 
     async def known(self, caller: Caller, requests: Sequence[SendRequest]) -> Known:
         """Everything that requests refer to (and that concurrent ones of this caller do)."""
@@ -80,9 +79,6 @@ class Lookups:
         self, wishes: Sequence[tuple[Caller, Sequence[SendRequest]]]
     ) -> list[Known]:
         """What concurrent requests refer to, in one round trip for each caller."""
-        by_caller: dict[Caller, list[SendRequest]] = defaultdict(list)
-        for caller, requests in wishes:
-            by_caller[caller] += requests
 
         async def read(caller: Caller, requests: Sequence[SendRequest]) -> Known:
             wanted = _wanted(requests)
@@ -90,25 +86,32 @@ class Lookups:
                 context = await contacts.context(db, caller.organization_id, wanted)
             return Known(context, wanted.addresses)
 
-        found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
-        known = dict(zip(by_caller, found, strict=True))
+        known = await _by_caller(wishes, read)
         return [known[caller] for caller, _ in wishes]
 
     async def _read_standings(
         self, wishes: Sequence[tuple[Caller, list[Pair]]]
     ) -> list[list[Standing]]:
         """How we stand with the recipients of concurrent requests, one round trip per caller."""
-        by_caller: dict[Caller, list[Pair]] = defaultdict(list)
-        for caller, pairs in wishes:
-            by_caller[caller] += pairs
 
         async def read(caller: Caller, pairs: Sequence[Pair]) -> Iterator[Standing]:
             async with self._database.as_caller(caller, is_brief=True) as db:
                 return iter(await suppressions.standing(db, caller.organization_id, pairs))
 
-        found = await asyncio.gather(*(read(*each) for each in by_caller.items()))
-        rest = dict(zip(by_caller, found, strict=True))
+        rest = await _by_caller(wishes, read)
         return [list(islice(rest[caller], len(pairs))) for caller, pairs in wishes]
+
+
+async def _by_caller(
+    wishes: Sequence[tuple[Caller, Sequence[T]]],
+    read: Callable[[Caller, Sequence[T]], Awaitable[R]],
+) -> dict[Caller, R]:
+    """What is read for each caller, of all their wishes at once."""
+    wanted: dict[Caller, list[T]] = defaultdict(list)
+    for caller, some in wishes:
+        wanted[caller] += some
+    found = await asyncio.gather(*(read(*each) for each in wanted.items()))
+    return dict(zip(wanted, found, strict=True))
 
 
 def _organization(wish: tuple[Caller, object]) -> UUID:

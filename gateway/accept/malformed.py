@@ -21,7 +21,7 @@ from gateway.store.database import Caller
 R_co = TypeVar("R_co", bound=SendRequest, covariant=True)
 
 # The stand-ins for these are invalid as well: errors about them say nothing about what was given.
-_UNTRUE = frozenset(
+_ODD = frozenset(
     {"to", "from", "template", "lead_id", "client_id", "variables", "options", "in_reply_to"}
 )
 # If one of these cannot be read, no content can be previewed.
@@ -48,17 +48,17 @@ class Malformed(Generic[R_co]):
         """The channel, where it can be read."""
         return self.rest[0].channel if len(self.rest) == 1 else None
 
-    def true(self, errors: Sequence[FieldError]) -> list[FieldError]:
+    def about_given(self, errors: Sequence[FieldError]) -> list[FieldError]:
         """Those of the rest's errors that are not about a stand-in."""
-        untrue = self.unread & _UNTRUE
-        return [error for error in errors if not self._is_untrue(error.field.split("."), untrue)]
+        return [error for error in errors if not self._is_of_stand_in(error.field.split("."))]
 
-    def _is_untrue(self, path: Sequence[str], untrue: frozenset[str]) -> bool:
+    def _is_of_stand_in(self, path: Sequence[str]) -> bool:
+        odd = self.unread & _ODD
         if path[0] != "fallback":
-            return path[0] in untrue
+            return path[0] in odd
         # A step is given the request's variables.
         is_step_unread = ".".join(path[:2]) in self.unread
-        return is_step_unread or ("variables" in untrue and path[2:3] == ["variables"])
+        return is_step_unread or ("variables" in odd and path[2:3] == ["variables"])
 
 
 async def drafts(
@@ -80,7 +80,7 @@ def _readable(request: SendRequest | Malformed[SendRequest]) -> Sequence[SendReq
 
 
 def _judged(malformed: Malformed[SendRequest], made: Sequence[Draft]) -> Draft:
-    found = [malformed.true(draft.errors) for draft in made]
+    found = [malformed.about_given(draft.errors) for draft in made]
     # If the channel is not known, report only what is wrong on every channel.
     shared = (
         [error for error in found[0] if all(error in other for other in found)] if found else []

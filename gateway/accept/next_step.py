@@ -6,15 +6,18 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from channels.model import Channel, Status
-from gateway.accept.repeating import OF_A_TEST, callers_own
-from gateway.consent import standing
+from channels.model import Status
+from gateway.accept.repeating import callers_own
+from gateway.accept.rows import new_row
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
-from gateway.store.reports import Event, event_id, event_id_of, report_id
+from gateway.store.reports import Event, event_id
 from gateway.store.values import Row
 
-_ACCEPTED = report_id("accepted")
+# What a step has beside what it says.
+_BESIDE = ("id", "number", "priority", "after", "until", "owners")
+# What may have been deleted by the time that it is due.
+_IDS = ("lead_id", "client_id", "template_id")
 # With this the next steps are over: it got as far as it should, or somebody wanted none of it.
 _OVER = {
     "delivered": {Status.DELIVERED, Status.READ, Status.CANCELED},
@@ -30,50 +33,26 @@ def is_over(due: Due, status: str) -> bool:
 def row_of(due: Due) -> Row:
     """The next step as a message that is about to be stored."""
     step, *rest = due.steps
-    step_id = UUID(step["id"])
+    says = {name: value for name, value in step.items() if name not in _BESIDE}
     lead_id, client_id = map(_uuid, step["owners"])
-    of_mail = (step_id, step["from_address"], step["to_address"], step["subject"])
-    return {
-        "id": step_id,
-        "channel": step["channel"],
-        "from_address": step["from_address"],
-        "to_address": step["to_address"],
-        "lead_id": _uuid(step["lead_id"]),
-        "client_id": _uuid(step["client_id"]),
-        "subject": step["subject"],
-        "body": step["body"],
-        "html_body": step["html_body"],
-        "attachments": [],
-        "metadata": {
-            **callers_own(due.metadata),
-            "fallback_of": str(due.message_id),
-            **(OF_A_TEST if due.is_test else {}),
-        },
-        "template_id": _uuid(step["template_id"]),
-        "reference": due.reference,
-        "send_at": None,
-        "expires_at": due.expires_at,
-        "retry_of": None,
-        "parts": step["parts"],
-        "sender_id": step["sender_id"],
-        "provider": step["provider"],
-        "priority": step["priority"],
-        "is_test": due.is_test,
-        "event_id": event_id_of(step_id, _ACCEPTED),
-        "source": "worker",
-        "place": Place(
-            seed=step_id, addresses=[step["to_address"]], lead_id=lead_id, client_id=client_id
-        ),
-        "media": [],
-        "written": standing.written(*of_mail) if step["channel"] == Channel.EMAIL else None,
-        "steps": rest,
-    }
+    return new_row(
+        UUID(step["id"]),
+        says | {name: _uuid(step[name]) for name in _IDS},
+        (lead_id, client_id),
+        source="worker",
+        priority=step["priority"],
+        is_test=due.is_test,
+        metadata={**callers_own(due.metadata), "fallback_of": str(due.message_id)},
+        reference=due.reference,
+        expires_at=due.expires_at,
+        steps=rest,
+    )
 
 
 def without_the_deleted(row: Row, there: frozenset[UUID]) -> Row:
     """Leads, clients and templates may have been deleted since the first message was accepted."""
     place: Place = row["place"]
-    gone = [name for name in ("lead_id", "client_id", "template_id") if row[name] not in there]
+    gone = [name for name in _IDS if row[name] not in there]
     return {
         **row,
         **dict.fromkeys(gone),

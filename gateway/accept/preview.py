@@ -11,21 +11,27 @@ from gateway.store.values import Row
 
 def preview(channel: Channel | None, draft: Draft) -> Row:
     """The answer of `/v1/messages/check`."""
-    content = draft.content
-    measured = sms.measure(content.body) if content and channel is Channel.SMS else None
     return {
         "ok": not draft.errors,
         "errors": [{"field": e.field, "message": e.message} for e in draft.errors],
         "from": draft.from_address,
         "to": draft.to_address,
-        "parts": shown(content) if content else None,
+        **rendered(channel, draft.content),
+    }
+
+
+def rendered(channel: Channel | None, content: Content | None) -> Row:
+    """The rendered parts, and for SMS what they cost."""
+    measured = sms.measure(content.body) if content and channel is Channel.SMS else None
+    return {
+        "parts": _shown(content) if content else None,
         "encoding": measured.encoding if measured else None,
         "segments": measured.segments if measured else None,
         "forced_by": measured.forced_by if measured else None,
     }
 
 
-def shown(content: Content) -> Row:
+def _shown(content: Content) -> Row:
     """The rendered parts of a content, as people read them."""
     parts: Row = {"body": content.body}
     if content.subject is not None:

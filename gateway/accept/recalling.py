@@ -13,8 +13,7 @@ from gateway.accept.accepted import Idempotency
 from gateway.batching import Batching
 from gateway.problems import Problem
 from gateway.store import messages
-from gateway.store.database import ApiKey, Caller, Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.database import Caller, Database
 from gateway.store.messages import Remembered
 
 
@@ -30,9 +29,7 @@ class Recalling:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._batching = Batching(
-            self._find, shared=(DatabaseAwayError,), owner=lambda wanted: wanted[0]
-        )
+        self._batching = Batching(self._find, owner=lambda wanted: wanted[0])
 
     async def recall(self, caller: Caller, idempotency: Idempotency) -> Replayed | None:
         """The first answer under this key; raises `Problem` 409 when that was another request."""
@@ -58,8 +55,7 @@ def digest_of(caller: Caller, kind: str, body: object) -> bytes:
 
     It says whether a test key called: a test key's answer must never stand in for a live one.
     """
-    is_test = isinstance(caller, ApiKey) and caller.is_test
-    text = json.dumps([kind, is_test, _canonical(body)], sort_keys=True)
+    text = json.dumps([kind, caller.is_test, _canonical(body)], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -7,12 +7,11 @@ from uuid import UUID
 
 from channels.model import Channel
 from gateway import addresses
+from gateway.accept.draft import Links
 from gateway.accept.known import Known
 from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row
-
-Links = tuple[UUID | None, UUID | None]
 
 
 def recipient(request: SendRequest, known: Known) -> tuple[str | None, list[FieldError]]:

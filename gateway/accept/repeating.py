@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from channels import filenames
 from channels.model import Channel
 from gateway import parts
+from gateway.parts import Parts
 from gateway.problems import FieldError, Problem, invalid
 from gateway.shapes.messages import AttachmentIn, SendRequest
 from gateway.store import messages
-from gateway.store.database import Connection
+from gateway.store.database import Caller, Connection
 from gateway.store.values import Row
 
 # What we note in the metadata of a message ourselves.
@@ -24,7 +25,23 @@ _OURS = ("provider", "reply_to", "fallback_of")
 OF_A_TEST: Final[Mapping[str, Any]] = {"provider": {"test": True}}
 
 
-def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
+def parts_of(caller: Caller, old: Row, said: Mapping[str, Any] | None) -> Parts:
+    """The parts of a message that is sent again; raises `Problem` 409 for one that is not."""
+    if old["direction"] != "outbound" or old["status"] != "failed":
+        raise Problem(409, f"Only a failed message can be sent again; this one is {old['status']}.")
+    if is_test(old) and not caller.is_test:
+        raise Problem(409, "A test key sent this message: nobody is to get it, now or later.")
+    try:
+        before = parts.read(said)
+    except parts.OddPartsError:
+        text = "Another program has changed this message into a form that cannot be sent again."
+        raise Problem(409, text) from None
+    if before.sign_in is not None:
+        raise Problem(409, "A link to sign in is not sent again: ask for a new one.")
+    return before
+
+
+def request_of(old: Row, before: Parts) -> SendRequest:
     """The request to send what was stored, with its parts; raises `Problem` 422."""
     is_mail = old["channel"] == Channel.EMAIL
     return SendRequest.model_construct(
@@ -34,17 +51,29 @@ def request_of(old: Row, said: Mapping[str, Any] | None) -> SendRequest:
         body=old["body"],
         subject=old["subject"] if is_mail else None,
         html_body=old["html_body"] if is_mail else None,
-        options=parts.as_options(said),
+        options=parts.as_options(before),
         attachments=_files_of(old["attachments"] or []),
         lead_id=old["lead_id"],
         client_id=old["client_id"],
         reference=old["reference"],
         metadata=callers_own(old["metadata"]),
-        priority=parts.read(said).priority or "normal",
+        priority=before.priority or "normal",
     )
 
 
-def until(old: Row) -> datetime | None:
+def replacing(row: Row, old: Row) -> Row:
+    """A new row in place of the old one of a failed message, with its files as they are stored."""
+    if row["attachments"]:  # none where a template leaves in place of the text
+        # Of files that were fetched for the failed message the size is known, too.
+        row["attachments"] = [
+            was | {"filename": file["filename"]}
+            for was, file in zip(old["attachments"], row["attachments"], strict=True)
+        ]
+    kept = {"retry_of": old["id"], "template_id": old["template_id"], "expires_at": _until(old)}
+    return row | kept
+
+
+def _until(old: Row) -> datetime | None:
     """Not after this, which is `expires_at` of what was stored; None where that is over, too: who
     asks for it now wants it all the same."""
     expires_at: datetime | None = old["expires_at"]

@@ -45,7 +45,7 @@ async def complete_rest(
     try:
         rest = [await complete(db, organization_id, conversation, each) for each in malformed.rest]
     except Problem as problem:
-        errors = (*malformed.errors, *malformed.true(problem.errors))
+        errors = (*malformed.errors, *malformed.about_given(problem.errors))
         return Malformed(errors=errors, unread=malformed.unread)
     return Malformed(errors=malformed.errors, unread=malformed.unread, rest=tuple(rest))
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from channels.model import Attachment, Channel
 from gateway.accept import steps
-from gateway.accept.draft import Draft
+from gateway.accept.draft import Draft, Links, said
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
@@ -23,7 +24,7 @@ from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid
 from gateway.shapes.messages import SendRequest
 from gateway.store.conversations import Place
-from gateway.store.database import ApiKey, Caller
+from gateway.store.database import Caller
 from gateway.store.media import NewMedia
 from gateway.store.reports import event_id_of, report_id
 from gateway.store.values import Row
@@ -84,52 +85,25 @@ class Rows:
         conversation_id: UUID | None = None,
     ) -> Row:
         """The row to store for a draft without errors; stores its inline files."""
-        content = draft.content
-        if content is None or draft.from_address is None or draft.to_address is None:
-            raise ValueError("a draft without errors has a content and addresses")
-        message_id = new_id()
-        files, media = await self._files(caller, message_id, content.attachments)
-        lead_id, client_id = draft.owners
-        is_test = isinstance(caller, ApiKey) and caller.is_test
-        return {
-            "id": message_id,
-            "channel": request.channel,
-            "from_address": draft.from_address,
-            "to_address": draft.to_address,
-            "lead_id": draft.lead_id,
-            "client_id": draft.client_id,
-            "subject": content.subject,
-            "body": content.body,
-            "html_body": content.html_body,
-            "attachments": files,
-            "metadata": {**request.metadata, **OF_A_TEST} if is_test else request.metadata,
-            "template_id": draft.template_id,
-            "reference": request.reference,
-            "send_at": request.send_at,
-            "expires_at": request.expires_at,
-            "retry_of": None,
-            "parts": draft.parts.as_json(),
-            "sender_id": draft.sender_id,
-            "provider": draft.provider,
-            "priority": _PRIORITIES[request.priority],
-            "is_test": is_test,
-            "event_id": event_id_of(message_id, _ACCEPTED),
-            "source": "api",
-            "place": Place(
-                seed=message_id,
-                addresses=[draft.to_address],
-                lead_id=lead_id,
-                client_id=client_id,
-                conversation_id=conversation_id,
-            ),
-            "media": media,
-            "steps": steps.rows(request, draft, _PRIORITIES[request.priority]),
-            "written": standing.written(
-                message_id, draft.from_address, draft.to_address, content.subject
-            )
-            if request.channel is Channel.EMAIL
-            else None,
-        }
+        message_id, priority = new_id(), _PRIORITIES[request.priority]
+        given = draft.content.attachments if draft.content else ()
+        files, media = await self._files(caller, message_id, given)
+        return new_row(
+            message_id,
+            said(request.channel, draft),
+            draft.owners,
+            source="api",
+            priority=priority,
+            is_test=caller.is_test,
+            metadata=request.metadata,
+            reference=request.reference,
+            expires_at=request.expires_at,
+            steps=steps.rows(request, draft, priority),
+            send_at=request.send_at,
+            attachments=files,
+            media=media,
+            conversation_id=conversation_id,
+        )
 
     async def _files(
         self, caller: Caller, message_id: UUID, given: Sequence[Attachment]
@@ -175,3 +149,51 @@ class Rows:
                 await self._kept.discard(self._unwanted.popleft())
         finally:
             self._removing = None
+
+
+def new_row(
+    message_id: UUID,
+    says: Row,
+    owners: Links,
+    *,
+    source: str,
+    priority: int,
+    is_test: bool,
+    metadata: Mapping[str, Any],
+    reference: str | None,
+    expires_at: datetime | None,
+    steps: Sequence[Row],
+    send_at: datetime | None = None,
+    attachments: Sequence[Row] = (),
+    media: Sequence[NewMedia] = (),
+    conversation_id: UUID | None = None,
+) -> Row:
+    """The row of a message that `says` this (as `said` has it) to the `owners` of its address."""
+    lead_id, client_id = owners
+    from_address, to_address = says["from_address"], says["to_address"]
+    return {
+        **says,
+        "id": message_id,
+        "attachments": attachments,
+        "metadata": {**metadata, **OF_A_TEST} if is_test else metadata,
+        "reference": reference,
+        "send_at": send_at,
+        "expires_at": expires_at,
+        "retry_of": None,
+        "priority": priority,
+        "is_test": is_test,
+        "event_id": event_id_of(message_id, _ACCEPTED),
+        "source": source,
+        "place": Place(
+            seed=message_id,
+            addresses=[to_address],
+            lead_id=lead_id,
+            client_id=client_id,
+            conversation_id=conversation_id,
+        ),
+        "media": media,
+        "written": standing.written(message_id, from_address, to_address, says["subject"])
+        if says["channel"] == Channel.EMAIL
+        else None,
+        "steps": steps,
+    }

@@ -16,6 +16,7 @@ from gateway.accept.compose import (
     Template,
     compose_aside,
     compose_template,
+    template_of,
 )
 from gateway.accept.known import Known
 from gateway.problems import FieldError
@@ -38,15 +39,8 @@ async def compose(
     renderer: Renderer, request: SendRequest, known: Known, characters: int | None
 ) -> Composed:
     """What a request says, or everything that is wrong with that."""
-    errors: list[FieldError] = []
-    template: Template | None = None
-    if request.template is not None:
-        found = _template(request, known)
-        if isinstance(found, FieldError):
-            errors.append(found)
-        else:
-            template = found
-    given = {**(template.options if template else {}), **(request.options or {})}
+    template, errors = _template(request, known)
+    given = template.options if template is not None else request.options or {}
     has_text = request.body is not None or request.html_body is not None
     if wrong := options.check(request.channel, given):
         errors += wrong
@@ -67,8 +61,16 @@ async def compose(
     may_lack_text = bool(errors) and request.channel is not Channel.EMAIL
     is_known = has_text or request.template is None or template is not None
     if is_known and not (may_lack_text and not (text or "").strip()):
+        said = Said(
+            text=request.body,
+            subject=request.subject,
+            html_body=request.html_body,
+            attachments=files,
+            options=given,
+            characters=characters,
+        )
         try:
-            composed = await _said(renderer, request, template, given, files, characters)
+            composed = await _said(renderer, request, template, said)
         except ComposeError as error:
             errors += error.errors
     if not errors:
@@ -83,33 +85,21 @@ async def compose(
 
 
 async def _said(
-    renderer: Renderer,
-    request: SendRequest,
-    template: Template | None,
-    given: Mapping[str, Any],
-    files: tuple[Attachment, ...],
-    characters: int | None,
+    renderer: Renderer, request: SendRequest, template: Template | None, said: Said
 ) -> Composed:
-    has_text = request.body is not None or request.html_body is not None
-    if has_text or (template is None and (files or given)):
-        return await _text(renderer, request, template, given, files, characters)
+    has_text = said.text is not None or said.html_body is not None
+    if has_text or (template is None and (said.attachments or said.options)):
+        return await _text(renderer, request, template, said)
     if template is None:
         return Composed()
-    if request.options:
-        template = replace(template, options=given)
     content = await compose_template(
-        renderer, template, request.variables, files, characters, request.subject
+        renderer, template, request.variables, said.attachments, said.characters, said.subject
     )
-    return Composed(content=content, template_id=template.id, options=given)
+    return Composed(content=content, template_id=template.id, options=said.options)
 
 
 async def _text(
-    renderer: Renderer,
-    request: SendRequest,
-    template: Template | None,
-    given: Mapping[str, Any],
-    files: tuple[Attachment, ...],
-    characters: int | None,
+    renderer: Renderer, request: SendRequest, template: Template | None, said: Said
 ) -> Composed:
     """A text; on WhatsApp perhaps with a template for when the window is closed.
 
@@ -118,22 +108,14 @@ async def _text(
     outside: Content | None = None
     errors: list[FieldError] = []
     if template is not None and request.channel is Channel.WHATSAPP:
-        instead, given = replace(template, options=given), {}
-        if instead.options or instead.source.strip():
+        said = replace(said, options={})  # they are the template's
+        if template.options or template.source.strip():
             try:
                 outside = await compose_template(
-                    renderer, instead, request.variables, characters=characters
+                    renderer, template, request.variables, characters=said.characters
                 )
             except ComposeError as error:
                 errors += error.errors
-    said = Said(
-        text=request.body,
-        subject=request.subject,
-        html_body=request.html_body,
-        attachments=files,
-        options=given,
-        characters=characters,
-    )
     content = None
     try:
         content = await compose_aside(renderer, request.channel, said)
@@ -144,27 +126,24 @@ async def _text(
     return Composed(
         content=content,
         template_id=template.id if template else None,
-        options=given,
+        options=said.options,
         outside=outside,
     )
 
 
-def _template(request: SendRequest, known: Known) -> Template | FieldError:
-    wanted = request.template or ""
-    rows = known.templates(wanted)
-    if not rows:
-        return FieldError("template", "there is no active template with that name or id")
+def _template(request: SendRequest, known: Known) -> tuple[Template | None, list[FieldError]]:
+    """The template that a request names, with the request's options over its own."""
+    if request.template is None:
+        return None, []
+    rows = known.templates(request.template)
     row = next((row for row in rows if row["type"] == request.channel), None)
-    if row is None:
+    if row is not None and row["is_active"]:
+        return template_of(request.channel, row, request.options), []
+    if not rows:
+        text = "there is no active template with that name or id"
+    elif row is None:
         types = " and ".join(sorted({row["type"] for row in rows}))
         text = f"is of type {types}: there is no active one of type {request.channel}"
-        return FieldError("template", text)
-    if not row["is_active"]:
-        return FieldError("template", "is not active")
-    return Template(
-        id=row["id"],
-        channel=request.channel,
-        subject=row["subject"],
-        source=row["content"],
-        options=options.as_object(row["options"]),
-    )
+    else:
+        text = "is not active"
+    return None, [FieldError("template", text)]

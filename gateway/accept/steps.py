@@ -11,7 +11,7 @@ from dataclasses import replace
 from channels.model import Channel
 from channels.text import is_control
 from gateway.accept import recipients
-from gateway.accept.draft import Draft
+from gateway.accept.draft import Draft, said
 from gateway.accept.known import Known
 from gateway.ids import new_id
 from gateway.problems import FieldError
@@ -133,22 +133,5 @@ def rows(request: SendRequest, draft: Draft, priority: int) -> list[Row]:
 
 
 def _row(step: FallbackStep, made: Draft) -> Row:
-    if made.content is None:
-        raise ValueError("a draft without errors has a content")
-    return {
-        "after": step.after,
-        "until": step.until,
-        "channel": step.channel,
-        "from_address": made.from_address,
-        "to_address": made.to_address,
-        "lead_id": made.lead_id,
-        "client_id": made.client_id,
-        "owners": made.owners,
-        "subject": made.content.subject,
-        "body": made.content.body,
-        "html_body": made.content.html_body,
-        "template_id": made.template_id,
-        "parts": made.parts.as_json(),
-        "sender_id": made.sender_id,
-        "provider": made.provider,
-    }
+    own = {"after": step.after, "until": step.until, "owners": made.owners}
+    return {**own, **said(step.channel, made)}

@@ -24,7 +24,8 @@ from gateway.accept.keeping import (
     keep_each,
 )
 from gateway.accept.last_contacts import LastContacts
-from gateway.batching import Batching, once_more
+from gateway.again import once_more
+from gateway.batching import Batching
 from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.lately import Lately
 from gateway.observability.logs import logger
@@ -91,8 +92,7 @@ class Storing:
 
     def _lanes(self, lanes: int) -> Batching[Accepted, Stored]:
         return Batching(
-            self._store,
-            shared=(DatabaseAwayError,),
+            self._store_batch,
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda accepted: accepted.caller.organization_id,
@@ -122,6 +122,7 @@ class Storing:
             self._texts.remove(owner, this, accepted.bytes)
 
     async def _store_together(self, accepted: Accepted) -> list[Result] | None:
+        """Store it with what else comes just then, or, where it is refused, what can be of it."""
         batching = self._batching if accepted.bytes < _LARGE_BYTES else self._large
         size = max(1, len(accepted.rows), accepted.bytes // _UNIT_BYTES)
         try:
@@ -131,7 +132,8 @@ class Storing:
         await placing.join(self._database, accepted.caller.organization_id, placed)
         return stored
 
-    async def _store(self, batch: Sequence[Accepted]) -> list[Stored]:
+    async def _store_batch(self, batch: Sequence[Accepted]) -> list[Stored]:
+        """Store all or nothing; without notes in the leads that it goes to, where these fail."""
         try:
             return await self._around(lambda wait: self._store_now(batch, wait))
         except (DatabaseAwayError, ConflictError, Problem) as error:
@@ -171,7 +173,7 @@ class Storing:
             # Halves lock conversations in the order of the request: others wait in another one.
             (stored,) = await once_more(lambda: self._around(do), (RolledBackError,))
         except NoneKeptError as none:
-            refused = [_shown(result, none.outcomes) for result in accepted.results]
+            refused = [_became(result, none.outcomes) for result in accepted.results]
             accepted = replace(accepted, results=refused)
             if not accepted.is_new:
                 return refused, []
@@ -188,6 +190,7 @@ class Storing:
         notes: bool = True,
         keep: Keep = keep_all,
     ) -> list[Stored]:
+        """Store all but what claims a key that is another request's by then."""
         others: set[Claim] = set()
         while True:
             try:
@@ -204,7 +207,7 @@ class Storing:
         notes: bool,
         keep: Keep,
     ) -> list[Stored]:
-        """Raises `_OthersError`, with nothing stored, for more claims that are others'."""
+        """Store all but `others` in one transaction; raises `_OthersError` where there are more."""
         left: dict[UUID, list[UUID]] = {}
         async with self._database.as_service(patience=wait.seconds, seconds=ANSWER_SECONDS) as db:
             firsts = await _firsts(db, batch, others)
@@ -221,10 +224,12 @@ class Storing:
                 # first of all, in one order for everybody, too
                 held = await messages.hold_leads(db, organization_id, noted, waits=wait.for_rows)
                 await repeating.check(db, organization_id, of_one)
-                await keep(db, organization_id, of_one, held, stored, placed)
-                written_to = contacted(row for row in of_one if row["id"] in placed)
+                kept, where = await keep(db, organization_id, of_one, held)
+                stored |= kept
+                placed |= where
+                written_to = contacted(row for row in of_one if row["id"] in where)
                 left[organization_id] = list(written_to - set(held))
-            answers = {id(a): [_shown(result, stored) for result in a.results] for a in firsts}
+            answers = {id(a): [_became(result, stored) for result in a.results] for a in firsts}
             await _keep_answers(db, firsts, answers)
         self._grew(len(placed))
         for organization_id, leads_left in left.items():
@@ -281,5 +286,5 @@ async def _keep_answers(
         raise _OthersError(others)
 
 
-def _shown(result: Result, stored: Outcomes) -> Result:
+def _became(result: Result, stored: Outcomes) -> Result:
     return result if isinstance(result, Problem) else stored[result["id"]]

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from channels.lines import FullError, Places
 from channels.model import Content
 from gateway.accept.saying import Composed
-from gateway.problems import FieldError, Problem
+from gateway.problems import FieldError, not_now
 from gateway.shapes.messages import SendRequest
 from gateway.store.values import Row
 
@@ -62,7 +62,7 @@ class Together:
             await self._places.take(self.owner, _SECONDS)
         except (FullError, TimeoutError):
             text = "Other large requests are being read: send fewer messages at once, or try again."
-            raise Problem(503, text, headers={"Retry-After": "10"}) from None
+            raise not_now(text, 10) from None
         self._has_place = True
 
     def end(self) -> None:

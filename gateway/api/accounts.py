@@ -10,20 +10,18 @@ from gateway import registry
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.manage import senders
-from gateway.problems import FieldError, invalid, not_found
+from gateway.problems import FieldError, found, invalid
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
 from gateway.store.values import Row
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_accounts(call: Call) -> web.Response:
     """One page of provider accounts."""
     page = await senders.search_accounts(call.services, call.caller, call.cursor, call.query.limit)
-    return respond(
-        {"data": [_account(call, row) for row in page.rows], "next_cursor": page.next_cursor}
-    )
+    return respond_page(page, lambda row: _account(call, row))
 
 
 async def create_account(call: Call) -> web.Response:
@@ -58,12 +56,10 @@ async def change_account(call: Call) -> web.Response:
     """Change name, use or credentials."""
     wanted: shapes.AccountPatch = call.body
     async with call.services.database.as_caller(call.caller) as db:
-        row = await accounts.get_account(db, call.organization_id, call.id)
-        if row is None:
-            raise not_found("account")
+        old = found("account", await accounts.get_account(db, call.organization_id, call.id))
         sealed = credentials = None
         if wanted.credentials is not None:
-            credentials = _credentials(row["provider"], wanted.credentials)
+            credentials = _credentials(old["provider"], wanted.credentials)
             sealed = call.services.vault.seal(call.organization_id, credentials)
         await accounts.update_account(
             db,
@@ -93,8 +89,7 @@ def _credentials(provider: str, given: dict[str, str]) -> dict[str, str]:
 
 
 def _account(call: Call, row: Row | None, credentials: dict[str, str] | None = None) -> Row:
-    if row is None:
-        raise not_found("account")
+    row = found("account", row)
     account_id: UUID = row["id"]
     base_url = call.services.settings.base_url
     urls = registry.webhook_urls(base_url, row["provider"], account_id, credentials)
@@ -110,7 +105,6 @@ ENDPOINTS = [
         summary="Provider accounts",
         query=PageQuery,
         answer=Listed[shapes.Account],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -121,7 +115,6 @@ ENDPOINTS = [
         summary="Add a provider account",
         body=shapes.AccountIn,
         answer=shapes.Account,
-        problems=(400, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -130,7 +123,6 @@ ENDPOINTS = [
         admin=True,
         summary="One provider account",
         answer=shapes.Account,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -140,7 +132,6 @@ ENDPOINTS = [
         summary="Change a provider account",
         body=shapes.AccountPatch,
         answer=shapes.Account,
-        problems=(400, 404, 413, 422),
     ),
     Endpoint(
         method="DELETE",
@@ -149,6 +140,5 @@ ENDPOINTS = [
         admin=True,
         summary="Delete a provider account",
         status=204,
-        problems=(404,),
     ),
 ]

@@ -11,14 +11,14 @@ from pydantic import BaseModel
 from gateway import addresses, placing
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found
 from gateway.shapes import contacts as shapes
 from gateway.shapes.base import Listed
 from gateway.store import contacts
 from gateway.store.contacts import Kind
 from gateway.store.errors import ConflictError
 from gateway.store.values import Row
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -37,7 +37,7 @@ def _search(kind: Kind) -> Handler:
                 cursor=call.cursor,
                 limit=query.limit,
             )
-        return respond({"data": page.rows, "next_cursor": page.next_cursor})
+        return respond_page(page)
 
     return search
 
@@ -49,7 +49,7 @@ def _create(kind: Kind) -> Handler:
         try:
             async with call.services.database.as_caller(call.caller) as db:
                 await contacts.insert(db, kind, call.organization_id, contact_id, columns)
-                row = await contacts.get(db, kind, call.organization_id, contact_id)
+                row = found(kind, await contacts.get(db, kind, call.organization_id, contact_id))
                 country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
@@ -63,9 +63,7 @@ def _get(kind: Kind) -> Handler:
     async def get(call: Call) -> web.Response:
         async with call.services.database.as_caller(call.caller) as db:
             row = await contacts.get(db, kind, call.organization_id, call.id)
-        if row is None:
-            raise not_found(kind)
-        return respond(row)
+        return respond(found(kind, row))
 
     return get
 
@@ -77,7 +75,7 @@ def _change(kind: Kind) -> Handler:
             async with call.services.database.as_caller(call.caller) as db:
                 if not await contacts.update(db, kind, call.organization_id, call.id, columns):
                     raise not_found(kind)
-                row = await contacts.get(db, kind, call.organization_id, call.id)
+                row = found(kind, await contacts.get(db, kind, call.organization_id, call.id))
                 country = await contacts.country(db, call.organization_id)
         except ConflictError as conflict:
             raise _refused(conflict) from None
@@ -87,10 +85,8 @@ def _change(kind: Kind) -> Handler:
     return change
 
 
-async def _adopt(call: Call, kind: Kind, row: Row | None, country: str | None) -> None:
+async def _adopt(call: Call, kind: Kind, row: Row, country: str | None) -> None:
     """What was said with a contact's addresses before is theirs."""
-    if row is None:
-        return
     await placing.adopt(
         call.services.database,
         call.organization_id,
@@ -125,7 +121,6 @@ def _endpoints(
             summary=f"Find {kind}s",
             query=query,
             answer=page,
-            problems=(422,),
         ),
         Endpoint(
             method="POST",
@@ -135,7 +130,7 @@ def _endpoints(
             status=201,
             body=new,
             answer=shape,
-            problems=(400, 409, 413, 422),
+            conflicts=True,
         ),
         Endpoint(
             method="GET",
@@ -143,7 +138,6 @@ def _endpoints(
             handler=_get(kind),
             summary=f"One {kind}",
             answer=shape,
-            problems=(404,),
         ),
         Endpoint(
             method="PATCH",
@@ -152,7 +146,7 @@ def _endpoints(
             summary=f"Change a {kind}",
             body=patch,
             answer=shape,
-            problems=(400, 404, 409, 413, 422),
+            conflicts=True,
         ),
     ]
 

@@ -10,12 +10,11 @@ from aiohttp import web
 from gateway import addresses, placing
 from gateway.accept import replying
 from gateway.accept.malformed import Malformed
-from gateway.accept.recalling import Replayed
 from gateway.api.endpoint import Call, Endpoint
 from gateway.api.reading import read_request
 from gateway.api.sending import accepted, idempotency, one, replay
 from gateway.manage import colleagues
-from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
+from gateway.problems import FieldError, Problem, changed_meanwhile, found, invalid
 from gateway.shapes import conversations as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.messages import Message, SendRequest
@@ -29,7 +28,7 @@ from gateway.store.messages import MessageFilter
 from gateway.store.paging import MOST_BYTES
 from gateway.store.searching import conversations_matching
 from gateway.store.values import Row
-from gateway.web.http import parse_json, respond
+from gateway.web.http import parse_json, respond, respond_page
 
 
 async def search(call: Call) -> web.Response:
@@ -54,9 +53,7 @@ async def search(call: Call) -> web.Response:
             among=among,
             most_bytes=MOST_BYTES,
         )
-    return respond(
-        {"data": [shown_conversation(row) for row in page.rows], "next_cursor": page.next_cursor}
-    )
+    return respond_page(page, shown_conversation)
 
 
 async def get(call: Call) -> web.Response:
@@ -78,7 +75,7 @@ async def messages(call: Call) -> web.Response:
             call.query.limit,
             most_bytes=MOST_BYTES,
         )
-    return respond({"data": [shown(each) for each in page.rows], "next_cursor": page.next_cursor})
+    return respond_page(page, shown)
 
 
 async def reply(call: Call) -> web.Response:
@@ -99,7 +96,7 @@ async def reply(call: Call) -> web.Response:
     results = await call.services.accepting.accept(
         call.caller, [sending], key, conversation_id=row["id"]
     )
-    return replay(results, 202) if isinstance(results, Replayed) else accepted(results)
+    return accepted(results)
 
 
 async def change(call: Call) -> web.Response:
@@ -168,16 +165,12 @@ async def unlink(call: Call) -> web.Response:
         raise invalid([FieldError("address", "is not one of this conversation's addresses")])
     async with call.services.database.as_caller(call.caller) as db:
         made = await conversations.get(db, call.organization_id, new)
-    if made is None:
-        raise not_found("conversation")
-    return respond(shown_conversation(made), 201, {"Location": f"/v1/conversations/{new}"})
+    shown = shown_conversation(found("conversation", made))
+    return respond(shown, 201, {"Location": f"/v1/conversations/{new}"})
 
 
 async def _known(call: Call, db: Connection) -> Row:
-    row = await conversations.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("conversation")
-    return row
+    return found("conversation", await conversations.get(db, call.organization_id, call.id))
 
 
 def _assignee(call: Call, wanted: UUID | str | None) -> UUID | None:
@@ -222,7 +215,6 @@ ENDPOINTS = [
         summary="Conversations, the latest first",
         query=shapes.ConversationQuery,
         answer=Listed[shapes.Conversation],
-        problems=(422,),
     ),
     Endpoint(
         method="GET",
@@ -230,7 +222,6 @@ ENDPOINTS = [
         handler=get,
         summary="One conversation",
         answer=shapes.Conversation,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -239,7 +230,6 @@ ENDPOINTS = [
         summary="Close, assign, mark as read",
         body=shapes.ConversationPatch,
         answer=shapes.Conversation,
-        problems=(400, 404, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -248,7 +238,6 @@ ENDPOINTS = [
         summary="What was said, newest first",
         query=PageQuery,
         answer=Listed[Message],
-        problems=(404, 422),
     ),
     Endpoint(
         method="POST",
@@ -260,7 +249,7 @@ ENDPOINTS = [
         answer=Message,
         reads_body_itself=True,
         headers=("Idempotency-Key",),
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -269,7 +258,7 @@ ENDPOINTS = [
         summary="Say which lead or client it is with",
         body=shapes.LinkRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -278,7 +267,7 @@ ENDPOINTS = [
         summary="Make another conversation part of this one",
         body=shapes.MergeRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -288,6 +277,6 @@ ENDPOINTS = [
         summary="Move an address of somebody else's into a conversation of its own",
         body=shapes.UnlinkRequest,
         answer=shapes.Conversation,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
 ]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, unknown_coding
 from gateway.shapes.base import PageQuery, Shape
 from gateway.store.database import Caller, Staff
 from gateway.store.paging import Cursor
-from gateway.web.http import check_coding, read_body, read_query
-
-if TYPE_CHECKING:
-    from gateway.web.services import Services
+from gateway.web.http import has_known_coding, read_body, read_query
+from gateway.web.services import SERVICES, Services
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +71,7 @@ class Endpoint:
     is_file: bool = False
     streams: tuple[str, ...] = ()  # media types of an answer that is no JSON
     headers: tuple[str, ...] = ()
-    problems: tuple[int, ...] = field(default=())
+    conflicts: bool = False  # it may answer 409
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -81,31 +79,43 @@ class Endpoint:
         is_read = self.method == "GET" and not self.streams
         return (self.method, "HEAD") if is_read else (self.method,)
 
-    def bound(self, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The handler as aiohttp calls it: recognise, read, then do."""
+    @property
+    def refusals(self) -> set[int]:
+        """The statuses of all problems that it answers with."""
+        found = {401, 403, 503}
+        if self.conflicts:
+            found.add(409)
+        if "{id}" in self.path:
+            found.add(404)
+        if self.body:
+            found |= {400, 413, 415}
+        if self.query or self.method != "GET":
+            found.add(422)
+        return found
 
-        async def handle(request: web.Request) -> web.StreamResponse:
-            caller = await services.callers.recognise(request.headers.get("Authorization"))
-            check_coding(request)
-            is_admin = isinstance(caller, Staff) and caller.may_administer
-            if (self.admin and not is_admin) or (
-                self.keys_or_admin and isinstance(caller, Staff) and not is_admin
-            ):
-                raise Problem(403, "Only an owner or admin of the organization may do this.")
-            query = None
-            if self.query:
-                query = read_query(self.query, request)
-            elif self.method != "GET" and request.query_string:
-                # `?dry_run=1` of one who believes that it is known must not send.
-                read_query(Shape, request)
-            body = None
-            if self.body and not self.reads_body_itself:
-                body = read_body(self.body, await request.read())
-            response = await self.handler(
-                Call(services=services, request=request, caller=caller, body=body, query=query)
-            )
-            if made := response.headers.get("Location"):
-                response.headers["Location"] = services.settings.prefix + made
-            return response
-
-        return handle
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request, as aiohttp calls it: recognise, read, then do."""
+        services = request.app[SERVICES]
+        caller = await services.callers.recognise(request.headers.get("Authorization"))
+        if not has_known_coding(request):  # it would be read as plain
+            raise unknown_coding()
+        is_admin = isinstance(caller, Staff) and caller.may_administer
+        if (self.admin and not is_admin) or (
+            self.keys_or_admin and isinstance(caller, Staff) and not is_admin
+        ):
+            raise Problem(403, "Only an owner or admin of the organization may do this.")
+        query = None
+        if self.query:
+            query = read_query(self.query, request)
+        elif self.method != "GET" and request.query_string:
+            # `?dry_run=1` of one who believes that it is known must not send.
+            read_query(Shape, request)
+        body = None
+        if self.body and not self.reads_body_itself:
+            body = read_body(self.body, await request.read())
+        response = await self.handler(
+            Call(services=services, request=request, caller=caller, body=body, query=query)
+        )
+        if made := response.headers.get("Location"):
+            response.headers["Location"] = services.settings.prefix + made
+        return response

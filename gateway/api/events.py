@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.api.auth import Callers
 from gateway.api.endpoint import Call, Endpoint
 from gateway.live.events import LiveEvent
-from gateway.live.subscription import EndedError
+from gateway.live.watcher import EndedError
 from gateway.problems import FieldError, invalid
 from gateway.shapes.events import EventsQuery
 from gateway.store.positions import Position
@@ -25,12 +25,12 @@ async def events(call: Call) -> web.StreamResponse:
     headers = call.request.headers
     expires_at = Callers.expiry(headers.get("Authorization"))
     live = call.services.live
-    async with live.subscribe(call.caller, _after(call), expires_at=expires_at) as subscription:
+    async with live.watch(call.caller, _after(call), expires_at=expires_at) as watcher:
         async with EventStream(call.request) as stream:
-            await stream.begin(_RETRY, subscription.position)
+            await stream.begin(_RETRY, watcher.position)
             try:
                 while True:
-                    await _tell(stream, await subscription.next(_BEAT), subscription.position)
+                    await _tell(stream, await watcher.next(_BEAT), watcher.position)
             except EndedError as error:
                 await stream.end(str(error))
         return stream.response
@@ -72,6 +72,5 @@ ENDPOINTS = [
         query=EventsQuery,
         streams=("text/event-stream",),
         headers=("Last-Event-ID",),
-        problems=(422,),
     ),
 ]

@@ -12,11 +12,12 @@ import hmac
 import os
 import time
 from collections.abc import Sequence
+from uuid import UUID
 
 from gateway.batching import Batching
+from gateway.ids import new_id
 from gateway.store import accounts
-from gateway.store.database import ApiKey, Database
-from gateway.store.errors import DatabaseAwayError
+from gateway.store.database import ApiKey, Connection, Database
 from gateway.store.listener import Listener
 from gateway.store.values import Row
 
@@ -27,11 +28,20 @@ _KEPT = 5.0
 _MOST = 10_000
 
 
-def new_api_key(*, is_test: bool) -> tuple[str, str, bytes]:
-    """(the key, its look-up prefix, its digest): 32 random bytes behind `gw_live_`, `gw_test_`."""
+async def new_key(
+    db: Connection, organization_id: UUID, name: str, *, is_test: bool
+) -> tuple[UUID, str]:
+    """The id of a new key and the key: 32 random bytes behind `gw_live_`, `gw_test_`.
+
+    It is stored as its look-up prefix and its digest, so nobody can be shown it again.
+    """
     random = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
     key = f"gw_{'test' if is_test else 'live'}_{random}"
-    return key, key[:_PREFIX_LENGTH], _digest(key)
+    key_id, prefix = new_id(), key[:_PREFIX_LENGTH]
+    await accounts.insert_api_key(
+        db, key_id, organization_id, name, prefix, _digest(key), is_test=is_test
+    )
+    return key_id, key
 
 
 def _digest(key: str) -> bytes:
@@ -45,7 +55,7 @@ class Keyring:
     def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database
         self._listener = listener
-        self._by_prefix = Batching(self._look_up, shared=(DatabaseAwayError,))
+        self._by_prefix = Batching(self._look_up)
         self._kept: dict[bytes, tuple[ApiKey, float]] = {}
         self._changes = 0
         listener.on("gateway_keys", lambda _: self.forget(), self.forget)

@@ -5,44 +5,36 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.api.keyring import new_api_key
-from gateway.ids import new_id
-from gateway.problems import not_found
+from gateway.api.keyring import new_key
+from gateway.problems import found, not_found
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_keys(call: Call) -> web.Response:
     """One page of API keys, without the keys."""
     async with call.services.database.as_caller(call.caller) as db:
         page = await accounts.list_api_keys(db, call.organization_id, call.cursor, call.query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create_key(call: Call) -> web.Response:
     """Make a key; this answer is the only one that shows it."""
     wanted: shapes.ApiKeyIn = call.body
-    key, prefix, digest = new_api_key(is_test=wanted.test)
-    key_id = new_id()
     async with call.services.database.as_caller(call.caller) as db:
-        await accounts.insert_api_key(
-            db, key_id, call.organization_id, wanted.name, prefix, digest, is_test=wanted.test
-        )
+        key_id, key = await new_key(db, call.organization_id, wanted.name, is_test=wanted.test)
         row = await accounts.get_api_key(db, call.organization_id, key_id)
-    if row is None:
-        raise not_found("API key")
-    return respond({**row, "key": key}, 201, {"Location": f"/v1/api-keys/{key_id}"})
+    shown = {**found("API key", row), "key": key}
+    return respond(shown, 201, {"Location": f"/v1/api-keys/{key_id}"})
 
 
 async def get_key(call: Call) -> web.Response:
     """One API key, without the key."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await accounts.get_api_key(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("API key")
-    return respond(row)
+    return respond(found("API key", row))
 
 
 async def revoke_key(call: Call) -> web.Response:
@@ -63,7 +55,6 @@ ENDPOINTS = [
         summary="API keys",
         query=PageQuery,
         answer=Listed[shapes.ApiKey],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -74,7 +65,6 @@ ENDPOINTS = [
         summary="Make an API key",
         body=shapes.ApiKeyIn,
         answer=shapes.NewApiKey,
-        problems=(400, 413, 422),
     ),
     Endpoint(
         method="GET",
@@ -83,7 +73,6 @@ ENDPOINTS = [
         admin=True,
         summary="One API key",
         answer=shapes.ApiKey,
-        problems=(404,),
     ),
     Endpoint(
         method="DELETE",
@@ -92,6 +81,5 @@ ENDPOINTS = [
         admin=True,
         summary="Revoke an API key",
         status=204,
-        problems=(404,),
     ),
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
@@ -11,22 +9,18 @@ from gateway.media.links import BadLinkError
 from gateway.media.serving import answer
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError
 from gateway.observability.logs import logger
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem, found, not_now
 from gateway.store import media
 from gateway.store.media import Media
 from gateway.web.services import SERVICES
 
 _log = logger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 async def get(call: Call) -> web.Response:
     """One file of a message, as the caller may see it."""
     async with call.services.database.as_caller(call.caller) as db:
-        file = await media.get(db, call.organization_id, call.id)
-    if file is None:
-        raise not_found("file")
+        file = found("file", await media.get(db, call.organization_id, call.id))
     return await respond(call.services.media_store, file, call.request, any_origin=False)
 
 
@@ -71,9 +65,7 @@ async def respond(
         ) from None
     except MediaStoreError as error:
         _log.error("the media store cannot be used", error=str(error))
-        raise Problem(
-            503, "The media store does not answer: try again.", headers={"Retry-After": "5"}
-        ) from None
+        raise not_now("The media store does not answer: try again.", 5) from None
 
 
 def add_routes(app: web.Application, start: str) -> None:
@@ -89,6 +81,6 @@ ENDPOINTS = [
         summary="One file of a message",
         is_file=True,
         headers=("Range",),
-        problems=(404, 409),
+        conflicts=True,
     ),
 ]

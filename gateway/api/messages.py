@@ -28,7 +28,7 @@ from gateway.api.sending import (
     respond_many,
     unanswered,
 )
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid
 from gateway.shapes import messages as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.shapes.shown import shown
@@ -36,7 +36,7 @@ from gateway.store import messages
 from gateway.store.errors import NOT_STORED
 from gateway.store.paging import MOST_BYTES
 from gateway.store.values import as_json_bytes
-from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond
+from gateway.web.http import MOST_ERRORS, TOO_MANY_ERRORS, parse_json, respond, respond_page
 
 _BATCH = 1000
 # So many of a batch are read before others have their turn.
@@ -69,10 +69,7 @@ async def _send(
     has_files = not isinstance(request, Malformed) and bool(request.attachments)
     if key and has_files and (known := await accepting.recall(call.caller, key)):
         return replay(known, 202)
-    results = await accepting.accept(call.caller, [request], key)
-    if isinstance(results, Replayed):
-        return replay(results, 202)
-    return accepted(results)
+    return accepted(await accepting.accept(call.caller, [request], key))
 
 
 async def send_batch(call: Call) -> web.Response:
@@ -123,20 +120,17 @@ async def get(call: Call) -> web.Response:
     """One message."""
     async with call.services.database.as_caller(call.caller) as db:
         row = await messages.get(db, call.organization_id, call.id)
-    if row is None:
-        raise not_found("message")
-    return respond(shown(row))
+    return respond(shown(found("message", row)))
 
 
 async def events(call: Call) -> web.Response:
     """What happened to one message."""
     async with call.services.database.as_caller(call.caller) as db:
-        if await messages.get(db, call.organization_id, call.id) is None:
-            raise not_found("message")
+        found("message", await messages.get(db, call.organization_id, call.id))
         page = await messages.events(
             db, call.organization_id, call.id, call.cursor, call.query.limit
         )
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def search(call: Call) -> web.Response:
@@ -147,7 +141,7 @@ async def search(call: Call) -> web.Response:
         page = await messages.search(
             db, call.organization_id, wanted, call.cursor, query.limit, most_bytes=MOST_BYTES
         )
-    return respond({"data": [shown(row) for row in page.rows], "next_cursor": page.next_cursor})
+    return respond_page(page, shown)
 
 
 async def cancel(call: Call) -> web.Response:
@@ -163,15 +157,12 @@ async def retry(call: Call) -> web.Response:
     if key and (known := await accepting.recall(caller, key)):
         return replay(known, 202)
     try:
-        results = await accepting.retry(caller, call.id, key)
+        return accepted(await accepting.retry(caller, call.id, key))
     except Problem:
         # The same request may have been quicker, and is what it was refused for.
         if key and (known := await accepting.recall(caller, key)):
             return replay(known, 202)
         raise
-    if isinstance(results, Replayed):
-        return replay(results, 202)
-    return accepted(results)
 
 
 def _items(body: Any) -> list[Any]:  # noqa: ANN401 - any JSON
@@ -208,19 +199,20 @@ def _item(item: object) -> shapes.SendRequest | Malformed[shapes.SendRequest]:
     return read_request(shapes.SendRequest, pydantic_core.to_json(item), item)
 
 
+SEND = Endpoint(
+    method="POST",
+    path="/v1/messages",
+    handler=send,
+    summary="Send a message",
+    status=202,
+    body=shapes.SendRequest,
+    answer=shapes.Message,
+    reads_body_itself=True,
+    headers=("Idempotency-Key",),
+    conflicts=True,
+)
 ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/v1/messages",
-        handler=send,
-        summary="Send a message",
-        status=202,
-        body=shapes.SendRequest,
-        answer=shapes.Message,
-        reads_body_itself=True,
-        headers=("Idempotency-Key",),
-        problems=(400, 409, 413, 422),
-    ),
+    SEND,
     Endpoint(
         method="POST",
         path="/v1/messages/batch",
@@ -231,7 +223,7 @@ ENDPOINTS = [
         answer=shapes.BatchAnswer,
         reads_body_itself=True,
         headers=("Idempotency-Key",),
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -241,7 +233,6 @@ ENDPOINTS = [
         body=shapes.SendRequest,
         answer=shapes.CheckAnswer,
         reads_body_itself=True,
-        problems=(400, 413),
     ),
     Endpoint(
         method="GET",
@@ -250,7 +241,6 @@ ENDPOINTS = [
         summary="Find messages",
         query=shapes.MessageQuery,
         answer=Listed[shapes.Message],
-        problems=(422,),
     ),
     Endpoint(
         method="GET",
@@ -258,7 +248,6 @@ ENDPOINTS = [
         handler=get,
         summary="One message",
         answer=shapes.Message,
-        problems=(404,),
     ),
     Endpoint(
         method="GET",
@@ -267,7 +256,6 @@ ENDPOINTS = [
         summary="What happened to a message",
         query=PageQuery,
         answer=Listed[shapes.Event],
-        problems=(404, 422),
     ),
     Endpoint(
         method="POST",
@@ -275,7 +263,7 @@ ENDPOINTS = [
         handler=cancel,
         summary="Cancel a pending message",
         answer=shapes.Message,
-        problems=(404, 409),
+        conflicts=True,
     ),
     Endpoint(
         method="POST",
@@ -285,6 +273,6 @@ ENDPOINTS = [
         summary="Send a failed message again",
         answer=shapes.Message,
         headers=("Idempotency-Key",),
-        problems=(404, 409, 422),
+        conflicts=True,
     ),
 ]

@@ -148,12 +148,7 @@ def _operation(
             "required": True,
             "content": {"application/json": {"schema": _ref(names[endpoint.body])}},
         }
-    statuses = {401, 403, 503, *endpoint.problems}
-    if 413 in statuses:
-        statuses.add(415)
-    if endpoint.method != "GET":
-        statuses.add(422)
-    operation["responses"] |= _problems(statuses, names)
+    operation["responses"] |= _problems(endpoint.refusals, names)
     return operation
 
 

@@ -8,14 +8,14 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import senders
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search_senders(call: Call) -> web.Response:
     """One page of senders."""
     query: shapes.SenderQuery = call.query
     page = await senders.search(call.services, call.caller, query.channel, call.cursor, query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create_sender(call: Call) -> web.Response:
@@ -49,7 +49,6 @@ ENDPOINTS = [
         summary="Senders",
         query=shapes.SenderQuery,
         answer=Listed[shapes.Sender],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -60,7 +59,7 @@ ENDPOINTS = [
         summary="Add a sender",
         body=shapes.SenderIn,
         answer=shapes.Sender,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -69,7 +68,6 @@ ENDPOINTS = [
         admin=True,
         summary="One sender",
         answer=shapes.Sender,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -79,7 +77,7 @@ ENDPOINTS = [
         summary="Change a sender",
         body=shapes.SenderPatch,
         answer=shapes.Sender,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="DELETE",
@@ -88,6 +86,5 @@ ENDPOINTS = [
         admin=True,
         summary="Delete a sender",
         status=204,
-        problems=(404,),
     ),
 ]

@@ -52,8 +52,10 @@ async def idempotency(
     )
 
 
-def accepted(results: Sequence[Result]) -> web.Response:
-    """202 with the one message; raises its `Problem`."""
+def accepted(results: Sequence[Result] | Replayed) -> web.Response:
+    """202 with the one message, or as it was answered before; raises its `Problem`."""
+    if isinstance(results, Replayed):
+        return replay(results, 202)
     shown = one(results)
     return respond(shown, 202, {"Location": f"/v1/messages/{shown['id']}"})
 

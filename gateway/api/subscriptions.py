@@ -8,13 +8,14 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.outside.posting import read
 from gateway.outside.public import ForbiddenAddress
-from gateway.problems import FieldError, Problem, changed_meanwhile, invalid, not_found
+from gateway.problems import FieldError, Problem, changed_meanwhile, found, invalid, not_found
 from gateway.shapes import subscriptions as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import subscriptions
+from gateway.store.database import Connection
 from gateway.store.values import Row
 from gateway.subscriptions.signing import FORMER_SECONDS, new_secret, with_secret
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 MOST = 20
 
@@ -23,7 +24,7 @@ async def search(call: Call) -> web.Response:
     """One page of subscriptions, without their secrets."""
     async with call.services.database.as_caller(call.caller) as db:
         page = await subscriptions.search(db, call.organization_id, call.cursor, call.query.limit)
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create(call: Call) -> web.Response:
@@ -47,7 +48,9 @@ async def create(call: Call) -> web.Response:
             raise Problem(
                 409, f"Your organization has {MOST} subscriptions, as many as it may: delete one."
             )
-        row = _found(await subscriptions.get(db, call.organization_id, subscription_id))
+        row = found(
+            "subscription", await subscriptions.get(db, call.organization_id, subscription_id)
+        )
     made = {**row, "secret": secret}
     return respond(made, 201, {"Location": f"/v1/subscriptions/{subscription_id}"})
 
@@ -55,7 +58,7 @@ async def create(call: Call) -> web.Response:
 async def get(call: Call) -> web.Response:
     """One subscription, without its secret."""
     async with call.services.database.as_caller(call.caller) as db:
-        return respond(_found(await subscriptions.get(db, call.organization_id, call.id)))
+        return respond(await _known(call, db))
 
 
 async def change(call: Call) -> web.Response:
@@ -76,7 +79,7 @@ async def change(call: Call) -> web.Response:
             events=None if wanted.events is None else sorted(set(wanted.events)),
             is_active=wanted.is_active,
         )
-        return respond(_found(await subscriptions.get(db, call.organization_id, call.id)))
+        return respond(await _known(call, db))
 
 
 async def delete(call: Call) -> web.Response:
@@ -91,12 +94,10 @@ async def _rotate(call: Call, secret: str) -> None:
     """Replace the secret. It is written as the caller, who cannot read the one before it."""
     services, organization_id = call.services, call.organization_id
     async with services.database.as_caller(call.caller) as db:
-        row = _found(await subscriptions.get(db, organization_id, call.id))
+        row = await _known(call, db)
     async with services.database.as_service(on_behalf=call.caller) as db:
         sealed = await subscriptions.credentials(db, organization_id, call.id)
-    if sealed is None:
-        raise not_found("subscription")
-    secrets = services.vault.open(organization_id, sealed)
+    secrets = services.vault.open(organization_id, found("subscription", sealed))
     is_new = secrets["secret"] != secret
     async with services.database.as_caller(call.caller) as db:
         is_replaced = await subscriptions.replace_credentials(
@@ -121,10 +122,8 @@ def _check(call: Call, url: str) -> None:
         raise invalid([FieldError("url", f"cannot be told of events: {error}")]) from None
 
 
-def _found(row: Row | None) -> Row:
-    if row is None:
-        raise not_found("subscription")
-    return row
+async def _known(call: Call, db: Connection) -> Row:
+    return found("subscription", await subscriptions.get(db, call.organization_id, call.id))
 
 
 _ONE = "/v1/subscriptions/{id}"
@@ -137,7 +136,6 @@ ENDPOINTS = [
         summary="Who is told of events",
         query=PageQuery,
         answer=Listed[shapes.Subscription],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -148,7 +146,7 @@ ENDPOINTS = [
         summary="Tell a service of events",
         body=shapes.SubscriptionIn,
         answer=shapes.NewSubscription,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -157,7 +155,6 @@ ENDPOINTS = [
         keys_or_admin=True,
         summary="One subscription",
         answer=shapes.Subscription,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -167,7 +164,7 @@ ENDPOINTS = [
         summary="Change a subscription",
         body=shapes.SubscriptionPatch,
         answer=shapes.Subscription,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="DELETE",
@@ -176,6 +173,5 @@ ENDPOINTS = [
         keys_or_admin=True,
         status=204,
         summary="Tell a service nothing more",
-        problems=(404,),
     ),
 ]

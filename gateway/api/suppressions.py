@@ -8,7 +8,7 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import suppressions
 from gateway.shapes import suppressions as shapes
 from gateway.shapes.base import Listed
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search(call: Call) -> web.Response:
@@ -23,7 +23,7 @@ async def search(call: Call) -> web.Response:
         cursor=call.cursor,
         limit=query.limit,
     )
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def add(call: Call) -> web.Response:
@@ -51,7 +51,6 @@ ENDPOINTS = [
         summary="Addresses that must not be written to",
         query=shapes.SuppressionQuery,
         answer=Listed[shapes.Suppression],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -61,7 +60,7 @@ ENDPOINTS = [
         summary="Write to an address no more",
         body=shapes.SuppressionIn,
         answer=shapes.Suppression,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -69,7 +68,6 @@ ENDPOINTS = [
         handler=get,
         summary="One suppression with its evidence",
         answer=shapes.Suppression,
-        problems=(404,),
     ),
     Endpoint(
         method="DELETE",
@@ -77,6 +75,5 @@ ENDPOINTS = [
         handler=remove,
         status=204,
         summary="Lift a suppression",
-        problems=(403, 404),
     ),
 ]

@@ -8,7 +8,7 @@ from gateway.api.endpoint import Call, Endpoint
 from gateway.manage import templates
 from gateway.shapes import templates as shapes
 from gateway.shapes.base import Listed
-from gateway.web.http import respond
+from gateway.web.http import respond, respond_page
 
 
 async def search(call: Call) -> web.Response:
@@ -23,7 +23,7 @@ async def search(call: Call) -> web.Response:
         cursor=call.cursor,
         limit=query.limit,
     )
-    return respond({"data": page.rows, "next_cursor": page.next_cursor})
+    return respond_page(page)
 
 
 async def create(call: Call) -> web.Response:
@@ -51,10 +51,7 @@ async def delete(call: Call) -> web.Response:
 async def render(call: Call) -> web.Response:
     """Render a template with variables; nothing is stored."""
     row = await templates.get(call.services, call.caller, call.id)
-    template = templates.as_template(row)
-    return respond(
-        await templates.render(call.services, call.caller, template, call.body.variables)
-    )
+    return respond(await templates.render(call.services, call.caller, row, call.body.variables))
 
 
 ENDPOINTS = [
@@ -65,7 +62,6 @@ ENDPOINTS = [
         summary="Find templates",
         query=shapes.TemplateQuery,
         answer=Listed[shapes.Template],
-        problems=(422,),
     ),
     Endpoint(
         method="POST",
@@ -75,7 +71,7 @@ ENDPOINTS = [
         status=201,
         body=shapes.TemplateIn,
         answer=shapes.Template,
-        problems=(400, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="GET",
@@ -83,7 +79,6 @@ ENDPOINTS = [
         handler=get,
         summary="One template",
         answer=shapes.Template,
-        problems=(404,),
     ),
     Endpoint(
         method="PATCH",
@@ -92,7 +87,7 @@ ENDPOINTS = [
         summary="Change a template",
         body=shapes.TemplatePatch,
         answer=shapes.Template,
-        problems=(400, 404, 409, 413, 422),
+        conflicts=True,
     ),
     Endpoint(
         method="DELETE",
@@ -100,7 +95,6 @@ ENDPOINTS = [
         handler=delete,
         summary="Delete a template",
         status=204,
-        problems=(404,),
     ),
     Endpoint(
         method="POST",
@@ -109,6 +103,5 @@ ENDPOINTS = [
         summary="Render a template",
         body=shapes.RenderRequest,
         answer=shapes.RenderAnswer,
-        problems=(400, 404, 413, 422),
     ),
 ]

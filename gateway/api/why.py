@@ -7,7 +7,7 @@ from dataclasses import asdict
 from aiohttp import web
 
 from gateway.api.endpoint import Call, Endpoint
-from gateway.problems import not_found
+from gateway.problems import found
 from gateway.shapes import why as shapes
 from gateway.store import why as stored
 from gateway.web.http import respond
@@ -17,9 +17,7 @@ from gateway.why import explain
 async def why(call: Call) -> web.Response:
     """What became of one message and what to do, in plain words."""
     async with call.services.database.as_caller(call.caller) as db:
-        story = await stored.story(db, call.organization_id, call.id)
-    if story is None:
-        raise not_found("message")
+        story = found("message", await stored.story(db, call.organization_id, call.id))
     return respond(asdict(explain(story)))
 
 
@@ -30,6 +28,5 @@ ENDPOINTS = [
         handler=why,
         summary="What became of a message and what to do, in plain words",
         answer=shapes.Explanation,
-        problems=(404,),
     ),
 ]

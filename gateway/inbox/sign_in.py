@@ -13,7 +13,7 @@ from gateway.inbox import attempts, session
 from gateway.inbox.forms import Fields, Findings
 from gateway.inbox.visit import Visit
 from gateway.observability.logs import logger
-from gateway.problems import Problem
+from gateway.problems import Problem, not_now
 from gateway.store import sessions
 
 _log = logger(__name__)
@@ -166,7 +166,7 @@ async def _ask_supabase(visit: Visit, email: str, password: str) -> str:
     Raises `Problem` 401, and 503 where Supabase does not answer.
     """
     settings = visit.services.settings
-    away = Problem(503, "Supabase does not answer: try again.", headers={"Retry-After": "5"})
+    away = not_now("Supabase does not answer: try again.", 5)
     if not settings.supabase_url or not settings.supabase_anon_key:
         raise Problem(404, "This gateway has no sign-in with a password.")
     try:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from gateway.live.events import Render, live_event
-from gateway.live.subscription import Missed, Subscription
+from gateway.live.watcher import Missed, Watcher
 from gateway.observability.logs import logger
 from gateway.store.errors import DatabaseAwayError
 from gateway.store.live import Told
@@ -29,7 +29,7 @@ ReadAgain = Callable[[Position, Snapshot, bool], Awaitable[Told]]
 
 
 class Feed:
-    """Reads when it is woken, and pushes to its subscribers."""
+    """Reads when it is woken, and pushes to its watchers."""
 
     def __init__(self, read: Read, read_again: ReadAgain, render: Render, patience: float) -> None:
         self._read = read
@@ -42,7 +42,7 @@ class Feed:
         self._asked = self._done = 0
         self._progress = asyncio.Condition()
         self.users = 0
-        self.subscribers: set[Subscription] = set()
+        self.watchers: set[Watcher] = set()
         self.places = asyncio.Semaphore(_HOLDING)
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._over)
@@ -85,8 +85,8 @@ class Feed:
     def _over(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a feed of events ended", exc_info=task.exception())
-        for subscriber in self.subscribers:
-            subscriber.end("the server made a mistake")
+        for watcher in self.watchers:
+            watcher.end("the server made a mistake")
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -103,8 +103,8 @@ class Feed:
                 continue
             self._position, self._is_amid = told.position, told.is_more
             events = [live_event(each, self._render) for each in told.events]
-            for subscriber in self.subscribers:
-                subscriber.push(events, told.position)
+            for watcher in self.watchers:
+                watcher.push(events, told.position)
             if told.is_more:
                 self._wake.set()
                 continue

@@ -10,9 +10,9 @@ from uuid import UUID
 from channels.lines import Places
 from gateway.live.events import Render
 from gateway.live.feed import Feed, Read, ReadAgain
-from gateway.live.subscription import Missed, Subscription
+from gateway.live.watcher import Missed, Watcher
 from gateway.observability.logs import logger
-from gateway.problems import Problem
+from gateway.problems import Problem, not_now
 from gateway.store import live
 from gateway.store.callers import still_known
 from gateway.store.database import ApiKey, Caller, Database
@@ -44,7 +44,7 @@ _DEAF, _LISTENING = 1.0, 5.0
 
 
 class Live:
-    """Subscriptions of this process; `run` serves them until it is cancelled.
+    """Watchers of this process; `run` serves them until it is cancelled.
 
     There are at most `streams`, `streams_of_one` of one organization; each waits `patience` seconds
     for the database. What the `listener` hears wakes them.
@@ -76,14 +76,14 @@ class Live:
         self._readers_again = Places(_READERS_AGAIN, room=streams)
 
     @asynccontextmanager
-    async def subscribe(
+    async def watch(
         self,
         caller: Caller,
         after: Position | None = None,
         *,
         expires_at: float | None = None,
         is_brief: bool = False,
-    ) -> AsyncIterator[Subscription]:
+    ) -> AsyncIterator[Watcher]:
         """Events of the caller's organization, from now on or after a place.
 
         `expires_at` (seconds since 1970) ends it. `is_brief`: what was missed is not read whole,
@@ -91,7 +91,7 @@ class Live:
         many, or the process is about to stop, and `DatabaseAwayError`.
         """
         feed = self._admit(caller.organization_id)
-        subscription: Subscription | None = None
+        watcher: Watcher | None = None
         try:
             # Read first: then a place that somebody else's feed gave is not in front of ours.
             here = await feed.here()
@@ -99,30 +99,30 @@ class Live:
             async def missed(place: Position) -> Missed:
                 return await feed.missed(place, here.snapshot, is_brief=is_brief)
 
-            subscription = Subscription(
+            watcher = Watcher(
                 caller,
                 after or here,
                 expires_at=expires_at,
                 missed=missed if after else None,
                 places=None if is_brief else feed.places,
             )
-            feed.subscribers.add(subscription)
-            yield subscription
+            feed.watchers.add(watcher)
+            yield watcher
         finally:
-            self._leave(caller.organization_id, feed, subscription)
+            self._leave(caller.organization_id, feed, watcher)
 
     def stop(self) -> None:
         """End every stream and admit none."""
         self._stopping = True
         for feed in self._feeds.values():
-            for subscription in feed.subscribers:
-                subscription.end("the server is about to stop")
+            for watcher in feed.watchers:
+                watcher.end("the server is about to stop")
 
     async def run(self) -> None:
         """Wake the feeds, and look after those who read."""
         async with asyncio.TaskGroup() as group:
-            for task in (self._look, self._check):
-                group.create_task(task())
+            group.create_task(self._look())
+            group.create_task(self._check())
 
     def _admit(self, organization_id: UUID) -> Feed:
         feed = self._feeds.get(organization_id)
@@ -144,12 +144,12 @@ class Live:
         feed.users += 1
         return feed
 
-    def _leave(self, organization_id: UUID, feed: Feed, subscription: Subscription | None) -> None:
+    def _leave(self, organization_id: UUID, feed: Feed, watcher: Watcher | None) -> None:
         self._count -= 1
         feed.users -= 1
-        if subscription is not None:
-            feed.subscribers.discard(subscription)
-            subscription.let_go()
+        if watcher is not None:
+            feed.watchers.discard(watcher)
+            watcher.let_go()
         if not feed.users:
             feed.close()
             if self._feeds.get(organization_id) is feed:  # and no other has taken its place
@@ -214,7 +214,7 @@ class Live:
 
     async def check(self) -> None:
         """End the streams of those who may read no more."""
-        streams = [each for feed in self._feeds.values() for each in feed.subscribers]
+        streams = [each for feed in self._feeds.values() for each in feed.watchers]
         callers = {each.caller for each in streams}
         if not callers:
             return
@@ -230,4 +230,4 @@ class Live:
 
 
 def _busy(detail: str) -> Problem:
-    return Problem(503, detail, headers={"Retry-After": "5"})
+    return not_now(detail, 5)

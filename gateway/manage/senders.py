@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from gateway import registry
-from gateway.batching import once_more
+from gateway.again import in_steps, once_more
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes.accounts import SenderIn, SenderPatch
 from gateway.store import accounts, upkeep
 from gateway.store.database import Caller
@@ -43,24 +42,19 @@ async def delete_account(
     then stays so.
     """
     async with services.database.as_caller(caller) as db:
-        if await accounts.get_account(db, caller.organization_id, account_id) is None:
-            raise not_found("account")
+        found("account", await accounts.get_account(db, caller.organization_id, account_id))
+
     # By itself the account would take what came along in one statement, which may take longer than
     # a statement may.
-    ends = time.monotonic() + seconds
-    while True:
+    async def forget() -> bool | None:
         async with services.database.as_service(on_behalf=caller) as db:
             count = await accounts.forget_what_came(
                 db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
             )
-        if count < upkeep.FORGET_AT_ONCE:
-            break
-        if time.monotonic() > ends:
-            raise Problem(
-                503,
-                "More came in for this account than can be deleted at once: try again.",
-                headers={"Retry-After": "1"},
-            )
+        return True if count < upkeep.FORGET_AT_ONCE else None
+
+    if await in_steps(forget, seconds) is None:
+        raise not_now("More came in for this account than can be deleted at once: try again.")
     if not await once_more(lambda: _delete(services, caller, account_id), (RolledBackError,)):
         raise not_found("account")
 
@@ -99,13 +93,13 @@ async def _create(services: Services, caller: Caller, wanted: SenderIn) -> Row:
         raise invalid([FieldError(*problem) for problem in error.problems]) from None
     except ConflictError as conflict:
         raise _refused(conflict) from None
-    return _found(row)
+    return found("sender", row)
 
 
 async def get(services: Services, caller: Caller, sender_id: UUID) -> Row:
     """One sender."""
     async with services.database.as_caller(caller) as db:
-        return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+        return found("sender", await accounts.get_sender(db, caller.organization_id, sender_id))
 
 
 async def change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
@@ -116,18 +110,18 @@ async def change(services: Services, caller: Caller, sender_id: UUID, wanted: Se
 async def _change(services: Services, caller: Caller, sender_id: UUID, wanted: SenderPatch) -> Row:
     try:
         async with services.database.as_caller(caller) as db:
-            row = _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+            row = await accounts.get_sender(db, caller.organization_id, sender_id)
             await accounts.update_sender(
                 db,
                 caller.organization_id,
                 sender_id,
-                row["channel"],
+                found("sender", row)["channel"],
                 is_default=wanted.is_default,
                 is_active=wanted.is_active,
                 rate=wanted.rate,
                 set_rate="rate" in wanted.model_fields_set,
             )
-            return _found(await accounts.get_sender(db, caller.organization_id, sender_id))
+            return found("sender", await accounts.get_sender(db, caller.organization_id, sender_id))
     except ConflictError as conflict:
         raise _refused(conflict) from None
 
@@ -145,9 +139,3 @@ def _refused(conflict: ConflictError) -> Problem:
     if "default" in conflict.constraint:
         return Problem(409, "Another default was just set for this channel: try again.")
     return Problem(409, "Your organization has this sender already.")
-
-
-def _found(row: Row | None) -> Row:
-    if row is None:
-        raise not_found("sender")
-    return row

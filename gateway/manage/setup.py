@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from channels import phone
 from channels.model import Channel
 from gateway import addresses, links, registry
-from gateway.api.keyring import new_api_key
+from gateway.api.keyring import new_key
 from gateway.ids import new_id
 from gateway.sign_in_mail import LINK_SECONDS
 from gateway.store import accounts, sessions
@@ -113,16 +113,11 @@ async def create_key(
 ) -> NewKey:
     """A new API key of an organization."""
     _check_name(name, "A key")
-    key, prefix, digest = new_api_key(is_test=is_test)
-    key_id = new_id()
     try:
         async with database.as_service() as db:
-            await accounts.insert_api_key(
-                db, key_id, organization_id, name, prefix, digest, is_test=is_test
-            )
+            return NewKey(*await new_key(db, organization_id, name, is_test=is_test))
     except ConflictError:
         raise SetupError(f"There is no organization {organization_id}.") from None
-    return NewKey(key_id, key)
 
 
 async def add_account(

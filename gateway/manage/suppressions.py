@@ -9,7 +9,7 @@ from channels.model import Channel
 from gateway import addresses
 from gateway.consent import inheriting
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid
 from gateway.shapes.suppressions import SuppressionIn
 from gateway.store import contacts, suppressions
 from gateway.store.database import ApiKey, Caller, Staff
@@ -69,9 +69,7 @@ async def get(services: Services, caller: Caller, suppression_id: UUID) -> Row:
     """One suppression, with its evidence."""
     async with services.database.as_caller(caller) as db:
         row = await suppressions.get(db, caller.organization_id, suppression_id)
-    if row is None:
-        raise not_found("suppression")
-    return row
+    return found("suppression", row)
 
 
 def is_their_word(reason: str) -> bool:

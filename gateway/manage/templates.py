@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from channels import email, sms
+from channels import email
 from channels.model import Channel
 from channels.rendering import sandbox
 from channels.rendering.renderer import Renderer, RendererBusy, RenderError
 from channels.text import is_control
-from gateway.accept.compose import ComposeError, Template, compose_template
+from gateway.accept.compose import ComposeError, compose_template, template_of
 from gateway.accept.drafting import RENDERING_SECONDS
-from gateway.accept.preview import shown
+from gateway.accept.preview import rendered
+from gateway.again import in_steps
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, invalid, not_found
+from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
 from gateway.shapes import options
 from gateway.shapes.templates import TemplateIn, TemplatePatch
 from gateway.store import templates
@@ -137,55 +137,36 @@ async def delete(
     have by then stay so.
     """
     await get(services, caller, template_id)
+
     # Of few messages all let go with the statement that deletes it, or none where that is refused.
     # It has time for some ten thousand: each is in ten indexes anew.
-    ends = time.monotonic() + seconds
-    while True:
+    async def let_go() -> bool | None:
         async with services.database.as_caller(caller) as db:
             if not await templates.made(db, caller.organization_id, template_id, few):
-                break
+                return True
         async with services.database.as_service(on_behalf=caller) as db:
-            if not await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE):
-                break
-        if time.monotonic() > ends:
-            raise Problem(
-                503,
-                "More messages were made from it than can be changed at once: try again.",
-                headers={"Retry-After": "1"},
-            )
+            gone = await templates.let_go(db, caller.organization_id, template_id, _AT_ONCE)
+        return None if gone else True
+
+    if await in_steps(let_go, seconds) is None:
+        raise not_now("More messages were made from it than can be changed at once: try again.")
     async with services.database.as_caller(caller) as db:
         if not await templates.delete(db, caller.organization_id, template_id):
             raise not_found("template")
 
 
 async def render(
-    services: Services, caller: Caller, template: Template, values: Mapping[str, Any]
+    services: Services, caller: Caller, row: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Row:
     """What a template becomes with these variables, and for SMS what that costs."""
+    template = template_of(Channel(row["type"]), row)
     if errors := options.check(template.channel, template.options):
         raise invalid(errors)  # another program may have stored them
     try:
         content = await compose_template(_renderer(services, caller), template, values)
     except ComposeError as error:
         raise invalid(error.errors) from None
-    measured = sms.measure(content.body) if template.channel is Channel.SMS else None
-    return {
-        "parts": shown(content),
-        "encoding": measured.encoding if measured else None,
-        "segments": measured.segments if measured else None,
-        "forced_by": measured.forced_by if measured else None,
-    }
-
-
-def as_template(row: Mapping[str, Any]) -> Template:
-    """A stored template as it is rendered."""
-    return Template(
-        id=row["id"],
-        channel=Channel(row["type"]),
-        subject=row["subject"],
-        source=row["content"],
-        options=options.as_object(row["options"]),
-    )
+    return rendered(template.channel, content)
 
 
 async def variables(
@@ -218,7 +199,7 @@ async def variables(
         try:
             used |= set((await renderer.analyse(source, html=html)).variables)
         except RendererBusy as busy:
-            raise Problem(503, str(busy), headers={"Retry-After": "1"}) from None
+            raise not_now(str(busy)) from None
         except RenderError as error:
             errors.append(FieldError(name, str(error)))
     if errors:
@@ -254,9 +235,7 @@ def _taken(name: str, channel: str) -> Problem:
 
 
 def _found(row: Row | None) -> Row:
-    if row is None:
-        raise not_found("template")
-    return _shown(row)
+    return _shown(found("template", row))
 
 
 def _shown(row: Row) -> Row:

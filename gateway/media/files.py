@@ -14,7 +14,7 @@ from channels.model import Attachment
 from gateway.media import kinds
 from gateway.media.links import MediaLinks, media_id_of
 from gateway.media.store import MediaStore, MediaStoreError, MissingFileError, storage_key
-from gateway.outside.download import Downloader, DownloadLater, DownloadRefused, File
+from gateway.outside.download import Downloader, DownloadLater, DownloadRefused
 from gateway.store import media
 from gateway.store.database import Database
 from gateway.store.media import Media, NewMedia
@@ -115,10 +115,6 @@ class Files:
             for one in stored
         )
 
-    async def fetch_url(self, url: str, *, max_bytes: int = MAX_BYTES) -> File:
-        """A file that somebody else keeps, fetched as anybody; raises a `DownloadError`."""
-        return await self._downloader.get(url, max_bytes=max_bytes, limits=LIMITS)
-
     async def certificate(self, url: str) -> bytes:
         """A certificate that a provider publishes; raises a `DownloadError`."""
         file = await self._downloader.get(
@@ -146,7 +142,8 @@ class Files:
                 raise MissingFileError("a file was never stored")
             content = await self._store.get(kept.storage_key)
             return replace(_described(attachment, kept), content=content)
-        file = await self.fetch_url(attachment.url, max_bytes=max(left, 1))
+        # Somebody else keeps it: it is fetched as anybody.
+        file = await self._downloader.get(attachment.url, max_bytes=max(left, 1), limits=LIMITS)
         named = attachment.filename or file.filename or _last_of(file.url)
         said = attachment.content_type or file.content_type
         return replace(

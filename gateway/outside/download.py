@@ -13,7 +13,6 @@ import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 import aiohttp
@@ -97,12 +96,7 @@ class Downloader:
         self._named = _session(aiohttp.TCPConnector(limit_per_host=8))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._public.close()
         await self._named.close()
         await self._names.close()
@@ -113,31 +107,27 @@ class Downloader:
         *,
         max_bytes: int,
         limits: Limits,
-        headers: Mapping[str, str] | None = None,
         authorize: Authorize | None = None,
         may_pass: MayPass | None = None,
         allowed_origin: str | None = None,
     ) -> File:
         """The file at a URL; raises a `DownloadError`.
 
-        `headers` go only to the URL's own origin; `authorize` gives more for each URL on the way,
-        and where it gives any, `may_pass` tells of a 4xx answer whether that is a `DownloadLater`.
-        `allowed_origin` (a URL) may be called whatever its address is, also by a redirect within
-        it. `limits.total` seconds are for all redirects together.
+        `authorize` gives headers for each URL on the way, and where it gives any, `may_pass` tells
+        of a 4xx answer whether that is a `DownloadLater`. `allowed_origin` (a URL) may be called
+        whatever its address is, also by a redirect within it. `limits.total` seconds are for all
+        redirects together.
         """
         try:
             async with asyncio.timeout(limits.total):
                 where, trusted = _read(url), origin(allowed_origin)
-                first = where.origin()
-                is_named = trusted is not None and first == trusted
+                is_named = where.origin() == trusted
                 for _ in range(MOST_REDIRECTS + 1):
-                    given = dict(headers or {}) if where.origin() == first else {}
-                    known = authorize(str(where)) if authorize else {}
-                    given |= known
+                    given = authorize(str(where)) if authorize else {}
                     named = is_named and where.origin() == trusted
                     if not named:
                         check_url(where)
-                    asks = may_pass if known else None
+                    asks = may_pass if given else None
                     found = await self._get(where, given, max_bytes, limits, asks, named=named)
                     if isinstance(found, File):
                         return found

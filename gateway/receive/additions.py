@@ -12,7 +12,7 @@ from gateway.consent import early
 from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import incoming
-from gateway.receive.arriving import KeptFiles
+from gateway.receive.incoming import KeptFiles
 from gateway.receive.reporting import Told
 from gateway.store import media, messages, reports
 from gateway.store.database import PLANNED_AS_EVER, Connection

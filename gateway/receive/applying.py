@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -14,14 +14,15 @@ from gateway.consent import recording
 from gateway.ids import derived_id
 from gateway.media.files import Files
 from gateway.receive import additions, incoming, reporting
-from gateway.receive.arriving import Arrived, Arriving, KeptFiles
+from gateway.receive.arriving import Arriving
+from gateway.receive.incoming import Arrived, KeptFiles
 from gateway.receive.reporting import Received, Told
 from gateway.store import kept_reports, media, reports
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection
 from gateway.store.media import NewErrand
 from gateway.store.reports import Advance
-from webhooks.model import Addition, ConsentChange, Fetch, Renamed, WebhookEvent
+from webhooks.model import Addition, ConsentChange, Fetch, Inbound, Renamed, WebhookEvent
 
 E = TypeVar("E", bound=WebhookEvent)
 
@@ -106,6 +107,19 @@ class Applying:
             await kept_reports.keep_unmatched(db, [incoming.kept_addition(account, addition)])
             return []
         return await additions.add(db, account, addition, about, self.keep)
+
+    async def arrived(
+        self, account: Account, inbound: Mapping[UUID, Inbound], at: datetime | None = None
+    ) -> list[Arrived]:
+        """Messages by the ids that they are stored under, with their files, which are kept.
+
+        `at` is when they came, where that is long ago.
+        """
+        arrived = []
+        for own_id, message in inbound.items():
+            files = await self.keep(account, own_id, "", message.attachments)
+            arrived.append(Arrived(account, own_id, message, files, at))
+        return arrived
 
     async def keep(
         self, account: Account, about: UUID, part: str, given: Sequence[Attachment]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from uuid import UUID
 
 from channels import email, phone
-from channels.model import Account, Attachment
 from gateway import links, placing
 from gateway.batching import Batching
 from gateway.consent import inheriting
@@ -17,41 +15,18 @@ from gateway.held import ANSWER_SECONDS, Around, Wait
 from gateway.observability.logs import info_each, logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reporting, writers
+from gateway.receive.incoming import Arrived
 from gateway.receive.reporting import Received, Reporting
 from gateway.store import contacts, conversations, media, messages, requests, suppressions
 from gateway.store.conversations import Placed
 from gateway.store.database import Connection, Database
-from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
-from gateway.store.media import NewMedia
+from gateway.store.errors import OF_ITS_ROWS, UNDONE
 from gateway.store.suppressions import Answered, Person
 from gateway.vault import Vault
-from webhooks.model import Inbound
 
 _log = logger(__name__)
 
 _MOST = 100
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFiles:
-    """The files of one message: as it shows them, and as they are kept or to be fetched."""
-
-    shown: list[Attachment] = field(default_factory=list)
-    media: list[NewMedia] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """An inbound message under the id that it is stored under, and where it came in.
-
-    `at` is when, where that is long ago.
-    """
-
-    account: Account
-    id: UUID
-    message: Inbound
-    files: KeptFiles
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +52,6 @@ class Arriving:
         self._around = Around()
         self._batching = Batching(
             self._store,
-            shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda brought: brought[0].account.organization_id,
@@ -138,14 +112,7 @@ class Arriving:
         """Store messages of one organization, each id once, in their order."""
         if not arrived:
             return Kept([], {})
-        senders = {each.message.from_address for each in arrived}
-        found = await contacts.by_address(
-            db,
-            organization_id,
-            [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
-            [each for address in senders if "@" in address for each in email.spellings(address)],
-        )
-        known = writers.owners(found)
+        known = await _owners(db, organization_id, arrived)
         answered = await self._answered(db, organization_id, arrived)
         places = [
             writers.place(each.id, each.message, known, answered.get(n))
@@ -160,15 +127,7 @@ class Arriving:
             ],
         )
         rows = [
-            incoming.inbound_row(
-                each.account,
-                each.id,
-                each.message,
-                each.files.shown,
-                known,
-                answered.get(n),
-                each.at,
-            )
+            incoming.inbound_row(each, known, answered.get(n))
             | {"conversation_id": where[n].conversation_id}
             for n, each in enumerate(arrived)
         ]
@@ -217,6 +176,19 @@ class Arriving:
             for known in reversed(candidates)
             if known.id == tokens.get(n) or writers.is_theirs(arrived[n].message, known)
         }
+
+
+async def _owners(
+    db: Connection, organization_id: UUID, arrived: Sequence[Arrived]
+) -> writers.Owners:
+    senders = {each.message.from_address for each in arrived}
+    found = await contacts.by_address(
+        db,
+        organization_id,
+        [tail for address in senders if "@" not in address and (tail := phone.tail(address))],
+        [each for address in senders if "@" in address for each in email.spellings(address)],
+    )
+    return writers.owners(found)
 
 
 def _line(arrived: Arrived) -> dict[str, str]:

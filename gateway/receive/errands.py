@@ -31,7 +31,7 @@ from webhooks.model import Unreadable, WebhookRequest
 
 _log = logger(__name__)
 
-Received = Callable[[Account, WebhookRequest], Awaitable[None]]
+Fetched = Callable[[Account, WebhookRequest], Awaitable[None]]
 
 CONCURRENCY = 5
 # How many of these one organization, and one account, may take: a slow account leaves a lane to the
@@ -66,7 +66,7 @@ class Patience:
 
 
 class Errands:
-    """Does what is due; `received` takes the answers that are read like webhooks."""
+    """Does what is due; `fetched` takes the answers that are read like webhooks."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Errands:
         store: MediaStore,
         links: MediaLinks,
         downloader: Downloader,
-        received: Received,
+        fetched: Fetched,
         *,
         api_urls: Mapping[str, str | None],
         patience: Patience | None = None,
@@ -84,7 +84,7 @@ class Errands:
         self._database = database
         self._store = store
         self._links = links
-        self._received = received
+        self._fetched = fetched
         self._patience = patience or Patience()
         self._fetching = Fetching(
             vault,
@@ -121,30 +121,29 @@ class Errands:
         """
         async with self._claiming:  # so that each lane sees whom the others work for
             async with self._database.as_service() as db:
-                due = await media.claim_errands(
+                errand = await media.claim_errand(
                     db,
-                    1,
                     self._patience.lease,
                     self._held,
                     of_account=_OF_ACCOUNT,
                     of_organization=_OF_ORGANIZATION,
                 )
-            self._held += [one.holder for one in due]
-            if not due:
+            if errand is None:
                 # The other lanes wait for the lock: while nothing is due, one look serves them all.
                 await asyncio.sleep(rest)
                 return False
+            self._held.append(errand.holder)
         try:
-            await self._run(due[0])
+            await self._run(errand)
         except asyncio.CancelledError:
             # The worker stops: give the errand back, so that another need not wait for the end of
             # the lease. If the database is down it has to.
             with suppress(DatabaseAwayError):
                 async with self._database.as_service() as db:
-                    await media.give_back_errand(db, due[0])
+                    await media.give_back_errand(db, errand)
             raise
         finally:
-            self._held.remove(due[0].holder)
+            self._held.remove(errand.holder)
         return True
 
     async def _run(self, errand: Errand) -> None:
@@ -173,7 +172,7 @@ class Errands:
                 return
             file = await self._fetching.answer(account, errand.url)
             if errand.kind == "parse":
-                await self._received(account, _as_request(errand, file))
+                await self._fetched(account, _as_request(errand, file))
             await self._finish(errand)
         except DownloadLater as error:
             await self._again(errand, error.message, error.retry_after)
@@ -246,7 +245,7 @@ class Errands:
             method="GET", url=errand.url, event="unfetched", headers={}, body=b""
         )
         try:
-            await self._received(self._fetching.account(errand), request)
+            await self._fetched(self._fetching.account(errand), request)
         except DatabaseAwayError:
             raise
         except Exception:  # noqa: BLE001 - it is given up all the same

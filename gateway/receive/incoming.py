@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -13,12 +14,35 @@ from gateway.ids import derived_id
 from gateway.media.files import as_rows
 from gateway.receive import writers
 from gateway.reported import believed, report_name
+from gateway.store.media import NewMedia
 from gateway.store.reports import Event, event_id, report_id
 from gateway.store.suppressions import Answered
 from gateway.store.values import Row
 from webhooks.model import Addition, ConsentChange, Inbound, StatusReport
 
 _ADDITION = "addition"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """The files of one message: as it shows them, and as they are kept or to be fetched."""
+
+    shown: list[Attachment] = field(default_factory=list)
+    media: list[NewMedia] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An inbound message under the id that it is stored under, and where it came in.
+
+    `at` is when, where that is long ago.
+    """
+
+    account: Account
+    id: UUID
+    message: Inbound
+    files: KeptFiles
+    at: datetime | None = None
 
 
 def by_id(account: Account, inbound: Sequence[Inbound]) -> dict[UUID, Inbound]:
@@ -133,20 +157,13 @@ def read_addition(event: Event) -> Addition | None:
     )
 
 
-def inbound_row(
-    account: Account,
-    own_id: UUID,
-    message: Inbound,
-    files: Sequence[Attachment],
-    known: writers.Owners,
-    answered: Answered | None,
-    at: datetime | None = None,
-) -> Row:
+def inbound_row(arrived: Arrived, known: writers.Owners, answered: Answered | None) -> Row:
     """An inbound message as it is stored under its id, with the contact who wrote it.
 
     `known` are leads and clients by their addresses; where nobody has its own, the message that it
-    answers tells who it was. `at` is when it came, if not now.
+    answers tells who it was.
     """
+    message, files = arrived.message, arrived.files.shown
     contact = writers.owner(message, known)
     if answered is not None and not any(contact.values()):
         contact = {"lead": answered.lead_id, "client": answered.client_id}
@@ -158,7 +175,7 @@ def inbound_row(
     if answered is not None:
         metadata["reply_to"] = str(answered.id)
     return {
-        "id": own_id,
+        "id": arrived.id,
         "channel": message.channel,
         "from_address": message.from_address,
         "to_address": message.to_address,
@@ -171,9 +188,9 @@ def inbound_row(
         "external_id": message.external_id,
         "metadata": metadata,
         "occurred_at": _by_now(message.occurred_at),
-        "event_id": event_id(own_id, "received"),
-        "source": account.provider,
-        "arrived_at": at,
+        "event_id": event_id(arrived.id, "received"),
+        "source": arrived.account.provider,
+        "arrived_at": arrived.at,
     }
 
 

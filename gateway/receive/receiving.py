@@ -16,7 +16,7 @@ from uuid import UUID
 
 from channels.model import Account, Channel
 from gateway import placing
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.held import Around, Wait
 from gateway.lately import Lately
 from gateway.media.files import Files
@@ -24,8 +24,9 @@ from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import incoming, reading
 from gateway.receive.applying import Applying, events_of
-from gateway.receive.arriving import Arrived, Arriving
+from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
+from gateway.receive.incoming import Arrived
 from gateway.receive.raw_requests import raw_request
 from gateway.receive.recipients import Recipients
 from gateway.receive.reporting import Received, Reporting
@@ -89,7 +90,7 @@ class Receiving:
         await self._recipients.close()
 
     async def receive(
-        self, account: Account, request: WebhookRequest, accounts: HookAccounts | None = None
+        self, account: Account, request: WebhookRequest, accounts: HookAccounts
     ) -> Reply:
         """Verify, parse and store one request; returns the answer that its provider expects.
 
@@ -105,7 +106,7 @@ class Receiving:
         others = Counter(
             each.sender_id for each in events_of(events, Unknown) if each.sender_id is not None
         )
-        if others and accounts:
+        if others:
             await self._store_for_others(account, request, others, accounts)
         return row.webhook.reply(request, events, account)
 
@@ -191,15 +192,7 @@ class Receiving:
             return
         # The ids are digests of the files, too: computed in a thread where these are large.
         inbound = await _in_thread(request, incoming.by_id, account, events_of(events, Inbound))
-        arrived = [
-            Arrived(
-                account,
-                about,
-                message,
-                await self._applying.keep(account, about, "", message.attachments),
-            )
-            for about, message in inbound.items()
-        ]
+        arrived = await self._applying.arrived(account, inbound)
         has_call = any(message.channel is Channel.CALL for message in inbound.values())
         if rest == len(events_of(events, Inbound)) and not has_call and len(request.body) < _LARGE:
             await self._arriving.store(received, arrived)

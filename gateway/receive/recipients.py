@@ -15,7 +15,7 @@ from gateway.observability.logs import logger
 from gateway.placing import Addresses
 from gateway.store.conversations import Placed
 from gateway.store.database import Database
-from gateway.store.errors import OF_ITS_ROWS, UNDONE, DatabaseAwayError
+from gateway.store.errors import OF_ITS_ROWS, UNDONE
 from gateway.store.suppressions import Person
 from webhooks.model import StatusReport
 
@@ -49,7 +49,6 @@ class Recipients:
         self._joining = asyncio.Lock()
         self._learning = Batching(
             self._learn,
-            shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda told: told[0],

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from channels.model import Account
 from gateway import placing
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.held import Around, Wait
 from gateway.media.files import Files
 from gateway.media.store import MediaStoreError
@@ -24,7 +24,7 @@ from gateway.observability.logs import logger
 from gateway.observability.metrics import Metrics
 from gateway.receive import lost, reading
 from gateway.receive.applying import Applied, Applying, events_of
-from gateway.receive.arriving import Arrived, Arriving
+from gateway.receive.arriving import Arriving
 from gateway.receive.hook_accounts import HookAccounts
 from gateway.receive.reporting import Received, Reporting
 from gateway.registry import PROVIDERS, Provider
@@ -171,8 +171,9 @@ class Replaying:
         events = reading.read(row, _as_request(raw, row, account))
         told = [(account, events)]
         others = {each.sender_id for each in events_of(events, Unknown) if each.sender_id}
+        found = await self._accounts.siblings(account, others) if others else {}
         taken = set()
-        for sender_id, siblings in (await self._siblings(account, others)).items():
+        for sender_id, siblings in found.items():
             for sibling in siblings:
                 if _is_of_one_app(row, account, sibling):
                     told.append((sibling, reading.read(row, _as_request(raw, row, sibling))))
@@ -183,9 +184,6 @@ class Replaying:
         result.unknown += len(unknown)
         for owner, own in told:
             await self._store(owner, raw, at, own, result, is_trial=is_trial)
-
-    async def _siblings(self, account: Account, others: set[str]) -> dict[str, list[Account]]:
-        return await self._accounts.siblings(account, others) if others else {}
 
     async def _store(
         self,
@@ -214,16 +212,7 @@ class Replaying:
         if is_trial:  # files are stored outside of the transaction, and would stay
             inbound = {own_id: replace(each, attachments=()) for own_id, each in inbound.items()}
             additions = [replace(each, attachments=()) for each in additions]
-        arrived = [
-            Arrived(
-                account,
-                own_id,
-                each,
-                await self._applying.keep(account, own_id, "", each.attachments),
-                at,
-            )
-            for own_id, each in inbound.items()
-        ]
+        arrived = await self._applying.arrived(account, inbound, at)
 
         async def store(wait: Wait) -> tuple[Applied, int]:
             with suppress(TrialError):

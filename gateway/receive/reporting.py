@@ -69,7 +69,6 @@ class Reporting:
         self._around = Around()
         self._batching = Batching(
             self._store,
-            shared=(DatabaseAwayError,),
             undone=(RolledBackError,),
             held=OF_ITS_ROWS,
             owner=lambda received: received.account.organization_id,
@@ -78,7 +77,6 @@ class Reporting:
         )
         self._aside = Batching(
             self._put_aside,
-            shared=(DatabaseAwayError,),
             undone=(RolledBackError,),
             held=OF_ITS_ROWS,
             owner=lambda received: received.account.organization_id,

@@ -8,7 +8,6 @@ from email.message import EmailMessage, Message
 from email.policy import SMTP, default
 from email.utils import format_datetime
 
-ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 _SAID = {
     "failed": ("5.1.1", "550 5.1.1 <{to}>: Recipient address rejected: User unknown"),
     "delayed": ("4.2.0", "451 4.2.0 <{to}>: Temporary lookup failure"),

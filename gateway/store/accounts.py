@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection, Staff
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import queries
 from gateway.store.values import Row, as_json
 
@@ -94,7 +93,7 @@ async def list_api_keys(
 ) -> Page:
     """One page of keys, without their digests."""
     return page(
-        await db.fetch(_SQL["list_api_keys"], organization_id, *_after(cursor), limit + 1), limit
+        await db.fetch(_SQL["list_api_keys"], organization_id, *after(cursor), limit + 1), limit
     )
 
 
@@ -128,7 +127,7 @@ async def list_accounts(
 ) -> Page:
     """One page of accounts, without their credentials."""
     return page(
-        await db.fetch(_SQL["list_accounts"], organization_id, *_after(cursor), limit + 1), limit
+        await db.fetch(_SQL["list_accounts"], organization_id, *after(cursor), limit + 1), limit
     )
 
 
@@ -146,14 +145,11 @@ async def update_account(
     name: str | None,
     is_active: bool | None,
     credentials: bytes | None,
-) -> bool:
-    """Change what is not None; False where there is no such account."""
+) -> None:
+    """Change what is not None."""
     if credentials is not None:
         await db.execute(_SQL["replace_credentials"], organization_id, account_id, credentials)
-    changed = await db.fetchval(
-        _SQL["update_account"], organization_id, account_id, name, is_active
-    )
-    return changed is not None
+    await db.execute(_SQL["update_account"], organization_id, account_id, name, is_active)
 
 
 async def delete_account(db: Connection, organization_id: UUID, account_id: UUID) -> bool:
@@ -223,7 +219,7 @@ async def list_senders(
 ) -> Page:
     """One page of senders."""
     return page(
-        await db.fetch(_SQL["list_senders"], organization_id, channel, *_after(cursor), limit + 1),
+        await db.fetch(_SQL["list_senders"], organization_id, channel, *after(cursor), limit + 1),
         limit,
     )
 
@@ -244,14 +240,13 @@ async def update_sender(
     is_active: bool | None,
     rate: float | None,
     set_rate: bool,
-) -> bool:
-    """Change what is given; False where there is no such sender."""
+) -> None:
+    """Change what is given."""
     if is_default:
         await _clear_default(db, organization_id, channel)
-    changed = await db.fetchval(
+    await db.execute(
         _SQL["update_sender"], organization_id, sender_id, is_default, is_active, rate, set_rate
     )
-    return changed is not None
 
 
 async def _clear_default(db: Connection, organization_id: UUID, channel: str) -> None:
@@ -262,7 +257,3 @@ async def _clear_default(db: Connection, organization_id: UUID, channel: str) ->
 async def delete_sender(db: Connection, organization_id: UUID, sender_id: UUID) -> bool:
     """Delete a sender; False where there is none."""
     return await db.fetchval(_SQL["delete_sender"], organization_id, sender_id) is not None
-
-
-def _after(cursor: Cursor | None) -> tuple[Any, Any]:
-    return (cursor.at, cursor.id) if cursor else (None, None)

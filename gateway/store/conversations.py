@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, cut_page
+from gateway.store.paging import Cursor, Page, after, cut_page
 from gateway.store.sql import queries
 from gateway.store.telling import note
 from gateway.store.values import Row, as_json, as_stored, storable
@@ -141,8 +141,7 @@ async def search(
         wanted.assigned_to,
         wanted.status,
         wanted.unread,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
+        *after(cursor),
         limit + 1,
         list(among) if among is not None else None,
         most_bytes,

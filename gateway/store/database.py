@@ -81,6 +81,11 @@ class Staff:
         """Owners and admins manage accounts, senders and keys."""
         return self.role in ("owner", "admin")
 
+    @property
+    def is_test(self) -> bool:
+        """What staff send is meant to arrive."""
+        return False
+
 
 Caller = ApiKey | Staff
 Transaction = AbstractAsyncContextManager[Connection]

@@ -27,7 +27,6 @@ class Due:
     is_test: bool
     steps: Sequence[Row]
     status: str
-    channel: str
     reference: str | None
     metadata: Any
     expires_at: datetime | None

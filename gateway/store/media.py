@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,9 +43,7 @@ class NewMedia:
 class Media:
     """A file of a message as callers may see it; `reason` says why it could not be fetched."""
 
-    organization_id: UUID
     id: UUID
-    message_id: UUID
     position: int
     filename: str | None
     content_type: str | None
@@ -54,7 +51,6 @@ class Media:
     storage_key: str | None
     state: str
     reason: str | None
-    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +69,7 @@ class NewErrand:
 class Errand:
     """A due errand that this worker holds for a while, with its account as it rests.
 
-    `attempts` counts this one too. The last four are those of the file that it is to fetch; all
+    `attempts` counts this one too. The last two are those of the file that it is to fetch; both
     None when there is none (any more).
     """
 
@@ -86,10 +82,8 @@ class Errand:
     provider: str
     credentials: bytes = field(repr=False)
     settings: dict[str, Any] | None
-    message_id: UUID | None
     state: str | None
     content_type: str | None
-    filename: str | None
 
     @property
     def holder(self) -> Holder:
@@ -164,32 +158,25 @@ async def add_errands(db: Connection, errands: Sequence[NewErrand]) -> int:
     return len(await db.fetch(_SQL["add_errands"], as_stored(list(errands)))) if errands else 0
 
 
-async def claim_errands(
+async def claim_errand(
     db: Connection,
-    limit: int,
     seconds: float,
     held: Sequence[Holder] = (),
     *,
     of_account: int = 1000,
     of_organization: int = 1000,
-) -> list[Errand]:
-    """Take up to `limit` due errands for `seconds`; whoever ends before leaves them to others.
+) -> Errand | None:
+    """Take a due errand for `seconds`; whoever ends before leaves it to others.
 
     `held`: whose errands the caller has under way, one entry for each. They come after others, and
     an account or organization that has so many gets none.
     """
     organizations = [organization_id for organization_id, _ in held]
     accounts = [account_id for _, account_id in held]
-    rows = await db.fetch(
-        _SQL["claim_errands"],
-        limit,
-        seconds,
-        accounts,
-        of_account,
-        organizations,
-        of_organization,
+    row = await db.fetchrow(
+        _SQL["claim_errand"], seconds, accounts, of_account, organizations, of_organization
     )
-    return [Errand(**row) for row in rows]
+    return Errand(**row) if row else None
 
 
 async def finish_errand(db: Connection, errand: Errand) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page, text_bytes
+from gateway.store.paging import Cursor, Page, after, page, text_bytes
 from gateway.store.searching import corresponding, searching
 from gateway.store.sql import queries
 from gateway.store.telling import note
@@ -223,8 +223,7 @@ async def search(
         wanted.reference,
         wanted.since,
         wanted.until,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
+        *after(cursor),
         limit + 1,
         most_bytes,
     )
@@ -245,8 +244,7 @@ async def events(
         _SQL["events"],
         organization_id,
         message_id,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
+        *after(cursor),
         limit + 1,
     )
     return page(rows, limit, by="recorded_at")

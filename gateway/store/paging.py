@@ -52,6 +52,11 @@ class Cursor:
         return cls(at, UUID(bytes=packed[8:]))
 
 
+def after(cursor: Cursor | None) -> tuple[datetime | None, UUID | None]:
+    """The time and the id behind which a page begins; both None for the first."""
+    return (cursor.at, cursor.id) if cursor else (None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Rows, and where the next page begins (None at the end)."""

@@ -10,7 +10,7 @@ import asyncpg
 
 from gateway.store.conversations import ConversationFilter
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor
+from gateway.store.paging import Cursor, after
 from gateway.store.sql import queries
 
 _SQL = queries("searching")
@@ -54,8 +54,7 @@ async def conversations_matching(
             wanted.assigned_to,
             wanted.status,
             wanted.unread,
-            cursor.at if cursor else None,
-            cursor.id if cursor else None,
+            *after(cursor),
         )
     return [row[0] for row in rows]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import queries
 from gateway.store.values import Row
 
@@ -42,8 +42,7 @@ async def insert(
 
 async def search(db: Connection, organization_id: UUID, cursor: Cursor | None, limit: int) -> Page:
     """One page of subscriptions, without their secrets."""
-    after = (cursor.at, cursor.id) if cursor else (None, None)
-    return page(await db.fetch(_SQL["list"], organization_id, *after, limit + 1), limit)
+    return page(await db.fetch(_SQL["list"], organization_id, *after(cursor), limit + 1), limit)
 
 
 async def get(db: Connection, organization_id: UUID, subscription_id: UUID) -> Row | None:
@@ -62,9 +61,9 @@ async def update(
     set_description: bool,
     events: Sequence[str] | None,
     is_active: bool | None,
-) -> bool:
-    """Change what is given; False where there is no such subscription."""
-    changed = await db.fetchval(
+) -> None:
+    """Change what is given."""
+    await db.execute(
         _SQL["update"],
         organization_id,
         subscription_id,
@@ -74,7 +73,6 @@ async def update(
         None if events is None else list(events),
         is_active,
     )
-    return changed is not None
 
 
 async def replace_credentials(

@@ -10,7 +10,7 @@ from uuid import UUID
 from zlib import crc32
 
 from gateway.store.database import Connection
-from gateway.store.paging import Cursor, Page, page
+from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import queries
 from gateway.store.values import Row, as_json, as_stored, storable
 
@@ -183,8 +183,7 @@ async def search(
         channel,
         list(addresses) if addresses is not None else None,
         reason,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
+        *after(cursor),
         limit + 1,
     )
     return page(rows, limit)

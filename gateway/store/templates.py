@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.database import Connection
-from gateway.store.paging import MOST_BYTES, Cursor, Page, cut_page
+from gateway.store.paging import MOST_BYTES, Cursor, Page, after, cut_page
 from gateway.store.sql import queries
 from gateway.store.values import Row, as_json
 
@@ -35,8 +35,7 @@ async def search(
         type_,
         name,
         is_active,
-        cursor.at if cursor else None,
-        cursor.id if cursor else None,
+        *after(cursor),
         limit + 1,
         MOST_BYTES,
     )

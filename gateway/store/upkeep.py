@@ -15,12 +15,11 @@ FORGET_AT_ONCE = 5000
 
 async def fold_template_uses(
     db: Connection, *, without: Sequence[UUID] = (), only: Sequence[UUID] | None = None
-) -> int:
-    """Add waiting uses to their templates, except locked ones; how many templates changed."""
-    folded = await db.fetch(
+) -> None:
+    """Add waiting uses to their templates, except locked ones."""
+    await db.execute(
         _SQL["fold_template_uses"], list(without), None if only is None else list(only)
     )
-    return len(folded)
 
 
 async def used_templates(db: Connection) -> list[UUID]:

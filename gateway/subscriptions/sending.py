@@ -87,7 +87,6 @@ class Sending:
         self._patience = patience
         self._delivered = Batching(
             self._store_delivered,
-            shared=(DatabaseAwayError,),
             undone=UNDONE,
             held=OF_ITS_ROWS,
             owner=lambda delivery: delivery.organization_id,

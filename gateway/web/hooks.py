@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from channels.model import Account
 from gateway.config import Settings
 from gateway.observability.logs import logger
-from gateway.problems import Problem, unknown_coding
+from gateway.problems import Problem, not_now, unknown_coding
 from gateway.receive.hook_accounts import UnknownHookError
 from gateway.registry import PROVIDERS
 from gateway.store.errors import ConflictError
@@ -34,14 +35,7 @@ async def handle(request: web.Request) -> web.Response:
     """Answer one webhook request, 2xx only when everything in it is stored."""
     services = request.app[SERVICES]
     provider, event = request.match_info["provider"], request.match_info["event"]
-    try:
-        account = await services.hook_accounts.named(
-            provider, request.match_info["account_id"], event
-        )
-    except UnknownHookError:
-        raise Problem(
-            404, "There is no such webhook: paste the URL that 'gateway account add' printed."
-        ) from None
+    account = await _account(request)
     if event in PROVIDERS[provider].large_events:
         request = request.clone(client_max_size=_MAX_MAIL)
     body, undecoded = await _read(request)
@@ -69,11 +63,7 @@ async def handle(request: web.Request) -> web.Response:
     except ConflictError as error:
         # Never a 4xx, after which some providers do not come again.
         _log.warning("webhook met a change", provider=provider, constraint=error.constraint)
-        raise Problem(
-            503,
-            "What this is about was changed meanwhile: send it again.",
-            headers={"Retry-After": "1"},
-        ) from None
+        raise not_now("What this is about was changed meanwhile: send it again.") from None
     except Unreadable as error:
         raise Problem(400, f"This request cannot be read: {error}") from None
     return web.Response(
@@ -81,6 +71,15 @@ async def handle(request: web.Request) -> web.Response:
         text=reply.body if reply.content_type else None,
         content_type=reply.content_type,
     )
+
+
+async def _account(request: web.Request) -> Account:
+    try:
+        return await request.app[SERVICES].hook_accounts.named(**request.match_info)
+    except UnknownHookError:
+        raise Problem(
+            404, "There is no such webhook: paste the URL that 'gateway account add' printed."
+        ) from None
 
 
 async def _read(request: web.Request) -> tuple[bytes, Problem | None]:

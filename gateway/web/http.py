@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pydantic_core
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from gateway.problems import FieldError, Problem, invalid, unknown_coding
-from gateway.store.values import as_json_bytes
+from gateway.problems import FieldError, Problem, invalid
+from gateway.store.paging import Page
+from gateway.store.values import Row, as_json_bytes
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,12 +27,6 @@ _CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 # Of a body of ten megabytes three million would take five seconds, and a gigabyte of memory.
 _MOST_NESTED = 500_000
 _OTHER = bytes({*range(256)} - {*b'"[{'})
-
-
-def check_coding(request: web.Request) -> None:
-    """Raises `Problem` 415 for a body of a coding that nobody knows: it would be read as plain."""
-    if not has_known_coding(request):
-        raise unknown_coding()
 
 
 def has_known_coding(request: web.Request) -> bool:
@@ -125,3 +121,9 @@ def respond(
     return web.Response(
         body=as_json_bytes(value), status=status, content_type="application/json", headers=headers
     )
+
+
+def respond_page(page: Page, shown: Callable[[Row], Row] | None = None) -> web.Response:
+    """One page of rows, each as it is stored, or as it is `shown`."""
+    data = page.rows if shown is None else [shown(row) for row in page.rows]
+    return respond({"data": data, "next_cursor": page.next_cursor})

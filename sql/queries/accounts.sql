@@ -10,7 +10,7 @@ VALUES ($1, $2, $3, $4, $5, $6);
 
 -- name: staff_by_email
 -- The schema lets two rows hold one mailbox in different spellings: the exact spelling comes first.
-SELECT id, auth_id, organization_id, role, is_active FROM auth_users WHERE lower(email) = lower($1)
+SELECT auth_id, organization_id, is_active FROM auth_users WHERE lower(email) = lower($1)
 ORDER BY email = $1 DESC, created_at, id LIMIT 1;
 
 -- name: staff_of_mailbox
@@ -65,7 +65,7 @@ FROM gateway.provider_accounts WHERE organization_id = $1 AND id = $2;
 -- name: update_account
 UPDATE gateway.provider_accounts SET
   name = coalesce($3, name), is_active = coalesce($4, is_active)
-WHERE organization_id = $1 AND id = $2 RETURNING id;
+WHERE organization_id = $1 AND id = $2;
 
 -- name: replace_credentials
 -- A separate statement, because owners may write credentials, but only service_role may read them.
@@ -140,7 +140,7 @@ FROM gateway.senders WHERE organization_id = $1 AND id = $2;
 UPDATE gateway.senders SET
   is_default = coalesce($3, is_default), is_active = coalesce($4, is_active),
   rate = CASE WHEN $6 THEN $5 ELSE rate END
-WHERE organization_id = $1 AND id = $2 RETURNING id;
+WHERE organization_id = $1 AND id = $2;
 
 -- name: delete_sender
 DELETE FROM gateway.senders WHERE organization_id = $1 AND id = $2 RETURNING id;

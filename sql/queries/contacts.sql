@@ -29,8 +29,7 @@ SELECT
       AND (s.is_default OR s.address = ANY ($7::text[]) OR lower(s.address) = ANY ($7::text[])
         OR right(regexp_replace(s.address, '\D', '', 'g'), 7) = ANY ($10::text[]))) AS senders,
   (SELECT coalesce(json_agg(json_build_object(
-      'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email,
-      'created_at', c.created_at) ORDER BY c.created_at DESC), '[]')
+      'kind', c.kind, 'id', c.id, 'phone', c.phone, 'email', c.email) ORDER BY c.created_at DESC), '[]')
     FROM gateway.contacts_by_address(
       -- of a request that names a lead, the client with the lead's number is looked for, too
       $8::text[] || ARRAY(
@@ -53,7 +52,7 @@ SELECT
   ) AS suppressed,
   (SELECT coalesce(json_agg(json_build_object(
       'id', id, 'channel', channel, 'direction', direction, 'external_id', external_id,
-      'from_address', from_address, 'to_address', to_address)), '[]')
+      'from_address', from_address)), '[]')
     FROM messages WHERE organization_id = $1 AND id = ANY ($12::uuid[])) AS answered;
 
 -- name: country
@@ -63,7 +62,7 @@ SELECT settings ->> 'country' FROM organizations WHERE id = $1;
 -- name: by_address
 -- Leads and clients that may have these addresses, for the gateway itself. The caller compares
 -- the numbers as numbers: an index can only hold their last digits.
-SELECT c.kind, c.id, c.phone, c.email, c.created_at,
+SELECT c.kind, c.id, c.phone, c.email,
   (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
 FROM gateway.contacts_by_address($1::uuid, $2::text[], $3::text[]) c
 ORDER BY c.created_at DESC;
@@ -115,8 +114,7 @@ SELECT $2, $1, first_name, last_name, email, phone, coalesce(source, 'manual'),
   coalesce(source_details, '{}'), utm_source, utm_medium, utm_campaign, coalesce(status, 'new'),
   coalesce(tags, '{}'), coalesce(lead_score, 0), ai_score, assigned_to,
   coalesce(custom_fields, '{}'), notes, CASE WHEN status = 'converted' THEN now() END
-FROM jsonb_populate_record(NULL::leads, $3::jsonb)
-RETURNING id;
+FROM jsonb_populate_record(NULL::leads, $3::jsonb);
 
 -- name: update_lead
 -- Keys that $3 does not have keep their value.
@@ -189,8 +187,7 @@ INSERT INTO clients (
 SELECT $2, $1, first_name, last_name, email, phone, coalesce(is_active, true), date_of_birth,
   gender, emergency_contact_name, emergency_contact_phone, coalesce(membership_status, 'active'),
   membership_start_date, membership_end_date, coalesce(custom_fields, '{}'), notes
-FROM jsonb_populate_record(NULL::clients, $3::jsonb)
-RETURNING id;
+FROM jsonb_populate_record(NULL::clients, $3::jsonb);
 
 -- name: update_client
 -- Column by column: an API key may not read a client's password, so no statement of it may touch

@@ -45,8 +45,8 @@ LIMIT $1;
 
 -- name: claim
 -- Locks those of messages $2 of organizations $1, if they are due; with their messages as they are.
-SELECT f.organization_id, f.message_id, f.is_test, f.steps, m.status, m.channel, m.reference,
-  m.metadata, m.expires_at, coalesce(m.expires_at <= now(), false) AS is_expired
+SELECT f.organization_id, f.message_id, f.is_test, f.steps, m.status, m.reference, m.metadata,
+  m.expires_at, coalesce(m.expires_at <= now(), false) AS is_expired
 FROM unnest($1::uuid[], $2::uuid[]) AS k (organization_id, message_id)
 CROSS JOIN LATERAL (
   SELECT * FROM gateway.fallbacks f

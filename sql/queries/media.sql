@@ -29,13 +29,11 @@ WHERE i.state = 'waiting' AND i.account_id IS NOT NULL AND i.source_url IS NOT N
 ON CONFLICT (organization_id, id) DO NOTHING;
 
 -- name: by_message
-SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
-  state, reason, created_at
+SELECT id, position, filename, content_type, size, storage_key, state, reason
 FROM gateway.media WHERE organization_id = $1 AND message_id = $2 ORDER BY position, id;
 
 -- name: by_ids
-SELECT organization_id, id, message_id, position, filename, content_type, size, storage_key,
-  state, reason, created_at
+SELECT id, position, filename, content_type, size, storage_key, state, reason
 FROM gateway.media WHERE organization_id = $1 AND id = ANY ($2::uuid[]);
 
 -- name: set_stored
@@ -90,26 +88,26 @@ FROM json_to_recordset($1::json) AS i (
 ON CONFLICT (organization_id, id) DO NOTHING
 RETURNING id;
 
--- name: claim_errands
--- Takes up to $1 due errands for $2 seconds; their next time is the end of the lease. Organizations take
--- turns among the oldest that are due, and in each of them its accounts, so that a slow account does not
--- hold up the others. $3, $5: the accounts and organizations of the errands that the caller already holds,
--- one entry for each errand: each counts as a turn, and an account that has had $4 turns, or an
--- organization that has had $6, gets none now.
+-- name: claim_errand
+-- Takes a due errand for $1 seconds; its next time is the end of the lease. Organizations take turns among
+-- the oldest that are due, and in each of them its accounts, so that a slow account does not hold up the
+-- others. $2, $4: the accounts and organizations of the errands that the caller already holds, one entry
+-- for each errand: each counts as a turn, and an account that has had $3 turns, or an organization that
+-- has had $5, gets none now.
 WITH due AS MATERIALIZED (
   SELECT organization_id, id, account_id, run_at FROM gateway.errands
-  WHERE run_at <= now() AND cardinality(array_positions($3::uuid[], account_id)) < $4
-    AND cardinality(array_positions($5::uuid[], organization_id)) < $6
+  WHERE run_at <= now() AND cardinality(array_positions($2::uuid[], account_id)) < $3
+    AND cardinality(array_positions($4::uuid[], organization_id)) < $5
   ORDER BY run_at LIMIT 1000
 ), of_account AS MATERIALIZED (
   SELECT organization_id, id, run_at,
     row_number() OVER (PARTITION BY organization_id, account_id ORDER BY run_at, id)
-      + cardinality(array_positions($3::uuid[], account_id)) AS turn
+      + cardinality(array_positions($2::uuid[], account_id)) AS turn
   FROM due
 ), ordered AS MATERIALIZED (
   SELECT organization_id, id, run_at,
     row_number() OVER (PARTITION BY organization_id ORDER BY turn, run_at, id)
-      + cardinality(array_positions($5::uuid[], organization_id)) AS turn
+      + cardinality(array_positions($4::uuid[], organization_id)) AS turn
   FROM of_account
 ), chosen AS MATERIALIZED (
   SELECT e.organization_id, e.id
@@ -117,16 +115,15 @@ WITH due AS MATERIALIZED (
   JOIN gateway.errands e ON e.organization_id = o.organization_id AND e.id = o.id
   -- checked again, on the row as it is once it is locked
   WHERE e.run_at <= now()
-  ORDER BY o.turn, o.run_at LIMIT $1
+  ORDER BY o.turn, o.run_at LIMIT 1
   FOR UPDATE OF e SKIP LOCKED
 ), taken AS (
   UPDATE gateway.errands e SET
-    run_at = now() + make_interval(secs => $2), attempts = least(e.attempts + 1, 30000)
+    run_at = now() + make_interval(secs => $1), attempts = least(e.attempts + 1, 30000)
   FROM chosen c WHERE e.organization_id = c.organization_id AND e.id = c.id
   RETURNING e.organization_id, e.id, e.account_id, e.kind, e.url, e.attempts
 )
-SELECT t.*, a.provider, a.credentials, g.settings,
-  m.message_id, m.state, m.content_type, m.filename
+SELECT t.*, a.provider, a.credentials, g.settings, m.state, m.content_type
 FROM taken t
 JOIN gateway.provider_accounts a ON a.organization_id = t.organization_id AND a.id = t.account_id
 JOIN organizations g ON g.id = t.organization_id

@@ -32,7 +32,7 @@ FROM gateway.subscriptions s WHERE s.organization_id = $1 AND s.id = $2;
 UPDATE gateway.subscriptions SET
   url = coalesce($3, url), description = CASE WHEN $4 THEN $5 ELSE description END,
   events = coalesce($6::text[], events), is_active = coalesce($7, is_active)
-WHERE organization_id = $1 AND id = $2 RETURNING id;
+WHERE organization_id = $1 AND id = $2;
 
 -- name: replace_credentials
 -- A separate statement, because callers may write credentials, but only service_role may read them; $5 is

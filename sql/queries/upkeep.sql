@@ -39,8 +39,7 @@ UPDATE message_templates t SET
   -- another program may have written any number: a counter at its maximum stays there
   usage_count = least(coalesce(t.usage_count, 0) + s.uses, 2147483647)::integer,
   last_used_at = greatest(t.last_used_at, s.used_at)
-FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id
-RETURNING t.id;
+FROM sums s WHERE t.organization_id = s.organization_id AND t.id = s.template_id;
 
 -- name: used_templates
 -- The templates whose uses wait to be folded, found by a loose index scan.

@@ -36,6 +36,11 @@ async def get(downloader: Downloader, url: str, **more: Any) -> File:
     return await downloader.get(url, **options)
 
 
+def authorize(url: str) -> Mapping[str, str]:
+    """Credentials for one origin, and nothing for others."""
+    return SECRET if url.startswith(API) else {}
+
+
 async def refused(downloader: Downloader, url: str, **more: Any) -> tuple[type, str]:
     """What kind of failure a download ends with, and its words."""
     with pytest.raises(DownloadError) as caught:
@@ -54,7 +59,7 @@ async def test_a_file(downloader: Downloader, files: FileServer, names: Names) -
             "Content-Disposition": "attachment; filename*=UTF-8''gr%C3%BCn.jpg",
         },
     )
-    found = await get(downloader, f"{CDN}/a%20b?sig=%2B%2f", headers=SECRET)
+    found = await get(downloader, f"{CDN}/a%20b?sig=%2B%2f", authorize=lambda _: SECRET)
     asked = files.asked[0]
 
     assert (b"content", "image/jpeg", "grün.jpg", f"{CDN}/a%20b?sig=%2B%2f") == (
@@ -144,7 +149,7 @@ async def test_statuses(
 
 
 async def test_redirects(downloader: Downloader, serve: Serve, names: Names) -> None:
-    """Three redirects are followed; credentials reach the origin that they are for, only."""
+    """Three redirects are followed; each URL on the way gets what `authorize` gives for it."""
     api, cdn = await serve(), await serve()
     names.to("api.example.com", api)
     names.to("cdn.example.com", cdn)
@@ -153,22 +158,19 @@ async def test_redirects(downloader: Downloader, serve: Serve, names: Names) -> 
     cdn.sends_to("/3", "4?x=y", 308)
     cdn.has("/4", b"content")
 
-    assert f"{CDN}/4?x=y" == (await get(downloader, f"{API}/1", headers=SECRET)).url
+    assert f"{CDN}/4?x=y" == (await get(downloader, f"{API}/1", authorize=authorize)).url
     assert [True, True] == ["Authorization" in one.headers for one in api.asked]
     assert [False, False] == ["Authorization" in one.headers for one in cdn.asked]
 
 
 async def test_authorize(downloader: Downloader, serve: Serve, names: Names) -> None:
-    """Each URL on the way gets what `authorize` gives for it."""
+    """Also where the way leads back."""
     api, cdn = await serve(), await serve()
     names.to("api.example.com", api)
     names.to("cdn.example.com", cdn)
     api.sends_to("/1", f"{CDN}/2")
     cdn.sends_to("/2", f"{API}/3")
     api.has("/3")
-
-    def authorize(url: str) -> Mapping[str, str]:
-        return SECRET if url.startswith(API) else {}
 
     await get(downloader, f"{API}/1", authorize=authorize)
 

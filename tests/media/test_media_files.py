@@ -234,4 +234,4 @@ async def test_what_callers_see(stage: Stage, kept: Files) -> None:
         found = await media.get(db, stage.organization_id, UUID(int=7))
         none = await media.get(db, stage.organization_id, uuid4())
 
-    assert (stage.message_id, None) == (found and found.message_id, none)
+    assert (UUID(int=7), None) == (found and found.id, none)

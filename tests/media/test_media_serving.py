@@ -98,7 +98,7 @@ async def site(
         )
         app[SERVICES] = services
         for endpoint in api.ENDPOINTS:
-            app.router.add_get(endpoint.path, endpoint.bound(services))
+            app.router.add_get(endpoint.path, endpoint.handle)
         for start in settings.starts:
             api.add_routes(app, start)
         async with (

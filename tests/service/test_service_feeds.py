@@ -12,7 +12,7 @@ import pytest
 
 from gateway.live import hub
 from gateway.live.hub import Live
-from gateway.live.subscription import EndedError, Subscription
+from gateway.live.watcher import EndedError, Watcher
 from gateway.store.database import ApiKey
 from gateway.store.listener import Listener
 
@@ -66,12 +66,12 @@ async def test_a_mistake_ends_streams_and_not_events(
     caller = caller_of(gateway.a)
     try:
         async with AsyncExitStack() as later:
-            async with live.subscribe(caller) as first, live.subscribe(caller) as other:
+            async with live.watch(caller) as first, live.watch(caller) as other:
                 await ask("POST", "/v1/messages", {**SMS, "body": "odd"})
                 for each in (first, other):
                     with pytest.raises(EndedError, match="the server made a mistake"):
                         await each.next(10)
-                second = await later.enter_async_context(live.subscribe(caller))
+                second = await later.enter_async_context(live.watch(caller))
                 await ask("POST", "/v1/messages", {**SMS, "body": "one"})
                 assert [b"one"] == [event.data for event in await second.next(10)]
             await ask("POST", "/v1/messages", {**SMS, "body": "two"})
@@ -92,15 +92,15 @@ async def test_those_who_read_again_wait_for_one_of_each_organization(
             reading = []
             for tenant, many in ((gateway.a, 12), (gateway.b, 1)):
                 caller = caller_of(tenant)
-                start = (await streams.enter_async_context(live.subscribe(caller))).position
+                start = (await streams.enter_async_context(live.watch(caller))).position
                 await ask("POST", "/v1/messages", {**SMS, "body": "missed"}, key=tenant.key)
                 opened = [
-                    await streams.enter_async_context(live.subscribe(caller, start))
+                    await streams.enter_async_context(live.watch(caller, start))
                     for _ in range(many)
                 ]
                 reading += [(caller.organization_id, each) for each in opened]
 
-            async def read(organization_id: UUID, stream: Subscription) -> None:
+            async def read(organization_id: UUID, stream: Watcher) -> None:
                 assert [b"missed"] == [event.data for event in await stream.next(10)]
                 order.append(organization_id)
 
@@ -118,13 +118,13 @@ async def test_what_was_missed_comes_in_parts_of_a_mib(
     """What was missed comes in parts of a MiB, or of one event that is larger, each event once."""
     live = Live(gateway.database, Listener(gateway.database, database), whole)
     caller = caller_of(gateway.a)
-    async with live.subscribe(caller) as stream:
+    async with live.watch(caller) as stream:
         start = stream.position
     for n in range(6):
         await ask("POST", "/v1/messages", {**SMS, "body": f"number {n}"})
     (talk,) = (await ask("GET", "/v1/conversations")).body["data"]
     await ask("PATCH", f"/v1/conversations/{talk['id']}", {"status": "closed"})
-    async with live.subscribe(caller, start) as stream:
+    async with live.watch(caller, start) as stream:
         small = await stream.next(10)
     sizes = [400_000, 400_000, 400_000, 1_500_000, 10, 600_000, 600_000]
     assert len(sizes) == len(small)
@@ -132,7 +132,7 @@ async def test_what_was_missed_comes_in_parts_of_a_mib(
         await grow(gateway, each.about, size)
 
     parts = []
-    async with live.subscribe(caller, start) as stream:
+    async with live.watch(caller, start) as stream:
         while part := await stream.next(0.5):
             parts.append(part)
 
@@ -148,12 +148,12 @@ async def test_few_hold_what_they_have_missed(gateway: Gateway, ask: Ask, databa
     live = Live(gateway.database, Listener(gateway.database, database), render)
     starts = {}
     for tenant in (gateway.a, gateway.b):
-        async with live.subscribe(caller_of(tenant)) as stream:
+        async with live.watch(caller_of(tenant)) as stream:
             starts[tenant.key] = stream.position
         await ask("POST", "/v1/messages", {**SMS, "body": "missed"}, key=tenant.key)
 
-    async def open_one(streams: AsyncExitStack, tenant: Tenant) -> Subscription:
-        stream = live.subscribe(caller_of(tenant), starts[tenant.key])
+    async def open_one(streams: AsyncExitStack, tenant: Tenant) -> Watcher:
+        stream = live.watch(caller_of(tenant), starts[tenant.key])
         return await streams.enter_async_context(stream)
 
     async with AsyncExitStack() as streams, AsyncExitStack() as leaving:

@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from gateway.batching import once_more
+from gateway.again import once_more
 from gateway.ids import new_id
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import UNDONE, DatabaseAwayError

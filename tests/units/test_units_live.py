@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gateway.live import hub
 from gateway.live.events import LiveEvent, event_name
 from gateway.live.hub import Live
-from gateway.live.subscription import EndedError, Subscription
+from gateway.live.watcher import EndedError, Watcher
 from gateway.problems import Problem
 from gateway.store.database import ApiKey, Database
 from gateway.store.errors import DatabaseAwayError
@@ -186,33 +186,33 @@ def place(n: int) -> Position:
     return Position(AT, Snapshot(n, n, ()))
 
 
-async def test_a_subscription_gives_what_was_pushed() -> None:
+async def test_a_watcher_gives_what_was_pushed() -> None:
     """What was pushed comes in order, then nothing; the place follows also where nothing comes."""
-    subscription = Subscription(CALLER, place(1))
-    assert [] == await subscription.next(0.01)
-    assert place(1) == subscription.position
-    subscription.push([event(2), event(3)], place(3))
-    subscription.push([], place(9))
-    assert [event(2), event(3)] == await subscription.next(1)
-    assert place(9) == subscription.position
-    subscription.end("over")
-    subscription.end("twice")
-    subscription.push([event(4)], place(10))
+    watcher = Watcher(CALLER, place(1))
+    assert [] == await watcher.next(0.01)
+    assert place(1) == watcher.position
+    watcher.push([event(2), event(3)], place(3))
+    watcher.push([], place(9))
+    assert [event(2), event(3)] == await watcher.next(1)
+    assert place(9) == watcher.position
+    watcher.end("over")
+    watcher.end("twice")
+    watcher.push([event(4)], place(10))
     with pytest.raises(EndedError, match="over"):
-        await subscription.next(1)
+        await watcher.next(1)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1001, 1), (17, 2**20)])
 async def test_a_slow_reader_is_cut(count: int, size: int) -> None:
     """Who is a thousand events or 16 MiB behind is cut at the place that it has reached."""
-    subscription = Subscription(CALLER, place(1))
-    subscription.push([event(2, size)], place(2))
-    await subscription.next(1)
+    watcher = Watcher(CALLER, place(1))
+    watcher.push([event(2, size)], place(2))
+    await watcher.next(1)
     for n in range(3, 3 + count):
-        subscription.push([event(n, size)], place(n))
+        watcher.push([event(n, size)], place(n))
     with pytest.raises(EndedError, match="it reads too slowly"):
-        await subscription.next(1)
-    assert place(2) == subscription.position
+        await watcher.next(1)
+    assert place(2) == watcher.position
 
 
 async def test_what_was_missed_comes_first() -> None:
@@ -222,11 +222,11 @@ async def test_what_was_missed_comes_first() -> None:
     async def missed(_: Position) -> Any:
         return parts.pop(0)
 
-    subscription = Subscription(CALLER, place(1), missed=missed)
-    subscription.push([event(6)], place(6))
-    assert ([event(2)], place(2)) == (await subscription.next(1), subscription.position)
-    assert ([event(4)], place(5)) == (await subscription.next(1), subscription.position)
-    assert ([event(6)], place(6)) == (await subscription.next(1), subscription.position)
+    watcher = Watcher(CALLER, place(1), missed=missed)
+    watcher.push([event(6)], place(6))
+    assert ([event(2)], place(2)) == (await watcher.next(1), watcher.position)
+    assert ([event(4)], place(5)) == (await watcher.next(1), watcher.position)
+    assert ([event(6)], place(6)) == (await watcher.next(1), watcher.position)
 
 
 async def test_nothing_comes_once_the_time_is_over() -> None:
@@ -236,8 +236,8 @@ async def test_nothing_comes_once_the_time_is_over() -> None:
         await asyncio.sleep(0.2)
         return [event(2)], place(2), False
 
-    def brief(**given: Any) -> Subscription:
-        return Subscription(CALLER, place(1), expires_at=time.time() + 0.1, **given)
+    def brief(**given: Any) -> Watcher:
+        return Watcher(CALLER, place(1), expires_at=time.time() + 0.1, **given)
 
     with pytest.raises(EndedError, match="its token has expired"):
         await brief(missed=missed).next(60)
@@ -245,9 +245,9 @@ async def test_nothing_comes_once_the_time_is_over() -> None:
     pushed.push([event(2)], place(2))
     assert [] == await waiting.next(60)
     await asyncio.sleep(0.05)  # tokens go by another clock than waiting
-    for subscription in (waiting, pushed):
+    for watcher in (waiting, pushed):
         with pytest.raises(EndedError, match="its token has expired"):
-            await subscription.next(60)
+            await watcher.next(60)
 
 
 @asynccontextmanager
@@ -278,13 +278,13 @@ async def test_bounds_of_a_process(database: str) -> None:
     other = ApiKey(id=UUID(int=3), organization_id=UUID(int=4), is_test=False)
     async with running(database, streams=3, streams_of_one=2) as live, AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(live.subscribe(CALLER))
+            await stack.enter_async_context(live.watch(CALLER))
         with pytest.raises(Problem, match="Your organization has 2 event streams here"):
-            await stack.enter_async_context(live.subscribe(CALLER))
-        async with live.subscribe(other):
+            await stack.enter_async_context(live.watch(CALLER))
+        async with live.watch(other):
             with pytest.raises(Problem, match="This server has 3 event streams"):
-                await stack.enter_async_context(live.subscribe(other))
-        await stack.enter_async_context(live.subscribe(other))
+                await stack.enter_async_context(live.watch(other))
+        await stack.enter_async_context(live.watch(other))
 
 
 async def test_what_was_missed_in_brief(database: str) -> None:
@@ -293,8 +293,8 @@ async def test_what_was_missed_in_brief(database: str) -> None:
     organization, message, other = CALLER.organization_id, UUID(int=5), UUID(int=6)
     connection = await asyncpg.connect(database)
     async with running(database) as live:
-        async with live.subscribe(CALLER) as subscription:
-            place = subscription.position
+        async with live.watch(CALLER) as watcher:
+            place = watcher.position
         await connection.execute(
             "INSERT INTO organizations (id, name) VALUES ($1, 'Clinic')", organization
         )
@@ -320,9 +320,9 @@ async def test_what_was_missed_in_brief(database: str) -> None:
             organization, conversation, other,
         )  # fmt: skip
         told: list[LiveEvent] = []
-        async with live.subscribe(CALLER, place, is_brief=True) as subscription:
+        async with live.watch(CALLER, place, is_brief=True) as watcher:
             while "conversation.updated" not in {each.type for each in told}:
-                told += await subscription.next(5)
+                told += await watcher.next(5)
     await connection.close()
 
     assert {b""} == {each.data for each in told}
@@ -339,7 +339,7 @@ async def test_no_database() -> None:
     async with running(dsn, streams=1, patience=0.2) as live:
         for _ in range(2):
             with pytest.raises(DatabaseAwayError):
-                await AsyncExitStack().enter_async_context(live.subscribe(CALLER))
+                await AsyncExitStack().enter_async_context(live.watch(CALLER))
 
 
 class Checking(Live):
@@ -391,18 +391,18 @@ async def test_an_outage_is_told_once(
 async def test_anybody_may_notify(database: str) -> None:
     """Words on the channel that are no organization's, or nobody's here, wake nobody and harm
     nothing; those of an organization wake it."""
-    async with running(database) as live, live.subscribe(CALLER) as subscription:
+    async with running(database) as live, live.watch(CALLER) as watcher:
         connection = await asyncpg.connect(database)
         for words in ("", "x", "00000000-0000-0000-0000-00000000000", str(UUID(int=9))):
             await connection.execute("SELECT pg_notify('gateway_live', $1)", words)
-        before = subscription.position
+        before = watcher.position
         await connection.execute("CREATE TEMP TABLE one AS SELECT 1")  # a transaction ends
         await connection.execute(
             "SELECT pg_notify('gateway_live', $1)", str(CALLER.organization_id)
         )
         async with asyncio.timeout(15):
-            while before.snapshot.xmax >= subscription.position.snapshot.xmax:
-                assert [] == await subscription.next(0.3)
+            while before.snapshot.xmax >= watcher.position.snapshot.xmax:
+                assert [] == await watcher.next(0.3)
         await connection.close()
 
 

@@ -151,9 +151,9 @@ async def _try(
     source = wanted.model_dump(mode="json")
     tried.variables = await templates.variables(visit.services, visit.staff, channel, source)
     tried.values = {name: form.get(f"variables.{name}", "") for name in tried.variables}
-    template = templates.as_template({**source, "id": new_id()})
+    values = template_form.values(form)
     tried.result = await templates.render(
-        visit.services, visit.staff, template, template_form.values(form)
+        visit.services, visit.staff, {**source, "id": new_id()}, values
     )
 
 

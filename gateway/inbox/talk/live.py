@@ -18,7 +18,7 @@ from aiohttp import web
 from gateway.inbox import session
 from gateway.inbox.visit import Visit
 from gateway.live.events import LiveEvent
-from gateway.live.subscription import EndedError, Subscription
+from gateway.live.watcher import EndedError, Watcher
 from gateway.store import desk
 from gateway.store.database import Staff
 from gateway.store.positions import Position
@@ -39,23 +39,23 @@ async def events(visit: Visit) -> web.StreamResponse:
     if visit.request.method == "HEAD":
         return web.Response(headers=HEADERS)  # an answer without a body, which ends
     live = visit.services.live
-    async with live.subscribe(visit.staff, _after(visit), is_brief=True) as subscription:
+    async with live.watch(visit.staff, _after(visit), is_brief=True) as watcher:
         async with EventStream(visit.request) as stream:
             is_look = "look" in visit.request.query
             retry = random.randint(*(_NEXT_LOOK if is_look else _RETRY))  # noqa: S311 - no secret
-            await stream.begin(retry, subscription.position)
+            await stream.begin(retry, watcher.position)
             try:
-                await (_look if is_look else _tell)(visit, subscription, stream)
+                await (_look if is_look else _tell)(visit, watcher, stream)
             except EndedError as error:
                 await stream.end(str(error))
         return stream.response
 
 
-async def _tell(visit: Visit, subscription: Subscription, stream: EventStream) -> None:
+async def _tell(visit: Visit, watcher: Watcher, stream: EventStream) -> None:
     """Send what happens until the session has ended."""
     look, count = _Pace(_LOOK), _Pace(_COUNT)
     while True:
-        happened = await subscription.next(min(look.rest, count.rest))
+        happened = await watcher.next(min(look.rest, count.rest))
         look.want()  # in silence, too
         if happened:
             count.want()
@@ -64,15 +64,15 @@ async def _tell(visit: Visit, subscription: Subscription, stream: EventStream) -
         unread = await _unread(visit, visit.staff) if count.is_due() else None
         parts = [_event(each, unread) for each in happened]
         if not happened and unread is not None:
-            parts.append(_counted(subscription.position, unread))
-        await stream.send(b"".join(parts) or beat(subscription.position))
+            parts.append(_counted(watcher.position, unread))
+        await stream.send(b"".join(parts) or beat(watcher.position))
 
 
-async def _look(_visit: Visit, subscription: Subscription, stream: EventStream) -> None:
+async def _look(_visit: Visit, watcher: Watcher, stream: EventStream) -> None:
     """Send what has happened and end: for a page that leaves its connection to others."""
-    while happened := await subscription.next(0):
+    while happened := await watcher.next(0):
         await stream.send(b"".join(_event(each, None) for each in happened))
-    await stream.send(beat(subscription.position))
+    await stream.send(beat(watcher.position))
 
 
 class _Pace:

@@ -25,7 +25,7 @@ class EndedError(Exception):
     """The stream is over; the text says why, and it can be resumed where it stopped."""
 
 
-class Subscription:
+class Watcher:
     """Events of the caller's organization from a place on, each once and in order.
 
     First what was missed, read in parts as they are asked for, then what the feed brings. A part
