@@ -131,10 +131,9 @@ class Asking:
         if exact := [sent for sent in free if not sent.may_differ]:
             free, twins = exact, _with_its_text(twins, outbound)
         # While the provider lists fewer than are open, reports, which name their message, may still
-        # tell which is which: the listed one may belong to a twin whose worker has just died. Not
-        # for ever, though: more twins may follow.
+        # tell which is which: the listed one may belong to a twin whose worker has just died.
         youngest = min((twin.age for twin in twins), default=0.0)
-        is_known = is_sure and (youngest >= sure_after or age >= 2 * sure_after)
+        is_known = is_sure and youngest >= sure_after
         are_all_listed = len(free) >= len(twins)
         if not free and is_sure:
             await self._outcomes.not_there(claimed)

@@ -16,6 +16,7 @@ from tests.service.test_service_asking import (
     fate,
     found_by_report,
     lose,
+    lost_before,
     record,
 )
 from tests.service.test_service_dispatch import events_of
@@ -83,3 +84,23 @@ async def test_its_own_worker_tells_of_it(
 
     await ask_about(gateway, worker, twin)
     assert ("sent", SID) == await fate(ask, twin)
+
+
+async def test_a_younger_one_was_taken(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A message that could not be asked about for minutes does not take the id of an equal one that
+    was lost just now, while the report that names that one may still come."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    await lost_before(gateway, 300, 300)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+    (younger,) = await lose(ask, api, worker, SMS)
+    answering(api, record(gateway.a.sender))
+    await ask_about(gateway, worker, ours)
+    assert ("unknown", None) == await fate(ask, ours)
+
+    await found_by_report(gateway, younger)
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", SID) == await fate(ask, younger)
+    assert ("sent", "SM-again-1") == await fate(ask, ours)
