@@ -104,3 +104,20 @@ async def test_a_younger_one_was_taken(gateway: Gateway, ask: Ask, api: Api) -> 
         await ask_about(gateway, worker, ours)
     assert ("sent", SID) == await fate(ask, younger)
     assert ("sent", "SM-again-1") == await fate(ask, ours)
+
+
+async def test_the_one_with_other_signs_was_taken(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of two that differ in signs the provider has one, with the signs of the other: that one does
+    not take it for its own while the report that names the first may still come."""
+    worker = api.worker(gateway)
+    curly, straight = await lose(ask, api, worker, SMS | {"body": "“Hello”"}, SMS)
+    answering(api, record(gateway.a.sender))
+    await ask_about(gateway, worker, straight)
+    assert ("unknown", None) == await fate(ask, straight)
+
+    await found_by_report(gateway, curly)
+    await lost_before(gateway, 60, 60)
+    for _ in range(2):
+        await ask_about(gateway, worker, straight)
+    assert ("sent", SID) == await fate(ask, curly)
+    assert ("sent", "SM-again-1") == await fate(ask, straight)
