@@ -126,19 +126,18 @@ class Asking:
         if any(twin.is_in_flight for twin in twins):
             await self._outcomes.ask_again(claimed, self._pace.twin_wait)
             return
+        # While the provider lists fewer than are open, reports, which name their message, may still
+        # tell which is which: the listed one may belong to a twin whose worker has just died.
+        youngest = min((twin.age for twin in twins), default=0.0)
+        may_be_told = len(free) < len(twins) and not (is_sure and youngest >= sure_after)
         # What is listed with our very text is not taken for one with another text, whosever it is:
         # the person has got just what this one says.
         if exact := [sent for sent in free if not sent.may_differ]:
             free, twins = exact, _with_its_text(twins, outbound)
-        # While the provider lists fewer than are open, reports, which name their message, may still
-        # tell which is which: the listed one may belong to a twin whose worker has just died. Not
-        # for ever, though: more twins may follow.
-        youngest = min((twin.age for twin in twins), default=0.0)
-        is_known = is_sure and (youngest >= sure_after or age >= 2 * sure_after)
         are_all_listed = len(free) >= len(twins)
         if not free and is_sure:
             await self._outcomes.not_there(claimed)
-        elif not free or not (are_all_listed or is_known):
+        elif not free or may_be_told:
             await self._outcomes.ask_again(claimed, self._pace.ask_every)
         elif not are_all_listed and _only_reports_tell(twins, outbound):
             await self._outcomes.cannot_tell(claimed)

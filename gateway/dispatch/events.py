@@ -11,6 +11,7 @@ from channels.errors import OptedOut, Refused, Unreachable
 from channels.model import Channel, Sent, Status
 from gateway import addresses
 from gateway.consent import standing
+from gateway.dispatch.turns import SETTLED
 from gateway.ids import derived_id
 from gateway.store.queue import Claimed
 from gateway.store.reports import Event, event_id
@@ -68,6 +69,14 @@ def taken(claimed: Claimed, sent: Sent, kind: str) -> Event:
         external_id=sent.external_id,
         provider=dict(sent.detail),
     )
+
+
+def reported(claimed: Claimed) -> list[Event]:
+    """That the provider took it, where a report told its id and nothing else: a delay, say."""
+    if claimed.external_id is None or claimed.status in SETTLED:
+        return []
+    known_as = claimed.external_id
+    return [event_of(claimed, "reported", "sent", Status.SENT, external_id=known_as)]
 
 
 def failed(claimed: Claimed, error: Refused) -> Event:

@@ -16,7 +16,7 @@ from channels.errors import (
 )
 from channels.model import Sent, Status
 from gateway.consent import inheriting
-from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to
+from gateway.dispatch.events import event_of, failed, ids, not_to_be_written_to, reported
 from gateway.dispatch.pace import Pace, wait_after, wait_for_turn
 from gateway.dispatch.recording import Recording
 from gateway.dispatch.sizes import slowest_seconds
@@ -222,10 +222,7 @@ class Outcomes:
             error_message=error.message,
             detail={"attempt": claimed.attempts},
         )
-        is_open = await self._recording.note_if(
-            claimed, event, lambda db: queue.drop(db, claimed, self._lease_id)
-        )
-        if is_open:
+        if await self._recording.note_if(claimed, event, self._drop(claimed)):
             _log.warning("nobody can be asked: it is unknown until a report tells", **ids(claimed))
 
     async def not_there(self, claimed: Claimed) -> None:
@@ -240,7 +237,7 @@ class Outcomes:
             elif await self._recording.note_if(
                 claimed,
                 failed(claimed, error),
-                lambda db: queue.drop(db, claimed, self._lease_id),
+                self._drop(claimed),
                 is_first=True,
             ):
                 _log.info("message failed", code=error.code, **ids(claimed))
@@ -265,12 +262,15 @@ class Outcomes:
 
     async def settled(self, claimed: Claimed) -> None:
         """Nothing is left to do for it."""
-        await self._recording.save(lambda db: queue.drop(db, claimed, self._lease_id))
+        await self._recording.note(claimed, reported(claimed), self._drop(claimed))
 
     async def not_begun(self, entries: Sequence[Claimed]) -> None:
         """They were claimed and not begun: due again at once."""
         at_once = [(entry, 0.0) for entry in entries]
         await self._recording.save(lambda db: queue.give_back(db, at_once, self._lease_id))
+
+    def _drop(self, claimed: Claimed) -> Callable[[Connection], Awaitable[bool]]:
+        return lambda db: queue.drop(db, claimed, self._lease_id)
 
     def _to_ask(
         self, claimed: Claimed, seconds: float, questions: int

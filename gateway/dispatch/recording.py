@@ -73,12 +73,11 @@ class Recording:
         await self._until_stored(store)
 
     async def adopt(self, claimed: Claimed, found: Sequence[Sent]) -> bool:
-        """Take it under the first of these ids that no other message has; False without any."""
+        """Take it under the first of these ids that no other message has; False without any, and
+        where it has become known meanwhile what came of it."""
         for sent in found:
             async with self._database.as_service() as db:
-                if not await queue.may_adopt(
-                    db, claimed.organization_id, sent.external_id, claimed.message_id
-                ):
+                if not await queue.may_adopt(db, claimed, sent.external_id):
                     continue
                 advances = await self._take(db, [(claimed, sent)], "found_at_provider")
             self._tell([(claimed, sent)], advances)

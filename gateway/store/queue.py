@@ -194,15 +194,17 @@ def _claim(claimed: Claimed, lease_id: UUID) -> tuple[UUID, UUID, UUID, int]:
     return claimed.organization_id, claimed.message_id, lease_id, claimed.claims
 
 
-async def may_adopt(
-    db: Connection, organization_id: UUID, external_id: str, message_id: UUID
-) -> bool:
-    """Whether a provider's id belongs to no other message; locks it until the transaction ends.
+async def may_adopt(db: Connection, claimed: Claimed, external_id: str) -> bool:
+    """Whether a message is still asked about, and a provider's id belongs to no other one; locks
+    both until the transaction ends.
 
     No message of any organization: organizations may share an account at the provider.
     """
     await db.execute(_SQL["lock_external_id"], external_id)
-    free: bool = await db.fetchval(_SQL["is_free"], organization_id, external_id, message_id)
+    own = (claimed.organization_id, claimed.message_id)
+    if await db.fetchval(_SQL["hold_asked"], *own, claimed.attempts) is None:
+        return False
+    free: bool = await db.fetchval(_SQL["is_free"], own[0], external_id, own[1])
     return free
 
 

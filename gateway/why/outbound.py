@@ -170,6 +170,8 @@ def _refused_for_now(story: Story, queued: Queued, refusal: Row, zone: tzinfo) -
 
 
 def _unknown(story: Story, zone: tzinfo) -> Said:
+    if story.message["external_id"] is not None:  # that is all a report has told: a delay, say
+        return arrived.sent(story, what(story), zone)
     queued, who = story.queued, story.who
     lost = f"It is not known whether {who} took {_this(story)}: the answer was lost on the way."
     if queued is not None and queued.phase == "send":

@@ -310,6 +310,16 @@ RETURNING message_id;
 -- one's snapshot is taken after the wait, and sees what the other worker has committed.
 SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7041));
 
+-- name: hold_asked
+-- Locks a message whose attempt $3 is asked about, whoever does. Not if somebody has told meanwhile what
+-- came of it: a report, or late the worker whose request it was.
+SELECT m.id FROM messages m
+JOIN gateway.queue q ON q.organization_id = m.organization_id AND q.message_id = m.id
+WHERE m.organization_id = $1 AND m.id = $2 AND q.phase = 'ask' AND q.attempts = $3
+  AND m.external_id IS NULL
+  AND coalesce(gateway.status_rank(m.status), 0) < gateway.status_rank('sent')
+FOR NO KEY UPDATE OF m, q;
+
 -- name: is_free
 -- Whether no other outbound message has this provider's id, in any organization, because some share
 -- an account at the provider. Inbound ones do not count: a mail of ours may come to ourselves.

@@ -1,0 +1,123 @@
+"""What becomes known of a message while its provider is being asked about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from channels.errors import Refused, RefusedForNow
+from gateway.store import queue
+from tests.service.test_service_asking import (
+    SID,
+    SMS,
+    answering,
+    ask_about,
+    fate,
+    found_by_report,
+    lose,
+    lost_before,
+    record,
+)
+from tests.service.test_service_dispatch import events_of
+from tests.service.wires import send, step
+
+if TYPE_CHECKING:
+    from gateway.dispatch.dispatching import Dispatching
+    from gateway.dispatch.turns import Turn
+    from tests.service.conftest import Ask, Gateway
+    from tests.service.wires import Api
+
+
+async def claim(gateway: Gateway, worker: Dispatching, message: dict[str, Any]) -> Turn:
+    """Let a worker take up one message, of several that were lost a minute ago."""
+    async with gateway.database.as_service() as db:
+        await db.execute(
+            "UPDATE gateway.queue SET open_for = 60, attempted_at = now() - interval '60 seconds',"
+            " run_at = now() + CASE WHEN message_id = $1 THEN '0' ELSE '1 hour' END::interval",
+            message["id"],
+        )
+    (turn,) = await worker.claim(1)
+    assert "ask" == turn.claimed.phase
+    return turn
+
+
+@pytest.mark.parametrize("status", ["sent", "undelivered"])
+async def test_a_report_tells_of_it(gateway: Gateway, ask: Ask, api: Api, status: str) -> None:
+    """A report settles a message while the list is read: it does not become what the list says of
+    its twin."""
+    worker = api.worker(gateway)
+    ours, twin = await lose(ask, api, worker, SMS, SMS)
+    turn = await claim(gateway, worker, ours)
+    await found_by_report(gateway, ours)
+    theirs = record(gateway.a.sender, sid="SM-twin", status=status, error_code=30006)
+    answering(api, record(gateway.a.sender), theirs)
+    await worker.work(turn)
+    assert ("sent", SID) == await fate(ask, ours)
+    assert "found_at_provider" not in await events_of(ask, ours["id"])
+
+    await ask_about(gateway, worker, twin)
+    assert ("sent" if status == "sent" else "failed", "SM-twin") == await fate(ask, twin)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Refused("No.", code="21211"), "failed"), (RefusedForNow("Later.", code="20429"), "unknown")],
+)
+async def test_its_own_worker_tells_of_it(
+    gateway: Gateway, ask: Ask, api: Api, error: Refused | RefusedForNow, status: str
+) -> None:
+    """A worker that lost its lease tells while another one asks that its request was refused: the
+    message does not take its twin's id, which the twin still finds."""
+    worker, late = api.worker(gateway), api.worker(gateway)
+    (twin,) = await lose(ask, api, worker, SMS)
+    ours = await send(ask, **SMS)
+    (sending,) = await late.claim(1)
+    async with gateway.database.as_service() as db:
+        await queue.end_dead_leases(db, worker.lease_id)
+    assert 1 == await step(worker)
+    turn = await claim(gateway, worker, ours)
+    await late._not_sent(sending.claimed, error, 1.0)
+    answering(api, record(gateway.a.sender))
+    await worker.work(turn)
+    assert (status, None) == await fate(ask, ours)
+
+    await ask_about(gateway, worker, twin)
+    assert ("sent", SID) == await fate(ask, twin)
+
+
+async def test_a_younger_one_was_taken(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """A message that could not be asked about for minutes does not take the id of an equal one that
+    was lost just now, while the report that names that one may still come."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    await lost_before(gateway, 300, 300)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+    (younger,) = await lose(ask, api, worker, SMS)
+    answering(api, record(gateway.a.sender))
+    await ask_about(gateway, worker, ours)
+    assert ("unknown", None) == await fate(ask, ours)
+
+    await found_by_report(gateway, younger)
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", SID) == await fate(ask, younger)
+    assert ("sent", "SM-again-1") == await fate(ask, ours)
+
+
+async def test_the_one_with_other_signs_was_taken(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """Of two that differ in signs the provider has one, with the signs of the other: that one does
+    not take it for its own while the report that names the first may still come."""
+    worker = api.worker(gateway)
+    curly, straight = await lose(ask, api, worker, SMS | {"body": "“Hello”"}, SMS)
+    answering(api, record(gateway.a.sender))
+    await ask_about(gateway, worker, straight)
+    assert ("unknown", None) == await fate(ask, straight)
+
+    await found_by_report(gateway, curly)
+    await lost_before(gateway, 60, 60)
+    for _ in range(2):
+        await ask_about(gateway, worker, straight)
+    assert ("sent", SID) == await fate(ask, curly)
+    assert ("sent", "SM-again-1") == await fate(ask, straight)
