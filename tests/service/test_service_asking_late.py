@@ -121,3 +121,54 @@ async def test_the_one_with_other_signs_was_taken(gateway: Gateway, ask: Ask, ap
         await ask_about(gateway, worker, straight)
     assert ("sent", SID) == await fate(ask, curly)
     assert ("sent", "SM-again-1") == await fate(ask, straight)
+
+
+async def asked(gateway: Gateway, message: dict[str, Any]) -> int:
+    """How many questions about a message are counted."""
+    async with gateway.database.as_service() as db:
+        count: int = await db.fetchval(
+            "SELECT asked FROM gateway.queue WHERE message_id = $1", message["id"]
+        )
+    return count
+
+
+async def test_younger_ones_come_for_long(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """While equal ones are lost again and again, of which the provider has some, a message waits
+    for what reports tell of these; that uses up no question, so it is sent once they have told."""
+    worker = api.worker(gateway, most_questions=3)
+    (ours,) = await lose(ask, api, worker, SMS)
+    taken = []
+    for n in range(4):
+        await lost_before(gateway, 300, 300)
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+        taken += await lose(ask, api, worker, SMS)
+        answering(api, *(record(gateway.a.sender, sid=f"SM-{k}") for k in range(n + 1)))
+        await ask_about(gateway, worker, ours)
+        assert (("unknown", None), 0) == (await fate(ask, ours), await asked(gateway, ours))
+
+    for n, each in enumerate(taken):
+        await found_by_report(gateway, each, f"SM-{n}")
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", "SM-again-1") == await fate(ask, ours)
+
+
+async def test_one_after_the_other_is_under_way(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """While an equal one is being sent whenever it is looked, no question is used up either."""
+    worker, other = api.worker(gateway, most_questions=3), api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    await lost_before(gateway, 60, 60)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+    await send(ask, **SMS)
+    (turn,) = await other.claim(1)
+    answering(api)
+    for _ in range(4):
+        await ask_about(gateway, worker, ours)
+    await other.work(turn)
+    assert (("unknown", None), 0) == (await fate(ask, ours), await asked(gateway, ours))
+    await lost_before(gateway, 60, 60)
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", "SM-again-2") == await fate(ask, ours)
