@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels.errors import Refused, RefusedForNow
 from gateway.store import queue
+from tests.service.locks import until_somebody_waits
 from tests.service.test_service_asking import (
     SID,
     SMS,
@@ -172,3 +174,34 @@ async def test_one_after_the_other_is_under_way(gateway: Gateway, ask: Ask, api:
     for _ in range(2):
         await ask_about(gateway, worker, ours)
     assert ("sent", "SM-again-2") == await fate(ask, ours)
+
+
+TOLD = {
+    "by a report": [
+        "UPDATE messages SET external_id = 'SM-told', status = 'sent'",
+        "DELETE FROM gateway.queue",
+    ],
+    "by a report without a status": ["UPDATE messages SET external_id = 'SM-told'"],
+    "by its own worker": [
+        "SELECT FROM messages FOR NO KEY UPDATE",
+        "UPDATE gateway.queue SET phase = 'send', lease_id = NULL, lease_until = NULL",
+    ],
+}
+
+
+@pytest.mark.parametrize("told", TOLD)
+async def test_it_is_told_at_that_moment(gateway: Gateway, ask: Ask, api: Api, told: str) -> None:
+    """What is being stored while the message would take an id of the list is waited for, and
+    holds."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    turn = await claim(gateway, worker, ours)
+    answering(api, record(gateway.a.sender))
+    async with gateway.database.as_service() as db:
+        for statement in TOLD[told]:
+            await db.execute(statement)
+        working = asyncio.create_task(worker.work(turn))
+        await until_somebody_waits(db)
+    await working
+    assert SID != (await fate(ask, ours))[1]
+    assert "found_at_provider" not in await events_of(ask, ours["id"])
