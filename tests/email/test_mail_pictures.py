@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from base64 import b64encode
 from dataclasses import replace
 
@@ -47,6 +48,18 @@ def test_pasted_pictures(source: str) -> None:
     assert found.body.split() == ["See:", "And", "again:"]
 
 
+def test_more_pictures_than_files_are_kept() -> None:
+    """Those that are left out are pictures, not a file that somebody attached."""
+    many = (b64encode(PNG + bytes([each])).decode() for each in range(120))
+    page = "".join(f'<img src="data:image/png;base64,{each}">' for each in many)
+    parts = f"--b\nContent-Type: text/html\n\n{page}\n--b\nContent-Type: application/pdf\n\n%PDF\n"
+    head = "From: a@b.example\nContent-Type: multipart/mixed; boundary=b\n\n"
+    [found] = mail.events(f"{head}{parts}--b--\n".encode(), provider="x")
+    assert isinstance(found, Inbound)
+    kinds = [file.content_type for file in found.attachments]
+    assert ["application/pdf", *["image/png"] * 99] == kinds
+
+
 def test_a_large_picture() -> None:
     """However large it is, what is written beside it is read."""
     large = b64encode(PNG * 15_000).decode()
@@ -77,12 +90,15 @@ def test_of_a_mail_that_was_taken_apart() -> None:
     [
         '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">',
         f'<img src="data:image/png;base64,{DATA[:-1]}">',
+        f'<img src="data:image/png;base64,{DATA[:-4]}%41AAA">',
+        f'<img src="data:image/png;base64,{"=" * 200}">',
         f'<img src="data:text/html;base64,{DATA}">',
         f"<p>src=data:image/png;base64,{DATA}",
     ],
 )
 def test_what_is_none(page: str) -> None:
-    """A spacer, what is broken, what is no picture, and what is no source are left as they are."""
+    """A spacer, what is broken or empty, what is no picture, and what is no source are left as they
+    are; so is Base64 of which letters are written as numbers, which costs too much to be read."""
     assert taken_out(page.encode()) == (page.encode(), [])
 
 
@@ -99,3 +115,16 @@ def test_what_is_none(page: str) -> None:
 def test_hostile_pages(page: bytes) -> None:
     """What looks like a picture, and is none, costs little."""
     assert cpu_seconds(lambda: taken_out(page), runs=2) < 1
+
+
+@pytest.mark.no_cover  # it measures memory
+@pytest.mark.parametrize("text", [b"%41", b"%", b"AA ", b"A\n"])
+def test_what_pictures_take(text: bytes) -> None:
+    """However the Base64 is written, it takes no more memory than a few times its length."""
+    page = b'<img src="data:image/png;base64,' + text * (3 * 2**20 // len(text)) + b'">'
+    tracemalloc.start()
+    try:
+        taken_out(page)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(page)
+    finally:
+        tracemalloc.stop()
