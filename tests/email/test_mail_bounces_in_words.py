@@ -313,6 +313,18 @@ def test_robots_of_other_names() -> None:
         assert isinstance(events(attached(head, said, mail_id))[0], Inbound)
 
 
+@pytest.mark.parametrize("robot", ["Return-Path: <>", "Auto-Submitted: auto-replied"])
+@pytest.mark.parametrize(
+    "subject", ["Automatic reply: Your delivery report", "[Ticket 4] Undelivered parcel"]
+)
+def test_automatic_replies_that_bring_our_mail(robot: str, subject: str) -> None:
+    """Who is away repeats our subject, whatever it says, and may send our mail back, too."""
+    head = f"From: ann@customer.example\n{robot}\nSubject: {subject}\n"
+    away = "I am away until Monday."
+    for raw in (attached(head, away), f"{head}\n{away}\n{SENT_BACK}".encode()):
+        assert isinstance(events(raw)[0], Inbound)
+
+
 def test_a_bounce_in_html() -> None:
     """Words that come as HTML alone are read as well."""
     head = f"{ROBOT}Subject: Failure Notice\nIn-Reply-To: <{OURS}>\nContent-Type: text/html\n\n"

@@ -80,7 +80,6 @@ def read(told: Told) -> Said | None:
     # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
     is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
     is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
-    # A person's automatic reply has no sender, too, but neither such a subject nor our own mail.
     match = MESSAGE_ID.search(text)
     copied = told.original or (stored(match[1]) if match else None)
     is_sent_back = is_in_subject and told.is_no_persons and our_id(copied)
@@ -89,6 +88,9 @@ def read(told: Told) -> Said | None:
     if not text.strip() and told.html:  # Yahoo's
         text = derived(told.html)[:SCANNED]
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
+    # A person's automatic reply may bring our mail back, too, under its own subject.
+    if not (is_by_server or REFUSED.search(head)):
+        return None
     recipient = FAILED_TO.search(head)
     begins = recipient or REPLY.search(head)
     diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""
