@@ -180,6 +180,10 @@ def test_introductions_of_what_is_not_marked(introduction: str) -> None:
         "Please move it to 4 May 2026 at 10:00.\nOr to ann@x.example:",
         "It is on 4 May 2026 at 10:00, and I told my mother,\nthat is ann@x.example, she said:",
         "> Write to ann@x.example before 4 May 2026, 10:00:",
+        "Please send it to ann@x.example by 4 May 2026, 10:00:",
+        "My husband (bob@x.example) was there on 4 May 2026 at 10:00\nand said:",
+        "--- 4 May 2026, 10:00 ---",
+        "Ann <ann@x.example> came on 4 May 2026 at 10:00 ".ljust(159, "x") + ": that was too late.",
     ],
 )
 def test_no_introductions_of_what_is_not_marked(said: str) -> None:
