@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from channels import email
-from webhooks.mail.codes import ENHANCED
+from webhooks.mail.codes import ENHANCED, REFUSED
 from webhooks.mail.text import derived
 from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
 from webhooks.values import stored
@@ -58,8 +58,6 @@ FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:"
 REPLY = re.compile(
     r"^(?:[^\n]{0,200}?:)?[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE
 )
-# Beside a reply of SMTP's: in text there are versions and sections that look the same.
-REFUSED = re.compile(r"(?<![\d.])5\d\d[ -]{1,3}#?(5\.\d{1,3}\.\d{1,3})(?![\d.])")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
