@@ -32,7 +32,8 @@ BOUNCE_TEXT = re.compile(
     re.IGNORECASE,
 )
 DELAY = re.compile(
-    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
+    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|tr(?:y|ied) again)|attempts will continue"
+    r"|(?:keep|continue) (?:trying|to try)|not yet been delivered|delivered (?:yet|so far|pending)"
     r"|warning message only",
     re.IGNORECASE,
 )
