@@ -17,6 +17,7 @@ from webhooks.model import Inbound
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 DATA = b64encode(PNG).decode()
+ESCAPED = DATA.replace("+", "%2b").replace("/", "%2f")
 
 
 def of(page: str) -> Inbound:
@@ -34,6 +35,7 @@ def of(page: str) -> Inbound:
         f'src="data:image/png;base64,{DATA}"',
         f"SRC = 'data:image/PNG;name=a.png;base64,{DATA[:76]}\n{DATA[76:]}'",
         f'alt="" src="data:image/png;base64,{DATA.replace("+", "%2B").replace("/", "%2F")}"',
+        f'src="data:image/png;base64,{ESCAPED[:80]}%0D%0A%20{ESCAPED[80:]}"',
     ],
 )
 def test_pasted_pictures(source: str) -> None:
@@ -46,6 +48,12 @@ def test_pasted_pictures(source: str) -> None:
     assert found.html_body is not None
     assert found.html_body.count(f'src="cid:{picture.content_id}"') == 2
     assert found.body.split() == ["See:", "And", "again:"]
+
+
+def test_a_drawing() -> None:
+    """One that a browser would run as a page is a file, too, as a mail's own files are."""
+    [picture] = of(f'<img src="data:image/svg+xml;base64,{DATA}">').attachments
+    assert picture.content_type == "image/svg+xml"
 
 
 def test_more_pictures_than_files_are_kept() -> None:

@@ -159,6 +159,8 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.0.0", "smtp; 552 This user doesn't have a byte left", False),
         ("5.0.0", "smtp; 550 See section 5.2.1 of our rules", False),
         ("5.0.0", "smtp; 550 Invalid (#5.1.1)", True),
+        ("5.0.0", "smtp; 550 <a@b.example> is not a valid mailbox", True),
+        ("5.0.0", "smtp; 550 You are not a valid user", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001
