@@ -21,7 +21,7 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
-_ADDRESS = re.compile(r"\S@\S+\.\S|^\s*\+?[\d\s().-]{7,}$")
+_NUMBER = re.compile(r"(?:\W*\d){7,}\W*")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 
@@ -133,9 +133,18 @@ def name_of(row: Row) -> str:
     Strangers choose their names: one that looks like an address has to be theirs.
     """
     name, theirs = in_order(row["name"] or ""), row["addresses"]
-    if _ADDRESS.search(name) and not any(each.lower() in name.lower() for each in theirs):
+    if _addresses_in(name) - {each.lower() for each in theirs}:
         name = next(iter(theirs), name)
     return name or next(iter(theirs), "") or "Somebody without a number"
+
+
+def _addresses_in(name: str) -> set[str]:
+    """The e-mail addresses in a name; a number only where it is the whole name."""
+    if _NUMBER.fullmatch(name):
+        return {name.strip()}
+    words = (word.strip("\"'.,:;[]") for word in re.split(r"[\s<>()]+", name.lower()))
+    parts = {word: word.rpartition("@") for word in words}
+    return {word for word, (mailbox, _, domain) in parts.items() if mailbox and "." in domain}
 
 
 def _row(visit: Visit, row: Row) -> dict[str, Any]:
