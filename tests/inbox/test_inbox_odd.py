@@ -265,7 +265,11 @@ def test_a_name_is_no_address_of_others(name: str | None, shown: str) -> None:
 
 def test_a_files_ending_is_the_last_of_its_name() -> None:
     """No mark of direction makes it look like another."""
-    for name in ("bill\u202e.pdf.exe\u2069", "\u200fbill.pdf\u200f.exe", "\u061cbill.pdf\u061c.exe"):
+    for name in (
+        "bill\u202e.pdf.exe\u2069",
+        "\u200fbill.pdf\u200f.exe",
+        "\u061cbill.pdf\u061c.exe",
+    ):
         assert "bill.pdf.exe" == file_of({"url": OURS, "filename": name}, {}).name
 
 
