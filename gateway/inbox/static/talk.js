@@ -66,10 +66,7 @@
   }
   // Who reads what is further up is told that there is more below, and has not read that yet.
   const below = document.getElementById("below");
-  below?.addEventListener("click", () => {
-    toEnd();
-    scroll.focus({ preventScroll: true });
-  });
+  below?.addEventListener("click", () => { toEnd(); scroll.focus({ preventScroll: true }); });
   scroll?.addEventListener("scroll", () => {
     if (below.hidden || !isAtEnd()) return;
     below.hidden = true;
@@ -144,8 +141,11 @@
       || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
     more.replaceWith(...further);
   }
+  // The page's address has the filters, too: forms lead back by it, and so does the browser.
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target === rows) listed = searched();
+    if (event.detail.target !== rows) return;
+    listed = searched();
+    history.replaceState(history.state, "", `?${listed}`);
   });
 
   function sayWhoWrote() {
@@ -156,7 +156,8 @@
   }
 
   function searched() {
-    return new URLSearchParams(new FormData(document.querySelector(".find"))).toString();
+    const chosen = [...new FormData(document.querySelector(".find"))].filter(([, value]) => value);
+    return new URLSearchParams(chosen).toString();
   }
 
   function markCurrent() {
