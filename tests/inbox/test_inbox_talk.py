@@ -334,7 +334,9 @@ async def test_where_nothing_is_found(browser: Browser, talk: Talk) -> None:
     assert "about the garden" in (await browser.get("?q=garden&status=all")).words
     assert ["?q=gard%2A&status=all"] == await links("?q=gard&status=all")
     assert "about the garden" in (await browser.get("?q=gard%2A&status=all")).words
-    assert [] == await links("?q=attic%2A&status=all")
+    for begun in ("attic%2A", "attic+-gard", "attic+or", '"attic"'):
+        assert [] == await links(f"?q={begun}&status=all")
+    assert [f"?q={'a' * 199}%2A&status=all"] == await links(f"?q={'a' * 300}&status=all")
     assert ["?status=all"] == await links("?who=me")
 
 

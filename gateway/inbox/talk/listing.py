@@ -21,6 +21,7 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
+_LONGEST = 200
 _NUMBER = re.compile(r"(?:\W*\d){7,}\W*")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
@@ -40,7 +41,7 @@ class Wanted:
         """The filters of a query."""
         channel, status = query.get("channel", ""), query.get("status", "open")
         return cls(
-            q=query.get("q", "").replace("\x00", "")[:200].strip(),
+            q=query.get("q", "").replace("\x00", "")[:_LONGEST].strip(),
             channel=channel if channel in CHANNELS else "",
             status=status if status in STATUSES else "open",
             is_mine=query.get("who") == "me",
@@ -78,7 +79,10 @@ class Wanted:
     @property
     def begun(self) -> Wanted | None:
         """As if the last word were the beginning of one; None if it cannot be."""
-        return replace(self, q=f"{self.q}*") if self.q[-1:].isalnum() else None
+        last = self.q.rpartition(" ")[2].lower()
+        if not last[-1:].isalnum() or last.startswith("-") or last == "or":
+            return None
+        return replace(self, q=f"{self.q[: _LONGEST - 1]}*")
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
         """As the store reads it; what is unread is looked for among the closed ones, too."""
