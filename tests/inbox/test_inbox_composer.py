@@ -346,6 +346,13 @@ async def test_suppressions_of_a_contact(inbox: Inbox, ask: Ask) -> None:
     page = await member.get(path)
     assert "Only they can take that back" in page.words
     assert 1 == page.words.count(f"Nothing goes to {ANN} here: ")  # before anything is written
+    await setup.add_sender(
+        inbox.gateway.database, inbox.gateway.a.account_id, Channel.CALL, "+15551230001",
+        is_default=True, rate=None,
+    )  # fmt: skip
+    call = await reply(member, path, do="change", channel="call")
+    assert "What is said on the phone" in call.text
+    assert "Nothing goes to" not in call.words  # it is another channel's
     ids = re.findall(r'name="suppression_id" value="([^"]*)"', page.text)
     assert 1 == len(ids)
     assert 303 == (await member.post(f"{path}/lift", {"suppression_id": ids[0]})).status
