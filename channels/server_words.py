@@ -21,8 +21,10 @@ TOO_MUCH_MAIL: Final = re.compile(r"receiving e?-?mail at a rate", re.IGNORECASE
 # Also because it is not ours to use there, or by a policy. Sendmail gives each of these the code of
 # a mailbox that is not there.
 _SENDER_REFUSED = re.compile(
-    rf"sender (?:address )?(?:rejected|unknown|denied)|{_NOT_VERIFIED}"
-    r"|sender policy framework|\b(?:spf|dkim|dmarc)\b",
+    r"(?:sender(?: address)?|(?:return|from) address)(?: \S{1,64}@\S{1,255})? (?:is )?"
+    rf"(?:rejected|unknown|denied|not |does)|{_NOT_VERIFIED}"
+    # Not where they are a part of an address, or of a server's name.
+    r"|sender policy framework|(?<![.@/\w-])(?:spf|dkim|dmarc)(?!\.?[\w@])",
     re.IGNORECASE,
 )
 

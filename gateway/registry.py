@@ -58,7 +58,7 @@ class Provider:
     - `url_secrets`: the credential that an event's URL contains, where the provider does not sign.
     - `characters`: its own limits for a text.
     - `can_be_asked`: whether `find` ever has an answer; `is_asked_by_sending`: that only sending
-      the same request again, under its key, tells.
+      the same request again, under its key, tells. `identity`: the credentials that say whom.
     - `more_seconds`: how much longer than others it may take to answer a send.
     - `file_url`: reads the URL of a file from the provider's answer for another URL: "" where it
       names none, None where that answer is the file; `authorize`: the headers to fetch a URL with,
@@ -86,6 +86,7 @@ class Provider:
     large_events: tuple[str, ...] = ()
     url_secrets: Mapping[str, str] = field(default_factory=dict)
     characters: Mapping[Channel, int] = field(default_factory=dict)
+    identity: tuple[str, ...] = ()
     can_be_asked: bool = True
     is_asked_by_sending: bool = False
     more_seconds: float = 0.0
@@ -108,6 +109,7 @@ PROVIDERS: dict[str, Provider] = {
         send=twilio.half,
         webhook=webhooks.twilio,
         check_credentials=twilio.validate_credentials,
+        identity=twilio.IDENTITY,
         events=webhooks.twilio.EVENTS,
         status_event={
             Channel.SMS: "status",
@@ -156,6 +158,7 @@ PROVIDERS: dict[str, Provider] = {
         send=mailgun.half,
         webhook=webhooks.mailgun,
         check_credentials=mailgun.validate_credentials,
+        identity=mailgun.IDENTITY,
         events=("events", "inbound"),
         large_events=("inbound",),
         authorize=mailgun.authorize,
@@ -166,6 +169,7 @@ PROVIDERS: dict[str, Provider] = {
         send=postmark.half,
         webhook=webhooks.postmark,
         check_credentials=postmark.validate_credentials,
+        identity=postmark.IDENTITY,
         events=("events", "inbound"),
         large_events=("inbound",),
         url_secrets={"events": "webhook_secret", "inbound": "webhook_secret"},
@@ -176,6 +180,7 @@ PROVIDERS: dict[str, Provider] = {
         send=resend.half,
         webhook=webhooks.resend,
         check_credentials=resend.validate_credentials,
+        identity=resend.IDENTITY,
         is_asked_by_sending=True,
         events=("events",),
         authorize=resend.authorize,
@@ -223,9 +228,8 @@ def webhook_urls(
     for event in row.events:
         secret = (credentials or {}).get(row.url_secrets.get(event, ""))
         query = "?" + urlencode({"secret": secret}) if secret else ""
-        urls[event] = (
-            f"{base_url}/webhooks/{provider}/{account_id}/{event}{query}{row.retry_suffix}"
-        )
+        path = f"/webhooks/{provider}/{account_id}/{event}"
+        urls[event] = f"{base_url}{path}{query}{row.retry_suffix}"
     return urls
 
 
@@ -245,10 +249,8 @@ def status_url(
     row = PROVIDERS[provider]
     if channel not in row.status_event:
         return ""
-    return (
-        f"{base_url}/webhooks/{provider}/{account_id}/{row.status_event[channel]}"
-        f"?message_id={message_id}{row.retry_suffix}"
-    )
+    path = f"/webhooks/{provider}/{account_id}/{row.status_event[channel]}"
+    return f"{base_url}{path}?message_id={message_id}{row.retry_suffix}"
 
 
 def characters(provider: str | None, channel: Channel) -> int | None:
@@ -275,9 +277,8 @@ def check_credentials(provider: str, given: Mapping[str, str]) -> dict[str, str]
     try:
         return row.check_credentials(given)
     except InvalidCredentials as error:
-        raise NotPossibleError(
-            *((f"credentials.{name}", reason) for name, reason in error.problems)
-        ) from None
+        problems = [(f"credentials.{name}", reason) for name, reason in error.problems]
+        raise NotPossibleError(*problems) from None
 
 
 def sender_address(provider: str, channel: Channel, address: str) -> str:

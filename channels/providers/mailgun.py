@@ -44,6 +44,8 @@ CREDENTIALS: Final = {
     "region": re.compile("|".join(API)),
 }
 REQUIRED: Final = ("api_key", "domain")
+# What its events are asked of.
+IDENTITY: Final = ("domain", "region")
 
 Fields = list[tuple[str, str]]
 

@@ -38,6 +38,8 @@ CREDENTIALS: Final = {
     "message_stream": re.compile(r"[A-Za-z0-9_-]{1,64}"),
 }
 REQUIRED = ("server_token",)
+# What its list is asked of: nothing but a token says which server it is.
+IDENTITY: Final = ("server_token", "message_stream")
 
 Record = Mapping[str, Any]
 

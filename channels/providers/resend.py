@@ -39,6 +39,8 @@ CREDENTIALS: Final = {
     "webhook_secret": re.compile(r"(whsec_)?[A-Za-z0-9+/]{8,256}={0,2}"),
 }
 REQUIRED = ("api_key",)
+# Nothing else says whose account it is, by which a repetition is known.
+IDENTITY: Final = ("api_key",)
 
 # Both say that Resend knows the key: the mail is there, or on its way there.
 BUSY: Final = "concurrent_idempotent_requests"

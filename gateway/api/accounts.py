@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from aiohttp import web
@@ -15,6 +17,7 @@ from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
 from gateway.store import accounts
 from gateway.store.values import Row
+from gateway.vault import VaultError
 from gateway.web.http import respond, respond_page
 
 
@@ -55,12 +58,14 @@ async def get_account(call: Call) -> web.Response:
 async def change_account(call: Call) -> web.Response:
     """Change name, use or credentials."""
     wanted: shapes.AccountPatch = call.body
+    sealed = credentials = same_as = None
+    if wanted.credentials is not None:
+        async with call.services.database.as_caller(call.caller) as db:
+            old = found("account", await accounts.get_account(db, call.organization_id, call.id))
+        credentials = _credentials(old["provider"], wanted.credentials)
+        sealed = call.services.vault.seal(call.organization_id, credentials)
+        same_as = await _same_as(call, old["provider"], credentials)
     async with call.services.database.as_caller(call.caller) as db:
-        old = found("account", await accounts.get_account(db, call.organization_id, call.id))
-        sealed = credentials = None
-        if wanted.credentials is not None:
-            credentials = _credentials(old["provider"], wanted.credentials)
-            sealed = call.services.vault.seal(call.organization_id, credentials)
         await accounts.update_account(
             db,
             call.organization_id,
@@ -68,6 +73,7 @@ async def change_account(call: Call) -> web.Response:
             name=wanted.name,
             is_active=wanted.is_active,
             credentials=sealed,
+            same_as=same_as,
         )
         row = await accounts.get_account(db, call.organization_id, call.id)
     call.services.hook_accounts.forget(call.id)
@@ -86,6 +92,22 @@ def _credentials(provider: str, given: dict[str, str]) -> dict[str, str]:
         return registry.check_credentials(provider, given)
     except registry.NotPossibleError as error:
         raise invalid([FieldError(*problem) for problem in error.problems]) from None
+
+
+async def _same_as(call: Call, provider: str, credentials: Mapping[str, str]) -> datetime | None:
+    """When the account was last changed, if these credentials are of the same one at the provider
+    as those that it has; else None. Only the gateway itself reads what is stored."""
+    async with call.services.database.as_service() as db:
+        stored = await accounts.stored(db, call.organization_id, call.id)
+    if stored is None:
+        return None
+    sealed, changed_at = stored
+    try:
+        held = call.services.vault.open(call.organization_id, sealed)
+    except VaultError:  # nobody knows of which it was
+        return None
+    names = registry.PROVIDERS[provider].identity
+    return changed_at if all(held.get(each) == credentials.get(each) for each in names) else None
 
 
 def _account(call: Call, row: Row | None, credentials: dict[str, str] | None = None) -> Row:

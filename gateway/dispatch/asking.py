@@ -12,6 +12,7 @@ from channels import sms
 from channels.errors import CannotAsk, RefusedForNow, SendError
 from channels.model import Account, Channel, Outbound, Sent
 from gateway.dispatch.events import ids
+from gateway.dispatch.identity import check_identity
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
@@ -83,6 +84,7 @@ class Asking:
         ago = timedelta(seconds=max(age, claimed.open_for))
         since = datetime.now(UTC) - ago if age else claimed.created_at
         try:
+            check_identity(claimed, ago.total_seconds() if age else None)
             account = self._account(claimed)
             outbound = await self._outbounds.make(claimed, account, with_files=False)
             send_half = PROVIDERS[account.provider].send

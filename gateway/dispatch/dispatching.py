@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import aiohttp
 
@@ -29,6 +30,7 @@ from gateway.dispatch import refusals
 from gateway.dispatch.asking import Asking
 from gateway.dispatch.claiming import Claiming
 from gateway.dispatch.events import ids
+from gateway.dispatch.identity import check_identity
 from gateway.dispatch.outbound import Outbounds
 from gateway.dispatch.outcomes import Outcomes
 from gateway.dispatch.pace import Pace
@@ -245,11 +247,12 @@ class Dispatching:
         if not only_sending_tells(claimed):
             return False
         async with self._database.as_service() as db:
-            since = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
+            lost = await queue.lost_since(db, claimed.organization_id, claimed.message_id)
+        since = lost or claimed.created_at
         try:
-            await PROVIDERS[account.provider].send.find(
-                account, outbound, self._session, since or claimed.created_at
-            )
+            check_identity(claimed, (datetime.now(UTC) - since).total_seconds())
+            find = PROVIDERS[account.provider].send.find
+            await find(account, outbound, self._session, since)
         except CannotAsk as error:
             await self._outcomes.cannot_ask(claimed, error)
             return True

@@ -219,6 +219,7 @@ class Outcomes:
             f"cannot_ask:{claimed.attempts}",
             "cannot_be_asked",
             Status.UNKNOWN,
+            error_code=error.code,
             error_message=error.message,
             detail={"attempt": claimed.attempts},
         )

@@ -25,7 +25,6 @@ from gateway.store import kept_reports, queue, reports, suppressions
 from gateway.store.database import Connection, Database
 from gateway.store.errors import (
     OF_ITS_ROWS,
-    DatabaseAwayError,
     HeldError,
     RolledBackError,
     TrialError,
@@ -56,7 +55,6 @@ class Recording:
         self._few = asyncio.Semaphore(_FEW)
         self._taking = Batching(
             self._take_all,
-            shared=(DatabaseAwayError,),
             undone=(RolledBackError,),
             held=OF_ITS_ROWS,
             owner=lambda taken: taken[0].organization_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.inbox import guard
+from gateway.inbox.admin.template_form import BOXES
 from gateway.inbox.visit import Visit
 from gateway.problems import Problem
 
@@ -18,7 +19,6 @@ _WRITTEN = (
     *("name", "category", "tags", "address"),
 )
 _GROUPS = ("variables.", "options.")
-_BOXES = ("options.unsubscribe", "options.detect_machine")
 
 
 async def signed_out(visit: Visit) -> web.Response:
@@ -74,5 +74,5 @@ async def _typed(visit: Visit) -> dict[str, str]:
         if isinstance(value, str)
         and value.strip()
         and (name in _WRITTEN or name.startswith(_GROUPS))
-        and name not in _BOXES
+        and name not in BOXES
     }

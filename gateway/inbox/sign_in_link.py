@@ -57,6 +57,8 @@ async def ask(visit: Visit) -> web.StreamResponse:
             samesite="Lax",
             secure=visit.cookie.is_secure,
         )
+    elif _WANTED in visit.request.cookies:  # of one who asked before, and went nowhere
+        response.del_cookie(_WANTED, path=visit.url())
     return response
 
 

@@ -26,8 +26,8 @@ _NAMES = {
 }
 
 
-# A text is shown in another order than it is written between these.
-_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# A text is shown in another order than it is written between or beside these.
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def in_order(text: str) -> str:

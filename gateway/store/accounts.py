@@ -145,10 +145,17 @@ async def update_account(
     name: str | None,
     is_active: bool | None,
     credentials: bytes | None,
+    same_as: datetime | None,
 ) -> None:
-    """Change what is not None."""
+    """Change what is not None.
+
+    `same_as`: the credentials are of the same account at the provider as those that were stored at
+    that time, unless others were stored since; None: they are of another one.
+    """
     if credentials is not None:
-        await db.execute(_SQL["replace_credentials"], organization_id, account_id, credentials)
+        await db.execute(
+            _SQL["replace_credentials"], organization_id, account_id, credentials, same_as
+        )
     await db.execute(_SQL["update_account"], organization_id, account_id, name, is_active)
 
 
@@ -172,6 +179,14 @@ async def open_account(db: Connection, account_id: UUID) -> SealedAccount | None
     """The account that a webhook's path names, active or not: reports still come in for it."""
     row = await db.fetchrow(_SQL["open_account"], account_id)
     return SealedAccount(**row) if row else None
+
+
+async def stored(
+    db: Connection, organization_id: UUID, account_id: UUID
+) -> tuple[bytes, datetime] | None:
+    """An account's credentials as they are stored, and when it was last changed."""
+    row = await db.fetchrow(_SQL["stored"], organization_id, account_id)
+    return (row["credentials"], row["updated_at"]) if row else None
 
 
 async def versions(db: Connection, organization_id: UUID, provider: str) -> dict[UUID, datetime]:

@@ -39,8 +39,10 @@ async def senders(db: Connection, organization_id: UUID) -> list[Row]:
 
 
 async def templates(db: Connection, organization_id: UUID, channel: str) -> list[Row]:
-    """A channel's active templates, by name: `id, name, subject, content, version, is_approved,
-    variables`."""
+    """`id, name, subject, content, version, named, variables` of a channel's active templates.
+
+    They come by name. `named` are the options that say which of the provider's templates each is.
+    """
     return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
 
 

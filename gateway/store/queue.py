@@ -30,7 +30,8 @@ class Claimed:
     answers "not now", `asked` questions since the answer was lost. Account and sender are None when
     they were deleted meanwhile. Ages, and what is left until its `expires_at`, are in seconds, by
     the database's clock: workers' may differ. It may be set while a request is under way, so
-    `open_for` adds up what workers have waited since then.
+    `open_for` adds up what workers have waited since then. `identified_age` is that of the change
+    that made the credentials those of another account at the provider; None: there was none.
     """
 
     organization_id: UUID
@@ -68,6 +69,7 @@ class Claimed:
     is_active: bool | None
     provider: str | None
     credentials: bytes | None
+    identified_age: float | None
     settings: dict[str, Any] | None
     has_more: bool
     is_hidden: bool

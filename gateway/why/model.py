@@ -134,6 +134,16 @@ class Step:
     source: str
     detail: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def other(self) -> UUID | None:
+        """The other message that it is about, if it is: a provider's ids are none of ours."""
+        if self.source != "gateway" and self.detail.get("type") != "fallback":
+            return None
+        try:
+            return UUID(self.detail.get("message_id"))
+        except (TypeError, ValueError):
+            return None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:

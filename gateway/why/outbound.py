@@ -29,6 +29,11 @@ _UNTIL = "so it stays unknown until a report comes in."
 _FOR_REPORTS = (
     f"Wait for those: once reports have told of the others, it may be sent once more. {_NOT_TWICE}"
 )
+_FORMER = (
+    "Ask the person whether it arrived, or let an administrator look into the former account at "
+    "{who}: this message is not in the one that is set by now. Send it as a new message only if it "
+    "did not arrive, else it might arrive twice."
+)
 _BY_ITSELF = "Nothing has to be done: it goes on by itself."
 _LOCKED = (
     "Tell an administrator soon: the key that opens this account's access data is missing from "
@@ -191,7 +196,10 @@ def _unknown(story: Story, zone: tzinfo) -> Said:
     if queued is not None and story.provider is None:
         text = "any more, because the address that it was sent from was removed"
         return f"{lost} {opening(who)} cannot be asked {text}, {_UNTIL}", advice
-    latest = last_event(story, "answer_lost", "cannot_be_told_apart")
+    latest = last_event(story, "answer_lost", "cannot_be_told_apart", "cannot_be_asked")
+    if latest is not None and latest["detail"].get("error_code") == "other_account":
+        text = f"It was sent with another account at {who} than the one that is set by now"
+        return f"{lost} {text}, which knows nothing of it, {_UNTIL}", _FORMER.format(who=who)
     if latest is not None and latest["type"] == "cannot_be_told_apart":
         text = f"{opening(who)} has fewer than were under way to this person, and does not tell"
         if queued is None:

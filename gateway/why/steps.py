@@ -216,6 +216,10 @@ def _lost(story: Story, event: Row, _zone: tzinfo) -> str:
 
 
 def _cannot_be_asked(story: Story, event: Row, _zone: tzinfo) -> str:
+    if event["detail"].get("error_code") == "other_account":
+        who = name_of(provider_of(story, event))
+        text = f"It was sent with another account at {who} than the one that is set by now"
+        return f"{text}, which cannot be asked about it: only a report can tell."
     return f"{_who(story, event)} cannot be asked whether it has it: only a report can tell."
 
 

@@ -69,7 +69,10 @@ WHERE organization_id = $1 AND id = $2;
 
 -- name: replace_credentials
 -- A separate statement, because owners may write credentials, but only service_role may read them.
-UPDATE gateway.provider_accounts SET credentials = $3
+-- $4: when it was last changed that they are of the same account at the provider as what was stored
+-- then; null where they are of another one. Whatever else was stored meanwhile may be of another one.
+UPDATE gateway.provider_accounts SET credentials = $3,
+  identified_at = CASE WHEN updated_at = $4 THEN identified_at ELSE clock_timestamp() END
 WHERE organization_id = $1 AND id = $2;
 
 -- name: delete_account
@@ -98,6 +101,11 @@ SELECT a.id, a.organization_id, a.provider, a.credentials,
   jsonb_build_object('email', o.settings -> 'email', 'call', o.settings -> 'call') AS settings
 FROM gateway.provider_accounts a JOIN organizations o ON o.id = a.organization_id
 WHERE a.id = $1;
+
+-- name: stored
+-- What account $2 has, and when it was last changed.
+SELECT credentials, updated_at FROM gateway.provider_accounts
+WHERE organization_id = $1 AND id = $2;
 
 -- name: versions
 -- All accounts of organization $1 at provider $2, those in use first, then the oldest first, and when

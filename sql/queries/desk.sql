@@ -22,10 +22,11 @@ ORDER BY s.channel, s.is_default DESC, s.address LIMIT 500;
 
 -- name: templates
 -- The templates of a channel, by name; `version` is another one once a template says something else, which
--- its `updated_at` does not tell: its uses are counted, too. `is_approved`: it names one of the
--- provider's.
+-- its `updated_at` does not tell: its uses are counted, too. `named`: what says which of
+-- the provider's templates it is (WhatsApp).
 SELECT id, name, subject, content, md5(ROW(subject, content, options)::text) AS version,
-  coalesce(options ? 'content_sid' OR options ?& ARRAY['name', 'language'], false) AS is_approved,
+  ARRAY(SELECT each FROM unnest(ARRAY['content_sid', 'name', 'language']) AS each
+    WHERE options ->> each <> '') AS named,
   ARRAY(SELECT each FROM unnest(variables) AS each WHERE each IS NOT NULL) AS variables
 FROM message_templates
 WHERE organization_id = $1 AND type = $2 AND is_active ORDER BY name, id LIMIT 500;

@@ -136,6 +136,7 @@ SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.clai
       AND x.address = ANY (gateway.address_forms(t.to_address))
   ) AS suppressed,
   s.account_id, s.rate, s.is_active, s.provider, s.credentials,
+  extract(epoch FROM now() - s.identified_at)::double precision AS identified_age,
   (SELECT jsonb_build_object('email', jsonb_build_object('reply_domain', d.reply_domain))
     FROM domains d WHERE d.organization_id = t.organization_id) AS settings,
   -- Counted before locked entries are left out: there may be more behind them.
@@ -146,7 +147,8 @@ SELECT t.organization_id, t.message_id, t.sender_id, t.priority, t.phase, t.clai
   (SELECT count(*) FROM found) < least($1, (SELECT count(*) FROM candidates)) AS is_hidden
 FROM taken t
 LEFT JOIN LATERAL (
-  SELECT s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials
+  SELECT s.account_id, s.rate, s.is_active AND a.is_active AS is_active, a.provider, a.credentials,
+    a.identified_at
   FROM gateway.senders s
   LEFT JOIN gateway.provider_accounts a
     ON a.organization_id = s.organization_id AND a.id = s.account_id

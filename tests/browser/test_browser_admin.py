@@ -29,6 +29,8 @@ async def test_a_template_is_written_tried_and_saved(
         '<h1 style="color: teal">Hello {{ first_name }}</h1><p>Your code is {{ code }}.</p>'
     )
     await page.get_by_role("button", name="Try it").click()
+    await api.expect(page.get_by_text("Fill in the variables")).to_be_visible()
+    await page.get_by_role("button", name="Try it").click()
     await api.expect(page.get_by_role("alert").first).to_contain_text("is missing")
     if js:
         await axe(page)

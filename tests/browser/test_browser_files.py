@@ -97,3 +97,25 @@ async def test_a_file_that_was_added_to_what_was_sent(visitors: Visitors) -> Non
 
     assert [("One", []), ("One, and the plan", ["plan.txt"])] == await with_files(visitors.stage)
     visitors.complaints.clear()  # htmx writes down that it got no answer
+
+
+IN_VIEW = """(name) => {
+  const place = (at) => {
+    const range = document.createRange();
+    range.setStart(name.firstChild, at);
+    range.setEnd(name.firstChild, at + 1);
+    return range.getBoundingClientRect().left;
+  };
+  const all = [...name.textContent].map((one, at) => [place(at), one]);
+  return all.sort((a, b) => a[0] - b[0]).map(([, one]) => one).join("");
+}"""
+
+
+@pytest.mark.parametrize("name", ["\u200fbill.pdf\u200f.exe", "\u05d0 bill.pdf \u05d1.exe"])
+async def test_a_files_ending_is_seen_last(visitors: Visitors, name: str) -> None:
+    """What is written from right to left in a name does not bring its ending to the front."""
+    scene = Scene(visitors.stage)
+    said = await scene.said("email", ADA[1], "See", files=((name, "application/x-odd", b"x"),))
+    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    seen = await page.locator(".file bdi").evaluate(IN_VIEW)
+    assert seen.endswith(".exe"), seen

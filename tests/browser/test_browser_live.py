@@ -230,26 +230,34 @@ async def test_much_at_once_in_one_conversation(visitors: Visitors) -> None:
 
 
 async def test_who_reads_further_up_is_told_of_what_comes(visitors: Visitors) -> None:
-    """What comes in below moves nothing, and a button says so, until they are there."""
+    """What comes in below moves nothing, and a button says so, until they are there: then it is
+    read."""
     stage = visitors.stage
     scene = Scene(stage)
     for number in range(30):
         said = await scene.said("sms", ADA[0], f"Number {number}", minutes=1)
-    page = await visitors.open(path=f"/c/{await scene.conversation(said)}")
+    ada = await scene.conversation(said)
+    page = await visitors.open(path=f"/c/{ada}")
     thread, below = page.locator("#thread"), page.get_by_role("button", name="New messages")
+    unread = page.locator(f"#c-{ada} .count")
+    read: list[str] = []
+    page.on("request", lambda asked: read.append(asked.url) if "/read" in asked.url else None)
     await api.expect(page.locator("#messages li.message").last).to_be_in_viewport()
     await hear(stage, stage.a, OURS["sms"], ADA[0], "At the end")
     await api.expect(page.get_by_text("At the end", exact=True).last).to_be_in_viewport()
     await api.expect(below).to_be_hidden()
 
     await thread.hover()
-    await page.mouse.wheel(0, -900)
-    await api.expect(page.locator("#messages li.message").last).not_to_be_in_viewport()
-    place = await thread.evaluate("(each) => each.scrollTop")
+    await page.mouse.wheel(0, -100_000)
+    await page.wait_for_function("!document.querySelector('#thread').scrollTop")
+    await api.expect(unread).to_have_count(0)
+    read.clear()
     await hear(stage, stage.a, OURS["sms"], ADA[0], "Are you there?")
     await api.expect(below).to_be_in_viewport()
-    assert place == await thread.evaluate("(each) => each.scrollTop")
+    await api.expect(unread).to_be_visible()
+    assert (0, []) == (await thread.evaluate("(each) => each.scrollTop"), read)
     await below.click()
+    await api.expect(unread).to_have_count(0)
     last = page.locator("#messages li.message").last
     await api.expect(last).to_contain_text("Are you there?")
     await api.expect(last).to_be_in_viewport()

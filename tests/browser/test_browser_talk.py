@@ -101,6 +101,20 @@ async def test_found_by_name_and_by_word(visitors: Visitors) -> None:
     await api.expect(rows.filter(has_text="Ada Lovelace")).to_be_visible()
 
 
+async def test_a_filter_that_is_chosen_beside_a_conversation_stays(visitors: Visitors) -> None:
+    """It is in the page's address: after a form, and for who comes back to the page."""
+    scene = Scene(visitors.stage)
+    ada = await scene.conversation(await scene.said("sms", ADA[0], "Hello"))
+    page = await visitors.open(path=f"/c/{ada}")
+    listed = page.get_by_role("region", name="Conversations")
+    await listed.get_by_label("Channel").select_option(label="SMS")
+    await listed.get_by_label("Status").select_option(label="All")
+    await page.wait_for_url(f"**/c/{ada}?status=all&channel=sms")
+    await page.get_by_role("button", name="Close", exact=True).click()
+    await page.wait_for_url(f"**/c/{ada}?channel=sms&status=all&done=saved")
+    await api.expect(listed.get_by_label("Channel")).to_have_value("sms")
+
+
 async def test_what_was_typed_is_kept(visitors: Visitors) -> None:
     """A template without one of its values says so at the field, and the others stay."""
     where = await furnish(visitors.stage)

@@ -412,3 +412,37 @@ async def test_a_refusal_goes_with_its_cause(visitors: Visitors) -> None:
     await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
     await api.expect(notice).to_be_empty()
     visitors.complaints.clear()  # htmx writes down what it was refused
+
+
+async def test_a_refusal_stays_while_nothing_is_sent(visitors: Visitors) -> None:
+    """Neither the form for another channel nor news of the connection take it away; what was
+    closed once does not hold what comes later."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    said = await scene.said("sms", ADA[0], "Hello")
+    page = await visitors.open()
+    await page.context.route("**/inbox/live*", lambda route: route.fulfill(status=502))
+    await page.goto(f"/inbox/c/{await scene.conversation(said)}")
+    send, notice = page.get_by_role("button", name="Send", exact=True), page.locator("#problem")
+    channel, deaf = page.locator("#by-channel"), page.locator("#deaf")
+    await api.expect(deaf).to_be_visible()
+    await page.route("**/reply", lambda route: route.abort())
+    await page.get_by_label("Your message").fill("On my way.")
+    await send.click()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    await api.expect(deaf).to_be_visible()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    await page.context.unroute("**/inbox/live*")
+    await api.expect(deaf).to_have_count(0)
+    await channel.select_option(label="Call")
+    await api.expect(page.get_by_role("button", name="Call", exact=True)).to_be_visible()
+    await api.expect(notice).to_contain_text("The server was not reached.")
+
+    await notice.get_by_role("button", name="Close").click()
+    await page.route("**/compose", lambda route: route.abort())
+    await channel.select_option(label="SMS")
+    await api.expect(notice).to_contain_text("The server was not reached.")
+    await page.unroute("**/compose")
+    await channel.select_option(label="Call")
+    await api.expect(notice).to_be_empty()
+    visitors.complaints.clear()  # the browser writes down what it got no answer to

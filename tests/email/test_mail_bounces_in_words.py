@@ -273,8 +273,18 @@ SENT_BACK = (
         ("Ваше сообщение не доставлено. Mail failure.", "Account is disabled.", "bounced"),
         ("Message delivery has failed", "No further attempts will be made.", "bounced"),
         ("=?utf-8?b?57O757uf6YCA5L+h?=", "550 User not found: bob@example.org", "bounced"),
+        ("邮件传输失败！", "<bob@example.org>:", "bounced"),
+        ("メールが配信できませんでした", "<bob@example.org>:", "bounced"),
         ("Your mail", "We were unable to deliver it to bob@example.org.", "bounced"),
         ("Your mail", "It was blocked by our filter and has not been delivered.", "bounced"),
+        ("Your mail", "It has not been delivered yet.", "delayed"),
+        ("Your mail", "It has not been delivered pending your approval.", "delayed"),
+        ("Your mail", "We were unable to deliver it for 4 hours, and keep trying.", "delayed"),
+        ("Your mail", "It was not delivered so far.", "delayed"),
+        ("Your mail", "We were unable to deliver it. Attempts will continue.", "delayed"),
+        ("Your mail", "It was not delivered. It will be tried again.", "delayed"),
+        ("Your mail", "We were not able to deliver it. Correct it and try again.", "bounced"),
+        ("Your mail", "It was not delivered. Others will continue to be refused.", "bounced"),
         ("Warning: message delayed 2 days", "Attempts will continue.", "delayed"),
         ("Warning: message has not yet been delivered", "Attempts will continue.", "delayed"),
     ],
@@ -311,6 +321,18 @@ def test_robots_of_other_names() -> None:
         (filtered.replace("Mail could not be delivered", "Out of office"), OURS),
     ):
         assert isinstance(events(attached(head, said, mail_id))[0], Inbound)
+
+
+@pytest.mark.parametrize("robot", ["Return-Path: <>", "Auto-Submitted: auto-replied"])
+@pytest.mark.parametrize(
+    "subject", ["Automatic reply: Your delivery report", "[Ticket 4] Undelivered parcel"]
+)
+def test_automatic_replies_that_bring_our_mail(robot: str, subject: str) -> None:
+    """Who is away repeats our subject, whatever it says, and may send our mail back, too."""
+    head = f"From: ann@customer.example\n{robot}\nSubject: {subject}\n"
+    away = "I am away until Monday."
+    for raw in (attached(head, away), f"{head}\n{away}\n{SENT_BACK}".encode()):
+        assert isinstance(events(raw)[0], Inbound)
 
 
 def test_a_bounce_in_html() -> None:

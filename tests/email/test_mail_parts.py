@@ -168,6 +168,8 @@ SLOW = {
         f"--T\nContent-Type: {text * 1000}\n\nx\n" * 50
         for text in ("ab", "a ", "(a", "()", '" ', "a/ ", "a/b ", "a/b(", "a/b()", "a/b;")
     ),
+    "line ends in boundaries": MIXED
+    + f"--T\nContent-Type: multipart/mixed; boundary*=us-ascii''{'%0A' * 650}x\n\nHello\n" * 480,
     "dashes": HEAD + NESTED.replace("b1", "-" * 60) + "-" * 4_000_000,
 }
 

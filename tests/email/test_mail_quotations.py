@@ -142,7 +142,8 @@ def test_introductions(introduction: str) -> None:
         ("I asked shop@example.com:", "> hello"),
         ("shop@example.com at 10:00 said", "> hello"),
         ("Hi,\nI am at ann@x.example, call at 10:30.\nTo your question:", "> When?"),
-        ("Call me at 10:30.\nYou asked ann@x.example:", "> When?"),
+        ("I spoke to ann@x.example at 10:30,\nand that is what she said:", "> When?"),
+        ("Call me at 10:30!\nYou asked ann@x.example:", "> When?"),
         ("Mails from ann@x.example cost 1.500 EUR:", "> ERROR 5"),
     ],
 )
@@ -180,12 +181,24 @@ def test_introductions_of_what_is_not_marked(introduction: str) -> None:
         "Please move it to 4 May 2026 at 10:00.\nOr to ann@x.example:",
         "It is on 4 May 2026 at 10:00, and I told my mother,\nthat is ann@x.example, she said:",
         "> Write to ann@x.example before 4 May 2026, 10:00:",
+        "Please send it to ann@x.example by 4 May 2026, 10:00:",
+        "My husband (bob@x.example) was there on 4 May 2026 at 10:00\nand said:",
+        "Ann <ann@x.example> came on 4 May 2026 at 10:00!\nAnd she said:",
+        "Ann <ann@x.example> came on 4 May 2026 at 10:00\nand this is what she said:",
+        "--- 4 May 2026, 10:00 ---",
+        "Ann <ann@x.example> came on 4 May 2026 at 10:00 ".ljust(159, "x") + ": that was too late.",
     ],
 )
 def test_no_introductions_of_what_is_not_marked(said: str) -> None:
     """What a person says of a day, a time or an address is no introduction."""
     text = f"Hello.\n{said}\n- the bill\n- the shoes"
     assert (text, "") == new_text(text, "Re: Hi")
+
+
+def test_an_introduction_within_what_is_marked() -> None:
+    """What is quoted may itself quote something: it is all one quotation."""
+    quoted = "> Hi.\n> Ann <ann@x.example>, 4 May 2026, 10:00:\n> old"
+    assert ("Yes.", quoted) == new_text(f"Yes.\n\n{quoted}", "Re: Hi")
 
 
 def test_rules_above_introductions() -> None:

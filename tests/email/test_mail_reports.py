@@ -150,6 +150,17 @@ def test_words(block: str, word: str, status: Status | None, code: str | None) -
         ("5.0.0", "smtp; 452 4.2.2 full", False),
         ("5.1.1", "smtp; 553 Sender Policy Framework (SPF) fail... User unknown", False),
         ("5.1.1", "smtp; 550 5.1.1 rejected by DMARC policy... User unknown", False),
+        ("5.1.1", "smtp; 550 5.1.1 <dkim@spf.example> User unknown (dmarc.example/spf)", True),
+        ("5.1.0", "smtp; 550 5.1.0 Sender address <us@x.example> does not exist", False),
+        ("5.0.0", "smtp; 550 From address <us@x.example> not found", False),
+        ("5.1.0", "smtp; 550 Return address us@x.example is unknown", False),
+        ("5.0.0", "smtp; 550 Sender is not a known user", False),
+        ("5.1.1", "smtp; 550 RCPT from unknown[192.0.2.1]: 5.1.1 User unknown", True),
+        ("5.0.0", "smtp; 552 This user doesn't have a byte left", False),
+        ("5.0.0", "smtp; 550 See section 5.2.1 of our rules", False),
+        ("5.0.0", "smtp; 550 Invalid (#5.1.1)", True),
+        ("5.0.0", "smtp; 550 <a@b.example> is not a valid mailbox", True),
+        ("5.0.0", "smtp; 550 You are not a valid user", False),
     ],
 )  # fmt: skip
 def test_bad_addresses(status: str, diagnostic: str, expected: bool) -> None:  # noqa: FBT001

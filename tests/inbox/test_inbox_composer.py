@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from html import unescape
 from uuid import uuid4
 
 import pytest
@@ -178,27 +179,33 @@ async def test_reply_on_each_channel(inbox: Inbox, ask: Ask, channel: str) -> No
 
 
 async def test_templates_outside_whatsapps_window(inbox: Inbox, ask: Ask) -> None:
-    """Only those can be chosen that name one of the provider's; within the window, all."""
+    """Only those can be chosen that name one of the sender's provider's, and what was chosen
+    before; within the window, all."""
     gateway = inbox.gateway
     account = await connect(gateway, "meta", Channel.WHATSAPP)
     known = {"name": "ready", "language": "en", "variables": {}}
-    for name, options in (("Ready", known), ("Free text", None)):
+    of_twilio = {"content_sid": "HX" + "0" * 32, "name": None, "language": "en"}
+    ids = {}
+    for name, options in (("Ready", known), ("Free text", None), ("Twilio's", of_twilio)):
         template = {"name": name, "type": "whatsapp", "content": "Hello", "options": options}
-        assert 201 == (await ask("POST", "/v1/templates", template)).status
+        created = await ask("POST", "/v1/templates", template)
+        ids[name] = created.body["id"]
     said = await stored(inbox, channel="whatsapp", to_address="+15551230009")
     path = f"/c/{said['conversation_id']}"
     await inbox.change("UPDATE messages SET created_at = now() - interval '3 days'")
     browser = await inbox.signed_in()
 
-    async def offered() -> list[str]:
-        page = (await reply(browser, path, do="change", channel="whatsapp")).text
+    async def offered(chosen: str = "") -> list[str]:
+        page = (await reply(browser, path, do="change", channel="whatsapp", template=chosen)).text
         select = page[page.index('id="by-template"') :].partition("</select>")[0]
-        return re.findall(r"<option[^>]*>([^<]*)<", select)
+        return re.findall(r"<option[^>]*>([^<]*)<", unescape(select))
 
     assert ["No template", "Ready"] == await offered()
+    assert ["No template", "Ready"] == await offered(ids["Ready"])
+    assert ["No template", "Ready", "Twilio's"] == await offered(ids["Twilio's"])
     text = whatsapp_text("hi", wamid="wamid.1", sender=ANN[1:])
     await from_meta(gateway, account, whatsapp_post(whatsapp_value(text)))
-    assert ["No template", "Free text", "Ready"] == await offered()
+    assert ["No template", "Free text", "Ready", "Twilio's"] == await offered()
     await inbox.change("DELETE FROM gateway.correspondence")
     await inbox.change("DELETE FROM message_templates WHERE name = 'Ready'")
     page = await reply(browser, path, do="change", channel="whatsapp")
@@ -339,6 +346,13 @@ async def test_suppressions_of_a_contact(inbox: Inbox, ask: Ask) -> None:
     page = await member.get(path)
     assert "Only they can take that back" in page.words
     assert 1 == page.words.count(f"Nothing goes to {ANN} here: ")  # before anything is written
+    await setup.add_sender(
+        inbox.gateway.database, inbox.gateway.a.account_id, Channel.CALL, "+15551230001",
+        is_default=True, rate=None,
+    )  # fmt: skip
+    call = await reply(member, path, do="change", channel="call")
+    assert "What is said on the phone" in call.text
+    assert "Nothing goes to" not in call.words  # it is another channel's
     ids = re.findall(r'name="suppression_id" value="([^"]*)"', page.text)
     assert 1 == len(ids)
     assert 303 == (await member.post(f"{path}/lift", {"suppression_id": ids[0]})).status

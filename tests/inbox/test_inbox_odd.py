@@ -247,7 +247,11 @@ def test_long_texts_are_folded_whole(body: str) -> None:
         ("\u202e\u2066", "ann@evil.example"),
         ("support@bank.example", "ann@evil.example"),
         ("Bank (support@bank.example)", "ann@evil.example"),
+        ("support@bank.example <ann@evil.example>", "ann@evil.example"),
+        ("ann@evil.example.com", "ann@evil.example"),
         ("+1 (555) 123-0001", "ann@evil.example"),
+        ("\u200e+15551230001", "ann@evil.example"),
+        ("\u200b+15551230001", "ann@evil.example"),
         ("Ann <ANN@evil.example>", "Ann <ANN@evil.example>"),
         ("Anna @ Bakery 7", "Anna @ Bakery 7"),
         ("علی\u200cرضا", "علی\u200cرضا"),
@@ -261,8 +265,12 @@ def test_a_name_is_no_address_of_others(name: str | None, shown: str) -> None:
 
 def test_a_files_ending_is_the_last_of_its_name() -> None:
     """No mark of direction makes it look like another."""
-    file = file_of({"url": OURS, "filename": "bill\u202efdp.exe\u2069"}, {})
-    assert "billfdp.exe" == file.name
+    for name in (
+        "bill\u202e.pdf.exe\u2069",
+        "\u200fbill.pdf\u200f.exe",
+        "\u061cbill.pdf\u061c.exe",
+    ):
+        assert "bill.pdf.exe" == file_of({"url": OURS, "filename": name}, {}).name
 
 
 def test_what_can_be_done() -> None:

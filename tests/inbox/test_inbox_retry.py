@@ -63,6 +63,9 @@ async def test_which_of_both_was_sent_again(inbox: Inbox, ask: Ask) -> None:
     assert [True, False] == ["Sent again" in words for words in shown]
     assert [True, False] == ["It was sent again: that one is" in words for words in shown]
     assert [False, True] == ["A new try" in words for words in shown]
+    for one, other in ((message, again), (again, message)):  # each leads to the other
+        why = (await browser.get(f"/m/{one['id']}/why")).text
+        assert f'/m/{other["id"]}/why">That message</a>' in why
 
 
 async def test_what_was_sent_again_has_no_button(inbox: Inbox, ask: Ask) -> None:

@@ -303,6 +303,14 @@ async def test_a_link_leads_on_in_the_browser_that_asked(
     assert [leads, "/gw/inbox", "/gw/inbox"] == [each.location for each in (here, there, once_more)]
 
 
+async def test_the_next_who_asks_for_a_link_goes_their_own_way(inbox: Inbox) -> None:
+    """Where somebody wanted to go who did not sign in is forgotten when a new link is asked for."""
+    browser = inbox.browser()
+    await browser.post("/sign-in/link", {"email": OWNER, "next": "/c/x"})
+    await browser.post("/sign-in/link", {"email": MEMBER})
+    assert "/gw/inbox" == (await browser.post(await inbox.link(MEMBER))).location
+
+
 async def test_pages_ask_to_sign_in_and_lead_back(inbox: Inbox) -> None:
     """A page leads to the sign-in with the way back; htmx is told that it is needed."""
     browser = inbox.browser()

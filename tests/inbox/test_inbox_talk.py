@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from html import escape, unescape
 from uuid import UUID, uuid4
 
 import pytest
@@ -333,7 +334,9 @@ async def test_where_nothing_is_found(browser: Browser, talk: Talk) -> None:
     assert "about the garden" in (await browser.get("?q=garden&status=all")).words
     assert ["?q=gard%2A&status=all"] == await links("?q=gard&status=all")
     assert "about the garden" in (await browser.get("?q=gard%2A&status=all")).words
-    assert [] == await links("?q=attic%2A&status=all")
+    for begun in ("attic%2A", "attic+-gard", "attic+or", '"attic"'):
+        assert [] == await links(f"?q={begun}&status=all")
+    assert [f"?q={'a' * 199}%2A&status=all"] == await links(f"?q={'a' * 300}&status=all")
     assert ["?status=all"] == await links("?who=me")
 
 
@@ -360,6 +363,19 @@ async def test_who_works_through_a_list_stays_in_it(browser: Browser, talk: Talk
     for odd in ("http://[", "about:blank", "\\"):
         done = await browser.post(f"/c/{where}/change", {"status": "open"}, Referer=odd)
         assert f"/gw/inbox/c/{where}?done=saved" == done.location
+
+
+async def test_a_form_that_comes_back_has_its_list(browser: Browser, talk: Talk) -> None:
+    """Without JavaScript a preview is a page of its own: the filters are there, and after it."""
+    where = await talk.conversation(await talk.hears("hello"))
+    filters = "?q=hello&channel=sms&status=all"
+    page = await browser.get(f"/c/{where}{filters}")
+    for _ in range(2):  # also of a form that came back
+        (action,) = re.findall(r'<form id="composer"[^>]* action="/gw/inbox([^"]*)"', page.text)
+        page = await browser.post(unescape(action), {"channel": "sms", "body": "hi", "do": "check"})
+        assert "This would be sent" in page.words
+        assert 'name="q" type="search" value="hello"' in page.text
+        assert f'href="/gw/inbox{escape(filters)}" aria-label="Back to the list"' in page.text
 
 
 async def test_nothing_of_a_stranger_runs(browser: Browser, talk: Talk, inbox: Inbox) -> None:

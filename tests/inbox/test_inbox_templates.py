@@ -179,6 +179,7 @@ async def test_a_preview_shows_what_would_be_sent(inbox: Inbox, ask: Ask) -> Non
     }
 
     asks = await browser.post("/templates/new", sms)
+    empty = await browser.post("/templates/new", {**sms, "variables.name": ""})
     values = {"variables.name": "Ada", "variables.list": "[1, 2]"}
     shown = await browser.post("/templates/new", {**sms, **values})
     words = await browser.post("/templates/new", {**sms, **values, "variables.list": "[nonsense"})
@@ -201,7 +202,11 @@ async def test_a_preview_shows_what_would_be_sent(inbox: Inbox, ask: Ask) -> Non
         },
     )
 
-    assert (422, True) == (asks.status, "is missing" in field(asks, "variables.name"))
+    assert (200, False) == (asks.status, "is missing" in asks.words)
+    assert "" == field(asks, "variables.name")
+    assert "Fill in the variables, and try it again." in asks.words
+    assert (422, True) == (empty.status, "is missing" in field(empty, "variables.name"))
+    assert "is missing" not in field(empty, "variables.list")
     assert "Hi Ada 1 2 🙂" in shown.words
     assert "1 segment, UCS-2, because of 🙂" in shown.words
     assert "Hi Ada [ n o n" in words.words

@@ -26,7 +26,7 @@ STAFF_ONLY = {
     ("accounts", name)
     for name in queries("accounts")
     if name.endswith(("_api_keys", "_api_key", "_accounts", "_account", "_senders", "_sender"))
-} - {("accounts", "open_account")} | {("desk", "staff")}
+} - {("accounts", "open_account")} | {("accounts", "replace_credentials"), ("desk", "staff")}
 CALLERS = {
     *(("templates", name) for name in queries("templates") if name != "let_go"),
     *(("messages", name) for name in ("get", "list", "search", "events", "parts")),

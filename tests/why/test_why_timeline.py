@@ -123,13 +123,16 @@ def test_what_was_sent_instead() -> None:
     first = explain(story(status="failed", about={"events": (followed,)}))
     (step,) = first.timeline
     assert "As it had failed, something else was sent instead (e-mail)." == step.text
-    assert str(OTHER) == step.detail["message_id"]
+    assert (str(OTHER), OTHER) == (step.detail["message_id"], step.other)
     instead = "Something else was sent instead: look at that message, named below."
     assert instead == first.advice
     arrived = explain(story(status="delivered", about={"events": (followed,)}))
     assert instead != arrived.advice
     (before,) = steps(metadata={"fallback_of": str(ID)})
-    assert ("earlier message" in before.text, str(ID)) == (True, before.detail["message_id"])
+    assert ("earlier message" in before.text, ID) == (True, before.other)
+    (odd,) = steps(metadata={"fallback_of": "../x"})
+    (theirs,) = explain(story(about={"events": (event("sent", message_id=str(OTHER)),)})).timeline
+    assert (None, None) == (odd.other, theirs.other)
     assert text("fallback_expired", reason="not_read").startswith("As it was not read in time, ")
     assert text("canceled", "canceled", reason="fallback").endswith(
         "something else was sent instead."

@@ -33,12 +33,15 @@ REASONS: Final = {
 }
 
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+# Beside a reply of SMTP's, or as qmail writes it: versions and sections in a text look the same.
+REFUSED = re.compile(r"(?:(?<![\d.])5\d\d[ -]{1,3}#?|\(#)(5\.\d{1,3}\.\d{1,3})(?![\d.])")
 # Who is meant may stand within: 550 User [ada@x.example] does not exist.
 NO_USER = re.compile(
     r"(?:user|recipient|rcpt|mailbox|address|account)\s(?:\S{1,64}@\S{1,255}\s)?(?:is\s)?"
     r"(?:unknown|not\sfound|does\s?n[o']t\sexist)"
     r"|(?:unknown|no\ssuch|invalid|nonexistent)\s(?:user|recipient|mailbox|address|account)"
-    r"|not\sa\s(?:known|valid)\s(?:user|recipient|mailbox)|user\sdoesn't\shave\sa",
+    r"|is\snot\sa\s(?:known|valid)\s(?:user|recipient|mailbox)"
+    r"|user\sdoesn't\shave\sa\s\S{1,64}\saccount",
     re.IGNORECASE,
 )
 # What Exchange Online says of an address that its tenant does not have
@@ -50,7 +53,7 @@ def _meant(code: str | None, diagnostic: str) -> str | None:
     """The other server's code, where that of the one that reports it says nothing."""
     if code not in UNSPECIFIC:
         return code
-    said = (each for each in ENHANCED.findall(diagnostic) if each[0] == "5")
+    said = REFUSED.findall(diagnostic)
     return next((each for each in said if each not in UNSPECIFIC), code)
 
 

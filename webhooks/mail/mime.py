@@ -89,6 +89,7 @@ def parse(raw: bytes) -> Message:
     charset = next(filter(None, (charset_of(leaf.part) for leaf in found)), None)
     written = Written()
     files: list[Attachment] = []
+    pictures: list[Attachment] = []
     for number, leaf in enumerate(found[:PARTS]):
         part, kind, name = leaf.part, _kind(leaf.part), name_of(leaf.part, charset)
         begins = number == 0 and leaf.form_of is None and name is None
@@ -103,9 +104,9 @@ def parse(raw: bytes) -> Message:
         is_page = kind == "text/html"
         # Text that would not be kept is not decoded: some charsets are slow.
         if is_written and written.has_room(is_page=is_page):
-            content, pictures = taken_out(content_of(part)) if is_page else (content_of(part), [])
+            content, within = taken_out(content_of(part)) if is_page else (content_of(part), [])
             written.add(text_of(part, content), leaf.form_of, is_page=is_page)
-            files += pictures
+            pictures += within
         # What has a file's name, and would not be kept in whole, is both.
         most = HTML_BYTES if is_page else TEXT_BYTES
         if not is_written or (name is not None and len(content_of(part)) > most):
@@ -116,7 +117,7 @@ def parse(raw: bytes) -> Message:
         headers=tuple(headers(root, charset)),
         text=written.text(),
         html=written.html(),
-        attachments=tuple(files),
+        attachments=(*files, *pictures),  # of too many files the last are left out
         detail=detail,
         charset=charset,
     )

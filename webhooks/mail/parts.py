@@ -45,7 +45,7 @@ _LONG = re.compile(
     re.IGNORECASE,
 )
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_FOLD = re.compile(r"[\r\n]+(?=[ \t])")
+_FOLD = re.compile(r"[\r\n]+")
 _REST = re.compile(rb"(--)?[ \t]*+(?:\r\n|\r|\n|\Z)")
 _WORD = r"[\w.+!#$&^-]++"
 KIND = re.compile(rf"{_WORD}/{_WORD}", re.ASCII)

@@ -24,8 +24,10 @@ SIGNATURE = re.compile(r"--\s*|_{5,}|-{5,}")
 ADDRESS, TIME = re.compile("@"), re.compile(r"(?<![\d.])\d{1,2}[:.h]\d\d(?![\d.])")
 WHEN = re.compile(rf"{TIME.pattern}|\d[./-]\d{{1,2}}[./-]\d{{4}}")
 NAMES_MAIL = re.compile(f"{ADDRESS.pattern}|-{{3}}")
-# An address that surely is one; and Zoho's line, which ends as it begins.
-WRITTEN_BY, BETWEEN_RULES = re.compile(r"[^\s<>@]@[^\s<>@]+\.\w"), re.compile("-{3}.*-{3}")
+# An address as programs write it, and people seldom do; and Zoho's line, which ends as it begins,
+# with a time as people never write it.
+WRITTEN_BY = re.compile(r"<[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>")
+BETWEEN_RULES = re.compile(r"-{3}.*:\d\d [+-]\d{4} .*-{3}")
 # Words of which a line has no more where a program broke it before "wrote:", or within <>.
 LAST_WORDS = 3
 RULE = re.compile(r"_{5,200}|-{3,40}[^-\n]{1,80}-{3,40}")
@@ -145,8 +147,11 @@ def _anyones(lines: list[str]) -> int | None:
 
 
 def _seen(line: str) -> str:
-    """A line without what is not seen: in Hebrew it ends with marks of its direction."""
-    return UNSEEN.sub("", line[:LINE_CHARACTERS]).strip()
+    """A line without what is not seen: in Hebrew it ends with marks of its direction.
+
+    Nothing of one that is too long to introduce anything: cut, it would end in its middle.
+    """
+    return UNSEEN.sub("", line).strip() if len(line) <= LINE_CHARACTERS else ""
 
 
 @cache

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from channels import email
-from webhooks.mail.codes import ENHANCED
+from webhooks.mail.codes import ENHANCED, REFUSED
 from webhooks.mail.text import derived
 from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
 from webhooks.values import stored
@@ -32,7 +32,8 @@ BOUNCE_TEXT = re.compile(
     re.IGNORECASE,
 )
 DELAY = re.compile(
-    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|keep trying)|not yet been delivered"
+    r"\(delay\)|delayed|will (?:be )?(?:retr(?:y|ied)|tr(?:y|ied) again)|attempts will continue"
+    r"|(?:keep|continue) (?:trying|to try)|not yet been delivered|delivered (?:yet|so far|pending)"
     r"|warning message only",
     re.IGNORECASE,
 )
@@ -58,8 +59,6 @@ FAILED_TO = re.compile(r"^[ \t]*<([^<>\s@]{1,128}@[^<>\s@]{1,253})>[^\n]{0,40}:"
 REPLY = re.compile(
     r"^(?:[^\n]{0,200}?:)?[ \t]*(?:[45]\d\d[ -]|[45]\.\d{1,3}\.\d{1,3}[ :])", re.MULTILINE
 )
-# Beside a reply of SMTP's: in text there are versions and sections that look the same.
-REFUSED = re.compile(r"(?<![\d.])5\d\d[ -]{1,3}#?(5\.\d{1,3}\.\d{1,3})(?![\d.])")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +79,6 @@ def read(told: Told) -> Said | None:
     # In an answer the subject is somebody else's, and a person uses such words in a letter, too.
     is_in_subject = BOUNCE_SUBJECT.search(subject) and not email.PREFIX.match(subject)
     is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
-    # A person's automatic reply has no sender, too, but neither such a subject nor our own mail.
     match = MESSAGE_ID.search(text)
     copied = told.original or (stored(match[1]) if match else None)
     is_sent_back = is_in_subject and told.is_no_persons and our_id(copied)
@@ -89,6 +87,9 @@ def read(told: Told) -> Said | None:
     if not text.strip() and told.html:  # Yahoo's
         text = derived(told.html)[:SCANNED]
     head = SUBJECT_LINE.sub("", COPY.split(text, maxsplit=1)[0][:4000])
+    # A person's automatic reply may bring our mail back, too, under its own subject.
+    if not (is_by_server or REFUSED.search(head)):
+        return None
     recipient = FAILED_TO.search(head)
     begins = recipient or REPLY.search(head)
     diagnostic = " ".join(head[begins.start() :].split())[:300] if begins else ""

@@ -29,8 +29,8 @@ from channels.providers.twilio.reasons import OPT_OUTS, explain
 from channels.providers.twilio.transport import API, PAGES, authorize, client, post, search
 
 __all__ = (
-    "API", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build", "explain",
-    "half", "read", "sibling", "validate_credentials",
+    "API", "IDENTITY", "OPT_OUTS", "PAGES", "PREFIX", "RETRIES", "Twilio", "authorize", "build",
+    "explain", "half", "read", "sibling", "validate_credentials",
 )  # fmt: skip
 
 # Twilio retries a 5xx only when the URL's fragment says so
@@ -46,6 +46,8 @@ CREDENTIALS: Final = {
     "messaging_service_sid": re.compile(r"[A-Za-z0-9]{1,64}"),
 }
 REQUIRED = ("account_sid", "auth_token")
+# Whose list is asked; a service's messages are known by it while it has chosen no sender.
+IDENTITY: Final = ("account_sid", "messaging_service_sid")
 
 
 def validate_credentials(given: Mapping[str, str]) -> dict[str, str]:

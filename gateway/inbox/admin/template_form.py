@@ -38,7 +38,7 @@ FIELDS = (
     "options.detect_machine",
     "options.timeout",
 )
-_BOXES = ("is_active", "options.unsubscribe", "options.detect_machine")
+BOXES = ("is_active", "options.unsubscribe", "options.detect_machine")
 _TEXTS: dict[Channel, tuple[str, ...]] = {
     Channel.EMAIL: ("reply_to",),
     Channel.SMS: (),
@@ -71,7 +71,7 @@ def columns(form: Fields, channel: Channel) -> dict[str, Any]:
 def typed(form: Fields) -> dict[str, Any]:
     """What was typed, as the form shows it again."""
     shown: dict[str, Any] = {name: forms.lines(form, name) for name in FIELDS}
-    for name in _BOXES:
+    for name in BOXES:
         shown[name] = forms.is_set(form, name)
     return shown
 
@@ -122,8 +122,8 @@ def merged(form: Fields, row: Mapping[str, Any]) -> tuple[Fields, dict[str, Any]
             both[name] = value
             continue
         found.popall(name, None)
-        if name not in _BOXES or value:
-            found[name] = "true" if name in _BOXES else str(value)
+        if name not in BOXES or value:
+            found[name] = "true" if name in BOXES else str(value)
     return MultiDictProxy(found), both
 
 
@@ -145,7 +145,7 @@ def _marks(text: str) -> dict[str, Any]:
 
 
 def _mark(name: str, value: object) -> str:
-    text = str(bool(value) if name in _BOXES else value)
+    text = str(bool(value) if name in BOXES else value)
     return hashlib.sha256(text.replace("\r\n", "\n").strip().encode()).hexdigest()[:16]
 
 

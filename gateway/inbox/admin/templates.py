@@ -138,6 +138,9 @@ async def _save_or_try(
         errors = Findings()
     except Problem as problem:
         errors = _findings(problem, channel)
+        for name in tried.variables:
+            if f"variables.{name}" not in form:  # only now it is asked for
+                errors.pop(f"variables.{name}", None)
     shown = template_form.typed(form)
     seen = form.get("seen", "")
     return _form(visit, channel, row, shown, errors=errors, tried=tried, seen=seen)

@@ -15,15 +15,20 @@
 
   // A notice of an error is closed by its button, or with Escape.
   const problem = document.getElementById("problem");
+  const failed = new Set();  // what asked in vain, and has not been answered since
+  function close() {
+    problem.replaceChildren();
+    failed.clear();
+  }
   document.addEventListener("click", (event) => {
-    if (event.target.closest("[data-close]")) problem.replaceChildren();
+    if (event.target.closest("[data-close]")) close();
     for (const menu of document.querySelectorAll("details.account[open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
-    problem.replaceChildren();
+    close();
     for (const menu of document.querySelectorAll("details.account[open]")) {
       menu.open = false;
       menu.querySelector("summary").focus();
@@ -47,7 +52,7 @@
     const token = JSON.parse(headers)["X-CSRF-Token"];
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = token;
     if (older) older.removeAttribute("data-older");  // it says to try again, and now that helps
-    else problem.replaceChildren();
+    else close();
     document.dispatchEvent(new Event("renewed"));
   }
   window.addEventListener("focus", renew);
@@ -55,15 +60,14 @@
   body.addEventListener("htmx:afterSwap", () => { if (problem.querySelector("[data-older]")) renew(); });
 
   // What says that something was refused stays until everything that failed has been answered: other
-  // answers do not mean that what was written is sent.
-  const failed = new Set();
+  // answers do not mean that what was written is sent, nor does its form for another channel.
   const refusal = () => problem.querySelector(".notice.bad:not([data-signed-out])");
-  body.addEventListener("htmx:responseError", ({ detail }) => failed.add(detail.requestConfig.elt));
+  const asker = ({ requestConfig: { elt } }) => (elt.id === "composer" ? elt.id : elt);
+  body.addEventListener("htmx:responseError", ({ detail }) => failed.add(asker(detail)));
   // The server was not reached at all, so htmx has nothing to show.
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     body.addEventListener(name, ({ detail }) => {
-      if (!refusal()) failed.clear();
-      failed.add(detail.elt);
+      failed.add(asker(detail));
       const notice = document.createElement("div");
       notice.id = "unreached";
       notice.className = "notice bad";
@@ -75,8 +79,8 @@
   body.addEventListener("htmx:afterRequest", ({ detail }) => {
     // A form that is to be put right (422) says itself what is wrong.
     if (!detail.successful && detail.xhr.status !== 422) return;
-    failed.delete(detail.elt);
-    if (![...failed].some((each) => each.isConnected)) refusal()?.remove();
+    failed.delete(asker(detail));
+    if (![...failed].some((each) => each === "composer" || each.isConnected)) refusal()?.remove();
   });
 
   // A button that asks first, where a separate page would be too much.

@@ -101,7 +101,8 @@
     notice.id = "deaf";
     notice.className = "notice warn";
     notice.textContent = "New messages are not arriving just now; trying again. If this stays, reload the page.";
-    problem.replaceChildren(notice);
+    document.getElementById("deaf")?.remove();
+    problem.append(notice);  // what was refused is so still
   }
   if (document.hidden) rest(); else hear();
 })();

@@ -38,7 +38,7 @@
 
   let isMarked = !middle || middle.dataset.unreadHere === "0";
   async function markRead() {
-    if (!middle || isMarked || document.hidden || !document.hasFocus()) return;
+    if (!middle || isMarked || !below.hidden || document.hidden || !document.hasFocus()) return;
     isMarked = true;
     const answer = await ask(middle.dataset.read, new URLSearchParams({ do: "read", seen: seen() }));
     if (typeof answer !== "string") {  // until somebody looks at the page again
@@ -64,13 +64,14 @@
     new ResizeObserver(() => { if (follows) toEnd(); }).observe(scroll);
     toEnd();
   }
-  // Who reads what is further up is told that there is more below.
+  // Who reads what is further up is told that there is more below, and has not read that yet.
   const below = document.getElementById("below");
-  below?.addEventListener("click", () => {
-    toEnd();
-    scroll.focus({ preventScroll: true });
-  });
-  scroll?.addEventListener("scroll", () => { below.hidden ||= isAtEnd(); }, { passive: true });
+  below?.addEventListener("click", () => { toEnd(); scroll.focus({ preventScroll: true }); });
+  scroll?.addEventListener("scroll", () => {
+    if (below.hidden || !isAtEnd()) return;
+    below.hidden = true;
+    markRead();
+  }, { passive: true });
   window.addEventListener("load", markRead);
   window.addEventListener("focus", markRead);
   document.addEventListener("visibilitychange", markRead);
@@ -140,8 +141,11 @@
       || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
     more.replaceWith(...further);
   }
+  // The page's address has the filters, too: forms lead back by it, and so does the browser.
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target === rows) listed = searched();
+    if (event.detail.target !== rows) return;
+    listed = searched();
+    history.replaceState(history.state, "", `?${listed}`);
   });
 
   function sayWhoWrote() {
@@ -152,7 +156,8 @@
   }
 
   function searched() {
-    return new URLSearchParams(new FormData(document.querySelector(".find"))).toString();
+    const chosen = [...new FormData(document.querySelector(".find"))].filter(([, value]) => value);
+    return new URLSearchParams(chosen).toString();
   }
 
   function markCurrent() {
@@ -192,9 +197,9 @@
       scroll.querySelector(".empty")?.remove();
     }
     htmx.process(item);
-    noteSeen();
     if (follow) toEnd();
     else if (isNew && !known && item.isConnected) below.hidden = false;
+    noteSeen();
     if (isNew && item.classList.contains("theirs")) {
       const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
       const text = parts.find(Boolean)?.textContent.trim();

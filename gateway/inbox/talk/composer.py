@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
 from channels import sms
 from channels.model import Channel
-from gateway import addresses
+from gateway import addresses, registry
 from gateway.accept import replying
 from gateway.accept.accepted import Idempotency
 from gateway.accept.preview import preview
@@ -59,7 +58,8 @@ class Composing:
     """The form as it stands: the choices, what is typed, what is wrong with it.
 
     `window_until` is the end of WhatsApp's window, None if it is closed. With `key`, sending the
-    same form twice sends one message.
+    same form twice sends one message. `templates` are those that can be sent now; `template` may be
+    another one, that was chosen when it could be.
     """
 
     channels: list[tuple[str, str]]
@@ -119,25 +119,30 @@ async def begin(
     channel = channel or _default(possible, last)
     templates = await desk.templates(db, organization_id, channel) if channel else []
     here = await conversations.reply(db, organization_id, row["id"], channel) if channel else None
-    way = here or last
-    theirs = possible.get(channel, [])
-    if way and way["their_address"] in theirs:
-        theirs = _first(theirs, way["their_address"])
-    ours = [each["address"] for each in senders if each["channel"] == channel]
-    if way and way["our_address"] in ours:
-        ours = _first(ours, way["our_address"])
+    way = here or last or {}
+    theirs = _first(possible.get(channel, []), way.get("their_address"))
+    senders = [each for each in senders if each["channel"] == channel]
+    ours = _first([each["address"] for each in senders], way.get("our_address"))
+    template = next((each for each in templates if str(each["id"]) == typed.template), None)
+    window_until = None
+    if channel == Channel.WHATSAPP:
+        to = typed.to if typed.to in theirs else theirs[0]
+        from_ = typed.from_ if typed.from_ in ours else ours[0]
+        window_until = await standing.window_until(db, organization_id, to, from_)
+        if window_until is None:
+            provider = next(each["provider"] for each in senders if each["address"] == from_)
+            names = set(registry.PROVIDERS[provider].template_names)
+            templates = [each for each in templates if names <= set(each["named"])]
     return Composing(
         channels=[(name, CHANNELS[name]) for name in possible],
         channel=channel,
         their_addresses=theirs,
         senders=ours,
         templates=templates,
-        template=next((each for each in templates if str(each["id"]) == typed.template), None),
+        template=template,
         typed=typed,
         key=typed.key or str(new_id()),
-        window_until=await _window(db, organization_id, typed, theirs, ours)
-        if channel == Channel.WHATSAPP
-        else None,
+        window_until=window_until,
         suppressed=await contact.suppressed(visit, db, row),
         subject=_subject(here),
         errors=errors or Findings(),
@@ -282,17 +287,9 @@ def _default(possible: Mapping[str, list[str]], last: Row | None) -> str:
     return next((channel for channel in order if channel in possible), "")
 
 
-def _first(options: list[str], one: str) -> list[str]:
-    return [one, *(each for each in options if each != one)]
-
-
-async def _window(
-    db: Connection, organization_id: UUID, typed: Typed, theirs: list[str], ours: list[str]
-) -> datetime | None:
-    """Until when WhatsApp accepts free text; None if it does not."""
-    to = typed.to if typed.to in theirs else next(iter(theirs), "")
-    from_ = typed.from_ if typed.from_ in ours else next(iter(ours), "")
-    return await standing.window_until(db, organization_id, to, from_)
+def _first(options: list[str], one: str | None) -> list[str]:
+    """The options, beginning with one if it is among them."""
+    return sorted(options, key=lambda each: each != one)
 
 
 def _subject(last: Row | None) -> str:

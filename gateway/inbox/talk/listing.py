@@ -21,7 +21,8 @@ from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
-_ADDRESS = re.compile(r"\S@\S+\.\S|^\s*\+?[\d\s().-]{7,}$")
+_LONGEST = 200
+_NUMBER = re.compile(r"(?:\W*\d){7,}\W*")
 STATUSES = {"open": "Open", "closed": "Closed", "all": "All"}
 
 
@@ -40,7 +41,7 @@ class Wanted:
         """The filters of a query."""
         channel, status = query.get("channel", ""), query.get("status", "open")
         return cls(
-            q=query.get("q", "").replace("\x00", "")[:200].strip(),
+            q=query.get("q", "").replace("\x00", "")[:_LONGEST].strip(),
             channel=channel if channel in CHANNELS else "",
             status=status if status in STATUSES else "open",
             is_mine=query.get("who") == "me",
@@ -78,7 +79,10 @@ class Wanted:
     @property
     def begun(self) -> Wanted | None:
         """As if the last word were the beginning of one; None if it cannot be."""
-        return replace(self, q=f"{self.q}*") if self.q[-1:].isalnum() else None
+        last = self.q.rpartition(" ")[2].lower()
+        if not last[-1:].isalnum() or last.startswith("-") or last == "or":
+            return None
+        return replace(self, q=f"{self.q[: _LONGEST - 1]}*")
 
     def filter(self, staff_id: UUID) -> ConversationFilter:
         """As the store reads it; what is unread is looked for among the closed ones, too."""
@@ -133,9 +137,18 @@ def name_of(row: Row) -> str:
     Strangers choose their names: one that looks like an address has to be theirs.
     """
     name, theirs = in_order(row["name"] or ""), row["addresses"]
-    if _ADDRESS.search(name) and not any(each.lower() in name.lower() for each in theirs):
+    if _addresses_in(name) - {each.lower() for each in theirs}:
         name = next(iter(theirs), name)
     return name or next(iter(theirs), "") or "Somebody without a number"
+
+
+def _addresses_in(name: str) -> set[str]:
+    """The e-mail addresses in a name; a number only where it is the whole name."""
+    if _NUMBER.fullmatch(name):
+        return {name.strip()}
+    words = (word.strip("\"'.,:;[]") for word in re.split(r"[\s<>()]+", name.lower()))
+    parts = {word: word.rpartition("@") for word in words}
+    return {word for word, (mailbox, _, domain) in parts.items() if mailbox and "." in domain}
 
 
 def _row(visit: Visit, row: Row) -> dict[str, Any]:
