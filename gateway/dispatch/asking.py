@@ -125,8 +125,9 @@ class Asking:
         # What was left out may be this message.
         is_sure = is_sure and len(listed) == len(found)
         twins = _alike(others, outbound)
+        # Waiting for younger twins uses up no question: equal messages may come for long.
         if any(twin.is_in_flight for twin in twins):
-            await self._outcomes.ask_again(claimed, self._pace.twin_wait)
+            await self._outcomes.ask_again(claimed, self._pace.twin_wait, questions=0)
             return
         # While the provider lists fewer than are open, reports, which name their message, may still
         # tell which is which: the listed one may belong to a twin whose worker has just died.
@@ -140,7 +141,8 @@ class Asking:
         if not free and is_sure:
             await self._outcomes.not_there(claimed)
         elif not free or may_be_told:
-            await self._outcomes.ask_again(claimed, self._pace.ask_every)
+            counted = 0 if free and is_sure else 1
+            await self._outcomes.ask_again(claimed, self._pace.ask_every, questions=counted)
         elif not are_all_listed and _only_reports_tell(twins, outbound):
             await self._outcomes.cannot_tell(claimed)
         else:

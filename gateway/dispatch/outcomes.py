@@ -184,9 +184,9 @@ class Outcomes:
                 "answer lost, and the provider cannot be asked", reason=reason, **ids(claimed)
             )
 
-    async def ask_again(self, claimed: Claimed, seconds: float) -> None:
-        """The provider could not say yet."""
-        await self._recording.save(self._to_ask(claimed, seconds, 1))
+    async def ask_again(self, claimed: Claimed, seconds: float, *, questions: int = 1) -> None:
+        """The provider could not say yet, which counts as so many questions."""
+        await self._recording.save(self._to_ask(claimed, seconds, questions))
 
     async def cannot_tell(self, claimed: Claimed) -> None:
         """The provider has fewer than may be this one, not telling which: it is not sent again.

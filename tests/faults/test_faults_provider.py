@@ -119,6 +119,9 @@ async def random_mixtures(stage: Stage, tenant: Tenant) -> None:
         reported.append("drop" not in plan["faults"])
         # What no report tells, the list does where the answer was lost.
         is_told = reported[n] or "reset_after_accept" in plan["faults"]
+        if is_told and not reported[n]:
+            # It is asked once: on a busy machine perhaps before the message has come to its end.
+            plan["faults"].append("before_response")
         ends.append(ENDS[outcome] if is_told else "sent")
     began = datetime.now(UTC)
     ids = await stage.send_many(tenant, wanted)
@@ -135,12 +138,13 @@ async def lost_answers_without_reports(stage: Stage, tenant: Tenant) -> None:
     each twin gets its own id."""
     began = datetime.now(UTC)
     lost = {
-        "timeout_after_accept": ["timeout_after_accept", "drop"],
-        "reset_after_accept": ["reset_after_accept", "drop"],
-        "refused, then lost": ["500", "reset_after_accept", "drop"],
+        "timeout_after_accept": ["timeout_after_accept"],
+        "reset_after_accept": ["reset_after_accept"],
+        "refused, then lost": ["500", "reset_after_accept"],
     }
     for name, faults in lost.items():
-        await stage.plan(f"[{name}]", faults=faults)
+        # Its end comes before the answer is lost: on a busy machine else perhaps behind the list.
+        await stage.plan(f"[{name}]", faults=[*faults, "drop", "before_response"])
     # The same text to the same person four times each: only the ids tell the messages apart.
     wanted = [
         {"to": f"+1555300{n // 4:04}", "body": f"[{name}]"} for name in lost for n in range(8)

@@ -443,12 +443,12 @@ async def test_which_one_it_is_cannot_be_told(
     assert "not_found_at_provider" in await events_of(ask, first["id"])
 
 
-async def found_by_report(gateway: Gateway, message: dict[str, Any]) -> None:
+async def found_by_report(gateway: Gateway, message: dict[str, Any], sid: str = SID) -> None:
     """A report names a message of ours, and the provider's id of it."""
     query, account = f"?message_id={message['id']}", {"AccountSid": "AC" + "a" * 32}
-    event, told = "status", {"MessageSid": SID, "MessageStatus": "sent"}
+    event, told = "status", {"MessageSid": sid, "MessageStatus": "sent"}
     if message["channel"] == "call":
-        event, told = "call-status", {"CallSid": SID, "CallStatus": "completed"}
+        event, told = "call-status", {"CallSid": sid, "CallStatus": "completed"}
     answer = await from_twilio(gateway, event, told | account, query=query)
     assert 200 == answer.status
 

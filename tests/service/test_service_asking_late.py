@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from channels.errors import Refused, RefusedForNow
 from gateway.store import queue
+from tests.service.locks import until_somebody_waits
 from tests.service.test_service_asking import (
     SID,
     SMS,
@@ -121,3 +123,85 @@ async def test_the_one_with_other_signs_was_taken(gateway: Gateway, ask: Ask, ap
         await ask_about(gateway, worker, straight)
     assert ("sent", SID) == await fate(ask, curly)
     assert ("sent", "SM-again-1") == await fate(ask, straight)
+
+
+async def asked(gateway: Gateway, message: dict[str, Any]) -> int:
+    """How many questions about a message are counted."""
+    async with gateway.database.as_service() as db:
+        count: int = await db.fetchval(
+            "SELECT asked FROM gateway.queue WHERE message_id = $1", message["id"]
+        )
+    return count
+
+
+async def test_younger_ones_come_for_long(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """While equal ones are lost again and again, of which the provider has some, a message waits
+    for what reports tell of these; that uses up no question, so it is sent once they have told."""
+    worker = api.worker(gateway, most_questions=3)
+    (ours,) = await lose(ask, api, worker, SMS)
+    taken = []
+    for n in range(4):
+        await lost_before(gateway, 300, 300)
+        async with gateway.database.as_service() as db:
+            await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+        taken += await lose(ask, api, worker, SMS)
+        answering(api, *(record(gateway.a.sender, sid=f"SM-{k}") for k in range(n + 1)))
+        await ask_about(gateway, worker, ours)
+        assert (("unknown", None), 0) == (await fate(ask, ours), await asked(gateway, ours))
+
+    for n, each in enumerate(taken):
+        await found_by_report(gateway, each, f"SM-{n}")
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", "SM-again-1") == await fate(ask, ours)
+
+
+async def test_one_after_the_other_is_under_way(gateway: Gateway, ask: Ask, api: Api) -> None:
+    """While an equal one is being sent whenever it is looked, no question is used up either."""
+    worker, other = api.worker(gateway, most_questions=3), api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    await lost_before(gateway, 60, 60)
+    async with gateway.database.as_service() as db:
+        await db.execute("UPDATE gateway.queue SET run_at = now() + interval '1 hour'")
+    await send(ask, **SMS)
+    (turn,) = await other.claim(1)
+    answering(api)
+    for _ in range(4):
+        await ask_about(gateway, worker, ours)
+    await other.work(turn)
+    assert (("unknown", None), 0) == (await fate(ask, ours), await asked(gateway, ours))
+    await lost_before(gateway, 60, 60)
+    for _ in range(2):
+        await ask_about(gateway, worker, ours)
+    assert ("sent", "SM-again-2") == await fate(ask, ours)
+
+
+TOLD = {
+    "by a report": [
+        "UPDATE messages SET external_id = 'SM-told', status = 'sent'",
+        "DELETE FROM gateway.queue",
+    ],
+    "by a report without a status": ["UPDATE messages SET external_id = 'SM-told'"],
+    "by its own worker": [
+        "SELECT FROM messages FOR NO KEY UPDATE",
+        "UPDATE gateway.queue SET phase = 'send', lease_id = NULL, lease_until = NULL",
+    ],
+}
+
+
+@pytest.mark.parametrize("told", TOLD)
+async def test_it_is_told_at_that_moment(gateway: Gateway, ask: Ask, api: Api, told: str) -> None:
+    """What is being stored while the message would take an id of the list is waited for, and
+    holds."""
+    worker = api.worker(gateway)
+    (ours,) = await lose(ask, api, worker, SMS)
+    turn = await claim(gateway, worker, ours)
+    answering(api, record(gateway.a.sender))
+    async with gateway.database.as_service() as db:
+        for statement in TOLD[told]:
+            await db.execute(statement)
+        working = asyncio.create_task(worker.work(turn))
+        await until_somebody_waits(db)
+    await working
+    assert SID != (await fate(ask, ours))[1]
+    assert "found_at_provider" not in await events_of(ask, ours["id"])
