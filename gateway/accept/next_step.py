@@ -8,7 +8,7 @@ from uuid import UUID
 
 from channels.model import Status
 from gateway.accept.repeating import callers_own
-from gateway.accept.rows import new_row
+from gateway.accept.row import new_row
 from gateway.store.conversations import Place
 from gateway.store.fallbacks import Due
 from gateway.store.reports import Event, event_id

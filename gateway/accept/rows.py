@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from channels.model import Attachment, Channel
+from channels.model import Attachment
 from gateway.accept import steps
-from gateway.accept.draft import Draft, Links, said
+from gateway.accept.draft import Draft, said
 from gateway.accept.keeping import Result
 from gateway.accept.malformed import Malformed
 from gateway.accept.pausing import Pauses
-from gateway.accept.repeating import OF_A_TEST
-from gateway.consent import standing
+from gateway.accept.row import new_row
 from gateway.ids import derived_id, new_id
 from gateway.media.files import Files, as_rows
 from gateway.problems import Problem, invalid
 from gateway.shapes.messages import SendRequest
-from gateway.store.conversations import Place
 from gateway.store.database import Caller
 from gateway.store.media import NewMedia
-from gateway.store.reports import event_id_of, report_id
 from gateway.store.values import Row
 
-_ACCEPTED = report_id("accepted")
 _PRIORITIES = {"high": 0, "normal": 1, "bulk": 2}
 # So many files may wait to be removed, and so many seconds at the end: one that stays harms nobody.
 _MOST, _AT_END = 10_000, 2.0
@@ -149,51 +144,3 @@ class Rows:
                 await self._kept.discard(self._unwanted.popleft())
         finally:
             self._removing = None
-
-
-def new_row(
-    message_id: UUID,
-    says: Row,
-    owners: Links,
-    *,
-    source: str,
-    priority: int,
-    is_test: bool,
-    metadata: Mapping[str, Any],
-    reference: str | None,
-    expires_at: datetime | None,
-    steps: Sequence[Row],
-    send_at: datetime | None = None,
-    attachments: Sequence[Row] = (),
-    media: Sequence[NewMedia] = (),
-    conversation_id: UUID | None = None,
-) -> Row:
-    """The row of a message that `says` this (as `said` has it) to the `owners` of its address."""
-    lead_id, client_id = owners
-    from_address, to_address = says["from_address"], says["to_address"]
-    return {
-        **says,
-        "id": message_id,
-        "attachments": attachments,
-        "metadata": {**metadata, **OF_A_TEST} if is_test else metadata,
-        "reference": reference,
-        "send_at": send_at,
-        "expires_at": expires_at,
-        "retry_of": None,
-        "priority": priority,
-        "is_test": is_test,
-        "event_id": event_id_of(message_id, _ACCEPTED),
-        "source": source,
-        "place": Place(
-            seed=message_id,
-            addresses=[to_address],
-            lead_id=lead_id,
-            client_id=client_id,
-            conversation_id=conversation_id,
-        ),
-        "media": media,
-        "written": standing.written(message_id, from_address, to_address, says["subject"])
-        if says["channel"] == Channel.EMAIL
-        else None,
-        "steps": steps,
-    }
