@@ -249,7 +249,7 @@ async def test_who_reads_further_up_is_told_of_what_comes(visitors: Visitors) ->
 
     await thread.hover()
     await page.mouse.wheel(0, -100_000)
-    await page.wait_for_function("!document.querySelector('#thread').scrollTop")
+    await page.wait_for_function("() => !document.querySelector('#thread').scrollTop")
     await api.expect(unread).to_have_count(0)
     read.clear()
     await hear(stage, stage.a, OURS["sms"], ADA[0], "Are you there?")

@@ -407,7 +407,7 @@ async def test_a_refusal_goes_with_its_cause(visitors: Visitors) -> None:
     await text.fill("No plan.")
     await send.click()
     await api.expect(notice).to_contain_text("This page is older than your session")
-    await page.wait_for_function("!document.querySelector('[data-older]')")
+    await api.expect(page.locator("[data-older]")).to_have_count(0)
     await send.click()
     await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
     await api.expect(notice).to_be_empty()
