@@ -173,6 +173,8 @@ async def test_counting_is_not_noted(acme: Connection) -> None:
     ):
         await acme.execute(statement)
     assert await trail(acme) == []
+    await acme.execute("UPDATE leads SET last_contacted_at = now(), notes = 'called back'")
+    assert [("UPDATE", "leads")] == [(action, table) for action, table, *_ in await trail(acme)]
 
 
 async def test_staff_without_an_organization_are_noted(acme: Connection) -> None:
