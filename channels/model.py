@@ -1,6 +1,7 @@
 """The vocabulary of everything that is sent: channels, statuses, accounts, contents.
 
-Imports nothing of ours. Values are frozen; the words are those of the `messages` table.
+Imports nothing of ours but how values are made. They are frozen; the words are those of the
+`messages` table.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
+
+from channels.frozen import frozen
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,7 +52,7 @@ class Status(StrEnum):
     RECEIVED = "received"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Account:
     """An organization's credentials at a provider, opened for use.
 
@@ -115,7 +118,7 @@ class CallPlan:
     timeout: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Content:
     """What is said: rendered, within the channel's limits, ready to leave."""
 
@@ -142,7 +145,7 @@ class Mail:
     unsubscribe_url: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Outbound:
     """One message on its way to a provider; addresses without any prefix.
 
@@ -177,7 +180,7 @@ class Told:
 _LONGEST_ID: Final = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Sent:
     """The provider took the message: its id for it, what else it told, and what became of it.
 

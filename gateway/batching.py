@@ -23,9 +23,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from channels.frozen import frozen
 from channels.lines import FullError, Lines
 from gateway.again import once_more
 from gateway.lately import Lately
@@ -42,7 +42,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wish(Generic[T, R]):
     item: T
     size: int
@@ -128,7 +128,9 @@ class Batching(Generic[T, R]):
             return await self._do_apart(owner, apart, item, size)
         if self._waiting and not self._waiting.has_room(owner, size, self._room):
             raise FullError("too much waits to be stored")
-        wish: _Wish[T, R] = _Wish(item, size, asyncio.get_running_loop().create_future())
+        wish: _Wish[T, R] = _Wish(
+            item=item, size=size, answer=asyncio.get_running_loop().create_future()
+        )
         self._waiting.append(owner, wish, size)
         self._begin()
         return await wish.answer

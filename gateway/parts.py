@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from channels.frozen import frozen
 from channels.model import CallPlan, Content, ProviderTemplate
 from gateway.shapes.options import CallOptions
 
@@ -25,7 +26,7 @@ class Thread:
     has_unsubscribe: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Parts:
     """What `messages.parts` says.
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from channels.frozen import frozen
 from channels.model import Account, Attachment, Channel, Status
 
 
@@ -44,7 +45,7 @@ class Reason(StrEnum):
     MANUAL = "manual"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class WebhookRequest:
     """One request of a provider, exactly as it came.
 
@@ -92,7 +93,7 @@ class StatusReport:
     provider: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Inbound:
     """Somebody wrote to us; addresses without any prefix, text without NUL.
 
@@ -207,7 +208,7 @@ class Unknown:
 WebhookEvent = StatusReport | Inbound | Addition | ConsentChange | Renamed | Fetch | Unknown
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Reply:
     """The answer that the provider expects once the events are stored."""
 

@@ -18,7 +18,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Self
@@ -97,9 +96,9 @@ class Renderer:
         owners take turns.
         """
         until = asyncio.get_running_loop().time() + seconds - used
-        limited = copy(self)
-        limited._seconds, limited._until = seconds, until  # noqa: SLF001 - a copy of itself
-        limited._owner, limited._waited = owner, 0.0  # noqa: SLF001
+        # What `copy` makes, in a quarter of the time: each request has one.
+        limited = object.__new__(type(self))
+        vars(limited).update(vars(self), _seconds=seconds, _until=until, _owner=owner, _waited=0.0)
         return limited
 
     async def __aenter__(self) -> Self:
@@ -238,7 +237,7 @@ def _is_plain(source: str) -> bool:
         raise TemplateError("The template holds a NUL character, which cannot be sent.")
     if not source.isascii() and _lone_surrogate(source):
         raise TemplateError("The template holds half a surrogate pair, which is not a character.")
-    return "{" not in source or not any(mark in source for mark in ("{{", "{%", "{#"))
+    return "{" not in source or not ("{{" in source or "{%" in source or "{#" in source)
 
 
 def _json(variables: Mapping[str, Any]) -> bytes:

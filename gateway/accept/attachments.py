@@ -24,9 +24,9 @@ def read(request: SendRequest) -> tuple[Attachment, ...]:
 
     A call has none: that it was given some, `well_formed` says.
     """
-    if request.channel is Channel.CALL:
+    given = request.attachments
+    if request.channel is Channel.CALL or not given:
         return ()
-    given = request.attachments or []
     errors: list[FieldError] = []
     most = _MOST[request.channel]
     if len(given) > most:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from channels import call, email, sms, styles, whatsapp
 from channels.errors import ContentError
+from channels.frozen import frozen
 from channels.html import HTML_BYTES
 from channels.model import Attachment, CallPlan, Channel, Content, ProviderTemplate
 from channels.rendering.renderer import (
@@ -40,7 +41,7 @@ class ComposeError(Exception):
         self.errors = errors
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Template:
     """A message template as it is stored."""
 

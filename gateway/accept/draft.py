@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from uuid import UUID
 
+from channels.frozen import frozen
 from channels.model import Channel, Content
 from gateway.parts import Parts
 from gateway.problems import FieldError
@@ -14,7 +15,7 @@ from gateway.store.values import Row
 Links = tuple[UUID | None, UUID | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Draft:
     """A request that has been read: what would be stored, and every reason why it will not be.
 

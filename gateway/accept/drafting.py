@@ -160,6 +160,9 @@ async def _sought(requests: Sequence[SendRequest]) -> list[SendRequest]:
     sought: list[SendRequest] = []
     pauses = Pauses()
     for request in requests:
+        if not request.fallback:
+            sought.append(request)
+            continue
         sought += steps.sought(request)
         if pauses.are_due:
             await pauses.take()

@@ -5,12 +5,12 @@ Suppressions, WhatsApp's window, and the thread that an e-mail belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from channels import email, whatsapp
 from channels.model import Channel, Content
-from gateway import addresses
 from gateway.accept.draft import Draft
 from gateway.accept.known import Known
 from gateway.consent.standing import REASONS
@@ -19,6 +19,8 @@ from gateway.problems import FieldError
 from gateway.shapes.messages import SendRequest
 from gateway.store.suppressions import Standing
 
+_NOTHING = Standing()
+
 
 def topic(draft: Draft) -> str:
     """What an e-mail is about, for its thread; empty on other channels."""
@@ -26,13 +28,10 @@ def topic(draft: Draft) -> str:
     return email.topic(subject) if subject else ""
 
 
-def told(channel: Channel, to_address: str | None, known: Known) -> Standing:
-    """The suppressions of an address that are already known."""
-    if to_address is None:
-        return Standing()
-    forms = addresses.forms(channel, to_address)
+def told(channel: Channel, forms: Sequence[str], known: Known) -> Standing:
+    """The suppressions of an address, in all its forms, that are already known."""
     found = {reason for form in forms for reason in known.reasons(channel, form)}
-    return Standing(reasons=tuple(sorted(found)))
+    return Standing(reasons=tuple(sorted(found))) if found else _NOTHING
 
 
 def judge(request: SendRequest, draft: Draft, standing: Standing, now: datetime) -> Draft:

@@ -59,11 +59,7 @@ async def keep_all(
     found = await conversations.place(db, organization_id, places)
     await placing.check(db, organization_id, places, found)
     where = {row["id"]: each for row, each in zip(rows, found, strict=True)}
-    plain = [
-        {name: value for name, value in row.items() if name not in _BESIDE}
-        | {"conversation_id": where[row["id"]].conversation_id}
-        for row in rows
-    ]
+    plain = [_plain(row, each.conversation_id) for row, each in zip(rows, found, strict=True)]
     accepted = await messages.accept(db, organization_id, plain, leads)
     if files := [file for row in rows for file in row["media"]]:
         await media.insert(db, files)
@@ -73,6 +69,14 @@ async def keep_all(
     if followed := [row for row in rows if row["steps"]]:
         await fallbacks.store(db, organization_id, followed)
     return {row["id"]: row for row in accepted}, where
+
+
+def _plain(row: Row, conversation_id: UUID) -> Row:
+    """The columns of `messages` that a row has."""
+    plain = {**row, "conversation_id": conversation_id}
+    for name in _BESIDE:
+        del plain[name]
+    return plain
 
 
 async def keep_each(

@@ -57,10 +57,11 @@ class Lookups:
         for n, (request, draft) in enumerate(zip(requests, drafts, strict=True)):
             if pauses.are_due:
                 await pauses.take()
-            standings.append(judging.told(request.channel, draft.to_address, known))
-            if draft.to_address is None or draft.from_address is None:
+            to = draft.to_address
+            forms = addresses.forms(request.channel, to) if to is not None else ()
+            standings.append(judging.told(request.channel, forms, known))
+            if not forms or draft.from_address is None:
                 continue
-            forms = addresses.forms(request.channel, draft.to_address)
             is_asked = forms[0] in known.asked
             if not is_asked or request.channel in (Channel.EMAIL, Channel.WHATSAPP):
                 pairs[n] = Pair(

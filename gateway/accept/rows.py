@@ -82,7 +82,7 @@ class Rows:
         """The row to store for a draft without errors; stores its inline files."""
         message_id, priority = new_id(), _PRIORITIES[request.priority]
         given = draft.content.attachments if draft.content else ()
-        files, media = await self._files(caller, message_id, given)
+        files, media = await self._files(caller, message_id, given) if given else ([], [])
         return new_row(
             message_id,
             said(request.channel, draft),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from uuid import UUID
 
+from channels.frozen import frozen
 from channels.model import Attachment, Channel, Content
 from channels.rendering.renderer import Renderer
 from gateway.accept import attachments
@@ -24,7 +25,7 @@ from gateway.shapes import options
 from gateway.shapes.messages import SendRequest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Composed:
     """What a request says; `outside` is what leaves instead once WhatsApp's window has closed."""
 

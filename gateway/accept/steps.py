@@ -126,9 +126,11 @@ def rows(request: SendRequest, draft: Draft, priority: int) -> list[Row]:
     Their ids are kept with them, so that none is ever stored twice. They do not follow from the
     first message's, which its recipient may know: whoever may write `messages` could take them.
     """
+    if not request.fallback:
+        return []
     return [
         {"id": new_id(), "number": n, "priority": priority, **_row(step, made)}
-        for n, (step, made) in enumerate(zip(request.fallback or (), draft.steps, strict=True))
+        for n, (step, made) in enumerate(zip(request.fallback, draft.steps, strict=True))
     ]
 
 

@@ -78,5 +78,8 @@ def bytes_of(row: Row) -> int:
 
 
 def _bytes(*texts: str | None) -> int:
-    # Texts know whether they are ASCII: most are not looked through.
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts if text)
+    total = 0
+    for text in texts:
+        if text:  # it knows whether it is ASCII: most are not looked through
+            total += len(text) if text.isascii() else len(text.encode())
+    return total

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel
 
+from channels.frozen import frozen
 from gateway.problems import FieldError, Problem, invalid, unknown_coding
 from gateway.shapes.base import PageQuery, Shape
 from gateway.store.database import Caller, Staff
@@ -18,7 +19,7 @@ from gateway.web.http import has_known_coding, read_body, read_query
 from gateway.web.services import SERVICES, Services
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Call:
     """One request that has been recognised and read."""
 

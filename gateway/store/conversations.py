@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, cut_page
 from gateway.store.sql import queries
@@ -17,7 +18,7 @@ from gateway.store.values import Row, as_json, as_stored, storable
 _SQL = queries("conversations")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Place:
     """A message that is about to be stored, and what tells its conversation.
 
@@ -34,7 +35,7 @@ class Place:
     conversation_id: UUID | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Placed:
     """The conversation of a message; `joins` is another one of the same person, to be joined.
 

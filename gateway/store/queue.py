@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from channels.frozen import frozen
 from gateway.store.database import Connection, Database
 from gateway.store.sql import queries
 from gateway.store.values import as_json
@@ -15,7 +16,7 @@ from gateway.store.values import as_json
 _SQL = queries("queue")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Claimed:
     """A due entry that this worker holds a lease on, with all that sending it needs.
 

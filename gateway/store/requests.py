@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from channels.frozen import frozen
 from gateway.store.codecs import as_object
 from gateway.store.database import Connection
 from gateway.store.sql import queries
@@ -15,7 +16,7 @@ from gateway.store.values import as_json
 _SQL = queries("requests")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RawRequest:
     """A provider's request as it came."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 from zlib import crc32
 
+from channels.frozen import frozen
 from gateway.store.database import Connection
 from gateway.store.paging import Cursor, Page, after, page
 from gateway.store.sql import queries
@@ -52,7 +53,7 @@ class Person:
     before: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Pair:
     """The recipient of a message and its sender: `addresses` are the forms of the recipient's."""
 
@@ -62,7 +63,7 @@ class Pair:
     topic: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Standing:
     """Reasons not to write, when they last wrote, and the mails of the topic, oldest first."""
 
