@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from gateway.cli.connecting import connected
 from gateway.cli.output import Json, err, out, show
 from gateway.cli.serving import store_of
 
@@ -123,39 +124,33 @@ async def _replay(
     from gateway.outside.download import Downloader
     from gateway.receive.hook_accounts import HookAccounts
     from gateway.receive.replaying import Replaying, Wanted
-    from gateway.runtime import database_of
     from gateway.store import accounts
-    from gateway.store.database import Database
     from gateway.vault import Vault
 
     settings = read_settings()
     configure(settings.log_level, settings.log_format)
-    async with database_of(settings) as ready, Downloader() as downloader:
-        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
-        try:
-            account = None
-            if account_id is not None:
-                async with database.as_service() as db:
-                    account = await accounts.open_account(db, account_id)
-                if account is None:
-                    raise SetupError(f"There is no account {account_id}.")
-            vault = Vault(ready.gateway_secret_keys)
-            links = MediaLinks(vault, ready.base_url)
-            replaying = Replaying(
-                database,
-                vault,
-                Files(database, store_of(ready), links, downloader),
-                HookAccounts(database, vault, ready.provider_api_urls),
-            )
-            wanted = Wanted(
-                account=(account.organization_id, account.id) if account else None,
-                since=since,
-                until=until,
-                is_trial=is_trial,
-            )
-            return await replaying.replay(wanted, tell)
-        finally:
-            await database.close()
+    async with connected(needs_keys=True) as (ready, database), Downloader() as downloader:
+        account = None
+        if account_id is not None:
+            async with database.as_service() as db:
+                account = await accounts.open_account(db, account_id)
+            if account is None:
+                raise SetupError(f"There is no account {account_id}.")
+        vault = Vault(ready.gateway_secret_keys)
+        links = MediaLinks(vault, ready.base_url)
+        replaying = Replaying(
+            database,
+            vault,
+            Files(database, store_of(ready), links, downloader),
+            HookAccounts(database, vault, ready.provider_api_urls),
+        )
+        wanted = Wanted(
+            account=(account.organization_id, account.id) if account else None,
+            since=since,
+            until=until,
+            is_trial=is_trial,
+        )
+        return await replaying.replay(wanted, tell)
 
 
 def add_to(app: typer.Typer) -> None:
