@@ -85,6 +85,11 @@ def members(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def items(value: object, most: int | None = None) -> list[Any]:
+    """A JSON array, as many of it as are wanted; an empty one where something else came."""
+    return value[:most] if isinstance(value, list) else []
+
+
 def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
     """A text or number as one line of text, bounded; empty for everything else."""
     if isinstance(value, str):
