@@ -35,9 +35,9 @@ async def test_a_mail_that_is_taken(
         ("h:Message-Id", f"<{ID}@example.com>"),
         ("h:In-Reply-To", "<b@example.net>"),
         ("h:References", "<a@example.net> <b@example.net>"),
-        ("h:Reply-To", "reply+token@example.com"),
         ("h:List-Unsubscribe", "<https://msg.example.org/u/" + "x" * 400 + ">"),
         ("h:List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ("h:Reply-To", "reply+token@example.com"),
         ("v:message_id", str(ID)),
     ]
     assert mailgun_api.files == []
