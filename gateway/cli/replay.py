@@ -65,27 +65,9 @@ def replay(
 
     It may run beside everything else. Exit code 1: some could not be applied.
     """
-    from gateway.store.errors import DatabaseAwayError
-
     if since is not None and until is not None and since >= until:
         raise typer.BadParameter("--since must be before --until.")
-    last: Replayed | None = None
-    with err.status("Replaying ...") as status:
-
-        def tell(so_far: Replayed) -> None:
-            nonlocal last
-            last = so_far
-            status.update(f"Replaying ... {last.requests} requests, until {last.reached}")
-
-        try:
-            result = asyncio.run(_replay(account_id, since, until, tell, is_trial=dry_run))
-        except DatabaseAwayError as error:
-            if last is None or last.reached is None:
-                raise
-            _name_failures(last)
-            raise DatabaseAwayError(
-                f"{error}; continue with --since {last.reached.isoformat()}"
-            ) from error
+    result = _run(account_id, since, until, is_trial=dry_run)
     counted = asdict(result)
     failures, _ = counted.pop("failures"), counted.pop("reached")
     if as_json:
@@ -97,6 +79,31 @@ def replay(
         _name_failures(result)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _run(
+    account_id: UUID | None, since: datetime | None, until: datetime | None, *, is_trial: bool
+) -> Replayed:
+    """Replay, showing how far it is; where the database goes away, say from where to continue."""
+    from gateway.store.errors import DatabaseAwayError
+
+    last: Replayed | None = None
+    with err.status("Replaying ...") as status:
+
+        def tell(so_far: Replayed) -> None:
+            nonlocal last
+            last = so_far
+            status.update(f"Replaying ... {last.requests} requests, until {last.reached}")
+
+        try:
+            return asyncio.run(_replay(account_id, since, until, tell, is_trial=is_trial))
+        except DatabaseAwayError as error:
+            if last is None or last.reached is None:
+                raise
+            _name_failures(last)
+            raise DatabaseAwayError(
+                f"{error}; continue with --since {last.reached.isoformat()}"
+            ) from error
 
 
 def _name_failures(result: Replayed) -> None:
