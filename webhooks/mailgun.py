@@ -32,7 +32,17 @@ from webhooks.model import (
     WebhookRequest,
     ok,
 )
-from webhooks.values import decoded, detail, members, moment, our_id, read_json, read_object, word
+from webhooks.values import (
+    decoded,
+    detail,
+    members,
+    moment,
+    our_id,
+    our_id_in,
+    read_json,
+    read_object,
+    word,
+)
 
 EVENTS: Final = ("events", "inbound")
 SIGNATURES: Final = ("signature", "parent-signature")
@@ -188,7 +198,7 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
         return
     external_id = word(headers.get("message-id"), 998).strip("<>")[:500] or None
     message_id = our_id(members(given.get("user-variables")).get("message_id"))
-    message_id = message_id or our_id((external_id or "").partition("@")[0])
+    message_id = message_id or our_id_in(external_id)
     key = _key(given, name, external_id or str(message_id or ""))
     at = moment(given.get("timestamp"))
     if external_id or message_id or name in STATUSES:

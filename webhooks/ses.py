@@ -31,7 +31,7 @@ from webhooks.model import (
     ok,
 )
 from webhooks.times import iso_time
-from webhooks.values import detail, items, members, our_id, read_json, word
+from webhooks.values import detail, items, members, our_id, our_id_in, read_json, word
 
 EVENTS: Final = ("events", "inbound")
 MOST_RECIPIENTS = 100
@@ -155,7 +155,7 @@ def _message_id(sent: Mapping[str, Any]) -> UUID | None:
         return found
     for header in map(members, items(sent.get("headers"))):
         if word(header.get("name"), 64).lower() == "message-id":
-            return our_id(word(header.get("value"), 998).lstrip("<").partition("@")[0])
+            return our_id_in(word(header.get("value"), 998).lstrip("<"))
     return None
 
 

@@ -112,9 +112,16 @@ def moment(value: object) -> datetime | None:
 def our_id(value: object) -> UUID | None:
     """Our id of a message where the provider gives it back, None for everything else."""
     try:
-        return UUID(value) if isinstance(value, str) and len(value) == 36 else None
+        found = UUID(value) if isinstance(value, str) and len(value) == 36 else None
     except ValueError:
         return None
+    # Written otherwise (in braces, with dashes elsewhere) it is not what we gave.
+    return found if found and str(found) == str(value).lower() else None
+
+
+def our_id_in(mail_id: str | None) -> UUID | None:
+    """Our id in a Message-ID that we gave, of which it is the local part."""
+    return our_id((mail_id or "").partition("@")[0])
 
 
 def in_query(url: str, name: str) -> str:
