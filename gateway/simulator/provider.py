@@ -69,9 +69,9 @@ def _media(value: object) -> object:
 class InboundBody(BaseModel):
     """The body of `POST /_sim/inbound`.
 
-    Beyond the contract: `provider` and `account` (the provider's id of the account), where
-    several could own `to`; `profile_name` (WhatsApp); `params`: more of what the provider tells,
-    or other values for it (each provider's file says which).
+    `provider` and `account` (the provider's id of the account) say whose `to` is, where several
+    could own it; `profile_name` is WhatsApp's; `params` are more of what the provider tells, or
+    other values for it (each provider's file says which).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
