@@ -44,8 +44,8 @@ async def delete_account(
     async with services.database.as_caller(caller) as db:
         found("account", await accounts.get_account(db, caller.organization_id, account_id))
 
-    # By itself the account would take what came along in one statement, which may take longer than
-    # a statement may.
+    # Else all that came would be deleted by the statement that deletes the account, and might take
+    # longer than a statement may.
     async def forget() -> bool | None:
         async with services.database.as_service(on_behalf=caller) as db:
             count = await accounts.forget_what_came(
@@ -60,7 +60,7 @@ async def delete_account(
 
 
 async def _delete(services: Services, caller: Caller, account_id: UUID) -> bool:
-    # It takes its senders along, one of which another program, or a new default, may hold.
+    # Its senders go with it, one of which another program, or a new default, may have locked.
     async with services.database.as_caller(caller) as db:
         return await accounts.delete_account(db, caller.organization_id, account_id)
 
