@@ -12,7 +12,8 @@ from channels.http import Answer
 from channels.model import Attachment, Channel, Outbound, Sent
 from channels.providers.mailgun import base_url, build, half, read
 from tests.mailgun.conftest import FakeMailgun
-from tests.mailgun.values import ID, account, outbound
+from tests.mailgun.values import account, outbound
+from tests.mails import ID
 from webhooks.forms import read_form
 from webhooks.model import WebhookRequest
 

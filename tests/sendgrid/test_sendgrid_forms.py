@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sendgrid.values import BOUNDARY, ID, multipart, posted, request
+from tests.mails import ID
+from tests.sendgrid.values import BOUNDARY, multipart, posted, request
 from webhooks.forms import MOST_PARTS, File, Form, read_form
 from webhooks.model import Unreadable, WebhookRequest
 from webhooks.values import decoded, detail, members, moment, our_id, read_json, word
