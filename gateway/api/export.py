@@ -25,8 +25,8 @@ from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 
-# So many bytes at a time, of a few messages at first. No more bytes of text are read, except for
-# the end of the last message.
+# As many messages at a time as come to about so many bytes; a few at first, when nobody knows yet
+# how long they are. No more bytes of text are read, except for the end of the last message.
 _FIRST, _MOST = 50, 500
 _BYTES = 2**20
 

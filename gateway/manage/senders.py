@@ -28,7 +28,7 @@ async def search(
 async def search_accounts(
     services: Services, caller: Caller, cursor: Cursor | None, limit: int
 ) -> Page:
-    """One page of the accounts that they belong to, without their secrets."""
+    """One page of the accounts that senders belong to, without their secrets."""
     async with services.database.as_caller(caller) as db:
         return await accounts.list_accounts(db, caller.organization_id, cursor, limit)
 

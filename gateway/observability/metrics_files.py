@@ -114,9 +114,9 @@ def _reserve(number: int, size: int) -> bool:
 def places(folder: Path) -> Callable[[], str]:
     """Names the files of a process, by a place that it holds while it lives.
 
-    The pid, by which the library names them, is 1 in each of two containers that share the folder.
-    Who starts takes the place of one that has ended, and goes on with its numbers: they must not be
-    removed, because a sum must not fall for Prometheus, and files would gather.
+    The pid, which the library takes, may be 1 in each of two containers that share the folder.
+    Who starts takes the place of one that has ended, and goes on with its numbers. Else its files
+    would stay for ever: removing them would make a sum fall, which Prometheus takes for a restart.
     """
 
     @cache
