@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import LiteralString, NamedTuple
 
 from benchmarks.processes import NotMeasuredError
@@ -134,21 +133,13 @@ def _pgbench(
     path = stage.folder / "floor.sql"
     path.write_text(script)
     length = ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+    words = [
+        str(bin_dir() / "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", *length,
+        "-D", f"org={stage.tenant.organization_id}", "-f", str(path), stage.postgres.dsn,
+    ]  # fmt: skip
     with stage.postgres.plain():
-        done = subprocess.run(
-        [
-            _program(), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", *length,
-            "-D", f"org={stage.tenant.organization_id}", "-f", str(path), stage.postgres.dsn,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
     found = _SAID.search(done.stdout)
     if found is None or done.returncode:
         raise NotMeasuredError(f"pgbench failed: {done.stderr[-500:]}")
     return Ran(int(found[1]), float(found[2]))
-
-
-def _program() -> str:
-    return str(Path(bin_dir()) / "pgbench")

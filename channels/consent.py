@@ -56,8 +56,8 @@ _AROUND = "\"'`´‘’‚“”„«»‹›()[]<>*_~.…!,;: \t\r\n"
 def read(text: str, channel: Channel) -> Consent | None:
     """What a message says about consent, None for every ordinary one.
 
-    Punctuation around a word is overlooked in a stop alone: one that is missed writes to somebody
-    who said no, and so does a start that was none.
+    Punctuation around a word is ignored in a stop alone: after a stop that is missed, or a start
+    that was none, somebody who said no is written to.
     """
     if channel not in STOPS or len(text) > LONGEST:
         return None

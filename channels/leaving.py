@@ -1,8 +1,8 @@
 """How a request leaves: in pieces, known to be whole at the other side or not, and cut for good.
 
-What was written to a connection goes on leaving after the connection was closed, from our buffers
-and the kernel's, for minutes where the line is slow or was away: long after a provider was asked,
-and surely did not have it. So a request that is given up is cut: nothing of it leaves any more.
+What was written to a connection keeps leaving after the connection was closed, from our buffers
+and the kernel's, for minutes if the line is slow or was away: long after the provider was asked,
+and did not have it. So a request that is given up is cut: nothing of it leaves any more.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def waiting(transport: asyncio.BaseTransport | None) -> int:
 
 
 def connector(**options: Any) -> aiohttp.TCPConnector:  # noqa: ANN401 - aiohttp's own
-    """Connections that drop, when they are closed, what has not left: aiohttp closes that of a
-    request that failed before anybody could `cut` it. What was answered has left."""
+    """Connections that drop what has not left when they are closed, as aiohttp closes that of a
+    failed request before anybody could `cut` it. What was answered has left."""
     return aiohttp.TCPConnector(socket_factory=_dropping, **options)
 
 
@@ -65,7 +65,7 @@ def cut(transport: asyncio.BaseTransport | None) -> None:
     """End a connection at once, with a reset: what waits in it, and in the kernel, is dropped."""
     if transport is not None:
         if (connection := transport.get_extra_info("socket")) is not None:
-            with suppress(OSError, ValueError):  # closed by now, which uvloop says so
+            with suppress(OSError, ValueError):  # closed by now: uvloop's ValueError
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP)
         cast("asyncio.WriteTransport", transport).abort()
 
@@ -85,7 +85,7 @@ def _is_ended(transport: asyncio.BaseTransport | None) -> bool:
         return False
     try:
         info = held.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-    except (OSError, ValueError):  # closed by now, which uvloop says so
+    except (OSError, ValueError):  # closed by now: uvloop's ValueError
         return True
     return bool(info[0] != _ESTABLISHED)
 

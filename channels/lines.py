@@ -1,6 +1,6 @@
 """What waits for its turn: each owner has a line of its own, and the lines take turns.
 
-So whoever brings much delays only himself: another's item comes after one of his, not after all.
+So whoever brings much delays nobody else: another's item comes after one of theirs, not after all.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class FullError(Exception):
 class Places:
     """A number of places for what is done at the same time; who waits for one waits in `Lines`.
 
-    Where an owner has `one_each`, his second waits for his first, also while another is free.
+    With `one_each`, an owner's second item waits for the first, even while another place is free.
     """
 
     def __init__(self, places: int, *, room: int, one_each: bool = False) -> None:

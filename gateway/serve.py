@@ -143,8 +143,7 @@ def _allow_files() -> int:
 async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
     """Send what is due until `stop` is set."""
     _allow_files()
-    dsn = str(settings.database_url)
-    database = await Database.connect(dsn, pooled=settings.is_pooled)
+    database = await Database.connect(str(settings.database_url), pooled=settings.is_pooled)
     # as many as may be under way, and those that fetch files beside them
     names = OwnThreads()
     connector = leaving.connector(
@@ -157,61 +156,73 @@ async def serve_worker(settings: Settings, stop: asyncio.Event, pace: Pace | Non
             Downloader() as downloader,
             Poster(settings.gateway_subscription_origins) as poster,
         ):
-            vault, metrics = Vault(settings.gateway_secret_keys), of_process(metrics_folder())
-            store = open_store(settings.gateway_media_url, settings.gateway_data)
-            media_links = MediaLinks(vault, settings.base_url)
-            files = Files(database, store, media_links, downloader)
-            dispatching = Dispatching(
-                database,
-                vault,
-                session,
-                metrics,
-                base_url=settings.base_url,
-                api_urls=settings.provider_api_urls,
-                files=files,
-                pace=pace,
-            )
-            receiving = Receiving(database, vault, metrics, files)
-            errands = Errands(
-                database,
-                vault,
-                store,
-                media_links,
-                downloader,
-                receiving.fetched,
-                api_urls=settings.provider_api_urls,
-            )
-            direct = settings.database_direct_url or dsn
-            falling_back = FallingBack(database, metrics)
-            worker = Worker(
-                database,
-                dispatching,
-                errands,
-                falling_back,
-                Deliveries(database, vault, poster, metrics),
-                UnmatchedReports(database, metrics),
-                direct,
-                settings.worker_concurrency,
-            )
-            working = asyncio.create_task(worker.run())
-            _spare_the_collector()
-            _log.info("worker is ready", concurrency=settings.worker_concurrency)
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            worker.stop()
-            try:
-                await working
-            finally:
-                await receiving.close()
-                await falling_back.close()
-                metrics.write()
+            await _work(settings, database, session, downloader, poster, stop, pace)
     finally:
         for provider in PROVIDERS.values():
             if provider.close:
                 await provider.close()
         await names.close()
         await database.close()
+
+
+async def _work(
+    settings: Settings,
+    database: Database,
+    session: aiohttp.ClientSession,
+    downloader: Downloader,
+    poster: Poster,
+    stop: asyncio.Event,
+    pace: Pace | None,
+) -> None:
+    """Put a worker together from its parts, and let it work."""
+    vault, metrics = Vault(settings.gateway_secret_keys), of_process(metrics_folder())
+    store = open_store(settings.gateway_media_url, settings.gateway_data)
+    media_links = MediaLinks(vault, settings.base_url)
+    files = Files(database, store, media_links, downloader)
+    dispatching = Dispatching(
+        database,
+        vault,
+        session,
+        metrics,
+        base_url=settings.base_url,
+        api_urls=settings.provider_api_urls,
+        files=files,
+        pace=pace,
+    )
+    receiving = Receiving(database, vault, metrics, files)
+    errands = Errands(
+        database,
+        vault,
+        store,
+        media_links,
+        downloader,
+        receiving.fetched,
+        api_urls=settings.provider_api_urls,
+    )
+    falling_back = FallingBack(database, metrics)
+    worker = Worker(
+        database,
+        dispatching,
+        errands,
+        falling_back,
+        Deliveries(database, vault, poster, metrics),
+        UnmatchedReports(database, metrics),
+        settings.database_direct_url or str(settings.database_url),
+        settings.worker_concurrency,
+    )
+    working = asyncio.create_task(worker.run())
+    _spare_the_collector()
+    _log.info("worker is ready", concurrency=settings.worker_concurrency)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    worker.stop()
+    try:
+        await working
+    finally:
+        await receiving.close()
+        await falling_back.close()
+        metrics.write()
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -25,14 +25,24 @@ from webhooks.model import (
     ConsentChange,
     InvalidSignature,
     Reason,
-    Reply,
     StatusReport,
     Unknown,
     Unreadable,
     WebhookEvent,
     WebhookRequest,
+    ok,
 )
-from webhooks.values import decoded, detail, members, moment, our_id, read_json, read_object, word
+from webhooks.values import (
+    decoded,
+    detail,
+    members,
+    moment,
+    our_id,
+    our_id_in,
+    read_json,
+    read_object,
+    word,
+)
 
 EVENTS: Final = ("events", "inbound")
 SIGNATURES: Final = ("signature", "parent-signature")
@@ -188,7 +198,7 @@ def _events(given: Mapping[str, Any]) -> Iterator[WebhookEvent]:
         return
     external_id = word(headers.get("message-id"), 998).strip("<>")[:500] or None
     message_id = our_id(members(given.get("user-variables")).get("message_id"))
-    message_id = message_id or our_id((external_id or "").partition("@")[0])
+    message_id = message_id or our_id_in(external_id)
     key = _key(given, name, external_id or str(message_id or ""))
     at = moment(given.get("timestamp"))
     if external_id or message_id or name in STATUSES:
@@ -285,10 +295,5 @@ def _detail(given: Mapping[str, Any]) -> dict[str, Any]:
     return detail({**bounded, **given}, leave_out=READ)
 
 
-def reply(
-    _request: WebhookRequest,
-    _events: Sequence[WebhookEvent],
-    _account: Account,
-) -> Reply:
-    """Mailgun's expected answer: 200 alone counts, all but 406 is tried again."""
-    return Reply(status=200)
+# 200 alone counts; all but 406 is tried again.
+reply = ok

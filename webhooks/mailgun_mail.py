@@ -14,7 +14,7 @@ from channels.model import Attachment
 from webhooks import mail
 from webhooks.forms import Form
 from webhooks.model import Unreadable, WebhookEvent
-from webhooks.values import decoded, members, stored, word
+from webhooks.values import decoded, items, members, stored, word
 
 # A field for each part, as Apple Mail has one above a file and one below it.
 HTML: Final = "body-html"
@@ -62,10 +62,9 @@ def events(form: Form) -> Sequence[WebhookEvent]:
 
 def _headers(form: Form) -> tuple[tuple[str, str], ...]:
     """The mail's headers, of which Mailgun gives a list of pairs, decoded."""
-    given = form.json("message-headers")
     return tuple(
         (stored(pair[0]), stored(pair[1]))
-        for pair in (given if isinstance(given, list) else [])
+        for pair in items(form.json("message-headers"))
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(e, str) for e in pair)
     )
 
@@ -87,8 +86,7 @@ def _attachments(form: Form) -> Iterator[Attachment]:
         )
     if meeting := form.first(CALENDAR):
         yield Attachment(content_type="text/calendar", size=len(meeting), content=meeting)
-    listed = form.json("attachments")
-    for each in listed if isinstance(listed, list) else []:
+    for each in items(form.json("attachments")):
         if url := word(members(each).get("url"), 2000):
             size = each.get("size")
             yield Attachment(

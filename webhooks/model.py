@@ -217,6 +217,11 @@ class Reply:
     body: str = ""
 
 
+def ok(_request: WebhookRequest, _events: Sequence[WebhookEvent], _account: Account, /) -> Reply:
+    """The `reply` of a half whose provider looks at the status alone."""
+    return Reply(status=200)
+
+
 class WebhookHalf(Protocol):
     """What `webhooks/<name>.py` offers to `gateway/registry.py`."""
 

@@ -25,15 +25,15 @@ from webhooks.mail.letter import ATTACHMENTS
 from webhooks.model import (
     ConsentChange,
     Reason,
-    Reply,
     StatusReport,
     Unknown,
     WebhookEvent,
     WebhookRequest,
+    ok,
 )
 from webhooks.secrets import verify_secret
 from webhooks.times import iso_time
-from webhooks.values import detail, members, our_id, read_object, stored, word
+from webhooks.values import detail, items, members, our_id, read_object, stored, word
 
 EVENTS: Final = ("events", "inbound")
 MOST_HEADERS, MOST_ADDRESSES = 500, 100
@@ -246,13 +246,13 @@ def _letter(
 
 def _full(given: Mapping[str, Any], name: str) -> list[str]:
     """The mailboxes of one of Postmark's parsed lists of addresses."""
-    people = [members(each) for each in _items(given.get(name), MOST_ADDRESSES)]
+    people = [members(each) for each in items(given.get(name), MOST_ADDRESSES)]
     return [address for each in people if (address := word(each.get("Email"), 320))]
 
 
 def _headers(value: object) -> Iterator[tuple[str, str]]:
     """The headers of a mail in order, as pairs."""
-    for each in map(members, _items(value, MOST_HEADERS)):
+    for each in map(members, items(value, MOST_HEADERS)):
         name, text = each.get("Name"), each.get("Value")
         if isinstance(name, str) and isinstance(text, str):
             yield stored(name[:200]), stored(text[:HEADER_CHARACTERS])
@@ -260,7 +260,7 @@ def _headers(value: object) -> Iterator[tuple[str, str]]:
 
 def _files(value: object) -> Iterator[Attachment]:
     """The files of a mail, one more than are kept; one that cannot be read costs no other."""
-    for each in map(members, _items(value, ATTACHMENTS + 1)):
+    for each in map(members, items(value, ATTACHMENTS + 1)):
         content = each.get("Content", each.get("Data"))  # its test button says Data
         try:
             file = b64decode(content) if isinstance(content, str) else None
@@ -274,14 +274,5 @@ def _files(value: object) -> Iterator[Attachment]:
         )
 
 
-def _items(value: object, most: int) -> list[object]:
-    return value[:most] if isinstance(value, list) else []
-
-
-def reply(
-    _request: WebhookRequest,
-    _events: Sequence[WebhookEvent],
-    _account: Account,
-) -> Reply:
-    """Postmark wants a 200, and tries again on everything else but a 403."""
-    return Reply(status=200)
+# It tries again on everything but a 200 and a 403.
+reply = ok

@@ -25,7 +25,7 @@ from webhooks.model import (
     WebhookRequest,
 )
 from webhooks.times import iso_time
-from webhooks.values import members, read_object, stored, word
+from webhooks.values import items, members, read_object, stored, word
 
 RECEIVED: Final = f"{API}/emails/receiving/"
 WITHOUT_RAW: Final = "without-raw"
@@ -122,8 +122,7 @@ def _files_of(letter: Inbound, email_id: str) -> Fetch:
 
 def _files(given: Mapping[str, Any], external_id: str) -> Addition:
     """The files of a mail that is stored already."""
-    data = given.get("data")
-    listed = data if isinstance(data, list) else []
+    listed = items(given.get("data"))
     files = [members(each) for each in listed[:MOST_FILES]]
     has_more = given.get("has_more") is True or len(listed) > MOST_FILES
     return Addition(

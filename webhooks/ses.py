@@ -23,15 +23,15 @@ from webhooks.model import (
     ConsentChange,
     Fetch,
     Reason,
-    Reply,
     StatusReport,
     Unknown,
     Unreadable,
     WebhookEvent,
     WebhookRequest,
+    ok,
 )
 from webhooks.times import iso_time
-from webhooks.values import detail, members, our_id, read_json, word
+from webhooks.values import detail, items, members, our_id, our_id_in, read_json, word
 
 EVENTS: Final = ("events", "inbound")
 MOST_RECIPIENTS = 100
@@ -153,10 +153,9 @@ def _message_id(sent: Mapping[str, Any]) -> UUID | None:
     tags = members(sent.get("tags")).get(TAG)
     if isinstance(tags, list) and tags and (found := our_id(tags[0])):
         return found
-    headers = sent.get("headers")
-    for header in map(members, headers if isinstance(headers, list) else []):
+    for header in map(members, items(sent.get("headers"))):
         if word(header.get("name"), 64).lower() == "message-id":
-            return our_id(word(header.get("value"), 998).lstrip("<").partition("@")[0])
+            return our_id_in(word(header.get("value"), 998).lstrip("<"))
     return None
 
 
@@ -169,7 +168,7 @@ def _recipients(
     """
     listed = told.get(RECIPIENTS.get(name, "")) or sent.get("destination")
     found: dict[str, Mapping[str, Any]] = {}
-    for each in listed[:MOST_RECIPIENTS] if isinstance(listed, list) else []:
+    for each in items(listed, MOST_RECIPIENTS):
         about = members(each)
         if address := word(about.get("emailAddress") or each, 320):
             found.setdefault(address, about)
@@ -182,8 +181,7 @@ def _written_to(recipient: str, sent: Mapping[str, Any]) -> str | None:
     Its words are a stranger's, too: the notice that a mail server wrote.
     https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounced-recipients
     """
-    listed = sent.get("destination")
-    texts = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+    texts = [each for each in items(sent.get("destination")) if isinstance(each, str)]
     found = {each.lower(): each for each in mailboxes(texts[:MOST_RECIPIENTS])}
     only = next(iter(found.values())) if len(found) == 1 else None
     return found.get(recipient.lower(), only)
@@ -258,16 +256,10 @@ def _consent(name: str, told: Mapping[str, Any]) -> tuple[Reason | None, bool]:
 def _is_out(preferences: object) -> bool:
     """Whether somebody wants nothing from the list: none at all, or none of its topics."""
     given = members(preferences)
-    topics = given.get("topicSubscriptionStatus")
-    named = [members(each) for each in topics] if isinstance(topics, list) else []
+    named = [members(each) for each in items(given.get("topicSubscriptionStatus"))]
     out = bool(named) and all(each.get("subscriptionStatus") == "OptOut" for each in named)
     return given.get("unsubscribeAll") is True or out
 
 
-def reply(
-    _request: WebhookRequest,
-    _events: Sequence[WebhookEvent],
-    _account: Account,
-) -> Reply:
-    """SNS looks at the status alone."""
-    return Reply(status=200)
+# SNS looks at the status alone.
+reply = ok

@@ -14,7 +14,7 @@ from typing import Any, Final
 from webhooks import mail
 from webhooks.model import Inbound, Unknown, WebhookEvent
 from webhooks.times import iso_time
-from webhooks.values import members, word
+from webhooks.values import items, members, word
 
 VERDICTS: Final = ("spamVerdict", "virusVerdict", "spfVerdict", "dkimVerdict", "dmarcVerdict")
 
@@ -23,8 +23,7 @@ def events(given: Mapping[str, Any]) -> list[WebhookEvent]:
     """A mail that SES took in; its rule must hand the content over, which an S3 action does not."""
     sent, receipt = members(given.get("mail")), members(given.get("receipt"))
     action = members(receipt.get("action"))
-    envelope_to = receipt.get("recipients")
-    recipients = [word(each, 320) for each in envelope_to] if isinstance(envelope_to, list) else []
+    recipients = [word(each, 320) for each in items(receipt.get("recipients"))]
     told = {name: word(members(receipt.get(name)).get("status"), 64) for name in VERDICTS}
     told |= {"ses_message_id": word(sent.get("messageId"), 128)}
     told = {name: value for name, value in told.items() if value}

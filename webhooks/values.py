@@ -85,6 +85,11 @@ def members(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def items(value: object, most: int | None = None) -> list[Any]:
+    """A JSON array, as many of it as are wanted; an empty one where something else came."""
+    return value[:most] if isinstance(value, list) else []
+
+
 def word(value: object, length: int = DETAIL_CHARACTERS) -> str:
     """A text or number as one line of text, bounded; empty for everything else."""
     if isinstance(value, str):
@@ -107,9 +112,16 @@ def moment(value: object) -> datetime | None:
 def our_id(value: object) -> UUID | None:
     """Our id of a message where the provider gives it back, None for everything else."""
     try:
-        return UUID(value) if isinstance(value, str) and len(value) == 36 else None
+        found = UUID(value) if isinstance(value, str) and len(value) == 36 else None
     except ValueError:
         return None
+    # Written otherwise (in braces, with dashes elsewhere) it is not what we gave.
+    return found if found and str(found) == str(value).lower() else None
+
+
+def our_id_in(mail_id: str | None) -> UUID | None:
+    """Our id in a Message-ID that we gave, of which it is the local part."""
+    return our_id((mail_id or "").partition("@")[0])
 
 
 def in_query(url: str, name: str) -> str:

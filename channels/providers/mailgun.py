@@ -102,18 +102,9 @@ def build(outbound: Outbound) -> Body:
 
 def _headers(outbound: Outbound) -> Fields:
     mail = outbound.mail or Mail(message_id=message_id(outbound))
-    headers = [("h:Message-Id", f"<{mail.message_id}>")]
-    if mail.in_reply_to:
-        headers.append(("h:In-Reply-To", f"<{mail.in_reply_to}>"))
-    if mail.references:
-        headers.append(("h:References", " ".join(f"<{each}>" for each in mail.references)))
-    if mail.reply_to:
-        headers.append(("h:Reply-To", mail.reply_to))
-    if mail.unsubscribe_url:
-        headers.append(("h:List-Unsubscribe", f"<{mail.unsubscribe_url}>"))
-        headers.append(("h:List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
-    # Ids of mails that came in are a stranger's text: no line of theirs becomes a header.
-    return [(name, " ".join(value.split())) for name, value in headers]
+    named = email.headers(mail) | ({"Reply-To": mail.reply_to} if mail.reply_to else {})
+    # Its documentation writes Message-Id.
+    return [(f"h:{name.title()}", value) for name, value in named.items()]
 
 
 def message_id(outbound: Outbound) -> str:

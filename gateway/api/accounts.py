@@ -12,6 +12,7 @@ from gateway import registry
 from gateway.api.endpoint import Call, Endpoint
 from gateway.ids import new_id
 from gateway.manage import senders
+from gateway.manage.accounts import delete
 from gateway.problems import FieldError, found, invalid
 from gateway.shapes import accounts as shapes
 from gateway.shapes.base import Listed, PageQuery
@@ -82,7 +83,7 @@ async def change_account(call: Call) -> web.Response:
 
 async def delete_account(call: Call) -> web.Response:
     """Delete an account with its senders and all that came in for it."""
-    await senders.delete_account(call.services, call.caller, call.id)
+    await delete(call.services, call.caller, call.id)
     call.services.hook_accounts.forget(call.id)
     return web.Response(status=204)
 

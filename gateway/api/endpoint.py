@@ -109,7 +109,7 @@ class Endpoint:
         if self.query:
             query = read_query(self.query, request)
         elif self.method != "GET" and request.query_string:
-            # `?dry_run=1` of one who believes that it is known must not send.
+            # Whoever says `?dry_run=1` believes that it is known: nothing may be sent.
             read_query(Shape, request)
         body = None
         if self.body and not self.reads_body_itself:

@@ -25,8 +25,8 @@ from gateway.web.streaming import Stream
 
 _log = logger(__name__)
 
-# As many messages at a time as make about so many bytes, a few for the first time. Of text alone
-# no more are read, but for the end of the last message.
+# As many messages at a time as come to about so many bytes; a few at first, when nobody knows yet
+# how long they are. No more bytes of text are read, except for the end of the last message.
 _FIRST, _MOST = 50, 500
 _BYTES = 2**20
 
@@ -35,8 +35,8 @@ async def export(call: Call) -> web.StreamResponse:
     """The messages that pass every filter, newest first, as CSV or JSON lines.
 
     Each part is a transaction of its own as the caller, with the limits of any other; none is open
-    while the client reads. What is stored after the request is not in it. It is cut where the
-    messages of the conversation that it is of go to another one meanwhile.
+    while the client reads. What is stored after the request is not in it. It is cut if it
+    is of one conversation whose messages move to another one meanwhile.
     """
     query: shapes.ExportQuery = call.query
     form = FORMATS[query.format]

@@ -1,7 +1,7 @@
 """API keys by their text, those of concurrent requests looked up together, and kept for seconds.
 
-A key is kept only while this process hears of every change of one, so that it works no longer than
-until the notification of its revocation has come: some milliseconds.
+Keys are kept only while this process hears of every change: one that is revoked works until the
+notification of that has come, some milliseconds later.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gateway.store.listener import Listener
 from gateway.store.values import Row
 
 _PREFIX_LENGTH = 16
-# Seconds for which a key is kept: so long would one work whose revocation is lost, because the
-# connection that listens has broken without a word.
+# Seconds for which a key is kept: so long a revoked one works if its notification is lost, because
+# the connection that listens has broken without a word.
 _KEPT = 5.0
 _MOST = 10_000
 
@@ -75,7 +75,7 @@ class Keyring:
         rows = await self._by_prefix(key[:_PREFIX_LENGTH])
         same = (row for row in rows if hmac.compare_digest(row["hash"], digest))
         found = next(map(_api_key, same), None)
-        # Not if one was changed since, or could have been unheard: this may be what it was before.
+        # Not if a key has changed since, or a change may be unheard: this may be the former state.
         if found and hears and changes == self._changes:
             if len(self._kept) >= _MOST:
                 self._kept.clear()

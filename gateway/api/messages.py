@@ -63,7 +63,7 @@ async def _send(
     body: Any,  # noqa: ANN401 - any JSON
     key: Idempotency | None,
 ) -> web.Response:
-    """Hardly any key was used before, so nobody looks first, but where files would be kept."""
+    """Hardly any key was used before, so it is not looked up first, unless files would be kept."""
     request = read_request(shapes.SendRequest, raw, body)
     accepting = call.services.accepting
     has_files = not isinstance(request, Malformed) and bool(request.attachments)
@@ -92,7 +92,7 @@ async def _complete(
     known: Replayed,
     body: Any,  # noqa: ANN401 - any JSON
 ) -> web.Response:
-    """Answer a batch once more; what was answered 503, nobody has judged: it is tried."""
+    """Answer a batch once more; what was answered 503 has not been judged, and is tried."""
     lacking = unanswered(known)
     if not lacking:
         return replay(known, 207)
@@ -159,7 +159,7 @@ async def retry(call: Call) -> web.Response:
     try:
         return accepted(await accepting.retry(caller, call.id, key))
     except Problem:
-        # The same request may have been quicker, and is what it was refused for.
+        # The same request may have been quicker: then its message is why this one was refused.
         if key and (known := await accepting.recall(caller, key)):
             return replay(known, 202)
         raise

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import typer
 
 from channels import providers
 from channels.model import Channel
+from gateway.cli.connecting import connected
 from gateway.cli.output import Json, NotShownError, err, show
-
-if TYPE_CHECKING:
-    from gateway.config import Settings
-    from gateway.store.database import Database
 
 Organization = Annotated[UUID, typer.Option("--org", help="The organization's id.")]
 
@@ -42,7 +38,7 @@ def create_organization(
     from gateway.manage import setup
 
     async def do() -> UUID:
-        async with _database() as (_, database):
+        async with connected() as (_, database):
             return await setup.create_organization(database, name, country=country)
 
     show({"id": asyncio.run(do())}, as_json=as_json)
@@ -66,7 +62,7 @@ def create_staff(
     from gateway.manage import setup
 
     async def do() -> tuple[UUID, UUID]:
-        async with _database() as (_, database):
+        async with connected() as (_, database):
             return await setup.create_staff(
                 database, organization_id, email, role, full_name=name, auth_id=auth_id
             )
@@ -93,7 +89,7 @@ def create_token(
         raise SettingsError("SUPABASE_JWT_SECRET: is needed to make a token")
 
     async def do() -> UUID:
-        async with _database() as (_, database), database.as_service() as db:
+        async with connected() as (_, database), database.as_service() as db:
             row = await accounts.staff_by_email(db, email)
         if row is None:
             raise SetupError(f"There is no member of staff with the address {email}.")
@@ -129,7 +125,7 @@ def create_link(
     from gateway.vault import Vault
 
     async def do() -> str:
-        async with _database(needs_keys=True) as (ready, database):
+        async with connected(needs_keys=True) as (ready, database):
             vault = Vault(ready.gateway_secret_keys)
             return await setup.sign_in_url(database, vault, ready.base_url, email)
 
@@ -156,7 +152,7 @@ def create_key(
     from gateway.manage import setup
 
     async def do() -> setup.NewKey:
-        async with _database() as (_, database):
+        async with connected() as (_, database):
             return await setup.create_key(database, organization_id, name, is_test=test)
 
     made = asyncio.run(do())
@@ -192,7 +188,7 @@ def add_account(
     credentials = _credentials([*(values or []), *(more or [])])
 
     async def do() -> tuple[UUID, str]:
-        async with _database(needs_keys=True) as (ready, database):
+        async with connected(needs_keys=True) as (ready, database):
             vault = Vault(ready.gateway_secret_keys)
             added = setup.add_account(database, vault, organization_id, provider, credentials)
             return await added, ready.base_url
@@ -226,26 +222,12 @@ def add_sender(
     from gateway.manage import setup
 
     async def do() -> UUID:
-        async with _database() as (_, database):
+        async with connected() as (_, database):
             return await setup.add_sender(
                 database, account_id, channel, address, is_default=default, rate=rate
             )
 
     show({"id": asyncio.run(do())}, as_json=as_json)
-
-
-@asynccontextmanager
-async def _database(*, needs_keys: bool = False) -> AsyncIterator[tuple[Settings, Database]]:
-    from gateway.config import read_settings
-    from gateway.runtime import database_of
-    from gateway.store.database import Database
-
-    async with database_of(read_settings(), needs_keys=needs_keys) as ready:
-        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
-        try:
-            yield ready, database
-        finally:
-            await database.close()
 
 
 def _credentials(given: Sequence[str]) -> dict[str, str]:

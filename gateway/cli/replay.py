@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 
+from gateway.cli.connecting import connected
 from gateway.cli.output import Json, err, out, show
 from gateway.cli.serving import store_of
 
@@ -64,27 +65,9 @@ def replay(
 
     It may run beside everything else. Exit code 1: some could not be applied.
     """
-    from gateway.store.errors import DatabaseAwayError
-
     if since is not None and until is not None and since >= until:
         raise typer.BadParameter("--since must be before --until.")
-    last: Replayed | None = None
-    with err.status("Replaying ...") as status:
-
-        def tell(so_far: Replayed) -> None:
-            nonlocal last
-            last = so_far
-            status.update(f"Replaying ... {last.requests} requests, until {last.reached}")
-
-        try:
-            result = asyncio.run(_replay(account_id, since, until, tell, is_trial=dry_run))
-        except DatabaseAwayError as error:
-            if last is None or last.reached is None:
-                raise
-            _name_failures(last)
-            raise DatabaseAwayError(
-                f"{error}; continue with --since {last.reached.isoformat()}"
-            ) from error
+    result = _run(account_id, since, until, is_trial=dry_run)
     counted = asdict(result)
     failures, _ = counted.pop("failures"), counted.pop("reached")
     if as_json:
@@ -96,6 +79,31 @@ def replay(
         _name_failures(result)
     if result.failed:
         raise typer.Exit(1)
+
+
+def _run(
+    account_id: UUID | None, since: datetime | None, until: datetime | None, *, is_trial: bool
+) -> Replayed:
+    """Replay, showing how far it is; where the database goes away, say from where to continue."""
+    from gateway.store.errors import DatabaseAwayError
+
+    last: Replayed | None = None
+    with err.status("Replaying ...") as status:
+
+        def tell(so_far: Replayed) -> None:
+            nonlocal last
+            last = so_far
+            status.update(f"Replaying ... {last.requests} requests, until {last.reached}")
+
+        try:
+            return asyncio.run(_replay(account_id, since, until, tell, is_trial=is_trial))
+        except DatabaseAwayError as error:
+            if last is None or last.reached is None:
+                raise
+            _name_failures(last)
+            raise DatabaseAwayError(
+                f"{error}; continue with --since {last.reached.isoformat()}"
+            ) from error
 
 
 def _name_failures(result: Replayed) -> None:
@@ -123,39 +131,33 @@ async def _replay(
     from gateway.outside.download import Downloader
     from gateway.receive.hook_accounts import HookAccounts
     from gateway.receive.replaying import Replaying, Wanted
-    from gateway.runtime import database_of
     from gateway.store import accounts
-    from gateway.store.database import Database
     from gateway.vault import Vault
 
     settings = read_settings()
     configure(settings.log_level, settings.log_format)
-    async with database_of(settings) as ready, Downloader() as downloader:
-        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
-        try:
-            account = None
-            if account_id is not None:
-                async with database.as_service() as db:
-                    account = await accounts.open_account(db, account_id)
-                if account is None:
-                    raise SetupError(f"There is no account {account_id}.")
-            vault = Vault(ready.gateway_secret_keys)
-            links = MediaLinks(vault, ready.base_url)
-            replaying = Replaying(
-                database,
-                vault,
-                Files(database, store_of(ready), links, downloader),
-                HookAccounts(database, vault, ready.provider_api_urls),
-            )
-            wanted = Wanted(
-                account=(account.organization_id, account.id) if account else None,
-                since=since,
-                until=until,
-                is_trial=is_trial,
-            )
-            return await replaying.replay(wanted, tell)
-        finally:
-            await database.close()
+    async with connected(needs_keys=True) as (ready, database), Downloader() as downloader:
+        account = None
+        if account_id is not None:
+            async with database.as_service() as db:
+                account = await accounts.open_account(db, account_id)
+            if account is None:
+                raise SetupError(f"There is no account {account_id}.")
+        vault = Vault(ready.gateway_secret_keys)
+        links = MediaLinks(vault, ready.base_url)
+        replaying = Replaying(
+            database,
+            vault,
+            Files(database, store_of(ready), links, downloader),
+            HookAccounts(database, vault, ready.provider_api_urls),
+        )
+        wanted = Wanted(
+            account=(account.organization_id, account.id) if account else None,
+            since=since,
+            until=until,
+            is_trial=is_trial,
+        )
+        return await replaying.replay(wanted, tell)
 
 
 def add_to(app: typer.Typer) -> None:

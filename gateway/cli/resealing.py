@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gateway.cli.connecting import connected
 from gateway.cli.output import Json, err, show
 
 if TYPE_CHECKING:
@@ -36,18 +37,11 @@ def reseal(as_json: Json = False) -> None:
 
 
 async def _reseal() -> Resealed:
-    from gateway.config import read_settings
     from gateway.manage.resealing import reseal
-    from gateway.runtime import database_of
-    from gateway.store.database import Database
     from gateway.vault import Vault
 
-    async with database_of(read_settings(), needs_keys=True) as ready:
-        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
-        try:
-            return await reseal(database, Vault(ready.gateway_secret_keys))
-        finally:
-            await database.close()
+    async with connected(needs_keys=True) as (ready, database):
+        return await reseal(database, Vault(ready.gateway_secret_keys))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
+from gateway.cli.connecting import connected
 from gateway.cli.output import Json, out, show
 from gateway.store.values import Row
 
@@ -60,23 +61,15 @@ def why(
 
 
 async def _find(organization_id: UUID | None, ref: str) -> _Found:
-    from gateway.config import read_settings
-    from gateway.runtime import database_of
     from gateway.store import why as stored
-    from gateway.store.database import Database
     from gateway.why import explain
 
-    async with database_of(read_settings(), needs_keys=False) as ready:
-        database = await Database.connect(str(ready.database_url), size=1, pooled=ready.is_pooled)
-        try:
-            async with database.as_service() as db:
-                rows = await stored.find(db, organization_id, ref)
-                latest = rows[0] if rows else None
-                story = latest and await stored.story(db, latest["organization_id"], latest["id"])
-                reasons = () if story else await stored.suppressed(db, organization_id, ref)
-                owners = () if story else await stored.own(db, organization_id, ref)
-        finally:
-            await database.close()
+    async with connected() as (_, database), database.as_service() as db:
+        rows = await stored.find(db, organization_id, ref)
+        latest = rows[0] if rows else None
+        story = latest and await stored.story(db, latest["organization_id"], latest["id"])
+        reasons = () if story else await stored.suppressed(db, organization_id, ref)
+        owners = () if story else await stored.own(db, organization_id, ref)
     if not story:
         raise NothingFoundError(_nothing(reasons, owners))
     return _Found(rows=rows, explanation=explain(story))

@@ -1,15 +1,15 @@
-"""The addresses to send from, and the accounts that they belong to."""
+"""The addresses to send from."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from gateway import registry
-from gateway.again import in_steps, once_more
+from gateway.again import once_more
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem, found, invalid, not_found, not_now
+from gateway.problems import FieldError, Problem, found, invalid, not_found
 from gateway.shapes.accounts import SenderIn, SenderPatch
-from gateway.store import accounts, upkeep
+from gateway.store import accounts
 from gateway.store.database import Caller
 from gateway.store.errors import ConflictError, RolledBackError
 from gateway.store.paging import Cursor, Page
@@ -28,41 +28,9 @@ async def search(
 async def search_accounts(
     services: Services, caller: Caller, cursor: Cursor | None, limit: int
 ) -> Page:
-    """One page of provider accounts, without their secrets."""
+    """One page of the accounts that senders belong to, without their secrets."""
     async with services.database.as_caller(caller) as db:
         return await accounts.list_accounts(db, caller.organization_id, cursor, limit)
-
-
-async def delete_account(
-    services: Services, caller: Caller, account_id: UUID, *, seconds: float = 15.0
-) -> None:
-    """Delete an account with its senders and all that came in for it.
-
-    Raises `Problem` 503 where more came than can be deleted in so many seconds; what was deleted by
-    then stays so.
-    """
-    async with services.database.as_caller(caller) as db:
-        found("account", await accounts.get_account(db, caller.organization_id, account_id))
-
-    # By itself the account would take what came along in one statement, which may take longer than
-    # a statement may.
-    async def forget() -> bool | None:
-        async with services.database.as_service(on_behalf=caller) as db:
-            count = await accounts.forget_what_came(
-                db, caller.organization_id, account_id, upkeep.FORGET_AT_ONCE
-            )
-        return True if count < upkeep.FORGET_AT_ONCE else None
-
-    if await in_steps(forget, seconds) is None:
-        raise not_now("More came in for this account than can be deleted at once: try again.")
-    if not await once_more(lambda: _delete(services, caller, account_id), (RolledBackError,)):
-        raise not_found("account")
-
-
-async def _delete(services: Services, caller: Caller, account_id: UUID) -> bool:
-    # It takes its senders along, one of which another program, or a new default, may hold.
-    async with services.database.as_caller(caller) as db:
-        return await accounts.delete_account(db, caller.organization_id, account_id)
 
 
 async def create(services: Services, caller: Caller, wanted: SenderIn) -> Row:

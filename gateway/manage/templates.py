@@ -26,10 +26,10 @@ from gateway.store.paging import Cursor, Page
 from gateway.store.values import Row
 from gateway.web.services import Services
 
-# How often a change is worked out anew, where others change the same template meanwhile.
+# How often a change is worked out again because others change the same template meanwhile.
 _TRIES = 5
 # How many messages let go of a template in one transaction, which has them locked meanwhile; and
-# with the template itself.
+# how many in the one that deletes it.
 _AT_ONCE, _FEW = 500, 2000
 # Characters of a subject that tell a place in it.
 _SHOWN = 30
@@ -138,8 +138,8 @@ async def delete(
     """
     await get(services, caller, template_id)
 
-    # Of few messages all let go with the statement that deletes it, or none where that is refused.
-    # It has time for some ten thousand: each is in ten indexes anew.
+    # The last few let go in the statement that deletes it: all of them, or none if it is refused.
+    # It has time for some ten thousand, each of which is written to ten indexes again.
     async def let_go() -> bool | None:
         async with services.database.as_caller(caller) as db:
             if not await templates.made(db, caller.organization_id, template_id, few):

@@ -24,7 +24,6 @@ LIMITS = Limits(connect=5.0, total=60.0)
 # A webhook waits for it, and with it a provider.
 _CERTIFICATE_LIMITS = Limits(connect=2.0, total=5.0)
 _CERTIFICATE_BYTES = 2**16
-_LINK_SECONDS = 3 * 86400.0
 
 
 class Files:
@@ -108,7 +107,7 @@ class Files:
         return tuple(
             replace(
                 _described(one, found),
-                url=self._links.public(organization_id, found.id, _LINK_SECONDS),
+                url=self._links.public(organization_id, found.id),
             )
             if (found := _of(one, own))
             else one

@@ -6,7 +6,7 @@ numbers there, and `/metrics` sums them; without one they are only this process'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -34,74 +34,55 @@ class Metrics:
         self._buffer = Buffer()
         if folder is not None:
             use_files(self._buffer, folder)
-        self._registry = registry = CollectorRegistry()
-        labels = ("channel", "provider")
-        self._accepted = Counter(
-            "gateway_messages_accepted",
-            "Messages answered with 202",
-            labels,
-            registry=registry,
+        self._registry = CollectorRegistry()
+        of_message = ("channel", "provider")
+        self._accepted = self._count(
+            "gateway_messages_accepted", "Messages answered with 202", of_message
         )
-        self._sent = Counter(
-            "gateway_messages_sent", "Messages that a provider took", labels, registry=registry
+        self._sent = self._count(
+            "gateway_messages_sent", "Messages that a provider took", of_message
         )
-        self._failed = Counter(
-            "gateway_messages_failed", "Messages that have failed", labels, registry=registry
+        self._failed = self._count(
+            "gateway_messages_failed", "Messages that have failed", of_message
         )
-        self._delivered = Counter(
-            "gateway_messages_delivered",
-            "Messages reported as delivered",
-            labels,
-            registry=registry,
+        self._delivered = self._count(
+            "gateway_messages_delivered", "Messages reported as delivered", of_message
         )
-        self._received = Counter(
-            "gateway_messages_received", "Inbound messages", labels, registry=registry
+        self._received = self._count("gateway_messages_received", "Inbound messages", of_message)
+        self._hooks = self._count(
+            "gateway_webhook_requests", "Webhook requests by answer", ("provider", "answer")
         )
-        self._hooks = Counter(
-            "gateway_webhook_requests",
-            "Webhook requests by answer",
-            ("provider", "answer"),
-            registry=registry,
-        )
-        self._put_aside = Counter(
+        self._put_aside = self._count(
             "gateway_webhook_events_put_aside",
             "Events that are kept raw, because no account can have them",
             ("provider", "reason"),
-            registry=registry,
         )
-        self._deliveries = Counter(
-            "gateway_deliveries",
-            "Attempts to tell a subscription of an event",
-            ("outcome",),
-            registry=registry,
+        self._deliveries = self._count(
+            "gateway_deliveries", "Attempts to tell a subscription of an event", ("outcome",)
         )
-        self._accept_seconds = Histogram(
-            "gateway_accept_seconds",
-            "From request to answer of POST /v1/messages",
-            buckets=_LATENCY,
-            registry=registry,
+        self._accept_seconds = self._time(
+            "gateway_accept_seconds", "From request to answer of POST /v1/messages", ()
         )
-        self._send_seconds = Histogram(
-            "gateway_send_seconds",
-            "One request to a provider",
-            ("provider",),
-            buckets=_LATENCY,
-            registry=registry,
+        self._send_seconds = self._time(
+            "gateway_send_seconds", "One request to a provider", ("provider",)
         )
-        self._hook_seconds = Histogram(
-            "gateway_webhook_seconds",
-            "From webhook to its answer",
-            ("provider",),
-            buckets=_LATENCY,
-            registry=registry,
+        self._hook_seconds = self._time(
+            "gateway_webhook_seconds", "From webhook to its answer", ("provider",)
         )
-        self._callback_delay = Histogram(
+        self._callback_delay = self._time(
             "gateway_callback_delay_seconds",
             "From accepted to reported as delivered",
-            labels,
+            of_message,
             buckets=_DELAY,
-            registry=registry,
         )
+
+    def _count(self, name: str, meaning: str, labels: Sequence[str]) -> Counter:
+        return Counter(name, meaning, labels, registry=self._registry)
+
+    def _time(
+        self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float] = _LATENCY
+    ) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self._registry)
 
     def accepted(self, channel: str, provider: str, *, is_test: bool) -> None:
         """A message was stored, to be sent through a provider."""

@@ -62,10 +62,10 @@ class Buffer:
 
 
 class ReservedFile(mmap_dict.MmapedDict):
-    """The library's file of numbers, whose place on the disk is taken before it is written to.
+    """The library's file of numbers, with its space on the disk taken before it is written to.
 
-    Of a disk that is full the kernel tells whoever writes to a page without a place by killing it
-    (SIGBUS). Where there is none, the numbers are in memory, and missing in `/metrics`.
+    On a full disk the kernel kills whoever writes to a mapped page that has no space (SIGBUS). If
+    none can be had, the numbers stay in memory, and are missing in `/metrics`.
     """
 
     # The library's: without a file, memory does as well.
@@ -112,11 +112,11 @@ def _reserve(number: int, size: int) -> bool:
 
 
 def places(folder: Path) -> Callable[[], str]:
-    """What tells the files of a process from those of others: a place that it holds while it lives.
+    """Names the files of a process, by a place that it holds while it lives.
 
-    The library's pid does not: in each of two containers that share the folder web may be 1. Who
-    starts goes on with the numbers of one that has ended: else its files would never go, nor could
-    they, as a sum for Prometheus must not fall.
+    The pid, which the library takes, may be 1 in each of two containers that share the folder.
+    Who starts takes the place of one that has ended, and goes on with its numbers. Else its files
+    would stay for ever: removing them would make a sum fall, which Prometheus takes for a restart.
     """
 
     @cache

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.simulator.mime import mailbox
 from gateway.simulator.provider import InboundBody, UnfitError, WebhookUrl
 
 
@@ -30,6 +31,23 @@ class SimAccount(BaseModel):
     def owns(self, address: str) -> bool:  # noqa: ARG002 - for those that name addresses
         """Whether it lists `address`."""
         return False
+
+
+class MailAccount(SimAccount):
+    """An account for e-mail; `addresses` are the mailboxes and `@domains` that it receives for."""
+
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether `addresses` were given."""
+        return bool(self.addresses)
+
+    def owns(self, address: str) -> bool:
+        """Whether `address`, or its domain, is among its own."""
+        bare = mailbox(address).lower()
+        domain = f"@{bare.rpartition('@')[2]}"
+        return any(own.lower() in {bare, domain} for own in self.addresses)
 
 
 A = TypeVar("A", bound=SimAccount)

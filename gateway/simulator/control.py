@@ -126,8 +126,8 @@ class Control:
             who = body.provider or "no provider here"
             how = "does not receive" if body.provider else "receives"
             raise _BodyError(_invalid("channel", f"{who} {how} {body.channel!r}"))
-        best = max(some.fitness(body) for some in able)
-        fitting = [some for some in able if some.fitness(body) == best]
+        best = max(some.accounts.fitness(body) for some in able)
+        fitting = [some for some in able if some.accounts.fitness(body) == best]
         if best and len(fitting) > 1:
             names = ", ".join(some.name for some in fitting)
             raise UnfitError(f"{names} could each receive for {body.to}: name the 'provider'")

@@ -55,10 +55,10 @@ class Meta:
     def __init__(self, state: State) -> None:
         """Start with no account: every request is refused."""
         self._state = state
-        self._accounts = MetaAccounts()
+        self.accounts = MetaAccounts()
         self._records = Records()
         self._window = Window()
-        self._media = MetaMedia(state, self._accounts)
+        self._media = MetaMedia(state, self.accounts)
 
     def add_routes(self, app: web.Application) -> None:
         """Answer on the paths of messages and media."""
@@ -73,7 +73,7 @@ class Meta:
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace the one with the same phone number."""
-        account = self._accounts.register(fields)
+        account = self.accounts.register(fields)
         return {"provider": self.name, "id": account.key, "webhooks": account.webhooks}
 
     def messages(self) -> list[dict[str, object]]:
@@ -82,19 +82,15 @@ class Meta:
 
     def forget(self) -> None:
         """Drop accounts, messages and files."""
-        self._accounts.clear()
+        self.accounts.clear()
         self._records.clear()
         self._window.clear()
         self._media.clear()
 
-    def fitness(self, body: InboundBody) -> int:
-        """How certainly one of Meta's accounts is meant."""
-        return self._accounts.fitness(body)
-
     async def handshake(self, phone_number_id: str) -> tuple[Delivery, bool]:
         """Send the webhook a challenge, as Meta does when a webhook is set up."""
-        account = self._accounts.owner("", phone_number_id)
-        url = self._accounts.webhook(account, "events").partition("#")[0]
+        account = self.accounts.owner("", phone_number_id)
+        url = self.accounts.webhook(account, "events").partition("#")[0]
         challenge = str(self._state.random.randrange(10**9, 10**10))
         query = urlencode(
             {
@@ -113,9 +109,9 @@ class Meta:
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
         """Post a message to the `events` webhook of the account whose number `to` is."""
-        account = self._accounts.owner(body.to, body.account)
+        account = self.accounts.owner(body.to, body.account)
         account.note_written_to(body.to)
-        url = self._accounts.webhook(account, "events")
+        url = self.accounts.webhook(account, "events")
         files = [await file_of(self._state, media) for media in body.media]
         if len(files) > 1:
             raise UnfitError("a WhatsApp message has at most one file", status=422)
@@ -156,10 +152,10 @@ class Meta:
             self._state,
             request,
             asked,
-            choose=lambda: self._plan(self._accounts.open(request, phone_number_id), body),
+            choose=lambda: self._plan(self.accounts.open(request, phone_number_id), body),
             refuse=_refusal,
             accept=lambda plan: self._accept(
-                self._accounts.open(request, phone_number_id), body or {}, plan
+                self.accounts.open(request, phone_number_id), body or {}, plan
             ),
         )
 
@@ -167,7 +163,7 @@ class Meta:
         """Mark a person's message as read; a typing indicator may come with it."""
         self._state.requests.append(asked)
         try:
-            self._accounts.open(request, request.match_info["phone_number_id"])
+            self.accounts.open(request, request.match_info["phone_number_id"])
             known = {record.sid for record in self._records if record.direction == "inbound"}
             if asked.params.get("message_id") not in known:
                 raise MetaError(100, "Invalid message_id.")

@@ -12,6 +12,7 @@ from email.utils import format_datetime, parseaddr
 
 from gateway.simulator.files import File
 from gateway.simulator.provider import InboundBody
+from gateway.simulator.records import Record
 from gateway.simulator.state import State
 
 
@@ -57,6 +58,22 @@ def compose(state: State, body: InboundBody, files: list[File]) -> EmailMessage:
             disposition="inline" if file.content_id else "attachment",
         )
     return mail
+
+
+def received(state: State, account: str, body: InboundBody, mail: EmailMessage) -> Record:
+    """A mail that somebody wrote, as an account has received it."""
+    return Record(
+        sid=str(mail["Message-ID"]).strip("<>"),
+        account=account,
+        channel="email",
+        to=mailbox(body.to),
+        from_=mailbox(body.from_),
+        body=body.body,
+        status="received",
+        direction="inbound",
+        at=state.clock(),
+        detail={"subject": body.text("subject")},
+    )
 
 
 def as_bytes(mail: EmailMessage) -> bytes:

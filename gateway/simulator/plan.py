@@ -136,9 +136,9 @@ class Match(BaseModel):
 class PlanBody(BaseModel):
     """The body of `POST /_sim/plan`; times in milliseconds.
 
-    Beyond the contract: `times` (see the module), `steps` (the provider's own status words to
-    report instead of those of `outcome`), `answer_delay_ms` (accepted, then answered that late),
-    `enforce_window` (WhatsApp: free texts fail outside the 24 hours). For calls: `digits` (what
+    `times`: see the module; `steps`: the provider's own status words to report instead of those of
+    `outcome`; `answer_delay_ms`: accepted, then answered that late; `enforce_window`: WhatsApp's
+    free texts fail outside the 24 hours. For calls: `digits` (what
     the person presses when asked), `answered_by` (who is found to have answered), `duration` (s).
     """
 

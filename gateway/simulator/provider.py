@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from aiohttp import web
 from pydantic import (
@@ -18,6 +18,9 @@ from pydantic import (
 
 from gateway.simulator.callbacks import Delivery, is_callable_url
 from gateway.simulator.plan import null_is_absent
+
+if TYPE_CHECKING:
+    from gateway.simulator.accounts import AccountBook
 
 
 class UnfitError(Exception):
@@ -66,9 +69,9 @@ def _media(value: object) -> object:
 class InboundBody(BaseModel):
     """The body of `POST /_sim/inbound`.
 
-    Beyond the contract: `provider` and `account` (the provider's id of the account), where
-    several could own `to`; `profile_name` (WhatsApp); `params`: more of what the provider tells,
-    or other values for it (each provider's file says which).
+    `provider` and `account` (the provider's id of the account) say whose `to` is, where several
+    could own it; `profile_name` is WhatsApp's; `params` are more of what the provider tells, or
+    other values for it (each provider's file says which).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -112,6 +115,11 @@ class Provider(Protocol):
     name: str
     channels: frozenset[str]
 
+    @property
+    def accounts(self) -> AccountBook[Any]:
+        """Its accounts."""
+        ...
+
     def add_routes(self, app: web.Application) -> None:
         """Answer on the provider's own paths."""
         ...
@@ -122,10 +130,6 @@ class Provider(Protocol):
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace it; raises pydantic's `ValidationError`."""
-        ...
-
-    def fitness(self, body: InboundBody) -> int:
-        """How surely one of its accounts is meant: see `AccountBook.fitness`."""
         ...
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:

@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.simulator.callbacks import Delivery
 from gateway.simulator.files import file_of
 from gateway.simulator.intake import Accepted, read_object, take
-from gateway.simulator.mime import compose, mailbox
+from gateway.simulator.mime import compose, received
 from gateway.simulator.plan import Plan
 from gateway.simulator.provider import InboundBody
 from gateway.simulator.records import Record, Records
@@ -40,7 +40,7 @@ class SendGrid:
     def __init__(self, state: State) -> None:
         """Start with no account: every request is refused."""
         self._state = state
-        self._accounts = SendGridAccounts()
+        self.accounts = SendGridAccounts()
         self._records = Records()
         self._events = Events(state)
 
@@ -54,7 +54,7 @@ class SendGrid:
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace the one with the same API key."""
-        account = self._accounts.register(fields)
+        account = self.accounts.register(fields)
         return {
             "provider": self.name,
             "id": account.key,
@@ -68,37 +68,21 @@ class SendGrid:
 
     def forget(self) -> None:
         """Drop accounts and letters."""
-        self._accounts.clear()
+        self.accounts.clear()
         self._records.clear()
-
-    def fitness(self, body: InboundBody) -> int:
-        """How surely an account of SendGrid's is meant."""
-        return self._accounts.fitness(body)
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
         """Post a mail to the `inbound` webhook of the account that receives for `to`."""
-        account = self._accounts.owner(body.to, body.account)
-        url = self._accounts.webhook(account, "inbound")
+        account = self.accounts.owner(body.to, body.account)
+        url = self.accounts.webhook(account, "inbound")
         files = [await file_of(self._state, media) for media in body.media]
         mail = compose(self._state, body, files)
-        message_id = str(mail["Message-ID"]).strip("<>")
-        record = Record(
-            sid=message_id,
-            account=account.key,
-            channel="email",
-            to=mailbox(body.to),
-            from_=mailbox(body.from_),
-            body=body.body,
-            status="received",
-            direction="inbound",
-            at=self._state.clock(),
-            detail={"subject": body.text("subject")},
-        )
+        record = received(self._state, account.key, body, mail)
         self._records.add(record)
         delivery = Delivery(event="inbound", url=url)
         record.callbacks.append(delivery)
         await self._state.deliver(parse_callback(url, body, mail, files), delivery)
-        return message_id, delivery
+        return record.sid, delivery
 
     async def _send(self, request: web.Request) -> web.StreamResponse:
         raw = await request.clone(client_max_size=MAX_BODY_BYTES).read()
@@ -114,9 +98,9 @@ class SendGrid:
             self._state,
             request,
             asked,
-            choose=lambda: self._plan(self._accounts.open(request), request, body),
+            choose=lambda: self._plan(self.accounts.open(request), request, body),
             refuse=lambda status: SendGridError(status) if status in WORDS else None,
-            accept=lambda plan: self._accept(self._accounts.open(request), body or {}, plan),
+            accept=lambda plan: self._accept(self.accounts.open(request), body or {}, plan),
         )
 
     def _plan(

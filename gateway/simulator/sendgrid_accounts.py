@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import AfterValidator, Field
 
-from gateway.simulator.accounts import AccountBook, SimAccount
-from gateway.simulator.mime import mailbox
+from gateway.simulator.accounts import AccountBook, MailAccount
 from gateway.simulator.sendgrid_errors import SendGridError
 
 
@@ -53,7 +52,7 @@ def _new_key() -> str:
     )
 
 
-class SendGridAccount(SimAccount):
+class SendGridAccount(MailAccount):
     """An account as `POST /_sim/accounts` gives it.
 
     `addresses` are mailboxes or `@domains` that it receives for and may send from (default: any).
@@ -64,23 +63,11 @@ class SendGridAccount(SimAccount):
     api_key: str = Field(min_length=1, repr=False)
     private_key: Annotated[str, AfterValidator(_key)] = Field(default_factory=_new_key, repr=False)
     inbound_secret: str | None = Field(default=None, repr=False)
-    addresses: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """A name for it that is not its API key."""
         return f"sendgrid-{sha256(self.api_key.encode()).hexdigest()[:12]}"
-
-    @property
-    def names_addresses(self) -> bool:
-        """Whether `addresses` were given."""
-        return bool(self.addresses)
-
-    def owns(self, address: str) -> bool:
-        """Whether `address`, or its domain, is among its own."""
-        bare = mailbox(address).lower()
-        domain = f"@{bare.rpartition('@')[2]}"
-        return any(own.lower() in {bare, domain} for own in self.addresses)
 
     def public_key(self) -> str:
         """What verifies its events: base64 DER SPKI, as SendGrid shows it."""

@@ -18,11 +18,11 @@ from typing import Any
 from aiohttp import encode_basic_auth, web
 from pydantic import Field
 
-from gateway.simulator.accounts import AccountBook, SimAccount
+from gateway.simulator.accounts import AccountBook, MailAccount
 from gateway.simulator.callbacks import Callback, Delivery, Limits
 from gateway.simulator.fate import travel
 from gateway.simulator.files import file_of
-from gateway.simulator.mime import as_bytes, compose, mailbox
+from gateway.simulator.mime import as_bytes, compose, received
 from gateway.simulator.plan import Plan, steps_of
 from gateway.simulator.provider import InboundBody
 from gateway.simulator.records import Record, Records
@@ -42,29 +42,17 @@ LIMITS = Limits(
 )
 
 
-class SmtpAccount(SimAccount):
+class SmtpAccount(MailAccount):
     """An account as `POST /_sim/accounts` gives it; without `addresses` it receives for any."""
 
     username: str = Field(min_length=1)
     password: str = Field(min_length=1, repr=False)
     webhook_secret: str | None = Field(default=None, min_length=1, repr=False)
-    addresses: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """The user's name."""
         return self.username
-
-    @property
-    def names_addresses(self) -> bool:
-        """Whether `addresses` were given."""
-        return bool(self.addresses)
-
-    def owns(self, address: str) -> bool:
-        """Whether `address`, or its domain, is among its own."""
-        bare = mailbox(address).lower()
-        domain = f"@{bare.rpartition('@')[2]}"
-        return any(own.lower() in {bare, domain} for own in self.addresses)
 
 
 class Smtp:
@@ -76,7 +64,7 @@ class Smtp:
     def __init__(self, state: State) -> None:
         """Start with no account: every login is refused."""
         self._state = state
-        self._accounts: AccountBook[SmtpAccount] = AccountBook("smtp")
+        self.accounts: AccountBook[SmtpAccount] = AccountBook("smtp")
         self._records = Records()
 
     def add_routes(self, app: web.Application) -> None:
@@ -89,7 +77,7 @@ class Smtp:
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace the one of the same user."""
         account = SmtpAccount.model_validate(fields)
-        self._accounts.put(account)
+        self.accounts.put(account)
         return {
             "provider": self.name,
             "id": account.key,
@@ -103,16 +91,12 @@ class Smtp:
 
     def forget(self) -> None:
         """Drop accounts and mails."""
-        self._accounts.clear()
+        self.accounts.clear()
         self._records.clear()
-
-    def fitness(self, body: InboundBody) -> int:
-        """How certainly one of these accounts is meant."""
-        return self._accounts.fitness(body)
 
     def login(self, username: str, password: str) -> SmtpAccount | None:
         """The account that these credentials open."""
-        account = self._accounts.get(username)
+        account = self.accounts.get(username)
         if account is None:
             return None
         right = hmac.compare_digest(account.password.encode(), password.encode())
@@ -120,22 +104,11 @@ class Smtp:
 
     async def inbound(self, body: InboundBody) -> tuple[str, Delivery]:
         """Post a mail to the `inbound` webhook of the account that receives for `to`."""
-        account = self._accounts.owner(body.to, body.account)
-        url = self._accounts.webhook(account, "inbound")
+        account = self.accounts.owner(body.to, body.account)
+        url = self.accounts.webhook(account, "inbound")
         files = [await file_of(self._state, media) for media in body.media]
         mail = compose(self._state, body, files)
-        record = Record(
-            sid=str(mail["Message-ID"]).strip("<>"),
-            account=account.key,
-            channel="email",
-            to=mailbox(body.to),
-            from_=mailbox(body.from_),
-            body=body.body,
-            status="received",
-            direction="inbound",
-            at=self._state.clock(),
-            detail={"subject": body.text("subject")},
-        )
+        record = received(self._state, account.key, body, mail)
         self._records.add(record)
         top = f"Return-Path: <{record.from_}>\r\nDelivered-To: {record.to}\r\n"
         raw = top.encode() + as_bytes(mail)

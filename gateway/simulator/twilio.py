@@ -48,12 +48,12 @@ class Twilio:
     def __init__(self, state: State) -> None:
         """Start with no account: every request is refused."""
         self._state = state
-        self._accounts = Accounts()
+        self.accounts = Accounts()
         self._book: Book[Message] = Book("Messages", "DateSent")
         self._window = Window()
         self._fate = Fate(state, self._window)
-        self._files = TwilioFiles(state, self._accounts)
-        self._calls = Calls(state, self._accounts, self._files)
+        self._files = TwilioFiles(state, self.accounts)
+        self._calls = Calls(state, self.accounts, self._files)
         self._opted_out: set[tuple[str, str]] = set()
 
     # The provider's part of `/_sim`
@@ -78,7 +78,7 @@ class Twilio:
 
     def register(self, fields: Mapping[str, Any]) -> dict[str, object]:
         """Accept an account, or replace the one with the same sid."""
-        account = self._accounts.register(fields)
+        account = self.accounts.register(fields)
         return {"provider": self.name, "id": account.account_sid, "webhooks": account.webhooks}
 
     def messages(self) -> list[dict[str, object]]:
@@ -88,13 +88,9 @@ class Twilio:
             for message in self._book
         ] + self._calls.calls()
 
-    def fitness(self, body: InboundBody) -> int:
-        """How certainly one of Twilio's accounts is meant."""
-        return self._accounts.fitness(body)
-
     def forget(self) -> None:
         """Drop accounts, messages and opt-outs."""
-        self._accounts.clear()
+        self.accounts.clear()
         self._book.clear()
         self._opted_out.clear()
         self._window.clear()
@@ -112,8 +108,8 @@ class Twilio:
         to, from_ = (
             prefix + address.removeprefix("whatsapp:") for address in (body.to, body.from_)
         )
-        account = self._accounts.owner(to, body.account)
-        url = self._accounts.webhook(account, "message")
+        account = self.accounts.owner(to, body.account)
+        url = self.accounts.webhook(account, "message")
         now = self._state.clock()
         if prefix:
             self._window.note(ours=to, theirs=from_, at=now)
@@ -166,9 +162,9 @@ class Twilio:
             self._state,
             request,
             asked_for(self._state, request, form),
-            choose=lambda: self._plan(self._accounts.open(request), form),
+            choose=lambda: self._plan(self.accounts.open(request), form),
             refuse=refusal,
-            accept=lambda plan: self._accept(self._accounts.open(request), form, plan),
+            accept=lambda plan: self._accept(self.accounts.open(request), form, plan),
         )
 
     def _plan(self, account: TwilioAccount, form: Form) -> tuple[Plan, Hashable]:
@@ -218,7 +214,7 @@ class Twilio:
         )
 
     async def _list(self, request: web.Request) -> web.Response:
-        account = self._accounts.open(request)
+        account = self.accounts.open(request)
         return json_answer(self._book.page(account.account_sid, request.query))
 
     async def _fetch(self, request: web.Request) -> web.Response:
@@ -248,7 +244,7 @@ class Twilio:
         return web.Response(status=204)
 
     def _message(self, request: web.Request) -> tuple[TwilioAccount, Message]:
-        account = self._accounts.open(request)
+        account = self.accounts.open(request)
         sid = request.match_info["sid"]
         return account, self._book.get(account.account_sid, sid, request.path)
 

@@ -21,8 +21,7 @@ from gateway.simulator.twilio_book import API_VERSION
 from gateway.simulator.twilio_messages import Message
 
 FORM = "application/x-www-form-urlencoded; charset=UTF-8"
-_POLICIES = {"ct": {"ct"}, "rt": {"rt"}, "4xx": {"4xx"}, "5xx": {"5xx"}}
-_ALL = frozenset({"ct", "rt", "4xx", "5xx"})
+_POLICIES = frozenset({"ct", "rt", "4xx", "5xx"})
 # Keywords for SMS: https://www.twilio.com/docs/messaging/tutorials/advanced-opt-out
 STOP_WORDS = frozenset(
     {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"}
@@ -39,12 +38,10 @@ def limits(fragment: str) -> Limits:
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else default
         return value if low <= value <= high else default
 
-    words = [word.strip() for word in given.get("rp", "ct").split(",")]
-    known = [_ALL if word == "all" else _POLICIES.get(word) for word in words]
-    retry_on = frozenset({"ct"}).union(*[some for some in known if some])
-    if None in known:
-        # An invalid policy is a warning (11243) and the default.
-        retry_on = frozenset({"ct"})
+    words = {word.strip() for word in given.get("rp", "ct").split(",")}
+    retry_on = frozenset({"ct"})
+    if words <= {*_POLICIES, "all"}:  # an invalid one is a warning (11243), and the default
+        retry_on |= _POLICIES if "all" in words else words
     return Limits(
         connect=bounded("ct", 100, 10_000, 5_000) / 1000,
         read=bounded("rt", 100, 15_000, 15_000) / 1000,

@@ -1,7 +1,7 @@
 """Real payloads, as other projects and Mailgun's documents give them, with their outcomes.
 
 Read from ../shared/corpus where it is; skipped elsewhere. None differs but in words: a click and a
-deferral change nothing (contract.md §1), and `event` is Mailgun's word of today.
+deferral change nothing, and `event` is Mailgun's word of today.
 The clock is the case's, else the time of its signature.
 """
 

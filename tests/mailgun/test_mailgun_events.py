@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels.model import Channel, Status
-from tests.mailgun.values import ID, account, form, hook, request
+from tests.mailgun.values import account, form, hook, request
+from tests.mails import ID
 from webhooks import mailgun
 from webhooks.model import ConsentChange, Reason, Reply, StatusReport, Unknown, Unreadable
 

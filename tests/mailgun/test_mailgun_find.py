@@ -12,7 +12,8 @@ from channels.http import Answer
 from channels.model import Sent, Told
 from channels.providers.mailgun import KEPT, LATEST_EVENT, half, read_events
 from tests.mailgun.conftest import FakeMailgun
-from tests.mailgun.values import ID, NOW, SINCE, account, outbound
+from tests.mailgun.values import NOW, SINCE, account, outbound
+from tests.mails import ID
 
 OURS = f"{ID}@example.com"
 LATE = SINCE + LATEST_EVENT

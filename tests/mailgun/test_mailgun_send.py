@@ -12,7 +12,8 @@ from channels.http import Answer
 from channels.model import Attachment, Channel, Outbound, Sent
 from channels.providers.mailgun import base_url, build, half, read
 from tests.mailgun.conftest import FakeMailgun
-from tests.mailgun.values import ID, account, outbound
+from tests.mailgun.values import account, outbound
+from tests.mails import ID
 from webhooks.forms import read_form
 from webhooks.model import WebhookRequest
 
@@ -35,9 +36,9 @@ async def test_a_mail_that_is_taken(
         ("h:Message-Id", f"<{ID}@example.com>"),
         ("h:In-Reply-To", "<b@example.net>"),
         ("h:References", "<a@example.net> <b@example.net>"),
-        ("h:Reply-To", "reply+token@example.com"),
         ("h:List-Unsubscribe", "<https://msg.example.org/u/" + "x" * 400 + ">"),
         ("h:List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ("h:Reply-To", "reply+token@example.com"),
         ("v:message_id", str(ID)),
     ]
     assert mailgun_api.files == []

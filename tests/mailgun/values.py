@@ -7,25 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from tests.mails import ID, MAIL
 from webhooks.model import WebhookRequest
 
-ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=1)
 URL = f"https://msg.example.org/webhooks/mailgun/{ID}/events"
 KEY = "signing-key"
 TOKEN = "885894756b6c371a377f5f9516d60a4db497ad27d4931ed215"
 BOUNDARY = "BoUnDaRy"
-MAIL = Mail(
-    message_id=f"{ID}@example.com",
-    in_reply_to="b@example.net",
-    references=("a@example.net", "b@example.net"),
-    reply_to="reply+token@example.com",
-    unsubscribe_url="https://msg.example.org/u/" + "x" * 400,
-)
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -131,6 +131,10 @@ def test_a_failure_without_a_reason(errors: object) -> None:
     [
         ("1749416383", AT),
         (1749416383, AT),
+        (" 1749416383 ", AT),
+        ("1749416383.5", AT + timedelta(seconds=0.5)),
+        (1749416383.5, AT + timedelta(seconds=0.5)),
+        ("1749416383000", None),
         ("asdf", None),
         (None, None),
         (True, None),

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.model import Attachment, Channel, Status
-from tests.postmark.values import EXTERNAL_ID, ID, account, request
+from tests.mails import ID
+from tests.postmark.values import EXTERNAL_ID, account, request
 from webhooks import postmark
 from webhooks.model import (
     ConsentChange,

@@ -16,7 +16,8 @@ from channels.errors import (
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers import postmark
-from tests.postmark.values import EXTERNAL_ID, ID, MAIL, SINCE, account, answer, outbound
+from tests.mails import ID, MAIL, answer, outbound
+from tests.postmark.values import EXTERNAL_ID, SINCE, account
 from tests.servers import FakeApi
 
 TAKEN = {

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from channels.model import Channel, Status
-from tests.resend.values import EMAIL_ID, ID, MOMENT, RECEIVED, account, hook, signed
+from tests.mails import ID
+from tests.resend.values import EMAIL_ID, MOMENT, RECEIVED, account, hook, signed
 from webhooks import resend
 from webhooks.model import (
     ConsentChange,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.model import Attachment, Channel, Status
-from tests.resend.values import AT, EMAIL_ID, ID, MOMENT, RECEIVED, fetched
+from tests.mails import ID
+from tests.resend.values import AT, EMAIL_ID, MOMENT, RECEIVED, fetched
 from webhooks import resend
 from webhooks.model import (
     Addition,

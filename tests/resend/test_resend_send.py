@@ -18,8 +18,9 @@ from channels.errors import (
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers import resend
+from tests.mails import ID, MAIL, answer, outbound
 from tests.resend.conftest import FakeResend
-from tests.resend.values import ID, MAIL, NOW, account, answer, outbound
+from tests.resend.values import NOW, account
 
 
 def test_a_mail() -> None:

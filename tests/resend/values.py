@@ -3,16 +3,13 @@
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from channels.http import Answer
-from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from channels.model import Account
+from tests.mails import ID
 from webhooks.model import WebhookRequest
 
-ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
 EMAIL_ID = "5d2f6c1e-3b1a-4a57-9a53-6f2f0f6f0a11"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 AT = "2026-01-02T03:04:05.123Z"
@@ -20,13 +17,6 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 123000, tzinfo=UTC)
 KEY = b"a key of twenty-four byt"
 SECRET = "whsec_" + b64encode(KEY).decode()
 RECEIVED = "https://api.resend.com/emails/receiving/"
-MAIL = Mail(
-    message_id=f"{ID}@example.com",
-    in_reply_to="b@example.net",
-    references=("a@example.net", "b@example.net"),
-    reply_to="reply+token@example.com",
-    unsubscribe_url="https://msg.example.org/u/" + "x" * 400,
-)
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
@@ -39,34 +29,6 @@ def account(api_url: str | None = None, **credentials: str) -> Account:
         credentials={name: value for name, value in held.items() if value},
         api_url=api_url,
     )
-
-
-def outbound(
-    *,
-    html: str | None = "<p>Hello</p>",
-    attachments: Iterable[Attachment] = (),
-    mail: Mail | None = MAIL,
-    channel: Channel = Channel.EMAIL,
-) -> Outbound:
-    """One mail to a customer."""
-    content = Content(
-        body="Hello", subject="Grüße 😀", html_body=html, attachments=tuple(attachments)
-    )
-    return Outbound(
-        message_id=ID,
-        channel=channel,
-        from_address="us@example.com",
-        to_address="them@example.net",
-        content=content,
-        mail=mail,
-    )
-
-
-def answer(status: int, payload: object, **headers: str) -> Answer:
-    """An answer of Resend's; text goes as it is."""
-    text = payload if isinstance(payload, str) else json.dumps(payload)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status=status, text=text, headers=named)
 
 
 def signed(

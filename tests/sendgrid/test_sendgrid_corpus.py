@@ -22,11 +22,11 @@ from webhooks.model import Inbound, InvalidSignature, StatusReport, WebhookReque
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "sendgrid.json"
 CASES = json.loads(CORPUS.read_text()) if CORPUS.exists() else []
-# The corpus has the providers' words; contract.md §1: a deferral changes nothing.
+# The corpus has the providers' words; with us a deferral changes nothing.
 OURS = {"queued": "sent", "deferred": None}
 DIFFERS = {
     # "retryable", where an empty 500 may come after the mail was taken: sending it again may be a
-    # second mail (design.md §4), so it waits, unknown, for the reports.
+    # second mail, so it waits, unknown, for the reports.
     "sendgrid-error-001": AnswerLost,
 }
 

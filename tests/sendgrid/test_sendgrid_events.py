@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.model import Channel, Status
-from tests.sendgrid.values import ID, account, events, request
+from tests.mails import ID
+from tests.sendgrid.values import account, events, request
 from webhooks import sendgrid
 from webhooks.model import ConsentChange, Reason, Reply, StatusReport, Unknown, Unreadable
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sendgrid.values import BOUNDARY, ID, multipart, posted, request
+from tests.mails import ID
+from tests.sendgrid.values import BOUNDARY, multipart, posted, request
 from webhooks.forms import MOST_PARTS, File, Form, read_form
 from webhooks.model import Unreadable, WebhookRequest
-from webhooks.values import decoded, detail, members, moment, our_id, read_json, word
+from webhooks.values import decoded, detail, members, moment, our_id, our_id_in, read_json, word
 
 
 def urlencoded(body: bytes) -> WebhookRequest:
@@ -172,6 +173,27 @@ def test_small_values() -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize("given", [str(ID), str(ID).upper()])
+def test_our_id_as_it_comes_back(given: str) -> None:
+    """In small letters as we wrote it, or in capitals, as some program on the way writes it."""
+    assert our_id(given) == our_id_in(f"{given}@EXAMPLE.com") == ID
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ID.hex,
+        f"{{{ID.hex}}}--",
+        f"{ID.hex[:4]}-{ID.hex[4:6]}-{ID.hex[6:20]}-{ID.hex[20:]}-",
+        str(ID).replace("0", "٠"),
+        f" {ID}",
+    ],
+)
+def test_what_is_not_our_id(given: str) -> None:
+    """One that Python would read as one, too: we never wrote it so, and somebody else did."""
+    assert (our_id(given), our_id_in(f"{given}@example.com"), our_id_in(None)) == (None,) * 3
 
 
 def test_what_is_left_out_of_details() -> None:

@@ -11,7 +11,8 @@ from channels.errors import AnswerLost, CannotAsk, Refused, RefusedForNow, SendE
 from channels.http import Answer
 from channels.model import Attachment, Channel, Mail, Sent
 from channels.providers.sendgrid import base_url, build, half, read
-from tests.sendgrid.values import ID, MAIL, SINCE, account, outbound
+from tests.mails import ID, MAIL
+from tests.sendgrid.values import SINCE, account, outbound
 from tests.servers import FakeApi
 
 OWN = json.dumps({"errors": [{"message": "The from\n address is odd.", "field": "from.email"}]})

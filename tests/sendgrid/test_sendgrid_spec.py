@@ -9,7 +9,8 @@ import pytest
 
 from channels.model import Attachment, Mail, Outbound
 from channels.providers.sendgrid import half
-from tests.sendgrid.values import MAIL, account, outbound
+from tests.mails import MAIL
+from tests.sendgrid.values import account, outbound
 from tests.servers import FakeApi
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "tsg_mail_v3.json"

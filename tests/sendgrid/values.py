@@ -5,16 +5,15 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from tests.mails import ID
 from webhooks.model import WebhookRequest
 
-ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 URL = f"https://msg.example.org/webhooks/sendgrid/{ID}/events"
 KEY = ec.derive_private_key(12345, ec.SECP256R1())
@@ -59,15 +58,6 @@ def outbound(
         ),
         mail=mail,
     )
-
-
-MAIL = Mail(
-    message_id=f"{ID}@example.com",
-    in_reply_to="b@example.net",
-    references=("a@example.net", "b@example.net"),
-    reply_to="reply+token@example.com",
-    unsubscribe_url="https://msg.example.org/u/" + "x" * 400,
-)
 
 
 def signature(

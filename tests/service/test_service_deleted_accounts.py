@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gateway.ids import new_id
-from gateway.manage import senders
+from gateway.manage import accounts
 from gateway.problems import Problem
 from gateway.store import media
 from gateway.store.database import ApiKey
@@ -75,7 +75,7 @@ async def test_what_takes_too_long_goes_on_when_it_is_asked_for_again(busy: Gate
     caller = ApiKey(id=new_id(), organization_id=busy.a.organization_id, is_test=False)
     for left in (17000, 12000):
         with pytest.raises(Problem) as problem:
-            await senders.delete_account(services, caller, busy.a.account_id, seconds=0)
+            await accounts.delete(services, caller, busy.a.account_id, seconds=0)
         assert 503 == problem.value.status
         assert left == await busy.count("gateway.webhook_requests")
     assert 2 == await busy.count("gateway.provider_accounts")

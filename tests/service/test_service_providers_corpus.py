@@ -50,8 +50,8 @@ FILES = {
     "twilio": Channel.CALL,
 }
 NAMES = {"amazon_ses": "ses", "whatsapp_cloud": "meta"}
-# The corpus has the providers' words, the contract its own (contract.md §1): what is on its way is
-# `sent` or no change, a click is an event.
+# The corpus has the providers' words: with us what is on its way is `sent` or no change, and a
+# click is an event.
 OURS = {"queued": "sent", "deferred": "sent", "in-progress": "sent"}
 DIFFERS = {
     # An end that overtook another: of all that was told the highest counts, so that every order

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from channels.model import Status
-from tests.ses.values import ID, envelope, request
+from tests.mails import ID
+from tests.ses.values import envelope, request
 from webhooks import ses
 from webhooks.model import Inbound, StatusReport, Unknown, WebhookEvent
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.model import Channel, Status
-from tests.ses.values import EXTERNAL_ID, ID, SUBSCRIBE_URL, TOPIC, account, envelope, request
+from tests.mails import ID
+from tests.ses.values import EXTERNAL_ID, SUBSCRIBE_URL, TOPIC, account, envelope, request
 from webhooks import ses
 from webhooks.model import (
     ConsentChange,

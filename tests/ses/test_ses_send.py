@@ -20,8 +20,9 @@ from channels.errors import (
 from channels.http import Answer
 from channels.model import Attachment, Channel, Sent
 from channels.providers import ses
+from tests.mails import ID, MAIL, answer, outbound
 from tests.servers import FakeApi
-from tests.ses.values import EXTERNAL_ID, ID, MAIL, SINCE, account, answer, outbound
+from tests.ses.values import EXTERNAL_ID, SINCE, account
 
 
 def test_a_mail() -> None:

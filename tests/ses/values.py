@@ -2,11 +2,10 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,11 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from channels.http import Answer
-from channels.model import Account, Attachment, Channel, Content, Mail, Outbound
+from channels.model import Account
+from tests.mails import ID
 from webhooks.model import WebhookRequest
 
-ID = UUID("0191e180-7d60-7000-aded-7d8b151cbd5b")
 EXTERNAL_ID = "0100018f-0a1b2c3d-1234-5678-9abc-def012345678-000000"
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:mails"
@@ -30,12 +28,6 @@ SIGNED = {
         "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
     ),
 }  # fmt: skip
-MAIL = Mail(
-    message_id=f"{ID}@example.com",
-    in_reply_to="b@example.net",
-    references=("a@example.net", "b@example.net"),
-    unsubscribe_url="https://msg.example.org/u/" + "x" * 400,
-)
 
 
 def account(api_url: str | None = None, **credentials: str) -> Account:
@@ -54,30 +46,6 @@ def account(api_url: str | None = None, **credentials: str) -> Account:
         credentials={name: value for name, value in held.items() if value},
         api_url=api_url,
     )
-
-
-def outbound(attachments: Iterable[Attachment] = (), channel: Channel = Channel.EMAIL) -> Outbound:
-    """One mail to a customer."""
-    return Outbound(
-        message_id=ID,
-        channel=channel,
-        from_address="us@example.com",
-        to_address="them@example.net",
-        content=Content(
-            body="Hello",
-            subject="Grüße 😀",
-            html_body="<p>Hello</p>",
-            attachments=tuple(attachments),
-        ),
-        mail=MAIL,
-    )
-
-
-def answer(status: int, payload: object, **headers: str) -> Answer:
-    """An answer of SES's; text goes as it is."""
-    text = payload if isinstance(payload, str) else json.dumps(payload)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status=status, text=text, headers=named)
 
 
 @cache

@@ -26,7 +26,7 @@ from webhooks.model import (
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "twilio.json"
 CASES = json.loads(CORPUS.read_text()) if CORPUS.exists() else []
-# The corpus has the providers' words; contract.md §1 reads queued and sending as sent.
+# The corpus has the providers' words; with us queued and sending are sent.
 OURS = {"queued": "sent", "sending": "sent"}
 # Judged otherwise here. Who answered is told apart and is no failure, and without a CallSid there
 # is no call to tell it of; a call that completed is delivered, whatever was reported before.

@@ -18,11 +18,11 @@ from channels.http import parse_date
 from channels.model import Attachment, Channel, Status
 from webhooks.mail import words
 from webhooks.mail.codes import ENHANCED, explanation, is_bad_address
-from webhooks.mail.told import Told, head_of, our_id
+from webhooks.mail.told import Told, head_of
 from webhooks.model import ConsentChange, Reason, StatusReport, Unknown, WebhookEvent
-from webhooks.values import stored
+from webhooks.values import DETAIL_CHARACTERS, our_id_in, stored
 
-RECIPIENTS, DETAIL_CHARACTERS = 50, 1000
+RECIPIENTS = 50
 # What mails say is on no list of the provider that brings them: no stream of its has this name.
 GROUP: Final = "inbound mail"
 # A block for each recipient, and one for the mail; some servers write empty ones between them.
@@ -55,7 +55,7 @@ class Notice:
     @property
     def message_id(self) -> UUID | None:
         """Our id of it."""
-        return our_id(self.external_id)
+        return our_id_in(self.external_id)
 
 
 def reports(told: Told, *, provider: str) -> list[WebhookEvent]:

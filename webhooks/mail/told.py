@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID
 
 from channels.model import Attachment
 from webhooks.mail.author import author
@@ -138,17 +137,6 @@ def of_letter(letter: Letter, sender: str | None) -> Told:
         is_report=any(kind.strip().lower().startswith(REPORT) for kind in kinds),
         sender=sender,
     )
-
-
-def our_id(mail_id: str | None) -> UUID | None:
-    """Our id of a mail: the local part of the Message-IDs that we give; None of somebody else's."""
-    local = (mail_id or "").partition("@")[0]
-    try:
-        found = UUID(local)
-    except ValueError:
-        return None
-    # Written otherwise (without dashes, in braces) it is not what we gave.
-    return found if str(found) == local.lower() else None
 
 
 def _said(name: str, text: str | None) -> list[tuple[str, str]]:

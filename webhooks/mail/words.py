@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from channels import email
 from webhooks.mail.codes import ENHANCED, REFUSED
 from webhooks.mail.text import derived
-from webhooks.mail.told import MESSAGE_ID, SCANNED, Told, our_id
-from webhooks.values import stored
+from webhooks.mail.told import MESSAGE_ID, SCANNED, Told
+from webhooks.values import our_id_in, stored
 
 BOUNCE_SUBJECT = re.compile(
     r"undeliver(?:able|ed)|delivery (?:status notification|failure|(?:has )?failed|report)"
@@ -81,7 +81,7 @@ def read(told: Told) -> Said | None:
     is_by_server = told.is_by_daemon or ("qmail-send program" in text and told.is_from_daemon)
     match = MESSAGE_ID.search(text)
     copied = told.original or (stored(match[1]) if match else None)
-    is_sent_back = is_in_subject and told.is_no_persons and our_id(copied)
+    is_sent_back = is_in_subject and told.is_no_persons and our_id_in(copied)
     if not (is_by_server or is_sent_back):
         return None
     if not text.strip() and told.html:  # Yahoo's
@@ -98,7 +98,7 @@ def read(told: Told) -> Said | None:
     if not is_known:
         codes = REFUSED.search(head) or (ENHANCED.search(diagnostic) if recipient else None)
     is_final = codes is not None and codes[1].startswith("5")
-    if not is_known and not (is_final and our_id(copied) and told.is_no_persons):
+    if not is_known and not (is_final and our_id_in(copied) and told.is_no_persons):
         return None
     # Who still tries was not refused for good.
     is_over = is_final or GIVEN_UP.search(head)

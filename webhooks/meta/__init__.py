@@ -20,8 +20,7 @@ from channels.model import Account, Channel, Status
 from channels.providers.meta.reasons import OPTED_OUT, read_error
 from webhooks.meta import messages
 from webhooks.meta.people import by_id, for_each, recipient, updated
-from webhooks.meta.values import ID_CHARACTERS, Given, address, filled, items, moment, obj
-from webhooks.meta.values import text as _text
+from webhooks.meta.values import ID_CHARACTERS, Given, address, filled, text
 from webhooks.model import (
     UNNAMED,
     ConsentChange,
@@ -34,7 +33,7 @@ from webhooks.model import (
     WebhookEvent,
     WebhookRequest,
 )
-from webhooks.values import in_query, read_object
+from webhooks.values import in_query, items, members, moment, read_object
 
 EVENTS: Final = ("events",)
 SECRETS: Final = ("app_secret", "app_secret_secondary")
@@ -98,7 +97,7 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
         return [Unknown(word=request.event)]
     given = read_object(request.body)
     if given.get("object") != OBJECT:
-        return [Unknown(word=_text(given.get("object"), 64) or "unknown")]
+        return [Unknown(word=text(given.get("object"), 64) or "unknown")]
     events = list(islice(_events(given, request.sender_id), MOST_EVENTS + 1))
     if len(events) > MOST_EVENTS:
         raise Unreadable("The body holds more updates than Meta sends.")
@@ -107,10 +106,10 @@ def parse(request: WebhookRequest) -> Sequence[WebhookEvent]:
 
 def _events(given: Given, own: str | None) -> Iterator[WebhookEvent]:
     for entry in items(given.get("entry")):
-        for each in items(obj(entry).get("changes")):
-            change = obj(each)
-            metadata = obj(obj(change.get("value")).get("metadata"))
-            number = _text(metadata.get("phone_number_id"), ID_CHARACTERS)
+        for each in items(members(entry).get("changes")):
+            change = members(each)
+            metadata = members(members(change.get("value")).get("metadata"))
+            number = text(metadata.get("phone_number_id"), ID_CHARACTERS)
             # One app has one URL for all its numbers: another one is that of another account.
             if own and number and number != own:
                 known = filled(phone_number_id=number)
@@ -120,8 +119,8 @@ def _events(given: Given, own: str | None) -> Iterator[WebhookEvent]:
 
 
 def _change(change: Given) -> Iterator[WebhookEvent]:
-    value = obj(change.get("value"))
-    field = _text(change.get("field", "messages"), 64)
+    value = members(change.get("value"))
+    field = text(change.get("field", "messages"), 64)
     readers = READERS.get(field, {})
     if not any(name in value for name in readers):
         yield Unknown(word=field or "unknown", detail=filled(value=value))
@@ -129,20 +128,20 @@ def _change(change: Given) -> Iterator[WebhookEvent]:
     for name, reader in readers.items():
         for item in items(value.get(name)):
             try:
-                yield from reader(obj(item), value)
+                yield from reader(members(item), value)
             except Unreadable as error:
                 yield Unknown(word="unreadable", detail=filled(reason=str(error), item=item))
 
 
 def _status(status: Given, value: Given) -> list[WebhookEvent]:
-    external_id = _text(status.get("id"), ID_CHARACTERS) or None
+    external_id = text(status.get("id"), ID_CHARACTERS) or None
     message_id = _message_id(status.get("biz_opaque_callback_data"))
     if external_id is None and message_id is None:
         raise Unreadable("The status names no message.")
-    word = _text(status.get("status"), 64).strip().lower()
+    word = text(status.get("status"), 64).strip().lower()
     # What became of a payment that a message asked for is told in the same list.
     # https://support.wati.io/en/articles/11822291-how-to-use-webhook-to-check-payment-status
-    kind = _text(status.get("type"), 64).strip().lower()
+    kind = text(status.get("type"), 64).strip().lower()
     is_of_message = kind in {"", "message"}
     word = word if is_of_message else f"{kind}-{word}"[:64]
     errors = items(status.get("errors"))
@@ -158,7 +157,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
         error_message=words,
         recipient=recipient(status),
         detail=filled(
-            phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
+            phone_number_id=members(value.get("metadata")).get("phone_number_id"),
             **{
                 name: status.get(name)
                 for name in (
@@ -186,7 +185,7 @@ def _status(status: Given, value: Given) -> list[WebhookEvent]:
 def _message_id(value: object) -> UUID | None:
     """Our id of the message, that the send gave along."""
     try:
-        return UUID(_text(value, 64)) if value else None
+        return UUID(text(value, 64)) if value else None
     except ValueError:
         return None
 
@@ -198,7 +197,7 @@ def _error(error: Given, value: Given) -> list[WebhookEvent]:
         code=code,
         message=words,
         title=error.get("title"),
-        phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
+        phone_number_id=members(value.get("metadata")).get("phone_number_id"),
     )
     return [Unknown(word="error", detail=known)]
 
@@ -208,14 +207,14 @@ def _preference(preference: Given, value: Given) -> list[WebhookEvent]:
 
     https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/user_preferences
     """
-    word = _text(preference.get("value"), 64).strip().lower()
+    word = text(preference.get("value"), 64).strip().lower()
     person = address(preference.get("wa_id")) or address(preference.get("user_id"))
     if word not in {"stop", "resume"} or preference.get("category") != "marketing_messages":
         return [Unknown(word="user_preferences", detail=filled(preference=preference))]
     if not person:
         raise Unreadable("The preference says not whose it is.")
     at = moment(preference.get("timestamp"))
-    number = _text(obj(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
+    number = text(members(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
     change = ConsentChange(
         channel=Channel.WHATSAPP,
         reason=Reason.UNSUBSCRIBE,

@@ -19,13 +19,10 @@ from webhooks.meta.values import (
     Given,
     address,
     filled,
-    items,
-    moment,
-    obj,
     text,
 )
 from webhooks.model import Inbound, Unknown, Unreadable, WebhookEvent
-from webhooks.values import read_object
+from webhooks.values import items, members, moment, read_object
 
 MEDIA: Final = ("image", "video", "audio", "voice", "document", "sticker")
 FILE: Final = ("id", "sha256", "voice", "animated")
@@ -40,7 +37,7 @@ PARTS: Final = (
 
 def business(value: Given) -> str:
     """The business number that a change is about: as it is shown, or else by its id."""
-    metadata = obj(value.get("metadata"))
+    metadata = members(value.get("metadata"))
     return address(metadata.get("display_phone_number")) or text(
         metadata.get("phone_number_id"), ID_CHARACTERS
     )
@@ -54,7 +51,7 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
     external_id = text(message.get("id"), ID_CHARACTERS)
     if not external_id:
         raise Unreadable("The message has no id.")
-    system = obj(message.get("system"))
+    system = members(message.get("system"))
     named = (
         message.get("from"), message.get("from_user_id"), system.get("previous_user_id"),
         people.told_before(system),
@@ -84,21 +81,21 @@ def read(message: Given, value: Given) -> list[WebhookEvent]:
 
 def _body(message: Given, kind: str) -> str:
     """What a person reads, empty where the details alone say it."""
-    part = obj(message.get(kind))
+    part = members(message.get(kind))
     if kind in MEDIA:
         return text(part.get("caption"))
     if kind == "interactive":
         reply = _reply(part)
         return text(reply.get("title")) or text(reply.get("body"))
     if kind == "contacts":
-        names = (obj(obj(each).get("name")) for each in items(message.get(kind)))
+        names = (members(members(each).get("name")) for each in items(message.get(kind)))
         return ", ".join(
             name
             for each in names
             if (name := text(each.get("formatted_name") or each.get("first_name")))
         )
     if kind == "edit":
-        edited = obj(part.get("message"))
+        edited = members(part.get("message"))
         inner = text(edited.get("type"), 64)
         return _body(edited, inner) if inner != "edit" else ""
     where = {"text": "body", "button": "text", "reaction": "emoji", "order": "text"}
@@ -107,12 +104,12 @@ def _body(message: Given, kind: str) -> str:
 
 def _reply(interactive: Given) -> Given:
     """What was chosen of an interactive message, whatever it is called."""
-    return obj(interactive.get(text(interactive.get("type"), 64)))
+    return members(interactive.get(text(interactive.get("type"), 64)))
 
 
 def _attachments(message: Given, kind: str) -> tuple[Attachment, ...]:
     """The file: Meta names an id, and its address is asked for there with the token."""
-    part = obj(message.get(kind))
+    part = members(message.get(kind))
     media_id = text(part.get("id"), ID_CHARACTERS)
     if kind not in MEDIA or not media_id:
         return ()
@@ -126,7 +123,7 @@ def _attachments(message: Given, kind: str) -> tuple[Attachment, ...]:
 
 def _quotes(message: Given, kind: str) -> str | None:
     """The message that this one is about: answered, reacted to, changed, taken back."""
-    part, context = obj(message.get(kind)), obj(message.get("context"))
+    part, context = members(message.get(kind)), members(message.get("context"))
     about = {
         "reaction": part.get("message_id"),
         "edit": part.get("original_message_id"),
@@ -136,16 +133,16 @@ def _quotes(message: Given, kind: str) -> str | None:
 
 
 def _detail(message: Given, kind: str, value: Given) -> dict[str, Any]:
-    part, contact = obj(message.get(kind)), people.contact(message, value)
+    part, contact = members(message.get(kind)), people.contact(message, value)
     reply = _reply(part) if kind == "interactive" else {}
     system = part if kind == "system" else {}
     code, words = read_error(next(iter(items(message.get("errors"))), None))
     is_known = kind in {*MEDIA, *PARTS, "text", "reaction"}
     return filled(
         type=kind,
-        phone_number_id=obj(value.get("metadata")).get("phone_number_id"),
-        ProfileName=obj(contact.get("profile")).get("name"),
-        username=obj(contact.get("profile")).get("username") or contact.get("username"),
+        phone_number_id=members(value.get("metadata")).get("phone_number_id"),
+        ProfileName=members(contact.get("profile")).get("name"),
+        username=members(contact.get("profile")).get("username") or contact.get("username"),
         # Who has another number or user id now goes on in the same conversation.
         new_address=people.new_address(message) if kind == "system" else None,
         user_id=message.get("from_user_id") or contact.get("user_id") or system.get("user_id"),

@@ -13,17 +13,14 @@ from channels import consent, phone, whatsapp
 from channels.consent import Consent
 from channels.model import Channel
 from webhooks.meta.values import (
-    DETAIL_CHARACTERS,
     ID_CHARACTERS,
     Given,
     address,
     filled,
-    items,
-    moment,
-    obj,
     text,
 )
 from webhooks.model import ConsentChange, Inbound, Reason, Renamed, Unknown, WebhookEvent
+from webhooks.values import DETAIL_CHARACTERS, items, members, moment
 
 ADDRESSES: Final = ("wa_id", "new_wa_id", "user_id", "parent_user_id")
 CHANGED: Final = re.compile(r" changed from (\S+) to (\S+)$")
@@ -45,7 +42,7 @@ def by_id(contacts: object) -> dict[str, tuple[int, Given]]:
     place: a batch may have as many of them as messages."""
     found: dict[str, tuple[int, Given]] = {}
     for place, each in enumerate(items(contacts)):
-        known = obj(each)
+        known = members(each)
         for name in ("wa_id", "user_id"):
             if own := text(known.get(name)):
                 found.setdefault(own, (place, known))
@@ -74,7 +71,7 @@ def renamed(external_id: str, message: Given) -> list[WebhookEvent]:
 
     https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/system/
     """
-    word = text(obj(message.get("system")).get("type"), 64)
+    word = text(members(message.get("system")).get("type"), 64)
     former, new = _changed(message)
     if not new:
         return []
@@ -116,13 +113,13 @@ def updated(update: Given, value: Given) -> list[WebhookEvent]:
     https://developers.facebook.com/documentation/business-messaging/whatsapp/changelog/
     https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids/
     """
-    ids = [obj(update.get(name)) for name in ("user_id", "parent_user_id")]
+    ids = [members(update.get(name)) for name in ("user_id", "parent_user_id")]
     former = [each for given in ids if (each := address(given.get("previous")))]
     named = [*(given.get("current") for given in ids), update.get("wa_id")]
     now = [each for given in named if (each := address(given))]
     if not (former and now):
         return [Unknown(word="user_id_update", detail=filled(update=update))]
-    number = text(obj(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
+    number = text(members(value.get("metadata")).get("phone_number_id"), ID_CHARACTERS)
     news = Renamed(
         channel=Channel.WHATSAPP,
         former=tuple(former),
@@ -136,7 +133,7 @@ def updated(update: Given, value: Given) -> list[WebhookEvent]:
 
 def _changed(message: Given) -> tuple[set[str], list[str]]:
     """A person's addresses until now, and those from now on."""
-    system = obj(message.get("system"))
+    system = members(message.get("system"))
     if "changed" not in text(system.get("type"), 64):
         return set(), []
     names = ("previous_user_id", "previous_parent_user_id")

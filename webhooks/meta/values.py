@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from webhooks.values import KEPT_CHARACTERS, fitted
+from webhooks.values import DETAIL_CHARACTERS, KEPT_CHARACTERS, fitted, stored
 
 Given = Mapping[str, Any]
 
-ID_CHARACTERS, DETAIL_CHARACTERS, DEPTH = 256, 1000, 5
+ID_CHARACTERS, DEPTH = 256, 5
 # Of one text inside a part: half of what is kept, so that all else of the part stays what it is.
 TEXT_CHARACTERS = KEPT_CHARACTERS // 2
 # More than are kept, with a comma each: what has more of them is cut in any case.
 VALUES = KEPT_CHARACTERS
-
-_MOMENT = re.compile(r"[1-9][0-9]{0,10}")  # not 0: that is no time
-
-
-def obj(value: object) -> Given:
-    """A JSON object, an empty one for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def items(value: object) -> list[Any]:
-    """A JSON array, an empty one for anything else."""
-    return value if isinstance(value, list) else []
 
 
 def text(value: object, most: int | None = None) -> str:
@@ -36,9 +23,7 @@ def text(value: object, most: int | None = None) -> str:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return ""
         value = str(value)
-    if value.isascii() and "\0" not in value:
-        return value[:most]
-    return value.replace("\0", "").encode(errors="replace").decode()[:most]
+    return stored(value)[:most]
 
 
 def filled(**given: object) -> dict[str, Any]:
@@ -79,12 +64,6 @@ class _Part:
         return {
             text(name, ID_CHARACTERS): self.read(each, depth - 1) for (name, each), _ in members
         }
-
-
-def moment(value: object) -> datetime | None:
-    """A time in seconds since 1970, as a text or a number; None where it is none."""
-    digits = text(value, 32)
-    return datetime.fromtimestamp(int(digits), UTC) if _MOMENT.fullmatch(digits) else None
 
 
 def address(value: object) -> str:

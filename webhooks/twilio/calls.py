@@ -27,7 +27,6 @@ from webhooks.model import (
 )
 from webhooks.twilio import callers
 from webhooks.twilio.parameters import (
-    DETAIL_CHARACTERS,
     IDS,
     Given,
     bare,
@@ -37,12 +36,11 @@ from webhooks.twilio.parameters import (
     sid,
 )
 from webhooks.twilio.prices import price_question
-from webhooks.values import in_query
+from webhooks.values import DETAIL_CHARACTERS, in_query
 
 # WhatsApp's users call, too (https://www.twilio.com/docs/voice/twiml/whatsapp).
 WHATSAPP: Final = PREFIX[Channel.WHATSAPP]
 
-# contract.md §1, Calls
 STATUSES: Final = {
     "queued": Status.SENT,
     "initiated": Status.SENT,

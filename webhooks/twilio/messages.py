@@ -26,7 +26,6 @@ from webhooks.model import (
     WebhookEvent,
 )
 from webhooks.twilio.parameters import (
-    DETAIL_CHARACTERS,
     IDS,
     Given,
     bare,
@@ -35,6 +34,7 @@ from webhooks.twilio.parameters import (
     message_id,
     sid,
 )
+from webhooks.values import DETAIL_CHARACTERS
 
 WHATSAPP = PREFIX[Channel.WHATSAPP]
 # What a Messaging Service makes of an SMS where the telephone can show more, and what is answered

@@ -11,10 +11,9 @@ from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from webhooks.model import WebhookRequest
-from webhooks.values import fitted, in_query, our_id, read_object, stored
+from webhooks.values import DETAILS, fitted, in_query, our_id, read_object, stored
 
 FORM = "application/x-www-form-urlencoded"
-DETAILS, DETAIL_CHARACTERS = 40, 1000
 
 Given = Mapping[str, str]
 
