@@ -23,6 +23,7 @@ SETTINGS = (
     "synchronous_commit=off",
     "full_page_writes=off",
     "autovacuum=off",
+    "jit=off",  # as in all of the gateway's transactions; to compile the tests' own takes a tenth
 )
 PATIENCE = 30.0
 
