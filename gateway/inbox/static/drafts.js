@@ -146,5 +146,10 @@
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });
-  document.body.addEventListener("htmx:afterRequest", () => setTimeout(join));
+  document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
+    // The first message to somebody leads on to the conversation that it has begun.
+    const isGone = detail.target?.id === "composer" && detail.xhr.getResponseHeader("HX-Redirect");
+    if (isGone) sessionStorage.removeItem(draft());
+    setTimeout(join);
+  });
 })();

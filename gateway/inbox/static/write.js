@@ -145,6 +145,7 @@
       j: () => step(1),
       k: () => step(-1),
       r: toWriting,
+      n: () => document.getElementById("begin")?.click(),
       "/": () => document.getElementById("q")?.focus(),
       "?": () => keys?.showModal(),
     }[event.key];

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.accept.known import as_uuid
-from gateway.inbox.talk import composer, contact, listing, thread
+from gateway.inbox.talk import composer, composing, contact, listing, thread
 from gateway.inbox.visit import Visit
 from gateway.store import conversations, desk
 
@@ -21,6 +21,7 @@ _DONE = {
     "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
+    "suppressed": "Nothing goes to that address any more.",
 }
 
 
@@ -46,7 +47,7 @@ async def show(visit: Visit) -> web.StreamResponse:
 
 
 async def whole(
-    visit: Visit, *, status: int = 200, compose: composer.Composing | None = None
+    visit: Visit, *, status: int = 200, compose: composing.Composing | None = None
 ) -> web.Response:
     """The page of a conversation, with what is being written there."""
     services, staff = visit.services, visit.staff
@@ -55,14 +56,14 @@ async def whole(
         row = await thread.known(visit, db)
         said = await thread.context(visit, db, row)
         who = await contact.context(visit, db, row)
-        composing = compose or await composer.begin(visit, db, row)
+        form = compose or await composing.begin(visit, db, row)
         was = await thread.merged(visit, db, row)
     return visit.page(
         "talk/conversation.html",
         status=status,
         row=row,
         name=listing.name_of(row),
-        composing=composing,
+        composing=form,
         was=was,
         done=_DONE.get(visit.request.query.get("done", "")),
         **(listed | said | who),
