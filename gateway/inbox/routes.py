@@ -42,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="", handler=page.home),
     Route(method="GET", path="/live", handler=live.events),
     Route(method="GET", path="/c/{id}", handler=page.show),
+    Route(method="GET", path="/c/{id}/found", handler=page.found),
     Route(method="POST", path="/c/{id}/compose", handler=composer.part),
     Route(method="POST", path="/measure", handler=composer.measure),
     Route(method="POST", path="/c/{id}/reply", handler=composer.reply),

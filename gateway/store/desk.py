@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.store.database import Connection
+from gateway.store.paging import Cursor
 from gateway.store.sql import queries
 from gateway.store.values import Row
 
@@ -44,6 +45,14 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
     They come by name. `named` are the options that say which of the provider's templates each is.
     """
     return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
+
+
+async def further_on(
+    db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID, count: int
+) -> Cursor | None:
+    """The place of the message so many after one; None where there is none."""
+    row = await db.fetchrow(_SQL["further_on"], organization_id, conversation_id, message_id, count)
+    return Cursor(*row) if row else None
 
 
 async def conversation_of(db: Connection, organization_id: UUID, message_id: UUID) -> UUID | None:

@@ -157,7 +157,7 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     message_id = _message_id(answer)
     if row["id"] is None:
         return listing.back(visit, f"/c/{await thread.at(visit, message_id)}", done=done)
-    if not visit.is_fragment:
+    if not visit.is_fragment or thread.PAST & {*visit.sent_from.query}:
         return listing.back(visit, f"/c/{row['id']}", done=done)
     response = await _form(visit, Typed(channel=typed.channel), taken=TAKEN[done])
     response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form

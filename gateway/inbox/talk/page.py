@@ -46,6 +46,18 @@ async def show(visit: Visit) -> web.StreamResponse:
     return await whole(visit)
 
 
+async def found(visit: Visit) -> web.StreamResponse:
+    """Lead from the list to the latest message in which the words are that were looked for."""
+    wanted = listing.Wanted.of(visit.request.query)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        message_id = await thread.found(visit, db, row, wanted.q) if wanted.q else None
+    path = f"/c/{row['id']}"
+    if message_id is None:
+        return visit.redirect(path, **wanted.chosen)
+    return visit.redirect(path, f"m-{message_id}", **wanted.chosen, at=str(message_id))
+
+
 async def whole(
     visit: Visit, *, status: int = 200, compose: composing.Composing | None = None
 ) -> web.Response:

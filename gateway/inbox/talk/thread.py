@@ -7,6 +7,7 @@ from datetime import tzinfo
 from typing import Any
 from uuid import UUID
 
+from gateway.accept.known import as_uuid
 from gateway.inbox.talk import view
 from gateway.inbox.talk.kinds import media_ids
 from gateway.inbox.talk.view import Shown
@@ -15,10 +16,15 @@ from gateway.problems import Problem
 from gateway.store import conversations, desk, media, messages
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter
-from gateway.store.paging import MOST_BYTES
+from gateway.store.paging import MOST_BYTES, Cursor
+from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
+# Beside a message that was looked for: at least so many before it, and one less than so many after.
+_BEFORE, _BEHIND = 5, 11
+# The queries of pages that may not have the latest messages.
+PAST = frozenset({"at", "cursor"})
 
 
 async def known(visit: Visit, db: Connection) -> Row:
@@ -43,21 +49,54 @@ async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
 
 
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
-    """A page of the thread: the latest messages, or those before a cursor (`older`)."""
+    """A page of the thread: the latest messages, those before a cursor, or those around one (`at`).
+
+    `is_past`: there are later ones.
+    """
+    cursor = visit.cursor or await _around(visit, db, row)
     page = await messages.search(
         db,
         visit.staff.organization_id,
         MessageFilter(conversation_id=row["id"]),
-        visit.cursor,
+        cursor,
         _LIMIT,
         most_bytes=MOST_BYTES,
     )
     rows = page.rows[::-1]
     return {
+        "is_past": cursor is not None,
         "days": by_day(await shown(visit, db, rows), visit.clock.zone),
         "older": page.next_cursor,
         "last_id": rows[-1]["id"] if rows else None,
     }
+
+
+async def _around(visit: Visit, db: Connection, row: Row) -> Cursor | None:
+    """Where the page ends that has the message of the query (`at`); None for the latest page."""
+    at = as_uuid(visit.request.query.get("at", ""))
+    if at is None:
+        return None
+    where = (db, visit.staff.organization_id, row["id"], at)
+    if await desk.further_on(*where, _LIMIT - _BEFORE) is None:
+        return None
+    return await desk.further_on(*where, _BEHIND)
+
+
+async def found(visit: Visit, db: Connection, row: Row, q: str) -> UUID | None:
+    """The latest message that the words find; None if it is the conversation's last, or none is."""
+    try:
+        page = await messages.search(
+            db,
+            visit.staff.organization_id,
+            MessageFilter(conversation_id=row["id"], q=q),
+            visit.cursor,
+            1,
+            most_bytes=MOST_BYTES,
+        )
+    except SearchError:
+        return None
+    newest = page.rows[0]["id"] if page.rows else None
+    return None if newest == row["last_message_id"] else newest
 
 
 async def one(visit: Visit, db: Connection, message_id: UUID) -> Shown:
