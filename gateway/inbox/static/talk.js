@@ -204,7 +204,7 @@
       said.textContent = `New message: ${text ? text.slice(0, 200) : "no text"}`;
     } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
-      document.querySelector("#composer > .notice.good")?.remove();  // it may speak of this one
+      document.querySelector(".middle .notice.good")?.remove();  // it may speak of this one
     }
   }
 

@@ -31,7 +31,7 @@
   document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, elt, target, requestConfig } }) => {
     if (!target || target.id === "measure") return;
     const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
-    if (isSending) elt.querySelector(".notice.good")?.remove();  // it speaks of the one before
+    if (isSending) document.querySelector(".middle .notice.good")?.remove();  // it speaks of the one before
     const fields = isSending ? [...elt.querySelectorAll(TYPED)] : [];
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");

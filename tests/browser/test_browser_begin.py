@@ -1,0 +1,80 @@
+"""The first message to somebody, and what was found far up, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.conftest import MEMBER, Axe, Visitors
+from tests.browser.people import ADA
+from tests.browser.scene import OURS, Scene
+from tests.browser.test_browser_talk import hear
+
+api = pytest.importorskip("playwright.async_api")
+
+
+async def test_the_first_message_to_somebody(visitors: Visitors, axe: Axe) -> None:
+    """With the keyboard, in a narrow window: found, chosen, written to once, however impatiently;
+    what was begun for them waits for them alone, and is gone once it is sent."""
+    scene = Scene(visitors.stage)
+    await scene.senders()
+    await scene.lead("Grace", "Hopper", "+447700900701", email="grace@hopper.example")
+    await scene.lead("Alan", "Turing", "+447700900702")
+    page = await visitors.open(MEMBER)
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await page.keyboard.press("n")
+    await api.expect(page.get_by_label("Lead or client")).to_be_focused()
+    await page.keyboard.type("hopp")
+    await page.keyboard.press("Enter")
+    write = page.get_by_role("link", name="Write to Grace Hopper")
+    await api.expect(write).to_be_visible()
+    await axe(page)
+    await write.focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Your message").fill("Dear Grace")
+    await axe(page)
+    begun = page.url
+    await page.goto("/inbox/new?person=turing")
+    await page.get_by_role("link", name="Write to Alan Turing").click()
+    await api.expect(page.get_by_label("Your message")).to_have_value("")
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= 320
+
+    await page.goto(begun)
+    await api.expect(page.get_by_label("Your message")).to_have_value("Dear Grace")
+    await page.locator("#by-channel").select_option(label="E-mail")
+    await page.get_by_label("Subject").fill("Hello")
+    await page.get_by_role("button", name="Send", exact=True).dblclick()
+
+    await page.wait_for_url(re.compile(r"/inbox/c/[0-9a-f-]{36}$"))
+    await api.expect(page.locator("#messages")).to_contain_text("Dear Grace")
+    await api.expect(page.get_by_text("Your message is on its way.")).to_be_visible()
+    assert [("email", "Dear Grace")] == [
+        (each["channel"], each["body"]) for each in await visitors.stage.sent()
+    ]
+    kept = await page.evaluate("() => Object.keys(sessionStorage)")
+    assert [] == [each for each in kept if "draft" in each]
+
+
+async def test_what_was_found_far_up_is_in_view(visitors: Visitors) -> None:
+    """It is marked, what comes in meanwhile is not shown as if it came next and is not read, and
+    the latest messages are a click away."""
+    stage, scene = visitors.stage, Scene(visitors.stage)
+    zebra = await scene.said("sms", ADA[0], "about the zebra crossing")
+    for number in range(45):
+        await scene.said("sms", ADA[0], f"line {number} of the usual talk", minutes=1)
+    page = await visitors.open(path="?q=zebra&status=all")
+    await page.locator("#rows li a").click()
+    found = page.locator(f"#m-{zebra}")
+    await api.expect(found).to_be_in_viewport()
+    assert "solid" == await found.locator("article").evaluate(
+        "e => getComputedStyle(e).outlineStyle"
+    )
+
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "And one more thing")
+    await api.expect(page.locator("#rows")).to_contain_text("And one more thing")
+    await api.expect(page.locator("#rows .count")).to_contain_text("1")
+    await api.expect(page.locator("#messages")).not_to_contain_text("And one more thing")
+    await page.get_by_role("link", name="Latest messages").click()
+    await api.expect(page.locator("#messages")).to_contain_text("And one more thing")
+    await api.expect(page.locator("#rows .count")).to_have_count(0)
