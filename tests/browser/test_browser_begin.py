@@ -56,6 +56,23 @@ async def test_the_first_message_to_somebody(visitors: Visitors, axe: Axe) -> No
     assert [] == [each for each in kept if "draft" in each]
 
 
+async def test_somebody_was_quicker(visitors: Visitors) -> None:
+    """What was written to them waits in their conversation, which is read first."""
+    stage, scene = visitors.stage, Scene(visitors.stage)
+    lead = await scene.lead("Ada", None, ADA[0])
+    page = await visitors.open(MEMBER, path=f"/to/lead/{lead}")
+    await page.get_by_label("Your message").fill("Are you coming?")
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "I am on my way")
+    await api.expect(page.locator("#rows")).to_contain_text("I am on my way")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.locator("#messages")).to_contain_text("I am on my way")
+    await api.expect(page.get_by_label("Your message")).to_have_value("Are you coming?")
+    assert [] == await stage.sent()
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.locator("#messages")).to_contain_text("Are you coming?")
+    assert 1 == len(await stage.sent())
+
+
 async def test_what_was_found_far_up_is_in_view(visitors: Visitors) -> None:
     """It is marked, what comes in meanwhile is not shown as if it came next and is not read, and
     the latest messages are a click away."""

@@ -91,6 +91,24 @@ async def test_the_first_message(browser: Browser, inbox: Inbox) -> None:
     assert 1 == len(await sent(inbox))
 
 
+async def test_somebody_was_quicker(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """What has been said since the page was opened is read before the message is sent."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    shown = await browser.get(f"/to/lead/{lead}")
+    where = await talk.conversation(await talk.hears("I am here already"))
+    form = {"key": hidden(shown, "key"), "do": "send", "channel": "sms", "to": ANN, "body": "Hi!"}
+
+    answer = await browser.post(f"/to/lead/{lead}/reply", form)
+
+    assert (422, True) == (answer.status, "they have a conversation by now" in answer.words)
+    assert f'href="/gw/inbox/c/{where}"' in answer.text.partition('id="messages"')[2]
+    assert "Hi!</textarea>" in answer.text
+    led = await browser.post(f"/to/lead/{lead}/reply", form, HX_Request="true")
+    assert f"/gw/inbox/c/{where}?done=meanwhile" == led.headers["HX-Redirect"]
+    assert [] == await sent(inbox)
+    assert f'data-lead="lead {lead}"' in (await browser.get(f"/c/{where}")).text
+
+
 async def test_of_two_with_one_number(browser: Browser, inbox: Inbox) -> None:
     """The one who was chosen is written to, though another lead with that number is newer."""
     lead = await person(inbox, "leads", "Ann", phone=ANN)
@@ -137,6 +155,7 @@ async def test_what_holds_for_every_message(browser: Browser, inbox: Inbox, ask:
     assert (422, True) == (answer.status, "Hello</textarea>" in answer.text)
     part = await browser.post(f"{path}/compose", {"channel": "whatsapp"}, HX_Request="true")
     assert "it accepts only a template" in part.words
+    assert f'id="by-to" name="to" hx-post="/gw/inbox{path}/compose"' in part.text  # has its window
     answer = await reply(browser, path, channel="whatsapp", to=ANN, body="Hello")
     assert 422 == answer.status
     assert [] == await sent(inbox)

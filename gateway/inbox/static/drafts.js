@@ -136,8 +136,9 @@
     if (kept) giveBack(chosen(JSON.parse(kept)));
   }
 
-  const { was } = middle.dataset;
-  if (was) moved(was, here);
+  // Somebody may have begun to write to the lead or client before anything was said.
+  const { was, lead, client } = middle.dataset;
+  for (const one of [was, lead, client]) if (one) moved(one, here);
   if (!isWritten()) showKept(here);
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
@@ -148,8 +149,8 @@
   });
   document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
     // The first message to somebody leads on to the conversation that it has begun.
-    const isGone = detail.target?.id === "composer" && detail.xhr.getResponseHeader("HX-Redirect");
-    if (isGone) sessionStorage.removeItem(draft());
+    const next = detail.target?.id === "composer" && detail.xhr.getResponseHeader("HX-Redirect");
+    if (/[?&]done=(sent|later)/.test(next)) sessionStorage.removeItem(draft());
     setTimeout(join);
   });
 })();

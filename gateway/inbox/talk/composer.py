@@ -49,6 +49,14 @@ class _UsedError(Exception):
     """The form was sent before, and after going back something else was typed into it."""
 
 
+class _MeanwhileError(Exception):
+    """Nothing had been said with them when the form was made, and now something has."""
+
+    def __init__(self, conversation_id: UUID) -> None:
+        super().__init__("they have a conversation by now")
+        self.conversation_id = conversation_id
+
+
 class _ChangedError(Exception):
     """The template says something else than it did when it was shown."""
 
@@ -82,6 +90,10 @@ async def reply(visit: Visit) -> web.StreamResponse:
         errors = Findings(
             all="was sent already, with a different text: send this one, too, if you mean to"
         )
+    except _MeanwhileError as error:
+        if visit.is_fragment:  # what was written goes along
+            return listing.back(visit, f"/c/{error.conversation_id}", done="meanwhile")
+        errors = Findings(all="was not sent: they have a conversation by now, write to them there")
     except _ChangedError:
         checked, errors = await _checked(visit, typed)
         errors.setdefault("template", "says something else by now: send that, if you mean to")
@@ -143,6 +155,8 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
         raise _UsedError from None
     if answer is None:  # else it was sent in time
         typed.must_be_to_come(visit.clock.zone)
+        if row["id"] is None and row["conversation_id"] is not None:
+            raise _MeanwhileError(row["conversation_id"])
         if row["id"] is None and request.to not in row["addresses"]:
             text = "is none of their addresses, or has a conversation by now: look at it again"
             raise invalid([FieldError("to", text)])

@@ -18,6 +18,7 @@ _DONE = {
     "again": "The message is being sent again.",
     "saved": "Saved.",
     "newer": "They have written since you opened this page, so it was not closed.",
+    "meanwhile": "This was said with them meanwhile. What you wrote was not sent: it is below.",
     "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
