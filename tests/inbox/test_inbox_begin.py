@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -71,9 +72,11 @@ async def test_the_first_message(browser: Browser, inbox: Inbox) -> None:
         "key": hidden(shown, "key"), "do": "send", "channel": "sms", "to": ANN,
         "from": "+15551230001", "body": "Welcome!",
     }  # fmt: skip
-    for way in ({}, {}, {"HX_Request": "true"}):
-        answer = await browser.post(f"{path}/reply", form, **way)
-        (message,) = await sent(inbox)
+    ways: list[dict[str, str]] = [{}, {}, {"HX_Request": "true"}]
+    once = [browser.post(f"{path}/reply", form, **way) for way in ways]
+    answers = [*await asyncio.gather(*once), await browser.post(f"{path}/reply", form)]
+    (message,) = await sent(inbox)
+    for answer in answers:
         here = f"/gw/inbox/c/{message['conversation_id']}?done=sent"
         assert here == answer.location or here == answer.headers["HX-Redirect"]
 
@@ -196,6 +199,11 @@ async def test_an_address_that_was_not_used_yet(browser: Browser, talk: Talk, in
     shown = await browser.get(f"/c/{where}")
     assert {"sms", "email"} == set(offered(shown))
     assert f"{MAIL} not used yet" in shown.words
+    form = {"way": f"email {MAIL}", "reason": "manual"}
+    assert 303 == (await browser.post(f"/c/{where}/suppress", form)).status
+    part = await browser.post(f"/c/{where}/compose", {"channel": "email"}, HX_Request="true")
+    assert f"Nothing goes to {MAIL} here" in part.words
+    await inbox.change("DELETE FROM gateway.suppressions")
 
     answer = await reply(browser, f"/c/{where}", channel="email", to=MAIL, subject="A", body="Hi")
 

@@ -37,7 +37,7 @@ async def whole(
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await person.known(visit, db)
         form = compose or await composing.begin(visit, db, row)
-        suppressed = await contact.suppressed(visit, db, row)
+        suppressed = await contact.suppressed(visit, db, row["addresses"])
         cards = await contact.cards(db, organization_id, row)
         elsewhere = {
             address: await conversations.get(db, organization_id, held)

@@ -131,7 +131,8 @@ async def _form(
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await _with(visit, db)
         composing = await begin(visit, db, row, typed, errors=errors, checked=checked)
-        suppressed = await contact.suppressed(visit, db, row)
+        theirs = [*row["addresses"], *composing.further]
+        suppressed = await contact.suppressed(visit, db, theirs)
     return visit.page(
         "talk/composer.html", status=status, composing=composing, suppressed=suppressed, **more
     )

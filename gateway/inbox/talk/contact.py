@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,8 +40,9 @@ _FIELDS = {
 _LONGEST = 600
 
 
-async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
-    """What the contact's pane shows."""
+async def context(visit: Visit, db: Connection, row: Row, further: Sequence[str]) -> dict[str, Any]:
+    """What the contact's pane shows; `further` are addresses that were not used yet."""
+    theirs = [*row["addresses"], *further]
     organization_id = visit.staff.organization_id
     others = []
     if row["name"]:
@@ -52,8 +54,8 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     return {
         "may_unlink": may_unlink,
         "cards": await cards(db, organization_id, row),
-        "suppressed": await suppressed(visit, db, row),
-        "ways": _ways(row),
+        "suppressed": await suppressed(visit, db, theirs),
+        "ways": _ways(theirs),
         "reasons": [(each.value, REASONS[each]) for each in ReasonIn],
         "others": others,
         "colleagues": await desk.staff(db, organization_id),
@@ -66,9 +68,9 @@ async def cards(db: Connection, organization_id: UUID, row: Row) -> list[dict[st
     return [card for card in found if card]
 
 
-async def suppressed(visit: Visit, db: Connection, row: Row) -> list[dict[str, Any]]:
-    """Where they must not be written to, and why."""
-    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
+async def suppressed(visit: Visit, db: Connection, theirs: Sequence[str]) -> list[dict[str, Any]]:
+    """Where somebody with these addresses must not be written to, and why."""
+    keys = sorted({key for address in theirs for key in _keys(address)})
     held = await suppressions.search(
         db,
         visit.staff.organization_id,
@@ -171,8 +173,10 @@ async def suppress(visit: Visit) -> web.StreamResponse:
     form = await visit.form()
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-    way = next((each for each, _ in _ways(row) if each == form.get("way")), None)
-    if way is None:
+        further = await person.further(db, visit.staff.organization_id, row)
+    ways = dict(_ways([*row["addresses"], *further]))
+    way = form.get("way", "")
+    if way not in ways:
         raise Problem(409, "Choose an address that is still in this conversation.")
     channel, _, address = way.partition(" ")
     wanted = forms.read(
@@ -237,11 +241,11 @@ def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
     return value
 
 
-def _ways(row: Row) -> list[tuple[str, str]]:
-    """Each channel with an address of the contact's that it goes to; and the same in words."""
+def _ways(theirs: Sequence[str]) -> list[tuple[str, str]]:
+    """Each channel with an address that it goes to; and the same in words."""
     return [
         (f"{channel} {address}", f"{CHANNELS[channel]}, {address}")
-        for address in row["addresses"]
+        for address in theirs
         for channel in Channel
         if addresses.fits(channel, address)
     ]

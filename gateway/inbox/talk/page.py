@@ -68,8 +68,8 @@ async def whole(
     async with services.database.as_caller(staff) as db:
         row = await thread.known(visit, db)
         said = await thread.context(visit, db, row)
-        who = await contact.context(visit, db, row)
         form = compose or await composing.begin(visit, db, row)
+        who = await contact.context(visit, db, row, form.further)
         was = await thread.merged(visit, db, row)
     return visit.page(
         "talk/conversation.html",
