@@ -41,12 +41,14 @@ WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
     WHERE s.organization_id = $1 AND s.id = $3)) IS NOT TRUE;
 
 -- name: further_on
--- The message of conversation $2 that is $4 after message $3; none where so many are not newer.
-SELECT m.created_at, m.id FROM messages s
-JOIN messages m ON m.organization_id = $1 AND m.conversation_id = $2
-  AND (m.created_at, m.id) > (s.created_at, s.id)
-WHERE s.organization_id = $1 AND s.id = $3 AND s.conversation_id = $2
-ORDER BY m.created_at, m.id OFFSET $4 - 1 LIMIT 1;
+-- The message of conversation $2 that is $4 after message $3; none where so many are not newer. What it is
+-- compared with are values: with a join PostgreSQL would walk through the whole table from its beginning.
+SELECT created_at, id FROM messages
+WHERE organization_id = $1 AND conversation_id = $2
+  AND (created_at, id) > (
+    (SELECT s.created_at FROM messages s
+      WHERE s.organization_id = $1 AND s.id = $3 AND s.conversation_id = $2), $3)
+ORDER BY created_at, id OFFSET $4 - 1 LIMIT 1;
 
 -- name: message
 -- The conversation of a message.

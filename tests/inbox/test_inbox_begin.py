@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -189,6 +190,18 @@ async def test_nobody_there(browser: Browser, inbox: Inbox) -> None:
     )
     assert 422 == (await browser.post(f"/to/lead/{lead}/reply", form)).status
     assert [] == await sent(inbox)
+
+
+async def test_hostile_names_stay_words(browser: Browser, inbox: Inbox) -> None:
+    """Whatever a lead is called, and whatever is looked for."""
+    evil = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
+    lead = await person(inbox, "leads", evil, phone=ANN, email=MAIL, notes=evil)
+    for path in (f"/to/lead/{lead}", "/new?person=%2B447700900123", f"/new?person={evil}&q={evil}"):
+        shown = await browser.get(path)
+        assert 200 == shown.status
+        assert "<script>alert" not in shown.text
+        assert "<img src=x" not in shown.text
+        assert evil in unescape(shown.text)
 
 
 async def test_an_address_that_was_not_used_yet(browser: Browser, talk: Talk, inbox: Inbox) -> None:
