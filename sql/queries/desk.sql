@@ -129,9 +129,11 @@ FROM (
 ) p ORDER BY p.place;
 
 -- name: belonging
--- Which of the addresses $2 are in a conversation, and in which.
+-- Which of the addresses $2 are in a conversation, and in which. OFFSET 0 has it look for each, not read all.
 SELECT each AS address, coalesce(c.merged_into, c.id) AS conversation_id
 FROM unnest($2::text[]) AS each
-JOIN gateway.conversation_addresses a
-  ON a.organization_id = $1 AND a.address = gateway.address_key(each)
+CROSS JOIN LATERAL (
+  SELECT a.conversation_id FROM gateway.conversation_addresses a
+  WHERE a.organization_id = $1 AND a.address = gateway.address_key(each)
+  OFFSET 0) a
 JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = a.conversation_id;
