@@ -237,3 +237,53 @@ async def test_an_address_that_was_not_used_yet(browser: Browser, talk: Talk, in
     shown = await browser.get(f"/c/{where}")
     assert "a@example.org not used yet" in shown.words
     assert OTHER not in shown.text.partition('id="composer"')[2].partition("</form>")[0]
+
+
+async def test_a_lost_answer_to_the_first_message(browser: Browser, inbox: Inbox) -> None:
+    """Who does not learn that it was sent finds it in the conversation that it has begun, where
+    their draft with its key waits, too: sent from there, it is not sent again."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    shown = await browser.get(f"/to/lead/{lead}")
+    form = {
+        "key": hidden(shown, "key"), "do": "send", "channel": "sms", "to": ANN,
+        "from": "+15551230001", "body": "Welcome!",
+    }  # fmt: skip
+    await browser.post(f"/to/lead/{lead}/reply", form)
+    (message,) = await sent(inbox)
+    path = f"/c/{message['conversation_id']}"
+
+    again = await browser.post(f"{path}/reply", form)
+
+    assert (303, f"/gw/inbox{path}?done=sent") == (again.status, again.location)
+    assert 1 == len(await sent(inbox))
+    other = await browser.post(f"{path}/reply", form | {"body": "Welcome back!"})
+    assert 422 == other.status
+
+
+async def test_an_address_that_was_not_used_yet_is_seen(
+    browser: Browser, talk: Talk, inbox: Inbox
+) -> None:
+    """Of a lead and a client with one number the mailbox may be the other's: who chooses e-mail
+    sees where it goes, and need not look for it under More."""
+    await person(inbox, "leads", "Ann", phone=ANN)
+    await person(inbox, "clients", "Bob", phone=ANN, email=MAIL)
+    await mails(inbox)
+    where = await talk.conversation(await talk.hears("It is Ann"))
+
+    part = await browser.post(f"/c/{where}/compose", {"channel": "email"}, HX_Request="true")
+    assert f"<option>{MAIL}" in part.text
+    assert '<details class="more-fields" open>' in part.text
+    part = await browser.post(f"/c/{where}/compose", {"channel": "sms"}, HX_Request="true")
+    assert '<details class="more-fields">' in part.text
+
+
+async def test_somebody_without_a_name(browser: Browser, inbox: Inbox) -> None:
+    """Is called by their number, as in the list of conversations."""
+    lead = await inbox.value(
+        "INSERT INTO leads (organization_id, phone) VALUES ($1, $2) RETURNING id",
+        inbox.gateway.a.organization_id,
+        ANN,
+    )
+    shown = await browser.get(f"/to/lead/{lead}")
+    assert f">{ANN}</h2>" in shown.text
+    assert "Write to Unknown" not in shown.text

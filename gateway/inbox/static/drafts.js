@@ -120,7 +120,7 @@
       if (isThere || isToCome) field.value = value;
     }
     form.querySelector(".its-zone").textContent = form.elements.zone.value;
-    form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
+    form.querySelector(".more-fields").open ||= Boolean(kept.send_at || kept.to || kept.from);
     if (!isOther) return;
     // Its own form is asked for. Meanwhile this one carries what it has no field for.
     for (const [name, value] of Object.entries(kept)) {

@@ -51,9 +51,12 @@ class Composing:
     def is_elsewhere(self) -> bool:
         """Whether it goes another way than their last message came: that must be seen.
 
-        `begin` has taken out of `typed` what was left as it was offered.
+        `begin` has taken out of `typed` what was left as it was offered. What was offered may be an
+        address that was not used yet, and the one of another lead or client than somebody thinks.
         """
-        return self.typed.to in self.their_addresses[1:] or self.typed.from_ in self.senders[1:]
+        theirs = self.their_addresses
+        to = self.typed.to if self.typed.to in theirs else theirs[0]
+        return to in {*theirs[1:], *self.further} or self.typed.from_ in self.senders[1:]
 
     @property
     def needs_template(self) -> bool:

@@ -44,7 +44,7 @@ async def known(visit: Visit, db: Connection) -> Row:
         **ids,
         "kind": kind,
         "conversation_id": own,
-        "name": found["name"],
+        "name": None if found["name"] == "Unknown" else found["name"],  # the schema's own word
         "addresses": [address for address in theirs if address not in elsewhere],
         "elsewhere": elsewhere,
     }
