@@ -206,6 +206,18 @@ async def test_only_theirs_is_stopped(browser: Browser, talk: Talk, inbox: Inbox
     assert 0 == await inbox.value("SELECT count(*) FROM gateway.suppressions")
 
 
+async def test_only_what_can_be_stopped_is_offered(browser: Browser, talk: Talk) -> None:
+    """Each way that is offered is one that messages can go: not a call to a number as WhatsApp alone
+    writes it."""
+    where = await talk.conversation(await talk.hears("hola", "+5215512345678"))
+    shown = await browser.get(f"/c/{where}")
+    ways = re.findall(r'<option value="(\w+ [^"]*)"', shown.text)
+    assert ["whatsapp +5215512345678"] == ways
+    done = await browser.post(f"/c/{where}/suppress", {"way": ways[0], "reason": "manual"})
+    assert (303, f"/gw/inbox/c/{where}?done=suppressed") == (done.status, done.location)
+    assert "Must not be written to" in (await browser.get(f"/c/{where}")).words
+
+
 async def test_the_list_s_filters_stay(browser: Browser, talk: Talk, inbox: Inbox) -> None:
     """Through linking and merging, from the first page to the last."""
     lead = await person(inbox, "leads", "Ann", phone=ANN)
