@@ -42,3 +42,31 @@ async def test_a_found_word_far_up_is_led_to(inbox: Inbox) -> None:
         assert "at=" not in plain.location
     for odd in ("x", str(uuid4())):
         assert "line 59." in (await browser.get(f"{path}?at={odd}")).text
+
+
+async def test_what_came_after_it_is_long(inbox: Inbox) -> None:
+    """The message itself is on the page, though fewer than a page came after it."""
+    browser = await inbox.signed_in(MEMBER)
+    zebra = await stored(inbox, body="a zebra")
+    for _ in range(20):
+        row = await stored(inbox, channel="email", body="line", html_body="x" * 2**20)
+    path = f"/c/{row['conversation_id']}"
+
+    found = await browser.get(f"{path}/found?q=zebra")
+    shown = await browser.get(found.location.removeprefix("/gw/inbox"))
+
+    assert f'id="m-{zebra["id"]}"' in shown.text
+    assert "Latest messages" in shown.words
+
+
+async def test_it_was_merged(inbox: Inbox) -> None:
+    """A list may be older: from what it found one is led on, and so is what was written there."""
+    browser = await inbox.signed_in(MEMBER)
+    gone = (await stored(inbox, body="a zebra"))["conversation_id"]
+    kept = (await stored(inbox, from_address="+447700900124"))["conversation_id"]
+    form = {"other": str(gone)}
+    assert 303 == (await browser.post(f"/c/{kept}/merge", form)).status
+
+    for q in ("zebra", "absent"):
+        found = await browser.get(f"/c/{gone}/found?q={q}")
+        assert found.location.startswith(f"/gw/inbox/c/{kept}?q={q}&was={gone}")

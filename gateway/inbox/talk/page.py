@@ -53,10 +53,13 @@ async def found(visit: Visit) -> web.StreamResponse:
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
         message_id = await thread.found(visit, db, row, wanted.q) if wanted.q else None
+    query = wanted.chosen
+    if row["id"] != visit.id:
+        query["was"] = str(visit.id)  # it was merged
     path = f"/c/{row['id']}"
     if message_id is None:
-        return visit.redirect(path, **wanted.chosen)
-    return visit.redirect(path, f"m-{message_id}", **wanted.chosen, at=str(message_id))
+        return visit.redirect(path, **query)
+    return visit.redirect(path, f"m-{message_id}", **query, at=str(message_id))
 
 
 async def whole(

@@ -16,7 +16,7 @@ from gateway.problems import Problem
 from gateway.store import conversations, desk, media, messages
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter
-from gateway.store.paging import MOST_BYTES, Cursor
+from gateway.store.paging import MOST_BYTES, Cursor, Page
 from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
@@ -53,15 +53,14 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
 
     `is_past`: there are later ones.
     """
-    cursor = visit.cursor or await _around(visit, db, row)
-    page = await messages.search(
-        db,
-        visit.staff.organization_id,
-        MessageFilter(conversation_id=row["id"]),
-        cursor,
-        _LIMIT,
-        most_bytes=MOST_BYTES,
-    )
+    at = None if visit.cursor else as_uuid(visit.request.query.get("at", ""))
+    cursor = visit.cursor or await _around(visit, db, row, at)
+    page = await _page(visit, db, row, cursor)
+    if at and all(each["id"] != at for each in page.rows):
+        # What came after it is so long that it fills the page: then the page ends with it.
+        behind = await desk.further_on(db, visit.staff.organization_id, row["id"], at, 1)
+        if behind is not None:
+            cursor, page = behind, await _page(visit, db, row, behind)
     rows = page.rows[::-1]
     return {
         "is_past": cursor is not None,
@@ -71,9 +70,19 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     }
 
 
-async def _around(visit: Visit, db: Connection, row: Row) -> Cursor | None:
-    """Where the page ends that has the message of the query (`at`); None for the latest page."""
-    at = as_uuid(visit.request.query.get("at", ""))
+async def _page(visit: Visit, db: Connection, row: Row, cursor: Cursor | None) -> Page:
+    return await messages.search(
+        db,
+        visit.staff.organization_id,
+        MessageFilter(conversation_id=row["id"]),
+        cursor,
+        _LIMIT,
+        most_bytes=MOST_BYTES,
+    )
+
+
+async def _around(visit: Visit, db: Connection, row: Row, at: UUID | None) -> Cursor | None:
+    """Where the page ends that has the message `at`; None for the latest page."""
     if at is None:
         return None
     where = (db, visit.staff.organization_id, row["id"], at)
@@ -89,7 +98,7 @@ async def found(visit: Visit, db: Connection, row: Row, q: str) -> UUID | None:
             db,
             visit.staff.organization_id,
             MessageFilter(conversation_id=row["id"], q=q),
-            visit.cursor,
+            None,
             1,
             most_bytes=MOST_BYTES,
         )
