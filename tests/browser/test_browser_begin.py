@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from tests.browser.conftest import MEMBER, Axe, Visitors
 from tests.browser.people import ADA
 from tests.browser.scene import OURS, Scene
 from tests.browser.test_browser_talk import hear
+
+if TYPE_CHECKING:
+    from playwright.async_api import Route
 
 api = pytest.importorskip("playwright.async_api")
 
@@ -95,3 +99,68 @@ async def test_what_was_found_far_up_is_in_view(visitors: Visitors) -> None:
     await page.get_by_role("link", name="Latest messages").click()
     await api.expect(page.locator("#messages")).to_contain_text("And one more thing")
     await api.expect(page.locator("#rows .count")).to_have_count(0)
+
+
+async def test_a_first_message_whose_answer_was_lost(visitors: Visitors) -> None:
+    """It is on its way, though nobody was told: the draft that waits in their conversation is it,
+    and sends nothing more."""
+    stage, scene = visitors.stage, Scene(visitors.stage)
+    lead = await scene.lead("Ada", None, ADA[0])
+    page = await visitors.open(MEMBER, path=f"/to/lead/{lead}")
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await page.route("**/reply", lose)
+    text, send = (
+        page.get_by_label("Your message"),
+        page.get_by_role("button", name="Send", exact=True),
+    )
+    await text.fill("Are you coming?")
+    await send.click()
+    await api.expect(page.get_by_text("The server was not reached.")).to_be_visible()
+    await page.unroute("**/reply")
+    await page.reload()
+    await api.expect(page.locator("#messages")).to_contain_text("Are you coming?")
+    await api.expect(text).to_have_value("Are you coming?")
+    await send.click()
+    await api.expect(page.locator("#live")).to_have_text("Your message is on its way.")
+    assert 1 == len(await stage.sent())
+    visitors.complaints.clear()  # htmx writes down that it got no answer
+
+
+async def test_another_filter_beside_what_was_found(visitors: Visitors) -> None:
+    """The page still ends before the latest messages: what is sent from it leads to them."""
+    stage, scene = visitors.stage, Scene(visitors.stage)
+    zebra = await scene.said("sms", ADA[0], "about the zebra crossing")
+    for number in range(45):
+        await scene.said("sms", ADA[0], f"line {number} of the usual talk", minutes=1)
+    where = await scene.conversation(zebra)
+    page = await visitors.open(path=f"/c/{where}?q=zebra&at={zebra}#m-{zebra}")
+    await page.locator(".find").get_by_label("Status").select_option(label="All")
+    await page.wait_for_url(f"**/c/{where}?q=zebra&status=all&at={zebra}#m-{zebra}")
+    await page.get_by_label("Your message").fill("Mind the zebra")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.locator("#messages")).to_contain_text("Mind the zebra")
+    assert 1 == len(await stage.sent())
+
+
+async def test_what_is_below_what_was_found_is_not_read(visitors: Visitors) -> None:
+    """Where both are on one page, it is until somebody goes there."""
+    scene = Scene(visitors.stage)
+    zebra = await scene.said("sms", ADA[0], "about the zebra crossing")
+    for number in range(25):
+        await scene.said("sms", ADA[0], f"line {number} of the usual talk", minutes=1)
+    await scene.said("sms", ADA[0], "Where are you?", unread=True)
+    where = await scene.conversation(zebra)
+    page = await visitors.open(path=f"/c/{where}?at={zebra}#m-{zebra}")
+    await api.expect(page.locator(f"#m-{zebra}")).to_be_in_viewport()
+    below, badge = page.locator("#below"), page.locator("[data-unread-badge]")
+    await api.expect(below).to_be_visible()
+    await page.evaluate("() => window.dispatchEvent(new Event('focus'))")
+    await api.expect(badge).to_have_text("1 unread")
+    async with page.expect_response("**/read"):
+        await below.click()
+    await api.expect(page.locator("#messages").get_by_text("Where are you?")).to_be_in_viewport()
+    await api.expect(badge).to_have_count(0)

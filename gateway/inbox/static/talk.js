@@ -22,9 +22,7 @@
   const toEnd = () => { if (scroll) scroll.scrollTop = scroll.scrollHeight; };
 
   // What comes after the newest message on the page is neither read nor closed from here.
-  function seen() {
-    return [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
-  }
+  const seen = () => [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
 
   function noteSeen() {
     for (const each of middle.querySelectorAll("input[name=seen]")) each.value = seen();
@@ -62,14 +60,15 @@
   // Who reads what is further up is told that there is more below, and has not read that yet.
   // Where later ones are not on the page, a link leads to them.
   const below = document.getElementById("below");
-  const isPast = () => middle.dataset.past !== undefined;
+  const isPast = () => middle?.dataset.past !== undefined;
   below?.addEventListener("click", () => { if (!isPast()) { toEnd(); scroll.focus({ preventScroll: true }); } });
   scroll?.addEventListener("scroll", () => {
     if (below.hidden || isPast() || !isAtEnd()) return;
     below.hidden = true;
     markRead();
   }, { passive: true });
-  window.addEventListener("load", markRead);
+  // Nor has who was led to a message further up.
+  window.addEventListener("load", () => { if (location.hash && !isMarked && !isAtEnd()) below.hidden = false; markRead(); });
   window.addEventListener("focus", markRead);
   document.addEventListener("visibilitychange", markRead);
 
@@ -138,11 +137,13 @@
       || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
     more.replaceWith(...further);
   }
-  // The page's address has the filters, too: forms lead back by it, and so does the browser.
+  // The page's address has the filters, too: forms lead back by it, and so does the browser. Where it
+  // ends before the latest messages, it says so still.
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target !== rows) return;
     listed = searched();
-    history.replaceState(history.state, "", `?${listed}`);
+    const place = isPast() ? location.search.match(/(?<=[?&])(at|cursor)=[^&]*/)?.[0] : "";
+    history.replaceState(history.state, "", place ? `?${listed}&${place}${location.hash}` : `?${listed}`);
   });
 
   function sayWhoWrote() {
