@@ -207,7 +207,7 @@ async def test_only_theirs_is_stopped(browser: Browser, talk: Talk, inbox: Inbox
 
 
 async def test_only_what_can_be_stopped_is_offered(browser: Browser, talk: Talk) -> None:
-    """Each way that is offered is one that messages can go: not a call to a number as WhatsApp alone
+    """Each way that is offered is one that messages can go: no call to a number as WhatsApp alone
     writes it."""
     where = await talk.conversation(await talk.hears("hola", "+5215512345678"))
     shown = await browser.get(f"/c/{where}")

@@ -141,7 +141,7 @@ async def _form(
 async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     row, request, files = await _request(visit, typed)
     services = visit.services
-    # Not by where it is written: what was sent to a lead may wait in their conversation, unanswered.
+    # Not by where it is written: what was sent to a lead may wait, unanswered, in a conversation.
     digest = digest_of(visit.staff, "inbox", [typed.as_json(visit.clock.zone), files])
     key = Idempotency(
         key=f"inbox:{typed.key or new_id()}",
