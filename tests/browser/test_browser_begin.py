@@ -164,3 +164,23 @@ async def test_what_is_below_what_was_found_is_not_read(visitors: Visitors) -> N
         await below.click()
     await api.expect(page.locator("#messages").get_by_text("Where are you?")).to_be_in_viewport()
     await api.expect(badge).to_have_count(0)
+
+
+async def test_their_only_address_is_another_s_meanwhile(visitors: Visitors) -> None:
+    """What was written stays, though there is no way left to send it, and waits there."""
+    stage, scene = visitors.stage, Scene(visitors.stage)
+    lead = await scene.lead("Ada", None, ADA[0])
+    await scene.lead("Ben", None, ADA[0])
+    page = await visitors.open(MEMBER, path=f"/to/lead/{lead}")
+    text = page.get_by_label("Your message")
+    await text.fill("Are you coming?")
+    await page.locator("#composer summary").click()
+    await hear(stage, stage.a, OURS["sms"], ADA[0], "It is Ben")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await api.expect(page.get_by_text("There is no way to write to this contact")).to_be_visible()
+    await api.expect(text).to_have_value("Are you coming?")
+    await page.reload()
+    await api.expect(page.get_by_text("write to it there")).to_be_visible()
+    kept = await page.evaluate("() => Object.values(sessionStorage).join()")
+    assert "Are you coming?" in kept
+    assert [] == await stage.sent()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from html import unescape
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -111,6 +111,47 @@ async def test_somebody_was_quicker(browser: Browser, talk: Talk, inbox: Inbox) 
     assert f"/gw/inbox/c/{where}?done=meanwhile" == led.headers["HX-Redirect"]
     assert [] == await sent(inbox)
     assert f'data-lead="lead {lead}"' in (await browser.get(f"/c/{where}")).text
+
+
+async def test_at_the_very_same_moment(browser: Browser, inbox: Inbox) -> None:
+    """Of several who write first, to one lead or to two with one number, one does; the others are
+    told, and what they wrote stays. The same form twice is one message, and no error."""
+    leads = [await person(inbox, "leads", name, phone=ANN) for name in ("Ann", "Bob")]
+    form = {"do": "send", "channel": "sms", "to": ANN, "from": "+15551230001"}
+    keys = [str(uuid4()) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(
+            browser.post(f"/to/lead/{leads[n % 2]}/reply", {**form, "key": key, "body": f"By {n}"})
+            for n, key in enumerate(keys)
+            for _ in range(2)
+        )
+    )
+    (message,) = await sent(inbox)
+    here = f"/gw/inbox/c/{message['conversation_id']}?done=sent"
+    first = int(message["body"].removeprefix("By "))
+    for n, pair in enumerate(zip(answers[::2], answers[1::2], strict=True)):
+        for answer in pair:
+            if n == first:
+                assert here == answer.location
+            else:
+                assert (422, True) == (answer.status, f"By {n}</textarea>" in answer.text)
+
+
+async def test_their_only_address_is_another_s_meanwhile(
+    browser: Browser, talk: Talk, inbox: Inbox
+) -> None:
+    """Nothing can be written to them any more: what was written stays, to be sent elsewhere."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    await person(inbox, "leads", "Bob", phone=ANN)
+    shown = await browser.get(f"/to/lead/{lead}")
+    await talk.hears("It is Bob")
+    form = {"key": hidden(shown, "key"), "do": "send", "channel": "sms", "to": ANN, "body": "Hi!"}
+    for way in ({}, {"HX_Request": "true"}):
+        answer = await browser.post(f"/to/lead/{lead}/reply", form, **way)
+        assert (422, True) == (answer.status, "There is no way to write to" in answer.words)
+        assert "Hi!</textarea>" in answer.text
+        assert "This was not sent." in answer.words
+    assert [] == await sent(inbox)
 
 
 async def test_of_two_with_one_number(browser: Browser, inbox: Inbox) -> None:

@@ -72,7 +72,8 @@
   document.body.addEventListener("htmx:afterSwap", () => {
     const form = document.getElementById("composer");
     if (before && form?.elements.key.value === before.key) {
-      if (before.isOpen) form.querySelector(".more-fields").open = true;
+      const more = form.querySelector(".more-fields");
+      if (before.isOpen && more) more.open = true;
       for (const { name, value } of before.late) {
         for (const field of [...form.elements].filter((each) => each.name === name)) {
           const isThere = !field.options || [...field.options].some((option) => option.value === value);

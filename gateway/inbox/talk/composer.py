@@ -14,6 +14,7 @@ from uuid import UUID
 from aiohttp import web
 
 from channels import sms
+from gateway import placing
 from gateway.accept import replying
 from gateway.accept.accepted import Idempotency
 from gateway.accept.keeping import Result
@@ -141,19 +142,14 @@ async def _form(
 async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     row, request, files = await _request(visit, typed)
     services = visit.services
-    # Not by where it is written: what was sent to a lead may wait, unanswered, in a conversation.
+    # Not by where: a draft whose answer was lost goes along to the conversation that it began.
     digest = digest_of(visit.staff, "inbox", [typed.as_json(visit.clock.zone), files])
     key = Idempotency(
         key=f"inbox:{typed.key or new_id()}",
         digest=digest,
         answer=lambda results: as_json_bytes(sent_answer(results)),
     )
-    try:
-        answer: Replayed | Sequence[Result] | None = await services.accepting.recall(
-            visit.staff, key
-        )
-    except Problem:
-        raise _UsedError from None
+    answer: Replayed | Sequence[Result] | None = await _replayed(visit, key)
     if answer is None:  # else it was sent in time
         typed.must_be_to_come(visit.clock.zone)
         if row["id"] is None and row["conversation_id"] is not None:
@@ -165,9 +161,14 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
             sending = await replying.complete(db, visit.staff.organization_id, row, request)
             if typed.version and await _is_changed(visit, db, sending, typed.version):
                 raise _ChangedError
-        answer = await services.accepting.accept(
-            visit.staff, [sending], key, conversation_id=row["id"]
-        )
+        try:
+            answer = await services.accepting.accept(
+                visit.staff, [sending], key, conversation_id=row["id"] or placing.BEGINS
+            )
+        except Problem:
+            answer = await _replayed(visit, key)  # this very form was quicker, or somebody else
+            if answer is None:
+                raise
     done = "later" if request.send_at and request.send_at > datetime.now(UTC) else "sent"
     message_id = _message_id(answer)
     if row["id"] is None:
@@ -177,6 +178,14 @@ async def _sent(visit: Visit, typed: Typed) -> web.StreamResponse:
     response = await _form(visit, Typed(channel=typed.channel), taken=TAKEN[done])
     response.headers["HX-Trigger-After-Settle"] = "sent"  # focuses the new form
     return response
+
+
+async def _replayed(visit: Visit, key: Idempotency) -> Replayed | None:
+    """The answer to this form, where it was sent before."""
+    try:
+        return await visit.services.accepting.recall(visit.staff, key)
+    except Problem:
+        raise _UsedError from None
 
 
 def _message_id(answer: Replayed | Sequence[Result]) -> UUID:
