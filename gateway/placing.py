@@ -24,6 +24,9 @@ _log = logger(__name__)
 # Of one person.
 Addresses = tuple[str, ...]
 
+# Instead of a conversation's id: this message is to begin it.
+BEGINS = UUID(int=0)
+
 # The last is another program's rule: a message, say, that stays in its conversation.
 _NOT_NOW = (DatabaseAwayError, ConflictError, RefusedError)
 # Seconds in which the messages of a long conversation move: while somebody waits for it, and while
@@ -37,10 +40,17 @@ async def check(
     """Raises `Problem` 422 where a reply goes to an address of another conversation than its own.
 
     That may be the same one by now: what it was written in has been merged since it was read. Or
-    it is being merged, and the message that is answered is there already.
+    it is being merged, and the message that is answered is there already. 422, too, where what
+    `BEGINS` a conversation is not its first message.
     """
     for place, found in zip(places, placed, strict=True):
         if place.conversation_id in (None, found.conversation_id):
+            continue
+        if place.conversation_id == BEGINS:
+            here = await conversations.get(db, organization_id, found.conversation_id)
+            others = [each for each in placed if each.conversation_id == found.conversation_id]
+            if (here and here["last_message_id"]) or len(others) > 1:
+                raise invalid([FieldError("to", "was written to this very moment: look there")])
             continue
         now = await conversations.get(db, organization_id, place.conversation_id)
         if now is not None and now["id"] == found.conversation_id:

@@ -1,7 +1,8 @@
 """The mails that Amazon SES receives, as its SNS action hands them over.
 
 Docs: https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html.
-Mails above 150 KB come without their content: only S3 has them.
+Mails above 150 KB SES bounces there; the notifications of other actions have no content.
+https://docs.aws.amazon.com/ses/latest/dg/receiving-email-action-sns.html
 """
 
 from __future__ import annotations

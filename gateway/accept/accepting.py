@@ -76,7 +76,8 @@ class Accepting:
     ) -> list[Result] | Replayed:
         """Store every valid request; for each, in order, its row or its problem.
 
-        Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one.
+        Replies belong to `conversation_id`; raises `Problem` 422 for an address of another one, and
+        where what is to be the first message (`placing.BEGINS`) is not.
         What the database refuses is a `Problem` of its own in a batch, else its error is raised.
 
         With an idempotency key the answer is kept in the same transaction; when another request

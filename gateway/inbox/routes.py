@@ -14,7 +14,7 @@ from gateway.config import Settings
 from gateway.inbox import assets, errors, guard, kept, sign_in, sign_in_link, words
 from gateway.inbox.admin import senders, suppressions, templates
 from gateway.inbox.session import SignedIn
-from gateway.inbox.talk import actions, composer, contact, files, live, page, why
+from gateway.inbox.talk import actions, begin, composer, contact, files, live, page, why
 from gateway.inbox.visit import HEADERS, OlderError, Visit, check_form, own_path, recognised
 from gateway.problems import Problem
 
@@ -42,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="", handler=page.home),
     Route(method="GET", path="/live", handler=live.events),
     Route(method="GET", path="/c/{id}", handler=page.show),
+    Route(method="GET", path="/c/{id}/found", handler=page.found),
     Route(method="POST", path="/c/{id}/compose", handler=composer.part),
     Route(method="POST", path="/measure", handler=composer.measure),
     Route(method="POST", path="/c/{id}/reply", handler=composer.reply),
@@ -52,7 +53,12 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/c/{id}/unlink", handler=contact.unlink),
     Route(method="GET", path="/c/{id}/merge", handler=contact.ask_merge),
     Route(method="POST", path="/c/{id}/merge", handler=contact.merge),
+    Route(method="POST", path="/c/{id}/suppress", handler=contact.suppress),
     Route(method="POST", path="/c/{id}/lift", handler=contact.lift),
+    Route(method="GET", path="/new", handler=begin.find),
+    Route(method="GET", path="/to/{kind}/{id}", handler=begin.show),
+    Route(method="POST", path="/to/{kind}/{id}/compose", handler=composer.part),
+    Route(method="POST", path="/to/{kind}/{id}/reply", handler=composer.reply),
     Route(method="GET", path="/m/{id}", handler=page.message),
     Route(method="GET", path="/m/{id}/why", handler=why.show),
     Route(method="GET", path="/m/{id}/mail", handler=files.mail),

@@ -174,11 +174,13 @@ class Visit:
             "path": own_path(self.request.path, self.services),
         }
 
-    def redirect(self, path: str, **query: str) -> web.Response:
-        """Redirect to another page of the inbox, by GET; also for htmx."""
+    def redirect(self, path: str, part: str = "", /, **query: str) -> web.Response:
+        """Redirect to another page of the inbox, or a part of it, by GET; also for htmx."""
         found = self.url(path)
         if query:
             found += "?" + urlencode(query)
+        if part:
+            found += f"#{part}"
         if self.is_fragment:
             return web.Response(status=204, headers={"HX-Redirect": found})
         return web.Response(status=303, headers={"Location": found})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from gateway.store.database import Connection
+from gateway.store.paging import Cursor
 from gateway.store.sql import queries
 from gateway.store.values import Row
 
@@ -44,6 +45,14 @@ async def templates(db: Connection, organization_id: UUID, channel: str) -> list
     They come by name. `named` are the options that say which of the provider's templates each is.
     """
     return [dict(row) for row in await db.fetch(_SQL["templates"], organization_id, channel)]
+
+
+async def further_on(
+    db: Connection, organization_id: UUID, conversation_id: UUID, message_id: UUID, count: int
+) -> Cursor | None:
+    """The place of the message so many after one; None where there is none."""
+    row = await db.fetchrow(_SQL["further_on"], organization_id, conversation_id, message_id, count)
+    return Cursor(*row) if row else None
 
 
 async def conversation_of(db: Connection, organization_id: UUID, message_id: UUID) -> UUID | None:
@@ -85,7 +94,26 @@ async def same_name(
 
 
 async def people(db: Connection, organization_id: UUID, text: str, tail: str) -> list[Row]:
-    """`kind, id, name, email, phone` of leads and clients by a beginning or the end of a number."""
+    """`kind, id, name, email, phone, conversation_id` of leads and clients, ten of each at most.
+
+    By the beginning of a word of their names, of a mailbox, or by the end of a number.
+    """
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    rows = await db.fetch(_SQL["people"], organization_id, f"{escaped}%", tail or None)
+    rows = await db.fetch(_SQL["people"], organization_id, f"% {escaped}%", tail or None)
     return [dict(row) for row in rows]
+
+
+async def reached(
+    db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
+) -> list[Row]:
+    """`phone, email, country` of a lead and of a client, as they are written there."""
+    rows = await db.fetch(_SQL["reached"], organization_id, lead_id, client_id)
+    return [dict(row) for row in rows]
+
+
+async def belonging(
+    db: Connection, organization_id: UUID, addresses: Sequence[str]
+) -> dict[str, UUID]:
+    """The conversations that addresses are in, by the addresses that are in one."""
+    rows = await db.fetch(_SQL["belonging"], organization_id, list(addresses))
+    return {row["address"]: row["conversation_id"] for row in rows}

@@ -40,6 +40,16 @@ WHERE organization_id = $1 AND conversation_id = $2 AND direction = 'inbound'
     SELECT coalesce(s.created_at, 'infinity'), s.id FROM messages s
     WHERE s.organization_id = $1 AND s.id = $3)) IS NOT TRUE;
 
+-- name: further_on
+-- The message of conversation $2 that is $4 after message $3; none where so many are not newer. What it is
+-- compared with are values: with a join PostgreSQL would walk through the whole table from its beginning.
+SELECT created_at, id FROM messages
+WHERE organization_id = $1 AND conversation_id = $2
+  AND (created_at, id) > (
+    (SELECT s.created_at FROM messages s
+      WHERE s.organization_id = $1 AND s.id = $3 AND s.conversation_id = $2), $3)
+ORDER BY created_at, id OFFSET $4 - 1 LIMIT 1;
+
 -- name: message
 -- The conversation of a message.
 SELECT conversation_id FROM messages WHERE organization_id = $1 AND id = $2;
@@ -93,15 +103,37 @@ WHERE c.organization_id = $1 AND c.merged_into IS NULL AND c.id <> $2
 ORDER BY c.last_message_at DESC, c.id LIMIT 10;
 
 -- name: people
--- Leads and clients whose name or mailbox begins with $2, or whose number ends with the digits $3.
-SELECT * FROM (
+-- Leads and clients of whose name or mailbox a word begins with $2, or whose number ends with the digits $3;
+-- and their conversation, where they have one.
+SELECT found.*, c.id AS conversation_id FROM (
   (SELECT 'lead' AS kind, id, name, email, phone FROM leads
-    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(btrim(email, E' \t\r\n')) LIKE $2
+    WHERE organization_id = $1 AND (' ' || lower(name) LIKE $2 OR ' ' || lower(btrim(email, E' \t\r\n')) LIKE $2
       OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
     ORDER BY created_at DESC, id LIMIT 10)
   UNION ALL
   (SELECT 'client', id, name, email, phone FROM clients
-    WHERE organization_id = $1 AND (lower(name) LIKE $2 OR lower(btrim(email, E' \t\r\n')) LIKE $2
+    WHERE organization_id = $1 AND (' ' || lower(name) LIKE $2 OR ' ' || lower(btrim(email, E' \t\r\n')) LIKE $2
       OR right(regexp_replace(phone, '\D', '', 'g'), 7) = $3)
     ORDER BY created_at DESC, id LIMIT 10)
-) AS found;
+) AS found
+LEFT JOIN gateway.conversations c ON c.organization_id = $1
+  AND (found.kind = 'lead' AND c.lead_id = found.id OR found.kind = 'client' AND c.client_id = found.id);
+
+-- name: reached
+-- How lead $2 and client $3 are reached, as their rows have it; numbers are read in `country`.
+SELECT p.phone, p.email, (SELECT settings ->> 'country' FROM organizations WHERE id = $1) AS country
+FROM (
+  SELECT 1 AS place, phone, email FROM leads WHERE organization_id = $1 AND id = $2
+  UNION ALL
+  SELECT 2, phone, email FROM clients WHERE organization_id = $1 AND id = $3
+) p ORDER BY p.place;
+
+-- name: belonging
+-- Which of the addresses $2 are in a conversation, and in which. OFFSET 0 has it look for each, not read all.
+SELECT each AS address, coalesce(c.merged_into, c.id) AS conversation_id
+FROM unnest($2::text[]) AS each
+CROSS JOIN LATERAL (
+  SELECT a.conversation_id FROM gateway.conversation_addresses a
+  WHERE a.organization_id = $1 AND a.address = gateway.address_key(each)
+  OFFSET 0) a
+JOIN gateway.conversations c ON c.organization_id = $1 AND c.id = a.conversation_id;

@@ -291,6 +291,26 @@ async def test_a_claim_does_not_read_the_backlog(
         assert 1000 > rows_read(plan), text
 
 
+CONVERSATIONS = """
+INSERT INTO gateway.conversations (organization_id, id)
+  SELECT organization_id, md5('conversation ' || n)::uuid FROM share;
+INSERT INTO gateway.conversation_addresses (organization_id, address, conversation_id, written)
+  SELECT organization_id, '+1555' || (1000000 + n), md5('conversation ' || n)::uuid, ''
+  FROM share;
+"""
+
+
+async def test_where_an_address_belongs_is_looked_up(db: Connection) -> None:
+    """Which conversation somebody's addresses are in, asked with every page of one, takes a look-up
+    for each, however many addresses there are."""
+    await db.execute(MANY + CONVERSATIONS)
+    await db.execute("ANALYZE")
+    belonging = queries("desk")["belonging"].replace("$1", "{org}")
+    for asked in ("{{+15551000001}}", "{{+15551000001,a@example.com}}"):
+        plan = await explain(db, "authenticated", BIG, belonging.replace("$2", f"'{asked}'"))
+        assert set() == read_whole(plan)
+
+
 FALLBACKS = """
 INSERT INTO gateway.fallbacks (organization_id, message_id, due_at, steps)
   SELECT organization_id, id, now() + interval '1 h' * row_number() OVER (), '[]'

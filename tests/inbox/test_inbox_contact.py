@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.inbox.conftest import Browser, Inbox
 from tests.inbox.talk import ANN, Talk
+from tests.inbox.talking import reply
 
 OTHER = "+447700900124"
 
@@ -165,3 +167,71 @@ async def test_suppressions_are_seen_and_lifted(browser: Browser, talk: Talk, in
     assert 2 > (await owner.get(f"/c/{where}")).text.count('name="suppression_id"') > 0
     assert 303 == await lift(owner, made[1])
     assert "Must not be written to" not in (await browser.get(f"/c/{where}")).words
+
+
+async def test_a_member_stops_writing_to_somebody(browser: Browser, talk: Talk) -> None:
+    """On one channel, with reason and note, from the contact itself; what they said themselves only
+    an owner or admin takes back."""
+    where = await talk.conversation(await talk.hears("hello"))
+    form = {"way": f"sms {ANN}", "reason": "manual", "note": "Moved <away>"}
+
+    done = await browser.post(f"/c/{where}/suppress", form)
+
+    assert (303, f"/gw/inbox/c/{where}?done=suppressed") == (done.status, done.location)
+    shown = await browser.get(f"/c/{where}")
+    assert "Put on the list by hand (SMS" in shown.words
+    assert "Moved <away>" in shown.words
+    answer = await reply(browser, f"/c/{where}", channel="sms", to=ANN, body="hi")
+    assert 422 == answer.status
+    held = re.search(r'name="suppression_id" value="([^"]*)"', shown.text)
+    assert held is not None
+    await browser.post(f"/c/{where}/lift", {"suppression_id": held[1]})
+    assert "Moved" not in (await browser.get(f"/c/{where}")).words
+
+    await browser.post(f"/c/{where}/suppress", form | {"reason": "unsubscribe"})
+    shown = await browser.get(f"/c/{where}")
+    assert "They unsubscribed (SMS" in shown.words
+    assert "Only they can take that back" in shown.words
+    assert "suppression_id" not in shown.text
+
+
+async def test_only_theirs_is_stopped(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """Not an address of somebody else's, nor for a reason that there is not."""
+    where = await talk.conversation(await talk.hears("hello"))
+    for way in ("", f"sms {OTHER}", f"email {ANN}", "sms"):
+        odd = await browser.post(f"/c/{where}/suppress", {"way": way, "reason": "manual"})
+        assert 409 == odd.status, way
+    odd = await browser.post(f"/c/{where}/suppress", {"way": f"sms {ANN}", "reason": "x"})
+    assert 422 == odd.status
+    assert 0 == await inbox.value("SELECT count(*) FROM gateway.suppressions")
+
+
+async def test_only_what_can_be_stopped_is_offered(browser: Browser, talk: Talk) -> None:
+    """Each way that is offered is one that messages can go: no call to a number as WhatsApp alone
+    writes it."""
+    where = await talk.conversation(await talk.hears("hola", "+5215512345678"))
+    shown = await browser.get(f"/c/{where}")
+    ways = re.findall(r'<option value="(\w+ [^"]*)"', shown.text)
+    assert ["whatsapp +5215512345678"] == ways
+    done = await browser.post(f"/c/{where}/suppress", {"way": ways[0], "reason": "manual"})
+    assert (303, f"/gw/inbox/c/{where}?done=suppressed") == (done.status, done.location)
+    assert "Must not be written to" in (await browser.get(f"/c/{where}")).words
+
+
+async def test_the_list_s_filters_stay(browser: Browser, talk: Talk, inbox: Inbox) -> None:
+    """Through linking and merging, from the first page to the last."""
+    lead = await person(inbox, "leads", "Ann", phone=ANN)
+    await talk.conversation(await talk.hears("of the garden", ANN))
+    other = await talk.conversation(await talk.hears("of the kitchen", OTHER))
+    kept = "status=all&who=me"
+
+    shown = await browser.get(f"/c/{other}?{kept}")
+    link = f"/c/{other}/link?status=all&amp;who=me"
+    assert f'href="/gw/inbox{link}"' in shown.text
+    found = await browser.get(f"/c/{other}/link?{kept}&person=ann")
+    assert '<input type="hidden" name="who" value="me">' in found.text
+    page = {"Referer": f"https://msg.example.org/gw/inbox/c/{other}/link?{kept}&person=ann"}
+    asked = await browser.post(f"/c/{other}/link", {"kind": "lead", "person_id": lead}, **page)
+    assert f"/gw/inbox/c/{other}/merge?{kept}&other=" in asked.location
+    question = await browser.get(asked.location.removeprefix("/gw/inbox"))
+    assert f'href="/gw/inbox/c/{other}?status=all&amp;who=me"' in question.text

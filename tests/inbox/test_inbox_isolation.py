@@ -28,7 +28,9 @@ async def rows(inbox: Inbox, ask: Ask) -> dict[str, str]:
     file = {"content": "eA==", "filename": "hidden-of-a.txt", "content_type": "text/plain"}
     sms = {"channel": "sms", "to": "+447700900123", "body": "hidden-of-a", "attachments": [file]}
     message = (await ask("POST", "/v1/messages", sms)).body
+    lead = {"first_name": "hidden-of-a", "email": "ann@alpha.example.com"}
     return {
+        "to": f"lead/{(await ask('POST', '/v1/leads', lead)).body['id']}",
         "c": message["conversation_id"],
         "m": message["id"],
         "media": message["attachments"][0]["url"].rpartition("/")[2],
@@ -44,7 +46,7 @@ def path_of(route: Route, rows: dict[str, str]) -> str:
         return route.path
     kind = route.path.split("/")[1]
     assert kind in rows, f"{route.path}: name a row of A for it in the fixture `rows`"
-    return re.sub(r"\{\w+\}", rows[kind], route.path)
+    return re.sub(r"\{.*\}", rows[kind], route.path)
 
 
 async def test_another_organization_finds_nothing(

@@ -18,7 +18,7 @@ OTHER = "+447700900701"
 def way(shown: Shown) -> tuple[str, bool]:
     """The address that the form goes to, and whether that is in sight."""
     form = shown.text[shown.text.index('id="composer"') :]
-    options = re.search(r'<select name="to">(.*?)</select>', form)
+    options = re.search(r'<select id="by-to" name="to"[^>]*>(.*?)</select>', form)
     assert options is not None
     found = re.search(r"<option selected>([^<]*)<", options[1])
     found = found or re.search(r"<option>([^<]*)<", options[1])

@@ -120,7 +120,7 @@
       if (isThere || isToCome) field.value = value;
     }
     form.querySelector(".its-zone").textContent = form.elements.zone.value;
-    form.querySelector(".more-fields").open = Boolean(kept.send_at || kept.to || kept.from);
+    form.querySelector(".more-fields").open ||= Boolean(kept.send_at || kept.to || kept.from);
     if (!isOther) return;
     // Its own form is asked for. Meanwhile this one carries what it has no field for.
     for (const [name, value] of Object.entries(kept)) {
@@ -136,8 +136,9 @@
     if (kept) giveBack(chosen(JSON.parse(kept)));
   }
 
-  const { was } = middle.dataset;
-  if (was) moved(was, here);
+  // Somebody may have begun to write to the lead or client before anything was said.
+  const { was, lead, client } = middle.dataset;
+  for (const one of [was, lead, client]) if (one) moved(one, here);
   if (!isWritten()) showKept(here);
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, ({ target }) => { if (target.form === composer()) keep(); });
@@ -146,5 +147,10 @@
   document.body.addEventListener("htmx:afterSettle", ({ detail }) => {
     if (detail.target.id === "composer") keep();
   });
-  document.body.addEventListener("htmx:afterRequest", () => setTimeout(join));
+  document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
+    // The first message to somebody leads on to the conversation that it has begun.
+    const next = detail.target?.id === "composer" && detail.xhr.getResponseHeader("HX-Redirect");
+    if (/[?&]done=(sent|later)/.test(next)) sessionStorage.removeItem(draft());
+    setTimeout(join);
+  });
 })();

@@ -13,6 +13,13 @@
       (location.protocol === "https:" ? "; secure" : "");
   }
 
+  // What was done is said once: not again to who reloads the page, or comes back to it.
+  const here = new URL(location.href);
+  if (here.searchParams.has("done")) {
+    here.searchParams.delete("done");
+    history.replaceState(history.state, "", here);
+  }
+
   // A notice of an error is closed by its button, or with Escape.
   const problem = document.getElementById("problem");
   const failed = new Set();  // what asked in vain, and has not been answered since

@@ -18,18 +18,11 @@
     document.title = (count ? `(${count >= 100 ? "99+" : count}) ` : "") + title;
   }
 
-  function isAtEnd() {
-    return scroll && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
-  }
-
-  function toEnd() {
-    if (scroll) scroll.scrollTop = scroll.scrollHeight;
-  }
+  const isAtEnd = () => scroll && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120;
+  const toEnd = () => { if (scroll) scroll.scrollTop = scroll.scrollHeight; };
 
   // What comes after the newest message on the page is neither read nor closed from here.
-  function seen() {
-    return [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
-  }
+  const seen = () => [...messages.querySelectorAll("li.message")].pop()?.id.slice(2) ?? "";
 
   function noteSeen() {
     for (const each of middle.querySelectorAll("input[name=seen]")) each.value = seen();
@@ -65,14 +58,17 @@
     toEnd();
   }
   // Who reads what is further up is told that there is more below, and has not read that yet.
+  // Where later ones are not on the page, a link leads to them.
   const below = document.getElementById("below");
-  below?.addEventListener("click", () => { toEnd(); scroll.focus({ preventScroll: true }); });
+  const isPast = () => middle?.dataset.past !== undefined;
+  below?.addEventListener("click", () => { if (!isPast()) { toEnd(); scroll.focus({ preventScroll: true }); } });
   scroll?.addEventListener("scroll", () => {
-    if (below.hidden || !isAtEnd()) return;
+    if (below.hidden || isPast() || !isAtEnd()) return;
     below.hidden = true;
     markRead();
   }, { passive: true });
-  window.addEventListener("load", markRead);
+  // Nor has who was led to a message further up.
+  window.addEventListener("load", () => { if (location.hash && !isMarked && !isAtEnd()) below.hidden = false; markRead(); });
   window.addEventListener("focus", markRead);
   document.addEventListener("visibilitychange", markRead);
 
@@ -141,11 +137,13 @@
       || (Number(each.dataset.at) <= end && !document.getElementById(each.id)));
     more.replaceWith(...further);
   }
-  // The page's address has the filters, too: forms lead back by it, and so does the browser.
+  // The page's address has the filters, too: forms lead back by it, and so does the browser. Where it
+  // ends before the latest messages, it says so still.
   document.body.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target !== rows) return;
     listed = searched();
-    history.replaceState(history.state, "", `?${listed}`);
+    const place = isPast() ? location.search.match(/(?<=[?&])(at|cursor)=[^&]*/)?.[0] : "";
+    history.replaceState(history.state, "", place ? `?${listed}&${place}${location.hash}` : `?${listed}`);
   });
 
   function sayWhoWrote() {
@@ -167,6 +165,7 @@
 
   const turns = new Map();
   async function showMessage(id, isNew, tries) {
+    if (isPast() && !document.getElementById(`m-${id}`)) return;
     const turn = (turns.get(id) ?? 0) + 1;
     turns.set(id, turn);
     const answer = await ask(`${base}/m/${id}`);
@@ -199,14 +198,14 @@
     htmx.process(item);
     if (follow) toEnd();
     else if (isNew && !known && item.isConnected) below.hidden = false;
-    noteSeen();
+    if (!isPast()) noteSeen();
     if (isNew && item.classList.contains("theirs")) {
       const parts = [".text", ".subject", ".detail", ".files"].map((each) => item.querySelector(each));
       const text = parts.find(Boolean)?.textContent.trim();
       said.textContent = `New message: ${text ? text.slice(0, 200) : "no text"}`;
     } else if (item.classList.contains("failed") && !known?.classList.contains("failed")) {
       said.textContent = "A message was not delivered.";
-      document.querySelector("#composer > .notice.good")?.remove();  // it may speak of this one
+      document.querySelector(".middle .notice.good")?.remove();  // it may speak of this one
     }
   }
 
@@ -216,7 +215,7 @@
     const at = all.findIndex((each) => Number(each.dataset.at) > Number(item.dataset.at));
     const next = all[at];
     if (at === 0 && messages.querySelector(":scope > .more")) return;
-    const before = next ? all[at - 1] : all[all.length - 1];
+    const before = next ? all[at - 1] : all.at(-1);
     const isOfNextDay = next?.dataset.day === item.dataset.day;
     const anchor = !next || isOfNextDay ? next : next.previousElementSibling;
     if (!isOfNextDay && before?.dataset.day !== item.dataset.day) {
@@ -275,6 +274,8 @@
     conversation = one;
     messages.innerHTML = await ask(`${base}/c/${one}`) || messages.innerHTML;
     htmx.process(messages);
+    delete middle.dataset.past;
+    below.hidden = true;
     noteSeen();
     toEnd();
     said.textContent = "This conversation was merged with another one.";

@@ -31,7 +31,7 @@
   document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, elt, target, requestConfig } }) => {
     if (!target || target.id === "measure") return;
     const isSending = elt.id === "composer" && requestConfig.parameters.do === "send";
-    if (isSending) elt.querySelector(".notice.good")?.remove();  // it speaks of the one before
+    if (isSending) document.querySelector(".middle .notice.good")?.remove();  // it speaks of the one before
     const fields = isSending ? [...elt.querySelectorAll(TYPED)] : [];
     for (const field of fields) field.readOnly = true;
     const place = target.closest("#messages, #rows, #composer");
@@ -72,7 +72,8 @@
   document.body.addEventListener("htmx:afterSwap", () => {
     const form = document.getElementById("composer");
     if (before && form?.elements.key.value === before.key) {
-      if (before.isOpen) form.querySelector(".more-fields").open = true;
+      const more = form.querySelector(".more-fields");
+      if (before.isOpen && more) more.open = true;
       for (const { name, value } of before.late) {
         for (const field of [...form.elements].filter((each) => each.name === name)) {
           const isThere = !field.options || [...field.options].some((option) => option.value === value);
@@ -145,6 +146,7 @@
       j: () => step(1),
       k: () => step(-1),
       r: toWriting,
+      n: () => document.getElementById("begin")?.click(),
       "/": () => document.getElementById("q")?.focus(),
       "?": () => keys?.showModal(),
     }[event.key];

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
-from channels import phone
 from channels.model import Channel
 from gateway import addresses, placing
-from gateway.inbox.talk import listing, thread
+from gateway.inbox import forms
+from gateway.inbox.talk import listing, person, thread
 from gateway.inbox.visit import Visit
-from gateway.inbox.words import REASONS
+from gateway.inbox.words import CHANNELS, REASONS
 from gateway.manage import suppressions as managed
 from gateway.problems import Problem
+from gateway.shapes.suppressions import ReasonIn, SuppressionIn
 from gateway.store import contacts, conversations, desk, suppressions
 from gateway.store.contacts import Kind
 from gateway.store.database import Connection
@@ -36,11 +38,11 @@ _FIELDS = {
     ),
 }
 _LONGEST = 600
-KINDS: tuple[Kind, ...] = ("lead", "client")
 
 
-async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
-    """What the contact's pane shows."""
+async def context(visit: Visit, db: Connection, row: Row, further: Sequence[str]) -> dict[str, Any]:
+    """What the contact's pane shows; `further` are addresses that were not used yet."""
+    theirs = [*row["addresses"], *further]
     organization_id = visit.staff.organization_id
     others = []
     if row["name"]:
@@ -51,20 +53,24 @@ async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
     )
     return {
         "may_unlink": may_unlink,
-        "cards": [
-            card
-            for kind in KINDS
-            if (card := await _card(db, kind, organization_id, row[f"{kind}_id"]))
-        ],
-        "suppressed": await suppressed(visit, db, row),
+        "cards": await cards(db, organization_id, row),
+        "suppressed": await suppressed(visit, db, theirs),
+        "ways": _ways(theirs),
+        "reasons": [(each.value, REASONS[each]) for each in ReasonIn],
         "others": others,
         "colleagues": await desk.staff(db, organization_id),
     }
 
 
-async def suppressed(visit: Visit, db: Connection, row: Row) -> list[dict[str, Any]]:
-    """Where they must not be written to, and why."""
-    keys = sorted({key for address in row["addresses"] for key in _keys(address)})
+async def cards(db: Connection, organization_id: UUID, row: Row) -> list[dict[str, Any]]:
+    """What is shown of the lead and of the client it is with."""
+    found = [await _card(db, kind, organization_id, row[f"{kind}_id"]) for kind in person.KINDS]
+    return [card for card in found if card]
+
+
+async def suppressed(visit: Visit, db: Connection, theirs: Sequence[str]) -> list[dict[str, Any]]:
+    """Where somebody with these addresses must not be written to, and why."""
+    keys = sorted({key for address in theirs for key in _keys(address)})
     held = await suppressions.search(
         db,
         visit.staff.organization_id,
@@ -79,16 +85,18 @@ async def suppressed(visit: Visit, db: Connection, row: Row) -> list[dict[str, A
 
 async def ask_link(visit: Visit) -> web.StreamResponse:
     """Search for the lead or client that it is with."""
-    q = visit.request.query.get("person", "").strip()[:100].replace("\x00", "")
-    found: list[Row] = []
+    q = person.asked(visit)
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
-        if q:
-            tail = phone.tail(q) if "@" not in q else ""
-            found = await desk.people(
-                db, visit.staff.organization_id, q, tail if len(tail) >= 7 else ""
-            )
-    return visit.page("talk/link.html", row=row, name=listing.name_of(row), q=q, found=found)
+        found = await person.search(visit, db, q)
+    return visit.page(
+        "talk/link.html",
+        row=row,
+        name=listing.name_of(row),
+        q=q,
+        found=found,
+        wanted=listing.Wanted.of(visit.request.query),
+    )
 
 
 async def link(visit: Visit) -> web.StreamResponse:
@@ -97,7 +105,7 @@ async def link(visit: Visit) -> web.StreamResponse:
     async with visit.services.database.as_caller(visit.staff) as db:
         row = await thread.known(visit, db)
     kind = form.get("kind", "")
-    if kind not in KINDS:
+    if kind not in person.KINDS:
         raise Problem(400, "The form does not say whether it is a lead or a client.")
     wanted = _uuid(form["person_id"]) if form.get("person_id") else None
     try:
@@ -140,6 +148,7 @@ async def ask_merge(visit: Visit) -> web.StreamResponse:
         name=listing.name_of(row),
         other=merged,
         other_name=listing.name_of(merged),
+        wanted=listing.Wanted.of(visit.request.query),
     )
 
 
@@ -157,6 +166,30 @@ async def merge(visit: Visit) -> web.StreamResponse:
     ):
         raise Problem(409, "Somebody has merged one of them in the meantime.")
     return listing.back(visit, f"/c/{row['id']}", done="merged", was=str(merged["id"]))
+
+
+async def suppress(visit: Visit) -> web.StreamResponse:
+    """Say that an address of the contact's must not be written to any more, and why."""
+    form = await visit.form()
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        further = await person.further(db, visit.staff.organization_id, row)
+    ways = dict(_ways([*row["addresses"], *further]))
+    way = form.get("way", "")
+    if way not in ways:
+        raise Problem(409, "Choose an address that is still in this conversation.")
+    channel, _, address = way.partition(" ")
+    wanted = forms.read(
+        SuppressionIn,
+        {
+            "channel": channel,
+            "address": address,
+            "reason": form.get("reason", ""),
+            "note": forms.text(form, "note"),
+        },
+    )
+    await managed.add(visit.services, visit.staff, wanted)
+    return listing.back(visit, f"/c/{row['id']}", done="suppressed")
 
 
 async def lift(visit: Visit) -> web.StreamResponse:
@@ -177,7 +210,7 @@ async def _merge_instead(
             lead_id=wanted if kind == "lead" else None,
             client_id=wanted if kind == "client" else None,
         )
-    return visit.redirect(f"/c/{row['id']}/merge", other=str(other))
+    return listing.back(visit, f"/c/{row['id']}/merge", other=str(other))
 
 
 async def _card(
@@ -208,6 +241,16 @@ def _fact(value: Any) -> Any:  # noqa: ANN401 - a column
     return value
 
 
+def _ways(theirs: Sequence[str]) -> list[tuple[str, str]]:
+    """Each channel with an address that it goes to; and the same in words."""
+    return [
+        (f"{channel} {address}", f"{CHANNELS[channel]}, {address}")
+        for address in theirs
+        for channel in Channel
+        if addresses.read(channel, address, None)
+    ]
+
+
 def _keys(address: str) -> set[str]:
     if "@" in address:
         return {addresses.key(Channel.EMAIL, address)}
@@ -222,6 +265,7 @@ def _suppression(visit: Visit, row: Row) -> dict[str, Any]:
         "address": row["address"],
         "reason": REASONS.get(row["reason"], row["reason"]),
         "at": row["created_at"],
+        "note": (row["evidence"] or {}).get("note"),
         "can_lift": not theirs or visit.staff.may_administer,
     }
 

@@ -68,7 +68,12 @@ class Wanted:
     @property
     def query(self) -> str:
         """The same for a link, with a ? before it if there is anything."""
-        return f"?{urlencode(self.chosen)}" if self.chosen else ""
+        return self.query_with()
+
+    def query_with(self, **more: object) -> str:
+        """The same with something else."""
+        chosen = {**self.chosen, **more}
+        return f"?{urlencode(chosen)}" if chosen else ""
 
     @property
     def wider(self) -> Wanted | None:

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.accept.known import as_uuid
-from gateway.inbox.talk import composer, contact, listing, thread
+from gateway.inbox.talk import composer, composing, contact, listing, thread
 from gateway.inbox.visit import Visit
 from gateway.store import conversations, desk
 
@@ -18,9 +18,11 @@ _DONE = {
     "again": "The message is being sent again.",
     "saved": "Saved.",
     "newer": "They have written since you opened this page, so it was not closed.",
+    "meanwhile": "This was said with them meanwhile. What you wrote was not sent: it is below.",
     "apart": "The address now has a conversation of its own: this one.",
     "merged": "Both are one conversation now.",
     "lifted": "They can be written to again.",
+    "suppressed": "Nothing goes to that address any more.",
 }
 
 
@@ -45,8 +47,23 @@ async def show(visit: Visit) -> web.StreamResponse:
     return await whole(visit)
 
 
+async def found(visit: Visit) -> web.StreamResponse:
+    """Lead from the list to the latest message in which the words are that were looked for."""
+    wanted = listing.Wanted.of(visit.request.query)
+    async with visit.services.database.as_caller(visit.staff) as db:
+        row = await thread.known(visit, db)
+        message_id = await thread.found(visit, db, row, wanted.q) if wanted.q else None
+    query = wanted.chosen
+    if row["id"] != visit.id:
+        query["was"] = str(visit.id)  # it was merged
+    path = f"/c/{row['id']}"
+    if message_id is None:
+        return visit.redirect(path, **query)
+    return visit.redirect(path, f"m-{message_id}", **query, at=str(message_id))
+
+
 async def whole(
-    visit: Visit, *, status: int = 200, compose: composer.Composing | None = None
+    visit: Visit, *, status: int = 200, compose: composing.Composing | None = None
 ) -> web.Response:
     """The page of a conversation, with what is being written there."""
     services, staff = visit.services, visit.staff
@@ -54,15 +71,15 @@ async def whole(
     async with services.database.as_caller(staff) as db:
         row = await thread.known(visit, db)
         said = await thread.context(visit, db, row)
-        who = await contact.context(visit, db, row)
-        composing = compose or await composer.begin(visit, db, row)
+        form = compose or await composing.begin(visit, db, row)
+        who = await contact.context(visit, db, row, form.further)
         was = await thread.merged(visit, db, row)
     return visit.page(
         "talk/conversation.html",
         status=status,
         row=row,
         name=listing.name_of(row),
-        composing=composing,
+        composing=form,
         was=was,
         done=_DONE.get(visit.request.query.get("done", "")),
         **(listed | said | who),

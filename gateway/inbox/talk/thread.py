@@ -7,6 +7,7 @@ from datetime import tzinfo
 from typing import Any
 from uuid import UUID
 
+from gateway.accept.known import as_uuid
 from gateway.inbox.talk import view
 from gateway.inbox.talk.kinds import media_ids
 from gateway.inbox.talk.view import Shown
@@ -15,10 +16,15 @@ from gateway.problems import Problem
 from gateway.store import conversations, desk, media, messages
 from gateway.store.database import Connection
 from gateway.store.messages import MessageFilter
-from gateway.store.paging import MOST_BYTES
+from gateway.store.paging import MOST_BYTES, Cursor, Page
+from gateway.store.searching import SearchError
 from gateway.store.values import Row
 
 _LIMIT = 40
+# Beside a message that was looked for: at least so many before it, and one less than so many after.
+_BEFORE, _BEHIND = 5, 11
+# The queries of pages that may not have the latest messages.
+PAST = frozenset({"at", "cursor"})
 
 
 async def known(visit: Visit, db: Connection) -> Row:
@@ -43,21 +49,63 @@ async def merged(visit: Visit, db: Connection, row: Row) -> UUID | None:
 
 
 async def context(visit: Visit, db: Connection, row: Row) -> dict[str, Any]:
-    """A page of the thread: the latest messages, or those before a cursor (`older`)."""
-    page = await messages.search(
-        db,
-        visit.staff.organization_id,
-        MessageFilter(conversation_id=row["id"]),
-        visit.cursor,
-        _LIMIT,
-        most_bytes=MOST_BYTES,
-    )
+    """A page of the thread: the latest messages, those before a cursor, or those around one (`at`).
+
+    `is_past`: there are later ones.
+    """
+    at = None if visit.cursor else as_uuid(visit.request.query.get("at", ""))
+    cursor = visit.cursor or await _around(visit, db, row, at)
+    page = await _page(visit, db, row, cursor)
+    if at and all(each["id"] != at for each in page.rows):
+        # What came after it is so long that it fills the page: then the page ends with it.
+        behind = await desk.further_on(db, visit.staff.organization_id, row["id"], at, 1)
+        if behind is not None:
+            cursor, page = behind, await _page(visit, db, row, behind)
     rows = page.rows[::-1]
     return {
+        "is_past": cursor is not None,
         "days": by_day(await shown(visit, db, rows), visit.clock.zone),
         "older": page.next_cursor,
         "last_id": rows[-1]["id"] if rows else None,
     }
+
+
+async def _page(visit: Visit, db: Connection, row: Row, cursor: Cursor | None) -> Page:
+    return await messages.search(
+        db,
+        visit.staff.organization_id,
+        MessageFilter(conversation_id=row["id"]),
+        cursor,
+        _LIMIT,
+        most_bytes=MOST_BYTES,
+    )
+
+
+async def _around(visit: Visit, db: Connection, row: Row, at: UUID | None) -> Cursor | None:
+    """Where the page ends that has the message `at`; None for the latest page."""
+    if at is None:
+        return None
+    where = (db, visit.staff.organization_id, row["id"], at)
+    if await desk.further_on(*where, _LIMIT - _BEFORE) is None:
+        return None
+    return await desk.further_on(*where, _BEHIND)
+
+
+async def found(visit: Visit, db: Connection, row: Row, q: str) -> UUID | None:
+    """The latest message that the words find; None if it is the conversation's last, or none is."""
+    try:
+        page = await messages.search(
+            db,
+            visit.staff.organization_id,
+            MessageFilter(conversation_id=row["id"], q=q),
+            None,
+            1,
+            most_bytes=MOST_BYTES,
+        )
+    except SearchError:
+        return None
+    newest = page.rows[0]["id"] if page.rows else None
+    return None if newest == row["last_message_id"] else newest
 
 
 async def one(visit: Visit, db: Connection, message_id: UUID) -> Shown:

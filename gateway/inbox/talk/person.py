@@ -1,0 +1,90 @@
+"""Leads and clients as staff write to them: found, and where they are reached."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from channels import phone
+from gateway import addresses
+from gateway.inbox.visit import Visit
+from gateway.problems import Problem
+from gateway.store import contacts, conversations, desk
+from gateway.store.contacts import Kind
+from gateway.store.database import Connection
+from gateway.store.values import Row
+
+KINDS: tuple[Kind, ...] = ("lead", "client")
+
+
+def is_meant(visit: Visit) -> bool:
+    """Whether the path names a lead or client, not a conversation."""
+    return "kind" in visit.request.match_info
+
+
+async def known(visit: Visit, db: Connection) -> Row:
+    """The lead or client in the path, as a conversation that is still to begin (`id` None).
+
+    `addresses` are theirs alone; `elsewhere` the conversations that others of theirs are in, by the
+    addresses. Raises `Problem` 404.
+    """
+    kind = next((each for each in KINDS if each == visit.request.match_info["kind"]), None)
+    organization_id = visit.staff.organization_id
+    found = await contacts.get(db, kind, organization_id, visit.id) if kind else None
+    if kind is None or found is None:
+        raise Problem(404, "There is no such lead or client, or it is another organization's.")
+    ids = {f"{each}_id": visit.id if each == kind else None for each in KINDS}
+    own = await conversations.of_contact(
+        db, organization_id, lead_id=ids["lead_id"], client_id=ids["client_id"]
+    )
+    theirs = await _reached(db, organization_id, lead_id=ids["lead_id"], client_id=ids["client_id"])
+    where = await desk.belonging(db, organization_id, theirs)
+    elsewhere = {address: held for address, held in where.items() if held != own}
+    return {
+        "id": None,
+        **ids,
+        "kind": kind,
+        "conversation_id": own,
+        "name": None if found["name"] == "Unknown" else found["name"],  # the schema's own word
+        "addresses": [address for address in theirs if address not in elsewhere],
+        "elsewhere": elsewhere,
+    }
+
+
+async def further(db: Connection, organization_id: UUID, row: Row) -> list[str]:
+    """Where the lead and client of a conversation are reached besides: what is in no conversation.
+
+    Nothing was said there yet; the first message brings it into this one.
+    """
+    if row["id"] is None or not (row["lead_id"] or row["client_id"]):
+        return []
+    theirs = await _reached(db, organization_id, lead_id=row["lead_id"], client_id=row["client_id"])
+    had = {addresses.identity(each) for each in row["addresses"]}
+    new = [each for each in theirs if addresses.identity(each) not in had]
+    where = await desk.belonging(db, organization_id, new) if new else {}
+    return [each for each in new if each not in where]
+
+
+async def search(visit: Visit, db: Connection, q: str) -> list[Row]:
+    """Leads and clients by the beginning of a name or mailbox, or by a whole number."""
+    if not q:
+        return []
+    tail = phone.tail(q) if "@" not in q else ""
+    return await desk.people(
+        db, visit.staff.organization_id, q, tail if len(tail) >= phone.TAIL_DIGITS else ""
+    )
+
+
+def asked(visit: Visit) -> str:
+    """What somebody searches for."""
+    return visit.request.query.get("person", "").strip()[:100].replace("\x00", "")
+
+
+async def _reached(
+    db: Connection, organization_id: UUID, *, lead_id: UUID | None, client_id: UUID | None
+) -> list[str]:
+    rows = await desk.reached(db, organization_id, lead_id=lead_id, client_id=client_id)
+    found: dict[str, str] = {}
+    for row in rows:
+        for each in addresses.all_of(row, row["country"]):
+            found.setdefault(addresses.identity(each), each)
+    return list(found.values())
