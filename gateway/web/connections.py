@@ -115,7 +115,8 @@ class Connection(web.RequestHandler):
         if self._messages:
             self._newest = self._messages[-1][1]
         self._heard = True
-        self._head = "begun" if self._waits() else None
+        # With uvloop the first bytes come before aiohttp waits for them.
+        self._head = "begun" if self._waits() or self._newest is None else None
         request = self._current_request
         if request is not None and request.content.total_bytes > LARGE:
             self._room.bodies.grew(request.content)

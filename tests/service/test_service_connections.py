@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from channels.model import Channel
@@ -74,12 +76,12 @@ class Line:
     """Connections of raw bytes to one web process."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """One connection."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield reader, writer
         finally:
@@ -267,6 +269,26 @@ async def test_a_head_that_is_never_whole(quick_line: Line) -> None:
             heard.headers["Content-Type"],
             heard.headers["Server"],
         )
+
+
+def test_a_head_that_begins_with_its_connection() -> None:
+    """Half a head that is there when the connection is taken is not waited for longer: the event
+    loop of `gateway web` hands it over before aiohttp waits for it."""
+
+    async def ask() -> Heard:
+        async with serving(web.Application(), QUICK) as line:
+            with socket.create_connection(("127.0.0.1", line.port)) as half:
+                half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+                reader, writer = await asyncio.open_connection(sock=half.dup())
+                async with asyncio.timeout(20):
+                    heard = await listen(reader)
+                writer.close()
+                return heard
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        heard = runner.run(ask())
+
+    assert (408, PROBLEM) == (heard.status, heard.headers["Content-Type"])
 
 
 async def test_who_asks_nothing(quick_line: Line) -> None:
