@@ -194,14 +194,14 @@ class Connection(web.RequestHandler):
             answered = await super()._handle_request(request, *more)
         finally:
             self._room.bodies.done(request.content)
-        if request.content.exception() is not None:
+        if _is_left(request.content):
             await self._drop_rest()
         return answered
 
     async def _drop_rest(self) -> None:
         """Read for a moment what still comes of a body that was refused: if the connection were
         closed at once, the client would see a reset instead of the answer."""
-        self._lingering_time = 0.0  # aiohttp would read it from the content, which raises
+        self._lingering_time = 0.0  # aiohttp would read it from the content
         if self.transport is None or self.transport.is_closing():
             return
         self._gone = self._loop.create_future()
@@ -240,10 +240,19 @@ class Connection(web.RequestHandler):
         request._read_bytes = None  # noqa: SLF001 - aiohttp keeps it as long as the request
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = _answer(Problem(resp.status, _EXPECT if resp.status == 417 else resp.reason))
-        is_refused = request.content.exception() is not None  # nothing can be read after its body
-        if is_refused or (self._ended and not self._messages):
+        if _is_left(request.content) or (self._ended and not self._messages):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
+
+
+def _is_left(body: StreamReader) -> bool:
+    """Whether nothing can be read after this body, because its rest stays where it is.
+
+    Of one in a coding (gzip) a megabyte may be a gigabyte, which would stop everything for seconds.
+    """
+    if body.exception() is not None:
+        return True
+    return not body.is_eof() and body.total_compressed_bytes is not None
 
 
 _EXPECT = "Of what a request may expect, the gateway knows 100-continue alone."

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 import uvloop
 from aiohttp import web
+from aiohttp.streams import StreamReader
 
 from channels.model import Channel
 from gateway.app import build_app
@@ -243,6 +244,27 @@ async def test_what_is_checked_before_a_coding(
     wanted = {"no provider": 404, "no account": 404, "no event": 404, "too large": 413}
     assert wanted | {"no secret": 403, "the secret": status} == found
     assert 0 == await gateway.count("gateway.webhook_requests")
+
+
+async def test_a_coded_body_that_nobody_reads() -> None:
+    """The rest of it is dropped as it comes: 64 KiB of it may be 64 MiB, and nobody has asked."""
+    bodies: list[StreamReader] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        bodies.append(request.content)
+        return web.Response(status=403)
+
+    app = web.Application()
+    app.router.add_post("/", refuse)
+    bomb = gzip.compress(bytes(2**26))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: "
+    async with serving(app, Patience()) as line:
+        heard = await line.say(head + b"%d\r\n\r\n" % len(bomb) + bomb)
+        fine = await line.say(head + b"20\r\nConnection: close\r\n\r\n" + gzip.compress(b""))
+
+    assert (403, "close") == (heard.status, heard.headers["Connection"])
+    assert bodies[0].total_bytes < 2**20
+    assert 403 == fine.status
 
 
 async def test_what_is_long_but_not_too_long(line: Line) -> None:
