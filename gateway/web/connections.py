@@ -35,13 +35,19 @@ _DROP = 2.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
     """Limits in seconds: for the head of a request, for silence within a body, for a whole body
-    (30 MiB at 50 KiB/s), for an answer of which nothing is taken; and the time between two looks.
-    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s."""
+    (30 MiB at 50 KiB/s), for an answer of which nothing is taken, between two requests; and the
+    time between two looks.
+
+    The system takes answers in steps of one or two MB: the slowest that is not cut reads 3 KB/s.
+    Between requests it is longer than load balancers wait (60 to 600), so that no request of theirs
+    meets a connection that we are closing.
+    """
 
     head: float = 30.0
     silence: float = 60.0
     body: float = 600.0
     answer: float = 600.0
+    idle: float = 620.0
     look: float = 5.0
 
 
@@ -71,10 +77,13 @@ class Connection(web.RequestHandler):
         "_unread_since",
     )
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room) -> None:
+    def __init__(
+        self, server: web.Server, loop: asyncio.AbstractEventLoop, room: Room, idle: float
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
+            keepalive_timeout=idle,
             access_log=None,  # type: ignore[arg-type]  # what the runner gives for no log
             max_line_size=MAX_URL,
             max_field_size=MAX_HEADER,
@@ -152,6 +161,12 @@ class Connection(web.RequestHandler):
                 self._end_head(patience)
         elif quiet >= patience.silence or waited >= patience.body:
             self._end_body()
+
+    def _process_keepalive(self) -> None:
+        if self._head == "begun":
+            self._keepalive_handle = None  # the head has its own time; the next answer begins anew
+        else:
+            super()._process_keepalive()
 
     def _waits(self) -> bool:
         return self._waiter is not None and not self._waiter.done()

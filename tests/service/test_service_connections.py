@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-import uvloop
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
@@ -293,24 +292,42 @@ async def test_a_head_that_is_never_whole(quick_line: Line) -> None:
         )
 
 
-def test_a_head_that_begins_with_its_connection() -> None:
+async def test_a_head_that_begins_with_its_connection() -> None:
     """Half a head that is there when the connection is taken is not waited for longer: the event
     loop of `gateway web` hands it over before aiohttp waits for it."""
-
-    async def ask() -> Heard:
-        async with serving(web.Application(), QUICK) as line:
-            with socket.create_connection(("127.0.0.1", line.port)) as half:
-                half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-                reader, writer = await asyncio.open_connection(sock=half.dup())
-                async with asyncio.timeout(20):
-                    heard = await listen(reader)
-                writer.close()
-                return heard
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        heard = runner.run(ask())
+    async with serving(web.Application(), QUICK) as line:
+        half = socket.create_connection(("127.0.0.1", line.port))
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        reader, writer = await asyncio.open_connection(sock=half)
+        heard = await listen(reader)
+        writer.close()
 
     assert (408, PROBLEM) == (heard.status, heard.headers["Content-Type"])
+
+
+async def test_who_asks_no_more() -> None:
+    """A connection on which nothing is asked for long is closed without a word, but not within a
+    head that has begun in time."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    async with (
+        serving(app, replace(QUICK, head=20, idle=0.7)) as line,
+        line.open() as (reader, writer),
+    ):
+        for _ in range(2):
+            writer.write(ask[:10])
+            await asyncio.sleep(1)
+            writer.write(ask[10:])
+            assert 200 == (await listen(reader)).status
+        answered = loop.time()
+        assert await closes(reader)
+        assert 0.6 < loop.time() - answered < 10
 
 
 async def test_who_asks_nothing(quick_line: Line) -> None:
