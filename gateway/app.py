@@ -113,7 +113,7 @@ def _services(settings: Settings, dsn: str) -> Callable[[web.Application], Async
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             files = Files(database, store, media_links, downloader)
-            drafting = Drafting(database, renderer)
+            drafting = Drafting(database, renderer, files_at=media_links.start)
             nudge = Nudge(database)
             accepting = Accepting(database, drafting, files, metrics, nudge)
             listener = Listener(database, settings.database_direct_url or dsn)
