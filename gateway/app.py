@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 import aiohttp
@@ -88,15 +88,19 @@ def build_app(settings: Settings) -> web.Application:
 
 
 def _add_api(app: web.Application, start: str) -> None:
+    paths = {endpoint.path for endpoint in ENDPOINTS}
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
             app.router.add_route(method, start + endpoint.path, endpoint.handle)
-        if endpoint.streams:  # else HEAD would find `export` among the ids of messages
-            app.router.add_route("HEAD", start + endpoint.path, _no_head)
+        above, _, last = endpoint.path.rpartition("/")
+        if last != "{id}" and above + "/{id}" in paths:
+            # Else another method would look for `batch` or `export` among the ids of messages.
+            no_other = partial(_not_allowed, endpoint.methods)
+            app.router.add_route("*", start + endpoint.path, no_other)
 
 
-async def _no_head(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+async def _not_allowed(methods: Iterable[str], request: web.Request) -> web.StreamResponse:
+    raise web.HTTPMethodNotAllowed(request.method, methods)
 
 
 def _services(settings: Settings, dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
