@@ -45,6 +45,7 @@ from gateway.store.errors import (
     ConflictError,
     DatabaseAwayError,
     HeldError,
+    NotMigratedError,
     RefusedError,
     SlowError,
 )
@@ -61,6 +62,14 @@ from gateway.web.services import SERVICES, Services
 _log = logger(__name__)
 
 MAX_BODY = 10 * 2**20
+
+
+_NO_ANSWER = "The database does not answer: try again."
+_AWAY = {
+    HeldError: "Another program is changing what this is about, and takes long: try again.",
+    SlowError: "The database takes too long for this: try again.",
+    NotMigratedError: "The database lacks migrations: tell the operator, /readyz says which.",
+}
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -247,11 +256,7 @@ def _for_now(request: web.Request, error: Exception) -> Problem | None:
         return not_now(text)
     if isinstance(error, DatabaseAwayError):
         _log.warning("the database is away", error=str(error), path=_path(request))
-        text = "The database does not answer: try again."
-        if isinstance(error, HeldError):
-            text = "Another program is changing what this is about, and takes long: try again."
-        elif isinstance(error, SlowError):
-            text = "The database takes too long for this: try again."
+        text = next((each for kind, each in _AWAY.items() if isinstance(error, kind)), _NO_ANSWER)
         return not_now(text)
     if isinstance(error, RefusedError):
         _log.error("the database refuses a row", **error.rule, path=_path(request), exc_info=error)
